@@ -1,0 +1,77 @@
+"""Run ids: UUIDv7 (RFC 9562) whose last 40 bits name the process that called.
+
+The subject of a run's outcome follows from its id alone, so a process hears of all its own runs
+through one subscription, and any other process that holds an id can find the run.
+"""
+
+import os
+import re
+import secrets
+import threading
+import time
+
+_SHAPE = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+_COUNTER_BITS = 34  # rand_a (12) and what the caller's id leaves of rand_b (22)
+_COUNTER_MASK = (1 << _COUNTER_BITS) - 1
+CLIENT_HEX = 10
+
+
+class RunIds:
+    """Make the run ids of one process: ordered by time, unique without coordination.
+
+    Args:
+        client: Ten hexadecimal digits that name the process; random when not given.
+    """
+
+    def __init__(self, client: str | None = None) -> None:
+        self.client = client or secrets.token_hex(CLIENT_HEX // 2)
+        self._lock = threading.Lock()
+        self._millis = 0
+        self._counter = 0
+
+    def new(self) -> str:
+        """Return a new run id, greater than every earlier one of this process."""
+        return self.new_many(1)[0]
+
+    def new_many(self, count: int) -> list[str]:
+        """Return `count` run ids in ascending order."""
+        first, millis = self._reserve(count)
+        prefix = f"{millis >> 16:08x}-{millis & 0xFFFF:04x}-7"
+        client = self.client
+        return [
+            f"{prefix}{n >> 22:03x}-{0x8000 | (n >> 8) & 0x3FFF:04x}-{n & 0xFF:02x}{client}"
+            for n in range(first, first + count)
+        ]
+
+    def _reserve(self, count: int) -> tuple[int, int]:
+        with self._lock:
+            # A clock that steps back must not break the order: keep the last millisecond.
+            millis = max(time.time_ns() // 1_000_000, self._millis)
+            if millis > self._millis or self._counter + count > _COUNTER_MASK:
+                millis = max(millis, self._millis + 1)
+                self._millis = millis
+                # Start low enough to leave room for a large batch in the same millisecond.
+                self._counter = secrets.randbits(_COUNTER_BITS - 2)
+            first = self._counter
+            self._counter += count
+            return first, millis
+
+
+def client_of(run_id: str) -> str:
+    """Return the ten digits in a run id that name the process which made it."""
+    return run_id[-CLIENT_HEX:]
+
+
+def created_at(run_id: str) -> float:
+    """Return when a run id was made, seconds since the epoch."""
+    return int(run_id[:8] + run_id[9:13], 16) / 1000
+
+
+def is_run_id(text: str) -> bool:
+    """Tell whether a text is a run id."""
+    return _SHAPE.fullmatch(text) is not None
+
+
+def process_label() -> str:
+    """Return `host-pid`, the label of this process in logs and events."""
+    return f"{os.uname().nodename}-{os.getpid()}"

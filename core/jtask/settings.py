@@ -1,0 +1,121 @@
+"""Settings: `JTASK_*`, then jtask.toml, then [tool.jtask] in pyproject.toml, then the defaults."""
+
+import difflib
+import logging
+import os
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    PyprojectTomlConfigSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from jtask.errors import ConfigurationError
+
+_PREFIX = "JTASK_"
+_log = logging.getLogger("jtask")
+
+
+class Settings(BaseSettings):
+    """What can be set; times in seconds, sizes in bytes."""
+
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="forbid", frozen=True)
+
+    url: str = "embedded://"
+    """Broker: `embedded://` (default), `nats://host:port[,host:port]`, `tls://...`, `memory://`."""
+    namespace: str = Field(default="default", pattern=r"^[A-Za-z0-9_-]{1,32}$")
+    """Keeps applications on one server apart."""
+    home: Path | None = None
+    """Folder of the embedded server; default: `jtask` in the user's data folder."""
+    plugins: str | None = None
+    """Comma-separated names of the plugins to load; unset loads all that are installed."""
+    serializer: Literal["json", "cloudpickle"] = "json"
+    """For tasks that do not say."""
+    queue: str | None = None
+    """Queue of tasks that do not say; unset gives each task its own."""
+    connect_timeout: float = Field(default=5.0, gt=0)
+    """How long the first contact with the broker may take."""
+    enqueue_timeout: float = Field(default=10.0, gt=0)
+    """How long `.delay()` tries to store a run while the broker cannot be reached."""
+    lease: float = Field(default=15.0, ge=1)
+    """A run whose worker died is started elsewhere after this long."""
+    max_crashes: int = Field(default=3, ge=1)
+    """A run that lost this many workers is dead-lettered as Crashed."""
+    result_ttl: float = Field(default=86_400.0, ge=1)
+    """How long outcomes are kept."""
+    event_ttl: float = Field(default=7 * 86_400.0, ge=1)
+    """How long events are kept."""
+    dead_letter_ttl: float = Field(default=30 * 86_400.0, ge=1)
+    """How long dead letters are kept."""
+    replicas: int = Field(default=1, ge=1, le=5)
+    """Copies of each stream in a NATS cluster."""
+    nats_credentials: Path | None = None
+    """A NATS .creds file (needs the extra `nkeys`)."""
+    server_store_limit: str = "10GB"
+    """What the embedded server may put on disk before it refuses new runs."""
+    server_sync: Literal["always", "interval"] = "interval"
+    """When the embedded server flushes to disk: before each answer, or every 2 minutes."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        del dotenv_settings, file_secret_settings
+        sources: list[PydanticBaseSettingsSource] = [init_settings, env_settings]
+        if toml := _search_upwards("jtask.toml"):
+            sources.append(TomlConfigSettingsSource(settings_cls, toml_file=toml))
+        if pyproject := _search_upwards("pyproject.toml"):
+            sources.append(_ToolTable(settings_cls, toml_file=pyproject))
+        return tuple(sources)
+
+
+class _ToolTable(PyprojectTomlConfigSettingsSource):
+    """The table [tool.jtask], which may be missing."""
+
+    def __init__(self, settings_cls: type[BaseSettings], toml_file: Path) -> None:
+        config = settings_cls.model_config
+        config.setdefault("pyproject_toml_table_header", ("tool", "jtask"))
+        super().__init__(settings_cls, toml_file)
+
+
+@cache
+def get_settings() -> Settings:
+    """Return this process's settings, read once.
+
+    Raises:
+        ConfigurationError: A value or a name is wrong; the message names it.
+    """
+    _warn_of_unknown_variables()
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise ConfigurationError(
+            f"setting {name!r} ({_PREFIX}{name.upper()}): {first['msg']}, got {first['input']!r}"
+        ) from None
+
+
+def _warn_of_unknown_variables() -> None:
+    known = {_PREFIX + name.upper() for name in Settings.model_fields}
+    for variable in os.environ:
+        if variable.startswith(_PREFIX) and variable not in known:
+            near = difflib.get_close_matches(variable, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else "jtask reads no such setting"
+            _log.warning("unknown setting %s in the environment: %s", variable, hint)
+
+
+def _search_upwards(name: str) -> Path | None:
+    here = Path.cwd()
+    return next((p for folder in (here, *here.parents) if (p := folder / name).is_file()), None)

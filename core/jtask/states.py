@@ -1,0 +1,159 @@
+"""Where a run can stand, and the one table that says which moves are legal."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from jtask.errors import IllegalTransition
+
+
+class StateName(StrEnum):
+    """The name of a state; what each means is in docs/states.md."""
+
+    SCHEDULED = "Scheduled"
+    PENDING = "Pending"
+    RUNNING = "Running"
+    AWAITING_RETRY = "AwaitingRetry"
+    RETRYING = "Retrying"
+    COMPLETED = "Completed"
+    CACHED = "Cached"
+    FAILED = "Failed"
+    TIMED_OUT = "TimedOut"
+    CRASHED = "Crashed"
+    CANCELLED = "Cancelled"
+    EXPIRED = "Expired"
+    NOT_READY = "NotReady"
+    ROLLED_BACK = "RolledBack"
+
+
+_EXECUTING = frozenset({StateName.RUNNING, StateName.RETRYING})
+_STARTS = frozenset({StateName.SCHEDULED, StateName.PENDING})
+
+_AFTER_EXECUTING = frozenset(
+    {
+        StateName.COMPLETED,
+        StateName.FAILED,
+        StateName.TIMED_OUT,
+        StateName.CRASHED,
+        StateName.CANCELLED,
+        StateName.AWAITING_RETRY,
+        # Handed back by a stopping worker, or delivered again because its worker died.
+        StateName.PENDING,
+        StateName.SCHEDULED,
+    }
+)
+
+TRANSITIONS: Mapping[StateName, frozenset[StateName]] = {
+    StateName.SCHEDULED: frozenset(
+        {StateName.PENDING, StateName.CANCELLED, StateName.EXPIRED, StateName.CRASHED}
+    ),
+    StateName.PENDING: frozenset(
+        {
+            StateName.RUNNING,
+            StateName.RETRYING,
+            StateName.CACHED,
+            StateName.NOT_READY,
+            StateName.CANCELLED,
+            StateName.EXPIRED,
+            StateName.CRASHED,
+            StateName.FAILED,
+            # Handed back before it started.
+            StateName.SCHEDULED,
+        }
+    ),
+    StateName.RUNNING: _AFTER_EXECUTING | {StateName.RETRYING},
+    StateName.RETRYING: _AFTER_EXECUTING | {StateName.RETRYING},
+    StateName.AWAITING_RETRY: frozenset(
+        {
+            StateName.PENDING,
+            StateName.RETRYING,
+            StateName.CANCELLED,
+            StateName.EXPIRED,
+            StateName.CRASHED,
+        }
+    ),
+    StateName.COMPLETED: frozenset({StateName.ROLLED_BACK}),
+    StateName.CACHED: frozenset(),
+    StateName.FAILED: frozenset(),
+    StateName.TIMED_OUT: frozenset(),
+    StateName.CRASHED: frozenset(),
+    StateName.CANCELLED: frozenset(),
+    StateName.EXPIRED: frozenset(),
+    StateName.NOT_READY: frozenset(),
+    StateName.ROLLED_BACK: frozenset(),
+}
+"""From each state, the states a run may enter next."""
+
+FINAL = frozenset(
+    name
+    for name in StateName
+    if TRANSITIONS[name] <= {StateName.ROLLED_BACK}
+)
+"""States that settle a run: an outcome exists, waiters wake."""
+
+SUCCESSFUL = frozenset({StateName.COMPLETED, StateName.CACHED})
+"""Final states that carry a value."""
+
+
+def check_transition(current: StateName | None, new: StateName) -> None:
+    """Check one move against the table.
+
+    Args:
+        current: Where the run stands; None before its first state.
+        new: The state it is about to enter.
+
+    Raises:
+        IllegalTransition: The table does not allow the move.
+    """
+    allowed = _STARTS if current is None else TRANSITIONS[current]
+    if new not in allowed:
+        raise IllegalTransition(f"a run cannot move from {current or 'nothing'} to {new}")
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """One state a run entered.
+
+    Attributes:
+        name: Which state.
+        at: When it was entered, seconds since the epoch.
+        message: One sentence for people; may be empty.
+        details: What a plugin wants kept with the state; JSON values.
+    """
+
+    name: StateName
+    at: float
+    message: str = ""
+    details: Mapping[str, object] = field(default_factory=dict[str, object])
+
+    def is_scheduled(self) -> bool:
+        """Tell whether the run waits for its time or for a worker."""
+        return self.name in {StateName.SCHEDULED, StateName.AWAITING_RETRY}
+
+    def is_pending(self) -> bool:
+        """Tell whether a worker holds the run without having started it."""
+        return self.name is StateName.PENDING
+
+    def is_running(self) -> bool:
+        """Tell whether the task's body is executing."""
+        return self.name in _EXECUTING
+
+    def is_completed(self) -> bool:
+        """Tell whether the run ended with a value."""
+        return self.name in SUCCESSFUL or self.name is StateName.ROLLED_BACK
+
+    def is_failed(self) -> bool:
+        """Tell whether the run ended with an error of its own, a timeout included."""
+        return self.name in {StateName.FAILED, StateName.TIMED_OUT}
+
+    def is_crashed(self) -> bool:
+        """Tell whether the run's process was lost."""
+        return self.name is StateName.CRASHED
+
+    def is_cancelled(self) -> bool:
+        """Tell whether the run was cancelled."""
+        return self.name is StateName.CANCELLED
+
+    def is_final(self) -> bool:
+        """Tell whether the run is over."""
+        return self.name in FINAL
