@@ -1,0 +1,59 @@
+"""Task options that plugins declare."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from jtask.errors import TaskDefinitionError
+
+
+def _accept(value: object) -> object:
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option of `@task(...)`.
+
+    Attributes:
+        name: The keyword.
+        default: Its value for tasks that do not set it.
+        check: Returns the value to keep, or raises ValueError or TypeError with one sentence.
+        help: One sentence for the docs.
+    """
+
+    name: str
+    default: object = None
+    check: Callable[[object], object] = _accept
+    help: str = ""
+
+
+def check_options(
+    given: Mapping[str, object], declared: Mapping[str, Option], task_name: str
+) -> dict[str, object]:
+    """Return the options of one task, checked.
+
+    Args:
+        given: What `@task(...)` was called with beyond the core's own options.
+        declared: What the loaded plugins declare, by name.
+        task_name: For messages.
+
+    Raises:
+        TaskDefinitionError: An unknown option, or a value its plugin does not accept.
+    """
+    checked: dict[str, object] = {}
+    for name, value in given.items():
+        option = declared.get(name)
+        if option is None:
+            raise TaskDefinitionError(_unknown(name, declared, task_name))
+        try:
+            checked[name] = option.check(value)
+        except (ValueError, TypeError) as error:
+            raise TaskDefinitionError(f"task {task_name!r}, option {name!r}: {error}") from None
+    return checked
+
+
+def _unknown(name: str, declared: Mapping[str, Option], task_name: str) -> str:
+    near = get_close_matches(name, declared, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else "no loaded plugin declares it"
+    return f"task {task_name!r}: there is no option {name!r}: {hint}"

@@ -1,0 +1,115 @@
+"""Find, load and ask the plugins."""
+
+import inspect
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from difflib import get_close_matches
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, cast
+
+import pluggy
+
+from jtask import hooks
+from jtask.errors import ConfigurationError
+from jtask.options import Option
+
+GROUP = "jtask.plugins"
+_log = logging.getLogger("jtask")
+
+
+class Plugins:
+    """The loaded plugins and the options they declare."""
+
+    def __init__(self, names: Iterable[str] | None = None) -> None:
+        """Load plugins by the names of their entry points.
+
+        Args:
+            names: Which to load; None loads all that are installed.
+
+        Raises:
+            ConfigurationError: A name that is not installed, or a plugin that cannot be loaded.
+        """
+        self.manager = pluggy.PluginManager(hooks.PROJECT)
+        self.manager.add_hookspecs(hooks)
+        for point in _chosen({p.name: p for p in entry_points(group=GROUP)}, names):
+            self._load(point)
+        self.manager.check_pending()
+        self.options = self._declared_options()
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the loaded plugins."""
+        return sorted(name for name, _ in self.manager.list_name_plugin())
+
+    def caller(self, hook: str, without: Iterable[object] = ()) -> Callable[..., list[Any]] | None:
+        """Return a function that calls a hook of all plugins but some; None when none has it."""
+        caller = self.manager.subset_hook_caller(hook, list(without))
+        return caller if caller.get_hookimpls() else None
+
+    def uninterested(self, task: Any) -> list[object]:
+        """Return the plugins that have nothing to do with a task."""
+        impls = self.manager.hook.jtask_applies.get_hookimpls()
+        return [impl.plugin for impl in impls if impl.function(task) is False]
+
+    def _load(self, point: EntryPoint) -> None:
+        try:
+            self.manager.register(point.load(), name=point.name)
+        except Exception as error:
+            raise ConfigurationError(
+                f"plugin {point.name!r} ({point.value}) cannot be loaded: {error}; "
+                f"name the plugins to load in JTASK_PLUGINS to go on without it"
+            ) from error
+
+    def _declared_options(self) -> dict[str, Option]:
+        declared: dict[str, Option] = {}
+        for options in self.manager.hook.jtask_options():
+            for option in options or ():
+                if option.name in declared:
+                    raise ConfigurationError(f"two plugins declare the option {option.name!r}")
+                declared[option.name] = option
+        return declared
+
+
+def _chosen(installed: dict[str, EntryPoint], names: Iterable[str] | None) -> list[EntryPoint]:
+    if names is None:
+        return list(installed.values())
+    wanted = list(names)
+    for name in wanted:
+        if name not in installed:
+            near = get_close_matches(name, installed, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"installed: {sorted(installed)}"
+            raise ConfigurationError(f"JTASK_PLUGINS names {name!r}, which is not there: {hint}")
+    return [installed[name] for name in wanted]
+
+
+@cache
+def get_plugins() -> Plugins:
+    """Return this process's plugins, loaded once, restricted by JTASK_PLUGINS."""
+    from jtask.settings import get_settings
+
+    setting = get_settings().plugins
+    if setting is None:
+        return Plugins()
+    return Plugins([name.strip() for name in setting.split(",") if name.strip()])
+
+
+async def first_answer(answers: Iterable[Any]) -> Any:
+    """Return the first answer of a hook that is not None, awaiting those that are awaitable."""
+    first = None
+    for answer in answers:
+        settled = await cast("Awaitable[Any]", answer) if inspect.isawaitable(answer) else answer
+        if first is None:
+            first = settled
+    return first
+
+
+def call_logged(caller: Callable[..., list[Any]] | None, **facts: Any) -> list[Any]:
+    """Call a hook whose failure must not matter: log it and go on."""
+    if caller is None:
+        return []
+    try:
+        return caller(**facts)
+    except Exception:
+        _log.exception("a plugin failed in %s", getattr(caller, "name", caller))
+        return []
