@@ -50,7 +50,8 @@ class Plugins:
     def uninterested(self, task: Any) -> list[object]:
         """Return the plugins that have nothing to do with a task."""
         impls = self.manager.hook.jtask_applies.get_hookimpls()
-        return [impl.plugin for impl in impls if impl.function(task) is False]
+        answers = ((i.plugin, i.function(task) if i.argnames else i.function()) for i in impls)
+        return [plugin for plugin, answer in answers if answer is False]
 
     def _load(self, point: EntryPoint) -> None:
         try:

@@ -1,0 +1,233 @@
+"""The wire format, version 1: one line of JSON, a newline, the payload (docs/wire-format.md)."""
+
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from pydantic_core import from_json, to_json
+
+from jtask.errors import EnvelopeError
+from jtask.failures import Failure
+from jtask.outcomes import Attempt, SettledRun
+from jtask.states import State, StateName
+
+VERSION = 1
+
+
+@dataclass(slots=True)
+class Envelope:
+    """One run on the wire.
+
+    Attributes:
+        run_id: The run.
+        task_key: Which task; what a worker looks up.
+        task_name: For people.
+        serializer: How the payload is written; a worker refuses one its task did not declare.
+        payload: The arguments.
+        created: When the caller enqueued it, seconds since the epoch.
+        attempt: From 1.
+        tags: The caller's tags.
+        parent: The run that enqueued this one.
+        headers: What plugins sent along, such as a trace context.
+        started: When the first attempt began.
+        run_time: Seconds that earlier attempts took.
+        expires: Not to be started after this instant.
+        blob: Size of arguments kept as a blob instead of in `payload`.
+        history: Earlier attempts.
+    """
+
+    run_id: str
+    task_key: str
+    task_name: str
+    serializer: str
+    payload: bytes
+    created: float
+    attempt: int = 1
+    tags: tuple[str, ...] = ()
+    parent: str | None = None
+    headers: dict[str, str] = field(default_factory=dict[str, str])
+    started: float | None = None
+    run_time: float = 0.0
+    expires: float | None = None
+    blob: int | None = None
+    history: tuple[Attempt, ...] = ()
+
+    def encode(self) -> bytes:
+        """Return the message body."""
+        head: dict[str, Any] = {
+            "v": VERSION,
+            "id": self.run_id,
+            "task": self.task_key,
+            "name": self.task_name,
+            "ser": self.serializer,
+            "created": self.created,
+        }
+        if self.attempt > 1:
+            head["attempt"] = self.attempt
+        if self.run_time:
+            head["run_time"] = self.run_time
+        if self.tags:
+            head["tags"] = self.tags
+        if self.history:
+            head["history"] = [_attempt_to_json(attempt) for attempt in self.history]
+        for name in ("parent", "headers", "started", "expires", "blob"):
+            value = getattr(self, name)
+            if value is not None and value != {}:
+                head[name] = value
+        return b"%b\n%b" % (to_json(head), self.payload)
+
+
+class EnvelopeTemplate:
+    """Write the envelopes of one task whose runs differ in id, time and arguments only."""
+
+    __slots__ = ("_middle", "_tail")
+
+    def __init__(self, task_key: str, task_name: str, serializer: str) -> None:
+        fixed = to_json({"v": VERSION, "task": task_key, "name": task_name, "ser": serializer})
+        self._middle = fixed[:-1] + b',"id":"'
+        self._tail = b'","created":'
+
+    def encode(self, run_id: str, created: float, payload: bytes) -> bytes:
+        """Return the message body of a first attempt without any extras."""
+        return b'%b%b%b%.6f}\n%b' % (self._middle, run_id.encode(), self._tail, created, payload)
+
+
+def decode_envelope(body: bytes) -> Envelope:
+    """Read a message body.
+
+    Raises:
+        EnvelopeError: Not an envelope, or of a newer version than this code reads.
+    """
+    head, payload = _split(body)
+    try:
+        return Envelope(
+            run_id=_text(head["id"]),
+            task_key=_text(head["task"]),
+            task_name=head.get("name") or head["task"],
+            serializer=head.get("ser", "json"),
+            payload=payload,
+            created=float(head.get("created") or 0.0),
+            attempt=int(head.get("attempt", 1)),
+            tags=tuple(head.get("tags", ())),
+            parent=head.get("parent"),
+            headers=dict(head.get("headers") or {}),
+            started=head.get("started"),
+            run_time=float(head.get("run_time", 0.0)),
+            expires=head.get("expires"),
+            blob=head.get("blob"),
+            history=tuple(_attempt_from_json(a) for a in head.get("history", ())),
+        )
+    except KeyError as error:
+        raise EnvelopeError(f"the envelope misses {error}") from None
+    except (TypeError, ValueError, AttributeError) as error:
+        raise EnvelopeError(f"the envelope has a field of the wrong kind: {error}") from None
+
+
+def encode_settled(run: SettledRun) -> bytes:
+    """Return the body of an outcome."""
+    head: dict[str, Any] = {
+        "v": VERSION,
+        "id": run.run_id,
+        "task": run.task_key,
+        "name": run.task_name,
+        "state": run.state.name.value,
+        "at": run.state.at,
+        "attempt": run.attempt,
+        "created": run.created,
+        "started": run.started,
+        "ended": run.ended,
+        "run_time": run.run_time,
+        "worker": run.worker,
+        "ser": run.serializer,
+    }
+    if run.state.message:
+        head["message"] = run.state.message
+    if run.state.details:
+        head["details"] = dict(run.state.details)
+    if run.blob is not None:
+        head["blob"] = run.blob
+    if run.failure is not None:
+        head["error"] = run.failure.to_json()
+    if run.history:
+        head["history"] = [_attempt_to_json(attempt) for attempt in run.history]
+    return b"%b\n%b" % (to_json(head), run.payload)
+
+
+def decode_settled(body: bytes) -> SettledRun:
+    """Read the body of an outcome.
+
+    Raises:
+        EnvelopeError: Not an outcome, or of a newer version than this code reads.
+    """
+    head, payload = _split(body)
+    try:
+        return SettledRun(
+            run_id=head["id"],
+            task_key=head["task"],
+            task_name=head["name"],
+            state=State(
+                StateName(head["state"]),
+                head["at"],
+                head.get("message", ""),
+                head.get("details") or {},
+            ),
+            attempt=head["attempt"],
+            created=head["created"],
+            started=head.get("started"),
+            ended=head["ended"],
+            run_time=head["run_time"],
+            worker=head["worker"],
+            serializer=head["ser"],
+            payload=payload,
+            blob=head.get("blob"),
+            failure=Failure.from_json(head["error"]) if "error" in head else None,
+            history=tuple(_attempt_from_json(a) for a in head.get("history", ())),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise EnvelopeError(f"the outcome cannot be read: {error!r}") from None
+
+
+def _split(body: bytes) -> tuple[dict[str, Any], bytes]:
+    line, _, payload = body.partition(b"\n")
+    try:
+        head = from_json(line)
+    except ValueError:
+        raise EnvelopeError("the first line is not JSON") from None
+    if not isinstance(head, dict):
+        raise EnvelopeError("the first line is not a JSON object")
+    fields = cast("dict[str, Any]", head)
+    version = fields.get("v")
+    if not isinstance(version, int):
+        raise EnvelopeError("the envelope names no version")
+    if version > VERSION:
+        raise EnvelopeError(f"the envelope is of version {version}, this reads up to {VERSION}")
+    return fields, payload
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise EnvelopeError(f"expected a text, got {value!r}")
+    return value
+
+
+def _attempt_to_json(attempt: Attempt) -> dict[str, Any]:
+    head: dict[str, Any] = {
+        "attempt": attempt.number,
+        "started": attempt.started,
+        "ended": attempt.ended,
+        "worker": attempt.worker,
+        "reason": attempt.reason,
+    }
+    if attempt.failure is not None:
+        head["error"] = attempt.failure.to_json()
+    return head
+
+
+def _attempt_from_json(head: dict[str, Any]) -> Attempt:
+    return Attempt(
+        number=head["attempt"],
+        started=head.get("started"),
+        ended=head.get("ended"),
+        worker=head.get("worker", ""),
+        reason=head.get("reason", ""),
+        failure=Failure.from_json(head["error"]) if "error" in head else None,
+    )

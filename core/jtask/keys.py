@@ -1,0 +1,107 @@
+"""Which function is which, the same on every machine; and the tasks of this process by key."""
+
+import hashlib
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
+
+from jtask.errors import TaskDefinitionError, TaskKeyConflict
+
+if TYPE_CHECKING:
+    from jtask.tasks import Task
+
+_HASH_DIGITS = 12
+_NOT_IN_A_KEY = re.compile(r"[^A-Za-z0-9_-]+")
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
+
+_tasks: "WeakValueDictionary[str, Task[..., Any]]" = WeakValueDictionary()
+
+
+def qualified_name(fn: Callable[..., Any]) -> str:
+    """Return `module.qualname`, with the module's importable name for a script's own functions."""
+    described = fn if hasattr(fn, "__qualname__") else type(fn)
+    return f"{canonical_module(described.__module__)}.{described.__qualname__}"
+
+
+def canonical_module(module: str) -> str:
+    """Return the name under which a module is imported elsewhere.
+
+    A script that runs as `__main__` is a module of its package, or its file's stem; that is what
+    `jtask serve file.py` and an import from beside it call it.
+    """
+    if module not in {"__main__", "__mp_main__"}:
+        return module
+    main = sys.modules.get(module)
+    spec = getattr(main, "__spec__", None)
+    if spec is not None and spec.name not in {"__main__", "__mp_main__"}:
+        return str(spec.name)
+    file = getattr(main, "__file__", None)
+    return module_of_file(Path(file))[0] if file else module
+
+
+def module_of_file(file: Path) -> tuple[str, Path]:
+    """Return a file's dotted module name, packages above it included, and its import root."""
+    file = file.resolve()
+    parts = [file.stem]
+    folder = file.parent
+    while (folder / "__init__.py").is_file():
+        parts.insert(0, folder.name)
+        folder = folder.parent
+    if parts[-1] == "__init__":
+        parts.pop()
+    return ".".join(parts), folder
+
+
+def task_key(name: str, fn: Callable[..., Any]) -> str:
+    """Return the key of a task: its name, and a hash of that and of the function's name.
+
+    Independent of paths, line numbers, the interpreter and the function's body.
+    """
+    digest = hashlib.sha256(f"{name}\0{qualified_name(fn)}".encode()).hexdigest()
+    readable = _NOT_IN_A_KEY.sub("-", name).strip("-")[:64] or "task"
+    return f"{readable}-{digest[:_HASH_DIGITS]}"
+
+
+def check_name(kind: str, value: str) -> str:
+    """Return a key or queue name that a broker can use in an address.
+
+    Raises:
+        TaskDefinitionError: Other characters, or too long.
+    """
+    if not _NAME.fullmatch(value):
+        raise TaskDefinitionError(
+            f"{kind} {value!r} may hold letters, digits, '_' and '-' only, up to 128 of them"
+        )
+    return value
+
+
+def register(task: "Task[..., Any]") -> None:
+    """Remember a task by its key.
+
+    A function that is defined again (a reload, a notebook cell, a script imported by its own
+    name) replaces itself.
+
+    Raises:
+        TaskKeyConflict: Another function has the key.
+    """
+    known = _tasks.get(task.key)
+    if known is not None and _origin(known) != _origin(task):
+        raise TaskKeyConflict(
+            f"two tasks have the key {task.key!r}: {_origin(known)} and {_origin(task)}; "
+            f"give one of them another name= or key="
+        )
+    _tasks[task.key] = task
+
+
+def find_task(key: str) -> "Task[..., Any] | None":
+    """Return this process's task with a key."""
+    return _tasks.get(key)
+
+
+def _origin(task: "Task[..., Any]") -> str:
+    code = getattr(task.fn, "__code__", None)
+    file = Path(code.co_filename).resolve() if code else "?"
+    return f"{qualified_name(task.fn)} ({file})"

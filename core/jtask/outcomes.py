@@ -1,0 +1,100 @@
+"""How a run ended."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from jtask.errors import (
+    RunCancelled,
+    RunCrashed,
+    RunExpired,
+    RunFailed,
+    RunNotReady,
+    RunTimedOut,
+)
+from jtask.failures import Failure
+from jtask.states import SUCCESSFUL, State, StateName
+
+ERROR_OF: Mapping[StateName, type[RunFailed]] = {
+    StateName.FAILED: RunFailed,
+    StateName.TIMED_OUT: RunTimedOut,
+    StateName.CRASHED: RunCrashed,
+    StateName.CANCELLED: RunCancelled,
+    StateName.EXPIRED: RunExpired,
+    StateName.NOT_READY: RunNotReady,
+}
+"""What a waiter gets for a final state that carries no exception of the task's own."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """The end of a run in the process where it ended.
+
+    Attributes:
+        state: The final state.
+        value: What the task returned; meaningful for successful states.
+        error: What the task raised; None for states that come without an exception.
+    """
+
+    state: State
+    value: Any = None
+    error: BaseException | None = None
+
+    @property
+    def successful(self) -> bool:
+        """Whether there is a value."""
+        return self.state.name in SUCCESSFUL
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try of a run that did not settle it, as kept in its history.
+
+    Times are seconds since the epoch; `ended` is None when the worker was lost.
+    """
+
+    number: int
+    started: float | None
+    ended: float | None
+    worker: str
+    reason: str
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SettledRun:
+    """Everything stored about a run that is over.
+
+    Attributes:
+        run_id: The run.
+        task_key: Its task's key.
+        task_name: Its task's name.
+        state: The final state.
+        attempt: Which attempt settled it, from 1.
+        created: When it was enqueued or called, seconds since the epoch; likewise the next two.
+        started: When its first attempt began; None when it never began.
+        ended: When it was over.
+        run_time: Seconds spent executing, waits between attempts left out.
+        worker: Who executed it.
+        serializer: How `payload` is written.
+        payload: The return value as stored; empty when there is none.
+        blob: Size of a return value kept as a blob instead; None when `payload` holds it.
+        failure: The exception, for states that carry one.
+        history: Earlier attempts.
+    """
+
+    run_id: str
+    task_key: str
+    task_name: str
+    state: State
+    attempt: int
+    created: float
+    started: float | None
+    ended: float
+    run_time: float
+    worker: str
+    serializer: str
+    payload: bytes = b""
+    blob: int | None = None
+    failure: Failure | None = None
+    history: Sequence[Attempt] = field(default_factory=tuple[Attempt, ...])
