@@ -102,6 +102,9 @@ def find_task(key: str) -> "Task[..., Any] | None":
 
 
 def _origin(task: "Task[..., Any]") -> str:
+    name = qualified_name(task.fn)
     code = getattr(task.fn, "__code__", None)
-    file = Path(code.co_filename).resolve() if code else "?"
-    return f"{qualified_name(task.fn)} ({file})"
+    # In a notebook or the interpreter each cell is a file of its own.
+    if code is None or name.startswith("__main__."):
+        return name
+    return f"{name} ({Path(code.co_filename).resolve()})"

@@ -1,0 +1,220 @@
+"""Perform one attempt of a run: the same for a direct call, a local runner and a worker.
+
+`attempt` is a coroutine that suspends only where the task's function or a hook is asynchronous, so
+`drive` can run it to its end without an event loop for a synchronous direct call.
+"""
+
+import asyncio
+import contextlib
+import inspect
+import logging
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any, cast
+
+from jtask import lifecycle
+from jtask.errors import RunRefused
+from jtask.lifecycle import HandBack, PutOff, Retry, Settle
+from jtask.outcomes import Outcome
+from jtask.plugins import first_answer
+from jtask.runtime import RunContext, executing
+from jtask.states import StateName
+
+if TYPE_CHECKING:
+    from jtask.plugins import Plugins
+    from jtask.tasks import Task
+
+Result = Outcome | PutOff | HandBack
+_HookCaller = Callable[..., list[Any]] | None
+_log = logging.getLogger("jtask")
+
+
+class TaskHooks:
+    """The hooks that concern one task, resolved once; one that nobody implements is None."""
+
+    __slots__ = ("admit", "around", "enqueue", "failed", "recall", "settled", "state")
+
+    def __init__(self, plugins: "Plugins", task: "Task[..., Any]") -> None:
+        without = plugins.uninterested(task)
+        self.enqueue: _HookCaller = plugins.caller("jtask_enqueue", without)
+        self.recall: _HookCaller = plugins.caller("jtask_recall", without)
+        self.admit: _HookCaller = plugins.caller("jtask_admit", without)
+        self.around: _HookCaller = plugins.caller("jtask_around", without)
+        self.failed: _HookCaller = plugins.caller("jtask_failed", without)
+        self.state: _HookCaller = plugins.caller("jtask_state", without)
+        self.settled: _HookCaller = plugins.caller("jtask_settled", without)
+
+
+async def attempt(
+    run: RunContext, hooks: TaskHooks, *, stopping: Callable[[], bool] | None = None
+) -> Result:
+    """Perform one attempt of a run that has its arguments.
+
+    Args:
+        run: The run, in state Pending.
+        hooks: Those of its task.
+        stopping: Tells whether the worker interrupts its runs in order to stop.
+
+    Returns:
+        Outcome | PutOff | HandBack: The run's end, or how it goes on.
+    """
+    if hooks.recall is not None and (recalled := await _recall(run, hooks.recall)):
+        return await _settled(run, hooks, recalled)
+    if hooks.admit is not None:
+        try:
+            wait = await _ask(hooks.admit, "jtask_admit", run=run)
+        except RunRefused as refusal:
+            return await _settle(run, hooks, Settle(StateName.CANCELLED, str(refusal)), refusal)
+        if wait is not None:
+            return _wait_for_admission(run, wait)
+    await _enter(run, hooks, StateName.RUNNING if run.attempt == 1 else StateName.RETRYING)
+    run.attempt_started_at = begun = cast("Any", run.state).at
+    if run.started_at is None:
+        run.started_at = begun
+    clock = time.perf_counter()
+    try:
+        value = await _call(run, hooks.around)
+    except BaseException as error:
+        run.run_time += time.perf_counter() - clock
+        return await _failed(run, hooks, error, stopping is not None and stopping())
+    run.run_time += time.perf_counter() - clock
+    return await _settle(run, hooks, Settle(StateName.COMPLETED), value=value)
+
+
+def drive(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine to its end without an event loop.
+
+    A suspension can only come from an asynchronous hook; such a coroutine is finished by a loop of
+    its own, on the I/O thread's side, while this thread waits.
+    """
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        return stop.value
+    coroutine.close()
+    raise RuntimeError("a synchronous run suspended outside a hook")
+
+
+async def settle(run: RunContext, hooks: TaskHooks, decision: Settle, error: BaseException) -> Outcome:
+    """End a run that could not be attempted at all, such as one with unreadable arguments."""
+    return await _settle(run, hooks, decision, error)
+
+
+async def _call(run: RunContext, around: _HookCaller) -> Any:
+    task = run.task
+    with executing(run):
+        if around is not None:
+            return await _call_wrapped(run, around)
+        value = task.fn(*run.args, **run.kwargs)
+        return await value if task.is_async else value
+
+
+async def _call_wrapped(run: RunContext, around: Callable[..., list[Any]]) -> Any:
+    managers = [manager for manager in around(run=run) if manager is not None]
+    if not run.task.is_async:
+        with contextlib.ExitStack() as stack:
+            for manager in reversed(managers):
+                stack.enter_context(manager)
+            return run.task.fn(*run.args, **run.kwargs)
+    async with contextlib.AsyncExitStack() as astack:
+        for manager in reversed(managers):
+            if isinstance(manager, AbstractAsyncContextManager):
+                await astack.enter_async_context(cast("Any", manager))
+            else:
+                astack.enter_context(manager)
+        return await run.task.fn(*run.args, **run.kwargs)
+
+
+async def _recall(run: RunContext, caller: Callable[..., list[Any]]) -> Outcome | None:
+    return cast("Outcome | None", await _ask(caller, "jtask_recall", run=run))
+
+
+def _wait_for_admission(run: RunContext, wait: Retry) -> PutOff:
+    message = wait.reason or "waits to be admitted"
+    run.enter(StateName.SCHEDULED, message)
+    return PutOff(wait.at, StateName.SCHEDULED, message, new_attempt=False)
+
+
+async def _failed(
+    run: RunContext, hooks: TaskHooks, error: BaseException, stopping: bool
+) -> Result:
+    retry: Retry | None = None
+    if hooks.failed is not None and lifecycle.retryable(error):
+        retry = await _ask(hooks.failed, "jtask_failed", run=run, error=error)
+    decision = lifecycle.after_error(error, retry, stopping=stopping)
+    if isinstance(decision, HandBack):
+        run.enter(StateName.SCHEDULED, "handed back by a stopping worker")
+        return decision
+    if isinstance(decision, PutOff):
+        await _enter(run, hooks, decision.state, decision.message or lifecycle.describe(error))
+        return decision
+    return await _settle(run, hooks, decision, error)
+
+
+async def _settle(
+    run: RunContext,
+    hooks: TaskHooks,
+    decision: Settle,
+    error: BaseException | None = None,
+    value: Any = None,
+) -> Outcome:
+    await _enter(run, hooks, decision.state, decision.message)
+    return await _announce(run, hooks, Outcome(cast("Any", run.state), value, error))
+
+
+async def _settled(run: RunContext, hooks: TaskHooks, outcome: Outcome) -> Outcome:
+    await _enter(run, hooks, outcome.state.name, outcome.state.message)
+    outcome.state = cast("Any", run.state)
+    return await _announce(run, hooks, outcome)
+
+
+async def _announce(run: RunContext, hooks: TaskHooks, outcome: Outcome) -> Outcome:
+    if hooks.settled is not None:
+        await _tell(hooks.settled, "jtask_settled", run=run, outcome=outcome)
+    return outcome
+
+
+async def _enter(run: RunContext, hooks: TaskHooks, name: StateName, message: str = "") -> None:
+    state = run.enter(name, message)
+    if hooks.state is not None:
+        await _tell(hooks.state, "jtask_state", run=run, state=state)
+
+
+async def _ask(caller: Callable[..., list[Any]], hook: str, **facts: Any) -> Any:
+    """Call a hook for its answer; a failure other than a refusal is logged and counts as None."""
+    try:
+        return await first_answer(_bridged(caller(**facts)))
+    except RunRefused:
+        raise
+    except Exception:
+        _log.exception("a plugin failed in %s", hook)
+        return None
+
+
+async def _tell(caller: Callable[..., list[Any]], hook: str, **facts: Any) -> None:
+    await _ask(caller, hook, **facts)
+
+
+def _bridged(answers: list[Any]) -> list[Any]:
+    """Settle awaitable answers here and now where no event loop runs."""
+    if not any(inspect.isawaitable(answer) for answer in answers) or _loop_is_running():
+        return answers
+    return [_wait(answer) if inspect.isawaitable(answer) else answer for answer in answers]
+
+
+def _loop_is_running() -> bool:
+    try:
+        asyncio.current_task()
+    except RuntimeError:
+        return False
+    return asyncio.current_task() is not None
+
+
+def _wait(awaitable: Awaitable[Any]) -> Any:
+    from jtask.io_thread import get_io_thread
+
+    async def settled() -> Any:
+        return await awaitable
+
+    return get_io_thread().run(settled())

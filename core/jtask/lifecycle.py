@@ -1,0 +1,154 @@
+"""What follows from what happened to a run: decisions only, no I/O, no clock.
+
+The engine and the worker perform what is decided here.
+"""
+
+import asyncio
+from dataclasses import dataclass
+
+from jtask.errors import RunCancelled, RunExpired, RunNotReady, RunRefused, RunTimedOut
+from jtask.states import StateName
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """A plugin's wish that a run be taken up again.
+
+    Attributes:
+        at: When, seconds since the epoch; now or earlier is at once.
+        reason: One sentence for the history.
+        counts: Whether it is a new attempt; False when the run never started.
+    """
+
+    at: float
+    reason: str = ""
+    counts: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Execute:
+    """Start the attempt.
+
+    Attributes:
+        alone: Not beside another run that may have killed its worker.
+    """
+
+    alone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """End the run in a final state."""
+
+    state: StateName
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PutOff:
+    """Have the run come back at an instant; it holds no slot until then."""
+
+    at: float
+    state: StateName
+    message: str
+    new_attempt: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HandBack:
+    """Let another worker have the run now."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """End the run and keep it with the dead letters."""
+
+    state: StateName
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """Take the run off its queue: its outcome is already stored."""
+
+
+Admission = Execute | DeadLetter | Discard | Settle
+AfterError = Settle | PutOff | HandBack
+
+_EXPLICIT: dict[type[BaseException], StateName] = {
+    RunTimedOut: StateName.TIMED_OUT,
+    RunCancelled: StateName.CANCELLED,
+    RunRefused: StateName.CANCELLED,
+    RunNotReady: StateName.NOT_READY,
+    RunExpired: StateName.EXPIRED,
+}
+SUSPECT_DELIVERIES = 3
+"""From this delivery on a run is executed alone among its like: two workers are gone already, and
+of the runs they held only one need be to blame."""
+
+
+def admit(
+    *,
+    deliveries: int,
+    crashes: int,
+    max_crashes: int,
+    settled: bool,
+    expires: float | None,
+    now: float,
+) -> Admission:
+    """Decide what to do with a delivered run.
+
+    Args:
+        deliveries: How often it was delivered, this time included.
+        crashes: How many workers it is known to have lost.
+        max_crashes: How many it may lose.
+        settled: Whether its outcome is stored already.
+        expires: Not to be started after this instant.
+        now: The present instant.
+    """
+    if settled:
+        return Discard()
+    if crashes >= max_crashes:
+        workers = "worker" if crashes == 1 else "workers"
+        return DeadLetter(StateName.CRASHED, f"the run lost {crashes} {workers}, one each try")
+    if expires is not None and now > expires:
+        return Settle(StateName.EXPIRED, "the run was not started before it expired")
+    return Execute(alone=deliveries >= SUSPECT_DELIVERIES)
+
+
+def after_error(error: BaseException, retry: Retry | None, *, stopping: bool) -> AfterError:
+    """Decide what follows an exception of the task's function.
+
+    Args:
+        error: What was raised.
+        retry: What the plugins wish; asked for `retryable` errors only.
+        stopping: Whether the worker itself interrupted the run in order to stop.
+    """
+    if stopping and isinstance(error, asyncio.CancelledError):
+        return HandBack()
+    if retry is not None and retryable(error):
+        return PutOff(retry.at, StateName.AWAITING_RETRY, retry.reason, new_attempt=True)
+    for kind, state in _EXPLICIT.items():
+        if isinstance(error, kind):
+            return Settle(state, str(error))
+    if isinstance(error, asyncio.CancelledError):
+        return Settle(StateName.CRASHED, "the task's coroutine was cancelled from inside")
+    if not isinstance(error, Exception):
+        return Settle(StateName.CRASHED, f"the task raised {describe(error)}")
+    return Settle(StateName.FAILED, f"the task raised {describe(error)}")
+
+
+def retryable(error: BaseException) -> bool:
+    """Tell whether an exception is a failure that a retry may mend; a crash is not."""
+    never = (RunCancelled, RunRefused, RunNotReady, RunExpired)
+    return isinstance(error, Exception) and not isinstance(error, never)
+
+
+def describe(error: BaseException) -> str:
+    """Return `Type: message` in one line of at most 500 characters."""
+    try:
+        text = " ".join(str(error).split())
+    except Exception:
+        text = "(its message cannot be made)"
+    name = type(error).__name__
+    return (f"{name}: {text}" if text else name)[:500]

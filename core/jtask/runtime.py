@@ -1,0 +1,161 @@
+"""The run that is being executed here: `runtime.run_id`, `runtime.attempt`, `runtime.tags`, ...
+
+Each name of `RunContext` can be read from this module inside a run; outside it is None.
+"""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from jtask.outcomes import Attempt
+from jtask.states import State, StateName, check_transition
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jtask.tasks import Task
+
+_current: "ContextVar[RunContext | None]" = ContextVar("jtask_run", default=None)
+_tags: ContextVar[tuple[str, ...]] = ContextVar("jtask_tags", default=())
+
+
+@dataclass(slots=True, eq=False)
+class RunContext:
+    """The facts of one run, given to hooks; only the engine changes them.
+
+    Times are seconds since the epoch.
+
+    Attributes:
+        run_id: The run.
+        task: Its task.
+        created_at: When it was called or enqueued.
+        attempt: From 1.
+        tags: Those of the task and of the caller.
+        parent_id: The run that called or enqueued this one.
+        queue: Where it came from; None for a direct call.
+        worker: Who executes it.
+        headers: What plugins sent along.
+        started_at: When its first attempt began.
+        run_time: Seconds that earlier attempts took.
+        history: Earlier attempts.
+        args: Positional arguments.
+        kwargs: Keyword arguments.
+        state: Where it stands.
+        attempt_started_at: When this attempt began.
+    """
+
+    run_id: str
+    task: "Task[..., Any]"
+    created_at: float
+    attempt: int = 1
+    tags: tuple[str, ...] = ()
+    parent_id: str | None = None
+    queue: str | None = None
+    worker: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    started_at: float | None = None
+    run_time: float = 0.0
+    history: tuple[Attempt, ...] = ()
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = field(default_factory=dict[str, Any])
+    state: State | None = None
+    attempt_started_at: float | None = None
+    on_state: "Callable[[RunContext, State], None] | None" = None
+
+    @property
+    def task_name(self) -> str:
+        """The name of the task."""
+        return self.task.name
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The arguments by parameter name, defaults included."""
+        bound = self.task.signature.bind(*self.args, **self.kwargs)
+        bound.apply_defaults()
+        return dict(bound.arguments)
+
+    def enter(self, name: StateName, message: str = "", **details: object) -> State:
+        """Enter a state; the one place where a run's state changes.
+
+        Raises:
+            IllegalTransition: The table in `jtask.states` does not allow it.
+        """
+        check_transition(self.state.name if self.state else None, name)
+        state = State(name, time.time(), message, details) if details else State(
+            name, time.time(), message
+        )
+        self.state = state
+        if self.on_state is not None:
+            self.on_state(self, state)
+        return state
+
+
+@dataclass(slots=True)
+class EnqueueRequest:
+    """A run about to be enqueued, given to the `jtask_enqueue` hook.
+
+    Attributes:
+        run_id: Its id.
+        task: Its task.
+        args: Positional arguments.
+        kwargs: Keyword arguments.
+        queue: Where it will wait.
+        at: Not before this instant, seconds since the epoch; None is now.
+        expires: Not after this instant; None is never.
+        tags: Those of the task and of the caller.
+        headers: Sent with the run; a plugin may add to them.
+    """
+
+    run_id: str
+    task: "Task[..., Any]"
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    queue: str
+    at: float | None
+    expires: float | None
+    tags: tuple[str, ...]
+    headers: dict[str, str] = field(default_factory=dict[str, str])
+
+
+def current_run() -> RunContext | None:
+    """Return the run that is being executed in this context, if any."""
+    return _current.get()
+
+
+def current_tags() -> tuple[str, ...]:
+    """Return the tags that `tags(...)` puts on runs started in this context."""
+    return _tags.get()
+
+
+@contextmanager
+def tags(*names: str) -> Iterator[tuple[str, ...]]:
+    """Put tags on all runs called, submitted or delayed inside the block.
+
+    Args:
+        names: The tags; blocks nest.
+    """
+    token = _tags.set(tuple(dict.fromkeys((*_tags.get(), *names))))
+    try:
+        yield _tags.get()
+    finally:
+        _tags.reset(token)
+
+
+@contextmanager
+def executing(run: RunContext) -> Iterator[None]:
+    """Make a run the current one inside the block."""
+    token = _current.set(run)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in RunContext.__dataclass_fields__ and name not in {"task_name", "parameters"}:
+        raise AttributeError(f"jtask.runtime has no {name!r}")
+    run = _current.get()
+    return None if run is None else getattr(run, name)
