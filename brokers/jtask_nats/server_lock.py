@@ -1,0 +1,60 @@
+"""The lock that keeps a data folder to one server.
+
+nats-server itself would let two servers write one store. The lock is taken before the server is
+started and inherited by it as an open file, so it is held exactly as long as the server lives,
+however it ends, and whoever gets the lock knows that there is no server.
+
+To port this to a platform without flock, replace `take_lock` and `release_lock`.
+"""
+
+import os
+from pathlib import Path
+
+from jtask.errors import ConfigurationError
+
+_taken: set[int] = set()
+
+
+def take_lock(path: Path) -> int | None:
+    """Take the lock of a data folder, without waiting.
+
+    Returns:
+        int | None: An open file to pass to the server; None when the lock is held.
+
+    Raises:
+        ConfigurationError: The platform has no such locks.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        raise ConfigurationError(
+            "the embedded server is not available on this platform: "
+            "set JTASK_URL to a nats-server, for example nats://127.0.0.1:4222"
+        ) from None
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        return None
+    except BaseException:
+        os.close(lock)
+        raise
+    _taken.add(lock)
+    return lock
+
+
+def release_lock(lock: int) -> None:
+    """Give up this process's hold; a server that inherited the lock keeps it."""
+    _taken.discard(lock)
+    os.close(lock)
+
+
+def _drop_in_forked_child() -> None:
+    # A process forked while another thread starts the server would hold the lock past its end.
+    while _taken:
+        os.close(_taken.pop())
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_drop_in_forked_child)
