@@ -1,0 +1,88 @@
+"""The broker contract inside one process."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from jtask.contract import Delivery, FullBroker, Message
+
+from jtask_memory.consuming import MemoryConsumption
+from jtask_memory.coordination import MemoryCoordination
+from jtask_memory.limits import INLINE_LIMIT, check_size
+from jtask_memory.records import MemoryRecords
+from jtask_memory.results import MemoryResults
+from jtask_memory.space import Space, canonical, space_of
+
+
+async def open_broker(url: str, client: str, loop: asyncio.AbstractEventLoop) -> FullBroker:
+    """Open a client of what `memory://name` names in this process.
+
+    Args:
+        url: `memory://`, with a name to keep several apart.
+        client: This process's client id; whoever watches names it again.
+        loop: The loop on which the broker is used.
+    """
+    del client
+    return MemoryBroker(canonical(url), space_of(url), loop)
+
+
+class MemoryBroker(MemoryResults, MemoryRecords, MemoryCoordination):
+    """One client of a space: the whole contract, and `ThreadEnqueue`."""
+
+    def __init__(self, url: str, space: Space, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(url, space, loop)
+        self._consumptions: list[MemoryConsumption] = []
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return self._url
+
+    @property
+    def inline_limit(self) -> int:
+        """The largest body that `enqueue` and `put` take, in bytes."""
+        return INLINE_LIMIT
+
+    async def enqueue(self, messages: Sequence[Message]) -> None:
+        """Store messages, all or none, however many."""
+        self._enqueue(messages)
+
+    def enqueue_from_thread(self, message: Message) -> None:
+        """Do `enqueue([message])` from any thread."""
+        self._enqueue([message])
+
+    async def consume(
+        self, queues: Sequence[str], credit: int, receive: Callable[[Delivery], None]
+    ) -> MemoryConsumption:
+        """Deliver runs of some queues, highest priority first, until stopped."""
+        consumption = MemoryConsumption(self._space, queues, credit, receive, self._loop)
+        self._consumptions.append(consumption)
+        return consumption
+
+    async def cancel(self, run_id: str) -> bool:
+        """Take a waiting or delayed run off its queue; False when none is waiting."""
+        space = self._space
+        with space.lock:
+            return space.backlog.cancel(run_id, self._now())
+
+    async def depth(self, queue: str) -> int:
+        """Count the runs of a queue that wait or are being executed."""
+        space = self._space
+        with space.lock:
+            return space.backlog.depth(queue, self._now())
+
+    async def close(self) -> None:
+        """End this client: its consumptions are closed, what is stored stays."""
+        self._is_closed = True
+        for consumption in self._consumptions:
+            await consumption.close()
+        await self._end_watching()
+        self._end_following()
+
+    def _enqueue(self, messages: Sequence[Message]) -> None:
+        space = self._space
+        for message in messages:
+            check_size("run", message.run_id, message.body)
+        space.enqueue(messages)
+
+    def __repr__(self) -> str:
+        return f"<MemoryBroker {self._url}{', closed' if self._is_closed else ''}>"

@@ -1,0 +1,188 @@
+"""A worker's standing wish for runs, and the runs in its hands."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from jtask.contract import DeadLetter, Delivery
+
+from jtask_memory.clock import Timer
+from jtask_memory.loops import call_on
+from jtask_memory.queues import Claim
+from jtask_memory.space import Space
+
+
+class MemoryConsumption:
+    """Take runs from a space while there is credit.
+
+    It takes a run only when it can pass it on at once, so nothing is ever on the way. Everything
+    happens on its loop, save `wake`.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        queues: Sequence[str],
+        credit: int,
+        receive: Callable[[Delivery], None],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._space = space
+        self._queues = tuple(queues)
+        self._credit = credit
+        self._receive = receive
+        self._loop = loop
+        self._held: dict[int, Claim] = {}
+        self._is_stopped = False
+        self._is_woken = False
+        self._timer: Timer | None = None
+        with space.lock:
+            for queue in self._queues:
+                space.wakers.add(queue, self.wake)
+        self.wake()
+
+    def set_credit(self, credit: int) -> None:
+        """Change how many deliveries may be unsettled at once."""
+        self._credit = credit
+        self.wake()
+
+    async def stop(self) -> None:
+        """Want nothing more; held deliveries stay held."""
+        self._stop()
+
+    async def close(self) -> None:
+        """Stop, and let the held runs wait again for another worker."""
+        self._stop()
+        self._release_all()
+
+    def problem(self) -> str | None:
+        """Return None: a process can always reach its own memory."""
+        return None
+
+    def wake(self) -> None:
+        """Look for runs soon; from any thread."""
+        if self._is_woken or self._is_stopped:
+            return
+        self._is_woken = True
+        if not call_on(self._loop, self._pump):
+            # The loop ended without closing the broker: this worker is lost.
+            self._stop()
+            self._release_all()
+
+    def let_go(self, claim: Claim, *, others_first: bool = False) -> None:
+        """Free the credit of a claim."""
+        self._held.pop(claim.number, None)
+        if others_first:
+            self._space.wake([claim.queue], last=self.wake)
+        else:
+            self.wake()
+
+    def _pump(self) -> None:
+        # Cleared before looking, so that whatever is stored after the look wakes it again.
+        self._is_woken = False
+        for _ in range(self._credit - len(self._held)):
+            if self._is_stopped or (claim := self._take()) is None:
+                break
+            self._held[claim.number] = claim
+            self._receive(MemoryDelivery(claim, self._space, self))
+        self._await_next_due()
+
+    def _take(self) -> Claim | None:
+        with self._space.lock:
+            return self._space.backlog.take(self._queues, self._space.clock.time())
+
+    def _await_next_due(self) -> None:
+        self._cancel_timer()
+        if self._is_stopped or len(self._held) >= self._credit:
+            return
+        with self._space.lock:
+            instant = self._space.backlog.next_due(self._queues)
+        if instant is not None:
+            self._timer = self._space.clock.call_at(instant, self._pump, self._loop)
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _stop(self) -> None:
+        self._is_stopped = True
+        self._cancel_timer()
+        with self._space.lock:
+            for queue in self._queues:
+                self._space.wakers.remove(queue, self.wake)
+
+    def _release_all(self) -> None:
+        with self._space.lock:
+            now = self._space.clock.time()
+            for claim in self._held.values():
+                self._space.backlog.release(claim, now)
+        self._held.clear()
+        self._space.wake(self._queues)
+
+
+class MemoryDelivery:
+    """One run in a worker's hands."""
+
+    __slots__ = ("_claim", "_consumption", "_space")
+
+    def __init__(self, claim: Claim, space: Space, consumption: MemoryConsumption) -> None:
+        self._claim = claim
+        self._space = space
+        self._consumption = consumption
+
+    @property
+    def run_id(self) -> str:
+        """The id of the run."""
+        return self._claim.run_id
+
+    @property
+    def queue(self) -> str:
+        """The queue it came from."""
+        return self._claim.queue
+
+    @property
+    def body(self) -> bytes:
+        """The envelope."""
+        return self._claim.body
+
+    @property
+    def deliveries(self) -> int:
+        """How often this message was delivered, this time included."""
+        return self._claim.deliveries
+
+    def ack(self) -> None:
+        """Take the run off the queue."""
+        with self._space.lock:
+            self._space.backlog.remove(self._claim)
+        self._consumption.let_go(self._claim)
+
+    async def hand_back(self) -> None:
+        """Give the run to another worker; to this one only when no other wants it now."""
+        with self._space.lock:
+            self._space.backlog.release(self._claim, self._space.clock.time())
+        self._consumption.let_go(self._claim, others_first=True)
+
+    async def put_off(self, at: float, body: bytes | None = None) -> None:
+        """Queue the run again for an instant, with a new body if given."""
+        with self._space.lock:
+            self._space.backlog.put_off(self._claim, at, body, self._space.clock.time())
+        # Others too: whoever waits for the next instant must hear that it is a new one.
+        self._consumption.let_go(self._claim, others_first=True)
+
+    async def dead_letter(self, reason: str, body: bytes) -> None:
+        """Move the run to the dead letters."""
+        with self._space.lock:
+            if self._space.backlog.remove(self._claim):
+                self._keep_letter(reason, body)
+        self._consumption.let_go(self._claim)
+
+    def _keep_letter(self, reason: str, body: bytes) -> None:
+        now = self._space.clock.time()
+        letter = DeadLetter(self.run_id, self.queue, reason, now, body)
+        self._space.letters.put(
+            self.run_id, letter, now, now + self._space.settings.dead_letter_ttl
+        )
+
+    def __repr__(self) -> str:
+        claim = self._claim
+        return f"<MemoryDelivery {claim.run_id} of {claim.queue!r}, delivery {claim.deliveries}>"

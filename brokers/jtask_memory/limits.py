@@ -1,0 +1,19 @@
+"""What is too big for a message."""
+
+from jtask.errors import BrokerError
+
+INLINE_LIMIT = 1_000_000
+"""Bytes. Memory needs no limit, but what works here shall work on a server too."""
+
+
+def check_size(what: str, run_id: str, body: bytes) -> None:
+    """Refuse a body that is too big for a message.
+
+    Raises:
+        BrokerError: It is.
+    """
+    if len(body) > INLINE_LIMIT:
+        raise BrokerError(
+            f"{what} {run_id} has {len(body)} bytes, and a message holds {INLINE_LIMIT}: "
+            "put it in a blob"
+        )

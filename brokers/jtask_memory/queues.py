@@ -1,0 +1,197 @@
+"""Which run is next: the queues as plain data, without locks, loops or a clock."""
+
+import heapq
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import NamedTuple
+
+from jtask.contract import Message
+
+from jtask_memory.expiring import Expiring
+
+DEDUP_WINDOW = 30.0
+"""Seconds for which a run id that was stored is not stored again."""
+
+
+class Claim(NamedTuple):
+    """One delivery of one run; settles the run unless it was delivered again since."""
+
+    run_id: str
+    queue: str
+    body: bytes
+    deliveries: int
+    number: int
+
+
+class _Place(Enum):
+    WAITING = "waiting"
+    DELAYED = "delayed"
+    HELD = "held"
+
+
+@dataclass(slots=True)
+class _Run:
+    run_id: str
+    queue: str
+    body: bytes
+    priority: int
+    since: float
+    """When it could or can first be delivered."""
+    expires: float | None
+    order: int
+    place: _Place = _Place.WAITING
+    deliveries: int = 0
+    claim: int = 0
+    """Number of the claim that may settle it; stays after a hand-back until the next one."""
+    ticket: int = 0
+    """Number of its only valid heap item; earlier ones are skipped when they come up."""
+
+    @property
+    def rank(self) -> tuple[int, float, int]:
+        return (-self.priority, self.since, self.order)
+
+    def is_expired(self, now: float) -> bool:
+        started = self.deliveries > 0
+        return self.expires is not None and self.expires <= now and not started
+
+
+@dataclass(slots=True)
+class _Lane:
+    """One queue; both lists are heaps."""
+
+    waiting: list[tuple[tuple[int, float, int], int, _Run]] = field(default_factory=list)  # pyright: ignore[reportUnknownVariableType]
+    delayed: list[tuple[float, int, _Run]] = field(default_factory=list)  # pyright: ignore[reportUnknownVariableType]
+
+
+class Backlog:
+    """All runs that wait, are delayed or are held. Each is in exactly one of these places."""
+
+    def __init__(self) -> None:
+        self._runs: dict[str, _Run] = {}
+        self._lanes: dict[str, _Lane] = {}
+        self._stored: Expiring[bool] = Expiring()
+        self._numbers = itertools.count(1)
+
+    def add(self, message: Message, now: float) -> bool:
+        """Store a run; False when it was stored before."""
+        run_id = message.run_id
+        if run_id in self._runs or self._stored.get(run_id, now):
+            return False
+        self._stored.put(run_id, True, now, now + DEDUP_WINDOW)  # noqa: FBT003 - a value
+        since = now if message.at is None else max(message.at, now)
+        run = _Run(
+            run_id,
+            message.queue,
+            message.body,
+            message.priority,
+            since,
+            message.expires,
+            order=next(self._numbers),
+        )
+        self._runs[run_id] = run
+        self._place(run, now)
+        return True
+
+    def take(self, queues: Iterable[str], now: float) -> Claim | None:
+        """Claim the next run of some queues: highest priority first, then the longest waiting."""
+        heads = (self._head(queue, now) for queue in queues)
+        run = min((head for head in heads if head), key=lambda head: head.rank, default=None)
+        if run is None:
+            return None
+        heapq.heappop(self._lanes[run.queue].waiting)
+        run.place = _Place.HELD
+        run.deliveries += 1
+        run.claim = next(self._numbers)
+        return Claim(run.run_id, run.queue, run.body, run.deliveries, run.claim)
+
+    def remove(self, claim: Claim) -> bool:
+        """Take a claimed run away for good; False when the claim was lost."""
+        return self._claimed(claim) is not None and self._forget(claim.run_id)
+
+    def release(self, claim: Claim, now: float) -> bool:
+        """Let a claimed run wait again, in its old place; False when the claim was lost."""
+        run = self._claimed(claim)
+        if run is None or run.place is not _Place.HELD:
+            return False
+        self._place(run, now)
+        return True
+
+    def put_off(self, claim: Claim, at: float, body: bytes | None, now: float) -> bool:
+        """Turn a claimed run into a new message for an instant; False when the claim was lost."""
+        run = self._claimed(claim)
+        if run is None:
+            return False
+        run.body = run.body if body is None else body
+        run.since = max(at, now)
+        run.order = next(self._numbers)
+        run.expires = None
+        run.deliveries = run.claim = 0
+        self._place(run, now)
+        return True
+
+    def cancel(self, run_id: str, now: float) -> bool:
+        """Take away a run that waits or is delayed; False when there is none."""
+        run = self._runs.get(run_id)
+        if run is None or run.place is _Place.HELD:
+            return False
+        self._forget(run_id)
+        return not run.is_expired(now)
+
+    def depth(self, queue: str, now: float) -> int:
+        """Count the runs of a queue that are held or could be delivered now."""
+        return sum(
+            run.place is _Place.HELD or (run.since <= now and not run.is_expired(now))
+            for run in self._runs.values()
+            if run.queue == queue
+        )
+
+    def next_due(self, queues: Sequence[str]) -> float | None:
+        """Return when the first delayed run of some queues comes due; None when none is."""
+        return min(self._first_instants(queues), default=None)
+
+    def _place(self, run: _Run, now: float) -> None:
+        lane = self._lanes.setdefault(run.queue, _Lane())
+        run.ticket = next(self._numbers)
+        if run.since > now:
+            run.place = _Place.DELAYED
+            heapq.heappush(lane.delayed, (run.since, run.ticket, run))
+        else:
+            run.place = _Place.WAITING
+            heapq.heappush(lane.waiting, (run.rank, run.ticket, run))
+
+    def _head(self, queue: str, now: float) -> _Run | None:
+        lane = self._lanes.get(queue)
+        if lane is None:
+            return None
+        self._promote(lane, now)
+        while lane.waiting:
+            _, ticket, run = lane.waiting[0]
+            if run.ticket == ticket and not run.is_expired(now):
+                return run
+            heapq.heappop(lane.waiting)
+            if run.ticket == ticket:
+                self._forget(run.run_id)
+        return None
+
+    def _promote(self, lane: _Lane, now: float) -> None:
+        while lane.delayed and lane.delayed[0][0] <= now:
+            _, ticket, run = heapq.heappop(lane.delayed)
+            if run.ticket == ticket:
+                self._place(run, now)
+
+    def _first_instants(self, queues: Iterable[str]) -> Iterator[float]:
+        for lane in filter(None, map(self._lanes.get, queues)):
+            while lane.delayed and lane.delayed[0][2].ticket != lane.delayed[0][1]:
+                heapq.heappop(lane.delayed)
+            if lane.delayed:
+                yield lane.delayed[0][0]
+
+    def _claimed(self, claim: Claim) -> _Run | None:
+        run = self._runs.get(claim.run_id)
+        return run if run is not None and run.claim == claim.number else None
+
+    def _forget(self, run_id: str) -> bool:
+        self._runs.pop(run_id).ticket = 0
+        return True
