@@ -4,7 +4,6 @@
 `drive` can run it to its end without an event loop for a synchronous direct call.
 """
 
-import asyncio
 import contextlib
 import inspect
 import logging
@@ -63,7 +62,7 @@ async def attempt(
         return await _settled(run, hooks, recalled)
     if hooks.admit is not None:
         try:
-            wait = await _ask(hooks.admit, "jtask_admit", run=run)
+            wait = await _ask(hooks.admit, "jtask_admit", run)
         except RunRefused as refusal:
             return await _settle(run, hooks, Settle(StateName.CANCELLED, str(refusal)), refusal)
         if wait is not None:
@@ -85,15 +84,15 @@ async def attempt(
 def drive(coroutine: Coroutine[Any, Any, Any]) -> Any:
     """Run a coroutine to its end without an event loop.
 
-    A suspension can only come from an asynchronous hook; such a coroutine is finished by a loop of
-    its own, on the I/O thread's side, while this thread waits.
+    Its run must be `blocking`, so that what asynchronous hooks return is awaited on the I/O thread
+    while this thread waits, and nothing ever suspends here.
     """
     try:
         coroutine.send(None)
     except StopIteration as stop:
         return stop.value
     coroutine.close()
-    raise RuntimeError("a synchronous run suspended outside a hook")
+    raise RuntimeError("a blocking run suspended")
 
 
 async def settle(run: RunContext, hooks: TaskHooks, decision: Settle, error: BaseException) -> Outcome:
@@ -127,7 +126,7 @@ async def _call_wrapped(run: RunContext, around: Callable[..., list[Any]]) -> An
 
 
 async def _recall(run: RunContext, caller: Callable[..., list[Any]]) -> Outcome | None:
-    return cast("Outcome | None", await _ask(caller, "jtask_recall", run=run))
+    return cast("Outcome | None", await _ask(caller, "jtask_recall", run))
 
 
 def _wait_for_admission(run: RunContext, wait: Retry) -> PutOff:
@@ -141,7 +140,7 @@ async def _failed(
 ) -> Result:
     retry: Retry | None = None
     if hooks.failed is not None and lifecycle.retryable(error):
-        retry = await _ask(hooks.failed, "jtask_failed", run=run, error=error)
+        retry = await _ask(hooks.failed, "jtask_failed", run, error=error)
     decision = lifecycle.after_error(error, retry, stopping=stopping)
     if isinstance(decision, HandBack):
         run.enter(StateName.SCHEDULED, "handed back by a stopping worker")
@@ -171,20 +170,23 @@ async def _settled(run: RunContext, hooks: TaskHooks, outcome: Outcome) -> Outco
 
 async def _announce(run: RunContext, hooks: TaskHooks, outcome: Outcome) -> Outcome:
     if hooks.settled is not None:
-        await _tell(hooks.settled, "jtask_settled", run=run, outcome=outcome)
+        await _tell(hooks.settled, "jtask_settled", run, outcome=outcome)
     return outcome
 
 
 async def _enter(run: RunContext, hooks: TaskHooks, name: StateName, message: str = "") -> None:
     state = run.enter(name, message)
     if hooks.state is not None:
-        await _tell(hooks.state, "jtask_state", run=run, state=state)
+        await _tell(hooks.state, "jtask_state", run, state=state)
 
 
-async def _ask(caller: Callable[..., list[Any]], hook: str, **facts: Any) -> Any:
+async def _ask(caller: Callable[..., list[Any]], hook: str, run: RunContext, **facts: Any) -> Any:
     """Call a hook for its answer; a failure other than a refusal is logged and counts as None."""
     try:
-        return await first_answer(_bridged(caller(**facts)))
+        answers = caller(run=run, **facts)
+        if run.blocking:
+            answers = [_wait(a) if inspect.isawaitable(a) else a for a in answers]
+        return await first_answer(answers)
     except RunRefused:
         raise
     except Exception:
@@ -192,23 +194,8 @@ async def _ask(caller: Callable[..., list[Any]], hook: str, **facts: Any) -> Any
         return None
 
 
-async def _tell(caller: Callable[..., list[Any]], hook: str, **facts: Any) -> None:
-    await _ask(caller, hook, **facts)
-
-
-def _bridged(answers: list[Any]) -> list[Any]:
-    """Settle awaitable answers here and now where no event loop runs."""
-    if not any(inspect.isawaitable(answer) for answer in answers) or _loop_is_running():
-        return answers
-    return [_wait(answer) if inspect.isawaitable(answer) else answer for answer in answers]
-
-
-def _loop_is_running() -> bool:
-    try:
-        asyncio.current_task()
-    except RuntimeError:
-        return False
-    return asyncio.current_task() is not None
+async def _tell(caller: Callable[..., list[Any]], hook: str, run: RunContext, **facts: Any) -> None:
+    await _ask(caller, hook, run, **facts)
 
 
 def _wait(awaitable: Awaitable[Any]) -> Any:

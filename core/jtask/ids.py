@@ -9,6 +9,7 @@ import re
 import secrets
 import threading
 import time
+from functools import cache
 
 _SHAPE = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 _COUNTER_BITS = 34  # rand_a (12) and what the caller's id leaves of rand_b (22)
@@ -55,6 +56,16 @@ class RunIds:
             first = self._counter
             self._counter += count
             return first, millis
+
+
+@cache
+def get_run_ids() -> RunIds:
+    """Return what makes this process's run ids."""
+    return RunIds()
+
+
+# A child process must not go on with its parent's name and counter.
+os.register_at_fork(after_in_child=get_run_ids.cache_clear)
 
 
 def client_of(run_id: str) -> str:

@@ -45,6 +45,7 @@ class RunContext:
         kwargs: Keyword arguments.
         state: Where it stands.
         attempt_started_at: When this attempt began.
+        blocking: Whether its thread has no event loop to await hooks with.
     """
 
     run_id: str
@@ -63,6 +64,7 @@ class RunContext:
     kwargs: dict[str, Any] = field(default_factory=dict[str, Any])
     state: State | None = None
     attempt_started_at: float | None = None
+    blocking: bool = False
     on_state: "Callable[[RunContext, State], None] | None" = None
 
     @property

@@ -1,0 +1,417 @@
+"""This process's link to the broker: enqueues runs and waits for their ends."""
+
+import asyncio
+import atexit
+import logging
+import os
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakValueDictionary
+
+from jtask import events
+from jtask.brokers import open_broker
+from jtask.contract import Event, FullBroker, Message, OutcomeRecord, ThreadEnqueue, Watch
+from jtask.envelope import Envelope
+from jtask.errors import BrokerUnavailable, JTaskError, RunNotFound, TaskDefinitionError
+from jtask.ids import client_of, created_at, get_run_ids, is_run_id
+from jtask.io_thread import get_io_thread
+from jtask.outcomes import SettledRun
+from jtask.runs import Run
+from jtask.runtime import EnqueueRequest, current_run, current_tags
+from jtask.settings import get_settings
+from jtask.states import State, StateName
+
+if TYPE_CHECKING:
+    from jtask.definition import Definition
+    from jtask.tasks import Task
+
+_CLOSE_SECONDS = 5.0
+_RECOVERY_REQUESTS = 64  # at once, after a gap
+_log = logging.getLogger("jtask")
+
+
+@dataclass(slots=True)
+class Prepared:
+    """A checked and encoded run that only has to be sent."""
+
+    handle: Run[Any]
+    message: Message
+    task_key: str
+    created: float
+    blob: bytes | None = None
+
+
+class Client:
+    """Connects on creation.
+
+    Raises:
+        ConfigurationError: The URL's scheme is unknown.
+        BrokerUnavailable: The broker cannot be reached within the setting `connect_timeout`.
+    """
+
+    def __init__(self) -> None:
+        settings = get_settings()
+        self.io = get_io_thread()
+        self.ids = get_run_ids()
+        self.broker: FullBroker = self.io.run(open_broker(settings.url, self.ids.client))
+        self.events = events.EventBuffer(self.io, self.broker)
+        self._thread_enqueue = self.broker if isinstance(self.broker, ThreadEnqueue) else None
+        self._handles: WeakValueDictionary[str, Run[Any]] = WeakValueDictionary()
+        self._own: Watch | None = None
+        self._own_lock: asyncio.Lock | None = None
+        self._background: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    # --- sending ---------------------------------------------------------------------------
+
+    def prepare(
+        self,
+        task: "Task[..., Any]",
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        definition: "Definition",
+    ) -> Prepared:
+        """Check and encode one run; nothing is sent.
+
+        Raises:
+            ArgumentError: The arguments do not fit.
+            SerializationError: One would not survive the trip.
+            RunRefused: A plugin refused the run.
+        """
+        payload = task.codecs.arguments.encode(args, kwargs)
+        return self._prepare(task, args, kwargs, definition, payload, self.ids.new(), time.time())
+
+    def prepare_many(
+        self,
+        task: "Task[..., Any]",
+        bound: tuple[Any, ...],
+        calls: Iterable[Sequence[Any] | Mapping[str, Any]],
+        definition: "Definition",
+    ) -> list[Prepared]:
+        """Check and encode many runs; nothing is sent."""
+        arguments = [_arguments(bound, call) for call in calls]
+        if any(kwargs for _, kwargs in arguments):
+            encode = task.codecs.arguments.encode
+            payloads = [encode(args, kwargs) for args, kwargs in arguments]
+        else:
+            payloads = task.codecs.arguments.encode_many([args for args, _ in arguments])
+        now = time.time()
+        ids = self.ids.new_many(len(payloads))
+        return [
+            self._prepare(task, args, kwargs, definition, payload, run_id, now)
+            for (args, kwargs), payload, run_id in zip(arguments, payloads, ids, strict=True)
+        ]
+
+    def _prepare(
+        self,
+        task: "Task[..., Any]",
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        definition: "Definition",
+        payload: bytes,
+        run_id: str,
+        now: float,
+    ) -> Prepared:
+        request = EnqueueRequest(
+            run_id=run_id,
+            task=task,
+            args=args,
+            kwargs=kwargs,
+            queue=definition.queue or task.queue,
+            at=definition.not_before(now),
+            expires=definition.not_after(now),
+            tags=_merged_tags(task),
+        )
+        if task.hooks.enqueue is not None:
+            task.hooks.enqueue(request=request)
+        body, blob = self._encode(request, payload, now)
+        message = Message(
+            run_id, request.queue, body, definition.priority, request.at, request.expires
+        )
+        return Prepared(Run(run_id, self, task), message, task.key, now, blob)
+
+    def _encode(
+        self, request: EnqueueRequest, payload: bytes, now: float
+    ) -> tuple[bytes, bytes | None]:
+        task, parent = request.task, current_run()
+        extras = parent or request.tags or request.headers or request.expires is not None
+        limit = self.broker.inline_limit
+        if not extras:
+            body = task.codecs.template.encode(request.run_id, now, payload)
+            if len(body) <= limit:
+                return body, None
+        envelope = Envelope(
+            run_id=request.run_id,
+            task_key=task.key,
+            task_name=task.name,
+            serializer=task.serializer,
+            payload=payload,
+            created=now,
+            tags=request.tags,
+            parent=None if parent is None else parent.run_id,
+            headers=request.headers,
+            expires=request.expires,
+        )
+        body = envelope.encode()
+        if len(body) <= limit:
+            return body, None
+        envelope.payload, envelope.blob = b"", len(payload)
+        return envelope.encode(), payload
+
+    def enqueue_blocking(self, prepared: Prepared) -> Run[Any]:
+        """Store one run, blocking this thread; durable on return."""
+        self._refuse_own_thread()
+        self._track(prepared.handle)
+        if prepared.blob is None and self._thread_enqueue is not None:
+            self._thread_enqueue.enqueue_from_thread(prepared.message)
+        else:
+            self.io.run(self._send([prepared]))
+        self._scheduled(prepared)
+        return prepared.handle
+
+    async def enqueue(self, prepared: Prepared) -> Run[Any]:
+        """Store one run from any event loop; durable on return."""
+        return (await self.enqueue_many([prepared]))[0]
+
+    def enqueue_many_blocking(self, prepared: list[Prepared]) -> list[Run[Any]]:
+        """Store many runs, blocking this thread."""
+        self._refuse_own_thread()
+        self.io.run(self._send(prepared))
+        return self._sent(prepared)
+
+    async def enqueue_many(self, prepared: list[Prepared]) -> list[Run[Any]]:
+        """Store many runs from any event loop."""
+        await self.io.bridge(self._send(prepared))
+        return self._sent(prepared)
+
+    async def _send(self, prepared: list[Prepared]) -> None:
+        for run in prepared:
+            self._track(run.handle)
+            if run.blob is not None:
+                await self.broker.put_blob(f"{run.message.run_id}.args", run.blob)
+        await self.broker.enqueue([run.message for run in prepared])
+
+    def _sent(self, prepared: list[Prepared]) -> list[Run[Any]]:
+        for run in prepared:
+            self._scheduled(run)
+        return [run.handle for run in prepared]
+
+    def _scheduled(self, run: Prepared) -> None:
+        self.events.add(
+            Event(run.message.run_id, StateName.SCHEDULED, run.created, run.task_key)
+        )
+
+    def _refuse_own_thread(self) -> None:
+        if self.io.is_current:
+            raise JTaskError(
+                "a run was delayed from jtask's own I/O thread, such as a done callback: "
+                "hand the work to another thread"
+            )
+
+    # --- waiting ---------------------------------------------------------------------------
+
+    def handle(self, run_id: str, task: "Task[..., Any] | None" = None) -> Run[Any]:
+        """Return a handle on a run of any process.
+
+        Raises:
+            RunNotFound: That is no run id.
+        """
+        if not is_run_id(run_id):
+            raise RunNotFound(f"{run_id!r} is not a run id, such as {self.ids.new()}")
+        known = self._handles.get(run_id)
+        return known if known is not None else Run(run_id, self, task)
+
+    def expect(self, run: Run[Any]) -> None:
+        """See to it that a handle hears of its run's end; returns at once."""
+        if run.run_id not in self._handles:
+            self.io.submit(self._expect(run))
+
+    async def find_state(self, run: Run[Any]) -> State:
+        """Return the last known state of a run that is not known to be over."""
+        if await self._ask(run):
+            return cast("Any", run.info).state
+        state = State(StateName.SCHEDULED, created_at(run.run_id))
+        # Events may lag behind by one flush; the margin also covers clocks that differ a little.
+        async for event in self.broker.read(since=state.at - 60):
+            if event.run_id == run.run_id:
+                state = State(StateName(event.state), event.at, event.detail)
+        return state
+
+    async def load_blob(self, record: SettledRun) -> bytes:
+        """Return a result that is kept as a blob.
+
+        Raises:
+            RunNotFound: It is no longer kept.
+        """
+        blob = await self.broker.get_blob(f"{record.run_id}.result")
+        if blob is None:
+            raise RunNotFound(f"the result of run {record.run_id} is no longer kept")
+        return blob
+
+    def _track(self, run: Run[Any]) -> None:
+        # Before the first wait nobody listens, and a program that never waits is spared the pushes.
+        if self._own is not None:
+            self._handles[run.run_id] = run
+
+    async def _expect(self, run: Run[Any]) -> None:
+        try:
+            if client_of(run.run_id) == self.ids.client:
+                await self._watch_own()
+                self._handles[run.run_id] = run
+                await self._ask(run)
+            else:
+                await self._expect_foreign(run)
+        except BrokerUnavailable:
+            # The gap callback asks again once the connection is back.
+            _log.debug("cannot ask for run %s now", run.run_id)
+        except Exception:
+            _log.exception("cannot wait for run %s", run.run_id)
+
+    async def _expect_foreign(self, run: Run[Any]) -> None:
+        self._handles[run.run_id] = run
+        watch = await self.broker.watch(run.run_id, self._deliver, self._gap)
+        over = asyncio.Event()
+        run.add_done_callback(lambda _: self.io.post(over.set))
+        if not await self._ask(run):
+            self._spawn(_close_after(watch, over))
+        else:
+            await watch.close()
+
+    async def _watch_own(self) -> None:
+        if self._own_lock is None:
+            self._own_lock = asyncio.Lock()
+        async with self._own_lock:
+            if self._own is None:
+                self._own = await self.broker.watch(self.ids.client, self._deliver, self._gap)
+
+    async def _ask(self, run: Run[Any]) -> bool:
+        record = await self.broker.get(run.run_id)
+        if record is not None:
+            run.settle(record.body)
+        return record is not None
+
+    def _deliver(self, record: OutcomeRecord) -> None:
+        run = self._handles.pop(record.run_id, None)
+        if run is not None:
+            run.settle(record.body)
+
+    def _gap(self) -> None:
+        self._spawn(self._recover())
+
+    async def _recover(self) -> None:
+        limit = asyncio.Semaphore(_RECOVERY_REQUESTS)
+
+        async def ask(run: Run[Any]) -> None:
+            async with limit:
+                await self._ask(run)
+
+        # valuerefs copies in one step; other threads add handles meanwhile.
+        runs = [run for ref in self._handles.valuerefs() if (run := ref()) and not run.done()]
+        for error in await asyncio.gather(*map(ask, runs), return_exceptions=True):
+            if isinstance(error, Exception):
+                _log.debug("an outcome could not be asked for: %s", error)
+
+    def _spawn(self, coroutine: Any) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    # --- ending ----------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Send what is buffered and disconnect."""
+        if self._closed:
+            return
+        self._closed = True
+        events.connect(None)
+        try:
+            self.io.run(self._close(), timeout=_CLOSE_SECONDS)
+        except (TimeoutError, JTaskError) as error:
+            _log.debug("the client did not close cleanly: %s", error)
+
+    async def _close(self) -> None:
+        self.events.flush()
+        for task in list(self._background):
+            task.cancel()
+        await self.broker.close()
+
+
+def _arguments(
+    bound: tuple[Any, ...], call: Sequence[Any] | Mapping[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    if isinstance(call, Mapping):
+        return bound, dict(call)
+    if isinstance(call, str | bytes):
+        raise TaskDefinitionError(
+            f"each call must be a tuple of arguments or a dict of them, got {call!r}"
+        )
+    return (*bound, *call), {}
+
+
+def _merged_tags(task: "Task[..., Any]") -> tuple[str, ...]:
+    extra = current_tags()
+    if not extra and not task.tags:
+        return ()
+    return tuple(dict.fromkeys((*sorted(task.tags), *extra)))
+
+
+async def _close_after(watch: Watch, over: asyncio.Event) -> None:
+    await over.wait()
+    await watch.close()
+
+
+_lock = threading.Lock()
+_client: Client | None = None
+
+
+def get_client() -> Client:
+    """Return this process's client, connected by its first use.
+
+    Raises:
+        ConfigurationError: A setting is wrong.
+        BrokerUnavailable: The broker cannot be reached.
+    """
+    global _client
+    if _client is not None:
+        return _client
+    with _lock:
+        if _client is None:
+            _client = Client()
+            events.connect(_client.events.on_state)
+            atexit.register(close_client)
+        return _client
+
+
+def close_client() -> None:
+    """Disconnect this process; the next use connects again."""
+    global _client
+    with _lock:
+        client, _client = _client, None
+    if client is not None:
+        client.close()
+        atexit.unregister(close_client)
+
+
+def get_run(run_id: str, task: "Task[..., Any] | None" = None) -> Run[Any]:
+    """Return a handle on a run of any process.
+
+    Args:
+        run_id: Its id.
+        task: Its task, where the code is at hand: gives the result its declared type.
+
+    Raises:
+        RunNotFound: That is no run id.
+    """
+    return get_client().handle(run_id, task)
+
+
+def _forget_after_fork() -> None:
+    global _client, _lock
+    _lock = threading.Lock()
+    _client = None
+
+
+os.register_at_fork(after_in_child=_forget_after_fork)

@@ -1,0 +1,157 @@
+"""What `@task(...)` was told, checked."""
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from jtask import keys
+from jtask.errors import TaskDefinitionError
+
+SerializerName = Literal["json", "cloudpickle"]
+Kind = Literal["plain", "static", "class"]
+Instant = float | datetime | timedelta
+_RESERVED = frozenset({"wait_for", "return_state"})
+_SERIALIZERS = ("json", "cloudpickle")
+_TOP_PRIORITY = 9
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """The options of one task; None is "not said".
+
+    Attributes:
+        kind: Whether the function stands in a class as a static or class method.
+        delay: Seconds from the call before which runs do not start.
+        eta: The instant before which runs do not start.
+        expires: The instant, or time from the call, after which runs do not start.
+        options: Options that plugins declare.
+    """
+
+    name: str | None = None
+    key: str | None = None
+    description: str | None = None
+    tags: frozenset[str] = frozenset()
+    version: str | None = None
+    queue: str | None = None
+    priority: int = 0
+    serializer: SerializerName | None = None
+    kind: Kind = "plain"
+    delay: float | timedelta | None = None
+    eta: datetime | float | None = None
+    expires: Instant | None = None
+    options: Mapping[str, object] = field(default_factory=dict[str, object])
+
+    def __post_init__(self) -> None:
+        if self.key is not None:
+            keys.check_name("key", self.key)
+        if self.queue is not None:
+            keys.check_name("queue", self.queue)
+        if self.serializer not in (None, *_SERIALIZERS):
+            raise TaskDefinitionError(
+                f"there is no serializer {self.serializer!r}: use one of {', '.join(_SERIALIZERS)}"
+            )
+        if not _is_priority(self.priority):
+            raise TaskDefinitionError(
+                f"priority must be a whole number from 0 to {_TOP_PRIORITY}, got {self.priority!r}"
+            )
+        if self.delay is not None and self.eta is not None:
+            raise TaskDefinitionError("give either a delay or an eta, not both")
+
+    def changed(self, **changes: Any) -> "Definition":
+        """Return a copy with those changes that are not None."""
+        return replace(self, **{name: v for name, v in changes.items() if v is not None})
+
+    def not_before(self, now: float) -> float | None:
+        """Return the instant before which a run called now does not start; None is now."""
+        if self.eta is not None:
+            return _instant(self.eta, now)
+        if self.delay is not None:
+            return now + _seconds(self.delay)
+        return None
+
+    def not_after(self, now: float) -> float | None:
+        """Return the instant after which a run called now does not start; None is never."""
+        return None if self.expires is None else _instant(self.expires, now, relative=True)
+
+
+def unwrap(fn: Any) -> tuple[Callable[..., Any], Kind]:
+    """Return the function in a static or class method, and which of these it was.
+
+    Raises:
+        TaskDefinitionError: Not a function that can be a task.
+    """
+    kind: Kind = "plain"
+    if isinstance(fn, staticmethod):
+        fn, kind = fn.__func__, "static"
+    elif isinstance(fn, classmethod):
+        fn, kind = fn.__func__, "class"
+    if isinstance(fn, type) or not callable(fn):
+        raise TaskDefinitionError(f"@task needs a function, got {fn!r}")
+    body = fn if inspect.isroutine(fn) else fn.__call__
+    if inspect.isgeneratorfunction(body) or inspect.isasyncgenfunction(body):
+        raise TaskDefinitionError(
+            f"{_name(fn)!r} is a generator function, which cannot be a task: return a list instead"
+        )
+    _check_parameters(fn)
+    return fn, kind
+
+
+def is_coroutine_function(fn: Callable[..., Any]) -> bool:
+    """Tell whether calling gives a coroutine, for callable objects too."""
+    return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(
+        getattr(fn, "__call__", None)  # noqa: B004 - the attribute itself is wanted
+    )
+
+
+def check_tags(tags: Iterable[str]) -> frozenset[str]:
+    """Return tags as a set.
+
+    Raises:
+        TaskDefinitionError: One text instead of several, or something that is no text.
+    """
+    if isinstance(tags, str):
+        raise TaskDefinitionError(f"tags must be a list or set of texts, got the text {tags!r}")
+    found = frozenset(tags)
+    for tag in found:
+        if not isinstance(tag, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TaskDefinitionError(f"tags must be texts, got {tag!r}")
+    return found
+
+
+def _check_parameters(fn: Callable[..., Any]) -> None:
+    try:
+        parameters = inspect.signature(fn).parameters
+    except (TypeError, ValueError):
+        raise TaskDefinitionError(
+            f"{_name(fn)!r} has no signature that Python can see: wrap it in a function"
+        ) from None
+    if taken := _RESERVED & set(parameters):
+        raise TaskDefinitionError(
+            f"task {_name(fn)!r}: the parameter name {min(taken)!r} is reserved: rename it"
+        )
+
+
+def _name(fn: Any) -> str:
+    return str(getattr(fn, "__name__", None) or type(fn).__name__)
+
+
+def _is_priority(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _TOP_PRIORITY
+
+
+def _seconds(value: float | timedelta) -> float:
+    return value.total_seconds() if isinstance(value, timedelta) else float(value)
+
+
+def _instant(value: Instant, now: float, *, relative: bool = False) -> float:
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise TaskDefinitionError(
+                f"the time {value.isoformat()} has no time zone: add one, such as datetime.UTC"
+            )
+        return value.timestamp()
+    if isinstance(value, timedelta) or relative:
+        return now + _seconds(value)
+    return float(value)

@@ -1,0 +1,78 @@
+"""Call a task here and now, through the same engine as a worker."""
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+from jtask import events
+from jtask.engine import attempt, drive
+from jtask.ids import get_run_ids, process_label
+from jtask.lifecycle import HandBack, PutOff
+from jtask.outcomes import ERROR_OF, Attempt, Outcome
+from jtask.runtime import RunContext, current_run, current_tags
+from jtask.states import StateName
+
+if TYPE_CHECKING:
+    from jtask.tasks import Task
+
+
+def call(task: "Task[..., Any]", args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Execute a run in this thread and return its value, or raise what it raised."""
+    run = _begin(task, args, kwargs, blocking=True)
+    while not isinstance(result := drive(attempt(run, task.hooks)), Outcome):
+        time.sleep(_until_next_attempt(run, result))
+    return _unpack(result)
+
+
+async def call_async(
+    task: "Task[..., Any]", args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """Execute a run on this event loop and return its value, or raise what it raised."""
+    run = _begin(task, args, kwargs, blocking=False)
+    while not isinstance(result := await attempt(run, task.hooks), Outcome):
+        await asyncio.sleep(_until_next_attempt(run, result))
+    return _unpack(result)
+
+
+def _begin(
+    task: "Task[..., Any]", args: tuple[Any, ...], kwargs: dict[str, Any], *, blocking: bool
+) -> RunContext:
+    parent = current_run()
+    extra = current_tags()
+    run = RunContext(
+        run_id=get_run_ids().new(),
+        task=task,
+        created_at=time.time(),
+        tags=tuple(dict.fromkeys((*task.tags, *extra))) if extra or task.tags else (),
+        parent_id=None if parent is None else parent.run_id,
+        worker=process_label(),
+        args=args,
+        kwargs=kwargs,
+        blocking=blocking,
+        on_state=events.emit_if_connected,
+    )
+    run.enter(StateName.PENDING)
+    return run
+
+
+def _until_next_attempt(run: RunContext, result: PutOff | HandBack) -> float:
+    if isinstance(result, HandBack):
+        raise RuntimeError("a direct call was handed back")
+    if result.new_attempt:
+        run.history = (*run.history, ended_attempt(run, result.message))
+        run.attempt += 1
+    run.enter(StateName.PENDING)
+    return max(0.0, result.at - time.time())
+
+
+def ended_attempt(run: RunContext, reason: str) -> Attempt:
+    """Return the record of the attempt that a run just made."""
+    return Attempt(run.attempt, run.attempt_started_at, time.time(), run.worker, reason)
+
+
+def _unpack(outcome: Outcome) -> Any:
+    if outcome.successful:
+        return outcome.value
+    if outcome.error is not None:
+        raise outcome.error
+    raise ERROR_OF[outcome.state.name](outcome.state.message)

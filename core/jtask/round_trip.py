@@ -1,0 +1,127 @@
+"""Compare a value with what came back from its trip through JSON.
+
+Stricter than `==`: True is not 1, and an enum member is not the number it equals.
+"""
+
+import dataclasses
+import marshal
+import math
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime, time
+from typing import Any, NamedTuple, cast
+
+_SCALARS = frozenset({str, int, bool, type(None), bytes})
+
+
+class Difference(NamedTuple):
+    """One place where two values differ.
+
+    Attributes:
+        path: From the compared value to the place, `['a'][0].b`; empty for the value itself.
+        undecided: Both are of one type that defines no equality, so they may be the same.
+    """
+
+    path: str
+    sent: Any
+    back: Any
+    undecided: bool = False
+
+
+def differences(sent: Any, back: Any) -> Iterator[Difference]:
+    """Yield where a value differs from what came back."""
+    if not _marshal_alike(sent, back):
+        yield from _compare(sent, back)
+
+
+def _marshal_alike(sent: Any, back: Any) -> bool:
+    # Marshal takes exact built-in types only, so equal bytes mean equal values of equal types,
+    # found at C speed. Version 2 is the last that does not encode object identity.
+    try:
+        return marshal.dumps(sent, 2) == marshal.dumps(back, 2)
+    except ValueError:
+        return False
+
+
+def _compare(sent: Any, back: Any) -> Iterator[Difference]:
+    kind = type(sent)
+    if kind is not type(back):
+        yield Difference("", sent, back)
+    elif kind in _SCALARS:
+        if sent != back:
+            yield Difference("", sent, back)
+    elif isinstance(sent, dict):
+        yield from _compare_keyed(cast(dict[Any, Any], sent), back, "[{!r}]")
+    elif isinstance(sent, list | tuple | deque):
+        yield from _compare_items(cast("list[Any]", sent), back)
+    elif isinstance(sent, set | frozenset):
+        if _typed(cast("set[Any]", sent)) != _typed(back):
+            yield Difference("", sent, back)
+    elif (state := _state(sent)) is not None:
+        yield from _compare_keyed(state, _state(back) or {}, ".{}")
+    elif not _equal(sent, back):
+        yield Difference("", sent, back, undecided=kind.__eq__ is object.__eq__)
+
+
+def _compare_keyed(
+    sent: Mapping[Any, Any], back: Mapping[Any, Any], path: str
+) -> Iterator[Difference]:
+    if _typed(sent) != _typed(back):
+        yield _first_key(sent, back)
+        return
+    for key, value in sent.items():
+        other = back[key]
+        if value is not other:
+            for difference in _compare(value, other):
+                yield difference._replace(path=path.format(key) + difference.path)
+
+
+def _compare_items(sent: Iterable[Any], back: Any) -> Iterator[Difference]:
+    items = list(sent)
+    if len(items) != len(back):
+        yield Difference("", sent, back)
+        return
+    for index, (value, other) in enumerate(zip(items, back, strict=True)):
+        if value is not other:
+            for difference in _compare(value, other):
+                yield difference._replace(path=f"[{index}]{difference.path}")
+
+
+def _first_key(sent: Mapping[Any, Any], back: Mapping[Any, Any]) -> Difference:
+    """Name a key that changed, by the order in which JSON keeps them."""
+    for key, other in zip(sent, back, strict=False):
+        if (type(key), key) != (type(other), other):
+            return Difference(f" key {key!r}", key, other)
+    return Difference("", sent, back)
+
+
+def _typed(items: Iterable[Any]) -> set[tuple[type, Any]]:
+    return {(type(item), item) for item in items}
+
+
+def _state(value: Any) -> Mapping[str, Any] | None:
+    """Return the fields of a dataclass or pydantic model."""
+    if dataclasses.is_dataclass(value):
+        fields = dataclasses.fields(value)
+        return {f.name: getattr(value, f.name, None) for f in fields if f.compare}
+    model_fields: Mapping[str, Any] | None = getattr(type(value), "__pydantic_fields__", None)
+    if model_fields is None:
+        return None
+    extra: Mapping[str, Any] = getattr(value, "__pydantic_extra__", None) or {}
+    return {**{name: getattr(value, name, None) for name in model_fields}, **extra}
+
+
+def _equal(sent: Any, back: Any) -> bool:
+    if isinstance(sent, float):
+        return sent == back or (math.isnan(sent) and math.isnan(back))
+    if isinstance(sent, datetime | time):
+        return _clock(sent) == _clock(back)
+    try:
+        return bool(sent == back)
+    except Exception:  # another's __eq__, such as an array's
+        return False
+
+
+def _clock(moment: datetime | time) -> tuple[Any, ...]:
+    # Not by `==`: a zone comes back as its fixed offset, which never equals a repeated hour.
+    return moment.replace(tzinfo=None, fold=0), moment.utcoffset(), moment.tzinfo is None

@@ -1,0 +1,252 @@
+"""The caller's handle on a run."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+
+from jtask.envelope import decode_settled
+from jtask.errors import JTaskError, ResultTimeout
+from jtask.failures import rebuild
+from jtask.outcomes import ERROR_OF, SettledRun
+from jtask.states import SUCCESSFUL, State
+
+if TYPE_CHECKING:
+    from jtask.client import Client
+    from jtask.tasks import Task
+
+R = TypeVar("R")
+Callback = Callable[[], None]
+
+# One lock for all handles: held for a few instructions only.
+_settling = threading.Lock()
+
+
+class Run(Generic[R]):
+    """One run: its id, where it stands, and its result once it is over.
+
+    Returned by `.delay()`; `get_run(run_id)` makes one for a run of any process. Handles of the
+    same run are equal.
+    """
+
+    __slots__ = ("__weakref__", "_body", "_callbacks", "_client", "_settled", "_task", "run_id")
+
+    def __init__(
+        self, run_id: str, client: "Client", task: "Task[..., R] | None" = None
+    ) -> None:
+        self.run_id = run_id
+        self._client = client
+        self._task = task
+        self._body: bytes | None = None
+        self._settled: SettledRun | None = None
+        self._callbacks: list[Callback] = []
+
+    def __repr__(self) -> str:
+        name = self._task.name if self._task else "?"
+        state = f" {self._record.state.name}" if self._body is not None else ""
+        return f"<run {self.run_id} of {name!r}{state}>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Run) and self.run_id == cast("Run[Any]", other).run_id
+
+    def __hash__(self) -> int:
+        return hash(self.run_id)
+
+    def __await__(self) -> Generator[Any, None, R]:
+        return self.result_async().__await__()
+
+    @property
+    def task_run_id(self) -> str:
+        """The run's id, under Prefect's name for it."""
+        return self.run_id
+
+    @property
+    def state(self) -> State:
+        """Where the run stands now; asks the broker until the run is over."""
+        if self._body is None:
+            return self._client.io.run(self._client.find_state(self))
+        return self._record.state
+
+    async def state_async(self) -> State:
+        """Do what `state` does without blocking the event loop."""
+        if self._body is None:
+            return await self._client.io.bridge(self._client.find_state(self))
+        return self._record.state
+
+    @property
+    def attempt(self) -> int | None:
+        """Which attempt settled the run; None until it is known to be over."""
+        return self._known("attempt")
+
+    @property
+    def start_time(self) -> float | None:
+        """When its first attempt began, seconds since the epoch; None until it is over."""
+        return self._known("started")
+
+    @property
+    def end_time(self) -> float | None:
+        """When it was over, seconds since the epoch; None until then."""
+        return self._known("ended")
+
+    @property
+    def total_run_time(self) -> float | None:
+        """Seconds it executed, waits between attempts left out; None until it is over."""
+        return self._known("run_time")
+
+    @property
+    def worker(self) -> str | None:
+        """Who executed it; None until it is over."""
+        return self._known("worker")
+
+    def done(self) -> bool:
+        """Tell whether the run is known here to be over; asks nobody."""
+        return self._body is not None
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Block until the run is over, whatever its end.
+
+        Args:
+            timeout: Seconds; None waits for ever.
+
+        Returns:
+            bool: Whether it is over.
+        """
+        if self._body is not None:
+            return True
+        deadline = None if timeout is None else time.monotonic() + timeout
+        over = threading.Event()
+        self.add_done_callback(lambda _: over.set())
+        self._client.expect(self)
+        return over.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
+
+    async def wait_async(self, timeout: float | None = None) -> bool:
+        """Do what `wait` does without blocking the event loop."""
+        if self._body is not None:
+            return True
+        loop = asyncio.get_running_loop()
+        over = loop.create_future()
+        self.add_done_callback(lambda _: _wake(loop, over))
+        self._client.expect(self)
+        try:
+            await asyncio.wait_for(over, timeout)
+        except TimeoutError:
+            return False
+        return True
+
+    def result(self, timeout: float | None = None, *, raise_on_failure: bool = True) -> R:
+        """Wait for the run's value.
+
+        Args:
+            timeout: Seconds; None waits for ever.
+            raise_on_failure: False returns the exception instead of raising it.
+
+        Raises:
+            ResultTimeout: The run was not over in time.
+            Exception: What the task raised, with the remote traceback as its cause; a `RunFailed`
+                when it ended without an exception or with one that cannot be rebuilt here.
+        """
+        if not self.wait(timeout):
+            raise self._too_late(timeout)
+        record = self._record
+        blob = record.blob is not None
+        payload = self._client.io.run(self._client.load_blob(record)) if blob else record.payload
+        return self._unpack(payload, raise_on_failure=raise_on_failure)
+
+    async def result_async(
+        self, timeout: float | None = None, *, raise_on_failure: bool = True
+    ) -> R:
+        """Do what `result` does without blocking the event loop; `await run` is the short form."""
+        if not await self.wait_async(timeout):
+            raise self._too_late(timeout)
+        record = self._record
+        payload = record.payload
+        if record.blob is not None:
+            payload = await self._client.io.bridge(self._client.load_blob(record))
+        return self._unpack(payload, raise_on_failure=raise_on_failure)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Wait for the run's end and return what `result` would raise; None if it has a value."""
+        if not self.wait(timeout):
+            raise self._too_late(timeout)
+        return self._error()
+
+    def add_done_callback(self, callback: "Callable[[Run[R]], object]") -> None:
+        """Call a function with this handle once the run is over; at once if it is.
+
+        The call is made in jtask's I/O thread: it must be quick and must not wait for runs.
+        """
+        with _settling:
+            if self._body is None:
+                self._callbacks.append(lambda: callback(self))
+                return
+        callback(self)
+
+    def settle(self, body: bytes) -> None:
+        """Take the stored outcome; the first one counts. For the client only."""
+        with _settling:
+            if self._body is not None:
+                return
+            self._body = body
+            callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            callback()
+
+    @property
+    def info(self) -> SettledRun | None:
+        """Everything stored about the run; None until it is known here to be over."""
+        return None if self._body is None else self._record
+
+    @property
+    def _record(self) -> SettledRun:
+        if self._settled is None:
+            self._settled = decode_settled(cast("bytes", self._body))
+        return self._settled
+
+    def _known(self, field: str) -> Any:
+        return None if self._body is None else getattr(self._record, field)
+
+    def _unpack(self, payload: bytes, *, raise_on_failure: bool) -> R:
+        error = self._error()
+        if error is None:
+            return cast("R", self._decode(payload))
+        if raise_on_failure:
+            raise error
+        return cast("R", error)
+
+    def _decode(self, payload: bytes) -> Any:
+        record = self._record
+        if self._task is not None:
+            self._task.codecs.check(record.serializer)
+            return self._task.codecs.result.decode(payload)
+        if record.serializer != "json":
+            raise JTaskError(
+                f"run {self.run_id}: its result is written with {record.serializer!r}, which only "
+                f"the task's own code may read: use the handle that .delay() returned, or "
+                f"get_run(run_id, task)"
+            )
+        from pydantic_core import from_json
+
+        return from_json(payload)
+
+    def _error(self) -> BaseException | None:
+        record = self._record
+        if record.state.name in SUCCESSFUL:
+            return None
+        if record.failure is not None:
+            return rebuild(record.failure)
+        return ERROR_OF[record.state.name](record.state.message or None)
+
+    def _too_late(self, timeout: float | None) -> ResultTimeout:
+        return ResultTimeout(f"run {self.run_id} did not end within {timeout} seconds")
+
+
+def _wake(loop: asyncio.AbstractEventLoop, future: "asyncio.Future[None]") -> None:
+    def finish() -> None:
+        if not future.done():
+            future.set_result(None)
+
+    try:
+        loop.call_soon_threadsafe(finish)
+    except RuntimeError:
+        return  # the loop was closed while its run went on: nobody waits any more

@@ -1,0 +1,221 @@
+"""A function's parameters: arguments to a record by parameter name, and back."""
+
+import difflib
+import functools
+import inspect
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal, get_args, get_origin
+
+from jtask.errors import ArgumentError
+
+_VAR_POSITIONAL = inspect.Parameter.VAR_POSITIONAL
+_VAR_KEYWORD = inspect.Parameter.VAR_KEYWORD
+_POSITIONAL_ONLY = inspect.Parameter.POSITIONAL_ONLY
+_POSITIONAL_OR_KEYWORD = inspect.Parameter.POSITIONAL_OR_KEYWORD
+
+
+class CallSignature:
+    """What one task's function can be called with.
+
+    A record holds the given arguments by parameter name: those of `*args` as a tuple under its
+    name, those of `**kwargs` as a dict under its name. Defaults are not part of it.
+
+    Args:
+        fn: A function, a method's function or a callable object.
+        task_name: For messages.
+        owner: The class that a method belongs to.
+    """
+
+    def __init__(self, fn: Callable[..., Any], task_name: str, owner: type | None = None) -> None:
+        self.task_name = task_name
+        self.signature = inspect.signature(fn)
+        self.annotations = resolve_annotations(fn, owner)
+        self.receiver = _receiver(self.signature, owner)
+        parameters = list(self.signature.parameters.values())
+        self._positional = [
+            p.name for p in parameters if p.kind in (_POSITIONAL_ONLY, _POSITIONAL_OR_KEYWORD)
+        ]
+        self._positional_only = [p.name for p in parameters if p.kind is _POSITIONAL_ONLY]
+        self._var_positional = _name_of_kind(parameters, _VAR_POSITIONAL)
+        self._var_keyword = _name_of_kind(parameters, _VAR_KEYWORD)
+        self._flat = not (self._positional_only or self._var_positional or self._var_keyword)
+
+    def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the record of a call.
+
+        For an ordinary signature it may lack required names or hold unknown ones: whoever checks
+        the values finds that too, and asks `mismatch` why.
+
+        Raises:
+            ArgumentError: The arguments cannot be told apart.
+        """
+        if self._flat and len(args) <= len(self._positional):
+            record = dict(zip(self._positional, args, strict=False))
+            if not kwargs:
+                return record
+            size = len(record) + len(kwargs)
+            record.update(kwargs)
+            if len(record) == size:
+                return record
+        return self.bind_strictly(args, kwargs)
+
+    def bind_strictly(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the record of a call that fits the signature.
+
+        Raises:
+            ArgumentError: It does not fit.
+        """
+        try:
+            return self.signature.bind(*args, **kwargs).arguments
+        except TypeError as error:
+            raise self._mismatch(args, kwargs, str(error)) from None
+
+    def spread(self, record: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return what to call the function with for a complete record.
+
+        Raises:
+            ArgumentError: The extra keyword arguments name a parameter once more.
+        """
+        if self._flat:
+            return (), record
+        kwargs = dict(record)
+        rest = kwargs.pop(self._var_positional, ())
+        extra = kwargs.pop(self._var_keyword, {})
+        args = [self._take(name, kwargs) for name in self._leading(kwargs, bool(rest))]
+        if twice := [name for name in extra if name in self._by_keyword()]:
+            raise self.error(f"has two values for argument {twice[0]!r}")
+        return (*args, *rest), {**kwargs, **extra}
+
+    def missing(self, name: str) -> ArgumentError:
+        """Return the error for a required argument that was not given."""
+        return self.error(f"misses argument {name!r}")
+
+    def unknown(self, name: str) -> ArgumentError:
+        """Return the error for an argument that no parameter takes."""
+        known = [n for n in self.signature.parameters if n != name]
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        return self.error(f"has no argument {name!r}{hint}")
+
+    def error(self, text: str) -> ArgumentError:
+        """Return an error about this task's arguments."""
+        return ArgumentError(f"task {self.task_name!r} {text}")
+
+    def _leading(self, given: Mapping[str, Any], rest: bool) -> list[str]:
+        # What follows in *args shifts into any parameter before it that is left out.
+        if rest:
+            return self._positional
+        names = self._positional_only
+        while names and names[-1] not in given:
+            names = names[:-1]
+        return names
+
+    def _take(self, name: str, kwargs: dict[str, Any]) -> Any:
+        if name in kwargs:
+            return kwargs.pop(name)
+        return self.signature.parameters[name].default
+
+    def _by_keyword(self) -> set[str]:
+        unnamed = {self._var_positional, self._var_keyword, *self._positional_only}
+        return self.signature.parameters.keys() - unnamed
+
+    def _mismatch(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], reason: str
+    ) -> ArgumentError:
+        if not self._var_keyword:
+            for name in kwargs:
+                if name not in self._by_keyword():
+                    return self.unknown(name)
+        if len(args) > len(self._positional) and not self._var_positional:
+            count = len(self._positional)
+            return self.error(f"takes {count} positional arguments, got {len(args)}")
+        if twice := [name for name in self._positional[: len(args)] if name in kwargs]:
+            return self.error(f"has two values for argument {twice[0]!r}")
+        given = {*self._positional[: len(args)], *kwargs}
+        for name, parameter in self.signature.parameters.items():
+            if parameter.default is parameter.empty and name not in given:
+                return self.missing(name)
+        return self.error(f"cannot be called like this: {reason}")
+
+
+def resolve_annotations(fn: Callable[..., Any], owner: type | None = None) -> dict[str, Any]:
+    """Return a function's annotations as types; what cannot be resolved counts as Any.
+
+    `*args: T` is `tuple[T, ...]` here and `**kwargs: T` is `dict[str, T]`.
+    """
+    source = _annotated_function(fn)
+    nearby = _names_nearby(source, owner)
+    try:
+        hints = typing.get_type_hints(source, localns=nearby, include_extras=True)
+    except Exception:  # any name or expression in any of them
+        hints = _resolve_each(source, nearby)
+    for name, parameter in inspect.signature(fn).parameters.items():
+        if parameter.kind in (_VAR_POSITIONAL, _VAR_KEYWORD):
+            hints[name] = _collected(parameter.kind, hints.get(name, Any))
+    return hints
+
+
+def result_annotation(fn: Callable[..., Any]) -> Any:
+    """Return the type of what a function returns or, if that is awaited, of what comes out."""
+    annotation = resolve_annotations(fn).get("return", Any)
+    origin = get_origin(annotation)
+    if isinstance(origin, type) and issubclass(origin, typing.Awaitable):
+        return get_args(annotation)[-1]
+    return annotation
+
+
+def _annotated_function(fn: Any) -> Any:
+    while isinstance(fn, functools.partial):
+        fn = typing.cast(Any, fn).func
+    if inspect.isroutine(fn) or isinstance(fn, type):
+        return fn
+    return type(fn).__call__
+
+
+def _names_nearby(source: Any, owner: type | None) -> dict[str, Any]:
+    """Return local classes that string annotations may name: the owner, and what is closed over."""
+    nearby: dict[str, Any] = {owner.__name__: owner} if owner else {}
+    plain: Any = inspect.unwrap(source)
+    cells: Iterable[types.CellType] = getattr(plain, "__closure__", None) or ()
+    code = getattr(plain, "__code__", None)
+    for name, cell in zip(code.co_freevars if code else (), cells, strict=False):
+        try:
+            nearby[name] = cell.cell_contents
+        except ValueError:  # not assigned yet
+            continue
+    return nearby
+
+
+def _resolve_each(source: Any, nearby: dict[str, Any]) -> dict[str, Any]:
+    module_names = getattr(inspect.unwrap(source), "__globals__", {})
+    hints: dict[str, Any] = {}
+    for name, annotation in getattr(source, "__annotations__", {}).items():
+        alone: Any = types.SimpleNamespace(__annotations__={name: annotation})
+        try:
+            hints |= typing.get_type_hints(alone, module_names, nearby, include_extras=True)
+        except Exception:  # one that exists only for type checkers, say
+            hints[name] = Any
+    return hints
+
+
+def _collected(kind: Any, annotation: Any) -> Any:
+    if get_origin(annotation) is typing.Unpack:
+        return get_args(annotation)[0]
+    if kind is _VAR_POSITIONAL:
+        return tuple[annotation, ...]
+    return dict[str, annotation]
+
+
+def _receiver(signature: inspect.Signature, owner: type | None) -> Literal["self", "cls"] | None:
+    first = next(iter(signature.parameters.values()), None)
+    if owner is None or first is None or first.annotation is not first.empty:
+        return None
+    if first.name == "self":
+        return "self"
+    return "cls" if first.name == "cls" else None
+
+
+def _name_of_kind(parameters: list[inspect.Parameter], kind: Any) -> str:
+    return next((p.name for p in parameters if p.kind is kind), "")

@@ -1,0 +1,420 @@
+"""`@task`: a function that can also be run in the background."""
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Generic,
+    ParamSpec,
+    TypeVar,
+    cast,
+    overload,
+)
+
+from jtask import keys
+from jtask.definition import (
+    Definition,
+    Instant,
+    SerializerName,
+    check_tags,
+    is_coroutine_function,
+    unwrap,
+)
+from jtask.errors import TaskDefinitionError
+from jtask.options import check_options
+
+if TYPE_CHECKING:
+    from jtask.call_codecs import CallCodecs
+    from jtask.engine import TaskHooks
+    from jtask.runs import Run
+
+P = ParamSpec("P")
+Q = ParamSpec("Q")
+R = TypeVar("R")
+S = TypeVar("S")
+
+
+class Task(Generic[P, R]):
+    """A function that can be called, and delayed to a worker.
+
+    Made by `@task`; `P` are the function's parameters, `R` what it returns or, for an asynchronous
+    one, what awaiting it gives.
+
+    Attributes:
+        fn: The function itself: `task.fn(...)` bypasses everything.
+        name: For people.
+        key: What a worker knows the task by; also its queue's name unless it has another.
+        queue: Where its runs wait.
+        description: The docstring's text unless given.
+        tags: On every run of the task.
+        version: A free text kept with its runs.
+        serializer: How arguments and results travel.
+        priority: 0 (default) to 9, higher first.
+        options: What plugins declared and the task set.
+        is_async: Whether `fn` is a coroutine function.
+    """
+
+    is_async = False
+
+    def __init__(self, fn: Callable[..., Any], definition: Definition) -> None:
+        self.fn = fn
+        self._definition = definition
+        self._bound: tuple[Any, ...] = ()
+        self._owner: type | None = None
+        self.name = definition.name or str(getattr(fn, "__name__", None) or type(fn).__name__)
+        self.description = definition.description or inspect.getdoc(fn) or ""
+        self.tags = definition.tags
+        self.version = definition.version
+        self.priority = definition.priority
+        self.options = _check_options(definition, self.name)
+        self.key = definition.key or keys.task_key(self.name, fn)
+        functools.update_wrapper(self, fn, updated=())
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._owner = owner
+
+    def __repr__(self) -> str:
+        return f"<task {self.name!r} key={self.key!r}>"
+
+    @functools.cached_property
+    def signature(self) -> inspect.Signature:
+        """The function's signature."""
+        return inspect.signature(self.fn)
+
+    @functools.cached_property
+    def queue(self) -> str:
+        """Where its runs wait: `queue=`, else the setting, else a queue of its own."""
+        from jtask.settings import get_settings
+
+        return self._definition.queue or get_settings().queue or self.key
+
+    @functools.cached_property
+    def serializer(self) -> SerializerName:
+        """How arguments and results travel: `serializer=`, else the setting."""
+        from jtask.settings import get_settings
+
+        return self._definition.serializer or get_settings().serializer
+
+    @functools.cached_property
+    def codecs(self) -> "CallCodecs":
+        """What writes and reads its arguments and results."""
+        from jtask.call_codecs import CallCodecs
+
+        return CallCodecs(self, self._owner or _class_around(self.fn))
+
+    @functools.cached_property
+    def hooks(self) -> "TaskHooks":
+        """The plugins' hooks that concern it."""
+        from jtask.engine import TaskHooks
+        from jtask.plugins import get_plugins
+
+        plugins = get_plugins()
+        defaults = {option.name: option.default for option in plugins.options.values()}
+        self.options = defaults | self.options
+        return TaskHooks(plugins, self)
+
+    def with_options(
+        self,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        tags: Iterable[str] | None = None,
+        version: str | None = None,
+        queue: str | None = None,
+        priority: int | None = None,
+        serializer: SerializerName | None = None,
+        delay: float | timedelta | None = None,
+        eta: datetime | float | None = None,
+        expires: Instant | None = None,
+        **options: object,
+    ) -> "Task[P, R]":
+        """Return a copy of the task with some options replaced; the key stays.
+
+        Args:
+            name: As for `task`; likewise the next six and `options`.
+            description: See `task`.
+            tags: Replace the task's tags.
+            version: See `task`.
+            queue: See `task`.
+            priority: See `task`.
+            serializer: See `task`; workers must declare the same.
+            delay: Start runs no sooner than this many seconds after the call.
+            eta: Start runs no sooner than this instant.
+            expires: Do not start runs later than this: an instant, or seconds after the call.
+            options: Options that plugins declare.
+
+        Raises:
+            TaskDefinitionError: A value is not acceptable.
+        """
+        changed = self._definition.changed(
+            name=name,
+            description=description,
+            tags=None if tags is None else check_tags(tags),
+            version=version,
+            queue=queue,
+            priority=priority,
+            serializer=serializer,
+            delay=delay,
+            eta=eta,
+            expires=expires,
+            options={**self._definition.options, **options} if options else None,
+            key=self.key,
+        )
+        copy = type(self)(self.fn, changed)
+        copy._bound, copy._owner = self._bound, self._owner
+        return copy
+
+    def delay(self, *args: P.args, **kwargs: P.kwargs) -> "Run[R]":
+        """Run in the background: return as soon as the run is durably stored.
+
+        Takes the function's own arguments.
+
+        Raises:
+            ArgumentError: They do not fit the signature; nothing was sent.
+            SerializationError: One would not survive the trip; nothing was sent.
+            RunRefused: A plugin refused the run.
+            BrokerUnavailable: Not stored within the setting `enqueue_timeout`.
+        """
+        return self.apply_async(args, kwargs)
+
+    async def adelay(self, *args: P.args, **kwargs: P.kwargs) -> "Run[R]":
+        """Do what `delay` does without blocking the event loop."""
+        from jtask.client import get_client
+
+        client = get_client()
+        prepared = client.prepare(self, (*self._bound, *args), kwargs, self._definition)
+        return cast("Run[R]", await client.enqueue(prepared))
+
+    def delay_many(self, calls: Iterable[Sequence[Any] | Mapping[str, Any]]) -> "list[Run[R]]":
+        """Run many times in the background; all or none up to 1,000.
+
+        Args:
+            calls: For each run a tuple of positional arguments, or a dict of arguments by name.
+                More than 1,000 are stored in groups of 1,000, each all or none.
+
+        Returns:
+            list[Run[R]]: One handle each, in order.
+        """
+        from jtask.client import get_client
+
+        client = get_client()
+        prepared = client.prepare_many(self, self._bound, calls, self._definition)
+        return cast("list[Run[R]]", client.enqueue_many_blocking(prepared))
+
+    async def adelay_many(
+        self, calls: Iterable[Sequence[Any] | Mapping[str, Any]]
+    ) -> "list[Run[R]]":
+        """Do what `delay_many` does without blocking the event loop."""
+        from jtask.client import get_client
+
+        client = get_client()
+        prepared = client.prepare_many(self, self._bound, calls, self._definition)
+        return cast("list[Run[R]]", await client.enqueue_many(prepared))
+
+    def apply_async(
+        self,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        countdown: float | None = None,
+        eta: datetime | float | None = None,
+        expires: Instant | None = None,
+        queue: str | None = None,
+        priority: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> "Run[R]":
+        """Run in the background, with options for this run.
+
+        Args:
+            args: Positional arguments of the function.
+            kwargs: Keyword arguments of the function.
+            countdown: Start no sooner than this many seconds from now.
+            eta: Start no sooner than this instant.
+            expires: Do not start later than this: an instant, or seconds from now.
+            queue: Where to wait instead of the task's queue.
+            priority: 0 to 9, higher first.
+            idempotency_key: Not supported yet.
+
+        Raises:
+            TaskDefinitionError: A value is not acceptable.
+        """
+        from jtask.client import get_client
+
+        if idempotency_key is not None:
+            raise TaskDefinitionError("idempotency_key is not supported yet: leave it out")
+        definition = self._definition
+        if not (countdown is eta is expires is queue is priority is None):
+            definition = definition.changed(
+                delay=countdown,
+                eta=eta,
+                expires=expires,
+                queue=queue,
+                priority=priority,
+            )
+        client = get_client()
+        prepared = client.prepare(self, (*self._bound, *args), dict(kwargs or {}), definition)
+        return cast("Run[R]", client.enqueue_blocking(prepared))
+
+    def serve(self, *, concurrency: int = 10) -> None:
+        """Start a worker for just this task; see `jtask.task_worker.serve`."""
+        from jtask.task_worker import serve
+
+        serve(self, concurrency=concurrency)
+
+    def _bind(self, instance: object, owner: type | None) -> "Task[..., R]":
+        inner = self.fn
+        target = owner if self._definition.kind == "class" else instance
+        if self._definition.kind == "static" or target is None:
+            return self
+        copy = type(self)(inner, self._definition.changed(key=self.key))
+        copy._bound = (target,)
+        copy._owner = self._owner or owner
+        return copy
+
+
+class SyncTask(Task[P, R]):
+    """A task made of a plain function."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run here and now, like the function it is, and return its value."""
+        from jtask.direct import call
+
+        return cast("R", call(self, (*self._bound, *args), kwargs))
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> "SyncTask[P, R]": ...
+    @overload
+    def __get__(
+        self: "SyncTask[Concatenate[S, Q], R]", instance: S, owner: type | None = None
+    ) -> "SyncTask[Q, R]": ...
+    def __get__(self, instance: Any, owner: type | None = None) -> "SyncTask[..., R]":
+        return cast("SyncTask[..., R]", self._bind(instance, owner))
+
+
+class AsyncTask(Task[P, R]):
+    """A task made of a coroutine function."""
+
+    is_async = True
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
+        """Run here and now, like the coroutine function it is: await the answer."""
+        from jtask.direct import call_async
+
+        return cast(
+            "Coroutine[Any, Any, R]", call_async(self, (*self._bound, *args), kwargs)
+        )
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> "AsyncTask[P, R]": ...
+    @overload
+    def __get__(
+        self: "AsyncTask[Concatenate[S, Q], R]", instance: S, owner: type | None = None
+    ) -> "AsyncTask[Q, R]": ...
+    def __get__(self, instance: Any, owner: type | None = None) -> "AsyncTask[..., R]":
+        return cast("AsyncTask[..., R]", self._bind(instance, owner))
+
+
+@overload
+def task(fn: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncTask[P, R]: ...
+@overload
+def task(fn: Callable[P, R], /) -> SyncTask[P, R]: ...
+@overload
+def task(
+    *,
+    name: str | None = None,
+    key: str | None = None,
+    description: str | None = None,
+    tags: Iterable[str] | None = None,
+    version: str | None = None,
+    queue: str | None = None,
+    priority: int = 0,
+    serializer: SerializerName | None = None,
+    **options: object,
+) -> "_Decorator": ...
+def task(
+    fn: Any = None,
+    /,
+    *,
+    name: str | None = None,
+    key: str | None = None,
+    description: str | None = None,
+    tags: Iterable[str] | None = None,
+    version: str | None = None,
+    queue: str | None = None,
+    priority: int = 0,
+    serializer: SerializerName | None = None,
+    **options: object,
+) -> Any:
+    """Make a task of a function: plain, coroutine, method, static or class method.
+
+    Args:
+        fn: The function, when used as `@task` without parentheses.
+        name: For people; default: the function's name.
+        key: What workers know it by; default: the name and a hash of it and of the function's
+            qualified name.
+        description: Default: the docstring.
+        tags: Kept with every run.
+        version: A free text kept with every run.
+        queue: Where runs wait; default: a queue of the task's own.
+        priority: 0 to 9; a worker takes higher ones first.
+        serializer: `"json"` (default), or `"cloudpickle"` for what JSON cannot carry.
+        options: Options that plugins declare.
+
+    Raises:
+        TaskDefinitionError: Not a function that can be a task, or a value is not acceptable.
+        TaskKeyConflict: Another task of this process has the key.
+    """
+    definition = Definition(
+        name=name,
+        key=key,
+        description=description,
+        tags=check_tags(tags or ()),
+        version=version,
+        queue=queue,
+        priority=priority,
+        serializer=serializer,
+        options=options,
+    )
+    decorate = _Decorator(definition)
+    return decorate if fn is None else decorate(fn)
+
+
+class _Decorator:
+    """What `@task(...)` returns; a class, so that the overloads survive the parentheses."""
+
+    def __init__(self, definition: Definition) -> None:
+        self._definition = definition
+
+    @overload
+    def __call__(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncTask[P, R]: ...
+    @overload
+    def __call__(self, fn: Callable[P, R], /) -> SyncTask[P, R]: ...
+    def __call__(self, fn: Any, /) -> Any:
+        function, kind = unwrap(fn)
+        make = AsyncTask if is_coroutine_function(function) else SyncTask
+        made: Task[..., Any] = make(function, self._definition.changed(kind=kind))
+        keys.register(made)
+        return made
+
+
+def _check_options(definition: Definition, name: str) -> dict[str, object]:
+    # Without options nothing is asked, so that a mere `@task` does not load the plugins.
+    if not definition.options:
+        return {}
+    from jtask.plugins import get_plugins
+
+    return check_options(definition.options, get_plugins().options, name)
+
+
+def _class_around(fn: Callable[..., Any]) -> type | None:
+    """Return the class in whose body a function stands, as far as its module can be asked."""
+    *path, _ = getattr(fn, "__qualname__", "").split(".")
+    found: Any = sys.modules.get(getattr(fn, "__module__", ""))
+    for name in path:
+        found = getattr(found, name, None)
+    return found if path and isinstance(found, type) else None

@@ -1,0 +1,70 @@
+"""The broker contract as tests: what a broker package runs against itself.
+
+A broker keeps `jtask.contract` when this passes under plain pytest::
+
+    import asyncio
+
+    from jtask.contract import FullBroker
+    from jtask.testing.contract import BrokerContract
+    from my_broker import open_broker
+
+
+    class TestMyBroker(BrokerContract):
+        async def open_broker(self, client: str) -> FullBroker:
+            return await open_broker("my://127.0.0.1", client, asyncio.get_running_loop())
+
+Each test is one rule and is named by it. Each runs on a loop of its own, in a namespace of its own
+(`JTASK_NAMESPACE`), with a lease of one second (`JTASK_LEASE`): a broker takes both from
+`jtask.settings`. What an environment may not be able to do is a method to override: see `Contract`.
+
+A package that keeps only some of the promises subclasses their classes alone, for instance
+`ResultStoreContract`.
+"""
+
+from jtask.testing.contract.base import Contract
+from jtask.testing.contract.bench import Bench, Inbox
+from jtask.testing.contract.blobs import BlobStoreContract
+from jtask.testing.contract.coordination import CoordinatorContract, PresenceContract
+from jtask.testing.contract.dead_letters import DeadLetterContract
+from jtask.testing.contract.delays import DelayContract
+from jtask.testing.contract.events import EventLogContract
+from jtask.testing.contract.leases import LeaseContract
+from jtask.testing.contract.queues import QueueContract
+from jtask.testing.contract.restarts import RestartContract
+from jtask.testing.contract.results import ResultStoreContract
+from jtask.testing.contract.settling import SettlingContract
+
+
+class BrokerContract(
+    QueueContract,
+    SettlingContract,
+    LeaseContract,
+    DelayContract,
+    DeadLetterContract,
+    ResultStoreContract,
+    EventLogContract,
+    BlobStoreContract,
+    CoordinatorContract,
+    PresenceContract,
+    RestartContract,
+):
+    """Every rule of `jtask.contract.FullBroker`."""
+
+
+__all__ = [
+    "Bench",
+    "BlobStoreContract",
+    "BrokerContract",
+    "Contract",
+    "CoordinatorContract",
+    "DeadLetterContract",
+    "DelayContract",
+    "EventLogContract",
+    "Inbox",
+    "LeaseContract",
+    "PresenceContract",
+    "QueueContract",
+    "RestartContract",
+    "ResultStoreContract",
+    "SettlingContract",
+]

@@ -1,0 +1,68 @@
+"""What an adapter provides, and how a rule is run."""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import pytest
+
+from jtask.contract import Consumption, FullBroker
+from jtask.settings import get_settings
+from jtask.testing.contract.bench import Bench
+
+
+class Contract:
+    """Rules for a broker; a subclass says how to open it, and what its environment can do."""
+
+    async def open_broker(self, client: str) -> FullBroker:
+        """Open one more client of the broker under test, on the running loop.
+
+        Args:
+            client: The client id: ten hexadecimal digits.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must say how to open its broker")
+
+    async def lose(self, consumption: Consumption) -> None:
+        """Make a worker vanish: what it holds is not settled, and its leases are not renewed.
+
+        By default its consumption is closed. Override it to be harsher.
+        """
+        await consumption.close()
+
+    async def restart(self) -> None:
+        """Stop the broker's server abruptly and start it again, with what it has stored.
+
+        Override it where there is a server; by default the rules about restarts are skipped.
+        """
+        pytest.skip("this broker has no server that could be restarted")
+
+
+C = TypeVar("C", bound=Contract)
+
+
+def rule(body: Callable[[C, Bench], Awaitable[None]]) -> Callable[[C], None]:
+    """Make a test of a coroutine that checks one rule."""
+
+    # Not functools.wraps: pytest would follow it to the body and look for a fixture `bench`.
+    def test(self: C) -> None:
+        asyncio.run(_check(self, body))
+
+    test.__name__ = body.__name__
+    test.__qualname__ = body.__qualname__
+    test.__module__ = body.__module__
+    test.__doc__ = body.__doc__
+    return test
+
+
+async def _check(contract: C, body: Callable[[C, Bench], Awaitable[None]]) -> None:
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("JTASK_NAMESPACE", f"contract_{secrets.token_hex(6)}")
+        environment.setenv("JTASK_LEASE", "1")
+        get_settings.cache_clear()
+        bench = Bench(contract.open_broker, environment)
+        try:
+            await body(contract, bench)
+        finally:
+            await bench.close()
+    get_settings.cache_clear()
