@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from jtask.tasks import Task
 
 _CLOSE_SECONDS = 5.0
+_RETRY_SECONDS = 0.5
 _RECOVERY_REQUESTS = 64  # at once, after a gap
 _log = logging.getLogger("jtask")
 
@@ -257,21 +258,21 @@ class Client:
             self._handles[run.run_id] = run
 
     async def _expect(self, run: Run[Any]) -> None:
-        try:
-            if client_of(run.run_id) == self.ids.client:
-                await self._watch_own()
-                self._handles[run.run_id] = run
-                await self._ask(run)
-            else:
-                await self._expect_foreign(run)
-        except BrokerUnavailable:
-            # The gap callback asks again once the connection is back.
-            _log.debug("cannot ask for run %s now", run.run_id)
-        except Exception:
-            _log.exception("cannot wait for run %s", run.run_id)
+        self._handles[run.run_id] = run
+        own = client_of(run.run_id) == self.ids.client
+        while not run.done():
+            try:
+                await (self._expect_own(run) if own else self._expect_foreign(run))
+                return
+            except BrokerUnavailable as error:
+                _log.debug("cannot ask for run %s yet: %s", run.run_id, error)
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _expect_own(self, run: Run[Any]) -> None:
+        await self._watch_own()
+        await self._ask(run)
 
     async def _expect_foreign(self, run: Run[Any]) -> None:
-        self._handles[run.run_id] = run
         watch = await self.broker.watch(run.run_id, self._deliver, self._gap)
         over = asyncio.Event()
         run.add_done_callback(lambda _: self.io.post(over.set))

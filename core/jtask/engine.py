@@ -46,25 +46,32 @@ class TaskHooks:
 
 
 async def attempt(
-    run: RunContext, hooks: TaskHooks, *, stopping: Callable[[], bool] | None = None
+    run: RunContext,
+    hooks: TaskHooks,
+    *,
+    encode: Callable[[Any], bytes] | None = None,
+    stopping: Callable[[], bool] | None = None,
 ) -> Result:
     """Perform one attempt of a run that has its arguments.
 
     Args:
-        run: The run, in state Pending.
+        run: The run, in state Pending or AwaitingRetry.
         hooks: Those of its task.
+        encode: Writes the value where it is stored; what it raises fails the attempt.
         stopping: Tells whether the worker interrupts its runs in order to stop.
 
     Returns:
         Outcome | PutOff | HandBack: The run's end, or how it goes on.
     """
     if hooks.recall is not None and (recalled := await _recall(run, hooks.recall)):
+        if encode is not None and recalled.successful:
+            recalled.payload = encode(recalled.value)
         return await _settled(run, hooks, recalled)
     if hooks.admit is not None:
         try:
             wait = await _ask(hooks.admit, "jtask_admit", run)
         except RunRefused as refusal:
-            return await _settle(run, hooks, Settle(StateName.CANCELLED, str(refusal)), refusal)
+            return await settle(run, hooks, Settle(StateName.CANCELLED, str(refusal)), refusal)
         if wait is not None:
             return _wait_for_admission(run, wait)
     await _enter(run, hooks, StateName.RUNNING if run.attempt == 1 else StateName.RETRYING)
@@ -74,11 +81,13 @@ async def attempt(
     clock = time.perf_counter()
     try:
         value = await _call(run, hooks.around)
+        payload = None if encode is None else encode(value)
     except BaseException as error:
         run.run_time += time.perf_counter() - clock
         return await _failed(run, hooks, error, stopping is not None and stopping())
     run.run_time += time.perf_counter() - clock
-    return await _settle(run, hooks, Settle(StateName.COMPLETED), value=value)
+    await _enter(run, hooks, StateName.COMPLETED)
+    return await _announce(run, hooks, Outcome(cast("Any", run.state), value, None, payload))
 
 
 def drive(coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -95,9 +104,12 @@ def drive(coroutine: Coroutine[Any, Any, Any]) -> Any:
     raise RuntimeError("a blocking run suspended")
 
 
-async def settle(run: RunContext, hooks: TaskHooks, decision: Settle, error: BaseException) -> Outcome:
-    """End a run that could not be attempted at all, such as one with unreadable arguments."""
-    return await _settle(run, hooks, decision, error)
+async def settle(
+    run: RunContext, hooks: TaskHooks, decision: Settle, error: BaseException
+) -> Outcome:
+    """End a run without an attempt, such as one with unreadable arguments."""
+    await _enter(run, hooks, decision.state, decision.message)
+    return await _announce(run, hooks, Outcome(cast("Any", run.state), error=error))
 
 
 async def _call(run: RunContext, around: _HookCaller) -> Any:
@@ -148,18 +160,7 @@ async def _failed(
     if isinstance(decision, PutOff):
         await _enter(run, hooks, decision.state, decision.message or lifecycle.describe(error))
         return decision
-    return await _settle(run, hooks, decision, error)
-
-
-async def _settle(
-    run: RunContext,
-    hooks: TaskHooks,
-    decision: Settle,
-    error: BaseException | None = None,
-    value: Any = None,
-) -> Outcome:
-    await _enter(run, hooks, decision.state, decision.message)
-    return await _announce(run, hooks, Outcome(cast("Any", run.state), value, error))
+    return await settle(run, hooks, decision, error)
 
 
 async def _settled(run: RunContext, hooks: TaskHooks, outcome: Outcome) -> Outcome:

@@ -20,7 +20,7 @@ class IoThread:
     """The thread and its loop; started by the first use."""
 
     def __init__(self, name: str = "jtask-io") -> None:
-        self.loop = _new_loop()
+        self.loop = new_loop()
         self._posted: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self._woken = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -94,7 +94,8 @@ class IoThread:
             self.loop.close()
 
 
-def _new_loop() -> asyncio.AbstractEventLoop:
+def new_loop() -> asyncio.AbstractEventLoop:
+    """Return a new event loop, uvloop's where it is installed."""
     try:
         import uvloop
     except ImportError:

@@ -27,13 +27,7 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Execute:
-    """Start the attempt.
-
-    Attributes:
-        alone: Not beside another run that may have killed its worker.
-    """
-
-    alone: bool = False
+    """Start the attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +76,20 @@ _EXPLICIT: dict[type[BaseException], StateName] = {
     RunNotReady: StateName.NOT_READY,
     RunExpired: StateName.EXPIRED,
 }
-SUSPECT_DELIVERIES = 3
-"""From this delivery on a run is executed alone among its like: two workers are gone already, and
-of the runs they held only one need be to blame."""
+_SUSPECT_DELIVERIES = 3
+
+
+def is_suspect(deliveries: int) -> bool:
+    """Tell whether a run may be what killed its workers.
+
+    Two of them are gone, and of the runs they held only one need be to blame: suspects are executed
+    one at a time in a worker, so that the innocent ones end.
+    """
+    return deliveries >= _SUSPECT_DELIVERIES
 
 
 def admit(
     *,
-    deliveries: int,
     crashes: int,
     max_crashes: int,
     settled: bool,
@@ -99,8 +99,7 @@ def admit(
     """Decide what to do with a delivered run.
 
     Args:
-        deliveries: How often it was delivered, this time included.
-        crashes: How many workers it is known to have lost.
+        crashes: How many workers it lost.
         max_crashes: How many it may lose.
         settled: Whether its outcome is stored already.
         expires: Not to be started after this instant.
@@ -113,7 +112,7 @@ def admit(
         return DeadLetter(StateName.CRASHED, f"the run lost {crashes} {workers}, one each try")
     if expires is not None and now > expires:
         return Settle(StateName.EXPIRED, "the run was not started before it expired")
-    return Execute(alone=deliveries >= SUSPECT_DELIVERIES)
+    return Execute()
 
 
 def after_error(error: BaseException, retry: Retry | None, *, stopping: bool) -> AfterError:

@@ -34,11 +34,13 @@ class Outcome:
         state: The final state.
         value: What the task returned; meaningful for successful states.
         error: What the task raised; None for states that come without an exception.
+        payload: The value as it will be stored; None where it is not stored.
     """
 
     state: State
     value: Any = None
     error: BaseException | None = None
+    payload: bytes | None = None
 
     @property
     def successful(self) -> bool:

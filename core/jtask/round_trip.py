@@ -18,11 +18,11 @@ class Difference(NamedTuple):
     """One place where two values differ.
 
     Attributes:
-        path: From the compared value to the place, `['a'][0].b`; empty for the value itself.
+        place: The steps (keys, indexes, fields) to it; empty for the compared value itself.
         undecided: Both are of one type that defines no equality, so they may be the same.
     """
 
-    path: str
+    place: tuple[Any, ...]
     sent: Any
     back: Any
     undecided: bool = False
@@ -44,28 +44,31 @@ def _marshal_alike(sent: Any, back: Any) -> bool:
 
 
 def _compare(sent: Any, back: Any) -> Iterator[Difference]:
-    kind = type(sent)
+    kind = cast("type[Any]", type(sent))
     if kind is not type(back):
-        yield Difference("", sent, back)
+        yield Difference((), sent, back)
     elif kind in _SCALARS:
         if sent != back:
-            yield Difference("", sent, back)
+            yield Difference((), sent, back)
     elif isinstance(sent, dict):
-        yield from _compare_keyed(cast(dict[Any, Any], sent), back, "[{!r}]")
+        yield from _compare_keyed(cast("Mapping[Any, Any]", sent), back)
     elif isinstance(sent, list | tuple | deque):
         yield from _compare_items(cast("list[Any]", sent), back)
     elif isinstance(sent, set | frozenset):
         if _typed(cast("set[Any]", sent)) != _typed(back):
-            yield Difference("", sent, back)
+            yield Difference((), sent, back)
     elif (state := _state(sent)) is not None:
-        yield from _compare_keyed(state, _state(back) or {}, ".{}")
+        yield from _compare_keyed(state, _state(back) or {})
     elif not _equal(sent, back):
-        yield Difference("", sent, back, undecided=kind.__eq__ is object.__eq__)
+        yield Difference((), sent, back, undecided=_has_no_equality(kind))
 
 
-def _compare_keyed(
-    sent: Mapping[Any, Any], back: Mapping[Any, Any], path: str
-) -> Iterator[Difference]:
+def _has_no_equality(kind: type[Any]) -> bool:
+    own: Any = kind.__eq__
+    return own is object.__eq__
+
+
+def _compare_keyed(sent: Mapping[Any, Any], back: Mapping[Any, Any]) -> Iterator[Difference]:
     if _typed(sent) != _typed(back):
         yield _first_key(sent, back)
         return
@@ -73,26 +76,26 @@ def _compare_keyed(
         other = back[key]
         if value is not other:
             for difference in _compare(value, other):
-                yield difference._replace(path=path.format(key) + difference.path)
+                yield difference._replace(place=(key, *difference.place))
 
 
 def _compare_items(sent: Iterable[Any], back: Any) -> Iterator[Difference]:
     items = list(sent)
     if len(items) != len(back):
-        yield Difference("", sent, back)
+        yield Difference((), sent, back)
         return
     for index, (value, other) in enumerate(zip(items, back, strict=True)):
         if value is not other:
             for difference in _compare(value, other):
-                yield difference._replace(path=f"[{index}]{difference.path}")
+                yield difference._replace(place=(index, *difference.place))
 
 
 def _first_key(sent: Mapping[Any, Any], back: Mapping[Any, Any]) -> Difference:
     """Name a key that changed, by the order in which JSON keeps them."""
     for key, other in zip(sent, back, strict=False):
         if (type(key), key) != (type(other), other):
-            return Difference(f" key {key!r}", key, other)
-    return Difference("", sent, back)
+            return Difference((f"key {key!r}",), key, other)
+    return Difference((), sent, back)
 
 
 def _typed(items: Iterable[Any]) -> set[tuple[type, Any]]:
@@ -104,7 +107,8 @@ def _state(value: Any) -> Mapping[str, Any] | None:
     if dataclasses.is_dataclass(value):
         fields = dataclasses.fields(value)
         return {f.name: getattr(value, f.name, None) for f in fields if f.compare}
-    model_fields: Mapping[str, Any] | None = getattr(type(value), "__pydantic_fields__", None)
+    kind = cast("type[Any]", type(value))
+    model_fields: Mapping[str, Any] | None = getattr(kind, "__pydantic_fields__", None)
     if model_fields is None:
         return None
     extra: Mapping[str, Any] = getattr(value, "__pydantic_extra__", None) or {}

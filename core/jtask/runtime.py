@@ -79,16 +79,19 @@ class RunContext:
         bound.apply_defaults()
         return dict(bound.arguments)
 
-    def enter(self, name: StateName, message: str = "", **details: object) -> State:
+    def enter(self, name: StateName, message: str = "", at: float | None = None) -> State:
         """Enter a state; the one place where a run's state changes.
+
+        Args:
+            name: The state.
+            message: One sentence for people.
+            at: When it was entered, if that is not now.
 
         Raises:
             IllegalTransition: The table in `jtask.states` does not allow it.
         """
         check_transition(self.state.name if self.state else None, name)
-        state = State(name, time.time(), message, details) if details else State(
-            name, time.time(), message
-        )
+        state = State(name, time.time() if at is None else at, message)
         self.state = state
         if self.on_state is not None:
             self.on_state(self, state)

@@ -168,7 +168,7 @@ def result_annotation(fn: Callable[..., Any]) -> Any:
 
 def _annotated_function(fn: Any) -> Any:
     while isinstance(fn, functools.partial):
-        fn = typing.cast(Any, fn).func
+        fn = typing.cast("Any", fn).func
     if inspect.isroutine(fn) or isinstance(fn, type):
         return fn
     return type(fn).__call__

@@ -66,6 +66,9 @@ TRANSITIONS: Mapping[StateName, frozenset[StateName]] = {
     StateName.AWAITING_RETRY: frozenset(
         {
             StateName.PENDING,
+            StateName.SCHEDULED,
+            StateName.FAILED,
+            StateName.CACHED,
             StateName.RETRYING,
             StateName.CANCELLED,
             StateName.EXPIRED,

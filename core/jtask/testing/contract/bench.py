@@ -50,13 +50,15 @@ class Bench:
         self._brokers.append(broker)
         return broker
 
-    async def worker(self, *queues: str, credit: int = 10) -> "Inbox":
-        """Open one more client and let it consume some queues."""
-        return await self.consume(await self.broker(), *queues, credit=credit)
+    async def worker(self, *queues: str, credit: int = 10, acks: bool = False) -> "Inbox":
+        """Open one more client and let it consume some queues, settling each run if it `acks`."""
+        return await self.consume(await self.broker(), *queues, credit=credit, acks=acks)
 
-    async def consume(self, broker: FullBroker, *queues: str, credit: int = 10) -> "Inbox":
-        """Let a client consume some queues."""
-        inbox = Inbox()
+    async def consume(
+        self, broker: FullBroker, *queues: str, credit: int = 10, acks: bool = False
+    ) -> "Inbox":
+        """Let a client consume some queues, settling each run if it `acks`."""
+        inbox = Inbox(acks=acks)
         inbox.consumption = await broker.consume(queues, credit, inbox.receive)
         self._inboxes.append(inbox)
         return inbox
@@ -79,7 +81,7 @@ class Bench:
         return [self.message(queue) for _ in range(count)]
 
     async def close(self) -> None:
-        """Settle what is held and close all clients, so that no lease outlives the test."""
+        """Close all clients."""
         for inbox in self._inboxes:
             await inbox.consumption.close()
         for broker in self._brokers:
@@ -91,15 +93,15 @@ class Inbox:
 
     consumption: Consumption
 
-    def __init__(self) -> None:
+    def __init__(self, *, acks: bool) -> None:
         self.deliveries: list[Delivery] = []
-        self.settles_at_once = False
+        self._acks = acks
         self._next = 0
 
     def receive(self, delivery: Delivery) -> None:
         """Note a delivery; called by the broker."""
         self.deliveries.append(delivery)
-        if self.settles_at_once:
+        if self._acks:
             delivery.ack()
 
     @property
@@ -116,12 +118,6 @@ class Inbox:
     async def take(self, count: int) -> list[Delivery]:
         """Wait for so many more deliveries."""
         return [await self.next() for _ in range(count)]
-
-    def ack_everything(self) -> None:
-        """Ack what was delivered, and from now on whatever comes."""
-        self.settles_at_once = True
-        for delivery in self.deliveries:
-            delivery.ack()
 
 
 async def until(condition: Callable[[], object], what: str) -> None:

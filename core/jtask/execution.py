@@ -1,0 +1,201 @@
+"""One delivered run, from its envelope to what the broker shall do with it."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from pydantic_core import to_json
+
+from jtask import engine
+from jtask.contract import Delivery
+from jtask.envelope import VERSION, Envelope, encode_settled
+from jtask.errors import ArgumentError, SerializationError
+from jtask.failures import capture
+from jtask.lifecycle import HandBack, PutOff, Settle, describe
+from jtask.outcomes import Attempt, Outcome, SettledRun
+from jtask.runtime import RunContext
+from jtask.states import State, StateName
+
+if TYPE_CHECKING:
+    from jtask.tasks import Task
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """A run in a worker's hands.
+
+    Attributes:
+        delivery: The broker's side of it.
+        envelope: What came over the wire; `payload` holds the arguments even if they were a blob.
+        task: What to execute.
+        received: When it came, seconds since the epoch.
+        abandoned: Whether it was handed back while it still executes.
+    """
+
+    delivery: Delivery
+    envelope: Envelope
+    task: "Task[..., object]"
+    received: float
+    abandoned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Store this outcome, then ack.
+
+    Attributes:
+        body: The outcome's wire form.
+        blob: A return value to store as a blob first.
+    """
+
+    body: bytes
+    blob: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Queue the run once more."""
+
+    at: float
+    body: bytes
+
+
+Reply = Settled | Again | HandBack
+
+
+async def perform(
+    job: Job,
+    worker: str,
+    inline_limit: int,
+    on_state: Callable[[RunContext, State], None],
+    stopping: Callable[[], bool],
+) -> Reply:
+    """Execute one delivered run; on the thread or loop that its task belongs to.
+
+    Args:
+        job: The run.
+        worker: This worker's name.
+        inline_limit: The largest outcome that needs no blob, in bytes.
+        on_state: Told of each state.
+        stopping: Tells whether the worker interrupts its runs in order to stop.
+    """
+    task, envelope = job.task, job.envelope
+    run = _context(job, worker, on_state)
+    try:
+        task.codecs.check(envelope.serializer)
+        run.args, run.kwargs = task.codecs.arguments.decode(envelope.payload)
+    except (ArgumentError, SerializationError) as error:
+        unreadable = Settle(StateName.FAILED, str(error))
+        result: engine.Result = await engine.settle(run, task.hooks, unreadable, error)
+    else:
+        result = await engine.attempt(
+            run, task.hooks, encode=task.codecs.result.encode, stopping=stopping
+        )
+    if isinstance(result, Outcome):
+        return _settled(run, envelope, result, inline_limit)
+    if isinstance(result, PutOff):
+        return Again(result.at, _next_envelope(run, envelope, result).encode())
+    return result
+
+
+def settle_unstarted(
+    job: Job, worker: str, state: State
+) -> SettledRun:
+    """Return the stored form of a run that ends without being executed here."""
+    envelope = job.envelope
+    return SettledRun(
+        run_id=job.delivery.run_id,
+        task_key=envelope.task_key,
+        task_name=envelope.task_name,
+        state=state,
+        attempt=envelope.attempt,
+        created=envelope.created,
+        started=envelope.started,
+        ended=state.at,
+        run_time=envelope.run_time,
+        worker=worker,
+        serializer=envelope.serializer,
+        history=envelope.history,
+    )
+
+
+def encode_letter(reason: str, outcome: SettledRun | None, message: bytes) -> bytes:
+    """Return the body of a dead letter: why, the outcome if there is one, the message itself."""
+    head: dict[str, object] = {"v": VERSION, "reason": reason, "at": time.time()}
+    if outcome is not None:
+        head["outcome"] = encode_settled(outcome).partition(b"\n")[0].decode()
+    return b"%b\n%b" % (to_json(head), message)
+
+
+def _context(
+    job: Job, worker: str, on_state: Callable[[RunContext, State], None]
+) -> RunContext:
+    envelope = job.envelope
+    run = RunContext(
+        run_id=envelope.run_id,
+        task=job.task,
+        created_at=envelope.created,
+        attempt=envelope.attempt,
+        tags=envelope.tags,
+        parent_id=envelope.parent,
+        queue=job.delivery.queue,
+        worker=worker,
+        headers=envelope.headers,
+        started_at=envelope.started,
+        run_time=envelope.run_time,
+        history=envelope.history,
+        blocking=not job.task.is_async,
+        on_state=on_state,
+    )
+    if envelope.attempt > 1:
+        run.state = State(StateName.AWAITING_RETRY, job.received)
+    else:
+        run.enter(StateName.PENDING, at=job.received)
+    return run
+
+
+def _settled(
+    run: RunContext, envelope: Envelope, outcome: Outcome, inline_limit: int
+) -> Settled:
+    settled = SettledRun(
+        run_id=run.run_id,
+        task_key=envelope.task_key,
+        task_name=envelope.task_name,
+        state=outcome.state,
+        attempt=run.attempt,
+        created=run.created_at,
+        started=run.started_at,
+        ended=outcome.state.at,
+        run_time=run.run_time,
+        worker=run.worker,
+        serializer=envelope.serializer,
+        payload=outcome.payload or b"",
+        failure=None if outcome.error is None else capture(outcome.error),
+        history=run.history,
+    )
+    body = encode_settled(settled)
+    if len(body) <= inline_limit:
+        return Settled(body)
+    payload = settled.payload
+    return Settled(encode_settled(replace(settled, payload=b"", blob=len(payload))), payload)
+
+
+def _next_envelope(run: RunContext, envelope: Envelope, put_off: PutOff) -> Envelope:
+    if not put_off.new_attempt:
+        return envelope
+    ended = Attempt(
+        run.attempt, run.attempt_started_at, time.time(), run.worker, put_off.message
+    )
+    return replace(
+        envelope,
+        attempt=run.attempt + 1,
+        started=run.started_at,
+        run_time=run.run_time,
+        history=(*run.history, ended),
+    )
+
+
+def describe_crash(error: BaseException) -> str:
+    """Return the message of a run whose execution itself failed inside jtask."""
+    return f"jtask could not execute the run: {describe(error)}"

@@ -1,0 +1,70 @@
+"""How many runs a worker holds: its slots, what waits for one, and how far to reach ahead."""
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jtask.execution import Job
+
+_LARGEST_PREFETCH = 1000
+
+
+class Intake:
+    """Slots and the runs that wait for one; counting only, no I/O.
+
+    Args:
+        slots: How many runs may execute at once.
+        prefetch: How many more may be held; None adapts it to the pace.
+    """
+
+    PACE_SECONDS = 0.1
+
+    def __init__(self, slots: int, prefetch: int | None) -> None:
+        self._slots = slots
+        self._free = slots
+        self._fixed = prefetch is not None
+        self._prefetch = 1 if prefetch is None else prefetch
+        self._waiting: deque[Job] = deque()
+        self._ended = 0
+
+    @property
+    def credit(self) -> int:
+        """How many deliveries the worker wants to hold."""
+        return self._slots + self._prefetch
+
+    def add(self, job: "Job") -> None:
+        """Have a run wait for a slot."""
+        self._waiting.append(job)
+
+    def next_job(self) -> "Job | None":
+        """Return the next run with a slot taken for it; None when no run waits or no slot is free."""
+        if not self._waiting or not self.take_slot():
+            return None
+        return self._waiting.popleft()
+
+    def take_slot(self) -> bool:
+        """Take a slot if one is free."""
+        if self._free == 0:
+            return False
+        self._free -= 1
+        return True
+
+    def free_slot(self) -> None:
+        """Give a slot back."""
+        self._free += 1
+        self._ended += 1
+
+    def take_all(self) -> "list[Job]":
+        """Return what waits, and have it wait no more."""
+        waiting = list(self._waiting)
+        self._waiting.clear()
+        return waiting
+
+    def adapt(self) -> bool:
+        """Follow the pace of the last PACE_SECONDS; tell whether the credit changed."""
+        ended, self._ended = self._ended, 0
+        if self._fixed:
+            return False
+        before = self._prefetch
+        self._prefetch = max(1, min(ended, _LARGEST_PREFETCH))
+        return self._prefetch != before

@@ -1,0 +1,94 @@
+"""Where a worker executes runs: an event loop of its own, or threads."""
+
+import asyncio
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from jtask.engine import drive
+from jtask.execution import Job
+from jtask.io_thread import new_loop
+
+Perform = Callable[[Job], Coroutine[Any, Any, None]]
+
+
+class LoopRunner:
+    """Execute asynchronous tasks on one loop in a thread of its own.
+
+    A task that blocks this loop holds up its like, but neither the broker's I/O nor the leases.
+
+    Args:
+        perform: Executes one job and reports its end; must not raise.
+    """
+
+    def __init__(self, perform: Perform) -> None:
+        self._perform = perform
+        self._loop = new_loop()
+        self._waiting: deque[Job] = deque()
+        self._woken = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._thread = threading.Thread(target=self._run, name="jtask-tasks", daemon=True)
+        self._thread.start()
+
+    def submit(self, job: Job) -> None:
+        """Execute a job; called on the I/O thread."""
+        self._waiting.append(job)
+        if not self._woken:
+            self._woken = True
+            self._loop.call_soon_threadsafe(self._start_waiting)
+
+    def cancel_all(self) -> None:
+        """Cancel what is executing."""
+        self._loop.call_soon_threadsafe(self._cancel_all)
+
+    def _start_waiting(self) -> None:
+        self._woken = False
+        for _ in range(len(self._waiting)):
+            task = self._loop.create_task(self._perform(self._waiting.popleft()))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def _cancel_all(self) -> None:
+        for task in list(self._tasks):
+            task.cancel()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+
+
+class ThreadRunner:
+    """Execute plain tasks in threads, started when they are needed.
+
+    Args:
+        perform: Executes one job and reports its end without ever suspending; must not raise.
+        size: The largest number of threads.
+    """
+
+    def __init__(self, perform: Perform, size: int) -> None:
+        self._perform = perform
+        self._size = size
+        self._jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
+        self._unfinished = 0
+        self._threads = 0
+        self._lock = threading.Lock()
+
+    def submit(self, job: Job) -> None:
+        """Execute a job; called on the I/O thread."""
+        with self._lock:
+            self._unfinished += 1
+            start = self._threads < min(self._unfinished, self._size)
+            self._threads += start
+        self._jobs.put(job)
+        if start:
+            threading.Thread(
+                target=self._work, name=f"jtask-task-{self._threads}", daemon=True
+            ).start()
+
+    def _work(self) -> None:
+        while True:
+            drive(self._perform(self._jobs.get()))
+            with self._lock:
+                self._unfinished -= 1

@@ -1,0 +1,76 @@
+"""Rules for the claim that a worker has on its runs, and for workers that are lost."""
+
+import asyncio
+import time
+
+from jtask.settings import get_settings
+from jtask.testing.contract.base import Contract, rule
+from jtask.testing.contract.bench import Bench, ids, until
+
+
+class LeaseContract(Contract):
+    """Rules for leases: what lives keeps its runs, what died loses them."""
+
+    @rule
+    async def test_the_runs_of_a_lost_worker_go_to_another(self, bench: Bench) -> None:
+        lost = await bench.worker("reports")
+        messages = bench.messages("reports", 3)
+        await (await bench.broker()).enqueue(messages)
+        await lost.take(3)
+        await self.lose(lost.consumption)
+        heir = await bench.worker("reports")
+        again = await heir.take(3)
+        assert sorted(heir.ids) == ids(messages)
+        assert [delivery.deliveries for delivery in again] == [2, 2, 2]
+        assert {delivery.body for delivery in again} == {message.body for message in messages}
+
+    @rule
+    async def test_the_runs_of_a_lost_worker_go_to_one_that_waits_already(
+        self, bench: Bench
+    ) -> None:
+        lost = await bench.worker("reports")
+        await (await bench.broker()).enqueue([message := bench.message("reports")])
+        await lost.next()
+        heir = await bench.worker("reports")
+        await self.lose(lost.consumption)
+        assert (await heir.next()).run_id == message.run_id
+
+    @rule
+    async def test_every_loss_is_counted(self, bench: Bench) -> None:
+        await (await bench.broker()).enqueue([bench.message("reports")])
+        for loss in (1, 2, 3):
+            worker = await bench.worker("reports")
+            assert (await worker.next()).deliveries == loss
+            await self.lose(worker.consumption)
+
+    @rule
+    async def test_a_worker_that_lives_keeps_its_run_beyond_the_lease(self, bench: Bench) -> None:
+        worker = await bench.worker("reports", credit=1)
+        other = await bench.worker("reports", credit=1)
+        await (await bench.broker()).enqueue([bench.message("reports")])
+        await until(lambda: worker.deliveries or other.deliveries, "the run is delivered")
+        await asyncio.sleep(2.5 * get_settings().lease)
+        assert len(worker.deliveries) + len(other.deliveries) == 1
+
+    @rule
+    async def test_a_stopped_worker_keeps_its_run_beyond_the_lease(self, bench: Bench) -> None:
+        worker = await bench.worker("reports")
+        await (await bench.broker()).enqueue([bench.message("reports")])
+        await worker.next()
+        await worker.consumption.stop()
+        other = await bench.worker("reports")
+        await asyncio.sleep(2.5 * get_settings().lease)
+        assert other.ids == []
+
+    @rule
+    async def test_a_claim_that_was_lost_is_settled_without_an_error(self, bench: Bench) -> None:
+        lost = await bench.worker("reports")
+        await (await bench.broker()).enqueue(bench.messages("reports", 4))
+        acked, handed_back, put_off, lettered = await lost.take(4)
+        await self.lose(lost.consumption)
+        heir = await bench.worker("reports")
+        await heir.take(4)
+        acked.ack()
+        await handed_back.hand_back()
+        await put_off.put_off(time.time() + 3600)
+        await lettered.dead_letter("Too late.", b"")

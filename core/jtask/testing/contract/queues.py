@@ -1,0 +1,299 @@
+"""Rules for storing runs and delivering them."""
+
+import threading
+
+import pytest
+
+from jtask.contract import ATOMIC_LIMIT, ThreadEnqueue
+from jtask.errors import JTaskError
+from jtask.testing.contract.base import Contract, rule
+from jtask.testing.contract.bench import Bench, eventually, ids, until
+
+
+class QueueContract(Contract):
+    """Rules for `Broker.enqueue`, `consume`, `cancel` and `depth`."""
+
+    @rule
+    async def test_a_run_is_delivered_with_what_was_enqueued(self, bench: Bench) -> None:
+        message = bench.message("reports", body=b"\x00 any \xff bytes")
+        worker = await bench.worker("reports")
+        await (await bench.broker()).enqueue([message])
+        delivery = await worker.next()
+        assert delivery.run_id == message.run_id
+        assert delivery.queue == "reports"
+        assert delivery.body == b"\x00 any \xff bytes"
+        assert delivery.deliveries == 1
+
+    @rule
+    async def test_a_run_waits_for_a_queue_that_nobody_has_consumed_yet(self, bench: Bench) -> None:
+        message = bench.message("reports")
+        await (await bench.broker()).enqueue([message])
+        worker = await bench.worker("reports")
+        assert (await worker.next()).run_id == message.run_id
+
+    @rule
+    async def test_a_worker_gets_the_runs_of_its_queues_only(self, bench: Bench) -> None:
+        await bench.worker("other")
+        worker = await bench.worker("reports", "mails")
+        await bench.worker("reports-2")
+        producer = await bench.broker()
+        foreign = [bench.message(queue) for queue in ("other", "reports-2", "report", "mail")]
+        own = [bench.message(queue) for queue in ("reports", "mails")]
+        await producer.enqueue([*foreign, *own])
+        await worker.take(2)
+        assert sorted(worker.ids) == ids(own)
+
+    @rule
+    async def test_a_queue_may_be_named_with_letters_digits_underscores_and_hyphens(
+        self, bench: Bench
+    ) -> None:
+        queue = "Reports_of-2026"
+        worker = await bench.worker(queue)
+        await (await bench.broker()).enqueue([bench.message(queue)])
+        assert (await worker.next()).queue == queue
+
+    @rule
+    async def test_each_run_goes_to_one_of_the_workers_of_a_queue(self, bench: Bench) -> None:
+        messages = bench.messages("reports", 200)
+        one = await bench.worker("reports", acks=True)
+        other = await bench.worker("reports", acks=True)
+        await (await bench.broker()).enqueue(messages)
+        await until(lambda: len(one.ids) + len(other.ids) >= 200, "all runs are delivered")
+        assert sorted(one.ids + other.ids) == ids(messages)
+
+    @rule
+    async def test_higher_priorities_are_delivered_first(self, bench: Bench) -> None:
+        priorities = [0, 9, 5, 0, 9, 5]
+        messages = [bench.message("reports", priority=priority) for priority in priorities]
+        await (await bench.broker()).enqueue(messages)
+        worker = await bench.worker("reports", credit=1, acks=True)
+        await worker.take(6)
+        level = {message.run_id: message.priority for message in messages}
+        assert [level[run_id] for run_id in worker.ids] == [9, 9, 5, 5, 0, 0]
+
+    @rule
+    async def test_priorities_hold_across_the_queues_of_a_worker(self, bench: Bench) -> None:
+        low = [bench.message("reports") for _ in range(3)]
+        high = [bench.message("mails", priority=7) for _ in range(3)]
+        await (await bench.broker()).enqueue([*low, *high])
+        worker = await bench.worker("reports", "mails", credit=1, acks=True)
+        await worker.take(6)
+        assert sorted(worker.ids[:3]) == ids(high)
+
+    @rule
+    async def test_a_priority_may_be_used_for_the_first_time_while_a_worker_consumes(
+        self, bench: Bench
+    ) -> None:
+        worker = await bench.worker("reports")
+        producer = await bench.broker()
+        await producer.enqueue([plain := bench.message("reports")])
+        assert (await worker.next()).run_id == plain.run_id
+        await producer.enqueue([urgent := bench.message("reports", priority=9)])
+        assert (await worker.next()).run_id == urgent.run_id
+
+    @rule
+    async def test_no_more_than_the_credit_is_unsettled_at_once(self, bench: Bench) -> None:
+        worker = await bench.worker("reports", credit=3)
+        await (await bench.broker()).enqueue(bench.messages("reports", 20))
+        for settled in range(20):
+            delivery = await worker.next()
+            assert len(worker.deliveries) - settled <= 3
+            delivery.ack()
+
+    @rule
+    async def test_the_credit_counts_over_all_queues_and_priorities(self, bench: Bench) -> None:
+        worker = await bench.worker("reports", "mails", credit=2)
+        messages = [
+            bench.message(queue, priority=priority)
+            for queue in ("reports", "mails")
+            for priority in (0, 5, 9)
+        ]
+        await (await bench.broker()).enqueue(messages)
+        for settled in range(6):
+            delivery = await worker.next()
+            assert len(worker.deliveries) - settled <= 2
+            delivery.ack()
+
+    @rule
+    async def test_a_higher_credit_lets_more_runs_come(self, bench: Bench) -> None:
+        worker = await bench.worker("reports", credit=1)
+        await (await bench.broker()).enqueue(bench.messages("reports", 4))
+        await worker.next()
+        worker.consumption.set_credit(4)
+        await worker.take(3)
+
+    @rule
+    async def test_a_worker_without_credit_gets_runs_once_it_has_some(self, bench: Bench) -> None:
+        worker = await bench.worker("reports", credit=0)
+        message = bench.message("reports")
+        await (await bench.broker()).enqueue([message])
+        other = await bench.worker("mails")
+        await (await bench.broker()).enqueue([bench.message("mails")])
+        await other.next()
+        assert worker.ids == []
+        worker.consumption.set_credit(1)
+        assert (await worker.next()).run_id == message.run_id
+
+    @rule
+    async def test_a_run_stored_twice_is_delivered_once(self, bench: Bench) -> None:
+        producer = await bench.broker()
+        message = bench.message("reports")
+        await producer.enqueue([message])
+        await producer.enqueue([message])
+        await producer.enqueue([last := bench.message("reports")])
+        worker = await bench.worker("reports", acks=True)
+        await until(lambda: last.run_id in worker.ids, "the last run is delivered")
+        assert worker.ids == [message.run_id, last.run_id]
+
+    @rule
+    async def test_a_run_that_was_settled_is_not_stored_again(self, bench: Bench) -> None:
+        producer = await bench.broker()
+        worker = await bench.worker("reports", acks=True)
+        message = bench.message("reports")
+        await producer.enqueue([message])
+        await worker.next()
+        await producer.enqueue([message])
+        await producer.enqueue([last := bench.message("reports")])
+        await until(lambda: last.run_id in worker.ids, "the last run is delivered")
+        assert worker.ids == [message.run_id, last.run_id]
+
+    @rule
+    async def test_a_batch_stored_twice_is_delivered_once(self, bench: Bench) -> None:
+        producer = await bench.broker()
+        batch = bench.messages("reports", 10)
+        await producer.enqueue(batch)
+        await producer.enqueue(batch)
+        await producer.enqueue([last := bench.message("reports")])
+        worker = await bench.worker("reports", acks=True)
+        await until(lambda: last.run_id in worker.ids, "the last run is delivered")
+        assert sorted(worker.ids) == [*ids(batch), last.run_id]
+
+    @rule
+    async def test_a_batch_with_a_run_stored_before_stores_the_others(self, bench: Bench) -> None:
+        producer = await bench.broker()
+        first, second, third = bench.messages("reports", 3)
+        await producer.enqueue([first, second])
+        await producer.enqueue([second, third])
+        worker = await bench.worker("reports", acks=True)
+        await until(lambda: third.run_id in worker.ids, "the new run of the batch is delivered")
+        assert sorted(worker.ids) == ids([first, second, third])
+
+    @rule
+    async def test_a_batch_that_cannot_be_stored_stores_nothing(self, bench: Bench) -> None:
+        producer = await bench.broker()
+        batch = bench.messages("reports", 5)
+        too_big = bench.message("reports", body=bytes(producer.inline_limit + 1))
+        with pytest.raises(JTaskError):
+            await producer.enqueue([*batch, too_big])
+        await producer.enqueue([last := bench.message("reports")])
+        worker = await bench.worker("reports")
+        await worker.next()
+        assert worker.ids == [last.run_id]
+
+    @rule
+    async def test_a_batch_of_the_atomic_limit_and_more_is_stored(self, bench: Bench) -> None:
+        batch = bench.messages("reports", 2 * ATOMIC_LIMIT + 1)
+        await (await bench.broker()).enqueue(batch)
+        worker = await bench.worker("reports", credit=200, acks=True)
+        await until(lambda: len(worker.ids) >= len(batch), "all runs are delivered")
+        assert sorted(worker.ids) == ids(batch)
+
+    @rule
+    async def test_a_batch_may_hold_several_queues_priorities_and_times(self, bench: Bench) -> None:
+        batch = [
+            bench.message("reports"),
+            bench.message("mails", priority=4),
+            bench.message("mails", at=1.0),
+        ]
+        await (await bench.broker()).enqueue(batch)
+        worker = await bench.worker("reports", "mails")
+        await worker.take(3)
+        assert sorted(worker.ids) == ids(batch)
+
+    @rule
+    async def test_an_empty_batch_is_stored(self, bench: Bench) -> None:
+        await (await bench.broker()).enqueue([])
+
+    @rule
+    async def test_a_body_of_the_inline_limit_is_delivered_whole(self, bench: Bench) -> None:
+        producer = await bench.broker()
+        body = bytes(range(256)) * (producer.inline_limit // 256)
+        body += bytes(producer.inline_limit - len(body))
+        await producer.enqueue([bench.message("reports", body=body)])
+        delivery = await (await bench.worker("reports")).next()
+        assert delivery.body == body
+
+    @rule
+    async def test_a_run_enqueued_from_a_thread_is_stored_on_return(self, bench: Bench) -> None:
+        producer = await bench.broker()
+        if not isinstance(producer, ThreadEnqueue):
+            pytest.skip("this broker has no shorter way for threads")
+        message = bench.message("reports")
+        stored = threading.Event()
+
+        def enqueue() -> None:
+            producer.enqueue_from_thread(message)
+            stored.set()
+
+        threading.Thread(target=enqueue, daemon=True).start()
+        await until(stored.is_set, "the thread has stored its run")
+        assert await producer.depth("reports") == 1
+
+    @rule
+    async def test_the_depth_counts_runs_that_wait_and_runs_in_hand(self, bench: Bench) -> None:
+        producer = await bench.broker()
+        await producer.enqueue(bench.messages("reports", 5))
+        await producer.enqueue(bench.messages("mails", 3))
+        assert await producer.depth("reports") == 5
+        worker = await bench.worker("reports", credit=2)
+        first, _ = await worker.take(2)
+        assert await producer.depth("reports") == 5
+        first.ack()
+
+        async def one_less() -> bool:
+            return await producer.depth("reports") == 4
+
+        await eventually(one_less, "the settled run is not counted any more")
+
+    @rule
+    async def test_a_queue_that_nobody_has_named_is_empty(self, bench: Bench) -> None:
+        assert await (await bench.broker()).depth("nothing") == 0
+
+    @rule
+    async def test_a_waiting_run_can_be_cancelled(self, bench: Bench) -> None:
+        producer = await bench.broker()
+        cancelled, kept = bench.messages("reports", 2)
+        await producer.enqueue([cancelled, kept])
+        assert await (await bench.broker()).cancel(cancelled.run_id) is True
+        worker = await bench.worker("reports")
+        await worker.next()
+        assert worker.ids == [kept.run_id]
+        assert await producer.depth("reports") == 1
+
+    @rule
+    async def test_a_run_in_hand_cannot_be_cancelled(self, bench: Bench) -> None:
+        producer = await bench.broker()
+        worker = await bench.worker("reports")
+        await producer.enqueue([message := bench.message("reports")])
+        delivery = await worker.next()
+        assert await producer.cancel(message.run_id) is False
+        delivery.ack()
+
+    @rule
+    async def test_a_run_that_is_not_there_cannot_be_cancelled(self, bench: Bench) -> None:
+        producer = await bench.broker()
+        await producer.enqueue([message := bench.message("reports")])
+        assert await producer.cancel(bench.run_ids.new()) is False
+        assert await producer.cancel(message.run_id) is True
+        assert await producer.cancel(message.run_id) is False
+
+    @rule
+    async def test_a_worker_that_can_consume_has_no_problem(self, bench: Bench) -> None:
+        worker = await bench.worker("reports")
+        await (await bench.broker()).enqueue([bench.message("reports")])
+        await worker.next()
+        assert worker.consumption.problem() is None
+
+    @rule
+    async def test_the_url_of_a_broker_shows_no_credentials(self, bench: Bench) -> None:
+        assert "@" not in (await bench.broker()).url
