@@ -1,0 +1,136 @@
+"""A message that a stream has not acknowledged yet, and how its acknowledgement reads."""
+
+import asyncio
+import json
+import threading
+from typing import NamedTuple
+
+from jtask.errors import BrokerError
+
+from jtask_nats.nats_errors import ApiError, api_error
+
+
+class PubAck(NamedTuple):
+    """A stream has the message.
+
+    Attributes:
+        seq: Its sequence number in the stream.
+        duplicate: It was there already, by its Nats-Msg-Id.
+        value: The new value, on a stream of counters; None for a duplicate.
+    """
+
+    seq: int
+    duplicate: bool = False
+    value: int | None = None
+
+
+Subjects = tuple[str, ...] | frozenset[str]
+
+
+class Pending:
+    """All that is needed to send a message again, and who waits for the answer.
+
+    Args:
+        subjects: What it is published to; several for a batch.
+        command: What goes over the wire.
+        size: The largest part that counts against the server's max_payload.
+        deadline: When to give up, on the monotonic clock.
+    """
+
+    __slots__ = (
+        "command",
+        "deadline",
+        "refusal",
+        "retry_at",
+        "sent",
+        "sent_at",
+        "size",
+        "subjects",
+    )
+
+    def __init__(self, subjects: Subjects, command: bytes, size: int, deadline: float) -> None:
+        self.subjects = subjects
+        self.command = command
+        self.size = size
+        self.deadline = deadline
+        self.sent = 1
+        self.sent_at = 0.0  # of the last copy but the first
+        self.retry_at: float | None = None
+        self.refusal: BrokerError | None = None
+
+    @property
+    def subject(self) -> str:
+        """One of its subjects, for a message to people."""
+        return next(iter(self.subjects))
+
+    def settle(self, outcome: PubAck | BrokerError) -> None:
+        """Wake who waits."""
+        raise NotImplementedError
+
+
+class PendingForLoop(Pending):
+    """Awaited as a future."""
+
+    __slots__ = ("future",)
+
+    def __init__(
+        self,
+        subjects: Subjects,
+        command: bytes,
+        size: int,
+        deadline: float,
+        future: "asyncio.Future[PubAck]",
+    ) -> None:
+        super().__init__(subjects, command, size, deadline)
+        self.future = future
+
+    def settle(self, outcome: PubAck | BrokerError) -> None:
+        if self.future.done():
+            return
+        if isinstance(outcome, BrokerError):
+            self.future.set_exception(outcome)
+        else:
+            self.future.set_result(outcome)
+
+
+class PendingForThread(Pending):
+    """Awaited by a blocked thread; a bare lock is the lightest thing that can be waited for."""
+
+    __slots__ = ("_lock", "outcome")
+
+    def __init__(self, subjects: Subjects, command: bytes, size: int, deadline: float) -> None:
+        super().__init__(subjects, command, size, deadline)
+        self.outcome: PubAck | BrokerError | None = None
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def settle(self, outcome: PubAck | BrokerError) -> None:
+        if self.outcome is None:
+            self.outcome = outcome
+            self._lock.release()
+
+    def wait(self, seconds: float) -> bool:
+        """Block until it is settled; False when it was not in time."""
+        return self._lock.acquire(timeout=max(seconds, 0.0))
+
+
+def read_ack(data: bytes, subject: str) -> PubAck | ApiError:
+    """Read a stream's answer to a publish."""
+    at = data.find(b'"seq":')
+    if at < 0 or data.find(b'"error":', 0, 16) >= 0:
+        return _read_refusal(data, subject)
+    seq, more, rest = data[at + 6 : -1].partition(b",")
+    if not more:
+        return PubAck(int(seq))
+    return PubAck(int(seq), b'"duplicate"' in rest, _value(data) if b'"val"' in rest else None)
+
+
+def _read_refusal(data: bytes, subject: str) -> ApiError:
+    try:
+        return api_error(json.loads(data)["error"], subject)
+    except (ValueError, KeyError, TypeError):
+        return ApiError(0, 0, f"it answered {data[:80]!r}", subject)
+
+
+def _value(data: bytes) -> int:
+    return int(json.loads(data)["val"])

@@ -1,0 +1,121 @@
+"""The bytes of the NATS client protocol: commands out, messages in, header blocks.
+
+A header block on its way out is only its lines (`b"Nats-Msg-Id: x\\r\\n"`); one that came in is
+raw, with the version line in front, and is taken apart only by who needs it.
+"""
+
+import logging
+from collections.abc import Callable
+
+_log = logging.getLogger("jtask")
+
+Handler = Callable[[str, str, bytes, bytes | None], None]
+"""Takes subject, reply, data and the raw header block (None when there is none)."""
+
+CRLF = b"\r\n"
+HEADER_OVERHEAD = len(b"NATS/1.0\r\n") + len(CRLF)
+
+
+def publish_command(subject: str, reply: str, headers: bytes, body: bytes) -> bytes:
+    """Return the command that publishes a message."""
+    if not headers:
+        return b"PUB %b %b %d\r\n%b\r\n" % (subject.encode(), reply.encode(), len(body), body)
+    block = len(headers) + HEADER_OVERHEAD
+    return b"HPUB %b %b %d %d\r\nNATS/1.0\r\n%b\r\n%b\r\n" % (
+        subject.encode(),
+        reply.encode(),
+        block,
+        block + len(body),
+        headers,
+        body,
+    )
+
+
+def message_size(headers: bytes, body: bytes) -> int:
+    """Return what a message counts against the server's max_payload."""
+    return len(body) + len(headers) + (HEADER_OVERHEAD if headers else 0)
+
+
+def is_subject(text: str) -> bool:
+    """Tell whether a text can stand in a command without breaking out of it."""
+    return bool(text) and " " not in text and text.isprintable()
+
+
+def status_of(headers: bytes | None) -> tuple[int | None, str]:
+    """Return the status and description in a header block's first line; None when it has none."""
+    if headers is None or headers[8:9] != b" ":
+        return None, ""
+    line = headers[9 : headers.find(CRLF)]
+    code, _, description = line.partition(b" ")
+    return (int(code) if code.isdigit() else None), description.decode("utf-8", "replace")
+
+
+def header_value(headers: bytes | None, name: bytes) -> bytes | None:
+    """Return the value of a header in a raw block, or None; the name's case counts."""
+    if headers is None:
+        return None
+    start = headers.find(CRLF + name + b":")
+    if start < 0:
+        return None
+    start += len(CRLF) + len(name) + 1
+    return headers[start : headers.find(CRLF, start)].strip()
+
+
+class Parser:
+    """Cut what the server sends into messages and hand them to handlers, without any task.
+
+    Args:
+        handlers: By subscription id as it stands on the wire; what has none is dropped.
+        control: Takes each line that is not a message.
+    """
+
+    def __init__(self, handlers: dict[bytes, Handler], control: Callable[[bytes], None]) -> None:
+        self._handlers = handlers
+        self._control = control
+        self._parts: list[bytes] = []
+        self._have = 0
+        self._need = 1
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next bytes and deliver every message that they complete."""
+        self._parts.append(chunk)
+        self._have += len(chunk)
+        if self._have < self._need:
+            return
+        data = chunk if len(self._parts) == 1 else b"".join(self._parts)
+        used, missing = self._deliver(data)
+        self._parts = [data[used:]] if used < len(data) else []
+        self._have = len(data) - used
+        self._need = self._have + missing
+
+    def _deliver(self, data: bytes) -> tuple[int, int]:
+        """Return how many bytes were used up and how many more are needed at least."""
+        at, end = 0, len(data)
+        find, handlers = data.find, self._handlers
+        while at < end:
+            eol = find(CRLF, at)
+            if eol < 0:
+                break
+            line = data[at:eol]
+            start = eol + 2
+            if line.startswith((b"MSG ", b"HMSG ")):
+                fields = line.split()
+                stop = start + int(fields[-1])
+                if stop + 2 > end:
+                    return at, stop + 2 - end
+                has_headers = line[0] == 72  # H
+                block = start + int(fields[-2]) if has_headers else start
+                handler = handlers.get(fields[2])
+                if handler is not None:
+                    subject = fields[1].decode()
+                    reply = fields[3].decode() if len(fields) == 5 + has_headers else ""
+                    headers = data[start:block] if has_headers else None
+                    try:
+                        handler(subject, reply, data[block:stop], headers)
+                    except Exception:
+                        _log.exception("a message on %s could not be handled", subject)
+                at = stop + 2
+            else:
+                self._control(line)
+                at = start
+        return at, 1
