@@ -10,7 +10,7 @@ import pytest
 from jtask.errors import BrokerTooOld, BrokerUnavailable, ConfigurationError
 from jtask.settings import Settings
 from jtask_nats.server_binary import ask_version, find_server
-from jtask_nats.server_commands import durability
+from jtask_nats.server_cli import durability
 from jtask_nats.server_config import (
     ServerRecord,
     last_problem,
@@ -164,7 +164,7 @@ def test_what_is_wrong_with_the_folder_is_said_in_one_sentence(
 
 
 def test_an_error_of_jtask_passes_the_folder_by() -> None:
-    with pytest.raises(BrokerUnavailable, match="^as it was$"), folder_errors(Path("/data")):
+    with pytest.raises(BrokerUnavailable, match=r"^as it was$"), folder_errors(Path("/data")):
         raise BrokerUnavailable("as it was")
 
 
