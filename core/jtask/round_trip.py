@@ -44,7 +44,7 @@ def _marshal_alike(sent: Any, back: Any) -> bool:
 
 
 def _compare(sent: Any, back: Any) -> Iterator[Difference]:
-    kind = cast("type[Any]", type(sent))
+    kind = _exact_type(sent)
     if kind is not type(back):
         yield Difference((), sent, back)
     elif kind in _SCALARS:
@@ -61,6 +61,10 @@ def _compare(sent: Any, back: Any) -> Iterator[Difference]:
         yield from _compare_keyed(state, _state(back) or {})
     elif not _equal(sent, back):
         yield Difference((), sent, back, undecided=_has_no_equality(kind))
+
+
+def _exact_type(value: object) -> type[Any]:
+    return type(value)
 
 
 def _has_no_equality(kind: type[Any]) -> bool:
@@ -107,7 +111,7 @@ def _state(value: Any) -> Mapping[str, Any] | None:
     if dataclasses.is_dataclass(value):
         fields = dataclasses.fields(value)
         return {f.name: getattr(value, f.name, None) for f in fields if f.compare}
-    kind = cast("type[Any]", type(value))
+    kind = _exact_type(value)
     model_fields: Mapping[str, Any] | None = getattr(kind, "__pydantic_fields__", None)
     if model_fields is None:
         return None

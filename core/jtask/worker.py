@@ -100,7 +100,12 @@ class Worker:
         self._suspects: deque[Job] = deque()
         self._suspect: Job | None = None
         self._executing: set[Job] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._unsettled = 0
+        self._all_settled = asyncio.Event()
+        self._all_settled.set()
+        self._pacing = False
         self._stopping = False
         self._interrupting = False
         self._consumption: Consumption | None = None
@@ -122,7 +127,6 @@ class Worker:
             self.info.queues, self._intake.credit, self._receive
         )
         self._spawn(self._announce())
-        self._spawn(self._follow_pace())
 
     async def stop(self, timeout: float, hurry: asyncio.Event) -> int:
         """Take nothing new, finish what is executing or hand it back.
@@ -141,9 +145,9 @@ class Worker:
         waiting = [*self._intake.take_all(), *self._suspects]
         self._suspects.clear()
         await self._hand_back(waiting)
-        await _first_of(self._idle(), hurry.wait(), timeout=timeout)
+        await _first_of(self._idle.wait(), hurry.wait(), timeout=timeout)
         interrupted = await self._interrupt()
-        await _first_of(self._all_settled(), timeout=get_settings().enqueue_timeout)
+        await _first_of(self._all_settled.wait(), timeout=get_settings().enqueue_timeout)
         for task in list(self._background):
             task.cancel()
         self._client.events.flush()
@@ -185,6 +189,7 @@ class Worker:
 
     def _start(self, job: Job) -> None:
         self._executing.add(job)
+        self._idle.clear()
         plain = job.delivery.deliveries == 1 and job.envelope.blob is None
         if plain and job.envelope.expires is None:
             self._submit(job)
@@ -270,6 +275,7 @@ class Worker:
         if job.abandoned:
             return
         self._unsettled += 1
+        self._all_settled.clear()
         self._release(job)
         if isinstance(reply, Settled) and reply.blob is None:
             record = OutcomeRecord(job.delivery.run_id, reply.body)
@@ -281,7 +287,7 @@ class Worker:
     def _stored(self, job: Job, record: OutcomeRecord, done: "asyncio.Future[bool]") -> None:
         if not done.cancelled() and done.exception() is None and job.envelope.blob is None:
             job.delivery.ack()
-            self._unsettled -= 1
+            self._one_settled()
         else:
             self._spawn(self._finish_slowly(job, Settled(record.body)))
 
@@ -300,7 +306,12 @@ class Worker:
             else:
                 await self._give_up(job)
         finally:
-            self._unsettled -= 1
+            self._one_settled()
+
+    def _one_settled(self) -> None:
+        self._unsettled -= 1
+        if not self._unsettled:
+            self._all_settled.set()
 
     async def _store(self, record: OutcomeRecord) -> None:
         async def put() -> None:
@@ -321,7 +332,12 @@ class Worker:
 
     def _release(self, job: Job) -> None:
         self._executing.discard(job)
+        if not self._executing:
+            self._idle.set()
         self._intake.free_slot()
+        if not self._pacing:
+            self._pacing = True
+            self._client.io.loop.call_later(Intake.PACE_SECONDS, self._follow_pace)
         if job is self._suspect:
             self._suspect = None
         if not self._stopping:
@@ -390,7 +406,7 @@ class Worker:
             return 0
         self._interrupting = True
         self._loop_runner.cancel_all()
-        await _first_of(self._idle(), timeout=_GRACE_SECONDS)
+        await _first_of(self._idle.wait(), timeout=_GRACE_SECONDS)
         for job in list(self._executing):
             job.abandoned = True
             self._executing.discard(job)
@@ -408,14 +424,6 @@ class Worker:
             "handed back by a stopping worker",
         )
         await job.delivery.hand_back()
-
-    async def _idle(self) -> None:
-        while self._executing:
-            await asyncio.sleep(0.01)
-
-    async def _all_settled(self) -> None:
-        while self._unsettled:
-            await asyncio.sleep(0.01)
 
     # --- standing chores -------------------------------------------------------------------
 
@@ -436,11 +444,14 @@ class Worker:
                 _log.debug("the worker could not announce itself: %s", error)
             await asyncio.sleep(_ANNOUNCE_SECONDS)
 
-    async def _follow_pace(self) -> None:
-        while not self._stopping:
-            await asyncio.sleep(Intake.PACE_SECONDS)
-            if self._consumption is not None and self._intake.adapt():
-                self._consumption.set_credit(self._intake.credit)
+    def _follow_pace(self) -> None:
+        """Adapt the credit while runs end; an idle worker has no timer for it."""
+        changed = self._intake.adapt()
+        self._pacing = changed and not self._stopping
+        if self._pacing:
+            self._client.io.loop.call_later(Intake.PACE_SECONDS, self._follow_pace)
+        if changed and self._consumption is not None:
+            self._consumption.set_credit(self._intake.credit)
 
     def _emit(self, run_id: str, key: str, state: StateName, detail: str) -> None:
         event = Event(run_id, state, time.time(), key, worker=self.info.name, detail=detail)

@@ -1,0 +1,175 @@
+"""Start a worker in this process: `serve(task, ...)`."""
+
+import asyncio
+import logging
+import signal
+import sys
+import threading
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from jtask.errors import ConfigurationError, TargetError
+from jtask.plugins import call_logged, get_plugins
+from jtask.tasks import Task
+
+if TYPE_CHECKING:
+    from jtask.worker import Worker
+
+DEFAULT_CONCURRENCY = 10
+DEFAULT_SHUTDOWN_SECONDS = 30.0
+_log = logging.getLogger("jtask.worker")
+
+
+def serve(
+    *tasks: Task[..., Any],
+    concurrency: int = DEFAULT_CONCURRENCY,
+    processes: int = 1,
+    prefetch: int | None = None,
+    shutdown_timeout: float = DEFAULT_SHUTDOWN_SECONDS,
+) -> None:
+    """Execute the runs of some tasks until SIGTERM or Ctrl-C.
+
+    Blocks. The first signal takes nothing new and lets runs finish; a second one hands them back.
+
+    Args:
+        tasks: What to serve.
+        concurrency: How many runs at once, in each process.
+        processes: How many processes; more than one are supervised, each loads the tasks' modules.
+        prefetch: How many runs to hold beyond `concurrency`; None follows the pace.
+        shutdown_timeout: Seconds that runs may take to finish; then they are handed back.
+
+    Raises:
+        TargetError: Nothing to serve.
+        BrokerUnavailable: The broker cannot be reached.
+    """
+    check_servable(tasks)
+    if concurrency < 1 or processes < 1:
+        raise ConfigurationError("concurrency and processes must be at least 1")
+    log_to_stderr()
+    if processes > 1:
+        from jtask.supervisor import supervise
+        from jtask.targets import target_of
+
+        options = worker_arguments(concurrency, prefetch, shutdown_timeout)
+        supervise([target_of(task) for task in tasks], processes, options, shutdown_timeout)
+        return
+    _Serving(tasks, concurrency, prefetch, shutdown_timeout).run()
+
+
+async def aserve(
+    *tasks: Task[..., Any],
+    concurrency: int = DEFAULT_CONCURRENCY,
+    prefetch: int | None = None,
+    shutdown_timeout: float = DEFAULT_SHUTDOWN_SECONDS,
+) -> None:
+    """Execute the runs of some tasks until cancelled; the arguments are those of `serve`."""
+    check_servable(tasks)
+    serving = _Serving(tasks, concurrency, prefetch, shutdown_timeout)
+    worker = await asyncio.to_thread(serving.start)
+    try:
+        await asyncio.get_running_loop().create_future()
+    finally:
+        await asyncio.shield(asyncio.to_thread(serving.stop, worker))
+
+
+def check_servable(tasks: tuple[object, ...]) -> None:
+    """Refuse what cannot be served.
+
+    Raises:
+        TargetError: Naming it.
+    """
+    if not tasks:
+        raise TargetError("there is nothing to serve: pass at least one task")
+    for task in tasks:
+        if not isinstance(task, Task):
+            raise TargetError(f"{task!r} is not a task: decorate the function with @task")
+
+
+def worker_arguments(
+    concurrency: int, prefetch: int | None, shutdown_timeout: float
+) -> list[str]:
+    """Return the options of `jtask serve` that say the same."""
+    options = [f"--concurrency={concurrency}", f"--shutdown-timeout={shutdown_timeout}"]
+    return options if prefetch is None else [*options, f"--prefetch={prefetch}"]
+
+
+def log_to_stderr(level: int = logging.INFO) -> None:
+    """Show jtask's log lines, unless the program has set up logging itself."""
+    logger = logging.getLogger("jtask")
+    if logging.getLogger().handlers or any(
+        not isinstance(handler, logging.NullHandler) for handler in logger.handlers
+    ):
+        return
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger.addHandler(handler)
+    logger.setLevel(level)
+
+
+class _Serving:
+    """One worker from its start to its stop."""
+
+    def __init__(
+        self,
+        tasks: tuple[Task[..., Any], ...],
+        concurrency: int,
+        prefetch: int | None,
+        shutdown_timeout: float,
+    ) -> None:
+        self._tasks = tasks
+        self._concurrency = concurrency
+        self._prefetch = prefetch
+        self._shutdown_timeout = shutdown_timeout
+        self._signals = 0
+        self._signalled = threading.Event()
+        self._hurry: asyncio.Event | None = None
+
+    def run(self) -> None:
+        """Work until signalled; signals reach the main thread only."""
+        self._listen()
+        worker = self.start()
+        self._signalled.wait()
+        self.stop(worker)
+
+    def start(self) -> "Worker":
+        """Connect and want runs."""
+        from jtask.client import get_client
+        from jtask.worker import Worker
+
+        client = get_client()
+
+        async def started() -> Worker:
+            self._hurry = asyncio.Event()
+            worker = Worker(client, self._tasks, self._concurrency, self._prefetch)
+            await worker.start()
+            return worker
+
+        worker = client.io.run(started())
+        call_logged(get_plugins().caller("jtask_worker_started"), worker=worker.info)
+        return worker
+
+    def stop(self, worker: "Worker") -> None:
+        """Finish or hand back, then disconnect."""
+        from jtask.client import close_client, get_client
+
+        call_logged(get_plugins().caller("jtask_worker_stopping"), worker=worker.info)
+        hurry = self._hurry or asyncio.Event()
+        if self._signals > 1:
+            hurry.set()
+        handed_back = get_client().io.run(worker.stop(self._shutdown_timeout, hurry))
+        if handed_back:
+            _log.info("handed back %d runs", handed_back)
+        close_client()
+
+    def _listen(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, self._on_signal)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._signals += 1
+        self._signalled.set()
+        if self._signals > 1 and self._hurry is not None:
+            from jtask.io_thread import get_io_thread
+
+            get_io_thread().post(self._hurry.set)

@@ -1,0 +1,85 @@
+"""Rules for a server that dies and comes back; skipped where there is none."""
+
+import time
+
+from jtask.contract import OutcomeRecord
+from jtask.testing.contract.base import Contract, rule
+from jtask.testing.contract.bench import Bench, eventually, ids, until
+
+
+class RestartContract(Contract):
+    """Rules for what survives a restart, and for who resumes after it."""
+
+    @rule
+    async def test_what_was_stored_survives_a_restart(self, bench: Bench) -> None:
+        producer = await bench.broker()
+        messages = bench.messages("reports", 20)
+        delayed = bench.message("reports", at=time.time() + 1)
+        await producer.enqueue([*messages, delayed])
+        await self.restart()
+        worker = await bench.worker("reports", acks=True)
+        await until(lambda: len(worker.ids) >= 21, "all runs are delivered")
+        assert sorted(worker.ids) == [*ids(messages), delayed.run_id]
+
+    @rule
+    async def test_a_worker_consumes_again_after_a_restart(self, bench: Bench) -> None:
+        worker = await bench.worker("reports", acks=True)
+        producer = await bench.broker()
+        await producer.enqueue([bench.message("reports")])
+        await worker.next()
+        await self.restart()
+        await producer.enqueue([message := bench.message("reports")])
+        await until(lambda: message.run_id in worker.ids, "the run is delivered")
+        await until(lambda: worker.consumption.problem() is None, "all is well again")
+
+    @rule
+    async def test_a_run_enqueued_during_a_restart_is_stored_once(self, bench: Bench) -> None:
+        worker = await bench.worker("reports", acks=True)
+        producer = await bench.broker()
+        await producer.enqueue([bench.message("reports")])
+        await worker.next()
+        await self.restart()
+        batch = bench.messages("reports", 5)
+        await producer.enqueue(batch)
+        await until(lambda: len(worker.ids) >= 6, "all runs are delivered")
+        assert sorted(worker.ids)[1:] == ids(batch)
+
+    @rule
+    async def test_an_outcome_stored_after_a_restart_is_pushed_or_announced_as_a_gap(
+        self, bench: Bench
+    ) -> None:
+        broker, writer = await bench.broker(), await bench.broker()
+        seen: list[OutcomeRecord] = []
+        gaps: list[bool] = []
+        await broker.watch(bench.run_ids.client, seen.append, lambda: gaps.append(True))
+        await self.restart()
+        outcome = OutcomeRecord(bench.run_ids.new(), b"done")
+        await writer.put(outcome)
+        await until(lambda: outcome in seen or gaps, "the outcome is pushed or a gap is told")
+        assert await broker.get(outcome.run_id) == outcome
+
+    @rule
+    async def test_a_watch_is_told_of_the_gap_that_a_restart_leaves(self, bench: Bench) -> None:
+        broker = await bench.broker()
+        gaps: list[bool] = []
+        await broker.watch(bench.run_ids.client, lambda _: None, lambda: gaps.append(True))
+        await self.restart()
+        await until(lambda: gaps, "the gap is told")
+
+    @rule
+    async def test_a_run_in_hand_can_be_settled_after_a_restart(self, bench: Bench) -> None:
+        worker = await bench.worker("reports")
+        producer = await bench.broker()
+        await producer.enqueue([message := bench.message("reports")])
+        await worker.next()
+        await self.restart()
+        (await worker.next() if len(worker.deliveries) > 1 else worker.deliveries[0]).ack()
+
+        async def settled() -> bool:
+            # The lease may have ended meanwhile, and then the run comes again.
+            for delivery in worker.deliveries[1:]:
+                delivery.ack()
+            return await producer.depth("reports") == 0
+
+        await eventually(settled, "the queue is empty")
+        assert set(worker.ids) == {message.run_id}

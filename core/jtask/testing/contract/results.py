@@ -1,0 +1,178 @@
+"""Rules for outcomes."""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+
+from jtask.contract import FullBroker, OutcomeRecord, Watch
+from jtask.ids import RunIds
+from jtask.testing.contract.base import Contract, rule
+from jtask.testing.contract.bench import Bench, eventually, until
+
+
+def _no_gap() -> None:
+    """Nothing is asked for after a gap: no rule here breaks a connection."""
+
+
+async def _watch(broker: FullBroker, target: str, seen: list[OutcomeRecord]) -> Watch:
+    return await broker.watch(target, seen.append, _no_gap)
+
+
+def _bodies(seen: list[OutcomeRecord], run_id: str) -> list[bytes]:
+    return [outcome.body for outcome in seen if outcome.run_id == run_id]
+
+
+def _has(seen: list[OutcomeRecord], run_id: str) -> Callable[[], bool]:
+    return partial(lambda: bool(_bodies(seen, run_id)))
+
+
+class ResultStoreContract(Contract):
+    """Rules for `ResultStore`."""
+
+    @rule
+    async def test_an_outcome_is_read_back_by_any_client(self, bench: Bench) -> None:
+        writer, reader = await bench.broker(), await bench.broker()
+        outcome = OutcomeRecord(bench.run_ids.new(), b"\x00 any \xff bytes")
+        assert await writer.put(outcome) is True
+        assert await reader.get(outcome.run_id) == outcome
+
+    @rule
+    async def test_there_is_no_outcome_before_one_is_stored(self, bench: Bench) -> None:
+        assert await (await bench.broker()).get(bench.run_ids.new()) is None
+
+    @rule
+    async def test_the_first_outcome_of_a_run_stands(self, bench: Bench) -> None:
+        broker = await bench.broker()
+        first = OutcomeRecord(bench.run_ids.new(), b"first")
+        assert await broker.put(first) is True
+        assert await broker.put(first._replace(body=b"second")) is False
+        assert await broker.get(first.run_id) == first
+
+    @rule
+    async def test_one_of_many_outcomes_that_race_is_stored(self, bench: Bench) -> None:
+        brokers = [await bench.broker() for _ in range(3)]
+        run_id = bench.run_ids.new()
+        racing = [OutcomeRecord(run_id, b"outcome %d" % number) for number in range(12)]
+        stored = await asyncio.gather(
+            *(brokers[index % 3].put(outcome) for index, outcome in enumerate(racing))
+        )
+        assert sum(stored) == 1
+        assert await brokers[0].get(run_id) == racing[stored.index(True)]
+
+    @rule
+    async def test_an_outcome_is_sent_before_its_result_is_awaited(self, bench: Bench) -> None:
+        writer, reader = await bench.broker(), await bench.broker()
+        outcome = OutcomeRecord(bench.run_ids.new(), b"done")
+        stored = writer.put(outcome)
+
+        async def arrived() -> bool:
+            return await reader.get(outcome.run_id) == outcome
+
+        await eventually(arrived, "the outcome is stored")
+        assert await stored is True
+
+    @rule
+    async def test_outcomes_can_be_pipelined(self, bench: Bench) -> None:
+        broker = await bench.broker()
+        outcomes = [
+            OutcomeRecord(run_id, run_id.encode()) for run_id in bench.run_ids.new_many(200)
+        ]
+        sent = [broker.put(outcome) for outcome in outcomes]
+        assert [await stored for stored in sent] == [True] * 200
+        assert [await broker.get(outcome.run_id) for outcome in outcomes] == outcomes
+
+    @rule
+    async def test_an_outcome_of_the_inline_limit_is_stored_and_pushed_whole(
+        self, bench: Bench
+    ) -> None:
+        broker = await bench.broker()
+        outcome = OutcomeRecord(bench.run_ids.new(), b"x" * broker.inline_limit)
+        seen: list[OutcomeRecord] = []
+        await _watch(broker, outcome.run_id, seen)
+        assert await broker.put(outcome) is True
+        await until(_has(seen, outcome.run_id), "the outcome is pushed")
+        assert seen[0] == outcome == await broker.get(outcome.run_id)
+
+    @rule
+    async def test_an_outcome_is_pushed_to_who_watches_its_run(self, bench: Bench) -> None:
+        writer, watcher = await bench.broker(), await bench.broker()
+        outcome = OutcomeRecord(bench.run_ids.new(), b"done")
+        seen: list[OutcomeRecord] = []
+        await _watch(watcher, outcome.run_id, seen)
+        await writer.put(outcome)
+        await until(_has(seen, outcome.run_id), "the outcome is pushed")
+        assert seen[0] == outcome
+
+    @rule
+    async def test_the_outcomes_of_a_client_are_pushed_to_who_watches_it(
+        self, bench: Bench
+    ) -> None:
+        writer, watcher = await bench.broker(), await bench.broker()
+        run_ids = bench.run_ids.new_many(50)
+        seen: list[OutcomeRecord] = []
+        await _watch(watcher, bench.run_ids.client, seen)
+        for run_id in run_ids:
+            await writer.put(OutcomeRecord(run_id, run_id.encode()))
+        await until(lambda: {it.run_id for it in seen} >= set(run_ids), "all are pushed")
+        assert all(outcome.body == outcome.run_id.encode() for outcome in seen)
+
+    @rule
+    async def test_a_watch_sees_no_outcome_of_other_clients(self, bench: Bench) -> None:
+        broker = await bench.broker()
+        foreign = RunIds().new()
+        own = bench.run_ids.new()
+        seen: list[OutcomeRecord] = []
+        await _watch(broker, bench.run_ids.client, seen)
+        await broker.put(OutcomeRecord(foreign, b"foreign"))
+        await broker.put(OutcomeRecord(own, b"own"))
+        await until(_has(seen, own), "the own outcome is pushed")
+        assert _bodies(seen, foreign) == []
+
+    @rule
+    async def test_an_outcome_is_pushed_to_all_who_watch(self, bench: Bench) -> None:
+        brokers = [await bench.broker() for _ in range(3)]
+        outcome = OutcomeRecord(bench.run_ids.new(), b"done")
+        lists: list[list[OutcomeRecord]] = []
+        for broker in [*brokers, brokers[0]]:
+            lists.append([])
+            await _watch(broker, outcome.run_id, lists[-1])
+        await brokers[0].put(outcome)
+        for seen in lists:
+            await until(_has(seen, outcome.run_id), "the outcome is pushed to each")
+
+    @rule
+    async def test_an_outcome_that_came_second_is_not_pushed(self, bench: Bench) -> None:
+        writer, watcher = await bench.broker(), await bench.broker()
+        run_id, last = bench.run_ids.new_many(2)
+        seen: list[OutcomeRecord] = []
+        await _watch(watcher, bench.run_ids.client, seen)
+        await writer.put(OutcomeRecord(run_id, b"first"))
+        await writer.put(OutcomeRecord(run_id, b"second"))
+        await writer.put(OutcomeRecord(last, b"last"))
+        await until(_has(seen, last), "the last outcome is pushed")
+        assert set(_bodies(seen, run_id)) == {b"first"}
+
+    @rule
+    async def test_a_closed_watch_sees_no_more(self, bench: Bench) -> None:
+        broker = await bench.broker()
+        run_id = bench.run_ids.new()
+        closed: list[OutcomeRecord] = []
+        standing: list[OutcomeRecord] = []
+        watch = await _watch(broker, bench.run_ids.client, closed)
+        await _watch(broker, bench.run_ids.client, standing)
+        await watch.close()
+        await broker.put(OutcomeRecord(run_id, b"done"))
+        await until(_has(standing, run_id), "the other watch sees the outcome")
+        assert closed == []
+
+    @rule
+    async def test_an_outcome_is_forgotten_after_its_time_to_live(self, bench: Bench) -> None:
+        bench.configure(result_ttl=1)
+        broker = await bench.broker()
+        outcome = OutcomeRecord(bench.run_ids.new(), b"done")
+        assert await broker.put(outcome) is True
+
+        async def forgotten() -> bool:
+            return await broker.get(outcome.run_id) is None
+
+        await eventually(forgotten, "the outcome is forgotten")
