@@ -3,9 +3,8 @@
 import json
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import CodeType, TracebackType
 from typing import Any, cast
 
@@ -17,6 +16,7 @@ _TEXT_LIMIT = 64 * 1024  # characters
 _CAUSES = 5
 # What lies between a worker's thread or loop and a task's own frame.
 _ENGINE = frozenset({"jtask", "pluggy", "asyncio", "concurrent", "contextlib", "threading"})
+_MAIN = ("__main__", "__mp_main__")
 # Python gives these a meaning of their own when they leave a coroutine or a generator.
 _NEVER_REBUILT = (StopIteration, StopAsyncIteration)
 
@@ -122,10 +122,8 @@ def _message(error: BaseException) -> str:
 
 
 def _notes(error: BaseException) -> list[str]:
-    notes: Any = getattr(error, "__notes__", None)
-    if not isinstance(notes, list):
-        return []
-    return [_cut(note) for note in cast("list[Any]", notes) if isinstance(note, str)]
+    notes = _as_list(getattr(error, "__notes__", None)) or []
+    return [_cut(note) for note in notes if isinstance(note, str)]
 
 
 def _cut(text: str) -> str:
@@ -166,7 +164,9 @@ def _first_own_frame(
 
 
 def _code_of(task: Any) -> CodeType | None:
-    function = task if hasattr(task, "__code__") else getattr(type(task), "__call__", None)
+    if task is None:
+        return None
+    function = task if hasattr(task, "__code__") else task.__call__
     return getattr(function, "__code__", None)
 
 
@@ -174,10 +174,10 @@ def _portable_args(error: BaseException) -> list[Any] | None:
     """Return what to call the exception's class with, if JSON can carry that and it suffices."""
     try:
         args = _constructor_args(error)
-        written = json.dumps(args, allow_nan=False)
+        written = json.dumps(args, allow_nan=False, ensure_ascii=False)
         if len(written) > _TEXT_LIMIT or any(differences(args, json.loads(written))):
             return None
-        written.encode()
+        written.encode()  # or raise, for a lone surrogate
         return args if _attributes_follow(error, args) else None
     except Exception:  # not JSON, or the exception's own methods
         return None
@@ -233,15 +233,8 @@ def _loaded_class(name: str) -> type[Exception] | None:
 
 
 def _loaded_modules(name: str) -> list[Any]:
-    modules = [sys.modules.get(name)]
-    if canonical_module("__main__") == name or _is_main_file(name):
-        modules.append(sys.modules.get("__main__"))
-    return [module for module in modules if module is not None]
-
-
-def _is_main_file(name: str) -> bool:
-    file = getattr(sys.modules.get("__main__"), "__file__", None)
-    return bool(file) and Path(str(file)).stem == name
+    aliases = [main for main in _MAIN if main in sys.modules and canonical_module(main) == name]
+    return [sys.modules[known] for known in (name, *aliases) if known in sys.modules]
 
 
 def _member(module: Any, path: list[str]) -> Any:
@@ -258,12 +251,16 @@ def _member(module: Any, path: list[str]) -> Any:
 
 def _from_json(data: Any, depth: int) -> Failure:
     known = cast("dict[str, Any]", data) if isinstance(data, dict) else {"message": str(data)}
-    args, notes, cause = known.get("args"), known.get("notes"), known.get("cause")
+    cause = known.get("cause")
     return Failure(
         type=str(known.get("type") or "Exception"),
         message=str(known.get("message") or ""),
-        args=cast("list[Any]", args) if isinstance(args, list) else None,
+        args=_as_list(known.get("args")),
         traceback=str(known.get("traceback") or ""),
-        notes=[str(n) for n in cast("list[Any]", notes)] if isinstance(notes, list) else [],
+        notes=[str(note) for note in _as_list(known.get("notes")) or []],
         cause=_from_json(cause, depth - 1) if cause and depth else None,
     )
+
+
+def _as_list(value: object) -> list[Any] | None:
+    return list(cast("Iterable[Any]", value)) if isinstance(value, list) else None
