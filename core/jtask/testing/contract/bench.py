@@ -140,8 +140,7 @@ async def eventually(condition: Callable[[], Awaitable[object]], what: str) -> N
 
 async def until_instant(instant: float) -> None:
     """Wait until an instant has passed."""
-    while (left := instant - time.time()) >= 0:
-        await asyncio.sleep(left + 0.001)
+    await until(lambda: time.time() > instant, "an instant has passed")
 
 
 def ids(messages: Sequence[Message]) -> list[str]:

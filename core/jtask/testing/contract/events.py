@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 
 from jtask.contract import Event, FullBroker
@@ -36,7 +36,7 @@ class _Follower:
 
 
 @contextlib.asynccontextmanager
-async def _following(bench: Bench, broker: FullBroker) -> AsyncIterator[list[Event]]:
+async def _following(bench: Bench, broker: FullBroker) -> AsyncGenerator[list[Event], None]:
     """Follow the events, from a moment at which some have been seen to arrive."""
     follower = _Follower()
     task = asyncio.create_task(follower.run(broker))

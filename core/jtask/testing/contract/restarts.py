@@ -73,12 +73,14 @@ class RestartContract(Contract):
         await producer.enqueue([message := bench.message("reports")])
         await worker.next()
         await self.restart()
-        (await worker.next() if len(worker.deliveries) > 1 else worker.deliveries[0]).ack()
+        acked = 0
 
         async def settled() -> bool:
-            # The lease may have ended meanwhile, and then the run comes again.
-            for delivery in worker.deliveries[1:]:
+            # The lease may have ended meanwhile; then the run comes, and is acked, once more.
+            nonlocal acked
+            for delivery in worker.deliveries[acked:]:
                 delivery.ack()
+                acked += 1
             return await producer.depth("reports") == 0
 
         await eventually(settled, "the queue is empty")
