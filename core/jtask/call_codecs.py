@@ -1,10 +1,10 @@
 """One task's arguments and results as bytes."""
 
-from collections.abc import Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from jtask.arguments import ArgumentCodec
+from jtask.definition import SerializerName
 from jtask.envelope import EnvelopeTemplate
 from jtask.errors import SerializationError
 from jtask.serializers import ResultCodec
@@ -22,7 +22,7 @@ class CallCodecs:
     def __init__(self, task: "Task[..., Any]", owner: type | None) -> None:
         self._task = task
         self._owner = owner
-        self.serializer = task.serializer
+        self.serializer: SerializerName = task.serializer
 
     @cached_property
     def arguments(self) -> ArgumentCodec:
@@ -37,9 +37,7 @@ class CallCodecs:
     @cached_property
     def result(self) -> ResultCodec:
         """For what the function returns."""
-        return ResultCodec(
-            self._task.fn, task_name=self._task.name, serializer=self.serializer
-        )
+        return ResultCodec(self._task.fn, task_name=self._task.name, serializer=self.serializer)
 
     @cached_property
     def template(self) -> EnvelopeTemplate:
@@ -57,11 +55,3 @@ class CallCodecs:
                 f"task {self._task.name!r} declares serializer={self.serializer!r} here, but the "
                 f"run was written with {serializer!r}: declare the same on both sides"
             )
-
-
-def positional(calls: Iterable[Any]) -> list[tuple[Any, ...]] | None:
-    """Return calls as tuples when all are given by position, else None."""
-    found = list(calls)
-    if any(isinstance(call, dict) for call in found):
-        return None
-    return [call if isinstance(call, tuple) else tuple(call) for call in found]

@@ -201,9 +201,7 @@ class Client:
         return [run.handle for run in prepared]
 
     def _scheduled(self, run: Prepared) -> None:
-        self.events.add(
-            Event(run.message.run_id, StateName.SCHEDULED, run.created, run.task_key)
-        )
+        self.events.add(Event(run.message.run_id, StateName.SCHEDULED, run.created, run.task_key))
 
     def _refuse_own_thread(self) -> None:
         if self.io.is_current:
@@ -232,8 +230,8 @@ class Client:
 
     async def find_state(self, run: Run[Any]) -> State:
         """Return the last known state of a run that is not known to be over."""
-        if await self._ask(run):
-            return cast("Any", run.info).state
+        if await self._ask(run) and run.info is not None:
+            return run.info.state
         state = State(StateName.SCHEDULED, created_at(run.run_id))
         # Events may lag behind by one flush; the margin also covers clocks that differ a little.
         async for event in self.broker.read(since=state.at - 60):

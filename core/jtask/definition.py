@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from jtask import keys
 from jtask.errors import TaskDefinitionError
@@ -83,10 +83,9 @@ def unwrap(fn: Any) -> tuple[Callable[..., Any], Kind]:
         TaskDefinitionError: Not a function that can be a task.
     """
     kind: Kind = "plain"
-    if isinstance(fn, staticmethod):
-        fn, kind = fn.__func__, "static"
-    elif isinstance(fn, classmethod):
-        fn, kind = fn.__func__, "class"
+    if isinstance(fn, staticmethod | classmethod):
+        kind = "static" if isinstance(fn, staticmethod) else "class"
+        fn = cast("Any", fn).__func__
     if isinstance(fn, type) or not callable(fn):
         raise TaskDefinitionError(f"@task needs a function, got {fn!r}")
     body = fn if inspect.isroutine(fn) else fn.__call__

@@ -5,7 +5,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from jtask import events
-from jtask.engine import attempt, drive
+from jtask.engine import Result, attempt, drive
 from jtask.ids import get_run_ids, process_label
 from jtask.lifecycle import HandBack, PutOff
 from jtask.outcomes import ERROR_OF, Attempt, Outcome
@@ -19,19 +19,21 @@ if TYPE_CHECKING:
 def call(task: "Task[..., Any]", args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Execute a run in this thread and return its value, or raise what it raised."""
     run = _begin(task, args, kwargs, blocking=True)
-    while not isinstance(result := drive(attempt(run, task.hooks)), Outcome):
+    while True:
+        result: Result = drive(attempt(run, task.hooks))
+        if isinstance(result, Outcome):
+            return _unpack(result)
         time.sleep(_until_next_attempt(run, result))
-    return _unpack(result)
 
 
-async def call_async(
-    task: "Task[..., Any]", args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Any:
+async def call_async(task: "Task[..., Any]", args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Execute a run on this event loop and return its value, or raise what it raised."""
     run = _begin(task, args, kwargs, blocking=False)
-    while not isinstance(result := await attempt(run, task.hooks), Outcome):
+    while True:
+        result = await attempt(run, task.hooks)
+        if isinstance(result, Outcome):
+            return _unpack(result)
         await asyncio.sleep(_until_next_attempt(run, result))
-    return _unpack(result)
 
 
 def _begin(

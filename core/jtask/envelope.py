@@ -88,7 +88,7 @@ class EnvelopeTemplate:
 
     def encode(self, run_id: str, created: float, payload: bytes) -> bytes:
         """Return the message body of a first attempt without any extras."""
-        return b'%b%b%b%.6f}\n%b' % (self._middle, run_id.encode(), self._tail, created, payload)
+        return b"%b%b%b%.6f}\n%b" % (self._middle, run_id.encode(), self._tail, created, payload)
 
 
 def decode_envelope(body: bytes) -> Envelope:

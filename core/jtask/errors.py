@@ -3,6 +3,11 @@
 Each class's docstring is its default message, so that the text is written once.
 """
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jtask.failures import Failure
+
 
 class JTaskError(Exception):
     """Something went wrong in jtask."""
@@ -76,7 +81,15 @@ class RunFailed(JTaskError):
 
 
 class TaskFailed(RunFailed):
-    """The task raised an exception that cannot be rebuilt here."""
+    """The task raised an exception that cannot be rebuilt here.
+
+    Attributes:
+        failure: What is known of it.
+    """
+
+    def __init__(self, message: str | None = None, failure: "Failure | None" = None) -> None:
+        super().__init__(message)
+        self.failure = failure
 
 
 class RunTimedOut(RunFailed, TimeoutError):
@@ -103,7 +116,7 @@ class RunRefused(JTaskError):
     """A plugin refused the run."""
 
 
-class RemoteTraceback(Exception):  # noqa: N818 - it is a cause, shown as text, never raised
+class RemoteTraceback(Exception):
     """The traceback of an exception in another process, as text."""
 
     def __init__(self, text: str) -> None:

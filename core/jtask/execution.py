@@ -99,9 +99,7 @@ async def perform(
     return result
 
 
-def settle_unstarted(
-    job: Job, worker: str, state: State
-) -> SettledRun:
+def settle_unstarted(job: Job, worker: str, state: State) -> SettledRun:
     """Return the stored form of a run that ends without being executed here."""
     envelope = job.envelope
     return SettledRun(
@@ -128,9 +126,7 @@ def encode_letter(reason: str, outcome: SettledRun | None, message: bytes) -> by
     return b"%b\n%b" % (to_json(head), message)
 
 
-def _context(
-    job: Job, worker: str, on_state: Callable[[RunContext, State], None]
-) -> RunContext:
+def _context(job: Job, worker: str, on_state: Callable[[RunContext, State], None]) -> RunContext:
     envelope = job.envelope
     run = RunContext(
         run_id=envelope.run_id,
@@ -155,9 +151,7 @@ def _context(
     return run
 
 
-def _settled(
-    run: RunContext, envelope: Envelope, outcome: Outcome, inline_limit: int
-) -> Settled:
+def _settled(run: RunContext, envelope: Envelope, outcome: Outcome, inline_limit: int) -> Settled:
     settled = SettledRun(
         run_id=run.run_id,
         task_key=envelope.task_key,
@@ -184,9 +178,7 @@ def _settled(
 def _next_envelope(run: RunContext, envelope: Envelope, put_off: PutOff) -> Envelope:
     if not put_off.new_attempt:
         return envelope
-    ended = Attempt(
-        run.attempt, run.attempt_started_at, time.time(), run.worker, put_off.message
-    )
+    ended = Attempt(run.attempt, run.attempt_started_at, time.time(), run.worker, put_off.message)
     return replace(
         envelope,
         attempt=run.attempt + 1,

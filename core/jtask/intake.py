@@ -37,7 +37,7 @@ class Intake:
         self._waiting.append(job)
 
     def next_job(self) -> "Job | None":
-        """Return the next run with a slot taken for it; None when no run waits or no slot is free."""
+        """Return the next run, a slot taken for it; None when none waits or no slot is free."""
         if not self._waiting or not self.take_slot():
             return None
         return self._waiting.popleft()

@@ -9,9 +9,10 @@ from typing import Annotated, Any, NotRequired, cast
 
 from pydantic import ConfigDict, PlainSerializer, PlainValidator, TypeAdapter
 from pydantic_core import ErrorDetails
-from typing_extensions import TypeAliasType, TypedDict
+from typing_extensions import TypeAliasType
 
 from jtask.keys import canonical_module
+from jtask.typed_dicts import acceptable, make_typed_dict
 
 _CONFIG = ConfigDict(
     arbitrary_types_allowed=True,
@@ -24,9 +25,7 @@ _CONFIG = ConfigDict(
 _brief = reprlib.Repr()
 _brief.maxstring = _brief.maxother = 60
 
-# Called with names and types that only the running program knows.
 _make_alias = cast("Callable[[str, Any], Any]", TypeAliasType)
-_make_typed_dict = cast("Callable[[str, dict[str, Any]], Any]", TypedDict)
 
 
 class JsonType:
@@ -56,15 +55,16 @@ def type_of(annotation: Any) -> JsonType:
     """Return an annotation's type; what pydantic cannot build counts as Any."""
     try:
         # Through an alias, for a dataclass itself may not be given a configuration.
-        return JsonType(TypeAdapter(_make_alias("Value", annotation), config=_CONFIG))
+        return JsonType(TypeAdapter(_make_alias("Value", acceptable(annotation)), config=_CONFIG))
     except Exception:  # pydantic's, or whatever evaluating a type raises
         return JsonType(TypeAdapter(Any, config=_CONFIG))
 
 
 def record_type(fields: Mapping[str, Any], optional: Container[str]) -> JsonType:
     """Return the type of a record, some fields of which may be left out."""
-    shape = {n: NotRequired[a] if n in optional else a for n, a in fields.items()}
-    record = _make_typed_dict("Arguments", shape)
+    types = {name: acceptable(annotation) for name, annotation in fields.items()}
+    shape = {n: NotRequired[t] if n in optional else t for n, t in types.items()}
+    record = make_typed_dict("Arguments", shape)
     record.__pydantic_config__ = _CONFIG
     return JsonType(TypeAdapter(record))
 
@@ -117,7 +117,11 @@ def at(steps: tuple[Any, ...], *, before: str = "", after: str = "") -> str:
 
 def brief(value: Any) -> str:
     """Show a value in a few words: `'wide' (str)`."""
-    return f"{_brief.repr(value)} ({type(value).__name__})"
+    kind = type(value).__name__
+    try:
+        return f"{_brief.repr(value)} ({kind})"
+    except Exception:  # its own __repr__, or a number too long to print
+        return f"a value of type {kind}"
 
 
 def _is_buildable(annotation: Any) -> bool:

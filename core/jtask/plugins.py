@@ -2,11 +2,11 @@
 
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, cast
+from typing import Any
 
 import pluggy
 
@@ -99,7 +99,7 @@ async def first_answer(answers: Iterable[Any]) -> Any:
     """Return the first answer of a hook that is not None, awaiting those that are awaitable."""
     first = None
     for answer in answers:
-        settled = await cast("Awaitable[Any]", answer) if inspect.isawaitable(answer) else answer
+        settled = await answer if inspect.isawaitable(answer) else answer
         if first is None:
             first = settled
     return first

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from jtask.tasks import Task
 
 R = TypeVar("R")
-Callback = Callable[[], None]
+Callback = Callable[[], object]
 
 # One lock for all handles: held for a few instructions only.
 _settling = threading.Lock()
@@ -32,9 +32,7 @@ class Run(Generic[R]):
 
     __slots__ = ("__weakref__", "_body", "_callbacks", "_client", "_settled", "_task", "run_id")
 
-    def __init__(
-        self, run_id: str, client: "Client", task: "Task[..., R] | None" = None
-    ) -> None:
+    def __init__(self, run_id: str, client: "Client", task: "Task[..., R] | None" = None) -> None:
         self.run_id = run_id
         self._client = client
         self._task = task
@@ -48,7 +46,7 @@ class Run(Generic[R]):
         return f"<run {self.run_id} of {name!r}{state}>"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Run) and self.run_id == cast("Run[Any]", other).run_id
+        return isinstance(other, Run) and self.run_id == other.run_id  # pyright: ignore[reportUnknownMemberType]
 
     def __hash__(self) -> int:
         return hash(self.run_id)
@@ -77,27 +75,27 @@ class Run(Generic[R]):
     @property
     def attempt(self) -> int | None:
         """Which attempt settled the run; None until it is known to be over."""
-        return self._known("attempt")
+        return None if self._body is None else self._record.attempt
 
     @property
     def start_time(self) -> float | None:
         """When its first attempt began, seconds since the epoch; None until it is over."""
-        return self._known("started")
+        return None if self._body is None else self._record.started
 
     @property
     def end_time(self) -> float | None:
         """When it was over, seconds since the epoch; None until then."""
-        return self._known("ended")
+        return None if self._body is None else self._record.ended
 
     @property
     def total_run_time(self) -> float | None:
         """Seconds it executed, waits between attempts left out; None until it is over."""
-        return self._known("run_time")
+        return None if self._body is None else self._record.run_time
 
     @property
     def worker(self) -> str | None:
         """Who executed it; None until it is over."""
-        return self._known("worker")
+        return None if self._body is None else self._record.worker
 
     def done(self) -> bool:
         """Tell whether the run is known here to be over; asks nobody."""
@@ -202,9 +200,6 @@ class Run(Generic[R]):
         if self._settled is None:
             self._settled = decode_settled(cast("bytes", self._body))
         return self._settled
-
-    def _known(self, field: str) -> Any:
-        return None if self._body is None else getattr(self._record, field)
 
     def _unpack(self, payload: bytes, *, raise_on_failure: bool) -> R:
         error = self._error()

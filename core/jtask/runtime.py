@@ -4,7 +4,7 @@ Each name of `RunContext` can be read from this module inside a run; outside it 
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -136,7 +136,7 @@ def current_tags() -> tuple[str, ...]:
 
 
 @contextmanager
-def tags(*names: str) -> Iterator[tuple[str, ...]]:
+def tags(*names: str) -> Generator[tuple[str, ...]]:
     """Put tags on all runs called, submitted or delayed inside the block.
 
     Args:
@@ -150,7 +150,7 @@ def tags(*names: str) -> Iterator[tuple[str, ...]]:
 
 
 @contextmanager
-def executing(run: RunContext) -> Iterator[None]:
+def executing(run: RunContext) -> Generator[None]:
     """Make a run the current one inside the block."""
     token = _current.set(run)
     try:

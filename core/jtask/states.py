@@ -87,11 +87,7 @@ TRANSITIONS: Mapping[StateName, frozenset[StateName]] = {
 }
 """From each state, the states a run may enter next."""
 
-FINAL = frozenset(
-    name
-    for name in StateName
-    if TRANSITIONS[name] <= {StateName.ROLLED_BACK}
-)
+FINAL = frozenset(name for name in StateName if TRANSITIONS[name] <= {StateName.ROLLED_BACK})
 """States that settle a run: an outcome exists, waiters wake."""
 
 SUCCESSFUL = frozenset({StateName.COMPLETED, StateName.CACHED})

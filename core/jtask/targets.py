@@ -6,7 +6,7 @@ import sys
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 from jtask.errors import TargetError
 from jtask.keys import canonical_module, module_of_file
@@ -36,7 +36,8 @@ def target_of(task: Task[..., Any]) -> str:
     file = getattr(sys.modules.get(task.fn.__module__), "__file__", None)
     if file is None or "<locals>" in task.fn.__qualname__:
         raise TargetError(
-            f"task {task.name!r} cannot be loaded by another process: define it at the top of a file"
+            f"task {task.name!r} cannot be loaded by another process: "
+            f"define it at the top of a file"
         )
     place = str(Path(file).resolve()) if module_of_file(Path(file))[0] == module else module
     return f"{place}:{task.fn.__qualname__}"
@@ -118,7 +119,7 @@ def _named(module: ModuleType, name: str, target: str) -> Task[..., Any]:
     for part in name.split("."):
         found = getattr(found, part, None)
     if isinstance(found, Task):
-        return found
+        return cast("Task[..., Any]", found)
     tasks = _tasks_in(module)
     near = get_close_matches(name, tasks, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"its tasks: {', '.join(tasks) or 'none'}"

@@ -85,9 +85,7 @@ def check_servable(tasks: tuple[object, ...]) -> None:
             raise TargetError(f"{task!r} is not a task: decorate the function with @task")
 
 
-def worker_arguments(
-    concurrency: int, prefetch: int | None, shutdown_timeout: float
-) -> list[str]:
+def worker_arguments(concurrency: int, prefetch: int | None, shutdown_timeout: float) -> list[str]:
     """Return the options of `jtask serve` that say the same."""
     options = [f"--concurrency={concurrency}", f"--shutdown-timeout={shutdown_timeout}"]
     return options if prefetch is None else [*options, f"--prefetch={prefetch}"]
@@ -166,7 +164,7 @@ class _Serving:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, self._on_signal)
 
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self._signals += 1
         self._signalled.set()
         if self._signals > 1 and self._hurry is not None:

@@ -73,7 +73,7 @@ class Task(Generic[P, R]):
         self.priority = definition.priority
         self.options = _check_options(definition, self.name)
         self.key = definition.key or keys.task_key(self.name, fn)
-        functools.update_wrapper(self, fn, updated=())
+        functools.update_wrapper(cast("Any", self), fn, updated=())
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._owner = owner
@@ -248,7 +248,7 @@ class Task(Generic[P, R]):
         if idempotency_key is not None:
             raise TaskDefinitionError("idempotency_key is not supported yet: leave it out")
         definition = self._definition
-        if not (countdown is eta is expires is queue is priority is None):
+        if any(given is not None for given in (countdown, eta, expires, queue, priority)):
             definition = definition.changed(
                 delay=countdown,
                 eta=eta,
@@ -305,9 +305,7 @@ class AsyncTask(Task[P, R]):
         """Run here and now, like the coroutine function it is: await the answer."""
         from jtask.direct import call_async
 
-        return cast(
-            "Coroutine[Any, Any, R]", call_async(self, (*self._bound, *args), kwargs)
-        )
+        return cast("Coroutine[Any, Any, R]", call_async(self, (*self._bound, *args), kwargs))
 
     @overload
     def __get__(self, instance: None, owner: type) -> "AsyncTask[P, R]": ...
@@ -320,7 +318,9 @@ class AsyncTask(Task[P, R]):
 
 
 @overload
-def task(fn: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncTask[P, R]: ...
+def task(  # type: ignore[overload-overlap] # the coroutine function is the closer match
+    fn: Callable[P, Coroutine[Any, Any, R]], /
+) -> AsyncTask[P, R]: ...
 @overload
 def task(fn: Callable[P, R], /) -> SyncTask[P, R]: ...
 @overload
@@ -380,7 +380,7 @@ def task(
         serializer=serializer,
         options=options,
     )
-    decorate = _Decorator(definition)
+    decorate: Any = _Decorator(definition)
     return decorate if fn is None else decorate(fn)
 
 
@@ -391,13 +391,15 @@ class _Decorator:
         self._definition = definition
 
     @overload
-    def __call__(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncTask[P, R]: ...
+    def __call__(  # type: ignore[overload-overlap] # as for `task`
+        self, fn: Callable[P, Coroutine[Any, Any, R]], /
+    ) -> AsyncTask[P, R]: ...
     @overload
     def __call__(self, fn: Callable[P, R], /) -> SyncTask[P, R]: ...
     def __call__(self, fn: Any, /) -> Any:
         function, kind = unwrap(fn)
-        make = AsyncTask if is_coroutine_function(function) else SyncTask
-        made: Task[..., Any] = make(function, self._definition.changed(kind=kind))
+        kinds: dict[bool, type[Task[..., Any]]] = {False: SyncTask, True: AsyncTask}
+        made = kinds[is_coroutine_function(function)](function, self._definition.changed(kind=kind))
         keys.register(made)
         return made
 

@@ -295,8 +295,8 @@ class Worker:
         run_id = job.delivery.run_id
         try:
             if isinstance(reply, Settled):
-                if reply.blob is not None:
-                    await self._insist(lambda: self._broker.put_blob(f"{run_id}.result", reply.blob or b""))
+                if (blob := reply.blob) is not None:
+                    await self._insist(lambda: self._broker.put_blob(f"{run_id}.result", blob))
                 await self._store(OutcomeRecord(run_id, reply.body))
                 job.delivery.ack()
                 if job.envelope.blob is not None:

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -60,9 +60,17 @@ async def _check(contract: C, body: Callable[[C, Bench], Awaitable[None]]) -> No
         environment.setenv("JTASK_NAMESPACE", f"contract_{secrets.token_hex(6)}")
         environment.setenv("JTASK_LEASE", "1")
         get_settings.cache_clear()
+        unheard = _collect_unheard_errors()
         bench = Bench(contract.open_broker, environment)
         try:
             await body(contract, bench)
         finally:
             await bench.close()
     get_settings.cache_clear()
+    assert unheard == [], "the broker let errors go unheard on its loop"
+
+
+def _collect_unheard_errors() -> list[dict[str, Any]]:
+    unheard: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unheard.append(context))
+    return unheard

@@ -1,5 +1,6 @@
 """Rules for settling deliveries, and for workers that stop."""
 
+import asyncio
 import time
 
 from jtask.testing.contract.base import Contract, rule
@@ -193,3 +194,20 @@ class SettlingContract(Contract):
             lambda: len(stopping.ids) + len(heir.ids) >= len(messages), "all runs are delivered"
         )
         assert sorted(stopping.ids + heir.ids) == ids(messages)
+
+    @rule
+    async def test_a_closed_client_leaves_no_task_on_its_loop(self, bench: Bench) -> None:
+        before = asyncio.all_tasks()
+        leaving = await bench.broker()
+        worker = await bench.consume(leaving, "reports", acks=True)
+        await leaving.watch(bench.run_ids.client, lambda _: None, lambda: None)
+        await leaving.enqueue([bench.message("reports")])
+        await worker.next()
+        await leaving.close()
+        await until(lambda: asyncio.all_tasks() <= before, "all tasks of the client have ended")
+
+    @rule
+    async def test_a_client_may_be_closed_twice(self, bench: Bench) -> None:
+        broker = await bench.broker()
+        await broker.close()
+        await broker.close()
