@@ -68,14 +68,14 @@ class _VirtualTimer:
         self.cancelled = True
 
     def fire(self) -> None:
-        """Call back on the loop and return when that is done, whichever thread this is."""
+        """Call back on the loop, and return when that is done if the loop is running."""
         if self.cancelled:
             return
         if _running_loop() is self.loop:
             self.callback()
             return
         done = threading.Event()
-        if call_on(self.loop, self._call_and_tell, done):
+        if call_on(self.loop, self._call_and_tell, done) and self.loop.is_running():
             done.wait(_PATIENCE)
 
     def _call_and_tell(self, done: threading.Event) -> None:
@@ -112,7 +112,10 @@ class VirtualClock:
         return timer
 
     def advance(self, seconds: float) -> None:
-        """Move on; what becomes due on the way is done at its own instant, before this returns."""
+        """Move on; what becomes due on the way is done at its own instant, before this returns.
+
+        Only a loop that is not running does it later, when it runs.
+        """
         target = self._now + seconds
         while timer := self._pop_due(target):
             self._now = max(self._now, timer.instant)
