@@ -43,6 +43,10 @@ class LoopRunner:
         """Cancel what is executing."""
         self._loop.call_soon_threadsafe(self._cancel_all)
 
+    def close(self) -> None:
+        """Let the thread end; nothing is submitted any more."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+
     def _start_waiting(self) -> None:
         self._woken = False
         for _ in range(len(self._waiting)):
@@ -57,6 +61,8 @@ class LoopRunner:
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         self._loop.run_forever()
+        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        self._loop.close()
 
 
 class ThreadRunner:
@@ -70,7 +76,7 @@ class ThreadRunner:
     def __init__(self, perform: Perform, size: int) -> None:
         self._perform = perform
         self._size = size
-        self._jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._unfinished = 0
         self._threads = 0
         self._lock = threading.Lock()
@@ -87,8 +93,15 @@ class ThreadRunner:
                 target=self._work, name=f"jtask-task-{self._threads}", daemon=True
             ).start()
 
+    def close(self) -> None:
+        """Let the threads end, a busy one after its job; nothing is submitted any more."""
+        with self._lock:
+            threads = self._threads
+        for _ in range(threads):
+            self._jobs.put(None)
+
     def _work(self) -> None:
-        while True:
-            drive(self._perform(self._jobs.get()))
+        while (job := self._jobs.get()) is not None:
+            drive(self._perform(job))
             with self._lock:
                 self._unfinished -= 1

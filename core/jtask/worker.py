@@ -152,6 +152,8 @@ class Worker:
             task.cancel()
         self._client.events.flush()
         await self._consumption.close()
+        self._loop_runner.close()
+        self._thread_runner.close()
         return len(waiting) + interrupted
 
     def problem(self) -> str | None:
