@@ -101,6 +101,11 @@ def find_task(key: str) -> "Task[..., Any] | None":
     return _tasks.get(key)
 
 
+def known_tasks() -> "list[Task[..., Any]]":
+    """Return this process's tasks."""
+    return list(_tasks.values())
+
+
 def _origin(task: "Task[..., Any]") -> str:
     name = qualified_name(task.fn)
     code = getattr(task.fn, "__code__", None)

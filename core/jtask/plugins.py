@@ -34,13 +34,33 @@ class Plugins:
         self.manager.add_hookspecs(hooks)
         for point in _chosen({p.name: p for p in entry_points(group=GROUP)}, names):
             self._load(point)
-        self.manager.check_pending()
         self.options = self._declared_options()
 
     @property
     def names(self) -> list[str]:
         """The names of the loaded plugins."""
         return sorted(name for name, _ in self.manager.list_name_plugin())
+
+    def add(self, plugin: object) -> None:
+        """Load a plugin that no entry point names, such as a test's own.
+
+        Tasks that have been used keep to the plugins that they found.
+
+        Raises:
+            ConfigurationError: It cannot be loaded.
+        """
+        try:
+            self._register(plugin)
+            self.options = self._declared_options()
+        except Exception as error:
+            if self.manager.is_registered(plugin):
+                self.manager.unregister(plugin)
+            raise ConfigurationError(f"plugin {plugin!r} cannot be loaded: {error}") from error
+
+    def remove(self, plugin: object) -> None:
+        """Undo `add`."""
+        self.manager.unregister(plugin)
+        self.options = self._declared_options()
 
     def caller(self, hook: str, without: Iterable[object] = ()) -> Callable[..., list[Any]] | None:
         """Return a function that calls a hook of all plugins but some; None when none has it."""
@@ -55,12 +75,16 @@ class Plugins:
 
     def _load(self, point: EntryPoint) -> None:
         try:
-            self.manager.register(point.load(), name=point.name)
+            self._register(point.load(), point.name)
         except Exception as error:
             raise ConfigurationError(
                 f"plugin {point.name!r} ({point.value}) cannot be loaded: {error}; "
                 f"name the plugins to load in JTASK_PLUGINS to go on without it"
             ) from error
+
+    def _register(self, plugin: object, name: str | None = None) -> None:
+        self.manager.register(plugin, name)
+        self.manager.check_pending()
 
     def _declared_options(self) -> dict[str, Option]:
         declared: dict[str, Option] = {}

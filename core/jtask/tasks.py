@@ -266,6 +266,11 @@ class Task(Generic[P, R]):
 
         serve(self, concurrency=concurrency)
 
+    def forget_settings(self) -> None:
+        """Read the settings and ask the plugins anew at the next use; for tests."""
+        for name in ("queue", "serializer", "codecs", "hooks"):
+            vars(self).pop(name, None)
+
     def _bind(self, instance: object, owner: type | None) -> "Task[..., R]":
         inner = self.fn
         target = owner if self._definition.kind == "class" else instance
