@@ -54,8 +54,7 @@ class JsonType:
 def type_of(annotation: Any) -> JsonType:
     """Return an annotation's type; what pydantic cannot build counts as Any."""
     try:
-        # Through an alias, for a dataclass itself may not be given a configuration.
-        return JsonType(TypeAdapter(_make_alias("Value", acceptable(annotation)), config=_CONFIG))
+        return JsonType(_adapter(acceptable(annotation)))
     except Exception:  # pydantic's, or whatever evaluating a type raises
         return JsonType(TypeAdapter(Any, config=_CONFIG))
 
@@ -65,8 +64,8 @@ def record_type(fields: Mapping[str, Any], optional: Container[str]) -> JsonType
     types = {name: acceptable(annotation) for name, annotation in fields.items()}
     shape = {n: NotRequired[t] if n in optional else t for n, t in types.items()}
     record = make_typed_dict("Arguments", shape)
-    record.__pydantic_config__ = _CONFIG
-    return JsonType(TypeAdapter(record))
+    record.__pydantic_config__ = _CONFIG  # for checking and reading
+    return JsonType(_adapter(record))  # and for writing
 
 
 def buildable(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -122,6 +121,11 @@ def brief(value: Any) -> str:
         return f"{_brief.repr(value)} ({kind})"
     except Exception:  # its own __repr__, or a number too long to print
         return f"a value of type {kind}"
+
+
+def _adapter(annotation: Any) -> TypeAdapter[Any]:
+    # Through an alias, for a dataclass or TypedDict itself may not be given a configuration.
+    return TypeAdapter(_make_alias("Value", annotation), config=_CONFIG)
 
 
 def _is_buildable(annotation: Any) -> bool:

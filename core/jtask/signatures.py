@@ -12,6 +12,7 @@ from jtask.errors import ArgumentError
 
 _VAR_POSITIONAL = inspect.Parameter.VAR_POSITIONAL
 _VAR_KEYWORD = inspect.Parameter.VAR_KEYWORD
+_VAR = (_VAR_POSITIONAL, _VAR_KEYWORD)
 _POSITIONAL_ONLY = inspect.Parameter.POSITIONAL_ONLY
 _POSITIONAL_OR_KEYWORD = inspect.Parameter.POSITIONAL_OR_KEYWORD
 
@@ -135,7 +136,8 @@ class CallSignature:
             return self.error(f"has two values for argument {twice[0]!r}")
         given = {*self._positional[: len(args)], *kwargs}
         for name, parameter in self.signature.parameters.items():
-            if parameter.default is parameter.empty and name not in given:
+            required = parameter.default is parameter.empty and parameter.kind not in _VAR
+            if required and name not in given:
                 return self.missing(name)
         return self.error(f"cannot be called like this: {reason}")
 
@@ -152,7 +154,7 @@ def resolve_annotations(fn: Callable[..., Any], owner: type | None = None) -> di
     except Exception:  # any name or expression in any of them
         hints = _resolve_each(source, nearby)
     for name, parameter in inspect.signature(fn).parameters.items():
-        if parameter.kind in (_VAR_POSITIONAL, _VAR_KEYWORD):
+        if parameter.kind in _VAR:
             hints[name] = _collected(parameter.kind, hints.get(name, Any))
     return hints
 

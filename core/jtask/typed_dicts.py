@@ -4,8 +4,6 @@ Importing this imports typing_extensions: do it where pydantic is imported. The 
 Python 3.11.
 """
 
-import functools
-import operator
 import sys
 import types
 import typing
@@ -31,12 +29,11 @@ def _acceptable(annotation: Any, above: tuple[Any, ...]) -> Any:
     args, origin = get_args(annotation), get_origin(annotation)
     if not args or origin is Literal or origin is Annotated:
         return _annotated(annotation, above) if origin is Annotated else annotation
-    own = tuple(_acceptable(arg, above) for arg in args)
+    own: tuple[Any, ...] = tuple(_acceptable(arg, above) for arg in args)
     if own == args:
         return annotation
-    if origin is types.UnionType or origin is typing.Union:
-        return functools.reduce(operator.or_, own)
-    return cast("Any", origin)[own if len(own) > 1 else own[0]]
+    generic: Any = typing.Union if origin is types.UnionType else origin
+    return generic[own]
 
 
 def _annotated(annotation: Any, above: tuple[Any, ...]) -> Any:

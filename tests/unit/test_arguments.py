@@ -1,0 +1,517 @@
+from __future__ import annotations
+
+import dataclasses
+import functools
+import socket
+import threading
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from pathlib import Path
+from typing import Any, NotRequired, Required, TypedDict, Unpack
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import AfterValidator, BaseModel
+
+from jtask.arguments import ArgumentCodec
+from jtask.errors import ArgumentError, SerializationError
+
+if typing.TYPE_CHECKING:
+    from decimal import Decimal as OnlyForCheckers
+
+
+class Colour(Enum):
+    RED = "red"
+
+
+class Choice(TypedDict):
+    name: Required[str]
+    raw: NotRequired[bytes]
+
+
+class Request(BaseModel):
+    path: Path
+    when: datetime | None = None
+
+
+@dataclass
+class Job:
+    number: int
+    tag: bytes = b""
+
+    def run(self, times: int = 1) -> int:
+        return self.number * times
+
+    def inner_class(cls, times: int) -> int: ...
+
+
+@dataclass
+class UrgentJob(Job):
+    reason: str = ""
+
+
+class Connection:
+    def query(self, text: str) -> None: ...
+
+
+def resize(path: str, width: int = 100) -> str: ...
+
+
+def codec(fn: Callable[..., Any], owner: type | None = None, serializer: Any = "json"):
+    return ArgumentCodec(fn, task_name=fn.__name__, serializer=serializer, owner=owner)
+
+
+def trip(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call a function with what comes back."""
+    own = codec(fn)
+    back_args, back_kwargs = own.decode(own.encode(args, kwargs))
+    return fn(*back_args, **back_kwargs)
+
+
+def refusal(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> str:
+    with pytest.raises((ArgumentError, SerializationError)) as caught:
+        codec(fn).encode(args, kwargs)
+    return str(caught.value)
+
+
+# What is on the wire
+
+
+def test_only_given_arguments_travel_in_one_object_by_name():
+    own = codec(resize)
+    assert own.encode(("a.png",), {}) == b'{"path":"a.png"}'
+    assert own.encode(("a.png",), {"width": 200}) == b'{"path":"a.png","width":200}'
+    assert own.encode((), {"width": 200, "path": "a"}) == b'{"path":"a","width":200}'
+
+
+def test_arguments_of_odd_kinds_travel_by_name_too():
+    def fn(a: int, /, b: int, *rest: bytes, c: int = 0, **more: float): ...
+
+    assert codec(fn).encode((1, 2, b"\xff"), {"c": 3, "x": 1}) == (
+        b'{"a":1,"b":2,"rest":["_w=="],"c":3,"more":{"x":1.0}}'
+    )
+
+
+def test_a_call_without_arguments_is_an_empty_object():
+    def fn(): ...
+
+    assert codec(fn).encode((), {}) == b"{}"
+    assert codec(fn).decode(b"{}") == ((), {})
+
+
+def test_the_workers_own_defaults_fill_what_was_not_given():
+    def old(path: str, width: int = 100): ...
+
+    def new(path: str, width: int = 300, depth: int = 8):
+        return path, width, depth
+
+    args, kwargs = codec(new).decode(codec(old).encode(("a",), {}))
+    assert new(*args, **kwargs) == ("a", 300, 8)
+
+
+# Signatures
+
+
+def keep(*args: Any, **kwargs: Any) -> Any:
+    return args, kwargs
+
+
+def test_positional_only_arguments_come_back_by_position():
+    def fn(a, b=5, /, c=6):
+        return a, b, c
+
+    assert trip(fn, 1) == (1, 5, 6)
+    assert trip(fn, 1, 2) == (1, 2, 6)
+    assert trip(fn, 1, c=3) == (1, 5, 3)
+
+
+def test_a_gap_before_a_later_positional_only_argument_is_filled_with_its_default():
+    def fn(a, b=5, c=6, /):
+        return a, b, c
+
+    args, kwargs = codec(fn).decode(b'{"a": 1, "c": 3}')
+    assert fn(*args, **kwargs) == (1, 5, 3)
+
+
+def test_var_arguments_come_back_with_defaults_before_them():
+    def fn(a, b=5, *rest: UUID, flag=False, **more: Colour):
+        return a, b, rest, flag, more
+
+    some = UUID(int=1)
+    assert trip(fn, 1) == (1, 5, (), False, {})
+    assert trip(fn, 1, 2, some, flag=True, x=Colour.RED) == (1, 2, (some,), True, {"x": Colour.RED})
+    args, kwargs = codec(fn).decode(b'{"a": 1, "rest": ["%s"]}' % str(some).encode())
+    assert fn(*args, **kwargs) == (1, 5, (some,), False, {})
+
+
+def test_a_keyword_may_have_the_name_of_a_positional_only_parameter():
+    def fn(a, /, **more):
+        return a, more
+
+    assert trip(fn, 1, a=2) == (1, {"a": 2})
+
+
+def test_keyword_only_arguments_come_back():
+    def fn(a, *, when: datetime, size: int = 1):
+        return a, when, size
+
+    now = datetime.now(UTC)
+    assert trip(fn, 1, when=now) == (1, now, 1)
+
+
+def test_unpacked_typed_dicts_type_each_keyword():
+    def fn(**choice: Unpack[Choice]):
+        return choice
+
+    assert trip(fn, name="a", raw=b"\xff") == {"name": "a", "raw": b"\xff"}
+    assert "argument 'choice' (at name)" in refusal(fn, raw=b"")
+
+
+def test_typed_dicts_of_the_standard_library_are_known_inside_containers():
+    def fn(choices: list[Choice] | None):
+        return choices
+
+    assert trip(fn, [{"name": "a", "raw": b"\xff"}]) == [{"name": "a", "raw": b"\xff"}]
+
+
+def test_a_callable_object_is_called_by_its_own_signature():
+    class Resizer:
+        __name__ = "resizer"
+
+        def __call__(self, when: datetime, width: int = 1):
+            return when, width
+
+    now = datetime.now(UTC)
+    assert trip(Resizer(), now) == (now, 1)
+
+
+def test_a_partial_function_needs_only_the_rest():
+    def fn(a: bytes, b: datetime, c: int = 0):
+        return a, b, c
+
+    part = functools.partial(fn, b"\xff", c=3)
+    part.__name__ = "part"  # type: ignore[attr-defined]
+    now = datetime.now(UTC)
+    assert trip(part, now) == (b"\xff", now, 3)
+
+
+def test_a_wrapped_function_is_typed_by_what_it_wraps():
+    def fn(when: datetime):
+        return when
+
+    @functools.wraps(fn)
+    def wrapper(*args, **kwargs):
+        return fn(*args, **kwargs)
+
+    now = datetime.now(UTC)
+    assert trip(wrapper, now) == now
+
+
+def test_annotations_that_exist_only_for_checkers_count_as_any():
+    def fn(amount: OnlyForCheckers, when: datetime):
+        return amount, when
+
+    now = datetime.now(UTC)
+    assert trip(fn, "1.5", now) == ("1.5", now)
+    assert "would come back as str, not datetime" in refusal(fn, now, now)
+
+
+def test_local_classes_that_a_function_closes_over_are_resolved():
+    @dataclass
+    class Local:
+        when: datetime
+
+    def fn(item: Local):
+        return item, Local
+
+    now = datetime.now(UTC)
+    assert trip(fn, Local(now))[0] == Local(now)
+
+
+def test_a_type_that_pydantic_cannot_build_leaves_the_other_arguments_typed():
+    def fn(broken, when: datetime):
+        return broken, when
+
+    fn.__annotations__["broken"] = typing.ClassVar[int]
+    now = datetime.now(UTC)
+    assert trip(fn, 1, now) == (1, now)
+
+
+# Arguments that do not fit
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs", "text"),
+    [
+        ((), {}, "task 'resize' misses argument 'path'"),
+        ((), {"width": 1}, "task 'resize' misses argument 'path'"),
+        (
+            ("a",),
+            {"widht": 1},
+            "task 'resize' has no argument 'widht'; did you mean 'width'?",
+        ),
+        (("a",), {"zzz": 1}, "task 'resize' has no argument 'zzz'"),
+        (("a",), {"path": "b"}, "task 'resize' has two values for argument 'path'"),
+        (("a", 1, 2), {}, "task 'resize' takes 2 positional arguments, got 3"),
+        (
+            ("a", "wide"),
+            {},
+            "task 'resize': argument 'width' must be a valid integer, got 'wide' (str)",
+        ),
+        (
+            (1, "wide"),
+            {},
+            "task 'resize': argument 'path' must be a valid string, got 1 (int) (and 1 more error)",
+        ),
+    ],
+)
+def test_arguments_that_do_not_fit_are_refused_in_one_sentence(args, kwargs, text):
+    with pytest.raises(ArgumentError) as caught:
+        codec(resize).encode(args, kwargs)
+    assert str(caught.value) == text
+
+
+@pytest.mark.parametrize("serializer", ["json", "cloudpickle"])
+def test_odd_signatures_are_checked_alike_by_both_serializers(serializer):
+    def fn(a, /, b, *rest, c, **more): ...
+
+    own = codec(fn, serializer=serializer)
+    for args, kwargs, text in [
+        ((1,), {"c": 1}, "misses argument 'b'"),
+        ((1, 2), {}, "misses argument 'c'"),
+        ((1, 2), {"b": 2, "c": 1}, "has two values for argument 'b'"),
+    ]:
+        with pytest.raises(ArgumentError, match=text):
+            own.encode(args, kwargs)
+
+
+@pytest.mark.parametrize(
+    ("payload", "text"),
+    [
+        (b"{}", "misses argument 'path'"),
+        (b'{"path":"a","widht":1}', "did you mean 'width'"),
+        (b'{"path":"a","width":[]}', "argument 'width' must be a valid integer, got"),
+        (b"[1]", "takes one JSON object of arguments by name"),
+        (b"null", "takes one JSON object of arguments by name"),
+    ],
+)
+def test_a_payload_that_does_not_fit_the_signature_is_an_argument_error(payload, text):
+    with pytest.raises(ArgumentError, match=text):
+        codec(resize).decode(payload)
+
+
+@pytest.mark.parametrize("payload", [b"", b"{", b"\xff", b'{"path":"\xff"}', b"\x80\x05N."])
+def test_a_payload_that_is_no_json_is_a_serialization_error(payload):
+    with pytest.raises(SerializationError, match="task 'resize'"):
+        codec(resize).decode(payload)
+
+
+def test_a_payload_may_not_name_a_parameter_among_the_extra_keywords():
+    def fn(a, **more): ...
+
+    with pytest.raises(ArgumentError, match="two values for argument 'a'"):
+        codec(fn).decode(b'{"a": 1, "more": {"a": 2}}')
+
+
+def test_whatever_an_annotations_validator_raises_is_an_argument_error():
+    def fn(a: typing.Annotated[int, AfterValidator(lambda _: {}["missing"])]): ...
+
+    fn.__annotations__["a"] = typing.Annotated[int, AfterValidator(lambda _: {}["missing"])]
+    assert refusal(fn, 1) == "task 'fn' cannot check its arguments: KeyError: 'missing'"
+
+
+# Arguments that would not survive
+
+
+def test_an_unannotated_argument_that_json_would_change_is_named_with_the_ways_out():
+    def fn(a, when): ...
+
+    assert refusal(fn, 1, datetime.now(UTC)) == (
+        "argument 'when' of task 'fn' would come back as str, not datetime: annotate the "
+        'parameter with its type, or declare the task with @task(serializer="cloudpickle")'
+    )
+
+
+def test_an_argument_that_json_cannot_hold_is_named_with_the_ways_out():
+    def fn(a: int, connection: socket.socket): ...
+
+    with socket.socket() as connection:
+        text = refusal(fn, 1, connection)
+    assert text.startswith("argument 'connection' of task 'fn' (socket) cannot be sent as JSON")
+    assert text.endswith('or declare the task with @task(serializer="cloudpickle")')
+
+
+def test_a_subclass_that_would_lose_fields_is_refused():
+    def fn(request: Request, job: Job): ...
+
+    request = Request(path=Path("a"))
+    text = refusal(fn, request, UrgentJob(1, reason="now"))
+    assert text.startswith("argument 'job' of task 'fn' would come back as Job, not UrgentJob")
+
+
+def test_an_annotation_whose_validator_changes_its_own_output_is_refused():
+    def fn(a: int): ...
+
+    fn.__annotations__["a"] = typing.Annotated[int, AfterValidator(lambda n: n + 1)]
+    assert "with 3 (int) in place of 2 (int)" in refusal(fn, 1)
+
+
+def test_closed_arguments_are_not_decoded_for_a_trial_beside_open_ones(monkeypatch):
+    def fn(data: bytes, count: int, when: datetime): ...
+
+    own = codec(fn)
+    inner: Any = own._arguments
+    monkeypatch.setattr(inner, "_load", pytest.fail)
+    tried: list[Any] = []
+    load = inner._partial.load
+    monkeypatch.setattr(inner._partial, "load", lambda p: tried.append(p) or load(p))
+    own.encode((b"x" * 10_000, 1, datetime(2024, 1, 1)), {})
+    assert tried == [b'{"count":1,"when":"2024-01-01T00:00:00"}']
+
+
+# Methods
+
+
+def test_self_is_typed_by_the_class_that_owns_the_method():
+    own = codec(Job.run, owner=Job)
+    args, kwargs = own.decode(own.encode((Job(2, b"\xff"), 3), {}))
+    assert Job.run(*args, **kwargs) == 6
+    assert kwargs["self"] == Job(2, b"\xff")
+
+
+def test_self_of_a_plain_class_is_refused_with_the_ways_out():
+    with pytest.raises(SerializationError) as caught:
+        codec(Connection.query, owner=Connection).encode((Connection(), "x"), {})
+    assert "make Connection a dataclass or a pydantic model, or declare" in str(caught.value)
+
+
+def test_self_of_a_subclass_that_would_lose_fields_is_refused():
+    with pytest.raises(SerializationError, match="would come back as Job, not UrgentJob"):
+        codec(Job.run, owner=Job).encode((UrgentJob(2),), {})
+
+
+@pytest.mark.parametrize("cls", [Job, UrgentJob])
+def test_a_class_methods_class_travels_by_name(cls):
+    own = codec(Job.inner_class, owner=Job)
+    payload = own.encode((cls, 3), {})
+    assert f'"cls":"{cls.__module__}:{cls.__name__}"'.encode() in payload
+    assert own.decode(payload)[1]["cls"] is cls
+
+
+@pytest.mark.parametrize("name", ["subprocess:Popen", "builtins:int", "antigravity:X", "x"])
+def test_a_class_outside_the_owners_family_is_refused_and_not_imported(name):
+    own = codec(Job.inner_class, owner=Job)
+    with pytest.raises(ArgumentError, match="'cls' is wrong: not Job or a subclass"):
+        own.decode(b'{"cls":"%s","times":1}' % name.encode())
+    with pytest.raises(ArgumentError):
+        own.encode((Connection, 1), {})
+
+
+# Many
+
+
+def test_many_calls_give_what_each_gives_alone():
+    own = codec(resize)
+    calls = [("a",), ("b", 2), ("c", "3")]
+    assert own.encode_many(iter(calls)) == [own.encode(call, {}) for call in calls]
+    with pytest.raises(ArgumentError, match="misses argument 'path'"):
+        own.encode_many([("a",), ()])
+
+
+# cloudpickle
+
+
+def test_cloudpickle_carries_any_objects_by_position_and_name():
+    def fn(a, /, *rest, key, **more):
+        return a, rest, key, more
+
+    own = codec(fn, serializer="cloudpickle")
+    args, kwargs = own.decode(own.encode((1, {2}, (3,)), {"key": lambda: 4, "x": Colour.RED}))
+    a, rest, key, more = fn(*args, **kwargs)
+    assert (a, rest, key(), more) == (1, ({2}, (3,)), 4, {"x": Colour.RED})
+
+
+def test_an_argument_that_cannot_be_pickled_is_named():
+    with pytest.raises(SerializationError) as caught:
+        codec(keep, serializer="cloudpickle").encode((), {"lock": threading.Lock()})
+    assert "argument 'kwargs' of task 'keep' cannot be pickled" in str(caught.value)
+
+    def fn(a, lock): ...
+
+    with pytest.raises(SerializationError, match="argument 'lock' of task 'fn'"):
+        codec(fn, serializer="cloudpickle").encode((1, threading.Lock()), {})
+
+
+def test_a_pickle_of_other_arguments_does_not_reach_the_function():
+    def other(a, b, c): ...
+
+    payload = codec(other, serializer="cloudpickle").encode((1, 2, 3), {})
+    with pytest.raises(ArgumentError, match="takes 2 positional arguments"):
+        codec(resize, serializer="cloudpickle").decode(payload)
+
+
+@pytest.mark.parametrize("payload", [b"", b"{}", b"\x80\x05N.", b"\x80\x05K\x01."])
+def test_what_is_no_pickle_of_arguments_is_a_serialization_error(payload):
+    with pytest.raises(SerializationError, match="task 'resize'"):
+        codec(resize, serializer="cloudpickle").decode(payload)
+
+
+def test_a_json_task_never_unpickles(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "sprung",))
+
+    payload = codec(keep, serializer="cloudpickle").encode((Trap(),), {})
+    with pytest.raises(SerializationError):
+        codec(keep).decode(payload)
+    assert not (tmp_path / "sprung").exists()
+
+
+# Properties
+
+
+def everything(
+    a: int, b: list[bytes], /, c: dict[int, str | None], *rest: tuple[float, bool], **more: UUID
+):
+    return a, b, c, rest, more
+
+
+EVERYTHING = codec(everything)
+
+
+@given(
+    st.integers(),
+    st.lists(st.binary()),
+    st.dictionaries(st.integers(), st.none() | st.text()),
+    st.lists(st.tuples(st.floats(allow_nan=False), st.booleans())),
+    st.dictionaries(st.text(), st.uuids()),
+)
+def test_any_typed_call_arrives_as_it_was_made(a, b, c, rest, more):
+    more.pop("c", None)
+    args, kwargs = EVERYTHING.decode(EVERYTHING.encode((a, b, c, *rest), more))
+    assert everything(*args, **kwargs) == (a, b, c, tuple(rest), more)
+
+
+KEEP = codec(keep)
+NATIVE = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@given(st.lists(NATIVE), st.dictionaries(st.text(), NATIVE))
+def test_any_json_native_call_arrives_as_it_was_made(args, kwargs):
+    assert KEEP.decode(KEEP.encode(tuple(args), kwargs)) == (tuple(args), kwargs)
+
+
+def test_dataclass_defaults_come_from_the_class():
+    own = codec(Job.run, owner=Job)
+    _, kwargs = own.decode(b'{"self":{"number":2}}')
+    assert kwargs["self"] == Job(2)
+    assert dataclasses.asdict(kwargs["self"]) == {"number": 2, "tag": b""}
