@@ -1,1 +1,35 @@
 """The broker contract on NATS JetStream."""
+
+import asyncio
+
+from jtask.contract import FullBroker
+
+__all__ = ["open_broker", "open_embedded"]
+
+
+async def open_broker(url: str, client: str, loop: asyncio.AbstractEventLoop) -> FullBroker:
+    """Connect to a NATS server or cluster: the factory of `nats://` and `tls://`.
+
+    Args:
+        url: Hosts with commas between, a user and password if need be.
+        client: This process's client id.
+        loop: The running loop.
+    """
+    del loop
+    from jtask_nats.opening import open_server
+
+    return await open_server(url, client)
+
+
+async def open_embedded(url: str, client: str, loop: asyncio.AbstractEventLoop) -> FullBroker:
+    """Connect to this user's own server, and start it if need be: the factory of `embedded://`.
+
+    Args:
+        url: `embedded://`.
+        client: This process's client id.
+        loop: The running loop.
+    """
+    del url, loop
+    from jtask_nats.opening import open_own
+
+    return await open_own(client)

@@ -1,0 +1,220 @@
+"""The broker on NATS JetStream: one connection, and a part for each protocol of the contract."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+
+from jtask.contract import (
+    DeadLetter,
+    Delivery,
+    Event,
+    Message,
+    OutcomeRecord,
+    Watch,
+)
+from jtask.errors import JTaskError
+from jtask.settings import Settings
+from jtask_nats.blobs import Blobs
+from jtask_nats.connection import Connection
+from jtask_nats.consumption import NatsConsumption
+from jtask_nats.coordinator import NatsCoordinator
+from jtask_nats.dead_letters import NatsDeadLetters
+from jtask_nats.event_log import NatsEventLog
+from jtask_nats.lease_guard import GuardAccess
+from jtask_nats.leases import Leases
+from jtask_nats.link import Link
+from jtask_nats.presence import NatsPresence
+from jtask_nats.publisher import Publisher
+from jtask_nats.queues import Queues
+from jtask_nats.results import Results
+from jtask_nats.subjects import Subjects
+from jtask_nats.topology import Store, Topology
+
+_log = logging.getLogger("jtask")
+
+_WRITTEN_BLINDLY = (Store.RUNS, Store.RESULTS, Store.EVENTS)
+"""What is published to without asking first whether it is there."""
+
+
+class NatsBroker:
+    """A `jtask.contract.FullBroker` with `ThreadEnqueue`. Made by `open`.
+
+    Args:
+        connection: To the server; closed with the broker.
+        client: This process's client id.
+        settings: Namespace, times, replicas.
+        access: How the lease guard reaches the server.
+    """
+
+    def __init__(
+        self, connection: Connection, client: str, settings: Settings, access: GuardAccess
+    ) -> None:
+        subjects = Subjects(settings.namespace)
+        self._connection = connection
+        self._topology = Topology(connection, subjects, settings)
+        publisher = Publisher(connection, timeout=settings.enqueue_timeout)
+        link = Link(connection, publisher, subjects, self._topology, settings, client)
+        self._link = link
+        self._leases = Leases(connection, settings.lease, access)
+        self._queues = Queues(link)
+        self._results = Results(link)
+        self._events = NatsEventLog(link)
+        self._blobs = Blobs(link)
+        self._coordinator = NatsCoordinator(link)
+        self._dead_letters = NatsDeadLetters(link)
+        self._presence = NatsPresence(link)
+        self._consumptions: set[NatsConsumption] = set()
+        self._restoring: asyncio.Task[None] | None = None
+        connection.on_disconnect(self._on_disconnect)
+        connection.on_reconnect(self._on_reconnect)
+
+    @classmethod
+    async def open(
+        cls, connection: Connection, client: str, settings: Settings, access: GuardAccess
+    ) -> "NatsBroker":
+        """Put the streams in place that are written to without waiting.
+
+        Raises:
+            ConfigurationError: They cannot be what jtask needs.
+            BrokerError: The server refuses, or does not answer.
+        """
+        broker = cls(connection, client, settings, access)
+        try:
+            await broker._topology.ensure(*_WRITTEN_BLINDLY)
+        except BaseException:
+            await broker.close()
+            raise
+        return broker
+
+    @property
+    def url(self) -> str:
+        """Where it is, without credentials."""
+        return self._connection.url
+
+    @property
+    def inline_limit(self) -> int:
+        """The largest body of a run or an outcome, in bytes."""
+        return self._link.inline_limit
+
+    async def enqueue(self, messages: Sequence[Message]) -> None:
+        """Store messages; see `jtask.contract.Broker`."""
+        await self._queues.enqueue(messages)
+
+    def enqueue_from_thread(self, message: Message) -> None:
+        """Store one message from any thread but the loop's, blocking it."""
+        self._queues.enqueue_from_thread(message)
+
+    async def consume(
+        self, queues: Sequence[str], credit: int, receive: Callable[[Delivery], None]
+    ) -> NatsConsumption:
+        """Deliver runs of some queues; see `jtask.contract.Broker`."""
+        consumption = NatsConsumption(self._link, self._leases, credit, receive)
+        self._consumptions.add(consumption)
+        try:
+            await consumption.open(queues)
+        except BaseException:
+            self._consumptions.discard(consumption)
+            await consumption.close()
+            raise
+        return consumption
+
+    async def cancel(self, run_id: str) -> bool:
+        """Take a waiting or delayed run off its queue; False when none is waiting."""
+        return await self._queues.cancel(run_id)
+
+    async def depth(self, queue: str) -> int:
+        """Count the runs of a queue that wait or are being executed."""
+        return await self._queues.depth(queue)
+
+    async def close(self) -> None:
+        """Send what is still buffered, then let go of the connection."""
+        if self._restoring is not None:
+            self._restoring.cancel()
+        for consumption in self._consumptions:
+            await consumption.close()
+        self._consumptions.clear()
+        await self._leases.close()
+        await self._connection.close()
+
+    def put(self, outcome: OutcomeRecord) -> asyncio.Future[bool]:
+        """Store the first outcome of a run; see `jtask.contract.ResultStore`."""
+        return self._results.put(outcome)
+
+    async def get(self, run_id: str) -> OutcomeRecord | None:
+        """Return a run's outcome, or None when there is none yet or no more."""
+        return await self._results.get(run_id)
+
+    async def watch(
+        self, target: str, deliver: Callable[[OutcomeRecord], None], gap: Callable[[], None]
+    ) -> Watch:
+        """Push outcomes as they are stored; see `jtask.contract.ResultStore`."""
+        return await self._results.watch(target, deliver, gap)
+
+    def append(self, events: Sequence[Event]) -> None:
+        """Send a batch of events; fire and forget."""
+        self._events.append(events)
+
+    def read(self, *, since: float | None = None) -> AsyncIterator[Event]:
+        """Read events back, oldest first, up to now."""
+        return self._events.read(since=since)
+
+    def follow(self) -> AsyncIterator[Event]:
+        """Yield events as they arrive, from now on, for ever."""
+        return self._events.follow()
+
+    async def put_blob(self, key: str, data: bytes) -> None:
+        """Store a blob under a key."""
+        await self._blobs.put_blob(key, data)
+
+    async def get_blob(self, key: str) -> bytes | None:
+        """Return a blob, or None when it is not there."""
+        return await self._blobs.get_blob(key)
+
+    async def delete_blob(self, key: str) -> None:
+        """Forget a blob."""
+        await self._blobs.delete_blob(key)
+
+    async def add(self, key: str, amount: int = 1) -> int:
+        """Add to a counter and return its new value."""
+        return await self._coordinator.add(key, amount)
+
+    async def acquire(self, name: str, holder: str, limit: int, lease: float) -> bool:
+        """Take or renew a slot; see `jtask.contract.Coordinator`."""
+        return await self._coordinator.acquire(name, holder, limit, lease)
+
+    async def release(self, name: str, holder: str) -> None:
+        """Give a slot back."""
+        await self._coordinator.release(name, holder)
+
+    def letters(self) -> AsyncIterator[DeadLetter]:
+        """Yield the dead letters, oldest first."""
+        return self._dead_letters.letters()
+
+    async def drop_letter(self, run_id: str) -> bool:
+        """Forget one dead letter; False when there is none."""
+        return await self._dead_letters.drop_letter(run_id)
+
+    async def announce(self, worker: str, info: bytes, ttl: float) -> None:
+        """Say that a worker lives."""
+        await self._presence.announce(worker, info, ttl)
+
+    async def workers(self) -> list[tuple[str, bytes]]:
+        """List the living workers and what they said of themselves."""
+        return await self._presence.workers()
+
+    def _on_disconnect(self) -> None:
+        for consumption in self._consumptions:
+            consumption.on_disconnect()
+
+    def _on_reconnect(self) -> None:
+        self._topology.forget()
+        self._restoring = asyncio.get_running_loop().create_task(self._restore())
+        for consumption in self._consumptions:
+            consumption.on_reconnect()
+
+    async def _restore(self) -> None:
+        """Look whether the streams are there: the server may be new, or have lost its disk."""
+        try:
+            await self._topology.ensure(*_WRITTEN_BLINDLY)
+        except JTaskError as error:
+            _log.warning("the streams cannot be put in place again: %s", error)

@@ -1,0 +1,293 @@
+"""A worker's standing wish for runs of some queues, within one credit."""
+
+import asyncio
+import heapq
+import itertools
+import logging
+import time
+from collections.abc import Callable, Sequence
+
+from jtask.contract import DEFAULT_PRIORITY, Delivery
+from jtask.errors import BrokerError, BrokerUnavailable
+from jtask_nats.consumer import HEARTBEAT, Puller
+from jtask_nats.deliveries import Desk, NatsDelivery
+from jtask_nats.leases import Leases
+from jtask_nats.link import Link
+from jtask_nats.outbound import EARLY
+from jtask_nats.pulls import Standing, share
+from jtask_nats.topology import Store
+
+_WATCH_EVERY = HEARTBEAT + 0.5  # seconds
+_MISSED_LIMIT = 2
+_GATHER = 0.001  # seconds in which freed credit is collected into one pull
+_GATHER_FROM = 8  # credit; below, each run counts
+_HEAL_PAUSE = (0.1, 2.0)  # seconds: first and longest
+_LONGEST_WAIT = 2 * EARLY  # seconds; an instant further off can only be a clock that is wrong
+
+_log = logging.getLogger("jtask.worker")
+
+
+class NatsConsumption:
+    """A `jtask.contract.Consumption`. Made by `open`.
+
+    Args:
+        link: To the server.
+        leases: Renews the claims.
+        credit: How many deliveries may be unsettled at once.
+        receive: Called for each.
+    """
+
+    def __init__(
+        self, link: Link, leases: Leases, credit: int, receive: Callable[[Delivery], None]
+    ) -> None:
+        self._link = link
+        self._leases = leases
+        self._credit = credit
+        self._receive = receive
+        self._loop = asyncio.get_running_loop()
+        self._queues: dict[str, list[Puller]] = {}
+        self._levels: list[list[Puller]] = []
+        """The same by priority, highest first."""
+        self._turns = itertools.count()
+        self._handed = 0
+        """Runs that count against the credit: with the worker, or waiting for their instant."""
+        self._surplus: list[tuple[int, int, NatsDelivery, float]] = []
+        self._order = itertools.count()
+        self._waiting: dict[NatsDelivery, asyncio.TimerHandle] = {}
+        self._look: asyncio.Handle | None = None
+        self._watch: asyncio.TimerHandle | None = None
+        self._silent: dict[Puller, int] = {}
+        self._healing: asyncio.Task[None] | None = None
+        self._healed_at = 0.0
+        self._problem: str | None = None
+        self._stopped = False
+        connection, subjects = link.connection, link.subjects
+        self._controls = [
+            connection.subscribe(subjects.new_priority, self._on_new_priority),
+            connection.subscribe(subjects.held, self._on_held_asked),
+        ]
+
+    async def open(self, queues: Sequence[str]) -> None:
+        """Begin to consume.
+
+        Raises:
+            BrokerError: It is not possible now.
+        """
+        topology = self._link.topology
+        await topology.ensure(Store.RUNS)
+        names = list(dict.fromkeys(queues))
+        found = await topology.priorities(names)
+        wanted = {*found, *((queue, DEFAULT_PRIORITY) for queue in names)}
+        await asyncio.gather(*(topology.ensure_consumer(*one, owner=True) for one in wanted))
+        self._queues = {queue: [] for queue in names}
+        for queue, priority in wanted:
+            self._add(queue, priority)
+        self._watch = self._loop.call_later(_WATCH_EVERY, self._look_for_silence)
+        self._pull()
+
+    def set_credit(self, credit: int) -> None:
+        """Change how many deliveries may be unsettled at once."""
+        self._credit = credit
+        self._hand_out_surplus()
+        self.wants_more()
+
+    async def stop(self) -> None:
+        """Want nothing more; what is on the way or waits here is handed back."""
+        if not self._stopped:
+            self._stopped = True
+            self._end_watching()
+            for timer in self._waiting.values():
+                timer.cancel()
+            unseen = [*self._waiting, *(entry[2] for entry in self._surplus)]
+            self._waiting.clear()
+            self._surplus.clear()
+            for delivery in unseen:
+                await delivery.hand_back()
+        try:
+            await asyncio.gather(*(puller.stop() for puller in self._pullers()))
+        except BrokerUnavailable as error:
+            _log.debug("pulls could not be withdrawn: %s", error)
+
+    async def close(self) -> None:
+        """Stop, and stop renewing leases."""
+        await self.stop()
+        for puller in self._pullers():
+            self._leases.remove(puller.desk)
+
+    def problem(self) -> str | None:
+        """Say why nothing can be consumed right now; None while all is well."""
+        if not self._link.connection.is_connected:
+            return f"the connection to {self._link.connection.url} is lost"
+        return self._problem
+
+    def on_disconnect(self) -> None:
+        """Take note that the server has forgotten our pulls."""
+        for puller in self._pullers():
+            puller.renew()
+            puller.is_broken = True
+
+    def on_reconnect(self) -> None:
+        """Pull again; the server may be another one, so look whether all is in place."""
+        for puller in self._pullers():
+            self.broken(puller, "the connection was lost")
+
+    def arrived(self, delivery: NatsDelivery, at: float) -> None:
+        """Hand a delivery out, or keep it until there is credit."""
+        if self._handed < self._credit and not self._surplus:
+            self._hand_out(delivery, at)
+        else:
+            entry = (-delivery.priority, next(self._order), delivery, at)
+            heapq.heappush(self._surplus, entry)
+
+    def wants_more(self) -> None:
+        """Look at the end of this pass of the loop whether something is to be pulled."""
+        if self._look is None and not self._stopped:
+            self._look = self._loop.call_soon(self._pull)
+
+    def broken(self, puller: Puller, reason: str) -> None:
+        """Put a consumer in place again, then pull from it."""
+        puller.is_broken = True
+        if self._stopped:
+            return
+        _log.debug("cannot pull from %s_%s: %s", puller.queue, puller.priority, reason)
+        if self._healing is None:
+            self._healing = self._loop.create_task(self._heal())
+
+    def now(self) -> float:
+        """Return the time in seconds since the epoch."""
+        return time.time()
+
+    def _pullers(self) -> list[Puller]:
+        return [puller for pullers in self._queues.values() for puller in pullers]
+
+    def _add(self, queue: str, priority: int) -> None:
+        desk = Desk(self._link, self._leases, queue, priority, self._freed)
+        self._leases.add(desk)
+        self._queues[queue].append(Puller(desk, self))
+        by_priority: dict[int, list[Puller]] = {}
+        for puller in self._pullers():
+            by_priority.setdefault(puller.priority, []).append(puller)
+        self._levels = [by_priority[level] for level in sorted(by_priority, reverse=True)]
+
+    def _hand_out(self, delivery: NatsDelivery, at: float) -> None:
+        self._handed += 1
+        delay = at - time.time() if at else 0.0
+        if delay > 0:
+            self._waiting[delivery] = self._loop.call_later(
+                min(delay, _LONGEST_WAIT), self._hand_out_waiting, delivery
+            )
+        else:
+            self._receive(delivery)
+
+    def _hand_out_waiting(self, delivery: NatsDelivery) -> None:
+        del self._waiting[delivery]
+        self._receive(delivery)
+
+    def _hand_out_surplus(self) -> None:
+        while self._surplus and self._handed < self._credit:
+            _, _, delivery, at = heapq.heappop(self._surplus)
+            self._hand_out(delivery, at)
+
+    def _freed(self) -> None:
+        self._handed -= 1
+        if self._surplus:
+            self._hand_out_surplus()
+        if self._look is None and not self._stopped:
+            if self._credit < _GATHER_FROM:
+                self._look = self._loop.call_soon(self._pull)
+            else:
+                self._look = self._loop.call_later(_GATHER, self._pull)
+
+    def _pull(self) -> None:
+        self._look = None
+        if self._stopped or not self._link.connection.is_connected:
+            return
+        levels = [self._rotated(level) for level in self._levels]
+        standings = [
+            [Standing(one.outstanding, one.idle, one.is_broken) for one in level]
+            for level in levels
+        ]
+        taken = self._handed + len(self._surplus)
+        flat = (one for level in levels for one in level)
+        for puller, (size, way) in zip(flat, share(standings, self._credit, taken), strict=True):
+            if size:
+                puller.pull(size, way)
+
+    def _rotated(self, level: list[Puller]) -> list[Puller]:
+        """Begin with another queue each time, so that none is always served last."""
+        start = next(self._turns) % len(level)
+        return level[start:] + level[:start] if start else level
+
+    def _look_for_silence(self) -> None:
+        for puller in self._pullers():
+            missed = (
+                0 if puller.heard or not puller.outstanding else self._silent.get(puller, 0) + 1
+            )
+            puller.heard = False
+            self._silent[puller] = missed
+            if missed >= _MISSED_LIMIT:
+                self._silent[puller] = 0
+                self.broken(puller, "the server is silent")
+        self._watch = self._loop.call_later(_WATCH_EVERY, self._look_for_silence)
+
+    def _end_watching(self) -> None:
+        for control in self._controls:
+            control.unsubscribe()
+        for handle in (self._look, self._watch):
+            if handle is not None:
+                handle.cancel()
+        if self._healing is not None:
+            self._healing.cancel()
+
+    async def _heal(self) -> None:
+        pause, longest = _HEAL_PAUSE
+        # What breaks again at once is not asked again at once.
+        await asyncio.sleep(max(0.0, self._healed_at + pause - self._loop.time()))
+        try:
+            while any(puller.is_broken for puller in self._pullers()):
+                try:
+                    await self._repair()
+                except BrokerError as error:
+                    self._problem = str(error)
+                    _log.warning("cannot consume: %s", error)
+                    await asyncio.sleep(pause)
+                    pause = min(pause * 2, longest)
+            self._problem = None
+        finally:
+            self._healing = None
+            self._healed_at = self._loop.time()
+        self.wants_more()
+
+    async def _repair(self) -> None:
+        topology = self._link.topology
+        topology.forget()
+        await topology.ensure(Store.RUNS)
+        await self._learn_priorities()
+        broken = [puller for puller in self._pullers() if puller.is_broken]
+        for puller in broken:
+            await topology.ensure_consumer(puller.queue, puller.priority, owner=True)
+            puller.renew()
+
+    async def _learn_priorities(self) -> None:
+        known = {(puller.queue, puller.priority) for puller in self._pullers()}
+        for queue, priority in await self._link.topology.priorities(list(self._queues)):
+            if (queue, priority) not in known:
+                self._add(queue, priority)
+
+    def _on_new_priority(self, subject: str, reply: str, data: bytes, block: bytes | None) -> None:
+        del subject, reply, block
+        queue, _, priority = data.decode().partition(" ")
+        pullers = self._queues.get(queue)
+        if pullers is None or not priority.isdigit():
+            return
+        if all(puller.priority != int(priority) for puller in pullers):
+            self._add(queue, int(priority))
+            self.wants_more()
+
+    def _on_held_asked(self, subject: str, reply: str, data: bytes, block: bytes | None) -> None:
+        del subject, block
+        run_id = data.decode()
+        for puller in self._pullers():
+            if any(one.run_id == run_id for one in puller.desk.held.values()):
+                self._link.connection.send(reply, b"held")
+                return

@@ -1,0 +1,77 @@
+"""The header lines that jtask sends and reads, built by hand because it is the hot path.
+
+Outgoing blocks are lines only; what comes in is raw, version line in front.
+"""
+
+import math
+from datetime import UTC, datetime
+from urllib.parse import quote, unquote
+
+from jtask_nats.protocol import header_value
+
+AT = b"Jtask-At"
+"""Do not start before: milliseconds since the epoch; the receiving worker holds the run so long."""
+EXPIRES = b"Jtask-Expires"
+"""Do not start after: milliseconds since the epoch; the receiving worker discards the run."""
+REASON = b"Jtask-Reason"
+"""Why a run was dead-lettered."""
+OWN = b"\r\nJtask-"
+"""Stands in a raw block that has any of the above."""
+ROLLUP = b"Nats-Rollup: sub\r\n"
+FIRST_ONLY = b"Nats-Expected-Last-Subject-Sequence: 0\r\n"
+
+
+def line(name: bytes, value: str | int) -> bytes:
+    """Return one header line."""
+    return b"%b: %b\r\n" % (name, str(value).encode())
+
+
+def message_id(text: str) -> bytes:
+    """Return the line by which the server recognises a message that was sent twice."""
+    return b"Nats-Msg-Id: %b\r\n" % text.encode()
+
+
+def expected(sequence: int) -> bytes:
+    """Return the line that lets a message in only as the successor of a known one."""
+    return line(b"Nats-Expected-Last-Subject-Sequence", sequence)
+
+
+def ttl(seconds: float) -> bytes:
+    """Return the line that lets a message live so long; the server takes no less than 1 s."""
+    return line(b"Nats-TTL", duration(seconds))
+
+
+def duration(seconds: float) -> str:
+    """Return a time as the server reads it, not under its minimum of 1 s."""
+    return f"{max(1000, round(seconds * 1000))}ms"
+
+
+def instant(at: float) -> str:
+    """Return an instant as the server reads it: RFC 3339, in milliseconds."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def millis(at: float) -> int:
+    """Return an instant in whole milliseconds since the epoch, never an earlier one."""
+    return math.ceil(at * 1000)
+
+
+def number(headers: bytes | None, name: bytes) -> int | None:
+    """Return a header's value as a number, or None when it is missing or none."""
+    found = header_value(headers, name)
+    return int(found) if found is not None and found.isdigit() else None
+
+
+def text(headers: bytes | None, name: bytes) -> str:
+    """Return a header's value, empty when it is missing."""
+    return (header_value(headers, name) or b"").decode("utf-8", "replace")
+
+
+def reason(sentence: str) -> bytes:
+    """Return the line that says why a run was dead-lettered; `reason_of` reads it."""
+    return line(REASON, quote(sentence, safe=" ,.:;()[]'/=<>-_"))
+
+
+def reason_of(block: bytes) -> str:
+    """Return why a run was dead-lettered."""
+    return unquote(text(block, REASON))

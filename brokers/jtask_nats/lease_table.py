@@ -1,0 +1,71 @@
+"""The memory that a worker shares with its lease guard: a heartbeat and the claims in hand."""
+
+import mmap
+import struct
+
+CAPACITY = 4096
+"""Claims beyond this are not guarded; few workers have a tenth of it."""
+_BEAT = struct.Struct("<Q")
+_HEAD = 16  # bytes; the heartbeat counter
+_SLOT = 256  # bytes: a length (2) and an ack subject
+_LENGTH = struct.Struct("<H")
+_EMPTY = _LENGTH.pack(0)
+SIZE = _HEAD + CAPACITY * _SLOT
+NO_SLOT = -1
+
+
+class LeaseTable:
+    """Both sides' view of the memory; one writes, the other reads.
+
+    A write is one slice assignment by a thread that has the interpreter, and the guard acts only
+    while no thread can have it for long: no lock is needed.
+
+    Args:
+        descriptor: Of a file of SIZE bytes.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._memory = mmap.mmap(descriptor, SIZE)
+        self._free = list(range(CAPACITY - 1, -1, -1))
+        self._beats = 0
+
+    def beat(self) -> None:
+        """Say that the worker's loop turns."""
+        self._beats += 1
+        self._memory[: _BEAT.size] = _BEAT.pack(self._beats)
+
+    def beats(self) -> int:
+        """Return how often it was said."""
+        count: int = _BEAT.unpack_from(self._memory)[0]
+        return count
+
+    def put(self, reply: str) -> int:
+        """Write down a claim; returns its slot, or NO_SLOT when there is no room for it."""
+        subject = reply.encode()
+        if not self._free or len(subject) > _SLOT - _LENGTH.size:
+            return NO_SLOT
+        slot = self._free.pop()
+        start = _HEAD + slot * _SLOT
+        entry = _LENGTH.pack(len(subject)) + subject
+        self._memory[start : start + len(entry)] = entry
+        return slot
+
+    def clear(self, slot: int) -> None:
+        """Strike out a claim."""
+        start = _HEAD + slot * _SLOT
+        self._memory[start : start + _LENGTH.size] = _EMPTY
+        self._free.append(slot)
+
+    def claims(self) -> list[str]:
+        """Return the ack subjects that are written down."""
+        found: list[str] = []
+        for start in range(_HEAD, SIZE, _SLOT):
+            length: int = _LENGTH.unpack_from(self._memory, start)[0]
+            if length:
+                begin = start + _LENGTH.size
+                found.append(self._memory[begin : begin + length].decode())
+        return found
+
+    def close(self) -> None:
+        """Let go of the memory."""
+        self._memory.close()

@@ -1,0 +1,103 @@
+"""From a URL to a broker: a server somewhere, or the embedded one."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from jtask.errors import JTaskError
+from jtask.settings import Settings, get_settings
+from jtask_nats.broker import NatsBroker
+from jtask_nats.connection import Connection
+from jtask_nats.embedded import ensure_server
+from jtask_nats.lease_guard import GuardAccess
+
+_REVIVE_EVERY = 1.0  # seconds
+
+_log = logging.getLogger("jtask")
+
+
+async def open_server(url: str, client: str) -> NatsBroker:
+    """Connect to one server or a cluster.
+
+    Args:
+        url: `nats://` or `tls://`, user and password if need be, hosts with commas between.
+        client: This process's client id.
+
+    Raises:
+        BrokerUnavailable: It cannot be reached within the connect timeout.
+        BrokerTooOld: It lacks something.
+        PermissionDenied: It refuses the user.
+        ConfigurationError: The URL, or what is on the server, is not what jtask needs.
+    """
+    settings = get_settings()
+    credentials = str(settings.nats_credentials) if settings.nats_credentials else None
+    access = GuardAccess(tuple(servers_of(url)), credentials=credentials)
+    connection = await _connect(access, client, settings)
+    return await NatsBroker.open(connection, client, settings, access)
+
+
+async def open_own(client: str) -> NatsBroker:
+    """Connect to the embedded server; start it when it does not run, now or later.
+
+    Raises:
+        BrokerUnavailable: It does not start.
+        BrokerTooOld: The program found is too old.
+        ConfigurationError: There is none, or its folder will not do.
+    """
+    loop = asyncio.get_running_loop()
+    endpoint = await loop.run_in_executor(None, ensure_server)
+    access = GuardAccess((endpoint.url,), endpoint.user, endpoint.password)
+    settings = get_settings()
+    connection = await _connect(access, client, settings)
+    Revival(connection)
+    return await NatsBroker.open(connection, client, settings, access)
+
+
+def servers_of(url: str) -> Sequence[str]:
+    """Return the servers of a URL with several hosts, each with the scheme and the user."""
+    scheme, _, rest = url.partition("://")
+    user, at, hosts = rest.rpartition("@")
+    return [f"{scheme}://{user}{at}{host.strip()}" for host in hosts.rstrip("/").split(",")]
+
+
+class Revival:
+    """Start the embedded server again, on its port, when it is gone: whoever notices does it.
+
+    Args:
+        connection: To it; goes on by itself once the server is back.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._task: asyncio.Task[None] | None = None
+        connection.on_disconnect(self._begin)
+        connection.on_close(self._end)
+
+    def _begin(self) -> None:
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._revive())
+
+    def _end(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _revive(self) -> None:
+        loop = asyncio.get_running_loop()
+        while not self._connection.is_connected:
+            try:
+                await loop.run_in_executor(None, ensure_server)
+            except JTaskError as error:
+                _log.warning("the embedded server cannot be started again: %s", error)
+            await asyncio.sleep(_REVIVE_EVERY)
+
+
+async def _connect(access: GuardAccess, client: str, settings: Settings) -> Connection:
+    return await Connection.open(
+        access.servers,
+        name=f"jtask {client}",
+        connect_timeout=settings.connect_timeout,
+        user=access.user,
+        password=access.password,
+        credentials=Path(access.credentials) if access.credentials else None,
+    )

@@ -1,0 +1,89 @@
+"""How a run is put on its queue: which subject, which headers, when.
+
+The server's scheduler fires up to 250 ms late, and never sooner than 250 ms from now. So a run is
+scheduled that much early and carries its exact instant, which the worker that receives it waits
+for; what is due sooner goes to the queue at once, with its instant.
+"""
+
+from typing import NamedTuple
+
+from jtask.contract import Message
+from jtask_nats import headers
+from jtask_nats.subjects import Subjects
+
+EARLY = 0.25  # seconds
+_SCHEDULED_FROM = 2 * EARLY
+_EXPIRY_GRACE = 86_400.0
+"""How long, in seconds, an expired run may lie about. The server would take a run away from under
+the worker that started it in time, and if that worker then crashed, it would be lost."""
+
+
+class Outgoing(NamedTuple):
+    """A message ready to be published, in the order that `Publisher.publish_batch` takes."""
+
+    subject: str
+    headers: bytes
+    body: bytes
+
+
+def outgoing(subjects: Subjects, message: Message, now: float) -> Outgoing | None:
+    """Return what to publish for a new run; None when it has expired already.
+
+    Args:
+        subjects: Of the namespace.
+        message: The run.
+        now: Seconds since the epoch.
+    """
+    if message.at is None and message.expires is None:
+        return Outgoing(
+            subjects.queued(message.queue, message.priority, message.run_id),
+            headers.message_id(message.run_id),
+            message.body,
+        )
+    if message.expires is not None and message.expires <= now:
+        return None
+    lines = headers.message_id(message.run_id) + _expiry(message, now)
+    return _timed(subjects, message, lines, now, replaces=False)
+
+
+def put_off(subjects: Subjects, message: Message, unique: str, now: float) -> Outgoing:
+    """Return what to publish to queue a run again that is in hand.
+
+    It takes the place of the message in hand, so that the run cannot wait twice even when that
+    one is never acked.
+
+    Args:
+        subjects: Of the namespace.
+        message: The run, with its new instant.
+        unique: Names this putting off: the same each time it is tried, another the next time.
+        now: Seconds since the epoch.
+    """
+    return _timed(subjects, message, headers.message_id(unique), now, replaces=True)
+
+
+def _timed(
+    subjects: Subjects, message: Message, lines: bytes, now: float, *, replaces: bool
+) -> Outgoing:
+    target = subjects.queued(message.queue, message.priority, message.run_id)
+    at = message.at or 0.0
+    if at > now:
+        lines += headers.line(headers.AT, headers.millis(at))
+    if at - now < _SCHEDULED_FROM:
+        lines += headers.ROLLUP if replaces else b""
+        return Outgoing(target, lines, message.body)
+    lines += b"Nats-Schedule: @at %b\r\n" % headers.instant(at - EARLY).encode()
+    lines += b"Nats-Schedule-Target: %b\r\n" % target.encode()
+    if replaces:
+        lines += b"Nats-Schedule-Rollup: sub\r\n"
+    subject = subjects.schedule(message.queue, message.priority, message.run_id)
+    return Outgoing(subject, lines, message.body)
+
+
+def _expiry(message: Message, now: float) -> bytes:
+    if message.expires is None:
+        return b""
+    left = message.expires - now + _EXPIRY_GRACE
+    lines = headers.line(headers.EXPIRES, headers.millis(message.expires))
+    if message.at is None or message.at - now < _SCHEDULED_FROM:
+        return lines + headers.ttl(left)
+    return lines + headers.line(b"Nats-Schedule-TTL", headers.duration(left))

@@ -1,0 +1,151 @@
+"""Runs onto their queues, and off them again before they have started."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from jtask.contract import ATOMIC_LIMIT, DEFAULT_PRIORITY, Message
+from jtask.errors import BrokerError, BrokerUnavailable
+from jtask_nats.direct_reads import last_message
+from jtask_nats.link import Link
+from jtask_nats.nats_errors import CONSUMER_NOT_FOUND, DUPLICATE_IN_BATCH, ApiError
+from jtask_nats.outbound import Outgoing, outgoing
+from jtask_nats.topology import Store, consumer_name
+
+_GROUPS_IN_FLIGHT = 4
+_HELD_TIMEOUT = 0.25  # seconds; who has the run in hand answers at once
+
+
+class Queues:
+    """Enqueue, cancel and count.
+
+    Args:
+        link: To the server.
+    """
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._loop = asyncio.get_running_loop()
+        self._in_flight = asyncio.Semaphore(_GROUPS_IN_FLIGHT)
+
+    async def enqueue(self, messages: Sequence[Message]) -> None:
+        """Store messages; they are durable on return."""
+        for message in messages:
+            if message.priority != DEFAULT_PRIORITY:
+                await self._open_priority(message.queue, message.priority)
+        subjects, now = self._link.subjects, time.time()
+        for message in messages:
+            self._check_size(message)
+        ready = [out for one in messages if (out := outgoing(subjects, one, now)) is not None]
+        if len(ready) == 1:
+            subject, lines, body = ready[0]
+            await self._link.publisher.publish(subject, body, lines)
+            return
+        groups = [ready[i : i + ATOMIC_LIMIT] for i in range(0, len(ready), ATOMIC_LIMIT)]
+        await asyncio.gather(*(self._store_group(group) for group in groups))
+
+    def enqueue_from_thread(self, message: Message) -> None:
+        """Do `enqueue([message])` from any thread but the loop's, blocking it."""
+        link = self._link
+        if message.priority != DEFAULT_PRIORITY and not link.topology.knows_consumer(
+            message.queue, message.priority
+        ):
+            opening = self._open_priority(message.queue, message.priority)
+            asyncio.run_coroutine_threadsafe(opening, self._loop).result()
+        self._check_size(message)
+        ready = outgoing(link.subjects, message, time.time())
+        if ready is not None:
+            link.publisher.publish_from_thread(ready.subject, ready.body, ready.headers)
+
+    async def cancel(self, run_id: str) -> bool:
+        """Take a waiting or delayed run off its queue; False when none is waiting.
+
+        The server would also remove a run that a worker has in hand, so that is looked at first:
+        a run behind the last one its consumer delivered is in nobody's hands; of any other its
+        holder says so.
+        """
+        link = self._link
+        stream = link.topology.stream(Store.RUNS)
+        delayed = await self._purge(link.subjects.schedule("*", "*", run_id))
+        waiting = await last_message(
+            link.connection, stream, link.subjects.queued("*", "*", run_id)
+        )
+        if waiting is None or await self._is_in_hand(run_id, waiting.subject, waiting.sequence):
+            return delayed
+        removed = await self._purge(waiting.subject)
+        # A worker may have got it a moment ago.
+        taken = await self._is_in_hand(run_id, waiting.subject, waiting.sequence)
+        return delayed or (removed and not taken)
+
+    async def depth(self, queue: str) -> int:
+        """Count the runs of a queue that wait or are being executed."""
+        topology = self._link.topology
+        await topology.ensure_consumer(queue, DEFAULT_PRIORITY, owner=False)
+        found = await topology.priorities([queue])
+        return sum(await asyncio.gather(*(self._load(*one) for one in found)))
+
+    async def _open_priority(self, queue: str, priority: int) -> None:
+        """Make the consumer of a priority and tell the workers of the queue."""
+        topology = self._link.topology
+        if topology.knows_consumer(queue, priority):
+            return
+        if await topology.ensure_consumer(queue, priority, owner=False):
+            news = f"{queue} {priority}".encode()
+            self._link.connection.send(self._link.subjects.new_priority, news)
+
+    def _check_size(self, message: Message) -> None:
+        limit = self._link.inline_limit
+        if len(message.body) > limit:
+            raise BrokerError(
+                f"the body of the run {message.run_id} has {len(message.body)} bytes and the "
+                f"broker takes at most {limit}; keep it as a blob"
+            )
+
+    async def _store_group(self, group: Sequence[Outgoing]) -> None:
+        async with self._in_flight:
+            try:
+                await self._link.publisher.publish_batch(group)
+            except ApiError as error:
+                if error.err_code != DUPLICATE_IN_BATCH:
+                    raise
+                # Some are stored already, by an earlier call: add what is missing.
+                publish = self._link.publisher.publish
+                await asyncio.gather(*(publish(s, body, lines) for s, lines, body in group))
+
+    async def _purge(self, subject: str) -> bool:
+        stream = self._link.topology.stream(Store.RUNS)
+        answer = await self._link.connection.api(f"STREAM.PURGE.{stream}", {"filter": subject})
+        return bool(answer["purged"])
+
+    async def _is_in_hand(self, run_id: str, subject: str, sequence: int) -> bool:
+        queue, priority = subject.split(".")[-3:-1]
+        info = await self._info(queue, int(priority))
+        if info is None or info["delivered"]["stream_seq"] < sequence:
+            return False
+        return info["num_ack_pending"] > 0 and await self._is_held(run_id)
+
+    async def _is_held(self, run_id: str) -> bool:
+        held = self._link.subjects.held
+        try:
+            reply = await self._link.connection.request(
+                held, run_id.encode(), timeout=_HELD_TIMEOUT
+            )
+        except BrokerUnavailable:
+            return False
+        return reply.status is None
+
+    async def _load(self, queue: str, priority: int) -> int:
+        info = await self._info(queue, priority)
+        return 0 if info is None else int(info["num_pending"]) + int(info["num_ack_pending"])
+
+    async def _info(self, queue: str, priority: int) -> dict[str, Any] | None:
+        stream = self._link.topology.stream_of(queue)
+        try:
+            return await self._link.connection.api(
+                f"CONSUMER.INFO.{stream}.{consumer_name(queue, priority)}"
+            )
+        except ApiError as error:
+            if error.err_code != CONSUMER_NOT_FOUND:
+                raise
+            return None

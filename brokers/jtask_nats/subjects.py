@@ -1,0 +1,114 @@
+"""How things are called on the wire: every subject of a namespace, and how to read one."""
+
+import re
+from typing import NamedTuple
+
+from jtask.ids import client_of
+
+_PLAIN = re.compile(r"[A-Za-z0-9_-]+")
+_UNSAFE = re.compile(rb"[^A-Za-z0-9_-]")
+_ESCAPED = re.compile(rb"=([0-9a-f]{2})")
+ACK_PREFIX = "$JS.ACK."
+
+
+class Subjects:
+    """The subjects of one namespace.
+
+    Args:
+        namespace: From the settings.
+    """
+
+    def __init__(self, namespace: str) -> None:
+        self.root = f"jtask.{namespace}"
+        self.all_queued = f"{self.root}.q.>"
+        self.all_schedules = f"{self.root}.s.>"
+        self.all_outcomes = f"{self.root}.r.>"
+        self.all_announced = f"{self.root}.o.>"
+        self.all_blobs = f"{self.root}.b.>"
+        self.all_events = f"{self.root}.e.>"
+        self.all_letters = f"{self.root}.d.>"
+        self.all_workers = f"{self.root}.w.>"
+        self.all_counters = f"{self.root}.n.>"
+        self.all_slots = f"{self.root}.l.>"
+        self.new_priority = f"{self.root}.c.priority"
+        """Core subject: a queue has got a consumer for another priority (`<queue> <priority>`)."""
+        self.held = f"{self.root}.c.held"
+        """Core subject: who has this run in hand? Answered only by a worker that has."""
+
+    def queued(self, queue: str, priority: int | str, run_id: str) -> str:
+        """Return where a run waits; `*` stands for any."""
+        return f"{self.root}.q.{queue}.{priority}.{run_id}"
+
+    def schedule(self, queue: str, priority: int | str, run_id: str) -> str:
+        """Return where a run waits for its time."""
+        return f"{self.root}.s.{queue}.{priority}.{run_id}"
+
+    def outcome(self, run_id: str) -> str:
+        """Return where a run's outcome is stored."""
+        return f"{self.root}.r.{client_of(run_id)}.{run_id}"
+
+    def announced(self, client: str, run_id: str = "*") -> str:
+        """Return where outcomes are pushed once they are stored."""
+        return f"{self.root}.o.{client}.{run_id}"
+
+    def chunk(self, key: str, number: int | str) -> str:
+        """Return where one piece of a blob lies; `*` stands for all."""
+        return f"{self.root}.b.{token(key)}.{number}"
+
+    def events(self, client: str) -> str:
+        """Return where a process's events go."""
+        return f"{self.root}.e.{client}"
+
+    def letter(self, queue: str, run_id: str) -> str:
+        """Return where a dead letter lies."""
+        return f"{self.root}.d.{queue}.{run_id}"
+
+    def worker(self, worker: str) -> str:
+        """Return where a worker says that it lives."""
+        return f"{self.root}.w.{token(worker)}"
+
+    def counter(self, key: str) -> str:
+        """Return where a counter is."""
+        return f"{self.root}.n.{token(key)}"
+
+    def slot(self, name: str, number: int | str) -> str:
+        """Return where a slot of a name is; `*` stands for all."""
+        return f"{self.root}.l.{token(name)}.{number}"
+
+
+def token(text: str) -> str:
+    """Return a text as one token of a subject; `plain` gives it back."""
+    if _PLAIN.fullmatch(text):
+        return text
+    return _UNSAFE.sub(lambda found: b"=%02x" % found[0][0], text.encode()).decode() or "="
+
+
+def plain(part: str) -> str:
+    """Return the text that `token` made a token of."""
+    if part == "=":
+        return ""
+    return _ESCAPED.sub(lambda found: bytes([int(found[1], 16)]), part.encode()).decode()
+
+
+def last_token(subject: str) -> str:
+    """Return what stands behind a subject's last dot."""
+    return subject[subject.rfind(".") + 1 :]
+
+
+class Claim(NamedTuple):
+    """What the reply subject of a delivered message says of it."""
+
+    deliveries: int
+    stream_seq: int
+    pending: int
+
+
+def claim_of(reply: str) -> Claim:
+    """Read the reply subject of a delivered message (ADR-15).
+
+    It has nine tokens, or eleven and more when the server adds its domain and account in front
+    and a random one behind.
+    """
+    tokens = reply.split(".")
+    first = 4 if len(tokens) == 9 else 6
+    return Claim(int(tokens[first]), int(tokens[first + 1]), int(tokens[first + 4]))
