@@ -53,9 +53,9 @@ class Server:
         raise AssertionError((self._folder / "server.log").read_text())
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("nats"))
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    server = Server(tmp_path)
     server.start()
     yield server
     server.kill()

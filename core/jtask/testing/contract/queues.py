@@ -182,7 +182,7 @@ class QueueContract(Contract):
     async def test_a_batch_that_cannot_be_stored_stores_nothing(self, bench: Bench) -> None:
         producer = await bench.broker()
         batch = bench.messages("reports", 5)
-        too_big = bench.message("reports", body=bytes(producer.inline_limit + 1))
+        too_big = bench.message("reports", body=bytes(16 * producer.inline_limit))
         with pytest.raises(JTaskError):
             await producer.enqueue([*batch, too_big])
         await producer.enqueue([last := bench.message("reports")])
