@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from jtask.contract import Delivery, FullBroker, Message
-
 from jtask_memory.consuming import MemoryConsumption
 from jtask_memory.coordination import MemoryCoordination
 from jtask_memory.limits import INLINE_LIMIT, check_size

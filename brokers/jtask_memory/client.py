@@ -3,7 +3,6 @@
 import asyncio
 
 from jtask.errors import BrokerUnavailable
-
 from jtask_memory.space import Space
 
 

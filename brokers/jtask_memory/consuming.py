@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from jtask.contract import DeadLetter, Delivery
-
 from jtask_memory.clock import Timer
 from jtask_memory.loops import call_on
 from jtask_memory.queues import Claim

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Sequence
 from weakref import WeakSet
 
 from jtask.contract import Event
-
 from jtask_memory.loops import call_on
 
 

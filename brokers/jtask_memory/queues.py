@@ -8,7 +8,6 @@ from enum import Enum
 from typing import NamedTuple
 
 from jtask.contract import Message
-
 from jtask_memory.expiring import Expiring
 
 DEDUP_WINDOW = 30.0

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Sequence
 from weakref import WeakSet
 
 from jtask.contract import DeadLetter, Event
-
 from jtask_memory.client import SpaceClient
 from jtask_memory.events import Follower
 from jtask_memory.space import Space

@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable
 from weakref import WeakSet
 
 from jtask.contract import OutcomeRecord
-
 from jtask_memory.client import SpaceClient
 from jtask_memory.limits import check_size
 from jtask_memory.loops import call_on

@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 from jtask.contract import DeadLetter, Message, OutcomeRecord
 from jtask.ids import client_of
 from jtask.settings import Settings, get_settings
-
 from jtask_memory.clock import Clock, SystemClock
 from jtask_memory.events import EventFeed
 from jtask_memory.expiring import Expiring
