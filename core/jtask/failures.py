@@ -88,7 +88,7 @@ def rebuild(failure: Failure) -> Exception:
     and then looks the same; else it is TaskFailed. Nothing is imported because a message names
     it. Its `__cause__` is the remote traceback.
     """
-    error = _original(failure) or _stand_in(failure)
+    error = _original(failure) or TaskFailed(failure.summary, failure)
     for note in failure.notes:
         error.add_note(note)
     if failure.traceback:
@@ -213,12 +213,6 @@ def _original(failure: Failure) -> Exception | None:
         return error if same and type(error) is cls else None
     except Exception:  # its own __init__ or __str__
         return None
-
-
-def _stand_in(failure: Failure) -> TaskFailed:
-    error = TaskFailed(failure.summary)
-    error.failure = failure
-    return error
 
 
 def _loaded_class(name: str) -> type[Exception] | None:

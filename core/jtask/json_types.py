@@ -7,7 +7,7 @@ import reprlib
 from collections.abc import Callable, Container, Mapping
 from typing import Annotated, Any, NotRequired, cast
 
-from pydantic import ConfigDict, PlainSerializer, PlainValidator, TypeAdapter
+from pydantic import ConfigDict, GetCoreSchemaHandler, PlainSerializer, PlainValidator, TypeAdapter
 from pydantic_core import ErrorDetails
 from typing_extensions import TypeAliasType
 
@@ -16,7 +16,6 @@ from jtask.typed_dicts import acceptable, make_typed_dict
 
 _CONFIG = ConfigDict(
     arbitrary_types_allowed=True,
-    extra="forbid",
     populate_by_name=True,
     ser_json_bytes="base64",
     val_json_bytes="base64",
@@ -64,8 +63,7 @@ def record_type(fields: Mapping[str, Any], optional: Container[str]) -> JsonType
     types = {name: acceptable(annotation) for name, annotation in fields.items()}
     shape = {n: NotRequired[t] if n in optional else t for n, t in types.items()}
     record = make_typed_dict("Arguments", shape)
-    record.__pydantic_config__ = _CONFIG  # for checking and reading
-    return JsonType(_adapter(record))  # and for writing
+    return JsonType(_adapter(Annotated[record, _Closed()]))
 
 
 def buildable(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -121,6 +119,20 @@ def brief(value: Any) -> str:
         return f"{_brief.repr(value)} ({kind})"
     except Exception:  # its own __repr__, or a number too long to print
         return f"a value of type {kind}"
+
+
+class _Closed:
+    """Make a record refuse unknown names, but not the dataclasses and TypedDicts inside it.
+
+    Their configuration would be inherited, and a dataclass writes the fields that its `__init__`
+    does not take.
+    """
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> Any:
+        schema = handler(source)
+        resolved: Any = handler.resolve_ref_schema(schema)
+        resolved["extra_behavior"] = "forbid"
+        return schema
 
 
 def _adapter(annotation: Any) -> TypeAdapter[Any]:

@@ -6,7 +6,7 @@ import socket
 import threading
 import typing
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
@@ -53,6 +53,15 @@ class Job:
 @dataclass
 class UrgentJob(Job):
     reason: str = ""
+
+
+@dataclass
+class Square:
+    side: int
+    area: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.area = self.side**2
 
 
 class Connection:
@@ -372,6 +381,16 @@ def test_closed_arguments_are_not_decoded_for_a_trial_beside_open_ones(monkeypat
     monkeypatch.setattr(inner._partial, "load", lambda p: tried.append(p) or load(p))
     own.encode((b"x" * 10_000, 1, datetime(2024, 1, 1)), {})
     assert tried == [b'{"count":1,"when":"2024-01-01T00:00:00"}']
+
+
+def test_a_dataclass_field_that_init_does_not_take_is_computed_again():
+    def fn(square: Square):
+        return square
+
+    assert trip(fn, Square(3)) == Square(3)
+    changed = Square(3)
+    changed.area = 1
+    assert "with 9 (int) in place of 1 (int) (at area)" in refusal(fn, changed)
 
 
 # Methods

@@ -15,9 +15,10 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel, Field, SecretStr, computed_field, field_validator
+
 from jtask.errors import SerializationError
 from jtask.serializers import ResultCodec
-from pydantic import BaseModel, Field, SecretStr, computed_field, field_validator
 
 
 class Colour(enum.Enum):
@@ -69,6 +70,15 @@ class Tree:
     leaf: Leaf
     when: datetime | None = None
     children: list["Tree"] = field(default_factory=list)
+
+
+@dataclass
+class Square:
+    side: int
+    area: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.area = self.side**2
 
 
 class Options(TypedDict, total=False):
@@ -175,6 +185,7 @@ def refusal(annotation: Any, value: Any) -> str:
         (Tree, Tree(Leaf(b"\xff"), datetime(2024, 1, 1), [Tree(Leaf(b""))])),
         (Options, {"raw": b"\xff"}),
         (Pair, Pair(1, Path("a"))),
+        (Square, Square(3)),
         (list[Any], [1, 1.0, True, None, "a", {"b": [10**30]}]),
         (Any, {"a": [1.5, False, None, {"b": "c"}]}),
     ],
