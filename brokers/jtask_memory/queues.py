@@ -30,6 +30,10 @@ class _Place(Enum):
     HELD = "held"
 
 
+_Rank = tuple[int, float, int]
+"""Lowest first: the priority reversed, `since`, and the order of arrival."""
+
+
 @dataclass(slots=True)
 class _Run:
     run_id: str
@@ -48,7 +52,7 @@ class _Run:
     """Number of its only valid heap item; earlier ones are skipped when they come up."""
 
     @property
-    def rank(self) -> tuple[int, float, int]:
+    def rank(self) -> _Rank:
         return (-self.priority, self.since, self.order)
 
     def is_expired(self, now: float) -> bool:
@@ -56,12 +60,17 @@ class _Run:
         return self.expires is not None and self.expires <= now and not started
 
 
+_Ranked = tuple[_Rank, int, _Run]
+_Dated = tuple[float, int, _Run]
+"""Items of a heap; their second value is the ticket."""
+
+
 @dataclass(slots=True)
 class _Lane:
     """One queue; both lists are heaps."""
 
-    waiting: list[tuple[tuple[int, float, int], int, _Run]] = field(default_factory=list)  # pyright: ignore[reportUnknownVariableType]
-    delayed: list[tuple[float, int, _Run]] = field(default_factory=list)  # pyright: ignore[reportUnknownVariableType]
+    waiting: list[_Ranked] = field(default_factory=list[_Ranked])
+    delayed: list[_Dated] = field(default_factory=list[_Dated])
 
 
 class Backlog:

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from functools import partial
 
 from jtask_memory import SystemClock, VirtualClock
 
@@ -18,8 +19,12 @@ def test_advancing_calls_back_in_the_order_of_the_instants_and_at_each_of_them()
         clock = VirtualClock(100.0)
         loop = asyncio.get_running_loop()
         called: list[tuple[str, float]] = []
+
+        def call(name: str) -> None:
+            called.append((name, clock.time()))
+
         for name, instant in (("late", 130.0), ("early", 110.0), ("never", 140.5)):
-            clock.call_at(instant, lambda name=name: called.append((name, clock.time())), loop)
+            clock.call_at(instant, partial(call, name), loop)
         clock.advance(40)
         assert called == [("early", 110.0), ("late", 130.0)]
 
