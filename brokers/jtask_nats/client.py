@@ -10,11 +10,11 @@ import random
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from jtask.errors import BrokerUnavailable
 from nats.aio.client import Client as NatsClient
 from nats.aio.client import Server
 from nats.errors import UnexpectedEOF
 
+from jtask.errors import BrokerUnavailable
 from jtask_nats.protocol import Handler, Parser
 from jtask_nats.transport import SharedSocket
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from jtask.errors import BrokerError, BrokerUnavailable, ConfigurationError
 from nats.errors import Error as NatsError
 
+from jtask.errors import BrokerError, BrokerUnavailable, ConfigurationError
 from jtask_nats.client import Client, reconnect_delay
 from jtask_nats.nats_errors import (
     api_error,
@@ -35,7 +35,9 @@ from jtask_nats.protocol import (
 )
 from jtask_nats.transport import SharedSocket
 
+_DEFAULT_PORT = 4222
 _PING_EVERY = 10.0  # seconds; two that stay unanswered end the connection
+_WRITE_AT_ONCE = 256  # commands; more would keep the server waiting
 _BACKLOG_LIMIT = 8 << 20  # bytes kept while disconnected
 _FLUSH_TIMEOUT = 2.0  # seconds
 _API_RETRY = (0.05, 0.5)  # seconds: first and longest pause
@@ -140,6 +142,7 @@ class Connection:
         urls = [_Url.parse(server) for server in servers]
         user, password = user or urls[0].user, password or urls[0].password
         bare = [url.bare for url in urls]
+        credentials = _readable(credentials)
         needs_tls = tls is not None or any(url.bare.startswith("tls:") for url in urls)
         connection = cls(bare, needs_tls)
         try:
@@ -149,7 +152,7 @@ class Connection:
                 name=name,
                 user=user,
                 password=password,
-                user_credentials=_readable(credentials),
+                user_credentials=credentials,
                 tls=tls,
             )
             check_version(connection.server_version)
@@ -215,6 +218,8 @@ class Connection:
         self._handlers[sid] = handler
         self._subjects[sid] = subject
         self.write(b"SUB %b %b\r\n" % (subject.encode(), sid))
+        # A thread may write in the same instant what is answered there.
+        self._flush_out()
         return Subscription(self, sid, subject)
 
     def send(self, subject: str, data: bytes, *, headers: bytes = b"", reply: str = "") -> None:
@@ -326,10 +331,13 @@ class Connection:
         self._socket.abandon()
 
     def write(self, command: bytes) -> None:
-        """Write a whole command at the end of this pass of the loop; dropped when disconnected."""
-        if not self._out:
+        """Write a whole command in this pass of the loop; dropped when disconnected."""
+        out = self._out
+        if not out:
             self._loop.call_soon(self._flush_out)
-        self._out.append(command)
+        out.append(command)
+        if len(out) >= _WRITE_AT_ONCE:
+            self._flush_out()
 
     def write_from_thread(self, command: bytes) -> None:
         """Write a whole command from a thread that is not the loop's; dropped when disconnected.
@@ -383,6 +391,10 @@ class Connection:
                     max_outstanding_pings=2,
                     **options,
                 )
+        except ImportError:
+            raise ConfigurationError(
+                "a NATS credentials file needs the package nkeys: pip install 'jtask[nkeys]'"
+            ) from None
         except TimeoutError:
             raise unreachable(self._servers, timeout, self._said or "no answer") from None
 
@@ -481,14 +493,21 @@ class _Url(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> "_Url":
-        parts = urlsplit(text if "://" in text else f"nats://{text}")
-        if parts.scheme not in ("nats", "tls") or not parts.hostname:
-            raise ConfigurationError(
-                f"a NATS server is nats://host:port or tls://host:port, not {_shown(text)!r}"
-            )
-        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-        bare = f"{parts.scheme}://{host}:{parts.port or 4222}"
+        try:
+            parts = urlsplit(text if "://" in text else f"nats://{text}")
+            host, port = parts.hostname or "", parts.port or _DEFAULT_PORT
+        except ValueError:
+            raise _no_url(text) from None
+        if parts.scheme not in ("nats", "tls") or not host:
+            raise _no_url(text)
+        bare = f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
         return cls(bare, _plain(parts.username), _plain(parts.password))
+
+
+def _no_url(text: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"a NATS server is nats://host:port or tls://host:port, not {_shown(text)!r}"
+    )
 
 
 def _shown(url: str) -> str:

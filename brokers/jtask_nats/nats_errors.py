@@ -36,7 +36,7 @@ class ApiError(BrokerError):
         self.description = description
 
 
-class StoreFull(ApiError, BrokerFull):  # noqa: N818 - named like its base
+class StoreFull(ApiError, BrokerFull):
     """JetStream has no room for a message."""
 
 

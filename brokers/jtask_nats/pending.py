@@ -6,7 +6,6 @@ import threading
 from typing import NamedTuple
 
 from jtask.errors import BrokerError
-
 from jtask_nats.nats_errors import ApiError, api_error
 
 
@@ -128,7 +127,7 @@ def read_ack(data: bytes, subject: str) -> PubAck | ApiError:
 def _read_refusal(data: bytes, subject: str) -> ApiError:
     try:
         return api_error(json.loads(data)["error"], subject)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return ApiError(0, 0, f"it answered {data[:80]!r}", subject)
 
 

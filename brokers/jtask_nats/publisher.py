@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from secrets import token_hex
 
 from jtask.errors import BrokerError, BrokerUnavailable
-
 from jtask_nats.connection import Connection
 from jtask_nats.nats_errors import (
     DUPLICATE_IN_BATCH,

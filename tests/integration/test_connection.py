@@ -1,0 +1,561 @@
+"""The connection against a real nats-server, on asyncio's loop and on uvloop."""
+
+import asyncio
+import socket
+import ssl
+import subprocess
+from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jtask.errors import (
+    BrokerError,
+    BrokerTooOld,
+    BrokerUnavailable,
+    ConfigurationError,
+    PermissionDenied,
+)
+from jtask_nats.connection import Connection
+from jtask_nats.nats_errors import STREAM_NOT_FOUND, ApiError
+from jtask_nats.protocol import Parser, header_value, status_of
+from jtask_nats.publisher import Publisher
+
+NatsServer = Any  # the class in conftest.py, which tests cannot import
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
+Connect = Callable[..., Awaitable[Connection]]
+
+USERS = """
+authorization { users: [
+  { user: boss, password: secret }
+  { user: guest, password: guest, permissions: {
+      publish: { deny: ["closed.>", "$JS.API.STREAM.DELETE.>"] }, subscribe: { deny: "_PRIVATE.>" }
+  } }
+] }
+"""
+
+
+async def make_stream(connection: Connection, name: str = "S", **config: Any) -> None:
+    subjects = [f"{name.lower()}.>"]
+    await connection.api(f"STREAM.CREATE.{name}", {"name": name, "subjects": subjects, **config})
+
+
+async def stored(connection: Connection, name: str = "S") -> int:
+    info = await connection.api(f"STREAM.INFO.{name}")
+    return info["state"]["messages"]
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def closed_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_what_the_server_says_of_itself_is_known(
+    nats_server: NatsServer, run: Run, connect: Connect
+) -> None:
+    async def main() -> None:
+        connection = await connect(nats_server)
+        assert connection.url == nats_server.url
+        assert connection.max_payload == 1 << 20
+        assert connection.server_version.startswith("2.")
+        assert connection.is_connected
+        await connection.close()
+        assert not connection.is_connected
+
+    run(main())
+
+
+def test_request_returns_the_answer_of_a_subscriber(
+    nats_server: NatsServer, run: Run, connect: Connect
+) -> None:
+    async def main() -> None:
+        connection = await connect(nats_server)
+
+        def answer(subject: str, reply: str, data: bytes, headers: bytes | None) -> None:
+            assert header_value(headers, b"Trace") == b"t1"
+            connection.send(reply, subject.encode() + b":" + data, headers=b"Seen: yes\r\n")
+
+        connection.subscribe("ask.*", answer)
+        reply = await connection.request("ask.me", b"hello", headers=b"Trace: t1\r\n")
+        assert reply.data == b"ask.me:hello"
+        assert header_value(reply.headers, b"Seen") == b"yes"
+        assert reply.status is None
+        await connection.close()
+
+    run(main())
+
+
+def test_request_that_nobody_serves_has_status_503(
+    nats_server: NatsServer, run: Run, connect: Connect
+) -> None:
+    async def main() -> None:
+        connection = await connect(nats_server)
+        reply = await connection.request("nobody.there")
+        assert reply.status == 503
+        await connection.close()
+
+    run(main())
+
+
+def test_request_without_answer_raises_broker_unavailable(
+    nats_server: NatsServer, run: Run, connect: Connect
+) -> None:
+    async def main() -> None:
+        connection = await connect(nats_server)
+        connection.subscribe("silent", lambda *_: None)
+        with pytest.raises(BrokerUnavailable, match=r"did not answer on silent within 0\.2 s"):
+            await connection.request("silent", timeout=0.2)
+        await connection.close()
+
+    run(main())
+
+
+def test_request_fails_at_once_when_the_connection_is_lost(
+    nats_server: NatsServer, run: Run, connect: Connect
+) -> None:
+    async def main() -> None:
+        connection = await connect(nats_server)
+        received = asyncio.Event()
+        connection.subscribe("silent", lambda *_: received.set())
+        request = asyncio.ensure_future(connection.request("silent", timeout=1000))
+        await received.wait()
+        nats_server.kill()
+        with pytest.raises(BrokerUnavailable, match="the connection was lost"):
+            await request
+        await connection.close()
+
+    run(main())
+
+
+def test_request_waits_for_the_connection_to_come_back(
+    nats_server: NatsServer, run: Run, connect: Connect
+) -> None:
+    async def main() -> None:
+        connection = await connect(nats_server)
+        nats_server.kill()
+        await eventually(lambda: not connection.is_connected)
+        request = asyncio.ensure_future(connection.request("nobody", timeout=50))
+        await asyncio.sleep(0)
+        nats_server.start()
+        assert (await request).status == 503
+        await connection.close()
+
+    run(main())
+
+
+def test_api_returns_the_answer_and_raises_what_jetstream_refuses(
+    nats_server: NatsServer, run: Run, connect: Connect
+) -> None:
+    async def main() -> None:
+        connection = await connect(nats_server)
+        await make_stream(connection)
+        assert await stored(connection) == 0
+        with pytest.raises(ApiError, match="stream not found") as caught:
+            await connection.api("STREAM.INFO.NONE")
+        assert caught.value.err_code == STREAM_NOT_FOUND
+        assert caught.value.code == 404
+        await connection.close()
+
+    run(main())
+
+
+def test_unsubscribe_stops_the_messages(
+    nats_server: NatsServer, run: Run, connect: Connect
+) -> None:
+    async def main() -> None:
+        connection = await connect(nats_server)
+        got: list[bytes] = []
+        subscription = connection.subscribe("news", lambda s, r, data, h: got.append(data))
+        connection.send("news", b"1")
+        await connection.flush()
+        subscription.unsubscribe()
+        connection.send("news", b"2")
+        await connection.flush()
+        assert got == [b"1"]
+        await connection.close()
+
+    run(main())
+
+
+def test_a_failing_handler_harms_no_other_message(
+    nats_server: NatsServer, run: Run, connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        connection = await connect(nats_server)
+        got: list[bytes] = []
+
+        def fail(subject: str, reply: str, data: bytes, headers: bytes | None) -> None:
+            got.append(data)
+            raise RuntimeError("bad handler")
+
+        connection.subscribe("news", fail)
+        connection.send("news", b"1")
+        connection.send("news", b"2")
+        await connection.flush()
+        assert got == [b"1", b"2"]
+        await connection.close()
+
+    run(main())
+    assert "a message on news could not be handled" in caplog.text
+
+
+def test_subscriptions_and_callbacks_survive_a_killed_server(
+    nats_server: NatsServer, run: Run, connect: Connect
+) -> None:
+    async def main() -> None:
+        connection = await connect(nats_server)
+        happened: list[str] = []
+        got: list[bytes] = []
+        connection.on_disconnect(lambda: happened.append("lost"))
+        connection.on_reconnect(lambda: happened.append("back"))
+        connection.subscribe("news", lambda s, r, data, h: got.append(data))
+        for word in (b"1", b"2"):
+            nats_server.kill()
+            nats_server.start()
+            await eventually(lambda: happened[-1:] == ["back"] and connection.is_connected)
+            connection.send("news", word)
+            await eventually(lambda: got[-1:] == [word])  # noqa: B023 - awaited here
+            happened.append("checked")
+        assert happened == ["lost", "back", "checked"] * 2
+        await connection.close()
+
+    run(main())
+
+
+def test_what_is_sent_while_disconnected_arrives_unless_it_asks(
+    nats_server: NatsServer, run: Run, connect: Connect
+) -> None:
+    async def main() -> None:
+        connection = await connect(nats_server)
+        await make_stream(connection)
+        nats_server.kill()
+        await eventually(lambda: not connection.is_connected)
+        connection.send("s.kept", b"an acknowledgement")
+        connection.send("s.dropped", b"a question", reply="somewhere")
+        nats_server.start()
+        await eventually(lambda: connection.is_connected)
+        info = await connection.api("STREAM.INFO.S", {"subjects_filter": ">"}, timeout=30)
+        assert info["state"]["subjects"] == {"s.kept": 1}
+        await connection.close()
+
+    run(main())
+
+
+def test_close_sends_what_is_pending(nats_server: NatsServer, run: Run, connect: Connect) -> None:
+    async def main() -> None:
+        connection, witness = await connect(nats_server), await connect(nats_server)
+        await make_stream(witness)
+        for _ in range(1000):
+            connection.send("s.x", b"x" * 1000)
+        await connection.close()
+        await eventually_stored(witness, 1000)
+        await witness.close()
+
+    run(main())
+
+
+async def eventually_stored(connection: Connection, count: int) -> None:
+    async with asyncio.timeout(30):
+        while await stored(connection) < count:
+            await asyncio.sleep(0.01)
+
+
+def test_close_is_clean_while_reconnecting(
+    nats_server: NatsServer, run: Run, connect: Connect
+) -> None:
+    async def main() -> None:
+        connection = await connect(nats_server)
+        nats_server.kill()
+        await eventually(lambda: not connection.is_connected)
+        await asyncio.sleep(0.3)
+        await connection.close()
+        await connection.close()
+        with pytest.raises(BrokerUnavailable, match="closed"):
+            await connection.request("x")
+
+    run(main())
+
+
+def test_large_messages_arrive_whole_in_any_number_of_pieces(
+    nats_server: NatsServer, run: Run, connect: Connect
+) -> None:
+    async def main() -> None:
+        connection = await connect(nats_server)
+        bodies = [bytes([n]) * (1000 * n * n) for n in range(30)]
+        got: list[bytes] = []
+        connection.subscribe("big", lambda s, r, data, h: got.append(data))
+        for body in bodies:
+            connection.send("big", body)
+        await eventually(lambda: len(got) == len(bodies))
+        assert got == bodies
+        await connection.close()
+
+    run(main())
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 50, 1000])
+def test_the_parser_does_not_mind_where_the_bytes_are_cut(size: int) -> None:
+    wire = (
+        b"PING\r\nMSG a.b 7 5\r\nhello\r\nMSG a.c 7 reply.to 0\r\n\r\n"
+        b"HMSG a.d 7 reply.to 16 19\r\nNATS/1.0 503\r\n\r\nabc\r\nMSG other 8 1\r\nx\r\nPONG\r\n"
+    )
+    got: list[object] = []
+    lines: list[bytes] = []
+    parser = Parser({b"7": lambda *message: got.append(message)}, lines.append)
+    for start in range(0, len(wire), size):
+        parser.feed(wire[start : start + size])
+    assert got == [
+        ("a.b", "", b"hello", None),
+        ("a.c", "reply.to", b"", None),
+        ("a.d", "reply.to", b"abc", b"NATS/1.0 503\r\n\r\n"),
+    ]
+    assert lines == [b"PING", b"PONG"]
+
+
+def test_a_header_block_gives_its_status_and_values() -> None:
+    block = b"NATS/1.0 404 Message Not Found\r\nNats-Subject: a.b\r\nX:y\r\n\r\n"
+    assert status_of(block) == (404, "Message Not Found")
+    assert status_of(b"NATS/1.0 503\r\n\r\n") == (503, "")
+    assert status_of(b"NATS/1.0\r\nX: 1\r\n\r\n") == (None, "")
+    assert header_value(block, b"Nats-Subject") == b"a.b"
+    assert header_value(block, b"X") == b"y"
+    assert header_value(block, b"Y") is None
+
+
+@pytest.mark.parametrize("subject", ["", "a b", "a\r\nPUB b 1", "a\tb"])
+def test_a_subject_that_would_break_the_protocol_is_refused(
+    subject: str, nats_server: NatsServer, run: Run, connect: Connect
+) -> None:
+    async def main() -> None:
+        connection = await connect(nats_server)
+        for use in (
+            lambda: connection.send(subject, b""),
+            lambda: connection.subscribe(subject, lambda *_: None),
+        ):
+            with pytest.raises(BrokerError, match="cannot be a NATS subject"):
+                use()
+        await connection.close()
+
+    run(main())
+
+
+def test_an_unreachable_server_is_named_without_its_password(run: Run) -> None:
+    port = closed_port()
+
+    async def main() -> None:
+        with pytest.raises(BrokerUnavailable) as caught:
+            await Connection.open(
+                [f"nats://me:hidden@127.0.0.1:{port}"], name="test", connect_timeout=0.3
+            )
+        text = str(caught.value)
+        assert f"nats://127.0.0.1:{port} within 0.3 s" in text
+        assert "JTASK_URL" in text
+        assert "hidden" not in text
+
+    run(main())
+
+
+def test_a_server_that_says_nothing_is_unavailable(run: Run) -> None:
+    async def main() -> None:
+        with socket.socket() as listening:
+            listening.bind(("127.0.0.1", 0))
+            listening.listen()
+            url = f"nats://127.0.0.1:{listening.getsockname()[1]}"
+            with pytest.raises(BrokerUnavailable, match="no NATS server answered"):
+                await Connection.open([url], name="test", connect_timeout=0.3)
+
+    run(main())
+
+
+def test_the_first_reachable_server_of_several_is_taken(nats_server: NatsServer, run: Run) -> None:
+    async def main() -> None:
+        servers = [f"nats://127.0.0.1:{closed_port()}", nats_server.url]
+        connection = await Connection.open(servers, name="test", connect_timeout=20)
+        assert connection.url == nats_server.url
+        await connection.close()
+
+    run(main())
+
+
+def test_a_server_that_starts_late_is_waited_for(nats_server: NatsServer, run: Run) -> None:
+    async def main() -> None:
+        nats_server.kill()
+        opening = asyncio.ensure_future(
+            Connection.open([nats_server.url], name="test", connect_timeout=30)
+        )
+        await asyncio.sleep(0.2)
+        nats_server.start()
+        await (await opening).close()
+
+    run(main())
+
+
+def test_an_old_server_is_refused(run: Run) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b'INFO {"version":"2.9.0","max_payload":1048576,"headers":true}\r\n')
+        while line := await reader.readline():
+            if line == b"PING\r\n":
+                writer.write(b"PONG\r\n")
+        writer.close()
+
+    async def main() -> None:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        url = f"nats://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        with pytest.raises(BrokerTooOld, match=r"2\.9\.0"):
+            await Connection.open([url], name="test", connect_timeout=20)
+        server.close()
+        await eventually(lambda: len(asyncio.all_tasks()) == 1)
+
+    run(main())
+
+
+def test_a_wrong_password_is_refused_at_once(
+    start_nats: Callable[..., NatsServer], run: Run
+) -> None:
+    server = start_nats(config=USERS)
+
+    async def main() -> None:
+        url = f"nats://boss:wrong@127.0.0.1:{server.port}"
+        with pytest.raises(PermissionDenied, match="refused this user") as caught:
+            await Connection.open([url], name="test", connect_timeout=1000)
+        assert "wrong" not in str(caught.value)
+
+    run(main())
+
+
+def test_user_and_password_may_stand_in_the_url(
+    start_nats: Callable[..., NatsServer], run: Run
+) -> None:
+    server = start_nats(config=USERS)
+
+    async def main() -> None:
+        url = f"nats://boss:secret@127.0.0.1:{server.port}"
+        connection = await Connection.open([url], name="test", connect_timeout=20)
+        assert connection.url == server.url
+        await connection.close()
+
+    run(main())
+
+
+def test_what_is_not_permitted_raises_instead_of_timing_out(
+    start_nats: Callable[..., NatsServer], run: Run, connect: Connect
+) -> None:
+    server = start_nats(config=USERS)
+
+    async def main() -> None:
+        connection = await connect(server, user="guest", password="guest")
+        with pytest.raises(PermissionDenied, match=r"publish to closed\.x"):
+            await connection.request("closed.x", timeout=1000)
+        with pytest.raises(PermissionDenied, match=r"STREAM\.DELETE\.S"):
+            await connection.api("STREAM.DELETE.S", timeout=1000)
+        await connection.close()
+
+    run(main())
+
+
+def test_an_inbox_that_is_not_permitted_is_noticed_when_opening(
+    start_nats: Callable[..., NatsServer], run: Run, connect: Connect
+) -> None:
+    server = start_nats(config=USERS)
+
+    async def main() -> None:
+        with pytest.raises(PermissionDenied, match="subscribe to _PRIVATE"):
+            await connect(server, user="guest", password="guest", inbox_prefix="_PRIVATE")
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    "url", ["http://x", "ws://127.0.0.1:1", "nats://", "nats://u:pw@", "x:99999"]
+)
+def test_what_is_no_nats_url_is_refused(url: str, run: Run) -> None:
+    async def main() -> None:
+        with pytest.raises(ConfigurationError, match="nats://host:port") as caught:
+            await Connection.open([url], name="test", connect_timeout=1)
+        assert "pw" not in str(caught.value)
+
+    run(main())
+
+
+def test_a_missing_credentials_file_is_named(run: Run, tmp_path: Path) -> None:
+    async def main() -> None:
+        with pytest.raises(ConfigurationError, match=r"nobody\.creds"):
+            await Connection.open(
+                ["nats://127.0.0.1:1"],
+                name="test",
+                connect_timeout=1,
+                credentials=tmp_path / "nobody.creds",
+            )
+
+    run(main())
+
+
+def test_tls_url_refuses_a_server_without_tls(
+    nats_server: NatsServer, run: Run, connect: Connect
+) -> None:
+    async def main() -> None:
+        url = f"tls://127.0.0.1:{nats_server.port}"
+        with pytest.raises(BrokerUnavailable, match="offers no TLS"):
+            await Connection.open([url], name="test", connect_timeout=1000)
+
+    run(main())
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[Path, Path]:
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
+    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+    files = ["-keyout", str(key), "-out", str(certificate)]
+    try:
+        subprocess.run([*command.split(), *subject, *files], check=True, capture_output=True)
+    except FileNotFoundError:
+        pytest.skip("openssl is not installed")
+    return certificate, key
+
+
+def test_tls_publishes_from_the_loop_and_from_threads_and_reconnects(
+    start_nats: Callable[..., NatsServer], certificate: tuple[Path, Path], run: Run
+) -> None:
+    server = start_nats(
+        config=f'tls {{ cert_file: "{certificate[0]}", key_file: "{certificate[1]}" }}'
+    )
+    context = ssl.create_default_context(cafile=str(certificate[0]))
+
+    async def main() -> None:
+        url = f"tls://127.0.0.1:{server.port}"
+        connection = await Connection.open([url], name="test", connect_timeout=20, tls=context)
+        await make_stream(connection)
+        publisher = Publisher(connection, timeout=40)
+        await publisher.publish("s.x", b"x" * 900_000, b"Nats-Msg-Id: 1\r\n")
+        server.kill()
+        server.start()
+        await asyncio.to_thread(publisher.publish_from_thread, "s.x", b"2", b"Nats-Msg-Id: 2\r\n")
+        assert await stored(connection) == 2
+        await connection.close()
+
+    run(main())
+
+
+def test_a_certificate_that_cannot_be_trusted_is_the_named_reason(
+    start_nats: Callable[..., NatsServer], certificate: tuple[Path, Path], run: Run
+) -> None:
+    server = start_nats(
+        config=f'tls {{ cert_file: "{certificate[0]}", key_file: "{certificate[1]}" }}'
+    )
+
+    async def main() -> None:
+        with pytest.raises(BrokerUnavailable, match="certificate verify failed"):
+            await Connection.open(
+                [f"tls://127.0.0.1:{server.port}"], name="test", connect_timeout=3
+            )
+
+    run(main())
