@@ -1,0 +1,137 @@
+"""The demo itself: enqueue, work, kill, collect."""
+
+import asyncio
+import os
+import platform
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+
+from jtask.runs import Run
+from jtask_demo import findings
+from jtask_demo.analysis import ModuleFacts
+from jtask_demo.findings import Findings
+from jtask_demo.library import Module
+from jtask_demo.stage import Stage
+from jtask_demo.tasks import analyse, read_journal
+
+_KILL_AFTER = 0.4  # of the runs
+_LOOK_SECONDS = 0.5
+ModuleRun = Run[ModuleFacts]
+
+
+class Audience:
+    """Who is told how it goes; the methods do nothing here."""
+
+    def say(self, sentence: str) -> None:
+        """Hear what happens."""
+
+    def advance(self, ended: int, runs: int) -> None:
+        """Hear how many runs have ended."""
+
+
+async def perform(
+    stage: Stage, modules: list[Module], workers: int, audience: Audience
+) -> Findings:
+    """Measure modules in the background and kill a worker in the middle.
+
+    Args:
+        stage: Where.
+        modules: What to measure, one run each.
+        workers: How many processes, at least two.
+        audience: Who is told.
+
+    Raises:
+        JTaskError: The workers do not work.
+    """
+    journal = str(stage.journal)
+    clock = time.perf_counter()
+    runs = await analyse.adelay_many([(m.name, str(m.path), journal) for m in modules])
+    enqueue_seconds = time.perf_counter() - clock
+    audience.say(f"{len(runs)} runs are stored; now {workers} workers start")
+    pids = [stage.start_worker() for _ in range(workers)]
+    victim, held = await _work(stage, runs, pids, audience)
+    notes = read_journal(stage.journal)
+    facts, failed = await _results(modules, runs)
+    return Findings(
+        python=platform.python_version(),
+        workers=workers,
+        runs=len(runs),
+        lost=sum(not run.done() for run in runs),
+        enqueue_seconds=enqueue_seconds,
+        seconds=_duration(runs),
+        library=findings.library(facts),
+        crash=None if victim is None else findings.crash(notes, victim, held),
+        failed=failed,
+    )
+
+
+async def _work(
+    stage: Stage, runs: list[ModuleRun], pids: list[int], audience: Audience
+) -> tuple[int | None, int]:
+    """Wait for all ends, and kill a worker on the way; return its pid and what it was doing."""
+    victim, held, ended = None, 0, 0
+    async for _ in _ends(runs, stage.check_workers):
+        ended += 1
+        audience.advance(ended, len(runs))
+        if victim is None and ended >= _KILL_AFTER * len(runs):
+            victim, held = _kill_one(stage, pids)
+            if victim is not None:
+                audience.say(f"killed worker {victim} (SIGKILL) while it executed {held} runs")
+    return victim, held
+
+
+def _kill_one(stage: Stage, pids: list[int]) -> tuple[int | None, int]:
+    """Kill a worker that is executing something; None when there is none at the moment."""
+    for pid in pids:
+        # Frozen first, so that what it does is known when it dies.
+        os.kill(pid, signal.SIGSTOP)
+        held = len(findings.executing(read_journal(stage.journal), pid))
+        if held:
+            stage.kill_worker(pid)
+            return pid, held
+        os.kill(pid, signal.SIGCONT)
+    return None, 0
+
+
+async def _ends(runs: list[ModuleRun], check: Callable[[], None]) -> AsyncIterator[ModuleRun]:
+    """Yield runs as they end; call the check from time to time."""
+    ended: asyncio.Queue[ModuleRun] = asyncio.Queue()
+
+    async def wait_for(run: ModuleRun) -> None:
+        await run.wait_async()
+        ended.put_nowait(run)
+
+    waits = [asyncio.create_task(wait_for(run)) for run in runs]
+    try:
+        for _ in runs:
+            while True:
+                check()
+                try:
+                    run = await asyncio.wait_for(ended.get(), _LOOK_SECONDS)
+                    break
+                except TimeoutError:
+                    continue
+            yield run
+    finally:
+        for wait in waits:
+            wait.cancel()
+
+
+async def _results(
+    modules: list[Module], runs: list[ModuleRun]
+) -> tuple[list[ModuleFacts], list[tuple[str, str]]]:
+    facts: list[ModuleFacts] = []
+    failed: list[tuple[str, str]] = []
+    for module, run in zip(modules, runs, strict=True):
+        try:
+            facts.append(await run.result_async())
+        except Exception as error:  # whatever the task raised
+            failed.append((module.name, f"{type(error).__name__}: {error}"))
+    return facts, failed
+
+
+def _duration(runs: list[ModuleRun]) -> float:
+    begins = [run.start_time for run in runs if run.start_time is not None]
+    ends = [run.end_time for run in runs if run.end_time is not None]
+    return max(ends) - min(begins) if begins and ends else 0.0
