@@ -1,7 +1,8 @@
 """The wire format, version 1: one line of JSON, a newline, the payload (docs/wire-format.md)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from pydantic_core import from_json, to_json
 
@@ -11,6 +12,8 @@ from jtask.outcomes import Attempt, SettledRun
 from jtask.states import State, StateName
 
 VERSION = 1
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -102,23 +105,25 @@ def decode_envelope(body: bytes) -> Envelope:
         return Envelope(
             run_id=_text(head["id"]),
             task_key=_text(head["task"]),
-            task_name=head.get("name") or head["task"],
-            serializer=head.get("ser", "json"),
+            task_name=_text(head.get("name") or head["task"]),
+            serializer=_text(head.get("ser", "json")),
             payload=payload,
             created=float(head.get("created") or 0.0),
             attempt=int(head.get("attempt", 1)),
-            tags=tuple(head.get("tags", ())),
-            parent=head.get("parent"),
-            headers=dict(head.get("headers") or {}),
-            started=head.get("started"),
+            tags=tuple(map(_text, _list(head.get("tags") or []))),
+            parent=_if_given(_text, head.get("parent")),
+            headers={
+                name: _text(value) for name, value in _dict(head.get("headers") or {}).items()
+            },
+            started=_if_given(float, head.get("started")),
             run_time=float(head.get("run_time", 0.0)),
-            expires=head.get("expires"),
-            blob=head.get("blob"),
-            history=tuple(_attempt_from_json(a) for a in head.get("history", ())),
+            expires=_if_given(float, head.get("expires")),
+            blob=_if_given(int, head.get("blob")),
+            history=tuple(map(_attempt_from_json, _list(head.get("history") or []))),
         )
     except KeyError as error:
         raise EnvelopeError(f"the envelope misses {error}") from None
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:
         raise EnvelopeError(f"the envelope has a field of the wrong kind: {error}") from None
 
 
@@ -161,28 +166,28 @@ def decode_settled(body: bytes) -> SettledRun:
     head, payload = _split(body)
     try:
         return SettledRun(
-            run_id=head["id"],
-            task_key=head["task"],
-            task_name=head["name"],
+            run_id=_text(head["id"]),
+            task_key=_text(head["task"]),
+            task_name=_text(head["name"]),
             state=State(
                 StateName(head["state"]),
-                head["at"],
-                head.get("message", ""),
-                head.get("details") or {},
+                float(head["at"]),
+                _text(head.get("message", "")),
+                _dict(head.get("details") or {}),
             ),
-            attempt=head["attempt"],
-            created=head["created"],
-            started=head.get("started"),
-            ended=head["ended"],
-            run_time=head["run_time"],
-            worker=head["worker"],
-            serializer=head["ser"],
+            attempt=int(head["attempt"]),
+            created=float(head["created"]),
+            started=_if_given(float, head.get("started")),
+            ended=float(head["ended"]),
+            run_time=float(head["run_time"]),
+            worker=_text(head["worker"]),
+            serializer=_text(head["ser"]),
             payload=payload,
-            blob=head.get("blob"),
+            blob=_if_given(int, head.get("blob")),
             failure=Failure.from_json(head["error"]) if "error" in head else None,
-            history=tuple(_attempt_from_json(a) for a in head.get("history", ())),
+            history=tuple(map(_attempt_from_json, _list(head.get("history") or []))),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise EnvelopeError(f"the outcome cannot be read: {error!r}") from None
 
 
@@ -209,6 +214,22 @@ def _text(value: object) -> str:
     return value
 
 
+def _list(value: object) -> list[Any]:
+    if not isinstance(value, list):
+        raise EnvelopeError(f"expected a list, got {value!r}")
+    return cast("list[Any]", value)
+
+
+def _dict(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise EnvelopeError(f"expected an object, got {value!r}")
+    return cast("dict[str, Any]", value)
+
+
+def _if_given(read: Callable[[Any], T], value: object) -> T | None:
+    return None if value is None else read(value)
+
+
 def _attempt_to_json(attempt: Attempt) -> dict[str, Any]:
     head: dict[str, Any] = {
         "attempt": attempt.number,
@@ -224,10 +245,10 @@ def _attempt_to_json(attempt: Attempt) -> dict[str, Any]:
 
 def _attempt_from_json(head: dict[str, Any]) -> Attempt:
     return Attempt(
-        number=head["attempt"],
-        started=head.get("started"),
-        ended=head.get("ended"),
-        worker=head.get("worker", ""),
-        reason=head.get("reason", ""),
+        number=int(head["attempt"]),
+        started=_if_given(float, head.get("started")),
+        ended=_if_given(float, head.get("ended")),
+        worker=_text(head.get("worker", "")),
+        reason=_text(head.get("reason", "")),
         failure=Failure.from_json(head["error"]) if "error" in head else None,
     )
