@@ -63,6 +63,8 @@ async def attempt(
     Returns:
         Outcome | PutOff | HandBack: The run's end, or how it goes on.
     """
+    if hooks.state is not None and run.state and run.state.name is StateName.PENDING:
+        await _tell(hooks.state, "jtask_state", run, state=run.state)
     if hooks.recall is not None and (recalled := await _recall(run, hooks.recall)):
         if encode is not None and recalled.successful:
             recalled.payload = encode(recalled.value)
@@ -73,7 +75,7 @@ async def attempt(
         except RunRefused as refusal:
             return await settle(run, hooks, Settle(StateName.CANCELLED, str(refusal)), refusal)
         if wait is not None:
-            return _wait_for_admission(run, wait)
+            return await _wait_for_admission(run, hooks, wait)
     await _enter(run, hooks, StateName.RUNNING if run.attempt == 1 else StateName.RETRYING)
     run.attempt_started_at = begun = cast("Any", run.state).at
     if run.started_at is None:
@@ -141,9 +143,9 @@ async def _recall(run: RunContext, caller: Callable[..., list[Any]]) -> Outcome 
     return cast("Outcome | None", await _ask(caller, "jtask_recall", run))
 
 
-def _wait_for_admission(run: RunContext, wait: Retry) -> PutOff:
+async def _wait_for_admission(run: RunContext, hooks: TaskHooks, wait: Retry) -> PutOff:
     message = wait.reason or "waits to be admitted"
-    run.enter(StateName.SCHEDULED, message)
+    await _enter(run, hooks, StateName.SCHEDULED, message)
     return PutOff(wait.at, StateName.SCHEDULED, message, new_attempt=False)
 
 
@@ -155,7 +157,7 @@ async def _failed(
         retry = await _ask(hooks.failed, "jtask_failed", run, error=error)
     decision = lifecycle.after_error(error, retry, stopping=stopping)
     if isinstance(decision, HandBack):
-        run.enter(StateName.SCHEDULED, "handed back by a stopping worker")
+        await _enter(run, hooks, StateName.SCHEDULED, "handed back by a stopping worker")
         return decision
     if isinstance(decision, PutOff):
         await _enter(run, hooks, decision.state, decision.message or lifecycle.describe(error))
