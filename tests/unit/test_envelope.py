@@ -1,0 +1,286 @@
+"""The wire format: what is written can be read, and its bytes do not change unnoticed."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jtask.envelope import (
+    Envelope,
+    EnvelopeTemplate,
+    decode_envelope,
+    decode_settled,
+    encode_settled,
+)
+from jtask.errors import EnvelopeError
+from jtask.failures import Failure
+from jtask.outcomes import Attempt, SettledRun
+from jtask.states import State, StateName
+
+RUN_ID = "01a1fff5-44eb-7316-bfb5-63cd9960aef8"
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+instants = st.floats(min_value=0, max_value=4e9)
+failures = st.builds(
+    Failure,
+    type=texts.filter(bool),
+    message=texts,
+    args=st.none() | st.lists(st.integers(-5, 5) | texts, max_size=3),
+    traceback=texts,
+    notes=st.lists(texts, max_size=2),
+)
+attempts = st.builds(
+    Attempt,
+    number=st.integers(1, 99),
+    started=st.none() | instants,
+    ended=st.none() | instants,
+    worker=texts,
+    reason=texts,
+    failure=st.none() | failures,
+)
+histories = st.lists(attempts, max_size=3).map(tuple)
+envelopes = st.builds(
+    Envelope,
+    run_id=texts,
+    task_key=texts,
+    task_name=texts.filter(bool),
+    serializer=st.sampled_from(["json", "cloudpickle"]),
+    payload=st.binary(max_size=50),
+    created=instants,
+    attempt=st.integers(1, 99),
+    tags=st.lists(texts, max_size=3).map(tuple),
+    parent=st.none() | texts,
+    headers=st.dictionaries(texts, texts, max_size=3),
+    started=st.none() | instants,
+    run_time=instants,
+    expires=st.none() | instants,
+    blob=st.none() | st.integers(0, 1 << 40),
+    history=histories,
+)
+settled_runs = st.builds(
+    SettledRun,
+    run_id=texts,
+    task_key=texts,
+    task_name=texts,
+    state=st.builds(
+        State,
+        name=st.sampled_from(list(StateName)),
+        at=instants,
+        message=texts,
+        details=st.dictionaries(texts, st.integers() | texts, max_size=2),
+    ),
+    attempt=st.integers(1, 99),
+    created=instants,
+    started=st.none() | instants,
+    ended=instants,
+    run_time=instants,
+    worker=texts,
+    serializer=st.sampled_from(["json", "cloudpickle"]),
+    payload=st.binary(max_size=50),
+    blob=st.none() | st.integers(0, 1 << 40),
+    failure=st.none() | failures,
+    history=histories,
+)
+
+
+@given(envelopes)
+def test_an_envelope_comes_back_as_it_was(envelope: Envelope) -> None:
+    assert decode_envelope(envelope.encode()) == envelope
+
+
+@given(settled_runs)
+def test_an_outcome_comes_back_as_it_was(run: SettledRun) -> None:
+    assert decode_settled(encode_settled(run)) == run
+
+
+@given(
+    st.builds(EnvelopeTemplate, texts, texts.filter(bool), st.just("json")),
+    st.integers(0, 4_000_000_000_000_000),
+    st.binary(max_size=50),
+)
+def test_a_template_writes_an_envelope(
+    template: EnvelopeTemplate, micros: int, payload: bytes
+) -> None:
+    envelope = decode_envelope(template.encode(RUN_ID, micros / 1e6, payload))
+    assert (envelope.run_id, envelope.payload) == (RUN_ID, payload)
+    assert envelope.created == pytest.approx(micros / 1e6, abs=1e-5)
+    assert envelope.attempt == 1
+
+
+@given(texts, texts.filter(bool))
+def test_a_template_names_the_task_as_an_envelope_does(key: str, name: str) -> None:
+    from_template = decode_envelope(EnvelopeTemplate(key, name, "json").encode(RUN_ID, 1.5, b""))
+    assert from_template == Envelope(RUN_ID, key, name, "json", b"", 1.5)
+
+
+FULL = Envelope(
+    run_id=RUN_ID,
+    task_key="add-0123456789ab",
+    task_name="add",
+    serializer="json",
+    payload=b'{"a":1}\n',
+    created=1700000000.25,
+    attempt=2,
+    tags=("nightly", "ü"),
+    parent="01a1fff5-0000-7316-bfb5-63cd9960aef8",
+    headers={"traceparent": "00-1-2-01"},
+    started=1700000001.0,
+    run_time=0.5,
+    expires=1700003600.0,
+    blob=None,
+    history=(
+        Attempt(1, 1700000001.0, 1700000001.5, "host-1", "once more", Failure("m.E", "no", [1])),
+    ),
+)
+SETTLED = SettledRun(
+    run_id=RUN_ID,
+    task_key="add-0123456789ab",
+    task_name="add",
+    state=State(StateName.FAILED, 1700000002.0, "the task raised E: no", {"limit": "gpu"}),
+    attempt=2,
+    created=1700000000.25,
+    started=1700000001.0,
+    ended=1700000002.0,
+    run_time=0.75,
+    worker="host-1",
+    serializer="json",
+    failure=Failure("m.E", "no", [1], "Traceback ...", ["a note"], Failure("m.F", "deeper")),
+)
+# These bytes are in brokers and in other languages' clients: they may be added to, never changed.
+GOLDEN_ENVELOPE = (
+    '{"v":1,"id":"01a1fff5-44eb-7316-bfb5-63cd9960aef8","task":"add-0123456789ab","name":"add",'
+    '"ser":"json","created":1700000000.25,"attempt":2,"run_time":0.5,"tags":["nightly","ü"],'
+    '"history":[{"attempt":1,"started":1700000001.0,"ended":1700000001.5,"worker":"host-1",'
+    '"reason":"once more","error":{"type":"m.E","message":"no","args":[1]}}],'
+    '"parent":"01a1fff5-0000-7316-bfb5-63cd9960aef8","headers":{"traceparent":"00-1-2-01"},'
+    '"started":1700000001.0,"expires":1700003600.0}\n{"a":1}\n'
+).encode()
+GOLDEN_TEMPLATE = (
+    b'{"v":1,"task":"add-0123456789ab","name":"add","ser":"json",'
+    b'"id":"01a1fff5-44eb-7316-bfb5-63cd9960aef8","created":1700000000.250000}\n{"a":1}'
+)
+GOLDEN_SETTLED = (
+    b'{"v":1,"id":"01a1fff5-44eb-7316-bfb5-63cd9960aef8","task":"add-0123456789ab","name":"add",'
+    b'"state":"Failed","at":1700000002.0,"attempt":2,"created":1700000000.25,'
+    b'"started":1700000001.0,"ended":1700000002.0,"run_time":0.75,"worker":"host-1","ser":"json",'
+    b'"message":"the task raised E: no","details":{"limit":"gpu"},'
+    b'"error":{"type":"m.E","message":"no","args":[1],"traceback":"Traceback ...",'
+    b'"notes":["a note"],"cause":{"type":"m.F","message":"deeper"}}}\n'
+)
+
+
+def test_the_bytes_of_an_envelope_are_fixed() -> None:
+    assert FULL.encode() == GOLDEN_ENVELOPE
+    assert decode_envelope(GOLDEN_ENVELOPE) == FULL
+
+
+def test_the_bytes_of_a_plain_envelope_are_fixed() -> None:
+    template = EnvelopeTemplate("add-0123456789ab", "add", "json")
+    assert template.encode(RUN_ID, 1700000000.25, b'{"a":1}') == GOLDEN_TEMPLATE
+
+
+def test_the_bytes_of_an_outcome_are_fixed() -> None:
+    assert encode_settled(SETTLED) == GOLDEN_SETTLED
+    assert decode_settled(GOLDEN_SETTLED) == SETTLED
+
+
+def test_another_language_may_leave_out_all_but_version_id_and_task() -> None:
+    envelope = decode_envelope(b'{"v":1,"id":"x","task":"add"}\n{"a":1}')
+    assert envelope == Envelope("x", "add", "add", "json", b'{"a":1}', 0.0)
+
+
+def test_a_field_that_this_version_does_not_know_is_passed_over() -> None:
+    assert decode_envelope(b'{"v":1,"id":"x","task":"add","colour":"red"}\n').run_id == "x"
+
+
+@pytest.mark.parametrize("name", ["id", "task"])
+def test_a_missing_field_is_named(name: str) -> None:
+    head = {"v": 1, "id": "x", "task": "add"}
+    del head[name]
+    with pytest.raises(EnvelopeError, match=f"misses '{name}'"):
+        decode_envelope(json.dumps(head).encode() + b"\n")
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        (b"", "not JSON"),
+        (b"\n", "not JSON"),
+        (b"hello\n{}", "not JSON"),
+        (b"\xff\xfe", "not JSON"),
+        (b"[1]\n", "not a JSON object"),
+        (b'"v"\n', "not a JSON object"),
+        (b"{}\n", "names no version"),
+        (b'{"v":"1"}\n', "names no version"),
+        (b'{"v":2,"id":"x","task":"t"}\n', "of version 2, this reads up to 1"),
+    ],
+)
+@pytest.mark.parametrize("decode", [decode_envelope, decode_settled])
+def test_what_is_no_envelope_is_refused_in_one_sentence(
+    decode: Any, body: bytes, sentence: str
+) -> None:
+    with pytest.raises(EnvelopeError, match=sentence):
+        decode(body)
+
+
+wrong = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.sampled_from([10**400, -1, float("inf"), float("nan"), {"a": 1}, [["a", "b"]], [{}]])
+    | texts
+    | st.lists(st.integers(), max_size=2)
+)
+# What the worker does with an envelope relies on these.
+KINDS: dict[str, Any] = {
+    "run_id": str,
+    "task_key": str,
+    "task_name": str,
+    "serializer": str,
+    "created": float,
+    "attempt": int,
+    "tags": tuple,
+    "parent": str | None,
+    "headers": dict,
+    "started": float | None,
+    "run_time": float,
+    "expires": float | None,
+    "blob": int | None,
+    "history": tuple,
+}
+
+
+@given(
+    st.sampled_from(
+        "id task name ser created attempt tags parent headers started run_time expires blob "
+        "history".split()
+    ),
+    wrong,
+)
+def test_a_field_is_of_its_kind_or_there_is_an_envelope_error(name: str, value: Any) -> None:
+    head: dict[str, Any] = {"v": 1, "id": "x", "task": "t", name: value}
+    try:
+        envelope = decode_envelope(json.dumps(head).encode())
+    except EnvelopeError as error:
+        assert "\n" not in str(error)
+    else:
+        assert [n for n, kind in KINDS.items() if not isinstance(getattr(envelope, n), kind)] == []
+        texts_in = [*envelope.tags, *envelope.headers, *envelope.headers.values()]
+        assert all(isinstance(text, str) for text in texts_in)
+
+
+@given(
+    st.sampled_from(
+        "id task name state at attempt created started ended run_time worker ser message details "
+        "blob error history".split()
+    ),
+    wrong,
+)
+def test_an_odd_outcome_is_an_envelope_error_and_nothing_else(name: str, value: Any) -> None:
+    head = json.loads(GOLDEN_SETTLED)
+    head[name] = value
+    try:
+        decode_settled(json.dumps(head).encode())
+    except EnvelopeError as error:
+        assert "\n" not in str(error)

@@ -1,0 +1,121 @@
+"""Every decision of the lifecycle, as tables."""
+
+import asyncio
+
+import pytest
+from jtask.errors import (
+    RunCancelled,
+    RunCrashed,
+    RunExpired,
+    RunFailed,
+    RunNotReady,
+    RunRefused,
+    RunTimedOut,
+)
+from jtask.lifecycle import (
+    DeadLetter,
+    Discard,
+    Execute,
+    HandBack,
+    PutOff,
+    Retry,
+    Settle,
+    admit,
+    after_error,
+    describe,
+    is_suspect,
+    retryable,
+)
+from jtask.states import StateName
+
+S = StateName
+LOST_1 = DeadLetter(S.CRASHED, "the run lost 1 worker, one each try")
+LOST_3 = DeadLetter(S.CRASHED, "the run lost 3 workers, one each try")
+TOO_LATE = Settle(S.EXPIRED, "the run was not started before it expired")
+
+
+@pytest.mark.parametrize(
+    ("crashes", "max_crashes", "settled", "expires", "decision"),
+    [
+        (0, 3, False, None, Execute()),
+        (2, 3, False, None, Execute()),
+        (3, 3, False, None, LOST_3),
+        (1, 1, False, None, LOST_1),
+        (0, 3, False, 100.0, Execute()),
+        (0, 3, False, 99.9, TOO_LATE),
+        (0, 3, True, None, Discard()),
+        # What is settled is neither dead-lettered nor expired any more; a crash comes before an
+        # expiry, so that a run which kills workers is kept to be looked at.
+        (3, 3, True, 99.9, Discard()),
+        (3, 3, False, 99.9, LOST_3),
+    ],
+)
+def test_admission(
+    crashes: int, max_crashes: int, settled: bool, expires: float | None, decision: object
+) -> None:
+    found = admit(
+        crashes=crashes, max_crashes=max_crashes, settled=settled, expires=expires, now=100.0
+    )
+    assert found == decision
+
+
+@pytest.mark.parametrize(("deliveries", "suspect"), [(1, False), (2, False), (3, True), (9, True)])
+def test_a_run_is_a_suspect_from_its_third_delivery_on(deliveries: int, suspect: bool) -> None:
+    assert is_suspect(deliveries) is suspect
+
+
+RETRY = Retry(55.0, "try again")
+AGAIN = PutOff(55.0, S.AWAITING_RETRY, "try again", new_attempt=True)
+# error, may be retried, how it ends without a retry
+ENDS: list[tuple[BaseException, bool, Settle]] = [
+    (ValueError("no"), True, Settle(S.FAILED, "the task raised ValueError: no")),
+    (TimeoutError(), True, Settle(S.FAILED, "the task raised TimeoutError")),
+    (RunFailed("sub"), True, Settle(S.FAILED, "the task raised RunFailed: sub")),
+    (RunCrashed("sub"), True, Settle(S.FAILED, "the task raised RunCrashed: sub")),
+    (RunTimedOut("5 s"), True, Settle(S.TIMED_OUT, "5 s")),
+    (RunCancelled("why"), False, Settle(S.CANCELLED, "why")),
+    (RunRefused("full"), False, Settle(S.CANCELLED, "full")),
+    (RunNotReady("dep"), False, Settle(S.NOT_READY, "dep")),
+    (RunExpired("late"), False, Settle(S.EXPIRED, "late")),
+    (SystemExit(2), False, Settle(S.CRASHED, "the task raised SystemExit: 2")),
+    (KeyboardInterrupt(), False, Settle(S.CRASHED, "the task raised KeyboardInterrupt")),
+    (
+        asyncio.CancelledError(),
+        False,
+        Settle(S.CRASHED, "the task's coroutine was cancelled from inside"),
+    ),
+]
+IDS = [type(end[0]).__name__ for end in ENDS]
+
+
+@pytest.mark.parametrize(("error", "may_retry", "settled"), ENDS, ids=IDS)
+def test_what_follows_an_error(error: BaseException, may_retry: bool, settled: Settle) -> None:
+    assert retryable(error) is may_retry
+    assert after_error(error, None, stopping=False) == settled
+    assert after_error(error, RETRY, stopping=False) == (AGAIN if may_retry else settled)
+
+
+@pytest.mark.parametrize(("error", "may_retry", "settled"), ENDS, ids=IDS)
+def test_only_a_cancelled_coroutine_is_handed_back_while_the_worker_stops(
+    error: BaseException, may_retry: bool, settled: Settle
+) -> None:
+    cancelled = isinstance(error, asyncio.CancelledError)
+    assert after_error(error, None, stopping=True) == (HandBack() if cancelled else settled)
+
+
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ValueError("two\n  lines"), "ValueError: two lines"),
+        (ValueError(), "ValueError"),
+        (ValueError("x" * 999), "ValueError: " + "x" * 488),
+        (Mute(), "Mute: (its message cannot be made)"),
+    ],
+)
+def test_an_error_is_described_in_one_line(error: Exception, text: str) -> None:
+    assert describe(error) == text
