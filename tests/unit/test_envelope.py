@@ -1,11 +1,13 @@
 """The wire format: what is written can be read, and its bytes do not change unnoticed."""
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from jtask.envelope import (
     Envelope,
     EnvelopeTemplate,
@@ -224,6 +226,7 @@ def test_what_is_no_envelope_is_refused_in_one_sentence(
         decode(body)
 
 
+ENVELOPE_FIELDS = {*json.loads(GOLDEN_ENVELOPE.partition(b"\n")[0]), "blob"} - {"v"}
 wrong = (
     st.none()
     | st.booleans()
@@ -252,35 +255,26 @@ KINDS: dict[str, Any] = {
 
 
 @given(
-    st.sampled_from(
-        "id task name ser created attempt tags parent headers started run_time expires blob "
-        "history".split()
-    ),
+    st.sampled_from(sorted(ENVELOPE_FIELDS)),
     wrong,
 )
 def test_a_field_is_of_its_kind_or_there_is_an_envelope_error(name: str, value: Any) -> None:
     head: dict[str, Any] = {"v": 1, "id": "x", "task": "t", name: value}
     try:
         envelope = decode_envelope(json.dumps(head).encode())
-    except EnvelopeError as error:
-        assert "\n" not in str(error)
-    else:
-        assert [n for n, kind in KINDS.items() if not isinstance(getattr(envelope, n), kind)] == []
-        texts_in = [*envelope.tags, *envelope.headers, *envelope.headers.values()]
-        assert all(isinstance(text, str) for text in texts_in)
+    except EnvelopeError:
+        return
+    assert [n for n, kind in KINDS.items() if not isinstance(getattr(envelope, n), kind)] == []
+    texts_in = [*envelope.tags, *envelope.headers, *envelope.headers.values()]
+    assert all(isinstance(text, str) for text in texts_in)
 
 
 @given(
-    st.sampled_from(
-        "id task name state at attempt created started ended run_time worker ser message details "
-        "blob error history".split()
-    ),
+    st.sampled_from(sorted({*json.loads(GOLDEN_SETTLED), "blob", "history"})),
     wrong,
 )
 def test_an_odd_outcome_is_an_envelope_error_and_nothing_else(name: str, value: Any) -> None:
     head = json.loads(GOLDEN_SETTLED)
     head[name] = value
-    try:
+    with suppress(EnvelopeError):
         decode_settled(json.dumps(head).encode())
-    except EnvelopeError as error:
-        assert "\n" not in str(error)

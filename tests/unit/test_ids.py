@@ -9,6 +9,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from jtask import ids
 from jtask.ids import RunIds, client_of, created_at, get_run_ids, is_run_id, process_label
 

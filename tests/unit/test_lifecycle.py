@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+
 from jtask.errors import (
     RunCancelled,
     RunCrashed,

@@ -1,10 +1,12 @@
 """The table of states: what a run may enter next, and what each state says of itself."""
 
 import time
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from jtask import task
 from jtask.errors import IllegalTransition
 from jtask.runtime import RunContext
@@ -94,7 +96,7 @@ def test_any_walk_through_enter_stays_in_the_table(wishes: list[StateName]) -> N
             assert wish not in LEGAL.get(path[-1], set())
         else:
             path.append(wish)
-    assert all(new in LEGAL[old] for old, new in zip(path, path[1:], strict=False))
+    assert all(new in LEGAL[old] for old, new in pairwise(path))
     assert told == path[1:]
 
 
@@ -136,7 +138,7 @@ def test_a_final_state_is_left_for_a_roll_back_at_most() -> None:
         S.NOT_READY,
         S.ROLLED_BACK,
     } == FINAL
-    assert SUCCESSFUL == {S.COMPLETED, S.CACHED}
+    assert {S.COMPLETED, S.CACHED} == SUCCESSFUL
     assert SUCCESSFUL <= FINAL
 
 
