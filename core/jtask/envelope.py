@@ -1,6 +1,6 @@
 """The wire format, version 1: one line of JSON, a newline, the payload (docs/wire-format.md)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
@@ -217,7 +217,7 @@ def _text(value: object) -> str:
 def _list(value: object) -> list[Any]:
     if not isinstance(value, list):
         raise EnvelopeError(f"expected a list, got {value!r}")
-    return cast("list[Any]", value)
+    return list(cast("Iterable[Any]", value))
 
 
 def _dict(value: object) -> dict[str, Any]:
