@@ -24,17 +24,14 @@ def demo(context: click.Context, workers: int, *, as_json: bool) -> None:
     import asyncio
     import signal
 
-    from jtask.errors import JTaskError
     from jtask_demo import report
     from jtask_demo.library import standard_library
     from jtask_demo.show import perform
     from jtask_demo.stage import Stage
 
+    # So that SIGTERM, too, takes down what was started.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        with Stage() as stage, report.audience(plain=as_json) as audience:
-            found = asyncio.run(perform(stage, standard_library(), workers, audience))
-    except JTaskError as error:
-        raise click.ClickException(str(error)) from error
+    with Stage() as stage, report.audience(plain=as_json) as audience:
+        found = asyncio.run(perform(stage, standard_library(), workers, audience))
     (report.print_json if as_json else report.print_tables)(found)
     context.exit(1 if found.lost or found.failed else 0)

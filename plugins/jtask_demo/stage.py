@@ -15,7 +15,7 @@ from jtask.client import close_client
 from jtask.errors import ConfigurationError, JTaskError
 from jtask.settings import get_settings
 
-_PROGRAM = (sys.executable, "-m", "jtask")
+_PROGRAM = (sys.executable, "-m", "jtask.cli")
 _CONCURRENCY = 4
 _LEASE_SECONDS = 2
 _KEPT_SECONDS = 600  # on a broker that is not ours, what the demo leaves goes by itself
