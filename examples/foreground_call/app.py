@@ -1,0 +1,34 @@
+"""Tasks are functions: call them, here and now, with no broker and no worker.
+
+    python app.py
+
+Options, states, hooks and plugins apply to a direct call as they do in a worker; only the queue is
+left out. So a program can be written and tested in the foreground, and moved to the background by
+writing `.delay(...)` where it calls.
+"""
+
+import asyncio
+
+from jtask import runtime, task
+
+
+@task
+def word_count(text: str) -> int:
+    """Count the words of a text."""
+    return len(text.split())
+
+
+@task(name="greeting")
+async def greet(name: str) -> str:
+    """Greet somebody, and say which run did."""
+    await asyncio.sleep(0.01)
+    return f"Hello, {name}! (attempt {runtime.attempt} of a run of {runtime.task_name!r})"
+
+
+def main() -> None:
+    print(word_count("one two three"))
+    print(asyncio.run(greet("Ada")))
+
+
+if __name__ == "__main__":
+    main()

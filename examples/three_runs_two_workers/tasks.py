@@ -1,0 +1,12 @@
+"""A task that takes a while; caller.py says how to run it."""
+
+import time
+
+from jtask import runtime, task
+
+
+@task
+def brew(drink: str) -> str:
+    """Brew a drink, one at a time in each worker."""
+    time.sleep(1)
+    return f"{drink}, brewed by {runtime.worker}"
