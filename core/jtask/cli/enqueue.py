@@ -1,0 +1,150 @@
+"""`jtask enqueue`: put one run on its queue."""
+
+import json
+import re
+import time
+from collections.abc import Mapping, Sequence
+from inspect import Parameter
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from jtask.cli.parameters import SECONDS, as_json
+from jtask.cli.result import print_end
+from jtask.errors import ArgumentError, TargetError
+
+if TYPE_CHECKING:
+    from jtask.runs import Run
+    from jtask.tasks import Task
+
+_NAMED = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
+
+
+@click.command()
+@click.argument("name")
+@click.argument("arguments", nargs=-1, metavar="[ARGS]...")
+@click.option("--queue", help="Where to wait, if not on the task's own queue.")
+@click.option("--delay", type=SECONDS, metavar="S", help="Start no sooner than this from now.")
+@click.option("--wait", is_flag=True, help="Wait for the end and print it, like `jtask result`.")
+@as_json
+@click.pass_context
+def enqueue(
+    ctx: click.Context,
+    name: str,
+    arguments: tuple[str, ...],
+    queue: str | None,
+    delay: float | None,
+    *,
+    wait: bool,
+    as_json: bool,
+) -> None:
+    """Put a run on its queue and print its id.
+
+    NAME is a target, `module:task` or `file.py:task`: its code is loaded and the arguments are
+    checked. Or it is a task's key: then the run is sent without the code.
+
+    ARGS are `name=value` pairs; with a target also bare values. A value is JSON, or else text.
+    """
+    if _is_target(name):
+        run, key, on = _enqueue_target(name, arguments, queue, delay)
+    else:
+        run, key, on = _enqueue_key(name, arguments, queue, delay)
+    if wait:
+        click.echo(f"run {run.run_id} is on queue {on}", err=True)
+        print_end(ctx, run, None, as_json=as_json)
+    elif as_json:
+        click.echo(json.dumps({"run_id": run.run_id, "task": key, "queue": on}))
+    else:
+        click.echo(run.run_id)
+
+
+def parse_value(text: str) -> Any:
+    """Return what a text on the command line means: JSON, or else the text itself."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _is_target(name: str) -> bool:
+    return ":" in name or "/" in name or name.endswith(".py")
+
+
+def _enqueue_target(
+    target: str, arguments: Sequence[str], queue: str | None, delay: float | None
+) -> "tuple[Run[Any], str, str]":
+    from jtask.targets import load_targets
+
+    tasks = load_targets([target])
+    if len(tasks) > 1:
+        names = ", ".join(task.name for task in tasks)
+        raise TargetError(f"{target!r} has several tasks, say which: {target}:NAME, of {names}")
+    task = tasks[0]
+    args, kwargs = _typed(task, *_split(arguments))
+    run = task.apply_async(args, kwargs, countdown=delay, queue=queue)
+    return run, task.key, queue or task.queue
+
+
+def _split(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    positional: list[str] = []
+    named: dict[str, str] = {}
+    for argument in arguments:
+        if found := _NAMED.fullmatch(argument):
+            named[found[1]] = found[2]
+        else:
+            positional.append(argument)
+    return positional, named
+
+
+def _typed(
+    task: "Task[..., Any]", positional: list[str], named: dict[str, str]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the arguments as the task's annotations have them, read like those of a message."""
+    try:
+        texts = task.signature.bind(*positional, **named).arguments
+    except TypeError:
+        # They do not fit, which enqueueing says in its own words.
+        return tuple(positional), named
+    record = {name: _read(task.signature.parameters[name], text) for name, text in texts.items()}
+    if task.serializer == "json":
+        return task.codecs.arguments.decode(json.dumps(record).encode())
+    bound = task.signature.bind_partial()
+    bound.arguments.update(record)
+    return bound.args, bound.kwargs
+
+
+def _read(parameter: Parameter, text: Any) -> Any:
+    if parameter.annotation in (str, "str"):
+        return text
+    if isinstance(text, str):
+        return parse_value(text)
+    if isinstance(text, Mapping):
+        return {name: parse_value(value) for name, value in text.items()}  # pyright: ignore
+    return [parse_value(value) for value in text]
+
+
+def _enqueue_key(
+    key: str, arguments: Sequence[str], queue: str | None, delay: float | None
+) -> "tuple[Run[Any], str, str]":
+    from jtask.client import Prepared, get_client
+    from jtask.contract import Message
+    from jtask.envelope import Envelope
+    from jtask.keys import check_name
+    from jtask.settings import get_settings
+
+    check_name("task key", key)
+    positional, named = _split(arguments)
+    if positional:
+        raise ArgumentError(
+            f"{positional[0]!r} has no name: a run sent by key takes name=value pairs only; "
+            f"give a target such as module:task to use bare values"
+        )
+    on = check_name("queue", queue or get_settings().queue or key)
+    payload = json.dumps({name: parse_value(text) for name, text in named.items()}).encode()
+    client = get_client()
+    now = time.time()
+    run_id = client.ids.new()
+    envelope = Envelope(run_id, key, key, "json", payload, now)
+    message = Message(run_id, on, envelope.encode(), at=None if delay is None else now + delay)
+    run = client.handle(run_id)
+    return client.enqueue_blocking(Prepared(run, message, key, now)), key, on

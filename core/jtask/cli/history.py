@@ -1,0 +1,86 @@
+"""Where runs stand, told from their events: decisions only."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from jtask.contract import Event
+from jtask.ids import created_at
+from jtask.states import FINAL, StateName
+
+_EXECUTING = (StateName.RUNNING, StateName.RETRYING)
+_HASH = re.compile(r"-[0-9a-f]{12}$")
+
+
+@dataclass(slots=True)
+class RunSummary:
+    """The latest that is known of one run; times in seconds since the epoch.
+
+    Attributes:
+        run_id: The run.
+        task: Its task's key.
+        state: Its latest state.
+        at: When it entered that.
+        created: When it was enqueued.
+        started: When its first attempt that is known of began.
+        attempt: The latest.
+        worker: Who holds or held it.
+        detail: What was said with the latest state.
+    """
+
+    run_id: str
+    task: str
+    state: str
+    at: float
+    created: float
+    started: float | None = None
+    attempt: int = 1
+    worker: str = ""
+    detail: str = ""
+
+    @property
+    def ended(self) -> float | None:
+        """When it was over; None before."""
+        return self.at if self.state in FINAL else None
+
+
+def summarise(events: Iterable[Event]) -> dict[str, RunSummary]:
+    """Fold events into one summary per run.
+
+    The events of one run come from several processes, so their order of arrival is not that of
+    their instants, and clocks differ: a final state stands whatever else arrives.
+    """
+    summaries: dict[str, RunSummary] = {}
+    for event in events:
+        known = summaries.get(event.run_id)
+        if known is None:
+            known = summaries[event.run_id] = _first(event)
+        _take_in(known, event)
+    return summaries
+
+
+def is_of_task(key: str, wanted: str) -> bool:
+    """Tell whether a task's key is the wanted one, or the wanted name with the key's hash."""
+    return wanted in (key, name_of(key))
+
+
+def name_of(key: str) -> str:
+    """Return the readable part of a task's key."""
+    return _HASH.sub("", key)
+
+
+def _first(event: Event) -> RunSummary:
+    created = created_at(event.run_id)
+    return RunSummary(event.run_id, event.task, event.state, event.at, created)
+
+
+def _take_in(known: RunSummary, event: Event) -> None:
+    known.task = known.task or event.task
+    known.attempt = max(known.attempt, event.attempt)
+    if event.state in _EXECUTING and (known.started is None or event.at < known.started):
+        known.started = event.at
+    if known.state in FINAL and event.state not in FINAL:
+        return
+    if event.at >= known.at or (event.state in FINAL and known.state not in FINAL):
+        known.state, known.at, known.detail = event.state, event.at, event.detail
+        known.worker = event.worker or known.worker

@@ -1,0 +1,84 @@
+"""`jtask result`: wait for a run's end and print it."""
+
+import json
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+
+from jtask.cli.exit_codes import ExitCode
+from jtask.cli.parameters import SECONDS, as_json
+from jtask.errors import ResultTimeout
+
+if TYPE_CHECKING:
+    from jtask.outcomes import SettledRun
+    from jtask.runs import Run
+
+
+@click.command()
+@click.argument("run_id", metavar="ID")
+@click.option("--timeout", type=SECONDS, metavar="S", help="Wait no longer than this; exit 124.")
+@as_json
+@click.pass_context
+def result(ctx: click.Context, run_id: str, timeout: float | None, *, as_json: bool) -> None:
+    """Wait for a run and print its value.
+
+    Text is printed as it is, anything else as JSON. If the run failed, its error and traceback go
+    to stderr, and the exit code is 1.
+    """
+    from jtask.client import get_run
+
+    print_end(ctx, get_run(run_id), timeout, as_json=as_json)
+
+
+def print_end(ctx: click.Context, run: "Run[Any]", timeout: float | None, *, as_json: bool) -> None:
+    """Wait for a run and print its value, or its error and exit.
+
+    Raises:
+        ResultTimeout: The run was not over in time.
+        JTaskError: The value cannot be read.
+    """
+    if not run.wait(timeout):
+        raise ResultTimeout(f"run {run.run_id} did not end within {timeout:g} seconds")
+    ended = cast("SettledRun", run.info)
+    if not _has_value(ended):
+        _print_failure(ended, as_json=as_json)
+        ctx.exit(ExitCode.FAILED)
+    value = run.result()
+    if as_json:
+        click.echo(json.dumps({**_facts(ended), "result": value}, ensure_ascii=False))
+    else:
+        click.echo(as_text(value))
+
+
+def as_text(value: object) -> str:
+    """Return a JSON value for people and pipes: text as it is, anything else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _has_value(ended: "SettledRun") -> bool:
+    from jtask.states import SUCCESSFUL
+
+    return ended.state.name in SUCCESSFUL
+
+
+def _print_failure(ended: "SettledRun", *, as_json: bool) -> None:
+    failure = ended.failure
+    if as_json:
+        error = None if failure is None else failure.to_json()
+        click.echo(json.dumps({**_facts(ended), "error": error}, ensure_ascii=False))
+        return
+    summary = failure.summary if failure is not None else ended.state.message
+    if failure is not None and failure.traceback:
+        click.echo(failure.traceback.rstrip(), err=True)
+    click.echo(f"Error: run {ended.run_id} {ended.state.name}: {summary}", err=True)
+
+
+def _facts(ended: "SettledRun") -> dict[str, object]:
+    return {
+        "run_id": ended.run_id,
+        "task": ended.task_key,
+        "state": ended.state.name.value,
+        "message": ended.state.message,
+        "attempt": ended.attempt,
+        "run_time": ended.run_time,
+    }

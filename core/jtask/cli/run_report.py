@@ -1,0 +1,142 @@
+"""Everything that is known of one run, as text or JSON: no I/O."""
+
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from jtask.cli.history import RunSummary, summarise
+from jtask.contract import Event
+from jtask.durations import describe_seconds
+from jtask.ids import created_at
+from jtask.outcomes import Attempt, SettledRun
+from jtask.states import SUCCESSFUL
+
+_PREVIEW = 500  # characters
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """One run's events and, once it is over, its outcome.
+
+    Attributes:
+        run_id: The run.
+        events: In order of arrival; may be incomplete.
+        outcome: What is stored of its end.
+    """
+
+    run_id: str
+    events: list[Event]
+    outcome: SettledRun | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return one JSON object."""
+        outcome = self.outcome
+        report = self._facts()
+        report["states"] = [
+            {"state": str(e.state), "at": e.at, "attempt": e.attempt, "worker": e.worker}
+            | ({"detail": e.detail} if e.detail else {})
+            for e in self._by_time()
+        ]
+        if outcome is not None:
+            report["history"] = [_attempt_json(attempt) for attempt in outcome.history]
+            report["error"] = None if outcome.failure is None else outcome.failure.to_json()
+            report["result"] = self._preview()
+        return report
+
+    def to_text(self) -> str:
+        """Return lines for a terminal."""
+        sections = [self._facts_text(), self._states_text()]
+        outcome = self.outcome
+        if outcome is not None:
+            if outcome.history:
+                sections.append(_history_text(outcome.history))
+            if outcome.failure is not None:
+                failure = outcome.failure
+                sections.append("error\n" + _indented(failure.traceback or failure.summary))
+            if preview := self._preview():
+                sections.append("result\n" + _indented(preview))
+        return "\n\n".join(section for section in sections if section)
+
+    def _facts(self) -> dict[str, Any]:
+        outcome = self.outcome
+        if outcome is not None:
+            return {
+                "run_id": self.run_id,
+                "task": outcome.task_key,
+                "name": outcome.task_name,
+                "state": outcome.state.name.value,
+                "message": outcome.state.message,
+                "attempt": outcome.attempt,
+                "created": outcome.created,
+                "started": outcome.started,
+                "ended": outcome.ended,
+                "run_time": outcome.run_time,
+                "worker": outcome.worker,
+            }
+        summary: RunSummary = summarise(self.events)[self.run_id]
+        facts = asdict(summary)
+        facts["message"] = facts.pop("detail")
+        del facts["at"]
+        return facts
+
+    def _facts_text(self) -> str:
+        facts = self._facts()
+        facts["created"] = _moment(facts["created"] or created_at(self.run_id))
+        for name in ("started", "ended"):
+            if facts.get(name) is not None:
+                facts[name] = _moment(facts[name])
+        if "run_time" in facts:
+            facts["run_time"] = describe_seconds(facts["run_time"])
+        shown = {name: value for name, value in facts.items() if value not in (None, "")}
+        return "\n".join(f"{name:<10}{value}" for name, value in shown.items())
+
+    def _states_text(self) -> str:
+        lines: list[str] = []
+        before: float | None = None
+        for event in self._by_time():
+            passed = "" if before is None else f"+{describe_seconds(max(0.0, event.at - before))}"
+            before = event.at
+            line = f"{_clock(event.at)}  {passed:<12}{event.state:<14}{event.worker}"
+            lines.append(f"{line}  {event.detail}".rstrip())
+        return "states\n" + _indented("\n".join(lines)) if lines else ""
+
+    def _by_time(self) -> list[Event]:
+        return sorted(self.events, key=lambda event: event.at)
+
+    def _preview(self) -> str | None:
+        outcome = self.outcome
+        if outcome is None or outcome.state.name not in SUCCESSFUL:
+            return None
+        if outcome.blob is not None:
+            return f"({outcome.blob} bytes, kept apart)"
+        if outcome.serializer != "json":
+            return f"({len(outcome.payload)} bytes of {outcome.serializer})"
+        text = outcome.payload.decode(errors="replace")
+        return text if len(text) <= _PREVIEW else f"{text[:_PREVIEW]}... ({len(text)} characters)"
+
+
+def _attempt_json(attempt: Attempt) -> dict[str, Any]:
+    failure = attempt.failure
+    return asdict(attempt) | {"failure": None if failure is None else failure.to_json()}
+
+
+def _history_text(history: Any) -> str:
+    lines = [
+        f"{attempt.number}  {_moment(attempt.started)}  {attempt.worker}  {attempt.reason}"
+        for attempt in history
+    ]
+    return "earlier attempts\n" + _indented("\n".join(lines))
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  {line}" for line in text.rstrip().splitlines())
+
+
+def _moment(at: float | None) -> str:
+    if at is None:
+        return "?"
+    return f"{time.strftime('%Y-%m-%d', time.localtime(at))} {_clock(at)}"
+
+
+def _clock(at: float) -> str:
+    return f"{time.strftime('%H:%M:%S', time.localtime(at))}.{int(at % 1 * 1000):03d}"

@@ -1,0 +1,114 @@
+"""`jtask serve`: start workers."""
+
+import logging
+
+import click
+
+from jtask.cli.parameters import SECONDS
+from jtask.task_worker import (
+    DEFAULT_CONCURRENCY,
+    DEFAULT_SHUTDOWN_SECONDS,
+    log_to_stderr,
+    worker_arguments,
+)
+from jtask.task_worker import serve as serve_tasks
+
+_LEVELS = click.Choice(["debug", "info", "warning", "error"], case_sensitive=False)
+
+
+@click.command()
+@click.argument("targets", nargs=-1, required=True, metavar="TARGET...", type=click.Path())
+@click.option(
+    "--concurrency",
+    "-c",
+    type=click.IntRange(1),
+    default=DEFAULT_CONCURRENCY,
+    show_default=True,
+    help="How many runs at once, in each process.",
+)
+@click.option(
+    "--processes",
+    "-p",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="How many worker processes; more than one are supervised and restarted.",
+)
+@click.option(
+    "--prefetch",
+    type=click.IntRange(0),
+    help="How many runs to hold beyond the concurrency; follows the pace unless given.",
+)
+@click.option(
+    "--shutdown-timeout",
+    type=SECONDS,
+    default=DEFAULT_SHUTDOWN_SECONDS,
+    show_default=True,
+    metavar="S",
+    help="How long runs may take to finish after SIGTERM or Ctrl-C; then they are handed back.",
+)
+@click.option("--reload", is_flag=True, help="Restart when a .py file changes.")
+@click.option(
+    "--reload-dir",
+    "reload_dirs",
+    multiple=True,
+    type=click.Path(exists=True, file_okay=False),
+    help="Folder to watch instead of the current one and the targets'; may be repeated.",
+)
+@click.option("--log-level", type=_LEVELS, default="info", show_default=True)
+@click.option("--lifeline", type=int, hidden=True, help="The supervisor's end of a socket.")
+def serve(
+    targets: tuple[str, ...],
+    concurrency: int,
+    processes: int,
+    prefetch: int | None,
+    shutdown_timeout: float,
+    reload_dirs: tuple[str, ...],
+    log_level: str,
+    lifeline: int | None,
+    *,
+    reload: bool,
+) -> None:
+    """Start a worker: execute runs until Ctrl-C or SIGTERM.
+
+    A TARGET is a module, a file.py, or one task in it: module:task, file.py:task.
+    """
+    level = logging.getLevelNamesMapping()[log_level.upper()]
+    if processes > 1 or reload or reload_dirs:
+        options = worker_arguments(concurrency, prefetch, shutdown_timeout)
+        options.append(f"--log-level={log_level}")
+        log_to_stderr(level)
+        watch = reload or bool(reload_dirs)
+        _supervise(targets, processes, options, shutdown_timeout, reload_dirs, watch=watch)
+        return
+    from jtask.targets import load_targets
+
+    if lifeline is not None:
+        from jtask.lifeline import hold
+
+        hold(lifeline)
+    tasks = load_targets(list(targets))
+    # After the import: a program that sets up logging itself is left alone.
+    log_to_stderr(level)
+    serve_tasks(
+        *tasks, concurrency=concurrency, prefetch=prefetch, shutdown_timeout=shutdown_timeout
+    )
+
+
+def _supervise(
+    targets: tuple[str, ...],
+    processes: int,
+    options: list[str],
+    shutdown_timeout: float,
+    reload_dirs: tuple[str, ...],
+    *,
+    watch: bool,
+) -> None:
+    from jtask.supervisor import supervise
+
+    changes = None
+    if watch:
+        from jtask.reload import changes_in, folders_of
+
+        changes = changes_in(list(reload_dirs) or folders_of(targets))
+    supervise(list(targets), processes, options, shutdown_timeout, changes)

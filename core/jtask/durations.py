@@ -1,0 +1,35 @@
+"""Lengths of time as people write and read them."""
+
+import re
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+_SHAPE = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
+
+
+def parse_seconds(text: str) -> float:
+    """Return the seconds that a text such as `90`, `1.5s`, `10m`, `1h` or `7d` means.
+
+    Raises:
+        ValueError: It means none.
+    """
+    found = _SHAPE.fullmatch(text.strip())
+    if found is None:
+        raise ValueError(f"{text!r} is no length of time: use 90, 1.5s, 10m, 1h or 7d")
+    return float(found[1]) * _UNITS[found[2] or "s"]
+
+
+def describe_seconds(seconds: float) -> str:
+    """Return a length of time with two or three significant digits, such as `12 ms` or `3.4 s`."""
+    if seconds < 0.00095:
+        return f"{seconds * 1_000_000:.0f} µs"
+    if seconds < 0.0095:
+        return f"{seconds * 1000:.1f} ms"
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min"

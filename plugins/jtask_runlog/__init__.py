@@ -1,0 +1,121 @@
+"""The plugin that says in the log what a worker does: one line for each run.
+
+Lines are for people; the fields that programs want come as `extra`, with `action` naming the event.
+"""
+
+import logging
+from functools import cache
+from typing import TYPE_CHECKING
+
+from jtask.durations import describe_seconds
+from jtask.hooks import hookimpl
+from jtask.states import StateName
+from jtask_runlog.quiet import QuietLog
+
+if TYPE_CHECKING:
+    from jtask.outcomes import Outcome
+    from jtask.runtime import RunContext
+    from jtask.worker import WorkerInfo
+
+_log = logging.getLogger("jtask.worker")
+_set_aside = QuietLog(60.0)
+# Ends that somebody or some plugin wanted: worth a look, but nothing broke.
+_INTENDED = frozenset({StateName.CANCELLED, StateName.EXPIRED, StateName.NOT_READY})
+
+
+@hookimpl
+def jtask_settled(run: "RunContext", outcome: "Outcome") -> None:
+    """Write one line about a run that a worker executed; direct calls tell their caller."""
+    if not run.worker:
+        return
+    log = _task_log(run.task.name)
+    if outcome.successful:
+        if log.isEnabledFor(logging.INFO):
+            _write(log, logging.INFO, run, outcome, "")
+    else:
+        level = logging.WARNING if outcome.state.name in _INTENDED else logging.ERROR
+        _write(log, level, run, outcome, _reason(run, outcome))
+
+
+@hookimpl
+def jtask_worker_started(worker: "WorkerInfo") -> None:
+    """Introduce the worker."""
+    _log.info(
+        "worker %s executes up to %d runs at once of %s; queues %s; broker %s",
+        worker.name,
+        worker.concurrency,
+        ", ".join(task.name for task in worker.tasks),
+        ", ".join(worker.queues),
+        worker.url,
+        extra={"action": "worker_started", "worker": worker.name, "queues": worker.queues},
+    )
+
+
+@hookimpl
+def jtask_worker_stopping(worker: "WorkerInfo") -> None:
+    """Say that the worker takes nothing new."""
+    _log.info(
+        "worker %s is stopping: it takes nothing new and lets its runs finish",
+        worker.name,
+        extra={"action": "worker_stopping", "worker": worker.name},
+    )
+
+
+@hookimpl
+def jtask_set_aside(run_id: str, queue: str, reason: str) -> None:
+    """Warn of runs that cannot be executed here, once a minute for each queue and reason."""
+    count = _set_aside.count((queue, reason))
+    if count:
+        _log.warning(
+            "run %s from queue %s is set aside: %s%s",
+            run_id,
+            queue,
+            reason,
+            f" (and {count - 1} more since the last such line)" if count > 1 else "",
+            extra={
+                "action": "run_set_aside",
+                "run_id": run_id,
+                "queue": queue,
+                "count": count,
+            },
+        )
+
+
+@cache
+def _task_log(name: str) -> logging.Logger:
+    return logging.getLogger(f"jtask.task.{name}")
+
+
+def _write(
+    log: logging.Logger, level: int, run: "RunContext", outcome: "Outcome", reason: str
+) -> None:
+    state = outcome.state.name
+    log.log(
+        level,
+        "%s %s %s in %s (attempt %d)%s",
+        run.task.name,
+        run.run_id,
+        state.value,
+        describe_seconds(run.run_time),
+        run.attempt,
+        reason,
+        extra={
+            "action": "run_settled",
+            "run_id": run.run_id,
+            "task": run.task.name,
+            "state": state.value,
+            "attempt": run.attempt,
+            "run_time": run.run_time,
+            "queue": run.queue,
+            "worker": run.worker,
+        },
+    )
+
+
+def _reason(run: "RunContext", outcome: "Outcome") -> str:
+    if outcome.error is None or outcome.state.name in _INTENDED:
+        return f": {outcome.state.message}" if outcome.state.message else ""
+    from jtask.failures import capture
+
+    failure = capture(outcome.error, task=run.task.fn)
+    return f": {failure.summary}\n{failure.traceback.rstrip()}"
