@@ -96,6 +96,16 @@ class Client(NatsClient):
         self._up()
         self._socket.share()
 
+    async def _attempt_reconnect(self) -> None:
+        while True:
+            try:
+                return await super()._attempt_reconnect()
+            except Exception as error:
+                # nats-py gives up for good on what it did not expect, such as a garbled greeting.
+                await self._error_cb(error)
+                self._status = self.RECONNECTING
+                await asyncio.sleep(_RECONNECT_WAIT[0])
+
     async def _read_loop(self) -> None:
         error = await self._socket.pump(Parser(self._handlers, self._process_line).feed)
         if self._reading_task is asyncio.current_task():

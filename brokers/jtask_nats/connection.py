@@ -7,6 +7,7 @@ import logging
 import os
 import secrets
 import ssl
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -94,7 +95,7 @@ class Connection:
             needs_tls=needs_tls,
         )
         self._out: list[bytes] = []
-        self._backlog: list[bytes] = []
+        self._backlog: deque[bytes] = deque()
         self._backlog_size = 0
         self._asked: dict[str, tuple[str, asyncio.Future[Reply]]] = {}
         self._up_event = asyncio.Event()
@@ -266,6 +267,8 @@ class Connection:
             raise no_answer(subject, self.url, timeout, state) from None
         finally:
             self._asked.pop(inbox, None)
+            if answer.done() and not answer.cancelled():
+                answer.exception()  # heard, even if this was cancelled in the same moment
 
     async def api(
         self, suffix: str, payload: Mapping[str, object] | None = None, *, timeout: float = 5.0
@@ -339,17 +342,21 @@ class Connection:
         if len(out) >= _WRITE_AT_ONCE:
             self._flush_out()
 
-    def write_from_thread(self, command: bytes) -> None:
+    def write_from_thread(self, command: bytes, *, direct: bool) -> None:
         """Write a whole command from a thread that is not the loop's; dropped when disconnected.
+
+        Args:
+            command: Whole commands.
+            direct: Let the thread itself write, where that can be done. Quicker for one message;
+                when many threads write, fewer and larger writes by the loop are quicker.
 
         Raises:
             BrokerUnavailable: This is a forked child, or the loop is gone.
         """
-        if self._socket.write_from_thread(command):
-            return
-        self.call_from_thread(lambda: self.write(command))
+        if not (direct and self._socket.write_from_thread(command)):
+            self.call_from_thread(self.write, command)
 
-    def call_from_thread(self, callback: Callable[[], None]) -> None:
+    def call_from_thread(self, callback: Callable[..., None], *args: object) -> None:
         """Call a function on the loop, from another thread.
 
         Raises:
@@ -360,7 +367,7 @@ class Connection:
                 "this connection belongs to the process that forked this one; open another"
             )
         try:
-            self._loop.call_soon_threadsafe(callback)
+            self._loop.call_soon_threadsafe(callback, *args)
         except RuntimeError:
             raise BrokerUnavailable(f"the connection to {self._servers} is closed") from None
 
@@ -371,7 +378,9 @@ class Connection:
             BrokerError: It is larger than the server takes, or the subject is none.
         """
         if not is_subject(subject):
-            raise BrokerError(f"{subject!r} cannot be a NATS subject: it is empty or has blanks")
+            raise BrokerError(
+                f"{subject!r} cannot be a NATS subject: it is empty, too long or has blanks"
+            )
         size = message_size(headers, body)
         if size > self._client.max_payload:
             raise too_large(subject, size, self._client.max_payload)
@@ -395,8 +404,12 @@ class Connection:
             raise ConfigurationError(
                 "a NATS credentials file needs the package nkeys: pip install 'jtask[nkeys]'"
             ) from None
+        except BrokerError:
+            raise
         except TimeoutError:
             raise unreachable(self._servers, timeout, self._said or "no answer") from None
+        except Exception as error:
+            raise unreachable(self._servers, timeout, str(error) or repr(error)) from None
 
     async def _open_inbox(self, prefix: str, timeout: float) -> None:
         self._inbox = f"{prefix}.{secrets.token_hex(8)}"
@@ -421,7 +434,7 @@ class Connection:
         self._backlog.append(command)
         self._backlog_size += len(command)
         while self._backlog_size > _BACKLOG_LIMIT:
-            self._backlog_size -= len(self._backlog.pop(0))
+            self._backlog_size -= len(self._backlog.popleft())
 
     def _flush_out(self) -> None:
         out, self._out = self._out, []
@@ -437,8 +450,9 @@ class Connection:
     def _on_up(self) -> None:
         lines = [b"SUB %b %b\r\n" % (s.encode(), sid) for sid, s in self._subjects.items()]
         if lines or self._backlog:
-            self._socket.write(b"".join(lines + self._backlog))
-        self._backlog, self._backlog_size = [], 0
+            self._socket.write(b"".join([*lines, *self._backlog]))
+        self._backlog.clear()
+        self._backlog_size = 0
         self._out.clear()
         self._up_event.set()
         self._said = ""

@@ -13,6 +13,7 @@ Handler = Callable[[str, str, bytes, bytes | None], None]
 """Takes subject, reply, data and the raw header block (None when there is none)."""
 
 CRLF = b"\r\n"
+_LONGEST_SUBJECT = 1024  # the whole command line may have 4096 bytes
 HEADER_OVERHEAD = len(b"NATS/1.0\r\n") + len(CRLF)
 
 
@@ -38,7 +39,7 @@ def message_size(headers: bytes, body: bytes) -> int:
 
 def is_subject(text: str) -> bool:
     """Tell whether a text can stand in a command without breaking out of it."""
-    return bool(text) and " " not in text and text.isprintable()
+    return 0 < len(text) <= _LONGEST_SUBJECT and " " not in text and text.isprintable()
 
 
 def status_of(headers: bytes | None) -> tuple[int | None, str]:

@@ -30,6 +30,7 @@ _STALLED_AFTER = 1.0  # seconds without any answer
 _REFUSED_PAUSE = 0.05  # seconds after a "not now"; doubled with each copy
 _LONGEST_PAUSE = 1.0  # seconds
 _GRACE = 2.0  # seconds that a thread gives the loop to settle what is over
+_DIRECT_UP_TO = 2  # messages in flight; see Connection.write_from_thread
 _BATCHES_IN_FLIGHT = 16  # of the 50 that a stream allows all its publishers
 _NO_RESPONDERS = 503
 
@@ -133,7 +134,8 @@ class Publisher:
         pending = PendingForThread((subject,), command, size, deadline)
         self._pending[token] = pending
         try:
-            self._connection.write_from_thread(command)
+            direct = len(self._pending) <= _DIRECT_UP_TO
+            self._connection.write_from_thread(command, direct=direct)
             self._block(pending)
         finally:
             self._pending.pop(token, None)
@@ -190,8 +192,7 @@ class Publisher:
         self._last_token = token
         outcome = self._read(pending, data, headers)
         if isinstance(outcome, PubAck) or not self._put_off(token, pending, outcome):
-            del self._pending[token]
-            pending.settle(outcome)
+            self._settle(token, pending, outcome)
 
     def _read(self, pending: Pending, data: bytes, headers: bytes | None) -> PubAck | BrokerError:
         if headers is not None and status_of(headers)[0] == _NO_RESPONDERS:
@@ -264,12 +265,12 @@ class Publisher:
         limit = self._connection.max_payload
         for token, pending in self._pending.copy().items():
             if pending.size > limit:
-                self._fail(token, pending, too_large(pending.subject, pending.size, limit))
+                self._settle(token, pending, too_large(pending.subject, pending.size, limit))
             else:
                 self._resend(pending, now)
 
     def _give_up(self, token: str, pending: Pending) -> None:
-        self._fail(token, pending, pending.refusal or self._gave_up(pending))
+        self._settle(token, pending, pending.refusal or self._gave_up(pending))
 
     def _gave_up(self, pending: Pending) -> BrokerUnavailable:
         state = "connected" if self._connection.is_connected else "not connected"
@@ -279,7 +280,7 @@ class Publisher:
         for token, pending in self._pending.copy().items():
             if subject in pending.subjects:
                 error = not_permitted("publish to", subject, self._connection.url)
-                self._fail(token, pending, error)
+                self._settle(token, pending, error)
 
     def _on_close(self) -> None:
         if self._timer is not None:
@@ -289,11 +290,12 @@ class Publisher:
                 f"the connection to {self._connection.url} was closed before "
                 f"{pending.subject} was acknowledged"
             )
-            self._fail(token, pending, closed)
+            self._settle(token, pending, closed)
 
-    def _fail(self, token: str, pending: Pending, error: BrokerError) -> None:
+    def _settle(self, token: str, pending: Pending, outcome: PubAck | BrokerError) -> None:
+        # A thread that has given up may have taken it away meanwhile.
         self._pending.pop(token, None)
-        pending.settle(error)
+        pending.settle(outcome)
 
 
 def _is_passing(refusal: BrokerError) -> bool:

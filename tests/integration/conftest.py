@@ -49,16 +49,16 @@ class NatsServer:
         return self._process
 
     def start(self) -> None:
-        config = self._folder / "server.conf"
-        config.write_text(
-            f'listen: "127.0.0.1:{self.port}"\n'
-            f'ports_file_dir: "{self._folder}"\n'
-            f'jetstream {{ store_dir: "{self._folder}/store"\n{self._jetstream} }}\n'
-            f"{self._config}\n"
-        )
+        config = self._write_config()
         log = str(self._folder / "server.log")
         self._process = subprocess.Popen([_BINARY, "-c", str(config), "-l", log])
         self.port = self._await_port()
+
+    def reload(self, config: str) -> None:
+        """Go on with other lines in the configuration."""
+        self._config = config
+        self._write_config()
+        self.process.send_signal(signal.SIGHUP)
 
     def kill(self) -> None:
         """End it as a crash would."""
@@ -70,6 +70,16 @@ class NatsServer:
 
     def resume(self) -> None:
         self.process.send_signal(signal.SIGCONT)
+
+    def _write_config(self) -> Path:
+        config = self._folder / "server.conf"
+        config.write_text(
+            f'listen: "127.0.0.1:{self.port}"\n'
+            f'ports_file_dir: "{self._folder}"\n'
+            f'jetstream {{ store_dir: "{self._folder}/store"\n{self._jetstream} }}\n'
+            f"{self._config}\n"
+        )
+        return config
 
     def _await_port(self) -> int:
         file = self._folder / f"nats-server_{self.process.pid}.ports"
@@ -155,6 +165,8 @@ class Proxy:
         """Cut instead of relaying the first answer that has this in it."""
         self.cut_after_request: bytes | None = None
         """Cut after relaying what the client sent up to and with this."""
+        self.greetings: list[bytes] = []
+        """What the next connections get instead of the server."""
         self.cuts = 0
 
     async def start(self) -> str:
@@ -168,6 +180,10 @@ class Proxy:
                 await asyncio.sleep(0.01)
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.greetings:
+            writer.write(self.greetings.pop(0))
+            writer.close()
+            return
         far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._server.port)
         ways = [
             asyncio.create_task(self._pass_requests(reader, far_writer)),

@@ -23,6 +23,7 @@ from jtask_nats.protocol import Parser, header_value, status_of
 from jtask_nats.publisher import Publisher
 
 NatsServer = Any  # the class in conftest.py, which tests cannot import
+Proxy = Any
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 Connect = Callable[..., Awaitable[Connection]]
 
@@ -230,6 +231,39 @@ def test_subscriptions_and_callbacks_survive_a_killed_server(
     run(main())
 
 
+def test_a_garbled_greeting_does_not_end_the_reconnecting(run: Run, proxy: Proxy) -> None:
+    async def main() -> None:
+        connection = await Connection.open([await proxy.start()], name="test", connect_timeout=20)
+        proxy.greetings = [b"INFO\r\n", b"INFO {\r\n", b"\xff\xfe\r\n", b"", b"x" * 100_000]
+        proxy.cut_after_request = b"cut"
+        connection.send("x", b"cut")
+        await eventually(lambda: not connection.is_connected)
+        await eventually(lambda: connection.is_connected)
+        assert proxy.greetings == []
+        assert (await connection.request("nobody")).status == 503
+        await connection.close()
+        await proxy.stop()
+
+    run(main())
+
+
+def test_a_user_that_is_locked_out_gets_back_in_when_let(
+    start_nats: Callable[..., NatsServer], run: Run, connect: Connect
+) -> None:
+    server = start_nats(config=USERS)
+
+    async def main() -> None:
+        connection = await connect(server, user="guest", password="guest")
+        server.reload(USERS.replace("guest", "other"))
+        await eventually(lambda: not connection.is_connected)
+        server.reload(USERS)
+        await eventually(lambda: connection.is_connected)
+        assert (await connection.request("nobody", timeout=30)).status == 503
+        await connection.close()
+
+    run(main())
+
+
 def test_what_is_sent_while_disconnected_arrives_unless_it_asks(
     nats_server: NatsServer, run: Run, connect: Connect
 ) -> None:
@@ -330,7 +364,7 @@ def test_a_header_block_gives_its_status_and_values() -> None:
     assert header_value(block, b"Y") is None
 
 
-@pytest.mark.parametrize("subject", ["", "a b", "a\r\nPUB b 1", "a\tb"])
+@pytest.mark.parametrize("subject", ["", "a b", "a\r\nPUB b 1", "a\tb", "a" * 2000])
 def test_a_subject_that_would_break_the_protocol_is_refused(
     subject: str, nats_server: NatsServer, run: Run, connect: Connect
 ) -> None:
