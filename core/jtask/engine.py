@@ -82,7 +82,8 @@ async def attempt(
         run.started_at = begun
     clock = time.perf_counter()
     try:
-        value = await _call(run, hooks.around)
+        around = hooks.around
+        value = await _call_async(run, around) if run.task.is_async else _call(run, around)
         payload = None if encode is None else encode(value)
     except BaseException as error:
         run.run_time += time.perf_counter() - clock
@@ -114,29 +115,33 @@ async def settle(
     return await _announce(run, hooks, Outcome(cast("Any", run.state), error=error))
 
 
-async def _call(run: RunContext, around: _HookCaller) -> Any:
-    task = run.task
+def _call(run: RunContext, around: _HookCaller) -> Any:
+    # No coroutine: one cannot raise the StopIteration that a plain function may raise.
     with executing(run):
-        if around is not None:
-            return await _call_wrapped(run, around)
-        value = task.fn(*run.args, **run.kwargs)
-        return await value if task.is_async else value
-
-
-async def _call_wrapped(run: RunContext, around: Callable[..., list[Any]]) -> Any:
-    managers = [manager for manager in around(run=run) if manager is not None]
-    if not run.task.is_async:
+        if around is None:
+            return run.task.fn(*run.args, **run.kwargs)
         with contextlib.ExitStack() as stack:
-            for manager in reversed(managers):
+            for manager in _managers(run, around):
                 stack.enter_context(manager)
             return run.task.fn(*run.args, **run.kwargs)
-    async with contextlib.AsyncExitStack() as astack:
-        for manager in reversed(managers):
-            if isinstance(manager, AbstractAsyncContextManager):
-                await astack.enter_async_context(cast("Any", manager))
-            else:
-                astack.enter_context(manager)
-        return await run.task.fn(*run.args, **run.kwargs)
+
+
+async def _call_async(run: RunContext, around: _HookCaller) -> Any:
+    with executing(run):
+        if around is None:
+            return await run.task.fn(*run.args, **run.kwargs)
+        async with contextlib.AsyncExitStack() as stack:
+            for manager in _managers(run, around):
+                if isinstance(manager, AbstractAsyncContextManager):
+                    await stack.enter_async_context(cast("Any", manager))
+                else:
+                    stack.enter_context(manager)
+            return await run.task.fn(*run.args, **run.kwargs)
+
+
+def _managers(run: RunContext, around: Callable[..., list[Any]]) -> list[Any]:
+    """Return what to enter; the plugin that is asked first stands innermost."""
+    return [manager for manager in reversed(around(run=run)) if manager is not None]
 
 
 async def _recall(run: RunContext, caller: Callable[..., list[Any]]) -> Outcome | None:
