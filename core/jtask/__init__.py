@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-from jtask.runtime import tags
 from jtask.states import State, StateName
+from jtask.tagging import tags
 from jtask.tasks import AsyncTask, SyncTask, Task, task
 
 if TYPE_CHECKING:

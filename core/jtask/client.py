@@ -5,44 +5,31 @@ import atexit
 import logging
 import os
 import threading
-import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from jtask import events
 from jtask.brokers import open_broker
-from jtask.contract import Event, FullBroker, Message, OutcomeRecord, ThreadEnqueue, Watch
-from jtask.envelope import Envelope
-from jtask.errors import BrokerUnavailable, JTaskError, RunNotFound, TaskDefinitionError
+from jtask.contract import Event, FullBroker, OutcomeRecord, ThreadEnqueue, Watch
+from jtask.errors import BrokerUnavailable, JTaskError, RunNotFound
 from jtask.ids import client_of, created_at, get_run_ids, is_run_id
 from jtask.io_thread import get_io_thread
 from jtask.outcomes import SettledRun
+from jtask.preparing import Prepared
 from jtask.runs import Run
-from jtask.runtime import EnqueueRequest, current_run, current_tags
+from jtask.runtime import EnqueueRequest, current_run
 from jtask.settings import get_settings
 from jtask.states import State, StateName
+from jtask.tagging import current_tags
 
 if TYPE_CHECKING:
-    from jtask.definition import Definition
     from jtask.tasks import Task
 
+_SCHEDULED = StateName.SCHEDULED.value
 _CLOSE_SECONDS = 5.0
 _RETRY_SECONDS = 0.5
 _RECOVERY_REQUESTS = 64  # at once, after a gap
 _log = logging.getLogger("jtask")
-
-
-@dataclass(slots=True)
-class Prepared:
-    """A checked and encoded run that only has to be sent."""
-
-    handle: Run[Any]
-    message: Message
-    task_key: str
-    created: float
-    blob: bytes | None = None
 
 
 class Client:
@@ -58,6 +45,7 @@ class Client:
         self.io = get_io_thread()
         self.ids = get_run_ids()
         self.broker: FullBroker = self.io.run(open_broker(settings.url, self.ids.client))
+        self.inline_limit = self.broker.inline_limit
         self.events = events.EventBuffer(self.io, self.broker)
         self._thread_enqueue = self.broker if isinstance(self.broker, ThreadEnqueue) else None
         self._handles: WeakValueDictionary[str, Run[Any]] = WeakValueDictionary()
@@ -68,100 +56,6 @@ class Client:
 
     # --- sending ---------------------------------------------------------------------------
 
-    def prepare(
-        self,
-        task: "Task[..., Any]",
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        definition: "Definition",
-    ) -> Prepared:
-        """Check and encode one run; nothing is sent.
-
-        Raises:
-            ArgumentError: The arguments do not fit.
-            SerializationError: One would not survive the trip.
-            RunRefused: A plugin refused the run.
-        """
-        payload = task.codecs.arguments.encode(args, kwargs)
-        return self._prepare(task, args, kwargs, definition, payload, self.ids.new(), time.time())
-
-    def prepare_many(
-        self,
-        task: "Task[..., Any]",
-        bound: tuple[Any, ...],
-        calls: Iterable[Sequence[Any] | Mapping[str, Any]],
-        definition: "Definition",
-    ) -> list[Prepared]:
-        """Check and encode many runs; nothing is sent."""
-        arguments = [_arguments(bound, call) for call in calls]
-        if any(kwargs for _, kwargs in arguments):
-            encode = task.codecs.arguments.encode
-            payloads = [encode(args, kwargs) for args, kwargs in arguments]
-        else:
-            payloads = task.codecs.arguments.encode_many([args for args, _ in arguments])
-        now = time.time()
-        ids = self.ids.new_many(len(payloads))
-        return [
-            self._prepare(task, args, kwargs, definition, payload, run_id, now)
-            for (args, kwargs), payload, run_id in zip(arguments, payloads, ids, strict=True)
-        ]
-
-    def _prepare(
-        self,
-        task: "Task[..., Any]",
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        definition: "Definition",
-        payload: bytes,
-        run_id: str,
-        now: float,
-    ) -> Prepared:
-        request = EnqueueRequest(
-            run_id=run_id,
-            task=task,
-            args=args,
-            kwargs=kwargs,
-            queue=definition.queue or task.queue,
-            at=definition.not_before(now),
-            expires=definition.not_after(now),
-            tags=_merged_tags(task),
-        )
-        if task.hooks.enqueue is not None:
-            task.hooks.enqueue(request=request)
-        body, blob = self._encode(request, payload, now)
-        message = Message(
-            run_id, request.queue, body, definition.priority, request.at, request.expires
-        )
-        return Prepared(Run(run_id, self, task), message, task.key, now, blob)
-
-    def _encode(
-        self, request: EnqueueRequest, payload: bytes, now: float
-    ) -> tuple[bytes, bytes | None]:
-        task, parent = request.task, current_run()
-        extras = parent or request.tags or request.headers or request.expires is not None
-        limit = self.broker.inline_limit
-        if not extras:
-            body = task.codecs.template.encode(request.run_id, now, payload)
-            if len(body) <= limit:
-                return body, None
-        envelope = Envelope(
-            run_id=request.run_id,
-            task_key=task.key,
-            task_name=task.name,
-            serializer=task.serializer,
-            payload=payload,
-            created=now,
-            tags=request.tags,
-            parent=None if parent is None else parent.run_id,
-            headers=request.headers,
-            expires=request.expires,
-        )
-        body = envelope.encode()
-        if len(body) <= limit:
-            return body, None
-        envelope.payload, envelope.blob = b"", len(payload)
-        return envelope.encode(), payload
-
     def enqueue_blocking(self, prepared: Prepared) -> Run[Any]:
         """Store one run, blocking this thread; durable on return."""
         self._refuse_own_thread()
@@ -170,8 +64,7 @@ class Client:
             self._thread_enqueue.enqueue_from_thread(prepared.message)
         else:
             self.io.run(self._send([prepared]))
-        self._scheduled(prepared)
-        return prepared.handle
+        return self._sent([prepared])[0]
 
     async def enqueue(self, prepared: Prepared) -> Run[Any]:
         """Store one run from any event loop; durable on return."""
@@ -336,25 +229,6 @@ class Client:
         for task in list(self._background):
             task.cancel()
         await self.broker.close()
-
-
-def _arguments(
-    bound: tuple[Any, ...], call: Sequence[Any] | Mapping[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    if isinstance(call, Mapping):
-        return bound, dict(call)
-    if isinstance(call, str | bytes):
-        raise TaskDefinitionError(
-            f"each call must be a tuple of arguments or a dict of them, got {call!r}"
-        )
-    return (*bound, *call), {}
-
-
-def _merged_tags(task: "Task[..., Any]") -> tuple[str, ...]:
-    extra = current_tags()
-    if not extra and not task.tags:
-        return ()
-    return tuple(dict.fromkeys((*sorted(task.tags), *extra)))
 
 
 async def _close_after(watch: Watch, over: asyncio.Event) -> None:

@@ -9,8 +9,9 @@ from jtask.engine import Result, attempt, drive
 from jtask.ids import get_run_ids, process_label
 from jtask.lifecycle import HandBack, PutOff
 from jtask.outcomes import ERROR_OF, Attempt, Outcome
-from jtask.runtime import RunContext, current_run, current_tags
+from jtask.runtime import RunContext, current_run
 from jtask.states import StateName
+from jtask.tagging import current_tags
 
 if TYPE_CHECKING:
     from jtask.tasks import Task

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from jtask.tasks import Task
 
 _current: "ContextVar[RunContext | None]" = ContextVar("jtask_run", default=None)
-_tags: ContextVar[tuple[str, ...]] = ContextVar("jtask_tags", default=())
 
 
 @dataclass(slots=True, eq=False)
@@ -128,25 +127,6 @@ class EnqueueRequest:
 def current_run() -> RunContext | None:
     """Return the run that is being executed in this context, if any."""
     return _current.get()
-
-
-def current_tags() -> tuple[str, ...]:
-    """Return the tags that `tags(...)` puts on runs started in this context."""
-    return _tags.get()
-
-
-@contextmanager
-def tags(*names: str) -> Generator[tuple[str, ...]]:
-    """Put tags on all runs called, submitted or delayed inside the block.
-
-    Args:
-        names: The tags; blocks nest.
-    """
-    token = _tags.set(tuple(dict.fromkeys((*_tags.get(), *names))))
-    try:
-        yield _tags.get()
-    finally:
-        _tags.reset(token)
 
 
 @contextmanager
