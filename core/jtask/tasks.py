@@ -30,7 +30,9 @@ from jtask.options import check_options
 
 if TYPE_CHECKING:
     from jtask.call_codecs import CallCodecs
+    from jtask.client import Client
     from jtask.engine import TaskHooks
+    from jtask.preparing import Preparation
     from jtask.runs import Run
 
 P = ParamSpec("P")
@@ -65,9 +67,11 @@ class Task(Generic[P, R]):
         self.fn = fn
         self._definition = definition
         self._bound: tuple[Any, ...] = ()
+        self._unbound: Task[..., R] | None = None
         self._owner: type | None = None
         self.name = definition.name or str(getattr(fn, "__name__", None) or type(fn).__name__)
-        self.description = definition.description or inspect.getdoc(fn) or ""
+        # Not inspect.getdoc: for a method that searches the class, and finds this task there.
+        self.description = definition.description or inspect.cleandoc(fn.__doc__ or "")
         self.tags = definition.tags
         self.version = definition.version
         self.priority = definition.priority
@@ -105,6 +109,8 @@ class Task(Generic[P, R]):
         """What writes and reads its arguments and results."""
         from jtask.call_codecs import CallCodecs
 
+        if self._unbound is not None:
+            return self._unbound.codecs
         return CallCodecs(self, self._owner or _class_around(self.fn))
 
     @functools.cached_property
@@ -113,6 +119,9 @@ class Task(Generic[P, R]):
         from jtask.engine import TaskHooks
         from jtask.plugins import get_plugins
 
+        if self._unbound is not None:
+            hooks, self.options = self._unbound.hooks, self._unbound.options
+            return hooks
         plugins = get_plugins()
         defaults = {option.name: option.default for option in plugins.options.values()}
         self.options = defaults | self.options
@@ -187,7 +196,7 @@ class Task(Generic[P, R]):
         from jtask.client import get_client
 
         client = get_client()
-        prepared = client.prepare(self, (*self._bound, *args), kwargs, self._definition)
+        prepared = self._preparation(client).one((*self._bound, *args), kwargs)
         return cast("Run[R]", await client.enqueue(prepared))
 
     def delay_many(self, calls: Iterable[Sequence[Any] | Mapping[str, Any]]) -> "list[Run[R]]":
@@ -203,7 +212,7 @@ class Task(Generic[P, R]):
         from jtask.client import get_client
 
         client = get_client()
-        prepared = client.prepare_many(self, self._bound, calls, self._definition)
+        prepared = self._preparation(client).many(self._bound, calls)
         return cast("list[Run[R]]", client.enqueue_many_blocking(prepared))
 
     async def adelay_many(
@@ -213,7 +222,7 @@ class Task(Generic[P, R]):
         from jtask.client import get_client
 
         client = get_client()
-        prepared = client.prepare_many(self, self._bound, calls, self._definition)
+        prepared = self._preparation(client).many(self._bound, calls)
         return cast("list[Run[R]]", await client.enqueue_many(prepared))
 
     def apply_async(
@@ -257,7 +266,8 @@ class Task(Generic[P, R]):
                 priority=priority,
             )
         client = get_client()
-        prepared = client.prepare(self, (*self._bound, *args), dict(kwargs or {}), definition)
+        preparation = self._preparation(client, definition)
+        prepared = preparation.one((*self._bound, *args), dict(kwargs or {}))
         return cast("Run[R]", client.enqueue_blocking(prepared))
 
     def serve(self, *, concurrency: int = 10) -> None:
@@ -271,14 +281,21 @@ class Task(Generic[P, R]):
         for name in ("queue", "serializer", "codecs", "hooks"):
             vars(self).pop(name, None)
 
+    def _preparation(self, client: "Client", definition: Definition | None = None) -> "Preparation":
+        from jtask.preparing import Preparation
+
+        return Preparation(client, self, definition or self._definition)
+
     def _bind(self, instance: object, owner: type | None) -> "Task[..., R]":
-        inner = self.fn
+        if self._owner is None:
+            self._owner = owner
         target = owner if self._definition.kind == "class" else instance
         if self._definition.kind == "static" or target is None:
             return self
-        copy = type(self)(inner, self._definition.changed(key=self.key))
-        copy._bound = (target,)
-        copy._owner = self._owner or owner
+        # A copy of what is there: a method is bound at each use, which must cost next to nothing.
+        copy: Task[..., R] = object.__new__(type(self))
+        vars(copy).update(vars(self))
+        copy._bound, copy._unbound = (target,), self
         return copy
 
 
