@@ -1,0 +1,153 @@
+"""Options that plugins declare, on `@task(...)` and on `.with_options(...)`."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from jtask import task
+from jtask.definition import Definition
+from jtask.errors import ConfigurationError, TaskDefinitionError
+from jtask.hooks import hookimpl
+from jtask.options import Option, check_options
+from jtask.plugins import get_plugins
+
+
+def positive(value: object) -> object:
+    if not isinstance(value, int) or value < 0:
+        raise ValueError(f"must be a whole number from 0, got {value!r}")
+    return value
+
+
+class Retries:
+    @hookimpl
+    def jtask_options(self) -> list[Option]:
+        return [Option("retries", 3, positive), Option("label")]
+
+
+@pytest.fixture
+def retries(jtask_plugin: Callable[[object], None]) -> None:
+    jtask_plugin(Retries())
+
+
+def test_an_option_is_checked_and_kept(retries: None) -> None:
+    @task(retries=5)
+    def work() -> None: ...
+
+    assert work.options == {"retries": 5}
+
+
+def test_a_default_is_there_when_hooks_ask(retries: None) -> None:
+    @task(label="x")
+    def work() -> None: ...
+
+    _ = work.hooks
+    assert work.options == {"retries": 3, "label": "x"}
+
+
+def test_a_refused_value_names_task_option_and_reason(retries: None) -> None:
+    with pytest.raises(
+        TaskDefinitionError,
+        match=r"^task 'work', option 'retries': must be a whole number from 0, got -1$",
+    ):
+
+        @task(retries=-1)
+        def work() -> None: ...
+
+
+def test_an_unknown_option_suggests_the_nearest(retries: None) -> None:
+    with pytest.raises(TaskDefinitionError, match="no option 'retrys': did you mean 'retries'"):
+
+        @task(retrys=1)
+        def work() -> None: ...
+
+
+def test_an_option_that_no_plugin_declares_is_refused() -> None:
+    with pytest.raises(TaskDefinitionError, match="no loaded plugin declares it"):
+        check_options({"zzz": 1}, {}, "work")
+
+
+def test_a_check_may_change_the_value() -> None:
+    declared = {"n": Option("n", check=lambda value: int(str(value)))}
+    assert check_options({"n": "7"}, declared, "work") == {"n": 7}
+
+
+def test_with_options_changes_one_option_and_keeps_the_rest(retries: None) -> None:
+    @task(retries=5, label="a", tags=["x"], queue="q", priority=2)
+    def work() -> None: ...
+
+    copy = work.with_options(label="b", priority=7)
+    assert copy.options == {"retries": 5, "label": "b"}
+    assert (copy.key, copy.queue, copy.priority, copy.tags) == (work.key, "q", 7, {"x"})
+    assert work.options == {"retries": 5, "label": "a"}
+    assert work.priority == 2
+
+
+def test_with_options_checks_what_it_is_given(retries: None) -> None:
+    @task
+    def work() -> None: ...
+
+    with pytest.raises(TaskDefinitionError, match="'retries'"):
+        work.with_options(retries=-1)
+    with pytest.raises(TaskDefinitionError, match="tags must be a list or set"):
+        work.with_options(tags="one")
+
+
+def test_two_plugins_may_not_declare_one_option(retries: None) -> None:
+    with pytest.raises(ConfigurationError, match="two plugins declare the option 'retries'"):
+        get_plugins().add(Retries())
+    assert set(get_plugins().options) >= {"retries", "label"}
+
+
+NOW = 1_000_000.0
+
+
+@pytest.mark.parametrize(
+    ("said", "start"),
+    [
+        ({}, None),
+        ({"delay": 5}, NOW + 5),
+        ({"delay": timedelta(minutes=1)}, NOW + 60),
+        ({"eta": 77.5}, 77.5),
+        ({"eta": datetime(2020, 1, 1, tzinfo=UTC)}, 1577836800.0),
+    ],
+)
+def test_a_start_is_an_instant(said: dict[str, Any], start: float | None) -> None:
+    assert Definition(**said).not_before(NOW) == start
+
+
+@pytest.mark.parametrize(
+    ("expires", "end"),
+    [
+        (None, None),
+        (5, NOW + 5),
+        (timedelta(minutes=1), NOW + 60),
+        (datetime(2020, 1, 1, tzinfo=UTC), 1577836800.0),
+    ],
+)
+def test_an_expiry_is_an_instant(expires: Any, end: float | None) -> None:
+    assert Definition(expires=expires).not_after(NOW) == end
+
+
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        ({"priority": 10}, "priority must be a whole number from 0 to 9, got 10"),
+        ({"priority": True}, "priority must be a whole number from 0 to 9, got True"),
+        ({"priority": -1}, "got -1"),
+        ({"serializer": "pickle"}, "no serializer 'pickle': use one of json, cloudpickle"),
+        ({"delay": 1, "eta": 2.0}, "either a delay or an eta"),
+        ({"queue": "a.b"}, "queue 'a.b' may hold"),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused_in_one_sentence(
+    said: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(TaskDefinitionError, match=sentence):
+        Definition(**said)
+
+
+def test_a_time_without_a_zone_is_refused() -> None:
+    with pytest.raises(TaskDefinitionError, match="has no time zone"):
+        Definition(eta=datetime(2020, 1, 1)).not_before(NOW)
