@@ -130,6 +130,7 @@ class NatsBroker:
         """Send what is still buffered, then let go of the connection."""
         if self._restoring is not None:
             self._restoring.cancel()
+            await asyncio.wait([self._restoring])
         for consumption in self._consumptions:
             await consumption.close()
         self._consumptions.clear()

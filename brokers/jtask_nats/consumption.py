@@ -22,6 +22,7 @@ _MISSED_LIMIT = 2
 _GATHER = 0.001  # seconds in which freed credit is collected into one pull
 _GATHER_FROM = 8  # credit; below, each run counts
 _HEAL_PAUSE = (0.1, 2.0)  # seconds: first and longest
+_TIMER_ERROR = 0.002  # seconds; loops count in milliseconds, and not by the wall clock
 _LONGEST_WAIT = 2 * EARLY  # seconds; an instant further off can only be a clock that is wrong
 
 _log = logging.getLogger("jtask.worker")
@@ -96,6 +97,9 @@ class NatsConsumption:
         if not self._stopped:
             self._stopped = True
             self._end_watching()
+            if self._healing is not None:
+                self._healing.cancel()
+                await asyncio.wait([self._healing])
             for timer in self._waiting.values():
                 timer.cancel()
             unseen = [*self._waiting, *(entry[2] for entry in self._surplus)]
@@ -174,7 +178,7 @@ class NatsConsumption:
         delay = at - time.time() if at else 0.0
         if delay > 0:
             self._waiting[delivery] = self._loop.call_later(
-                min(delay, _LONGEST_WAIT), self._hand_out_waiting, delivery
+                min(delay, _LONGEST_WAIT) + _TIMER_ERROR, self._hand_out_waiting, delivery
             )
         else:
             self._receive(delivery)
@@ -236,8 +240,6 @@ class NatsConsumption:
         for handle in (self._look, self._watch):
             if handle is not None:
                 handle.cancel()
-        if self._healing is not None:
-            self._healing.cancel()
 
     async def _heal(self) -> None:
         pause, longest = _HEAL_PAUSE

@@ -38,25 +38,29 @@ class Queues:
         for message in messages:
             self._check_size(message)
         ready = [out for one in messages if (out := outgoing(subjects, one, now)) is not None]
-        if len(ready) == 1:
-            subject, lines, body = ready[0]
-            await self._link.publisher.publish(subject, body, lines)
-            return
-        groups = [ready[i : i + ATOMIC_LIMIT] for i in range(0, len(ready), ATOMIC_LIMIT)]
-        await asyncio.gather(*(self._store_group(group) for group in groups))
+        await self._link.topology.ensure(Store.RUNS)
+        try:
+            await self._store(ready)
+        except BrokerUnavailable:
+            # Somebody may have removed the stream: look at the next use.
+            self._link.topology.forget()
+            raise
 
     def enqueue_from_thread(self, message: Message) -> None:
         """Do `enqueue([message])` from any thread but the loop's, blocking it."""
         link = self._link
-        if message.priority != DEFAULT_PRIORITY and not link.topology.knows_consumer(
-            message.queue, message.priority
-        ):
-            opening = self._open_priority(message.queue, message.priority)
-            asyncio.run_coroutine_threadsafe(opening, self._loop).result()
+        if not link.topology.is_ready_for(message.queue, message.priority):
+            whole = self.enqueue([message])
+            asyncio.run_coroutine_threadsafe(whole, self._loop).result()
+            return
         self._check_size(message)
         ready = outgoing(link.subjects, message, time.time())
         if ready is not None:
-            link.publisher.publish_from_thread(ready.subject, ready.body, ready.headers)
+            try:
+                link.publisher.publish_from_thread(ready.subject, ready.body, ready.headers)
+            except BrokerUnavailable:
+                link.topology.forget()
+                raise
 
     async def cancel(self, run_id: str) -> bool:
         """Take a waiting or delayed run off its queue; False when none is waiting.
@@ -101,6 +105,14 @@ class Queues:
                 f"the body of the run {message.run_id} has {len(message.body)} bytes and the "
                 f"broker takes at most {limit}; keep it as a blob"
             )
+
+    async def _store(self, ready: Sequence[Outgoing]) -> None:
+        if len(ready) == 1:
+            subject, lines, body = ready[0]
+            await self._link.publisher.publish(subject, body, lines)
+            return
+        groups = [ready[i : i + ATOMIC_LIMIT] for i in range(0, len(ready), ATOMIC_LIMIT)]
+        await asyncio.gather(*(self._store_group(group) for group in groups))
 
     async def _store_group(self, group: Sequence[Outgoing]) -> None:
         async with self._in_flight:

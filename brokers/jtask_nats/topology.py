@@ -96,6 +96,12 @@ class Topology:
         """Tell whether a consumer is there, as far as this process knows."""
         return (queue, priority) in self._consumers
 
+    def is_ready_for(self, queue: str, priority: int) -> bool:
+        """Tell whether a run can be stored without making anything first; from any thread."""
+        if Store.RUNS not in self._made:
+            return False
+        return priority == DEFAULT_PRIORITY or self.knows_consumer(queue, priority)
+
     async def ensure(self, *stores: Store) -> None:
         """Make streams that are not there and update those that are of an older version.
 

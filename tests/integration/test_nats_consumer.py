@@ -1,0 +1,310 @@
+"""Consuming from a real server that dies, forgets, or is shared."""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from jtask.contract import Delivery, Message
+from jtask.errors import BrokerUnavailable
+from jtask.ids import RunIds
+from jtask.settings import Settings
+from jtask_nats.broker import NatsBroker
+from jtask_nats.connection import Connection
+from jtask_nats.lease_guard import GuardAccess
+
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
+PATIENCE = 40.0  # seconds
+RUN_IDS = RunIds()
+
+
+async def open_broker(server: Any, **settings: Any) -> NatsBroker:
+    connection = await Connection.open([server.url], name="test", connect_timeout=20.0)
+    access = GuardAccess((server.url,))
+    return await NatsBroker.open(connection, RunIds().client, Settings(**settings), access)
+
+
+def runs(queue: str, count: int, **fields: Any) -> list[Message]:
+    return [Message(run_id, queue, b"{}", **fields) for run_id in RUN_IDS.new_many(count)]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+class Worker:
+    def __init__(self, acks: bool = True) -> None:
+        self.got: list[Delivery] = []
+        self.at: list[float] = []
+        self._acks = acks
+
+    def receive(self, delivery: Delivery) -> None:
+        self.got.append(delivery)
+        self.at.append(time.time())
+        if self._acks:
+            delivery.ack()
+
+    @property
+    def ids(self) -> set[str]:
+        return {delivery.run_id for delivery in self.got}
+
+
+def ids(messages: list[Message]) -> set[str]:
+    return {message.run_id for message in messages}
+
+
+def test_a_worker_pulls_again_from_a_server_that_was_killed(run: Run, nats_server: Any) -> None:
+    async def main() -> None:
+        broker, worker = await open_broker(nats_server), Worker()
+        consumption = await broker.consume(["mails"], 10, worker.receive)
+        nats_server.kill()
+        await until(lambda: consumption.problem() is not None)
+        assert "lost" in (consumption.problem() or "")
+        await asyncio.to_thread(nats_server.start)
+        later = runs("mails", 5)
+        await broker.enqueue(later)
+        await until(lambda: worker.ids == ids(later))
+        await until(lambda: consumption.problem() is None)
+        await broker.close()
+
+    run(main())
+
+
+def test_a_worker_makes_a_deleted_consumer_again(run: Run, nats_server: Any) -> None:
+    async def main() -> None:
+        broker, worker = await open_broker(nats_server), Worker()
+        await broker.consume(["mails"], 10, worker.receive)
+        await broker._connection.api("CONSUMER.DELETE.JTASK_default.mails_0")
+        later = runs("mails", 5)
+        await broker.enqueue(later)
+        await until(lambda: worker.ids == ids(later))
+        await broker.close()
+
+    run(main())
+
+
+def test_a_worker_makes_a_deleted_stream_again(run: Run, nats_server: Any) -> None:
+    async def main() -> None:
+        broker, worker = await open_broker(nats_server), Worker()
+        await broker.consume(["mails"], 10, worker.receive)
+        await broker.enqueue(first := runs("mails", 1))
+        await until(lambda: worker.ids == ids(first))
+        await broker._connection.api("STREAM.DELETE.JTASK_default")
+        await broker.enqueue(later := runs("mails", 5))
+        await until(lambda: worker.ids == ids(first + later))
+        await broker.close()
+
+    run(main())
+
+
+def test_a_producer_makes_a_deleted_stream_again(run: Run, nats_server: Any) -> None:
+    async def main() -> None:
+        broker = await open_broker(nats_server, enqueue_timeout=1)
+        await broker._connection.api("STREAM.DELETE.JTASK_default")
+        with pytest.raises(BrokerUnavailable):
+            await broker.enqueue(runs("mails", 1))
+        await broker.enqueue(runs("mails", 1))
+        assert await broker.depth("mails") == 1
+        await broker.close()
+
+    run(main())
+
+
+def test_two_workers_share_a_queue(run: Run, nats_server: Any) -> None:
+    async def main() -> None:
+        one, other = await open_broker(nats_server), await open_broker(nats_server)
+        first, second = Worker(acks=False), Worker(acks=False)
+        await one.consume(["mails"], 20, first.receive)
+        await other.consume(["mails"], 20, second.receive)
+        messages = runs("mails", 40)
+        await one.enqueue(messages)
+        await until(lambda: len(first.got) + len(second.got) == 40)
+        assert len(first.got) == len(second.got) == 20
+        assert first.ids | second.ids == ids(messages)
+        await one.close()
+        await other.close()
+
+    run(main())
+
+
+def test_what_a_worker_cannot_take_stays_with_the_server(run: Run, nats_server: Any) -> None:
+    async def main() -> None:
+        broker, worker = await open_broker(nats_server), Worker(acks=False)
+        queues = ["one", "two", "three"]
+        consumption = await broker.consume(queues, 4, worker.receive)
+        messages = [message for queue in queues for message in runs(queue, 20)]
+        await broker.enqueue(messages)
+        await until(lambda: len(worker.got) == 4)
+        # At most one run of each queue may be on hand beyond the credit.
+        pending = 0
+        for queue in queues:
+            info = await broker._connection.api(f"CONSUMER.INFO.JTASK_default.{queue}_0")
+            pending += info["num_ack_pending"]
+        assert len(worker.got) == 4
+        assert pending <= 4 + len(queues)
+        while len(worker.got) < 60:
+            assert len(worker.got) - settled(worker) <= 4
+            await until(lambda: len(worker.got) > settled(worker))
+            worker.got[settled(worker)].ack()
+        assert worker.ids == ids(messages)
+        await consumption.close()
+        await broker.close()
+
+    def settled(worker: Worker) -> int:
+        return sum(1 for one in worker.got if not one._open)  # type: ignore[attr-defined]
+
+    run(main())
+
+
+def test_an_idle_queue_keeps_no_credit_from_a_busy_one(run: Run, nats_server: Any) -> None:
+    async def main() -> None:
+        broker, worker = await open_broker(nats_server), Worker(acks=False)
+        await broker.consume(["idle", "busy", "quiet"], 10, worker.receive)
+        await broker.enqueue(runs("busy", 50))
+        await until(lambda: len(worker.got) == 10)
+        await broker.close()
+
+    run(main())
+
+
+def test_a_run_is_delivered_at_its_instant_and_not_before(run: Run, nats_server: Any) -> None:
+    async def main() -> None:
+        broker, worker = await open_broker(nats_server), Worker()
+        await broker.consume(["mails"], 10, worker.receive)
+        now = time.time()
+        wanted = [now + delay for delay in (0.05, 0.2, 0.4, 0.6, 0.9, 1.3)]
+        messages = [runs("mails", 1, at=at)[0] for at in wanted]
+        await broker.enqueue(messages)
+        await until(lambda: len(worker.got) == len(wanted))
+        due = {message.run_id: message.at or 0.0 for message in messages}
+        for delivery, at in zip(worker.got, worker.at, strict=True):
+            assert at >= due[delivery.run_id]
+        await broker.close()
+
+    run(main())
+
+
+def test_what_is_on_the_way_when_a_worker_stops_goes_to_another(run: Run, nats_server: Any) -> None:
+    async def main() -> None:
+        one, other = await open_broker(nats_server), await open_broker(nats_server)
+        first, second = Worker(), Worker()
+        consumption = await one.consume(["mails"], 1000, first.receive)
+        messages = runs("mails", 2000)
+        storing = asyncio.create_task(other.enqueue(messages))
+        await until(lambda: len(first.got) > 10)
+        await consumption.stop()
+        await storing
+        await other.consume(["mails"], 1000, second.receive)
+        # Within the lease, so nothing was left to run out.
+        async with asyncio.timeout(14):
+            while first.ids | second.ids != ids(messages):
+                await asyncio.sleep(0.01)
+        await one.close()
+        await other.close()
+
+    run(main())
+
+
+def test_a_run_put_off_for_the_same_instant_twice_is_not_lost(run: Run, nats_server: Any) -> None:
+    async def main() -> None:
+        broker, worker = await open_broker(nats_server), Worker(acks=False)
+        await broker.consume(["mails"], 10, worker.receive)
+        await broker.enqueue(runs("mails", 1))
+        instant = time.time()
+        for turn in range(3):
+            await until(lambda turn=turn: len(worker.got) == turn + 1)
+            await worker.got[turn].put_off(instant, b"turn %d" % turn)
+        await until(lambda: len(worker.got) == 4)
+        assert [one.body for one in worker.got] == [b"{}", b"turn 0", b"turn 1", b"turn 2"]
+        worker.got[3].ack()
+        await broker.close()
+
+    run(main())
+
+
+def test_a_run_put_off_replaces_its_message_even_when_that_is_never_acked(
+    run: Run, nats_server: Any
+) -> None:
+    async def main() -> None:
+        broker, worker = await open_broker(nats_server), Worker(acks=False)
+        await broker.consume(["mails"], 10, worker.receive)
+        await broker.enqueue(runs("mails", 1))
+        await until(lambda: len(worker.got) == 1)
+        delivery = worker.got[0]
+        delivery._desk.send = lambda *_: None  # type: ignore[attr-defined]
+        await delivery.put_off(time.time() + 0.8)
+        await until(lambda: len(worker.got) == 2)
+        state = (await broker._connection.api("STREAM.INFO.JTASK_default"))["state"]
+        assert state["messages"] == 1
+        await broker.close()
+
+    run(main())
+
+
+def test_a_run_whose_lease_was_lost_is_not_given_to_its_holder_again(
+    run: Run, nats_server: Any
+) -> None:
+    async def main() -> None:
+        broker, worker = await open_broker(nats_server, lease=1), Worker(acks=False)
+        await broker.consume(["mails"], 10, worker.receive)
+        await broker.enqueue(runs("mails", 1))
+        await until(lambda: len(worker.got) == 1)
+        nak = worker.got[0].reply  # type: ignore[attr-defined]
+        broker._connection.send(nak, b"-NAK")  # the server thinks that nobody has it
+        await until(lambda: worker.got[0].reply != nak)  # type: ignore[attr-defined]
+        assert len(worker.got) == 1
+        worker.got[0].ack()
+        state = {"messages": 1}
+        async with asyncio.timeout(PATIENCE):
+            while state["messages"]:
+                state = (await broker._connection.api("STREAM.INFO.JTASK_default"))["state"]
+        await broker.close()
+
+    run(main())
+
+
+def test_an_expired_run_is_discarded_and_one_that_started_in_time_is_not(
+    run: Run, nats_server: Any
+) -> None:
+    async def main() -> None:
+        broker, worker = await open_broker(nats_server), Worker(acks=False)
+        soon = time.time() + 0.3
+        started, late = runs("one", 1, expires=soon)[0], runs("two", 1, expires=soon)[0]
+        await broker.enqueue([started, late])
+        await broker.consume(["one"], 10, worker.receive)
+        await until(lambda: worker.ids == {started.run_id})
+        await until(lambda: time.time() > soon)
+        await broker.consume(["two"], 10, worker.receive)
+        await worker.got[0].hand_back()
+        await until(lambda: len(worker.got) == 2)
+        assert worker.ids == {started.run_id}
+        assert worker.got[1].deliveries == 2
+        while await broker.depth("two"):
+            await asyncio.sleep(0.01)
+        await broker.close()
+
+    run(main())
+
+
+def test_a_run_in_hand_is_not_cancelled_and_one_handed_back_is(run: Run, nats_server: Any) -> None:
+    async def main() -> None:
+        broker, worker = await open_broker(nats_server), Worker(acks=False)
+        consumption = await broker.consume(["mails"], 1, worker.receive)
+        held, waiting, back = runs("mails", 3)
+        await broker.enqueue([held, waiting, back])
+        await until(lambda: len(worker.got) == 1)
+        assert await broker.cancel(worker.got[0].run_id) is False
+        assert await broker.cancel(waiting.run_id) is True
+        worker.got[0].ack()
+        await until(lambda: len(worker.got) == 2)
+        await consumption.stop()
+        await worker.got[1].hand_back()
+        assert await broker.cancel(back.run_id) is True
+        assert await broker.depth("mails") == 0
+        await broker.close()
+
+    run(main())
