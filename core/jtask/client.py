@@ -17,10 +17,8 @@ from jtask.io_thread import get_io_thread
 from jtask.outcomes import SettledRun
 from jtask.preparing import Prepared
 from jtask.runs import Run
-from jtask.runtime import EnqueueRequest, current_run
 from jtask.settings import get_settings
 from jtask.states import State, StateName
-from jtask.tagging import current_tags
 
 if TYPE_CHECKING:
     from jtask.tasks import Task

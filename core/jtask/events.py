@@ -48,14 +48,12 @@ class EventBuffer:
     def add(self, event: Event) -> None:
         """Add one event; sent within FLUSH_SECONDS."""
         self._events.append(event)
-        if not self._armed:
-            self._armed = True
-            self._io.post(self._arm)
+        self._wake()
 
     def extend(self, events: list[Event]) -> None:
         """Add many events."""
-        for event in events:
-            self.add(event)
+        self._events.extend(events)
+        self._wake()
 
     def flush(self) -> None:
         """Send what is there; on the I/O thread only."""
@@ -63,6 +61,11 @@ class EventBuffer:
         events = self._events
         while events:
             self._log.append([events.popleft() for _ in range(min(len(events), BATCH))])
+
+    def _wake(self) -> None:
+        if not self._armed:
+            self._armed = True
+            self._io.post(self._arm)
 
     def _arm(self) -> None:
         self._io.loop.call_later(FLUSH_SECONDS, self.flush)

@@ -3,6 +3,8 @@
 import difflib
 import logging
 import os
+from collections.abc import Generator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -25,7 +27,12 @@ _log = logging.getLogger("jtask")
 class Settings(BaseSettings):
     """What can be set; times in seconds, sizes in bytes."""
 
-    model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix=_PREFIX,
+        extra="forbid",
+        frozen=True,
+        pyproject_toml_table_header=("tool", "jtask"),
+    )
 
     url: str = "embedded://"
     """Broker: `embedded://` (default), `nats://host:port[,host:port]`, `tls://...`, `memory://`."""
@@ -72,21 +79,12 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         del dotenv_settings, file_secret_settings
-        sources: list[PydanticBaseSettingsSource] = [init_settings, env_settings]
-        if toml := _search_upwards("jtask.toml"):
-            sources.append(TomlConfigSettingsSource(settings_cls, toml_file=toml))
-        if pyproject := _search_upwards("pyproject.toml"):
-            sources.append(_ToolTable(settings_cls, toml_file=pyproject))
-        return tuple(sources)
-
-
-class _ToolTable(PyprojectTomlConfigSettingsSource):
-    """The table [tool.jtask], which may be missing."""
-
-    def __init__(self, settings_cls: type[BaseSettings], toml_file: Path) -> None:
-        config = settings_cls.model_config
-        config.setdefault("pyproject_toml_table_header", ("tool", "jtask"))
-        super().__init__(settings_cls, toml_file)
+        toml, pyproject = _search_upwards("jtask.toml"), _search_upwards("pyproject.toml")
+        with _readable(toml):
+            own = TomlConfigSettingsSource(settings_cls, toml_file=toml)
+        with _readable(pyproject):
+            table = PyprojectTomlConfigSettingsSource(settings_cls, toml_file=pyproject)
+        return init_settings, env_settings, own, table
 
 
 @cache
@@ -114,6 +112,14 @@ def _warn_of_unknown_variables() -> None:
             near = difflib.get_close_matches(variable, known, n=1)
             hint = f"did you mean {near[0]}?" if near else "jtask reads no such setting"
             _log.warning("unknown setting %s in the environment: %s", variable, hint)
+
+
+@contextmanager
+def _readable(file: Path | None) -> Generator[None]:
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"{file} cannot be read: {error}") from None
 
 
 def _search_upwards(name: str) -> Path | None:

@@ -126,10 +126,11 @@ def _read(parameter: Parameter, text: Any) -> Any:
 def _enqueue_key(
     key: str, arguments: Sequence[str], queue: str | None, delay: float | None
 ) -> "tuple[Run[Any], str, str]":
-    from jtask.client import Prepared, get_client
+    from jtask.client import get_client
     from jtask.contract import Message
     from jtask.envelope import Envelope
     from jtask.keys import check_name
+    from jtask.preparing import Prepared
     from jtask.settings import get_settings
 
     check_name("task key", key)

@@ -1,0 +1,27 @@
+"""The tasks that the benchmarks run."""
+
+import asyncio
+
+from jtask import task
+
+
+@task
+async def noop() -> None:
+    """Do nothing."""
+
+
+@task
+def noop_sync() -> None:
+    """Do nothing, in a thread."""
+
+
+@task
+async def echo(text: str, number: int = 1) -> str:
+    """Return the text."""
+    return text
+
+
+@task
+async def nap(seconds: float) -> None:
+    """Sleep."""
+    await asyncio.sleep(seconds)

@@ -1,0 +1,219 @@
+"""What bare nats-py can do on this machine, now: the measure beside each figure."""
+
+import asyncio
+import itertools
+import json
+import sys
+import time
+import uuid
+from typing import Any
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js.api import AckPolicy, ConsumerConfig, RetentionPolicy, StreamConfig
+
+from harness import percentile, raw_connection
+
+BODY = b'{"v":1,"task":"bench-0123456789ab","id":"' + b"0" * 36 + b'"}\n{"text":"hello"}'
+_REPLY_WINDOW = 1 << 20
+
+
+class PipelinedPublisher:
+    """Publish with integer reply tokens and hand-built commands, the fastest way on nats-py."""
+
+    def __init__(self, nc: Client) -> None:
+        self._nc: Any = nc
+        self._prefix = nc.new_inbox()
+        self._tokens = itertools.count()
+        self._waiting: dict[str, asyncio.Future[bytes]] = {}
+
+    async def open(self) -> "PipelinedPublisher":
+        """Listen for the answers."""
+        await self._nc.subscribe(
+            f"{self._prefix}.*", cb=self._answered, pending_msgs_limit=_REPLY_WINDOW
+        )
+        return self
+
+    async def publish(self, subject: str, body: bytes, message_id: str) -> "asyncio.Future[bytes]":
+        """Send one message and return the future of its answer."""
+        token = str(next(self._tokens))
+        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._waiting[token] = future
+        head = f"NATS/1.0\r\nNats-Msg-Id: {message_id}\r\n\r\n".encode()
+        reply = f"{self._prefix}.{token}"
+        line = f"HPUB {subject} {reply} {len(head)} {len(head) + len(body)}\r\n".encode()
+        await self._nc._send_command(line + head + body + b"\r\n")
+        if self._nc._flush_queue.empty():
+            await self._nc._flush_pending()
+        return future
+
+    async def _answered(self, message: Msg) -> None:
+        future = self._waiting.pop(message.subject[len(self._prefix) + 1 :], None)
+        if future is not None:
+            future.set_result(message.data)
+
+
+async def make_streams(nc: Client) -> None:
+    """Create a work queue and a result stream shaped like jtask's."""
+    js = nc.jetstream()
+    await js.add_stream(
+        StreamConfig(name="BOUND", subjects=["bound.q.>"], retention=RetentionPolicy.WORK_QUEUE)
+    )
+    await js.add_stream(
+        StreamConfig(name="BOUND_R", subjects=["bound.r.>"], max_msgs_per_subject=1)
+    )
+    await js.add_consumer(
+        "BOUND",
+        ConsumerConfig(
+            durable_name="w",
+            ack_policy=AckPolicy.EXPLICIT,
+            max_ack_pending=100_000,
+            max_waiting=8192,
+        ),
+    )
+
+
+async def publish_rate(count: int) -> float:
+    """Return pipelined publishes a second."""
+    nc = await raw_connection()
+    await make_streams(nc)
+    publisher = await PipelinedPublisher(nc).open()
+    ids = [str(uuid.uuid4()) for _ in range(count)]
+    begun = time.perf_counter()
+    answers = [await publisher.publish(f"bound.q.{i}", BODY, i) for i in ids]
+    await asyncio.gather(*answers)
+    rate = count / (time.perf_counter() - begun)
+    await nc.close()
+    return rate
+
+
+async def drain_rate(count: int, concurrency: int) -> float:
+    """Return runs a second of: pull by callback, publish a result, ack once it is stored."""
+    nc: Any = await raw_connection()
+    publisher = await PipelinedPublisher(nc).open()
+    inbox = nc.new_inbox()
+    done = asyncio.get_running_loop().create_future()
+    state = {"outstanding": 0, "acked": 0, "begun": 0.0}
+    request = f"$JS.API.CONSUMER.MSG.NEXT.BOUND.w"
+
+    async def pull(batch: int) -> None:
+        state["outstanding"] += batch
+        body = json.dumps({"batch": batch, "expires": 30_000_000_000}).encode()
+        await nc.publish(request, body, reply=inbox)
+
+    async def received(message: Msg) -> None:
+        state["begun"] = state["begun"] or time.perf_counter()
+        state["outstanding"] -= 1
+        run = message.subject.rpartition(".")[2]
+        answer = await publisher.publish(f"bound.r.{run}", message.data, run)
+        answer.add_done_callback(lambda _: acknowledge(message))
+        if state["outstanding"] <= concurrency // 2:
+            await pull(concurrency)
+
+    def acknowledge(message: Msg) -> None:
+        asyncio.ensure_future(nc.publish(message.reply, b"+ACK"))
+        state["acked"] += 1
+        if state["acked"] == count:
+            done.set_result(time.perf_counter())
+
+    await nc.subscribe(inbox, cb=received, pending_msgs_limit=_REPLY_WINDOW)
+    await pull(concurrency)
+    rate = count / (await done - state["begun"])
+    await nc.flush()
+    await nc.close()
+    return rate
+
+
+async def echo_worker() -> None:
+    """Answer every message of the work queue with a result, for ever."""
+    nc: Any = await raw_connection()
+    inbox = nc.new_inbox()
+
+    async def received(message: Msg) -> None:
+        if not message.reply:
+            return
+        run = message.subject.rpartition(".")[2]
+        await nc.publish(f"bound.r.{run}", message.data)
+        await nc.publish(message.reply, b"+ACK")
+
+    await nc.subscribe(inbox, cb=received)
+    body = json.dumps({"batch": 100_000, "expires": 300_000_000_000}).encode()
+    await nc.publish("$JS.API.CONSUMER.MSG.NEXT.BOUND.w", body, reply=inbox)
+    await asyncio.get_running_loop().create_future()
+
+
+async def exchange_seconds(count: int) -> list[float]:
+    """Return the times of single messages there and results back, on an idle system."""
+    nc = await raw_connection()
+    waiting: dict[str, asyncio.Future[None]] = {}
+
+    async def received(message: Msg) -> None:
+        waiting[message.subject].set_result(None)
+
+    await nc.subscribe("bound.r.>", cb=received)
+    js = nc.jetstream()
+    times: list[float] = []
+    for number in range(count):
+        subject = f"bound.r.x{number}"
+        waiting[subject] = asyncio.get_running_loop().create_future()
+        begun = time.perf_counter()
+        await js.publish(f"bound.q.x{number}", BODY)
+        await waiting[subject]
+        times.append(time.perf_counter() - begun)
+        await asyncio.sleep(0.002)
+    await nc.close()
+    return times
+
+
+def hop_rate(count: int) -> float:
+    """Return publishes a second of one thread that hands each to a loop in another thread."""
+    import threading
+
+    loop = _new_loop()
+    threading.Thread(target=loop.run_forever, daemon=True).start()
+
+    def run(coroutine: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(coroutine, loop).result()
+
+    nc = run(raw_connection())
+    js = nc.jetstream()
+    begun = time.perf_counter()
+    for number in range(count):
+        run(js.publish(f"bound.q.h{number}", BODY, headers={"Nats-Msg-Id": f"h{number}"}))
+    rate = count / (time.perf_counter() - begun)
+    run(nc.close())
+    loop.call_soon_threadsafe(loop.stop)
+    return rate
+
+
+def run(coroutine: Any) -> Any:
+    """Run a coroutine on the fastest loop there is, as jtask does."""
+    with asyncio.Runner(loop_factory=_new_loop) as runner:
+        return runner.run(coroutine)
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+def main() -> None:
+    """Run one bound in this process and print its figures as JSON: `bounds.py NAME ARG...`."""
+    name, *arguments = sys.argv[1:]
+    numbers = [int(argument) for argument in arguments]
+    if name == "drain":
+        print(json.dumps(run(drain_rate(*numbers))))
+    elif name == "publish":
+        print(json.dumps(run(publish_rate(*numbers))))
+    elif name == "echo":
+        run(echo_worker())
+    elif name == "exchange":
+        times = run(exchange_seconds(*numbers))
+        print(json.dumps([percentile(times, share) for share in (0.5, 0.95, 0.99)]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,194 @@
+"""Measure jtask beside bare nats-py in the same run: `python tests/benchmarks/run.py [NAME ...]`.
+
+Names: direct, import, memory, enqueue, bulk, drain, roundtrip, naps. Without a name, all of them.
+"""
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+import timeit
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import bounds
+from bench_tasks import echo, nap, noop, noop_sync
+from jtask import Task
+from harness import HERE, own_server, percentile, resident, show, until, worker
+
+RUNS = 20_000
+
+
+def direct() -> None:
+    """A direct call of a no-op task, no broker configured."""
+    noop_sync()
+    calls = 20_000
+    task = min(timeit.repeat(noop_sync, number=calls, repeat=3)) / calls
+    bare = min(timeit.repeat(noop_sync.fn, number=calls, repeat=3)) / calls
+    show("direct call over the function itself", (task - bare) * 1e6, "us", goal="goal <= 30")
+
+
+def import_time() -> None:
+    """`import jtask` over an empty interpreter."""
+    with_jtask = _best_of(7, "import jtask")
+    empty = _best_of(7, "pass")
+    show("import jtask", (with_jtask - empty) * 1e3, "ms", goal="goal <= 150")
+
+
+def memory() -> None:
+    """Resident memory of an idle worker."""
+    with worker("noop", concurrency=10) as process:
+        time.sleep(4)  # an idle system has no condition to wait for
+        show("idle worker, resident", resident(process.pid), "MiB", goal="goal <= 60")
+        for child in _children(process.pid):
+            show("  its lease guard, resident", resident(child), "MiB")
+
+
+def enqueue() -> None:
+    """One run after another, from synchronous and from asynchronous code."""
+    count = 5_000
+    noop.delay()
+    begun = time.perf_counter()
+    for _ in range(count):
+        noop.delay()
+    rate = count / (time.perf_counter() - begun)
+    _output("publish", 1)
+    bound = bounds.hop_rate(count)
+    show("delay(), one thread, one by one", rate, "runs/s", bound, "goal >= 0.8 of a thread hop")
+
+    async def one_by_one() -> float:
+        begun = time.perf_counter()
+        for _ in range(count):
+            await noop.adelay()
+        return count / (time.perf_counter() - begun)
+
+    show("adelay(), one by one", asyncio.run(one_by_one()), "runs/s", bound)
+
+
+def bulk() -> None:
+    """Many runs at once."""
+    count = 50_000
+    noop.delay()
+    calls = [("hello", number) for number in range(count)]
+    begun = time.perf_counter()
+    echo.delay_many(calls)
+    rate = count / (time.perf_counter() - begun)
+    bound = _bound("publish", count)
+    show("delay_many()", rate, "runs/s", bound, "goal >= 0.6")
+
+
+def drain() -> None:
+    """Runs that wait already, executed by one worker process."""
+    _drain_task("noop", noop, concurrency=100)
+    _drain_task("noop_sync", noop_sync, concurrency=10)
+
+
+def roundtrip() -> None:
+    """delay() to result(), one at a time on an idle system."""
+    count = 1_000
+    with worker("noop", concurrency=10):
+        noop.delay().result(timeout=30)
+        times: list[float] = []
+        for _ in range(count):
+            begun = time.perf_counter()
+            noop.delay().result(timeout=30)
+            times.append(time.perf_counter() - begun)
+            time.sleep(0.002)
+    _output("publish", 1)
+    echoing = subprocess.Popen([sys.executable, str(HERE / "bounds.py"), "echo"])
+    try:
+        exchange: list[float] = _output("exchange", count)
+    finally:
+        echoing.terminate()
+        echoing.wait()
+    for index, share in enumerate((0.5, 0.95, 0.99)):
+        show(
+            f"delay() to result(), p{share * 100:.0f}",
+            percentile(times, share) * 1e3,
+            "ms",
+            exchange[index] * 1e3,
+            "goal p50 <= 2x" if not index else "",
+        )
+
+
+def naps() -> None:
+    """2,000 sleeps of 50 ms at concurrency 100: 1.0 s if nothing else took time."""
+    runs = nap.delay_many([(0.05,)] * 2_000)
+    with worker("nap", concurrency=100):
+        for run in runs:
+            run.wait(timeout=60)
+    infos = [info for run in runs if (info := run.info) and info.started]
+    first = min(info.started or 0.0 for info in infos)
+    last = max(info.ended for info in infos)
+    show("2,000 sleeps of 50 ms at concurrency 100", last - first, "s", 1.0, "goal <= 1.1")
+
+
+def _drain_task(name: str, task: Task[[], None], concurrency: int) -> None:
+    from jtask.client import get_client
+
+    client = get_client()
+    runs = task.delay_many([()] * RUNS)
+
+    def empty() -> bool:
+        return client.io.run(client.broker.depth(task.queue)) == 0
+
+    with worker(name, concurrency=concurrency):
+        end = until(empty)
+    sample = [client.handle(run.run_id) for run in runs[:500]]
+    first = min(run.start_time or end for run in sample if run.wait(timeout=30))
+    _bound("publish", RUNS)
+    bound = _bound("drain", RUNS, concurrency)
+    show(f"drain of {RUNS:,}, {name}", RUNS / (end - first), "runs/s", bound, "goal >= 0.5")
+
+
+def _bound(name: str, *arguments: int) -> float:
+    return float(_output(name, *arguments))
+
+
+def _output(name: str, *arguments: int) -> Any:
+    command = [sys.executable, str(HERE / "bounds.py"), name, *map(str, arguments)]
+    return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+
+
+def _best_of(times: int, code: str) -> float:
+    def once() -> float:
+        begun = time.perf_counter()
+        subprocess.run([sys.executable, "-c", code], check=True)
+        return time.perf_counter() - begun
+
+    return min(once() for _ in range(times))
+
+
+def _children(pid: int) -> list[int]:
+    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in listed]
+
+
+BENCHMARKS: dict[str, Callable[[], None]] = {
+    "direct": direct,
+    "import": import_time,
+    "memory": memory,
+    "enqueue": enqueue,
+    "bulk": bulk,
+    "drain": drain,
+    "roundtrip": roundtrip,
+    "naps": naps,
+}
+
+
+def main() -> None:
+    """Run the named benchmarks, each on a server of its own."""
+    chosen = sys.argv[1:] or list(BENCHMARKS)
+    if unknown := set(chosen) - set(BENCHMARKS):
+        sys.exit(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
+    for name in chosen:
+        with own_server():
+            BENCHMARKS[name]()
+
+
+if __name__ == "__main__":
+    main()
