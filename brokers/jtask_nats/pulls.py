@@ -50,11 +50,11 @@ def share(levels: Sequence[Sequence[Standing]], credit: int, taken: int) -> list
     free = credit - taken - sum(max(0, one.outstanding - 1) for one in every)
     if len(every) == 1:
         return [_pull_alone(every[0], credit - taken)]
-    busy = sum(1 for one in every if not one.idle and not one.is_broken)
-    portion = max(1, free // max(1, busy))
     pulls: list[Pull] = []
     in_turn = True
     for consumers in levels:
+        busy = sum(1 for one in consumers if not one.idle and not one.is_broken)
+        portion = max(1, free // max(1, busy))
         for one in consumers:
             pull = _pull_among(one, min(free, portion), len(every)) if in_turn else _NOTHING
             free -= max(0, pull.size - 1)

@@ -1,0 +1,146 @@
+"""What the NATS broker decides without a server."""
+
+import pytest
+
+from jtask.contract import Message
+from jtask_nats import headers
+from jtask_nats.blobs import assemble
+from jtask_nats.consumer import Way
+from jtask_nats.coordinator import Choice, Slot, choose, counter_value
+from jtask_nats.direct_reads import Stored
+from jtask_nats.opening import servers_of
+from jtask_nats.outbound import outgoing, put_off
+from jtask_nats.pulls import Pull, Standing, share
+from jtask_nats.subjects import Claim, Subjects, claim_of, plain, token
+
+NOTHING = Pull(0, Way.LONG)
+BUSY, IDLE = Standing(0, idle=False), Standing(0, idle=True)
+SUBJECTS = Subjects("shop")
+NOW = 1_000_000.0
+
+
+@pytest.mark.parametrize(
+    ("levels", "credit", "taken", "pulls"),
+    [
+        ([[BUSY]], 10, 0, [Pull(10, Way.LONG)]),
+        ([[BUSY]], 10, 10, [NOTHING]),
+        ([[Standing(6, idle=False)]], 10, 0, [NOTHING]),
+        ([[Standing(4, idle=False)]], 10, 0, [Pull(6, Way.LONG)]),
+        ([[Standing(0, idle=False, is_broken=True)]], 10, 0, [NOTHING]),
+        ([[BUSY, IDLE]], 10, 0, [Pull(10, Way.AT_ONCE), Pull(1, Way.SCARCE)]),
+        ([[BUSY, BUSY]], 10, 0, [Pull(5, Way.AT_ONCE), Pull(5, Way.AT_ONCE)]),
+        ([[IDLE, IDLE]], 10, 0, [Pull(1, Way.LONG), Pull(1, Way.LONG)]),
+        ([[BUSY, BUSY]], 10, 10, [NOTHING, NOTHING]),
+        ([[BUSY], [BUSY]], 10, 0, [Pull(10, Way.AT_ONCE), NOTHING]),
+        ([[IDLE], [BUSY]], 10, 0, [Pull(1, Way.LONG), Pull(10, Way.AT_ONCE)]),
+    ],
+    ids=[
+        "alone",
+        "full",
+        "above-half",
+        "refilled-at-half",
+        "broken",
+        "busy-gets-all",
+        "busy-share",
+        "idle-wait",
+        "no-credit",
+        "higher-first",
+        "lower-when-higher-is-idle",
+    ],
+)
+def test_pulls_share_the_credit(
+    levels: list[list[Standing]], credit: int, taken: int, pulls: list[Pull]
+) -> None:
+    assert share(levels, credit, taken) == pulls
+
+
+@pytest.mark.parametrize("credit", [1, 2, 3, 7, 100])
+@pytest.mark.parametrize("taken", [0, 1, 5])
+def test_at_most_one_run_of_each_consumer_is_pulled_beyond_the_credit(
+    credit: int, taken: int
+) -> None:
+    standings = [[BUSY, Standing(1, idle=True), IDLE], [BUSY, BUSY]]
+    every = [one for level in standings for one in level]
+    pulls = share(standings, credit, taken)
+    outstanding = sum(one.outstanding for one in every) + sum(pull.size for pull in pulls)
+    assert outstanding <= max(0, credit - taken) + len(every)
+
+
+def test_a_holder_keeps_its_slot() -> None:
+    slots = {0: Slot("a", 7), 2: Slot("b", 9)}
+    assert choose(slots, "b", 3) == Choice(2, 9)
+
+
+def test_a_new_holder_gets_a_free_slot_or_none() -> None:
+    slots = {0: Slot("a", 7), 2: Slot("b", 9)}
+    assert choose(slots, "c", 3) == Choice(1, 0)
+    assert choose(slots, "c", 2) is None
+
+
+def test_a_run_without_a_time_carries_only_its_id() -> None:
+    out = outgoing(SUBJECTS, Message("r1", "mails", b"x", 3), NOW)
+    assert out == ("jtask.shop.q.mails.3.r1", b"Nats-Msg-Id: r1\r\n", b"x")
+
+
+def test_a_run_far_off_is_scheduled_a_little_early() -> None:
+    out = outgoing(SUBJECTS, Message("r1", "mails", b"x", at=NOW + 60), NOW)
+    assert out is not None
+    assert out.subject == "jtask.shop.s.mails.0.r1"
+    assert b"Nats-Schedule: @at 1970-01-12T13:47:39.750Z\r\n" in out.headers
+    assert b"Nats-Schedule-Target: jtask.shop.q.mails.0.r1\r\n" in out.headers
+    assert b"Jtask-At: 1000060000\r\n" in out.headers
+
+
+def test_a_run_that_the_scheduler_would_fire_late_goes_to_its_queue_at_once() -> None:
+    out = outgoing(SUBJECTS, Message("r1", "mails", b"x", at=NOW + 0.3), NOW)
+    assert out is not None
+    assert out.subject == "jtask.shop.q.mails.0.r1"
+    assert b"Jtask-At: 1000000300\r\n" in out.headers
+
+
+def test_a_run_that_has_expired_is_not_published() -> None:
+    assert outgoing(SUBJECTS, Message("r1", "mails", b"x", expires=NOW - 1), NOW) is None
+
+
+@pytest.mark.parametrize(("delay", "line"), [(0.1, b"Nats-Rollup"), (9, b"Nats-Schedule-Rollup")])
+def test_a_run_put_off_takes_the_place_of_its_message(delay: float, line: bytes) -> None:
+    out = put_off(SUBJECTS, Message("r1", "mails", b"x", at=NOW + delay), "r1:7", NOW)
+    assert b"Nats-Msg-Id: r1:7\r\n" in out.headers
+    assert line + b": sub\r\n" in out.headers
+
+
+@pytest.mark.parametrize("text", ["plain_-9", "a.b", "", "=", "ü *>", "=2e"])
+def test_any_text_can_be_a_token(text: str) -> None:
+    part = token(text)
+    assert part
+    assert not set(part) & set(".*> ")
+    assert plain(part) == text
+
+
+def test_a_claim_is_read_from_either_form_of_its_subject() -> None:
+    short = "$JS.ACK.S.mails_0.2.17.30.1795294849061288519.4"
+    long = "$JS.ACK.hub.hash.S.mails_0.2.17.30.1795294849061288519.4.rnd"
+    assert claim_of(short) == claim_of(long) == Claim(2, 17, 4)
+
+
+def test_only_chunks_of_the_last_writing_make_a_blob() -> None:
+    def chunk(number: int, writing: str, body: bytes) -> Stored:
+        block = b"NATS/1.0\r\nJtask-Part: %b\r\n\r\n" % writing.encode()
+        return Stored(f"jtask.shop.b.k.{number}", number, "", block, body)
+
+    old, new = [chunk(2, "a/3", b"old")], [chunk(1, "b/2", b"2"), chunk(0, "b/2", b"1")]
+    assert assemble([*old, *new]) == b"12"
+    assert assemble(new[1:]) is None
+    assert assemble([]) is None
+
+
+def test_a_counter_is_read() -> None:
+    assert counter_value(b'{"val":"-12"}') == -12
+
+
+def test_a_url_may_name_several_servers_and_one_user() -> None:
+    assert servers_of("nats://me:pw@one:1,two:2/") == ["nats://me:pw@one:1", "nats://me:pw@two:2"]
+
+
+def test_an_instant_is_never_rounded_to_an_earlier_one() -> None:
+    assert headers.millis(1.0001) == 1001
