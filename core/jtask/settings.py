@@ -106,11 +106,12 @@ def get_settings() -> Settings:
 
 
 def _warn_of_unknown_variables() -> None:
-    known = {_PREFIX + name.upper() for name in Settings.model_fields}
+    known = {name.upper() for name in Settings.model_fields}
     for variable in os.environ:
-        if variable.startswith(_PREFIX) and variable not in known:
-            near = difflib.get_close_matches(variable, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else "jtask reads no such setting"
+        name = variable.removeprefix(_PREFIX)
+        if name != variable and name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {_PREFIX}{near[0]}?" if near else "jtask reads no such setting"
             _log.warning("unknown setting %s in the environment: %s", variable, hint)
 
 
