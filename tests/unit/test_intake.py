@@ -1,0 +1,86 @@
+"""Slots, waiting runs, and how far a worker reaches ahead."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jtask.intake import Intake
+
+
+def job(name: str) -> Any:
+    return name
+
+
+def test_runs_get_slots_in_order_of_arrival() -> None:
+    intake = Intake(2, 0)
+    for name in "abc":
+        intake.add(job(name))
+    assert [intake.next_job() for _ in range(3)] == ["a", "b", None]
+    intake.free_slot()
+    assert [intake.next_job() for _ in range(2)] == ["c", None]
+
+
+def test_no_slot_is_taken_while_no_run_waits() -> None:
+    intake = Intake(1, 0)
+    assert intake.next_job() is None
+    intake.add(job("a"))
+    assert intake.next_job() == "a"
+
+
+def test_what_waits_can_be_taken_back_as_a_whole() -> None:
+    intake = Intake(1, 5)
+    for name in "abc":
+        intake.add(job(name))
+    intake.next_job()
+    assert intake.take_all() == ["b", "c"]
+    assert intake.take_all() == []
+
+
+def test_the_credit_is_the_slots_and_the_prefetch() -> None:
+    assert Intake(10, 5).credit == 15
+    assert Intake(10, 0).credit == 10
+    assert Intake(10, None).credit == 11
+
+
+def test_a_given_prefetch_stays() -> None:
+    intake = Intake(1, 4)
+    for _ in range(50):
+        intake.take_slot()
+        intake.free_slot()
+    assert not intake.adapt()
+    assert intake.credit == 5
+
+
+@pytest.mark.parametrize(("ended", "prefetch"), [(0, 1), (1, 1), (7, 7), (5000, 1000)])
+def test_a_free_prefetch_follows_the_pace(ended: int, prefetch: int) -> None:
+    intake = Intake(10, None)
+    for _ in range(ended):
+        intake.take_slot()
+        intake.free_slot()
+    assert intake.adapt() is (prefetch != 1)
+    assert intake.credit == 10 + prefetch
+    assert not intake.adapt() if prefetch == 1 else intake.adapt()
+    assert intake.credit == 11
+
+
+@given(st.integers(1, 5), st.lists(st.sampled_from(["add", "next", "free", "take"]), max_size=60))
+def test_never_more_runs_than_slots_and_none_is_lost(slots: int, steps: list[str]) -> None:
+    intake = Intake(slots, None)
+    added = started = busy = 0
+    for step in steps:
+        if step == "add":
+            intake.add(job(str(added)))
+            added += 1
+        elif step == "next" and (found := intake.next_job()) is not None:
+            assert found == str(started)
+            started += 1
+            busy += 1
+        elif step == "take":
+            busy += intake.take_slot()
+        elif step == "free" and busy:
+            intake.free_slot()
+            busy -= 1
+        assert busy <= slots
+    assert intake.take_all() == [str(n) for n in range(started, added)]

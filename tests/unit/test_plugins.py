@@ -1,0 +1,180 @@
+"""Plugins are found by entry point, restricted by JTASK_PLUGINS, and refused with a reason."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from jtask import task
+from jtask.errors import ConfigurationError
+from jtask.hooks import hookimpl
+from jtask.plugins import Plugins, get_plugins
+
+Install = Callable[[str, str], None]
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
+    """Install a plugin the way pip does: a module, and its entry point in a dist-info folder."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def add(name: str, source: str) -> None:
+        module = f"jtask_test_{name}_{tmp_path.name}".replace("-", "_")
+        (tmp_path / f"{module}.py").write_text(source)
+        info = tmp_path / f"{module}-1.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1\n")
+        (info / "entry_points.txt").write_text(f"[jtask.plugins]\n{name} = {module}\n")
+
+    return add
+
+
+GOOD = """
+from jtask.hooks import hookimpl
+from jtask.options import Option
+
+@hookimpl
+def jtask_options():
+    return [Option("shiny", False)]
+"""
+
+
+def test_an_installed_plugin_is_loaded(install: Install) -> None:
+    install("shiny", GOOD)
+    plugins = Plugins()
+    assert "shiny" in plugins.names
+    assert plugins.options["shiny"].default is False
+
+
+def test_the_built_in_plugins_come_through_entry_points() -> None:
+    assert "nats_server" in Plugins().names
+
+
+def test_only_the_named_plugins_are_loaded(install: Install) -> None:
+    install("shiny", GOOD)
+    assert Plugins(["shiny"]).names == ["shiny"]
+    assert Plugins([]).names == []
+
+
+def test_the_setting_restricts_the_plugins_of_the_process(
+    install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from jtask.settings import get_settings
+
+    install("shiny", GOOD)
+    found: list[list[str]] = []
+    for setting in ("shiny, nats_server", "nats_server", ""):
+        with monkeypatch.context() as patch:
+            patch.setenv("JTASK_PLUGINS", setting)
+            get_settings.cache_clear()
+            found.append(get_plugins.__wrapped__().names)
+    get_settings.cache_clear()
+    assert found == [["nats_server", "shiny"], ["nats_server"], []]
+
+
+def test_a_name_that_is_not_installed_is_refused_with_the_nearest(install: Install) -> None:
+    install("shiny", GOOD)
+    with pytest.raises(
+        ConfigurationError, match="'shinny', which is not there: did you mean 'shiny'"
+    ):
+        Plugins(["shinny"])
+
+
+def test_a_name_like_no_other_is_refused_with_what_there_is() -> None:
+    with pytest.raises(ConfigurationError, match=r"'zzzzz', which is not there: installed: \[.*"):
+        Plugins(["zzzzz"])
+
+
+BROKEN = {
+    "import": ("import no_such_module_at_all", "no_such_module_at_all"),
+    "raise": ("raise RuntimeError('out of order')", "out of order"),
+    "misspelt": (
+        "from jtask.hooks import hookimpl\n@hookimpl\ndef jtask_sate(run, state): ...",
+        "jtask_sate",
+    ),
+    "argument": (
+        "from jtask.hooks import hookimpl\n@hookimpl\ndef jtask_state(run, colour): ...",
+        "colour",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_plugin_that_cannot_be_loaded_is_named_with_the_way_out(
+    install: Install, kind: str
+) -> None:
+    source, reason = BROKEN[kind]
+    install("broken", source)
+    with pytest.raises(ConfigurationError) as caught:
+        Plugins(["broken"])
+    text = str(caught.value)
+    assert text.startswith("plugin 'broken' (jtask_test_broken")
+    assert reason in text
+    assert "JTASK_PLUGINS to go on without it" in text
+    assert Plugins([]).names == []
+
+
+def test_a_failing_declaration_of_options_makes_loading_fail(install: Install) -> None:
+    install("odd", GOOD.replace("return [", "raise ValueError('odd') or ["))
+    with pytest.raises(ValueError, match="odd"):
+        Plugins(["odd"])
+
+
+def test_the_process_says_so_at_the_first_use_of_a_task(install: Install, tmp_path: Path) -> None:
+    install("broken", "import no_such_module_at_all")
+    code = "from jtask import task\n@task\ndef f(): ...\nprint('defined')\nf()"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": str(tmp_path), "JTASK_PLUGINS": "broken"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    assert done.stdout == "defined\n"
+    assert "plugin 'broken'" in done.stderr.splitlines()[-1]
+
+
+def test_an_added_plugin_is_there_until_it_is_removed() -> None:
+    class Shiny:
+        @hookimpl
+        def jtask_state(self) -> None: ...
+
+    plugins, plugin = Plugins([]), Shiny()
+    assert plugins.caller("jtask_state") is None
+    plugins.add(plugin)
+    assert plugins.caller("jtask_state") is not None
+    plugins.remove(plugin)
+    assert plugins.caller("jtask_state") is None
+
+
+def test_an_added_plugin_that_is_wrong_leaves_nothing_behind() -> None:
+    class Misspelt:
+        @hookimpl
+        def jtask_sate(self) -> None: ...
+
+    plugins = Plugins([])
+    with pytest.raises(ConfigurationError, match="jtask_sate"):
+        plugins.add(Misspelt())
+    assert plugins.names == []
+
+
+class Picky:
+    def __init__(self, answer: object) -> None:
+        self.answer = answer
+
+    @hookimpl
+    def jtask_applies(self, task: object) -> object:
+        return self.answer
+
+
+@pytest.mark.parametrize(("answer", "interested"), [(False, False), (None, True), (True, True)])
+def test_only_false_takes_a_plugin_out_of_a_task(answer: object, interested: bool) -> None:
+    @task
+    def work() -> None: ...
+
+    plugins, plugin = Plugins([]), Picky(answer)
+    plugins.add(plugin)
+    assert plugins.uninterested(work) == ([] if interested else [plugin])

@@ -1,0 +1,62 @@
+"""Tags of the surroundings, and the run of the context."""
+
+import asyncio
+import contextvars
+
+import pytest
+
+from jtask import tags, task
+from jtask.runtime import RunContext, current_run, executing
+from jtask.tagging import current_tags
+
+
+@task
+def work() -> None: ...
+
+
+def new_run(run_id: str) -> RunContext:
+    return RunContext(run_id, work, created_at=0.0)
+
+
+def test_the_executing_run_is_the_current_one_inside_the_block_only() -> None:
+    outer, inner = new_run("outer"), new_run("inner")
+    with executing(outer):
+        with executing(inner):
+            assert current_run() is inner
+        assert current_run() is outer
+    assert current_run() is None
+
+
+def test_the_current_run_is_given_back_when_the_block_fails() -> None:
+    with pytest.raises(ValueError, match="no"), executing(new_run("x")):
+        raise ValueError("no")
+    assert current_run() is None
+
+
+def test_a_copied_context_keeps_its_run() -> None:
+    with executing(new_run("kept")):
+        context = contextvars.copy_context()
+    found = context.run(current_run)
+    assert found is not None
+    assert found.run_id == "kept"
+
+
+def test_tags_nest_without_doubles_and_end_with_the_block() -> None:
+    with tags("a", "a", "b") as outer:
+        assert outer == ("a", "b") == current_tags()
+        with tags("b", "c"):
+            assert current_tags() == ("a", "b", "c")
+        assert current_tags() == ("a", "b")
+    assert current_tags() == ()
+
+
+def test_tags_of_one_coroutine_are_not_those_of_another() -> None:
+    async def tagged(name: str) -> tuple[str, ...]:
+        with tags(name):
+            await asyncio.sleep(0)
+            return current_tags()
+
+    async def main() -> list[tuple[str, ...]]:
+        return await asyncio.gather(tagged("a"), tagged("b"))
+
+    assert asyncio.run(main()) == [("a",), ("b",)]

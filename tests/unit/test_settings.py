@@ -1,0 +1,160 @@
+"""Settings: which source wins, and what is said about a wrong one."""
+
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jtask.errors import ConfigurationError
+from jtask.settings import Settings, get_settings
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in list(os.environ):
+        if name.startswith("JTASK_"):
+            monkeypatch.delenv(name)
+    folder = tmp_path / "project" / "inside"
+    folder.mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    get_settings.cache_clear()
+    yield
+    get_settings.cache_clear()
+
+
+def write(name: str, text: str) -> None:
+    Path("..", name).write_text(text)
+
+
+def test_nothing_said_gives_the_defaults() -> None:
+    settings = get_settings()
+    assert settings.url == "embedded://"
+    assert settings.namespace == "default"
+    assert settings.plugins is None
+    assert settings.serializer == "json"
+    assert (settings.lease, settings.max_crashes) == (15.0, 3)
+
+
+def test_each_source_yields_to_the_one_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert get_settings().namespace == "default"
+    write("pyproject.toml", '[tool.jtask]\nnamespace = "pyproject"')
+    get_settings.cache_clear()
+    assert get_settings().namespace == "pyproject"
+    write("jtask.toml", 'namespace = "toml"')
+    get_settings.cache_clear()
+    assert get_settings().namespace == "toml"
+    monkeypatch.setenv("JTASK_NAMESPACE", "env")
+    get_settings.cache_clear()
+    assert get_settings().namespace == "env"
+
+
+def test_the_sources_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    write("pyproject.toml", '[tool.jtask]\nqueue = "a"\nlease = 20\nnamespace = "low"')
+    write("jtask.toml", 'lease = 30\nnamespace = "mid"')
+    monkeypatch.setenv("JTASK_NAMESPACE", "high")
+    settings = get_settings()
+    assert (settings.queue, settings.lease, settings.namespace) == ("a", 30.0, "high")
+
+
+def test_a_pyproject_without_a_table_of_ours_is_fine() -> None:
+    write("pyproject.toml", '[project]\nname = "x"\n[tool.other]\nnamespace = "no"')
+    assert get_settings().namespace == "default"
+
+
+def test_the_nearest_file_counts(tmp_path: Path) -> None:
+    write("jtask.toml", 'namespace = "far"')
+    Path("jtask.toml").write_text('namespace = "near"')
+    assert get_settings().namespace == "near"
+
+
+def test_settings_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = get_settings()
+    monkeypatch.setenv("JTASK_NAMESPACE", "later")
+    assert get_settings() is first
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("LEASE", "soon", r"^setting 'lease' \(JTASK_LEASE\): .*number.*, got 'soon'$"),
+        ("LEASE", "0.5", r"^setting 'lease' \(JTASK_LEASE\): .*greater than or equal to 1"),
+        ("REPLICAS", "9", r"^setting 'replicas' \(JTASK_REPLICAS\): .*less than or equal to 5"),
+        ("NAMESPACE", "a.b", r"^setting 'namespace' \(JTASK_NAMESPACE\): .*, got 'a.b'$"),
+        ("SERIALIZER", "pickle", r"^setting 'serializer' .*'json' or 'cloudpickle', got 'pickle'$"),
+        ("CONNECT_TIMEOUT", "0", r"^setting 'connect_timeout' .*greater than 0"),
+        ("MAX_CRASHES", "1.5", r"^setting 'max_crashes' .*integer"),
+    ],
+)
+def test_a_wrong_value_is_refused_in_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, sentence: str
+) -> None:
+    monkeypatch.setenv("JTASK_" + name, value)
+    with pytest.raises(ConfigurationError, match=sentence) as caught:
+        get_settings()
+    assert "\n" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [("jtask.toml", "namespce = 'x'"), ("pyproject.toml", "[tool.jtask]\nnamespce = 'x'")],
+)
+def test_a_name_in_a_file_that_does_not_exist_is_refused(file: str, text: str) -> None:
+    write(file, text)
+    with pytest.raises(ConfigurationError, match="'namespce'"):
+        get_settings()
+
+
+def test_a_file_that_is_no_toml_is_refused_naming_it() -> None:
+    write("jtask.toml", "this is = not [toml")
+    with pytest.raises(ConfigurationError, match=r"jtask\.toml"):
+        get_settings()
+
+
+def test_a_misspelt_variable_is_warned_of_with_the_nearest_name(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("JTASK_NAMESPCE", "x")
+    monkeypatch.setenv("JTASK_ZZZ", "x")
+    with caplog.at_level(logging.WARNING, "jtask"):
+        get_settings()
+    assert sorted(record.getMessage() for record in caplog.records) == [
+        "unknown setting JTASK_NAMESPCE in the environment: did you mean JTASK_NAMESPACE?",
+        "unknown setting JTASK_ZZZ in the environment: jtask reads no such setting",
+    ]
+
+
+def test_a_known_variable_is_not_warned_of(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in Settings.model_fields:
+        if name not in {"home", "nats_credentials"}:
+            default = Settings.model_fields[name].default
+            monkeypatch.setenv("JTASK_" + name.upper(), "x" if default is None else str(default))
+    with caplog.at_level(logging.WARNING, "jtask"):
+        get_settings()
+    assert caplog.records == []
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        get_settings().url = "nats://x"  # type: ignore[misc]
+
+
+def test_every_setting_says_what_it_is_for() -> None:
+    import ast
+    import inspect
+
+    body = ast.parse(inspect.getsource(Settings)).body[0]
+    assert isinstance(body, ast.ClassDef)
+    documented = {
+        before.target.id
+        for before, after in zip(body.body, body.body[1:], strict=False)
+        if isinstance(before, ast.AnnAssign)
+        and isinstance(before.target, ast.Name)
+        and isinstance(after, ast.Expr)
+        and isinstance(after.value, ast.Constant)
+    }
+    assert documented == set(Settings.model_fields)
