@@ -11,11 +11,11 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import unquote, urlsplit
 
 from nats.errors import Error as NatsError
 
 from jtask.errors import BrokerError, BrokerUnavailable, ConfigurationError
+from jtask_nats.addresses import Address
 from jtask_nats.client import Client, reconnect_delay
 from jtask_nats.nats_errors import (
     api_error,
@@ -36,7 +36,6 @@ from jtask_nats.protocol import (
 )
 from jtask_nats.transport import SharedSocket
 
-_DEFAULT_PORT = 4222
 _PING_EVERY = 10.0  # seconds; two that stay unanswered end the connection
 _WRITE_AT_ONCE = 256  # commands; more would keep the server waiting
 _BACKLOG_LIMIT = 8 << 20  # bytes kept while disconnected
@@ -140,7 +139,7 @@ class Connection:
         """
         from jtask_nats.versions import check_version
 
-        urls = [_Url.parse(server) for server in servers]
+        urls = [Address.parse(server) for server in servers]
         user, password = user or urls[0].user, password or urls[0].password
         bare = [url.bare for url in urls]
         credentials = _readable(credentials)
@@ -498,38 +497,6 @@ class Connection:
         if text != self._said:
             _log.debug("the NATS server at %s cannot be reached: %s", self._servers, text)
         self._said = text
-
-
-class _Url(NamedTuple):
-    bare: str
-    user: str | None
-    password: str | None
-
-    @classmethod
-    def parse(cls, text: str) -> "_Url":
-        try:
-            parts = urlsplit(text if "://" in text else f"nats://{text}")
-            host, port = parts.hostname or "", parts.port or _DEFAULT_PORT
-        except ValueError:
-            raise _no_url(text) from None
-        if parts.scheme not in ("nats", "tls") or not host:
-            raise _no_url(text)
-        bare = f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
-        return cls(bare, _plain(parts.username), _plain(parts.password))
-
-
-def _no_url(text: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"a NATS server is nats://host:port or tls://host:port, not {_shown(text)!r}"
-    )
-
-
-def _shown(url: str) -> str:
-    return url.rpartition("@")[2]
-
-
-def _plain(text: str | None) -> str | None:
-    return None if text is None else unquote(text)
 
 
 def _readable(credentials: Path | None) -> Path | None:

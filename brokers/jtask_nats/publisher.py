@@ -30,7 +30,6 @@ _STALLED_AFTER = 1.0  # seconds without any answer
 _REFUSED_PAUSE = 0.05  # seconds after a "not now"; doubled with each copy
 _LONGEST_PAUSE = 1.0  # seconds
 _GRACE = 2.0  # seconds that a thread gives the loop to settle what is over
-_DIRECT_UP_TO = 2  # messages in flight; see Connection.write_from_thread
 _BATCHES_IN_FLIGHT = 16  # of the 50 that a stream allows all its publishers
 _NO_RESPONDERS = 503
 
@@ -122,7 +121,9 @@ class Publisher:
                 await asyncio.gather(*(self.publish(s, b, h) for s, h, b in messages))
 
     def publish_from_thread(self, subject: str, body: bytes, headers: bytes = b"") -> PubAck:
-        """Do `publish` from any thread but the loop's, blocking it; the thread itself writes.
+        """Do `publish` from any thread but the loop's, blocking it.
+
+        With nothing else in flight the thread itself writes to the socket.
 
         Raises:
             BrokerError: As the future of `publish` does.
@@ -134,8 +135,8 @@ class Publisher:
         pending = PendingForThread((subject,), command, size, deadline)
         self._pending[token] = pending
         try:
-            direct = len(self._pending) <= _DIRECT_UP_TO
-            self._connection.write_from_thread(command, direct=direct)
+            alone = len(self._pending) == 1
+            self._connection.write_from_thread(command, direct=alone)
             self._block(pending)
         finally:
             self._pending.pop(token, None)

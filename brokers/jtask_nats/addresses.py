@@ -1,0 +1,47 @@
+"""Where a NATS server is, apart from who may enter."""
+
+from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from jtask.errors import ConfigurationError
+
+_DEFAULT_PORT = 4222
+
+
+class Address(NamedTuple):
+    """A server's URL without credentials, and the credentials that stood in it."""
+
+    bare: str
+    user: str | None
+    password: str | None
+
+    @classmethod
+    def parse(cls, text: str) -> "Address":
+        """Take a URL apart.
+
+        Raises:
+            ConfigurationError: It is none of a NATS server; the message shows no password.
+        """
+        try:
+            parts = urlsplit(text if "://" in text else f"nats://{text}")
+            host, port = parts.hostname or "", parts.port or _DEFAULT_PORT
+        except ValueError:
+            raise _no_url(text) from None
+        if parts.scheme not in ("nats", "tls") or not host:
+            raise _no_url(text)
+        bare = f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+        return cls(bare, _plain(parts.username), _plain(parts.password))
+
+
+def _no_url(text: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"a NATS server is nats://host:port or tls://host:port, not {_shown(text)!r}"
+    )
+
+
+def _shown(url: str) -> str:
+    return url.rpartition("@")[2]
+
+
+def _plain(text: str | None) -> str | None:
+    return None if text is None else unquote(text)
