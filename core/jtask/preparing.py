@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from jtask.contract import Message
 from jtask.envelope import Envelope
@@ -144,7 +144,7 @@ class Preparation:
 
 def _arguments(bound: tuple[Any, ...], call: Call) -> tuple[tuple[Any, ...], dict[str, Any]]:
     if isinstance(call, tuple):
-        return (*bound, *call) if bound else cast("tuple[Any, ...]", call), {}
+        return (*bound, *call) if bound else call, {}
     if isinstance(call, Mapping):
         return bound, dict(call)
     if isinstance(call, str | bytes):
