@@ -63,10 +63,8 @@ class NatsConsumption:
         self._problem: str | None = None
         self._stopped = False
         connection, subjects = link.connection, link.subjects
-        self._controls = [
-            connection.subscribe(subjects.new_priority, self._on_new_priority),
-            connection.subscribe(subjects.held, self._on_held_asked),
-        ]
+        self._news = connection.subscribe(subjects.new_priority, self._on_new_priority)
+        self._asked = connection.subscribe(subjects.held, self._on_held_asked)
 
     async def open(self, queues: Sequence[str]) -> None:
         """Begin to consume.
@@ -115,6 +113,7 @@ class NatsConsumption:
     async def close(self) -> None:
         """Stop, and stop renewing leases."""
         await self.stop()
+        self._asked.unsubscribe()
         for puller in self._pullers():
             self._leases.remove(puller.desk)
 
@@ -235,8 +234,7 @@ class NatsConsumption:
         self._watch = self._loop.call_later(_WATCH_EVERY, self._look_for_silence)
 
     def _end_watching(self) -> None:
-        for control in self._controls:
-            control.unsubscribe()
+        self._news.unsubscribe()
         for handle in (self._look, self._watch):
             if handle is not None:
                 handle.cancel()

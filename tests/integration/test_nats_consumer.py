@@ -20,8 +20,28 @@ PATIENCE = 40.0  # seconds
 RUN_IDS = RunIds()
 
 
-async def open_broker(server: Any, **settings: Any) -> NatsBroker:
-    connection = await Connection.open([server.url], name="test", connect_timeout=20.0)
+USERS = """
+authorization {
+  users: [
+    { user: admin, password: pw }
+    { user: producer, password: pw, permissions: {
+      publish: ["jtask.default.q.>", "jtask.default.s.>", "jtask.default.c.>"]
+      subscribe: ["_INBOX.>", "jtask.default.o.>"] } }
+    { user: worker, password: pw, permissions: {
+      publish: ["$JS.API.CONSUMER.MSG.NEXT.JTASK_default.>", "$JS.ACK.JTASK_default.>",
+                "jtask.default.q.>", "jtask.default.s.>", "jtask.default.r.>",
+                "jtask.default.e.>", "jtask.default.d.>"]
+      subscribe: ["_INBOX.>", "jtask.default.c.>"] } }
+  ]
+}
+"""
+
+
+async def open_broker(server: Any, user: str | None = None, **settings: Any) -> NatsBroker:
+    password = "pw" if user else None
+    connection = await Connection.open(
+        [server.url], name="test", connect_timeout=20.0, user=user, password=password
+    )
     access = GuardAccess((server.url,))
     return await NatsBroker.open(connection, RunIds().client, Settings(**settings), access)
 
@@ -286,6 +306,39 @@ def test_an_expired_run_is_discarded_and_one_that_started_in_time_is_not(
         while await broker.depth("two"):
             await asyncio.sleep(0.01)
         await broker.close()
+
+    run(main())
+
+
+def test_a_run_in_hand_of_a_stopping_worker_is_not_cancelled(run: Run, nats_server: Any) -> None:
+    async def main() -> None:
+        broker, worker = await open_broker(nats_server), Worker(acks=False)
+        consumption = await broker.consume(["mails"], 1, worker.receive)
+        await broker.enqueue(messages := runs("mails", 1))
+        await until(lambda: len(worker.got) == 1)
+        await consumption.stop()
+        assert await broker.cancel(messages[0].run_id) is False
+        worker.got[0].ack()
+        await broker.close()
+
+    run(main())
+
+
+def test_users_with_few_permissions_can_work_where_an_admin_has_set_up(
+    run: Run, start_nats: Any
+) -> None:
+    server = start_nats(config=USERS)
+
+    async def main() -> None:
+        admin = await open_broker(server, user="admin")
+        await admin.depth("mails")
+        producer = await open_broker(server, user="producer")
+        consumer, worker = await open_broker(server, user="worker"), Worker()
+        await consumer.consume(["mails"], 10, worker.receive)
+        await producer.enqueue(messages := runs("mails", 3))
+        await until(lambda: worker.ids == ids(messages))
+        for broker in (admin, producer, consumer):
+            await broker.close()
 
     run(main())
 
