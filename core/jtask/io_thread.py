@@ -4,6 +4,7 @@ The user's loops and threads never do, so a task that blocks its own loop does n
 """
 
 import asyncio
+import atexit
 import concurrent.futures
 import logging
 import os
@@ -67,7 +68,12 @@ class IoThread:
         self._posted.append((function, args))
         if not self._woken:
             self._woken = True
-            self.loop.call_soon_threadsafe(self._call_posted)
+            try:
+                self.loop.call_soon_threadsafe(self._call_posted)
+            except RuntimeError:
+                if not self.loop.is_closed():
+                    raise
+                # The process is ending: nobody is left to hear of it.
 
     def stop(self) -> None:
         """End the loop and the thread."""
@@ -113,6 +119,8 @@ def get_io_thread() -> IoThread:
     with _lock:
         if _current is None:
             _current = IoThread()
+            # A loop in C that still runs while the interpreter ends crashes the process.
+            atexit.register(_current.stop)
         return _current
 
 
