@@ -22,13 +22,14 @@ from jtask.execution import (
     Job,
     Reply,
     Settled,
+    describe_crash,
     encode_letter,
     perform,
     settle_unstarted,
 )
 from jtask.ids import process_label
 from jtask.intake import Intake
-from jtask.lifecycle import DeadLetter, Discard, HandBack, Settle
+from jtask.lifecycle import DeadLetter, Discard, Settle
 from jtask.outcomes import SettledRun
 from jtask.plugins import call_logged, get_plugins
 from jtask.runners import LoopRunner, ThreadRunner
@@ -263,10 +264,17 @@ class Worker:
                 self._client.events.on_state,
                 self._is_interrupting,
             )
-        except BaseException:
-            _log.exception("run %s could not be executed", job.delivery.run_id)
-            reply = HandBack()
+        except BaseException as error:
+            reply = self._give_up_on(job, error)
         self._client.io.post(self._finish, job, reply)
+
+    def _give_up_on(self, job: Job, error: BaseException) -> Reply:
+        if self._interrupting and isinstance(error, asyncio.CancelledError):
+            return HandBack()
+        # Settled, for what fails in jtask itself would fail again in every worker.
+        _log.error("run %s could not be executed", job.delivery.run_id, exc_info=error)
+        state = State(StateName.CRASHED, time.time(), describe_crash(error))
+        return Settled(encode_settled(settle_unstarted(job, self.info.name, state)))
 
     def _is_interrupting(self) -> bool:
         return self._interrupting
