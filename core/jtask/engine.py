@@ -65,9 +65,7 @@ async def attempt(
     """
     if hooks.state is not None and run.state and run.state.name is StateName.PENDING:
         await _tell(hooks.state, "jtask_state", run, state=run.state)
-    if hooks.recall is not None and (recalled := await _recall(run, hooks.recall)):
-        if encode is not None and recalled.successful:
-            recalled.payload = encode(recalled.value)
+    if hooks.recall is not None and (recalled := await _recall(run, hooks.recall, encode)):
         return await _settled(run, hooks, recalled)
     if hooks.admit is not None:
         try:
@@ -144,8 +142,18 @@ def _managers(run: RunContext, around: Callable[..., list[Any]]) -> list[Any]:
     return [manager for manager in reversed(around(run=run)) if manager is not None]
 
 
-async def _recall(run: RunContext, caller: Callable[..., list[Any]]) -> Outcome | None:
-    return cast("Outcome | None", await _ask(caller, "jtask_recall", run))
+async def _recall(
+    run: RunContext, caller: Callable[..., list[Any]], encode: Callable[[Any], bytes] | None
+) -> Outcome | None:
+    outcome = cast("Outcome | None", await _ask(caller, "jtask_recall", run))
+    if outcome is None or encode is None or not outcome.successful:
+        return outcome
+    try:
+        outcome.payload = encode(outcome.value)
+    except Exception:
+        _log.exception("a plugin recalled a value that cannot be stored")
+        return None
+    return outcome
 
 
 async def _wait_for_admission(run: RunContext, hooks: TaskHooks, wait: Retry) -> PutOff:
