@@ -1,0 +1,605 @@
+"""The engine: which hooks it calls, when, with which facts, and what their failures do."""
+
+import asyncio
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any
+
+import pytest
+
+from jtask import Task, runtime, task
+from jtask.engine import TaskHooks, attempt, drive
+from jtask.errors import RunCancelled, RunFailed, RunRefused, RunTimedOut
+from jtask.hooks import hookimpl
+from jtask.lifecycle import HandBack, PutOff, Retry
+from jtask.outcomes import Outcome
+from jtask.plugins import Plugins, get_plugins
+from jtask.runtime import RunContext
+from jtask.states import State, StateName
+
+AddPlugin = Callable[[object], None]
+Call = Callable[[Task[..., Any]], Any]
+
+
+def call_plain(body: Callable[[], Any]) -> Any:
+    @task
+    def work() -> Any:
+        return body()
+
+    return work()
+
+
+def call_async(body: Callable[[], Any]) -> Any:
+    @task
+    async def work() -> Any:
+        await asyncio.sleep(0)
+        return body()
+
+    return asyncio.run(work())
+
+
+both = pytest.mark.parametrize("call", [call_plain, call_async])
+
+
+class Recorder:
+    """A plugin that writes down each hook it is called with."""
+
+    def __init__(self) -> None:
+        self.calls: list[Any] = []
+        self.states: list[StateName] = []
+        self.outcome: Outcome | None = None
+
+    @hookimpl
+    def jtask_applies(self, task: Task[..., Any]) -> None:
+        self.calls.append("applies")
+
+    @hookimpl
+    def jtask_recall(self, run: RunContext) -> None:
+        self.calls.append("recall")
+
+    @hookimpl
+    def jtask_admit(self, run: RunContext) -> None:
+        self.calls.append("admit")
+
+    @hookimpl
+    def jtask_around(self, run: RunContext) -> contextlib.AbstractContextManager[None]:
+        @contextlib.contextmanager
+        def around() -> Iterator[None]:
+            self.calls.append("enter")
+            try:
+                yield
+            finally:
+                self.calls.append("leave")
+
+        return around()
+
+    @hookimpl
+    def jtask_failed(self, run: RunContext, error: BaseException) -> None:
+        self.calls.append(("failed", type(error).__name__))
+
+    @hookimpl
+    def jtask_state(self, run: RunContext, state: State) -> None:
+        assert run.state is state
+        self.calls.append(state.name.value)
+
+    @hookimpl
+    def jtask_settled(self, run: RunContext, outcome: Outcome) -> None:
+        self.calls.append("settled")
+        self.outcome = outcome
+
+
+@both
+def test_the_hooks_of_a_call_that_succeeds(call: Any, jtask_plugin: AddPlugin) -> None:
+    recorder = Recorder()
+    jtask_plugin(recorder)
+    assert call(lambda: recorder.calls.append("body") or 7) == 7
+    assert recorder.calls == [
+        "applies",
+        "Pending",
+        "recall",
+        "admit",
+        "Running",
+        "enter",
+        "body",
+        "leave",
+        "Completed",
+        "settled",
+    ]
+    assert recorder.outcome is not None
+    assert recorder.outcome.value == 7
+    assert recorder.outcome.successful
+
+
+@both
+def test_the_hooks_of_a_call_that_fails(call: Any, jtask_plugin: AddPlugin) -> None:
+    recorder = Recorder()
+    jtask_plugin(recorder)
+    with pytest.raises(ZeroDivisionError):
+        call(lambda: 1 / 0)
+    assert recorder.calls[4:] == [
+        "Running",
+        "enter",
+        "leave",
+        ("failed", "ZeroDivisionError"),
+        "Failed",
+        "settled",
+    ]
+    assert recorder.outcome is not None
+    assert isinstance(recorder.outcome.error, ZeroDivisionError)
+
+
+@both
+def test_a_crash_is_not_offered_for_a_retry(call: Any, jtask_plugin: AddPlugin) -> None:
+    recorder = Recorder()
+    jtask_plugin(recorder)
+
+    def leave() -> None:
+        raise SystemExit(3)
+
+    with pytest.raises(SystemExit):
+        call(leave)
+    assert ("failed", "SystemExit") not in recorder.calls
+    assert recorder.calls[-2:] == ["Crashed", "settled"]
+
+
+def test_a_plugin_is_asked_once_per_task_whether_it_applies(jtask_plugin: AddPlugin) -> None:
+    recorder = Recorder()
+    jtask_plugin(recorder)
+
+    @task
+    def work() -> None: ...
+
+    work()
+    work()
+    assert recorder.calls.count("applies") == 1
+    assert recorder.calls.count("settled") == 2
+
+
+def test_a_plugin_that_does_not_apply_is_spared_every_other_hook(jtask_plugin: AddPlugin) -> None:
+    class Elsewhere(Recorder):
+        @hookimpl
+        def jtask_applies(self, task: Task[..., Any]) -> bool:
+            return task.name != "work"
+
+    plugin, other = Elsewhere(), Recorder()
+    jtask_plugin(plugin)
+    jtask_plugin(other)
+
+    @task
+    def work() -> None: ...
+
+    @task
+    def play() -> None: ...
+
+    work()
+    assert plugin.calls == []
+    assert "settled" in other.calls
+    play()
+    assert "settled" in plugin.calls
+
+
+def test_hooks_that_nobody_implements_cost_nothing() -> None:
+    @task
+    def work() -> None: ...
+
+    hooks = TaskHooks(Plugins([]), work)
+    assert [getattr(hooks, name) for name in TaskHooks.__slots__] == [None] * 7
+
+
+def test_only_the_implemented_hooks_are_called() -> None:
+    class OneHook:
+        @hookimpl
+        def jtask_settled(self) -> None: ...
+
+    @task
+    def work() -> None: ...
+
+    plugins = Plugins([])
+    plugins.add(OneHook())
+    hooks = TaskHooks(plugins, work)
+    assert [name for name in TaskHooks.__slots__ if getattr(hooks, name)] == ["settled"]
+
+
+# --- failures of hooks ---------------------------------------------------------------------------
+
+
+class Broken:
+    """Fails in one hook, at once or while it is awaited."""
+
+    def __init__(self, hook: str, *, late: bool) -> None:
+        def fail(run: Any) -> Any:
+            if late:
+                return self._fail()
+            raise RuntimeError("broken plugin")
+
+        setattr(self, hook, hookimpl(fail))
+
+    async def _fail(self) -> None:
+        raise RuntimeError("broken plugin")
+
+
+@both
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize(
+    "hook", ["jtask_recall", "jtask_admit", "jtask_failed", "jtask_state", "jtask_settled"]
+)
+def test_a_failing_hook_is_logged_and_the_run_goes_on(
+    hook: str, late: bool, call: Any, jtask_plugin: AddPlugin, caplog: pytest.LogCaptureFixture
+) -> None:
+    jtask_plugin(Broken(hook, late=late))
+    with caplog.at_level(logging.ERROR, "jtask"):
+        assert call(lambda: 7) == 7
+        with pytest.raises(ZeroDivisionError):
+            call(lambda: 1 / 0)
+    records = [r for r in caplog.records if r.getMessage() == f"a plugin failed in {hook}"]
+    assert records
+    for record in records:
+        assert record.exc_info
+        assert "broken plugin" in str(record.exc_info[1])
+
+
+@both
+def test_what_a_wrapper_raises_counts_as_raised_by_the_function(
+    call: Any, jtask_plugin: AddPlugin
+) -> None:
+    recorder = Recorder()
+
+    class Limit:
+        @hookimpl
+        @contextlib.contextmanager
+        def jtask_around(self) -> Iterator[None]:
+            yield
+            raise RunTimedOut("took too long")
+
+    jtask_plugin(recorder)
+    jtask_plugin(Limit())
+    with pytest.raises(RunTimedOut, match="took too long"):
+        call(lambda: 7)
+    assert recorder.calls[-2:] == ["TimedOut", "settled"]
+
+
+# --- hooks that may be awaited -------------------------------------------------------------------
+
+
+class Awaited:
+    """Answers every hook with an awaitable that really suspends."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.threads: set[str] = set()
+
+    async def _note(self, what: str) -> None:
+        await asyncio.sleep(0)
+        self.calls.append(what)
+        self.threads.add(threading.current_thread().name)
+
+    @hookimpl
+    def jtask_recall(self, run: RunContext) -> Awaitable[None]:
+        return self._note("recall")
+
+    @hookimpl
+    def jtask_admit(self, run: RunContext) -> Awaitable[None]:
+        return self._note("admit")
+
+    @hookimpl
+    def jtask_state(self, run: RunContext, state: State) -> Awaitable[None]:
+        return self._note(state.name)
+
+    @hookimpl
+    def jtask_settled(self, run: RunContext) -> Awaitable[None]:
+        return self._note("settled")
+
+
+ALL = ["Pending", "recall", "admit", "Running", "Completed", "settled"]
+
+
+def test_awaitable_hooks_work_in_a_plain_direct_call(jtask_plugin: AddPlugin) -> None:
+    plugin = Awaited()
+    jtask_plugin(plugin)
+    assert call_plain(lambda: 7) == 7
+    assert plugin.calls == ALL
+    assert plugin.threads == {"jtask-io"}
+
+
+def test_awaitable_hooks_work_in_an_asynchronous_direct_call(jtask_plugin: AddPlugin) -> None:
+    plugin = Awaited()
+    jtask_plugin(plugin)
+    assert call_async(lambda: 7) == 7
+    assert plugin.calls == ALL
+    assert plugin.threads == {threading.current_thread().name}
+
+
+def test_awaitable_hooks_work_in_a_plain_call_on_a_running_loop(jtask_plugin: AddPlugin) -> None:
+    plugin = Awaited()
+    jtask_plugin(plugin)
+
+    async def main() -> Any:
+        return call_plain(lambda: 7)
+
+    assert asyncio.run(main()) == 7
+    assert plugin.calls == ALL
+
+
+def test_awaitable_hooks_work_in_a_worker(
+    jtask_plugin: AddPlugin, jtask_worker: Callable[..., Any]
+) -> None:
+    plugin = Awaited()
+    jtask_plugin(plugin)
+
+    @task
+    def plain() -> int:
+        return 7
+
+    @task
+    async def slow() -> int:
+        return 8
+
+    jtask_worker(plain, slow)
+    for work, value in ((plain, 7), (slow, 8)):
+        plugin.calls.clear()
+        assert work.delay().result(20) == value
+        assert plugin.calls == ALL
+
+
+# --- answers -------------------------------------------------------------------------------------
+
+
+class Answer:
+    def __init__(self, hook: str, *answers: Any) -> None:
+        self.asked = 0
+        found = iter(answers)
+
+        def answer(run: Any) -> Any:
+            self.asked += 1
+            said = next(found, None)
+            if isinstance(said, BaseException):
+                raise said
+            return said
+
+        setattr(self, hook, hookimpl(answer))
+
+
+@both
+def test_a_recalled_outcome_spares_the_call(call: Any, jtask_plugin: AddPlugin) -> None:
+    recorder = Recorder()
+    jtask_plugin(recorder)
+    recalled = Outcome(State(StateName.CACHED, 0.0, "seen before"), 42)
+    jtask_plugin(Answer("jtask_recall", recalled))
+    assert call(lambda: recorder.calls.append("body")) == 42
+    assert recorder.calls == ["applies", "Pending", "recall", "Cached", "settled"]
+    assert recorder.outcome is recalled
+    assert recalled.state.message == "seen before"
+
+
+@both
+def test_a_refused_run_is_cancelled_without_a_call(call: Any, jtask_plugin: AddPlugin) -> None:
+    recorder = Recorder()
+    jtask_plugin(recorder)
+    jtask_plugin(Answer("jtask_admit", RunRefused("not today")))
+    with pytest.raises(RunRefused, match="not today"):
+        call(lambda: recorder.calls.append("body"))
+    assert recorder.calls[-2:] == ["Cancelled", "settled"]
+    assert "body" not in recorder.calls
+    assert "Running" not in recorder.calls
+
+
+@both
+def test_a_run_that_must_wait_is_asked_again_and_makes_one_attempt(
+    call: Any, jtask_plugin: AddPlugin
+) -> None:
+    recorder = Recorder()
+    jtask_plugin(recorder)
+    gate = Answer("jtask_admit", Retry(time.time() + 0.02, "limit reached"), Retry(0.0))
+    jtask_plugin(gate)
+    assert call(lambda: runtime.attempt) == 1
+    assert gate.asked == 3
+    states = [c for c in recorder.calls if c in {*StateName}]
+    waited = ["Pending", "Scheduled"] * 2
+    assert states == [*waited, "Pending", "Running", "Completed"]
+
+
+@both
+def test_a_failed_attempt_is_tried_again_when_a_plugin_says_so(
+    call: Any, jtask_plugin: AddPlugin
+) -> None:
+    recorder = Recorder()
+    jtask_plugin(recorder)
+    jtask_plugin(Answer("jtask_failed", Retry(time.time() + 0.02, "once more"), Retry(0.0)))
+    seen: list[Any] = []
+
+    def body() -> Any:
+        seen.append((runtime.attempt, len(runtime.history), runtime.run_id))
+        if len(seen) < 3:
+            raise ValueError(len(seen))
+        return "done"
+
+    assert call(body) == "done"
+    assert [(attempt, history) for attempt, history, _ in seen] == [(1, 0), (2, 1), (3, 2)]
+    assert len({run_id for _, _, run_id in seen}) == 1
+    states = [c for c in recorder.calls if c in {*StateName}]
+    retried = ["AwaitingRetry", "Pending", "Retrying"]
+    assert states == ["Pending", "Running", *retried, *retried, "Completed"]
+
+
+@both
+def test_the_history_says_why_an_attempt_failed(call: Any, jtask_plugin: AddPlugin) -> None:
+    jtask_plugin(Answer("jtask_failed", Retry(0.0, "once more")))
+
+    def body() -> Any:
+        if runtime.attempt == 1:
+            raise ValueError
+        return runtime.history
+
+    (first,) = call(body)
+    assert (first.number, first.reason) == (1, "once more")
+    assert first.started <= first.ended <= time.time()
+
+
+@both
+def test_a_run_that_is_not_tried_again_raises_its_last_error(
+    call: Any, jtask_plugin: AddPlugin
+) -> None:
+    jtask_plugin(Answer("jtask_failed", Retry(0.0)))
+    with pytest.raises(ValueError, match="attempt 2"):
+        call(lambda: (_ for _ in ()).throw(ValueError(f"attempt {runtime.attempt}")))
+
+
+def test_the_first_answer_counts_and_all_are_asked(jtask_plugin: AddPlugin) -> None:
+    early = Answer("jtask_recall", Outcome(State(StateName.CACHED, 0.0), "registered first"))
+    late = Answer("jtask_recall", Outcome(State(StateName.CACHED, 0.0), "registered last"))
+    jtask_plugin(early)
+    jtask_plugin(late)
+    assert call_plain(lambda: None) == "registered last"
+    assert (early.asked, late.asked) == (1, 1)
+
+
+# --- around --------------------------------------------------------------------------------------
+
+
+class Wrapper:
+    def __init__(self, name: str, log: list[str]) -> None:
+        self.name, self.log = name, log
+
+    @hookimpl
+    @contextlib.contextmanager
+    def jtask_around(self, run: RunContext) -> Iterator[None]:
+        self.log.append(f"{self.name} in")
+        assert runtime.current_run() is run
+        yield
+        self.log.append(f"{self.name} out")
+
+
+class AsyncWrapper(Wrapper):
+    @hookimpl
+    @contextlib.asynccontextmanager
+    async def jtask_around(self, run: RunContext) -> AsyncIterator[None]:  # type: ignore[override]
+        await asyncio.sleep(0)
+        self.log.append(f"{self.name} in")
+        yield
+        self.log.append(f"{self.name} out")
+
+
+@both
+def test_wrappers_nest_the_one_registered_last_innermost(
+    call: Any, jtask_plugin: AddPlugin
+) -> None:
+    log: list[str] = []
+    jtask_plugin(Wrapper("first", log))
+    jtask_plugin(Wrapper("last", log))
+    call(lambda: log.append("body"))
+    assert log == ["first in", "last in", "body", "last out", "first out"]
+
+
+def test_an_asynchronous_wrapper_wraps_an_asynchronous_task(jtask_plugin: AddPlugin) -> None:
+    log: list[str] = []
+    jtask_plugin(Wrapper("plain", log))
+    jtask_plugin(AsyncWrapper("async", log))
+    call_async(lambda: log.append("body"))
+    assert log == ["plain in", "async in", "body", "async out", "plain out"]
+
+
+# --- attempts by hand ----------------------------------------------------------------------------
+
+
+def pending_run(work: Task[..., Any], **facts: Any) -> RunContext:
+    run = RunContext("an-id", work, created_at=0.0, blocking=not work.is_async, **facts)
+    run.enter(StateName.PENDING)
+    return run
+
+
+NO_HOOKS = Plugins([])
+
+
+def test_a_value_that_cannot_be_stored_fails_the_attempt() -> None:
+    @task
+    def work() -> int:
+        return 7
+
+    def refuse(value: Any) -> bytes:
+        raise ValueError(f"cannot store {value}")
+
+    outcome = drive(attempt(pending_run(work), TaskHooks(NO_HOOKS, work), encode=refuse))
+    assert outcome.state.name is StateName.FAILED
+    assert str(outcome.error) == "cannot store 7"
+
+
+def test_a_recalled_value_that_cannot_be_stored_does_not_spare_the_call(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    @task
+    def work() -> int:
+        return 7
+
+    def refuse_42(value: Any) -> bytes:
+        if value == 42:
+            raise ValueError(f"cannot store {value}")
+        return b"stored"
+
+    plugins = Plugins([])
+    plugins.add(Answer("jtask_recall", Outcome(State(StateName.CACHED, 0.0), 42)))
+    outcome = drive(attempt(pending_run(work), TaskHooks(plugins, work), encode=refuse_42))
+    assert outcome == Outcome(outcome.state, 7, None, b"stored")
+    assert outcome.state.name is StateName.COMPLETED
+    assert "a plugin recalled a value that cannot be stored" in caplog.text
+
+
+def test_the_time_that_an_attempt_took_adds_to_the_runs_own() -> None:
+    @task
+    def work() -> None:
+        raise ValueError
+
+    run = pending_run(work, run_time=100.0)
+    drive(attempt(run, TaskHooks(NO_HOOKS, work)))
+    assert 100.0 < run.run_time < 160.0
+
+
+def test_a_worker_that_stops_hands_a_cancelled_run_back() -> None:
+    @task
+    async def work() -> None:
+        raise asyncio.CancelledError
+
+    async def main(*, stopping: bool) -> Any:
+        hooks = TaskHooks(NO_HOOKS, work)
+        return await attempt(pending_run(work), hooks, stopping=lambda: stopping)
+
+    assert asyncio.run(main(stopping=True)) == HandBack()
+    settled = asyncio.run(main(stopping=False))
+    assert settled.state.name is StateName.CRASHED
+
+
+def test_an_attempt_that_must_wait_gives_the_instant_and_is_no_new_attempt() -> None:
+    @task
+    def work() -> None: ...
+
+    plugins = Plugins([])
+    plugins.add(Answer("jtask_admit", Retry(55.0, "limit")))
+    result = drive(attempt(pending_run(work), TaskHooks(plugins, work)))
+    assert result == PutOff(55.0, StateName.SCHEDULED, "limit", new_attempt=False)
+
+
+def test_what_would_suspend_a_plain_call_is_refused() -> None:
+    async def suspend() -> None:
+        await asyncio.sleep(0)
+
+    with pytest.raises(RuntimeError, match="suspended"):
+        drive(suspend())
+
+
+@pytest.mark.parametrize(
+    ("error", "state"), [(RunCancelled("why"), "Cancelled"), (RunFailed("sub"), "Failed")]
+)
+def test_a_task_may_end_its_own_run(error: Exception, state: str) -> None:
+    @task
+    def work() -> None:
+        raise error
+
+    outcome = drive(attempt(pending_run(work), TaskHooks(NO_HOOKS, work)))
+    assert outcome.state.name == state
+    assert outcome.error is error
+
+
+def test_the_process_loads_its_plugins_once() -> None:
+    assert get_plugins() is get_plugins()
