@@ -10,7 +10,7 @@ import ssl
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from nats.errors import Error as NatsError
 
@@ -27,14 +27,9 @@ from jtask_nats.nats_errors import (
     too_large,
     unreachable,
 )
-from jtask_nats.protocol import (
-    Handler,
-    is_subject,
-    message_size,
-    publish_command,
-    status_of,
-)
+from jtask_nats.protocol import Handler, Reply, is_subject, message_size, publish_command, status_of
 from jtask_nats.transport import SharedSocket
+from jtask_nats.versions import check_version
 
 _PING_EVERY = 10.0  # seconds; two that stay unanswered end the connection
 _WRITE_AT_ONCE = 256  # commands; more would keep the server waiting
@@ -45,16 +40,9 @@ _NO_RESPONDERS = 503
 _DENIED_PUBLISH = "Permissions Violation for Publish to "
 _DENIED_SUBSCRIBE = "Permissions Violation for Subscription to "
 
+__all__ = ["Connection", "Handler", "Reply", "Subscription"]
+
 _log = logging.getLogger("jtask")
-
-
-class Reply(NamedTuple):
-    """An answer to a request; `status` is None for one that carries no status line."""
-
-    data: bytes
-    headers: bytes | None
-    status: int | None
-    description: str
 
 
 class Subscription:
@@ -137,8 +125,6 @@ class Connection:
             PermissionDenied: A server refused the user.
             BrokerTooOld: The server's version lacks something.
         """
-        from jtask_nats.versions import check_version
-
         urls = [Address.parse(server) for server in servers]
         user, password = user or urls[0].user, password or urls[0].password
         bare = [url.bare for url in urls]
@@ -286,16 +272,15 @@ class Connection:
         while True:
             left = deadline - self._loop.time()
             reply = await self.request(subject, body, timeout=max(left, pause))
-            if reply.status != _NO_RESPONDERS:
+            if reply.status == _NO_RESPONDERS:
+                state = "is JetStream enabled there?"
+                error: BrokerError = no_answer(subject, self.url, timeout, state)
+            else:
                 answer: dict[str, Any] = json.loads(reply.data)
                 if "error" not in answer:
                     return answer
-                error: BrokerError = api_error(answer["error"], subject)
-                passing = is_passing(api_error(answer["error"], subject))
-            else:
-                error = no_answer(subject, self.url, timeout, "is JetStream enabled there?")
-                passing = True
-            if not passing or self._loop.time() + pause > deadline:
+                error = api_error(answer["error"], subject)
+            if not is_passing(error) or self._loop.time() + pause > deadline:
                 raise error
             await asyncio.sleep(pause)
             pause = min(pause * 2, longest)

@@ -53,9 +53,9 @@ def api_error(error: Mapping[str, object], asked: str = "") -> ApiError:
     return kind(code, err_code, description, asked)
 
 
-def is_passing(error: ApiError) -> bool:
-    """Tell whether the same request is likely to succeed a moment later."""
-    return error.err_code in _PASSING
+def is_passing(error: BrokerError) -> bool:
+    """Tell whether what was refused like this is likely to be taken a moment later."""
+    return not isinstance(error, ApiError) or error.err_code in _PASSING
 
 
 def is_access_error(text: str) -> bool:

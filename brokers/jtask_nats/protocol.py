@@ -6,6 +6,7 @@ raw, with the version line in front, and is taken apart only by who needs it.
 
 import logging
 from collections.abc import Callable
+from typing import NamedTuple
 
 _log = logging.getLogger("jtask")
 
@@ -15,6 +16,15 @@ Handler = Callable[[str, str, bytes, bytes | None], None]
 CRLF = b"\r\n"
 _LONGEST_SUBJECT = 1024  # the whole command line may have 4096 bytes
 HEADER_OVERHEAD = len(b"NATS/1.0\r\n") + len(CRLF)
+
+
+class Reply(NamedTuple):
+    """An answer to a request; `status` is None for one that carries no status line."""
+
+    data: bytes
+    headers: bytes | None
+    status: int | None
+    description: str
 
 
 def publish_command(subject: str, reply: str, headers: bytes, body: bytes) -> bytes:

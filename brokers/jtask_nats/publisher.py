@@ -202,7 +202,7 @@ class Publisher:
 
     def _put_off(self, token: str, pending: Pending, refusal: BrokerError) -> bool:
         """Send again in a moment what was refused only for now."""
-        if not _is_passing(refusal):
+        if not is_passing(refusal):
             return False
         pause = min(_REFUSED_PAUSE * 2 ** (pending.sent - 1), _LONGEST_PAUSE)
         pending.retry_at = time.monotonic() + pause
@@ -297,7 +297,3 @@ class Publisher:
         # A thread that has given up may have taken it away meanwhile.
         self._pending.pop(token, None)
         pending.settle(outcome)
-
-
-def _is_passing(refusal: BrokerError) -> bool:
-    return not isinstance(refusal, ApiError) or is_passing(refusal)
