@@ -110,7 +110,7 @@ def test_two_processes_have_names_of_their_own() -> None:
     [
         "",
         "x",
-        str(uuid.uuid4()),
+        "7498c4da-a968-417a-a164-d34940ebbed9",  # a UUIDv4
         "01A1FFF5-44EB-7316-BFB5-63CD9960AEF8",
         "01a1fff5-44eb-7316-bfb5-63cd9960aef8\n",
         "01a1fff544eb7316bfb563cd9960aef8",
