@@ -19,7 +19,7 @@ from jtask_nats.topology import Store
 
 _WATCH_EVERY = HEARTBEAT + 0.5  # seconds
 _MISSED_LIMIT = 2
-_GATHER = 0.001  # seconds in which freed credit is collected into one pull
+_GATHER = 0.001  # seconds in which the first half of the credit to be freed is collected
 _GATHER_FROM = 8  # credit; below, each run counts
 _HEAL_PAUSE = (0.1, 2.0)  # seconds: first and longest
 _TIMER_ERROR = 0.002  # seconds; loops count in milliseconds, and not by the wall clock
@@ -56,6 +56,7 @@ class NatsConsumption:
         self._order = itertools.count()
         self._waiting: dict[NatsDelivery, asyncio.TimerHandle] = {}
         self._look: asyncio.Handle | None = None
+        self._is_looking = False
         self._watch: asyncio.TimerHandle | None = None
         self._silent: dict[Puller, int] = {}
         self._healing: asyncio.Task[None] | None = None
@@ -144,8 +145,12 @@ class NatsConsumption:
 
     def wants_more(self) -> None:
         """Look at the end of this pass of the loop whether something is to be pulled."""
-        if self._look is None and not self._stopped:
-            self._look = self._loop.call_soon(self._pull)
+        if self._is_looking or self._stopped:
+            return
+        if self._look is not None:
+            self._look.cancel()
+        self._is_looking = True
+        self._look = self._loop.call_soon(self._pull)
 
     def broken(self, puller: Puller, reason: str) -> None:
         """Put a consumer in place again, then pull from it."""
@@ -195,14 +200,14 @@ class NatsConsumption:
         self._handed -= 1
         if self._surplus:
             self._hand_out_surplus()
-        if self._look is None and not self._stopped:
-            if self._credit < _GATHER_FROM:
-                self._look = self._loop.call_soon(self._pull)
-            else:
-                self._look = self._loop.call_later(_GATHER, self._pull)
+        if self._credit < _GATHER_FROM or self._handed * 2 <= self._credit:
+            self.wants_more()
+        elif self._look is None and not self._stopped:
+            self._look = self._loop.call_later(_GATHER, self._pull)
 
     def _pull(self) -> None:
         self._look = None
+        self._is_looking = False
         if self._stopped or not self._link.connection.is_connected:
             return
         levels = [self._rotated(level) for level in self._levels]

@@ -47,8 +47,8 @@ def duration(seconds: float) -> str:
 
 
 def instant(at: float) -> str:
-    """Return an instant as the server reads it: RFC 3339, in milliseconds."""
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """Return an instant as the server reads it: RFC 3339, in microseconds."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def millis(at: float) -> int:

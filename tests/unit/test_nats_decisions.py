@@ -86,7 +86,7 @@ def test_a_run_far_off_is_scheduled_a_little_early() -> None:
     out = outgoing(SUBJECTS, Message("r1", "mails", b"x", at=NOW + 60), NOW)
     assert out is not None
     assert out.subject == "jtask.shop.s.mails.0.r1"
-    assert b"Nats-Schedule: @at 1970-01-12T13:47:39.750Z\r\n" in out.headers
+    assert b"Nats-Schedule: @at 1970-01-12T13:47:39.750000Z\r\n" in out.headers
     assert b"Nats-Schedule-Target: jtask.shop.q.mails.0.r1\r\n" in out.headers
     assert b"Jtask-At: 1000060000\r\n" in out.headers
 
