@@ -29,7 +29,7 @@ from jtask.execution import (
 )
 from jtask.ids import process_label
 from jtask.intake import Intake
-from jtask.lifecycle import DeadLetter, Discard, Settle
+from jtask.lifecycle import DeadLetter, Discard, HandBack, Settle
 from jtask.outcomes import SettledRun
 from jtask.plugins import call_logged, get_plugins
 from jtask.runners import LoopRunner, ThreadRunner
