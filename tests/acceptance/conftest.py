@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from jtask_nats.embedded import stop_server
 
 JTASK = str(Path(sysconfig.get_path("scripts")) / "jtask")
