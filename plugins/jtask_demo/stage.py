@@ -20,6 +20,7 @@ _CONCURRENCY = 4
 _LEASE_SECONDS = 2
 _KEPT_SECONDS = 600  # on a broker that is not ours, what the demo leaves goes by itself
 _STOP_SECONDS = 10.0
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _LOG_TAIL = 2000  # characters
 
 
@@ -59,8 +60,8 @@ class Stage:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        # A second Ctrl-C must not leave half of it behind.
-        impatience = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # A second signal must not leave half of it behind.
+        before = {number: signal.signal(number, signal.SIG_IGN) for number in _SIGNALS}
         try:
             self._stop_workers()
             close_client()
@@ -69,7 +70,8 @@ class Stage:
         finally:
             shutil.rmtree(self.folder, ignore_errors=True)
             self._restore_environment()
-            signal.signal(signal.SIGINT, impatience)
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def start_worker(self) -> int:
         """Start a worker process and return its pid."""
