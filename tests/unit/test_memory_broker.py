@@ -191,6 +191,32 @@ def test_a_run_handed_back_goes_to_another_worker_if_one_has_room() -> None:
     on_a_loop(main)
 
 
+def test_a_worker_that_stops_before_its_loop_turns_gets_nothing() -> None:
+    async def main(space: Space, clock: VirtualClock, broker: MemoryBroker) -> None:
+        got: list[Delivery] = []
+        consumption = await broker.consume(["reports"], 10, got.append)
+        await broker.enqueue([message()])
+        await consumption.stop()
+        await settle_down()
+        assert got == []
+        assert await broker.depth("reports") == 1
+
+    on_a_loop(main)
+
+
+def test_a_watch_that_is_closed_before_its_loop_turns_sees_nothing() -> None:
+    async def main(space: Space, clock: VirtualClock, broker: MemoryBroker) -> None:
+        run_id = RUN_IDS.new()
+        seen: list[OutcomeRecord] = []
+        watch = await broker.watch(run_id, seen.append, lambda: None)
+        await broker.put(OutcomeRecord(run_id, b"done"))
+        await watch.close()
+        await settle_down()
+        assert seen == []
+
+    on_a_loop(main)
+
+
 def test_outcomes_events_and_dead_letters_are_forgotten_after_their_time_to_live() -> None:
     async def main(space: Space, clock: VirtualClock, broker: MemoryBroker) -> None:
         got: list[Delivery] = []

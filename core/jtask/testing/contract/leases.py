@@ -29,10 +29,23 @@ class LeaseContract(Contract):
         self, bench: Bench
     ) -> None:
         lost = await bench.worker("reports")
-        await (await bench.broker()).enqueue([message := bench.message("reports")])
+        producer = await bench.broker()
+        await producer.enqueue([message := bench.message("reports")])
         await lost.next()
-        heir = await bench.worker("reports")
+        heir = await bench.worker("reports", "mails")
+        await producer.enqueue([bench.message("mails")])
+        await heir.next()  # so it consumes by now
         await self.lose(lost.consumption)
+        assert (await heir.next()).run_id == message.run_id
+
+    @rule
+    async def test_the_runs_of_a_client_that_closes_go_to_another(self, bench: Bench) -> None:
+        leaving = await bench.broker()
+        worker = await bench.consume(leaving, "reports")
+        await (await bench.broker()).enqueue([message := bench.message("reports")])
+        await worker.next()
+        await leaving.close()
+        heir = await bench.worker("reports")
         assert (await heir.next()).run_id == message.run_id
 
     @rule
