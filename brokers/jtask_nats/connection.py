@@ -59,6 +59,13 @@ class Subscription:
         """Want no more messages; none is delivered after this."""
         self._connection._forget(self._sid)  # pyright: ignore[reportPrivateUsage]
 
+    async def drain(self) -> None:
+        """Want no more messages; those on the way are still delivered before this returns."""
+        if self._connection.is_connected:
+            self._connection.write(b"UNSUB %b\r\n" % self._sid)
+            await self._connection.flush()
+        self.unsubscribe()
+
 
 class Connection:
     """A connection that stays: it reconnects for ever, and renews its subscriptions.

@@ -116,13 +116,7 @@ class Puller:
         if self._stopping:
             return
         self._stopping = True
-        if self._connection.is_connected:
-            # The handler must stay until the server has taken the subscription away, so this is
-            # not `unsubscribe`.
-            sid = self._subscription._sid  # pyright: ignore[reportPrivateUsage]
-            self._connection.write(b"UNSUB %b\r\n" % sid)
-            await self._connection.flush()
-        self._subscription.unsubscribe()
+        await self._subscription.drain()
 
     def _on_message(self, subject: str, reply: str, data: bytes, block: bytes | None) -> None:
         self.heard = True

@@ -76,7 +76,8 @@ class Leases:
             await self._starting
         if self._guard is not None:
             guard, self._guard = self._guard, None
-            await asyncio.get_running_loop().run_in_executor(None, guard.close)
+            # It ends in a few milliseconds; an executor is no longer to be had at exit.
+            guard.close()
 
     def _begin(self) -> None:
         loop = asyncio.get_running_loop()
