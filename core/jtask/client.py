@@ -2,6 +2,7 @@
 
 import asyncio
 import atexit
+import functools
 import logging
 import os
 import threading
@@ -47,6 +48,7 @@ class Client:
         self.events = events.EventBuffer(self.io, self.broker)
         self._thread_enqueue = self.broker if isinstance(self.broker, ThreadEnqueue) else None
         self._handles: WeakValueDictionary[str, Run[Any]] = WeakValueDictionary()
+        self._held: dict[int, Run[Any]] = {}
         self._own: Watch | None = None
         self._own_lock: asyncio.Lock | None = None
         self._background: set[asyncio.Task[None]] = set()
@@ -112,12 +114,21 @@ class Client:
         if not is_run_id(run_id):
             raise RunNotFound(f"{run_id!r} is not a run id, such as {self.ids.new()}")
         known = self._handles.get(run_id)
-        return known if known is not None else Run(run_id, self, task)
+        return known if known is not None and task is None else Run(run_id, self, task)
 
     def expect(self, run: Run[Any]) -> None:
         """See to it that a handle hears of its run's end; returns at once."""
-        if run.run_id not in self._handles:
+        if self._handles.get(run.run_id) is not run:
             self.io.submit(self._expect(run))
+
+    def hold(self, run: Run[Any]) -> None:
+        """Expect a handle's run, and keep the handle alive until then."""
+        if id(run) not in self._held:
+            self._held[id(run)] = run
+            over = functools.partial(self._held.pop, id(run), None)
+            if not run.when_over(over):
+                over()
+        self.expect(run)
 
     async def find_state(self, run: Run[Any]) -> State:
         """Return the last known state of a run that is not known to be over."""
@@ -147,7 +158,10 @@ class Client:
             self._handles[run.run_id] = run
 
     async def _expect(self, run: Run[Any]) -> None:
-        self._handles[run.run_id] = run
+        known = self._handles.setdefault(run.run_id, run)
+        if known is not run:
+            run.follow(known)
+            return
         own = client_of(run.run_id) == self.ids.client
         while not run.done():
             try:
@@ -164,8 +178,7 @@ class Client:
     async def _expect_foreign(self, run: Run[Any]) -> None:
         watch = await self.broker.watch(run.run_id, self._deliver, self._gap)
         over = asyncio.Event()
-        run.add_done_callback(lambda _: self.io.post(over.set))
-        if not await self._ask(run):
+        if run.when_over(lambda: self.io.post(over.set)) and not await self._ask(run):
             self._spawn(_close_after(watch, over))
         else:
             await watch.close()

@@ -1,16 +1,18 @@
 """The caller's handle on a run."""
 
 import asyncio
+import functools
+import logging
 import threading
 import time
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from jtask.envelope import decode_settled
-from jtask.errors import JTaskError, ResultTimeout
+from jtask.errors import JTaskError, ResultTimeout, TaskFailed
 from jtask.failures import rebuild
 from jtask.outcomes import ERROR_OF, SettledRun
-from jtask.states import SUCCESSFUL, State
+from jtask.states import SUCCESSFUL, State, StateName
 
 if TYPE_CHECKING:
     from jtask.client import Client
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 Callback = Callable[[], object]
+_log = logging.getLogger("jtask")
 
 # One lock for all handles: held for a few instructions only.
 _settling = threading.Lock()
@@ -30,7 +33,16 @@ class Run(Generic[R]):
     same run are equal.
     """
 
-    __slots__ = ("__weakref__", "_body", "_callbacks", "_client", "_settled", "_task", "run_id")
+    __slots__ = (
+        "__weakref__",
+        "_body",
+        "_callbacks",
+        "_client",
+        "_leader",
+        "_settled",
+        "_task",
+        "run_id",
+    )
 
     def __init__(self, run_id: str, client: "Client", task: "Task[..., R] | None" = None) -> None:
         self.run_id = run_id
@@ -39,6 +51,7 @@ class Run(Generic[R]):
         self._body: bytes | None = None
         self._settled: SettledRun | None = None
         self._callbacks: list[Callback] = []
+        self._leader: Run[Any] | None = None
 
     def __repr__(self) -> str:
         name = self._task.name if self._task else "?"
@@ -114,9 +127,13 @@ class Run(Generic[R]):
             return True
         deadline = None if timeout is None else time.monotonic() + timeout
         over = threading.Event()
-        self.add_done_callback(lambda _: over.set())
+        if not self.when_over(over.set):
+            return True
         self._client.expect(self)
-        return over.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
+        try:
+            return over.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
+        finally:
+            self._forget(over.set)
 
     async def wait_async(self, timeout: float | None = None) -> bool:
         """Do what `wait` does without blocking the event loop."""
@@ -124,12 +141,16 @@ class Run(Generic[R]):
             return True
         loop = asyncio.get_running_loop()
         over = loop.create_future()
-        self.add_done_callback(lambda _: _wake(loop, over))
+        wake = functools.partial(_wake, loop, over)
+        if not self.when_over(wake):
+            return True
         self._client.expect(self)
         try:
             await asyncio.wait_for(over, timeout)
         except TimeoutError:
             return False
+        finally:
+            self._forget(wake)
         return True
 
     def result(self, timeout: float | None = None, *, raise_on_failure: bool = True) -> R:
@@ -172,13 +193,42 @@ class Run(Generic[R]):
     def add_done_callback(self, callback: "Callable[[Run[R]], object]") -> None:
         """Call a function with this handle once the run is over; at once if it is.
 
-        The call is made in jtask's I/O thread: it must be quick and must not wait for runs.
+        The call is made in jtask's I/O thread: it must be quick and must not wait for runs. What
+        it raises is logged.
+        """
+
+        def call() -> None:
+            try:
+                callback(self)
+            except Exception:
+                _log.exception("a done callback of run %s failed", self.run_id)
+
+        if self.when_over(call):
+            self._client.hold(self)
+        else:
+            call()
+
+    def when_over(self, callback: Callback) -> bool:
+        """Call a function at the run's end; False, and no call, when that is past.
+
+        For the client only: it does not see to it that the handle hears of the end.
         """
         with _settling:
             if self._body is None:
-                self._callbacks.append(lambda: callback(self))
-                return
-        callback(self)
+                self._callbacks.append(callback)
+            return self._body is None
+
+    def follow(self, leader: "Run[Any]") -> None:
+        """Be settled along with another handle of the same run. For the client only."""
+        if self._leader is leader:
+            return
+        self._leader = leader  # kept alive here, for the client holds its handles weakly
+
+        def pass_on() -> None:
+            self.settle(cast("bytes", leader._body))
+
+        if not leader.when_over(pass_on):
+            pass_on()
 
     def settle(self, body: bytes) -> None:
         """Take the stored outcome; the first one counts. For the client only."""
@@ -194,6 +244,11 @@ class Run(Generic[R]):
     def info(self) -> SettledRun | None:
         """Everything stored about the run; None until it is known here to be over."""
         return None if self._body is None else self._record
+
+    def _forget(self, callback: Callback) -> None:
+        with _settling:
+            if callback in self._callbacks:
+                self._callbacks.remove(callback)
 
     @property
     def _record(self) -> SettledRun:
@@ -228,9 +283,14 @@ class Run(Generic[R]):
         record = self._record
         if record.state.name in SUCCESSFUL:
             return None
-        if record.failure is not None:
-            return rebuild(record.failure)
-        return ERROR_OF[record.state.name](record.state.message or None)
+        stand_in = ERROR_OF[record.state.name](record.state.message or None)
+        if record.failure is None:
+            return stand_in
+        error = rebuild(record.failure)
+        if record.state.name is StateName.FAILED or not isinstance(error, TaskFailed):
+            return error
+        stand_in.__cause__ = error.__cause__
+        return stand_in
 
     def _too_late(self, timeout: float | None) -> ResultTimeout:
         return ResultTimeout(f"run {self.run_id} did not end within {timeout} seconds")
