@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import distribution
 from pathlib import Path
 
 import click
@@ -15,6 +16,7 @@ import pytest
 from jtask.cli import main as program
 from jtask.settings import Settings
 from jtask.states import TRANSITIONS, StateName
+from jtask_nats.server_binary import find_server
 
 _spec = importlib.util.spec_from_file_location(
     "docs_pages", Path(__file__).parent / "docs_pages.py"
@@ -119,9 +121,15 @@ def test_every_setting_is_described_with_its_default() -> None:
     assert documented == expected
 
 
-def commands(command: click.Command, path: str) -> Iterator[str]:
+def test_every_plugin_of_jtask_is_described() -> None:
+    documented = [row[0] for row in table("plugins.md", "The plugins that come with jtask")]
+    own = distribution("jtask").entry_points.select(group="jtask.plugins")
+    assert sorted(documented) == sorted(point.name for point in own)
+
+
+def commands(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:
     if not isinstance(command, click.Group):
-        yield path
+        yield path, command
         return
     context = click.Context(command, info_name=path)
     for name in command.list_commands(context):
@@ -130,10 +138,34 @@ def commands(command: click.Command, path: str) -> Iterator[str]:
             yield from commands(found, f"{path} {name}")
 
 
-def test_every_command_is_described() -> None:
+def test_every_command_and_option_is_described() -> None:
     text = (ROOT / "docs" / "cli.md").read_text()
-    documented = re.findall(r"^### `(jtask [a-z -]+)`$", text, re.MULTILINE)
-    assert sorted(documented) == sorted(commands(program, "jtask"))
+    described = dict(
+        re.findall(r"^### `(jtask [^`]+)`$(.*?)(?=^#|\Z)", text, re.MULTILINE | re.DOTALL)
+    )
+    existing = dict(commands(program, "jtask"))
+    assert sorted(described) == sorted(existing)
+    for path, command in existing.items():
+        for option in command.params:
+            if isinstance(option, click.Option) and not option.hidden and option.name != "as_json":
+                assert option.opts[0] in described[path], path
+
+
+def test_the_server_configurations_are_ones(tmp_path: Path) -> None:
+    page = docs_pages.blocks(ROOT / "docs" / "deploy.md")
+    found = [block.text for block in page if block.text.startswith("# nats.conf")]
+    assert len(found) == 2
+    for text in found:
+        config = tmp_path / "nats.conf"
+        config.write_text(text.replace("/data", str(tmp_path)))
+        checked = subprocess.run(
+            [find_server(), "-t", "-c", config],
+            env=clean_environment(NATS_PASSWORD="secret"),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert checked.returncode == 0, checked.stderr
 
 
 def test_a_stranger_needs_nothing_but_the_wire_format(jtask_nats: str, tmp_path: Path) -> None:
