@@ -19,7 +19,6 @@ from pathlib import Path
 
 from jtask.errors import BrokerUnavailable, PermissionDenied
 from jtask.settings import Settings, get_settings
-
 from jtask_nats.server_binary import ask_version, find_server
 from jtask_nats.server_config import HOST, ServerRecord, Sync, last_problem, parse_size
 from jtask_nats.server_files import ServerFiles, data_folder, folder_errors

@@ -7,8 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 import click
-from jtask.errors import JTaskError
 
+from jtask.errors import JTaskError
 from jtask_nats.embedded import ServerStatus, ensure_server, server_status, stop_server
 from jtask_nats.server_config import Sync
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from jtask.errors import BrokerUnavailable, ConfigurationError
 from jtask.settings import Settings
-
 from jtask_nats.server_config import ServerRecord, render_config
 
 _PRIVATE_FOLDER = 0o700
