@@ -26,7 +26,9 @@ class Message:
         body: The envelope.
         priority: 0 (lowest, default) to 9.
         at: Not delivered before this instant; None is now.
-        expires: Discarded when not started by this instant; None is never.
+        expires: Worth nothing after this instant; None is never. It is delivered all the same, so
+            that a worker settles it as Expired and whoever waits hears of it; the broker may
+            discard it a day later.
     """
 
     run_id: str
@@ -319,8 +321,146 @@ class Presence(Protocol):
         ...
 
 
+class Control(Protocol):
+    """Talk to the processes that live now; nothing is kept."""
+
+    async def listen(self, topic: str, answer: Callable[[bytes], bytes | None]) -> Watch:
+        """Hear what is asked under a topic.
+
+        Args:
+            topic: Letters, digits, `_` and `-`.
+            answer: Called on the loop with each question; must not block. What it returns is sent
+                back, None stays silent.
+        """
+        ...
+
+    async def ask(
+        self, topic: str, question: bytes, *, timeout: float, answers: int | None = None
+    ) -> list[bytes]:
+        """Ask everybody who listens to a topic.
+
+        Args:
+            topic: The topic.
+            question: What they hear.
+            timeout: How long to wait for answers; it returns at once when nobody listens.
+            answers: Return as soon as this many came; None waits the whole time.
+        """
+        ...
+
+
+class Record(NamedTuple):
+    """A small value kept under a key.
+
+    Attributes:
+        revision: Grows with each change of the record.
+    """
+
+    key: str
+    body: bytes
+    revision: int
+
+
+class Records(Protocol):
+    """Keep small values that outlive every process, in named buckets."""
+
+    async def put_record(
+        self, bucket: str, key: str, body: bytes, *, revision: int | None = None
+    ) -> bool:
+        """Store a value.
+
+        Args:
+            bucket: Letters, digits, `_` and `-`; comes into being by being named.
+            key: Any text of up to 200 characters.
+            body: The value.
+            revision: Store only while the record is at this revision, 0 for "not there";
+                None stores in any case.
+
+        Returns:
+            bool: Whether it was stored.
+        """
+        ...
+
+    async def get_record(self, bucket: str, key: str) -> Record | None:
+        """Return a record, or None when there is none."""
+        ...
+
+    async def records(self, bucket: str) -> list[Record]:
+        """Return a bucket's records, by key."""
+        ...
+
+    async def delete_record(self, bucket: str, key: str) -> bool:
+        """Forget a record; False when there was none."""
+        ...
+
+
+class QueueInfo(NamedTuple):
+    """How a queue stands.
+
+    Attributes:
+        name: The queue.
+        waiting: Runs that could start now.
+        executing: Runs in the hands of workers.
+        delayed: Runs whose instant has not come.
+        paused_until: Nothing is delivered before this instant; None when it is not paused.
+    """
+
+    name: str
+    waiting: int
+    executing: int
+    delayed: int
+    paused_until: float | None
+
+
+class WaitingRun(NamedTuple):
+    """A run that no worker holds.
+
+    Attributes:
+        at: The instant it waits for; None when it only waits for a worker.
+        body: The envelope.
+    """
+
+    run_id: str
+    queue: str
+    at: float | None
+    body: bytes
+
+
+class Queues(Protocol):
+    """Look into the queues and hold them up."""
+
+    async def queues(self) -> list[QueueInfo]:
+        """Return all queues that hold runs, are served or are paused, by name."""
+        ...
+
+    async def pause_queue(self, queue: str, until: float | None = None) -> None:
+        """Deliver nothing of a queue, whatever its priority, until an instant; None is for ever.
+
+        The broker holds the pause: it outlives every process, and workers that come later keep it.
+        Runs in the hands of workers go on.
+        """
+        ...
+
+    async def resume_queue(self, queue: str) -> bool:
+        """End a pause; False when there was none."""
+        ...
+
+    def waiting(self, queue: str | None = None) -> AsyncIterator[WaitingRun]:
+        """Yield the waiting and delayed runs of one queue or of all, oldest first, up to now."""
+        ...
+
+
 class FullBroker(
-    Broker, ResultStore, EventLog, BlobStore, Coordinator, DeadLetters, Presence, Protocol
+    Broker,
+    ResultStore,
+    EventLog,
+    BlobStore,
+    Coordinator,
+    DeadLetters,
+    Presence,
+    Control,
+    Records,
+    Queues,
+    Protocol,
 ):
     """A broker that keeps all its promises; what `jtask.brokers` factories return."""
 
