@@ -14,6 +14,7 @@ import click
 import pytest
 
 from jtask.cli import main as program
+from jtask.contract import FullBroker
 from jtask.settings import Settings
 from jtask.states import TRANSITIONS, StateName
 from jtask_nats.server_binary import find_server
@@ -119,6 +120,12 @@ def test_every_setting_is_described_with_its_default() -> None:
         for name, field in Settings.model_fields.items()
     }
     assert documented == expected
+
+
+def test_every_protocol_of_the_contract_is_described() -> None:
+    documented = [row[0] for row in table("brokers.md", "The protocols")]
+    kept = {base.__name__ for base in FullBroker.__bases__} - {"Protocol"}
+    assert set(documented) == kept | {"ThreadEnqueue"}
 
 
 def test_every_plugin_of_jtask_is_described() -> None:
