@@ -1,0 +1,169 @@
+"""Every mistake is one sentence on stderr and an exit code from the contract, never a traceback."""
+
+import json
+import sys
+from typing import Any
+
+import pytest
+
+TASKS = """
+from jtask import task
+
+@task
+def resize(width: int) -> int:
+    return width
+
+def plain(width: int) -> int:
+    return width
+"""
+NOWHERE = {"JTASK_URL": "nats://127.0.0.1:9", "JTASK_CONNECT_TIMEOUT": "0.5"}
+SOME_ID = "01a1ffff-6c16-72ab-a293-08c3d8a83bac"
+
+
+def check(done: Any, code: int, *fragments: str) -> None:
+    assert (done.returncode, done.stdout) == (code, ""), done.stderr
+    assert "Traceback" not in done.stderr
+    for fragment in fragments:
+        assert fragment in done.stderr
+
+
+@pytest.fixture
+def tasks(place: Any) -> Any:
+    place.write("tasks.py", TASKS)
+    place.write("empty.py", "")
+    place.write("broken.py", "\n\nimport nowhere_to_be_found")
+    place.write("garbled.py", "def f(:")
+    return place
+
+
+@pytest.mark.parametrize(
+    ("target", "fragment"),
+    [
+        ("nowhere.py", "there is no file 'nowhere.py'"),
+        ("taks.py", "did you mean 'tasks.py'"),
+        ("nowhere", "there is no module 'nowhere'"),
+        ("tasks.py:resiz", "did you mean 'resize'"),
+        ("tasks.py:plain", "has a function but no task 'plain'; its tasks: resize"),
+        (":resize", "names no module"),
+        ("empty.py", "no task to serve"),
+        ("broken.py", "nowhere_to_be_found"),
+        ("broken.py", "broken.py)"),
+        ("garbled.py", "SyntaxError"),
+        ("garbled.py", "garbled.py)"),
+    ],
+)
+def test_serve_refuses_a_bad_target_with_2(tasks: Any, target: str, fragment: str) -> None:
+    check(tasks.jtask("serve", target), 2, fragment)
+
+
+def test_serve_without_a_broker_exits_with_3(tasks: Any) -> None:
+    check(tasks.jtask("serve", "tasks.py", **NOWHERE), 3, "127.0.0.1:9")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["serve"],
+        ["serve", "tasks.py", "-c", "0"],
+        ["serve", "tasks.py", "--shutdown-timeout", "soon"],
+        ["serve", "tasks.py", "--reload-dir", "no-such-folder"],
+        ["enqueue"],
+        ["no-such-command"],
+        ["runs", "ls", "--state", "Lost"],
+        ["runs", "ls", "--since", "yesterday"],
+    ],
+    ids=lambda arguments: " ".join(arguments),
+)
+def test_wrong_usage_exits_with_2(tasks: Any, arguments: list[str]) -> None:
+    check(tasks.jtask(*arguments), 2, "Usage: jtask")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fragment"),
+    [
+        (["tasks.py:resize"], "misses argument 'width'"),
+        (["tasks.py:resize", "1", "2"], "takes"),
+        (["tasks.py:resize", "width=wide"], "argument 'width'"),
+        (["tasks.py:resize", "witdh=1"], "did you mean 'width'"),
+        (["some-key", "1"], "name=value"),
+        (["some key"], "'some key'"),
+        (["some-key", "--queue", "a.b"], "'a.b'"),
+        (["tasks.py:nothing"], "nothing"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_enqueue_refuses_wrong_arguments_with_2(
+    tasks: Any, arguments: list[str], fragment: str
+) -> None:
+    check(tasks.jtask("enqueue", *arguments), 2, fragment)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["enqueue", "tasks.py:resize", "1"], ["result", SOME_ID], ["runs", "ls"]],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_command_without_a_broker_exits_with_3(tasks: Any, arguments: list[str]) -> None:
+    check(tasks.jtask(*arguments, **NOWHERE), 3, "127.0.0.1:9")
+
+
+def test_what_is_no_run_or_an_unknown_one_exits_with_1(tasks: Any) -> None:
+    check(tasks.jtask("result", "abc"), 1, "'abc' is not a run id")
+    check(tasks.jtask("runs", "show", "abc"), 1, "'abc' is not a run id")
+    check(tasks.jtask("runs", "show", SOME_ID), 1, f"nothing is known of a run {SOME_ID}")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "fragment"),
+    [
+        ("JTASK_URL", "nast://x", "did you mean nats://"),
+        ("JTASK_LEASE", "soon", "JTASK_LEASE"),
+        ("JTASK_PLUGINS", "runlgo", "did you mean 'runlog'"),
+    ],
+)
+def test_a_wrong_setting_exits_with_2(tasks: Any, variable: str, value: str, fragment: str) -> None:
+    check(tasks.jtask("serve", "tasks.py", **{variable: value}), 2, fragment)
+
+
+def test_a_broken_plugin_leaves_the_help_but_says_so(tasks: Any) -> None:
+    plugin = tasks.folder / "jtask_broken-1.dist-info"
+    plugin.mkdir()
+    (plugin / "METADATA").write_text("Name: jtask-broken\nVersion: 1\n")
+    (plugin / "entry_points.txt").write_text("[jtask.plugins]\nbroken = no_such_module\n")
+    path = {"PYTHONPATH": f"{tasks.folder}:{tasks.env.get('PYTHONPATH', '')}"}
+    done = tasks.jtask("--help", **path)
+    assert (done.returncode, "serve" in done.stdout) == (0, True)
+    assert "Warning: plugin 'broken' (no_such_module) cannot be loaded" in done.stderr
+    assert "Traceback" not in done.stderr
+    check(tasks.jtask("serve", "tasks.py", **path), 2, "plugin 'broken'", "JTASK_PLUGINS")
+    assert tasks.jtask("serve", "--help", **path).returncode == 0
+
+
+def test_help_and_version_need_no_broker(place: Any) -> None:
+    for arguments in (["-h"], ["serve", "-h"], ["enqueue", "--help"], ["runs", "ls", "-h"]):
+        done = place.jtask(*arguments, **NOWHERE)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.startswith("Usage: jtask")
+    secret = {"JTASK_URL": "nats://user:secret@127.0.0.1:9"}
+    facts = json.loads(place.jtask("version", "--json", **secret).stdout)
+    assert facts["url"] == "nats://127.0.0.1:9"
+    assert facts["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert "runlog" in facts["plugins"]
+    assert not place.home.exists()
+
+
+@pytest.mark.parametrize("arguments", [["serve", "-h"], ["enqueue", "-h"], ["runs", "show", "-h"]])
+def test_the_help_of_a_command_imports_nothing_slow(place: Any, arguments: list[str]) -> None:
+    loaded = place.ask(
+        f"""
+        import sys
+        sys.argv = ["jtask", *{arguments}]
+        from jtask.cli import main
+        try:
+            main()
+        except SystemExit:
+            pass
+        print(json.dumps(sorted(sys.modules)))
+        """
+    )
+    assert {"pydantic", "pydantic_settings", "nats", "rich", "watchfiles"}.isdisjoint(loaded)
