@@ -1,0 +1,58 @@
+"""Where runs stand, told from events that arrive in any order."""
+
+from itertools import permutations
+
+import pytest
+
+from jtask.cli.history import is_of_task, name_of, summarise
+from jtask.cli.run_report import RunReport
+from jtask.contract import Event
+from jtask.ids import RunIds, created_at
+from jtask.states import StateName
+
+RUN = RunIds().new()
+BEGUN = created_at(RUN)
+LIFE = [
+    Event(RUN, StateName.SCHEDULED, BEGUN, "resize-0123456789ab"),
+    Event(RUN, StateName.PENDING, BEGUN + 1, "resize-0123456789ab", 1, "host-1"),
+    Event(RUN, StateName.RUNNING, BEGUN + 2, "resize-0123456789ab", 1, "host-1"),
+    Event(RUN, StateName.FAILED, BEGUN + 5, "resize-0123456789ab", 1, "host-1", "ValueError"),
+]
+
+
+@pytest.mark.parametrize("events", list(permutations(LIFE)))
+def test_the_order_of_arrival_does_not_matter(events: tuple[Event, ...]) -> None:
+    summary = summarise(events)[RUN]
+    assert (summary.state, summary.created, summary.started) == ("Failed", BEGUN, BEGUN + 2)
+    assert (summary.ended, summary.worker, summary.detail) == (BEGUN + 5, "host-1", "ValueError")
+
+
+def test_a_final_state_stands_although_another_clock_is_ahead() -> None:
+    late = Event(RUN, StateName.RUNNING, BEGUN + 60, "resize-0123456789ab", 2, "host-2")
+    assert summarise([*LIFE, late])[RUN].state == "Failed"
+    assert summarise([late, *LIFE])[RUN].state == "Failed"
+
+
+def test_a_run_that_is_not_over_has_no_end() -> None:
+    summary = summarise(LIFE[:3])[RUN]
+    assert (summary.state, summary.ended) == ("Running", None)
+
+
+def test_a_task_is_meant_by_its_name_or_its_key() -> None:
+    key = "send-mail-0123456789ab"
+    assert name_of(key) == "send-mail"
+    assert is_of_task(key, "send-mail")
+    assert is_of_task(key, key)
+    assert not is_of_task(key, "send")
+    assert name_of("own-key") == "own-key"
+
+
+def test_a_report_of_a_run_that_is_not_over_is_made_of_its_events() -> None:
+    report = RunReport(RUN, LIFE[:3], None)
+    assert report.to_json()["state"] == "Running"
+    assert [state["state"] for state in report.to_json()["states"]] == [
+        "Scheduled",
+        "Pending",
+        "Running",
+    ]
+    assert "+1.0 s" in report.to_text()

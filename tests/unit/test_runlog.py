@@ -1,0 +1,98 @@
+"""What the log says about runs and workers."""
+
+import logging
+
+import pytest
+
+import jtask_runlog
+from jtask import State, StateName, task
+from jtask.outcomes import Outcome
+from jtask.runtime import RunContext
+from jtask_runlog.quiet import QuietLog
+
+
+@task(name="resize-logged")
+def resize(width: int) -> int:
+    return width
+
+
+def run(worker: str = "host-1") -> RunContext:
+    return RunContext("the-id", resize, 0.0, worker=worker, run_time=0.012, queue="pictures")
+
+
+def outcome(state: StateName, message: str = "", error: Exception | None = None) -> Outcome:
+    return Outcome(State(state, 1.0, message), error=error)
+
+
+@pytest.fixture(autouse=True)
+def everything(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "jtask")
+
+
+def test_a_completed_run_is_one_line_with_its_facts_as_fields(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    jtask_runlog.jtask_settled(run(), outcome(StateName.COMPLETED))
+    [record] = caplog.records
+    assert record.getMessage() == "resize-logged the-id Completed in 12 ms (attempt 1)"
+    assert (record.name, record.levelname) == ("jtask.task.resize-logged", "INFO")
+    fields = vars(record)
+    assert (fields["action"], fields["run_id"], fields["queue"]) == (
+        "run_settled",
+        "the-id",
+        "pictures",
+    )
+
+
+def test_a_failed_run_is_an_error_with_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    try:
+        raise ValueError("no luck")
+    except ValueError as error:
+        jtask_runlog.jtask_settled(run(), outcome(StateName.FAILED, error=error))
+    [record] = caplog.records
+    assert record.levelname == "ERROR"
+    assert "(attempt 1): ValueError: no luck\nTraceback" in record.getMessage()
+
+
+def test_an_end_that_was_wanted_is_a_warning_with_the_reason(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    jtask_runlog.jtask_settled(run(), outcome(StateName.CANCELLED, "not today"))
+    [record] = caplog.records
+    assert record.levelname == "WARNING"
+    assert record.getMessage().endswith("Cancelled in 12 ms (attempt 1): not today")
+
+
+def test_a_direct_call_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    jtask_runlog.jtask_settled(run(worker=""), outcome(StateName.FAILED, error=ValueError()))
+    assert caplog.records == []
+
+
+def test_runs_set_aside_are_told_once_for_each_queue_and_reason(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for number in range(5):
+        jtask_runlog.jtask_set_aside(f"id-{number}", "pictures", "a reason of this test")
+    jtask_runlog.jtask_set_aside("id-5", "mails", "a reason of this test")
+    assert [record.getMessage() for record in caplog.records] == [
+        "run id-0 from queue pictures is set aside: a reason of this test",
+        "run id-5 from queue mails is set aside: a reason of this test",
+    ]
+
+
+def test_after_the_pause_the_silent_ones_are_counted() -> None:
+    now = 0.0
+    quiet = QuietLog(60.0, clock=lambda: now)
+    assert [quiet.count("a") for _ in range(4)] == [1, 0, 0, 0]
+    now = 59.0
+    assert quiet.count("a") == 0
+    now = 60.0
+    assert quiet.count("a") == 5
+    assert quiet.count("b") == 1
+
+
+def test_subjects_without_end_are_not_remembered_for_ever() -> None:
+    quiet = QuietLog(60.0, clock=lambda: 0.0)
+    for number in range(5000):
+        quiet.count(number)
+    assert len(quiet._subjects) <= 1000

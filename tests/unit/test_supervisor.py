@@ -1,0 +1,26 @@
+"""What the supervisor decides; its processes are in tests/acceptance."""
+
+import signal
+
+from jtask.supervisor import Backoff, describe_end
+
+
+def test_each_death_makes_the_next_pause_longer_up_to_half_a_minute() -> None:
+    backoff = Backoff()
+    pauses = [backoff.after(lived=1.0) for _ in range(12)]
+    assert pauses[:4] == [0.1, 0.2, 0.4, 0.8]
+    assert pauses[-1] == 30.0
+
+
+def test_a_healthy_minute_makes_the_pause_short_again() -> None:
+    backoff = Backoff()
+    for _ in range(5):
+        backoff.after(lived=1.0)
+    assert backoff.after(lived=60.0) == 0.1
+
+
+def test_an_end_is_told_with_the_name_of_the_signal() -> None:
+    assert describe_end(-signal.SIGKILL) == "was killed by SIGKILL"
+    assert describe_end(-signal.SIGSEGV) == "was killed by SIGSEGV"
+    assert describe_end(-250) == "was killed by signal 250"
+    assert describe_end(1) == "ended with exit code 1"

@@ -1,0 +1,159 @@
+"""What a target names, and how a wrong one is refused."""
+
+import gc
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jtask.errors import TargetError
+from jtask.targets import load_targets, target_of
+
+TASKS = """
+from jtask import task
+
+@task
+def resize(width: int) -> int:
+    return width
+
+@task
+def thumb(width: int) -> int:
+    return width
+
+def plain() -> None: ...
+
+class Shop:
+    @task
+    @staticmethod
+    def restock(n: int) -> int:
+        return n
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty current folder; what is imported from it is forgotten."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    before = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
+    gc.collect()  # tasks are known as long as they live
+
+
+def write(name: str, code: str = TASKS) -> Path:
+    file = Path(name)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(code)
+    return file
+
+
+def names(*targets: str) -> list[str]:
+    return [task.name for task in load_targets(list(targets))]
+
+
+def test_a_file_or_a_module_names_all_its_tasks_methods_included() -> None:
+    write("shop_a.py")
+    assert names("shop_a.py") == ["resize", "thumb", "restock"]
+    assert names("shop_a") == ["resize", "thumb", "restock"]
+
+
+def test_a_name_after_a_colon_names_one_task() -> None:
+    write("shop_b.py")
+    assert names("shop_b.py:thumb") == ["thumb"]
+    assert names("shop_b:Shop.restock") == ["restock"]
+
+
+def test_a_task_named_twice_is_served_once() -> None:
+    write("shop_c.py")
+    assert names("shop_c.py:thumb", "shop_c", "shop_c:thumb") == ["thumb", "resize", "restock"]
+
+
+def test_a_file_in_a_package_is_the_module_that_imports_of_it_load() -> None:
+    write("pack/__init__.py", "")
+    write("pack/inner/__init__.py", "")
+    write("pack/inner/jobs.py")
+    [by_file] = load_targets(["pack/inner/jobs.py:resize"])
+    [by_name] = load_targets(["pack.inner.jobs:resize"])
+    assert by_file is by_name
+    assert by_file.fn.__module__ == "pack.inner.jobs"
+
+
+def test_a_file_may_import_what_lies_beside_it_wherever_the_program_was_started() -> None:
+    write("elsewhere/beside.py", "VALUE = 1")
+    write("elsewhere/jobs_d.py", f"import beside\n{TASKS}")
+    assert names("elsewhere/jobs_d.py:resize") == ["resize"]
+
+
+def test_a_file_wins_over_an_imported_module_of_the_same_name() -> None:
+    write("json.py")
+    standard = sys.modules["json"]
+    try:
+        assert names("json.py:resize") == ["resize"]
+    finally:
+        sys.modules["json"] = standard
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("", "names no module"),
+        (":resize", "names no module"),
+        ("no_such_module", "there is no module 'no_such_module'"),
+        ("no_such.module", "give the file, such as no_such/module.py"),
+        ("no_such.py", "there is no file 'no_such.py'"),
+        ("shop.p.py", "did you mean 'shop_e.py'"),
+        ("shop_e.py:resise", "did you mean 'resize'"),
+        ("shop_e.py:nothing_like_it", "its tasks: resize, thumb, Shop.restock"),
+        ("shop_e.py:plain", "has a function but no task"),
+    ],
+)
+def test_a_target_that_names_nothing_is_refused_with_a_hint(target: str, message: str) -> None:
+    write("shop_e.py")
+    with pytest.raises(TargetError, match=message.replace(".", r"\.")):
+        load_targets([target])
+
+
+def test_a_module_without_tasks_is_refused() -> None:
+    write("nothing_here.py", "x = 1")
+    with pytest.raises(TargetError, match="no task to serve"):
+        load_targets(["nothing_here.py"])
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("x = 1\nraise ValueError('bad luck')", r"ValueError: bad luck \(line 2 of .*failing.py\)"),
+        ("\n\ndef f(:", r"SyntaxError: .*\(line 3 of .*failing.py\)"),
+        ("import no_such_thing", r"ModuleNotFoundError: .*\(line 1 of .*failing.py\)"),
+    ],
+)
+def test_an_import_that_fails_is_told_with_its_file_and_line(code: str, message: str) -> None:
+    write("failing.py", code)
+    with pytest.raises(TargetError, match=message):
+        load_targets(["failing.py"])
+    with pytest.raises(TargetError, match=message):
+        load_targets(["failing"])
+
+
+def test_a_task_names_a_target_that_loads_it_again() -> None:
+    file = write("pack_f/jobs.py")
+    write("pack_f/__init__.py", "")
+    [task] = load_targets(["pack_f.jobs:Shop.restock"])
+    target = target_of(task)
+    assert target == f"{file.resolve()}:Shop.restock"
+    assert load_targets([target]) == [task]
+
+
+def test_a_task_that_no_other_process_can_load_is_refused() -> None:
+    write(
+        "local.py",
+        "def make():\n    from jtask import task\n    return task(lambda: 1)\nt = make()",
+    )
+    [task] = load_targets(["local.py"])
+    with pytest.raises(TargetError, match="define it at the top of a file"):
+        target_of(task)
