@@ -6,7 +6,7 @@ import functools
 import logging
 import os
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 from weakref import WeakValueDictionary
 
 from jtask import events
@@ -24,6 +24,7 @@ from jtask.states import State, StateName
 if TYPE_CHECKING:
     from jtask.tasks import Task
 
+R = TypeVar("R")
 _SCHEDULED = StateName.SCHEDULED.value
 _CLOSE_SECONDS = 5.0
 _RETRY_SECONDS = 0.5
@@ -279,6 +280,10 @@ def close_client() -> None:
         atexit.unregister(close_client)
 
 
+@overload
+def get_run(run_id: str) -> Run[Any]: ...
+@overload
+def get_run(run_id: str, task: "Task[..., R]") -> Run[R]: ...
 def get_run(run_id: str, task: "Task[..., Any] | None" = None) -> Run[Any]:
     """Return a handle on a run of any process.
 

@@ -11,6 +11,7 @@ from typing import (
     Concatenate,
     Generic,
     ParamSpec,
+    Self,
     TypeVar,
     cast,
     overload,
@@ -141,7 +142,7 @@ class Task(Generic[P, R]):
         eta: datetime | float | None = None,
         expires: Instant | None = None,
         **options: object,
-    ) -> "Task[P, R]":
+    ) -> Self:
         """Return a copy of the task with some options replaced; the key stays.
 
         Args:
