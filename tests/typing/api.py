@@ -1,0 +1,194 @@
+"""What type checkers make of the public API; test_typing.py has mypy and pyright check it.
+
+A line marked `error:` must be an error: each checker reports an ignore that is not needed.
+"""
+
+from collections.abc import Callable, Coroutine
+from datetime import timedelta
+from typing import Any, assert_type
+
+from jtask import AsyncTask, Run, State, SyncTask, Task, get_run, tags, task
+from jtask.task_worker import serve
+
+
+@task
+def add(a: int, b: int = 1) -> int:
+    return a + b
+
+
+@task
+async def fetch(url: str, *, retries: int = 0) -> bytes:
+    return url.encode() * retries
+
+
+@task(name="named", tags=["x"], queue="q", priority=3, serializer="json")
+def named(text: str) -> list[str]:
+    return [text]
+
+
+@task(version="2")
+async def named_async(text: str) -> dict[str, int]:
+    return {text: 1}
+
+
+@task()
+def nothing() -> None: ...
+
+
+@task(some_plugins_option=3)
+def with_plugin_option(x: int) -> int:
+    return x
+
+
+# --- what the decorator gives ------------------------------------------------------------------
+
+plain: SyncTask[[], None] = nothing
+any_task: Task[[str], list[str]] = named
+wide: Task[..., Any] = fetch
+a_function: Callable[[int, int], int] = add
+a_coroutine_function: Callable[[str], Coroutine[Any, Any, bytes]] = fetch
+many: list[Task[..., Any]] = [add, fetch, named, named_async, nothing]
+
+# --- direct calls ------------------------------------------------------------------------------
+
+assert_type(add(1), int)
+assert_type(add(1, b=2), int)
+assert_type(named("x"), list[str])
+assert_type(nothing(), None)
+assert_type(with_plugin_option(1), int)
+add("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] # error: not an int
+add()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue] # error: misses a
+add(1, c=2)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue] # error: no c
+nothing(1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue] # error: takes nothing
+
+
+async def call_directly() -> None:
+    assert_type(await fetch("u"), bytes)
+    assert_type(await fetch("u", retries=2), bytes)
+    assert_type(await named_async("x"), dict[str, int])
+    await fetch(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] # error: no str
+    await add(1)  # type: ignore[misc]  # pyright: ignore[reportGeneralTypeIssues] # error: plain
+
+
+# --- delayed calls -----------------------------------------------------------------------------
+
+
+def delay() -> None:
+    assert_type(add.delay(1), Run[int])
+    assert_type(add.delay(1, b=2).result(), int)
+    assert_type(fetch.delay("u", retries=1), Run[bytes])
+    assert_type(fetch.delay("u").result(timeout=5), bytes)
+    assert_type(named.delay("x").result(), list[str])
+    assert_type(nothing.delay(), Run[None])
+    assert_type(add.delay(1).wait(5), bool)
+    assert_type(add.delay(1).state, State)
+    assert_type(add.delay(1).exception(), BaseException | None)
+    assert_type(add.delay_many([(1,), (1, 2), {"a": 3}]), list[Run[int]])
+    assert_type(add.apply_async((1,), {"b": 2}, countdown=3), Run[int])
+    add.delay("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] # error: no int
+    add.delay()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue] # error: misses a
+    add.delay(1, c=2)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue] # error: no c
+    fetch.delay("u", 3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue] # error: by name
+
+
+async def delay_on_a_loop() -> None:
+    assert_type(await add.adelay(1), Run[int])
+    assert_type(await (await add.adelay(1)), int)
+    assert_type(await fetch.delay("u"), bytes)
+    assert_type(await (await fetch.adelay("u")).result_async(5), bytes)
+    assert_type(await add.adelay_many([(1,)]), list[Run[int]])
+    assert_type(await (await add.adelay(1)).wait_async(5), bool)
+    assert_type(await (await add.adelay(1)).state_async(), State)
+    await add.adelay("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] # error: int
+
+
+# --- options -----------------------------------------------------------------------------------
+
+assert_type(add.with_options(queue="other", delay=timedelta(seconds=1)).delay(1), Run[int])
+assert_type(add.with_options(priority=3)(1), int)
+assert_type(add.with_options(some_plugins_option=1), SyncTask[[int, int], int])  # type: ignore[assert-type]  # pyright: ignore[reportAssertTypeFailure] # error: b keeps its default
+add.with_options(priority="high")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] # error: no int
+task(priority="high")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType] # error: no int
+task(serializer="pickle")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType] # error: no such
+
+
+async def options_of_a_coroutine_function() -> None:
+    assert_type(await fetch.with_options(tags=["x"])("u"), bytes)
+
+
+# --- methods -----------------------------------------------------------------------------------
+
+
+# Static and class methods work everywhere; the checkers know static ones on the class only.
+class Shop:
+    @task
+    def sell(self, what: str, *, count: int = 1) -> float:
+        return len(what) * float(count)
+
+    @task(queue="orders")
+    async def buy(self, what: str) -> int:
+        return len(what)
+
+    @staticmethod
+    @task
+    def static_outside(x: int) -> str:
+        return str(x)
+
+    @task
+    @staticmethod
+    def static_inside(x: int) -> str:
+        return str(x)
+
+    @task(queue="q")
+    @staticmethod
+    async def slow_static(x: int) -> str:
+        return str(x)
+
+
+def call_methods(shop: Shop) -> None:
+    assert_type(shop.sell("tea"), float)
+    assert_type(shop.sell("tea", count=2), float)
+    assert_type(shop.sell.delay("tea"), Run[float])
+    assert_type(shop.buy.delay("tea"), Run[int])
+    assert_type(Shop.sell(shop, "tea"), float)
+    assert_type(Shop.static_outside(1), str)
+    assert_type(Shop.static_outside.delay(1), Run[str])
+    assert_type(Shop.static_inside.delay(1), Run[str])
+    shop.sell(3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] # error: no str
+    shop.sell.delay()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue] # error: misses what
+    Shop.static_inside("x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] # error: int
+
+
+async def call_methods_on_a_loop(shop: Shop) -> None:
+    assert_type(await shop.buy("tea"), int)
+    assert_type(await (await shop.sell.adelay("tea")), float)
+    assert_type(await Shop.slow_static.delay(1), str)
+
+
+# --- the rest ----------------------------------------------------------------------------------
+
+
+class Doubler:
+    def __call__(self, x: int) -> int:
+        return 2 * x
+
+
+class SlowDoubler:
+    async def __call__(self, x: int) -> int:
+        return 2 * x
+
+
+doubler: SyncTask[[int], int] = task(Doubler())
+slow_doubler: AsyncTask[[int], int] = task(SlowDoubler())
+task(3)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType] # error: no function
+
+
+def handles() -> None:
+    assert_type(get_run("an-id"), Run[Any])
+    assert_type(get_run("an-id", add), Run[int])
+    assert_type(get_run("an-id", fetch).result(), bytes)
+    add.delay(1).add_done_callback(lambda run: assert_type(run, Run[int]))
+    with tags("a", "b") as current:
+        assert_type(current, tuple[str, ...])
+    serve(add, fetch, Shop.sell, concurrency=3)
+    serve(handles)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] # error: no task
