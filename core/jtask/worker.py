@@ -247,6 +247,7 @@ class Worker:
             if isinstance(decision, DeadLetter):
                 letter = encode_letter(decision.message, settled, job.delivery.body)
                 await self._dead_letter(job.delivery, decision.message, letter)
+                self._tell_set_aside(job.delivery, decision.message)
                 self._release(job)
                 return
         self._release(job)
@@ -393,6 +394,9 @@ class Worker:
         state: StateName = StateName.SCHEDULED,
     ) -> None:
         self._emit(delivery.run_id, key, state, reason)
+        self._tell_set_aside(delivery, reason)
+
+    def _tell_set_aside(self, delivery: Delivery, reason: str) -> None:
         call_logged(
             self._set_aside_hook, run_id=delivery.run_id, queue=delivery.queue, reason=reason
         )
