@@ -177,6 +177,7 @@ def test_a_run_that_kills_its_worker_is_dead_lettered_and_its_neighbours_finish(
         """
     )
     assert set(letters) == set(pills)
+    program.says("is set aside: the run lost 3 workers")
     program.is_ready(2)
     assert program.stop() == 0
 
@@ -196,6 +197,21 @@ def test_no_broker_at_the_start_ends_the_supervisor_with_3(place: Any) -> None:
     program = place.serve("tasks.py", "-p", "2", **nowhere)
     assert program.wait() == 3
     assert program.log.count("Error:") == 1
+
+
+def test_a_worker_that_does_not_stop_is_killed(place: Any, eventually: Eventually) -> None:
+    place.write("tasks.py", TASKS)
+    code = """
+from jtask import supervisor
+supervisor.STOP_MARGIN_SECONDS = 0.3
+supervisor.supervise(["tasks.py"], 1, [], 0.0)
+"""
+    program = place.start(sys.executable, "-c", code)
+    program.is_ready()
+    [worker] = program.children()
+    os.kill(worker, signal.SIGSTOP)
+    assert program.stop() == 0
+    assert f"worker {worker} does not stop: killing it" in program.log
 
 
 def test_reload_serves_the_changed_code_after_the_runs_of_the_old_one_finish(

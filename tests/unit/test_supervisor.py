@@ -1,7 +1,13 @@
 """What the supervisor decides; its processes are in tests/acceptance."""
 
 import signal
+import sys
+from pathlib import Path
 
+import pytest
+
+from jtask.errors import ConfigurationError
+from jtask.reload import changes_in, folders_of
 from jtask.supervisor import Backoff, describe_end
 
 
@@ -24,3 +30,22 @@ def test_an_end_is_told_with_the_name_of_the_signal() -> None:
     assert describe_end(-signal.SIGSEGV) == "was killed by SIGSEGV"
     assert describe_end(-250) == "was killed by signal 250"
     assert describe_end(1) == "ended with exit code 1"
+
+
+def test_reload_without_watchfiles_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "watchfiles", None)
+    with pytest.raises(ConfigurationError, match=r'pip install "jtask\[reload\]"'):
+        changes_in(["."])
+
+
+def test_reload_watches_the_current_folder_and_those_of_the_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    there.mkdir()
+    monkeypatch.chdir(here)
+    assert folders_of(["module:task", "../there/tasks.py:task", "tasks.py"]) == [
+        str(here),
+        str(there),
+    ]
