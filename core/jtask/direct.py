@@ -8,7 +8,7 @@ from jtask import events
 from jtask.engine import Result, attempt, drive
 from jtask.ids import get_run_ids, process_label
 from jtask.lifecycle import HandBack, PutOff
-from jtask.outcomes import ERROR_OF, Attempt, Outcome
+from jtask.outcomes import ERROR_OF, Outcome
 from jtask.runtime import RunContext, current_run
 from jtask.states import StateName
 from jtask.tagging import current_tags
@@ -62,15 +62,10 @@ def _until_next_attempt(run: RunContext, result: PutOff | HandBack) -> float:
     if isinstance(result, HandBack):
         raise RuntimeError("a direct call was handed back")
     if result.new_attempt:
-        run.history = (*run.history, ended_attempt(run, result.message))
+        run.history = (*run.history, run.end_attempt(result.message))
         run.attempt += 1
     run.enter(StateName.PENDING)
     return max(0.0, result.at - time.time())
-
-
-def ended_attempt(run: RunContext, reason: str) -> Attempt:
-    """Return the record of the attempt that a run just made."""
-    return Attempt(run.attempt, run.attempt_started_at, time.time(), run.worker, reason)
 
 
 def _unpack(outcome: Outcome) -> Any:

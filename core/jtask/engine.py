@@ -32,7 +32,7 @@ _log = logging.getLogger("jtask")
 class TaskHooks:
     """The hooks that concern one task, resolved once; one that nobody implements is None."""
 
-    __slots__ = ("admit", "around", "enqueue", "failed", "recall", "settled", "state")
+    __slots__ = ("admit", "around", "enqueue", "failed", "invoke", "recall", "settled", "state")
 
     def __init__(self, plugins: "Plugins", task: "Task[..., Any]") -> None:
         without = plugins.uninterested(task)
@@ -40,6 +40,7 @@ class TaskHooks:
         self.recall: _HookCaller = plugins.caller("jtask_recall", without)
         self.admit: _HookCaller = plugins.caller("jtask_admit", without)
         self.around: _HookCaller = plugins.caller("jtask_around", without)
+        self.invoke: _HookCaller = plugins.caller("jtask_invoke", without)
         self.failed: _HookCaller = plugins.caller("jtask_failed", without)
         self.state: _HookCaller = plugins.caller("jtask_state", without)
         self.settled: _HookCaller = plugins.caller("jtask_settled", without)
@@ -80,11 +81,11 @@ async def attempt(
         run.started_at = begun
     clock = time.perf_counter()
     try:
-        around = hooks.around
-        value = await _call_async(run, around) if run.task.is_async else _call(run, around)
+        value = await _call_async(run, hooks) if run.task.is_async else _call(run, hooks)
         payload = None if encode is None else encode(value)
     except BaseException as error:
         run.run_time += time.perf_counter() - clock
+        run.error = error
         return await _failed(run, hooks, error, stopping is not None and stopping())
     run.run_time += time.perf_counter() - clock
     await _enter(run, hooks, StateName.COMPLETED)
@@ -106,35 +107,45 @@ def drive(coroutine: Coroutine[Any, Any, Any]) -> Any:
 
 
 async def settle(
-    run: RunContext, hooks: TaskHooks, decision: Settle, error: BaseException
+    run: RunContext, hooks: TaskHooks, decision: Settle, error: BaseException | None = None
 ) -> Outcome:
     """End a run without an attempt, such as one with unreadable arguments."""
     await _enter(run, hooks, decision.state, decision.message)
     return await _announce(run, hooks, Outcome(cast("Any", run.state), error=error))
 
 
-def _call(run: RunContext, around: _HookCaller) -> Any:
+def _call(run: RunContext, hooks: TaskHooks) -> Any:
     # No coroutine: one cannot raise the StopIteration that a plain function may raise.
     with executing(run):
-        if around is None:
-            return run.task.fn(*run.args, **run.kwargs)
+        function = _function(run, hooks.invoke)
+        if hooks.around is None:
+            return function(*run.args, **run.kwargs)
         with contextlib.ExitStack() as stack:
-            for manager in _managers(run, around):
+            for manager in _managers(run, hooks.around):
                 stack.enter_context(manager)
-            return run.task.fn(*run.args, **run.kwargs)
+            return function(*run.args, **run.kwargs)
 
 
-async def _call_async(run: RunContext, around: _HookCaller) -> Any:
+async def _call_async(run: RunContext, hooks: TaskHooks) -> Any:
     with executing(run):
-        if around is None:
-            return await run.task.fn(*run.args, **run.kwargs)
+        function = _function(run, hooks.invoke)
+        if hooks.around is None:
+            return await function(*run.args, **run.kwargs)
         async with contextlib.AsyncExitStack() as stack:
-            for manager in _managers(run, around):
+            for manager in _managers(run, hooks.around):
                 if isinstance(manager, AbstractAsyncContextManager):
                     await stack.enter_async_context(cast("Any", manager))
                 else:
                     stack.enter_context(manager)
-            return await run.task.fn(*run.args, **run.kwargs)
+            return await function(*run.args, **run.kwargs)
+
+
+def _function(run: RunContext, invoke: _HookCaller) -> Callable[..., Any]:
+    """Return what executes the task: its own function unless a plugin stands in for it."""
+    if invoke is None:
+        return run.task.fn
+    answers = (answer for answer in invoke(run=run) if answer is not None)
+    return next(answers, run.task.fn)
 
 
 def _managers(run: RunContext, around: Callable[..., list[Any]]) -> list[Any]:
@@ -166,9 +177,9 @@ async def _failed(
     run: RunContext, hooks: TaskHooks, error: BaseException, stopping: bool
 ) -> Result:
     retry: Retry | None = None
-    if hooks.failed is not None and lifecycle.retryable(error):
+    if hooks.failed is not None and run.cancelled is None and lifecycle.retryable(error):
         retry = await _ask(hooks.failed, "jtask_failed", run, error=error)
-    decision = lifecycle.after_error(error, retry, stopping=stopping)
+    decision = lifecycle.after_error(error, retry, stopping=stopping, cancelled=run.cancelled)
     if isinstance(decision, HandBack):
         await _enter(run, hooks, StateName.SCHEDULED, "handed back by a stopping worker")
         return decision

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic_core import to_json
 
@@ -12,8 +12,8 @@ from jtask.contract import Delivery
 from jtask.envelope import VERSION, Envelope, encode_settled
 from jtask.errors import ArgumentError, SerializationError
 from jtask.failures import capture
-from jtask.lifecycle import HandBack, PutOff, Settle, describe
-from jtask.outcomes import Attempt, Outcome, SettledRun
+from jtask.lifecycle import DeadLetter, HandBack, PutOff, Settle, describe
+from jtask.outcomes import Outcome, SettledRun
 from jtask.runtime import RunContext
 from jtask.states import State, StateName
 
@@ -30,27 +30,49 @@ class Job:
         envelope: What came over the wire; `payload` holds the arguments even if they were a blob.
         task: What to execute.
         received: When it came, seconds since the epoch.
+        run: What its task sees of it, while it executes.
+        counted: Whether its start was counted as a possible crash.
         abandoned: Whether it was handed back while it still executes.
+        cancelled: Why it was cancelled; None while it is not.
+        verdict: How it ends without being attempted; None when it is to be attempted.
     """
 
     delivery: Delivery
     envelope: Envelope
     task: "Task[..., object]"
     received: float
+    run: RunContext | None = None
+    counted: bool = False
     abandoned: bool = False
+    cancelled: str | None = None
+    verdict: Settle | DeadLetter | None = None
+
+
+class Letter(NamedTuple):
+    """Why a run is dead-lettered, and what is kept of it."""
+
+    reason: str
+    body: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """Store this outcome, then ack.
+    """Store this outcome, then take the run off its queue.
 
     Attributes:
         body: The outcome's wire form.
         blob: A return value to store as a blob first.
+        letter: Dead-letter the run instead of dropping it.
     """
 
     body: bytes
     blob: bytes | None = None
+    letter: Letter | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether storing the body is all there is to do."""
+        return self.blob is None and self.letter is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +103,9 @@ async def perform(
         stopping: Tells whether the worker interrupts its runs in order to stop.
     """
     task, envelope = job.task, job.envelope
-    run = _context(job, worker, on_state)
+    job.run = run = _context(job, worker, on_state)
+    if job.verdict is not None:
+        return _settled(run, job, await _end(run, job.verdict), inline_limit)
     try:
         task.codecs.check(envelope.serializer)
         run.args, run.kwargs = task.codecs.arguments.decode(envelope.payload)
@@ -93,10 +117,18 @@ async def perform(
             run, task.hooks, encode=task.codecs.result.encode, stopping=stopping
         )
     if isinstance(result, Outcome):
-        return _settled(run, envelope, result, inline_limit)
+        return _settled(run, job, result, inline_limit)
     if isinstance(result, PutOff):
         return Again(result.at, _next_envelope(run, envelope, result).encode())
     return result
+
+
+async def _end(run: RunContext, verdict: Settle | DeadLetter) -> Outcome:
+    decision = Settle(verdict.state, verdict.message)
+    outcome = await engine.settle(run, run.task.hooks, decision)
+    if isinstance(verdict, DeadLetter):
+        outcome.dead_letter = verdict.message
+    return outcome
 
 
 def settle_unstarted(job: Job, worker: str, state: State) -> SettledRun:
@@ -129,7 +161,7 @@ def encode_letter(reason: str, outcome: SettledRun | None, message: bytes) -> by
 def _context(job: Job, worker: str, on_state: Callable[[RunContext, State], None]) -> RunContext:
     envelope = job.envelope
     run = RunContext(
-        run_id=envelope.run_id,
+        run_id=job.delivery.run_id,
         task=job.task,
         created_at=envelope.created,
         attempt=envelope.attempt,
@@ -141,6 +173,7 @@ def _context(job: Job, worker: str, on_state: Callable[[RunContext, State], None
         started_at=envelope.started,
         run_time=envelope.run_time,
         history=envelope.history,
+        cancelled=job.cancelled,
         blocking=not job.task.is_async,
         on_state=on_state,
     )
@@ -151,7 +184,8 @@ def _context(job: Job, worker: str, on_state: Callable[[RunContext, State], None
     return run
 
 
-def _settled(run: RunContext, envelope: Envelope, outcome: Outcome, inline_limit: int) -> Settled:
+def _settled(run: RunContext, job: Job, outcome: Outcome, inline_limit: int) -> Settled:
+    envelope = job.envelope
     settled = SettledRun(
         run_id=run.run_id,
         task_key=envelope.task_key,
@@ -168,23 +202,26 @@ def _settled(run: RunContext, envelope: Envelope, outcome: Outcome, inline_limit
         failure=None if outcome.error is None else capture(outcome.error),
         history=run.history,
     )
+    letter = None
+    if (reason := outcome.dead_letter) is not None:
+        letter = Letter(reason, encode_letter(reason, settled, job.delivery.body))
     body = encode_settled(settled)
     if len(body) <= inline_limit:
-        return Settled(body)
+        return Settled(body, letter=letter)
     payload = settled.payload
-    return Settled(encode_settled(replace(settled, payload=b"", blob=len(payload))), payload)
+    body = encode_settled(replace(settled, payload=b"", blob=len(payload)))
+    return Settled(body, payload, letter)
 
 
 def _next_envelope(run: RunContext, envelope: Envelope, put_off: PutOff) -> Envelope:
     if not put_off.new_attempt:
         return envelope
-    ended = Attempt(run.attempt, run.attempt_started_at, time.time(), run.worker, put_off.message)
     return replace(
         envelope,
         attempt=run.attempt + 1,
         started=run.started_at,
         run_time=run.run_time,
-        history=(*run.history, ended),
+        history=(*run.history, run.end_attempt(put_off.message)),
     )
 
 

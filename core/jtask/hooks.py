@@ -7,7 +7,7 @@ implement a hook they are all called, the one registered last first (`tryfirst` 
 that), and of several answers the first that is not None counts.
 """
 
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +83,16 @@ def jtask_around(run: "RunContext") -> AroundCall | None:
     Called for each attempt; entered in the thread or event loop that executes the function. An
     asynchronous context manager is allowed for asynchronous tasks only. What entering or leaving
     raises counts as raised by the function.
+    """
+
+
+@hookspec
+def jtask_invoke(run: "RunContext") -> Callable[..., Any] | None:
+    """Stand in for the task's function, for example to execute it in another process.
+
+    Called for each attempt, in the thread or event loop that executes it. Return a function that
+    takes the run's arguments and returns or raises what the task's own would (for an asynchronous
+    task, a coroutine function), or None. A failure counts as raised by the task.
     """
 
 

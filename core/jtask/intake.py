@@ -44,7 +44,7 @@ class Intake:
 
     def take_slot(self) -> bool:
         """Take a slot if one is free."""
-        if self._free == 0:
+        if self._free <= 0:
             return False
         self._free -= 1
         return True
@@ -53,6 +53,15 @@ class Intake:
         """Give a slot back."""
         self._free += 1
         self._ended += 1
+
+    def pull_out(self, job: "Job") -> None:
+        """Have a waiting run start at once, over the number of slots if need be."""
+        self._waiting.remove(job)
+        self._free -= 1
+
+    def waiting(self) -> "list[Job]":
+        """Return what waits for a slot."""
+        return list(self._waiting)
 
     def take_all(self) -> "list[Job]":
         """Return what waits, and have it wait no more."""

@@ -115,14 +115,19 @@ def admit(
     return Execute()
 
 
-def after_error(error: BaseException, retry: Retry | None, *, stopping: bool) -> AfterError:
+def after_error(
+    error: BaseException, retry: Retry | None, *, stopping: bool, cancelled: str | None = None
+) -> AfterError:
     """Decide what follows an exception of the task's function.
 
     Args:
         error: What was raised.
         retry: What the plugins wish; asked for `retryable` errors only.
         stopping: Whether the worker itself interrupted the run in order to stop.
+        cancelled: Why the run was asked to end; None when it was not.
     """
+    if cancelled is not None and isinstance(error, asyncio.CancelledError | RunCancelled):
+        return Settle(StateName.CANCELLED, cancelled)
     if stopping and isinstance(error, asyncio.CancelledError):
         return HandBack()
     if retry is not None and retryable(error):

@@ -28,7 +28,7 @@ class LoopRunner:
         self._loop = new_loop()
         self._waiting: deque[Job] = deque()
         self._woken = False
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[Job, asyncio.Task[None]] = {}
         self._thread = threading.Thread(target=self._run, name="jtask-tasks", daemon=True)
         self._thread.start()
 
@@ -38,6 +38,10 @@ class LoopRunner:
         if not self._woken:
             self._woken = True
             self._loop.call_soon_threadsafe(self._start_waiting)
+
+    def cancel(self, job: Job) -> None:
+        """Cancel one job if it is executing."""
+        self._loop.call_soon_threadsafe(self._cancel, job)
 
     def cancel_all(self) -> None:
         """Cancel what is executing."""
@@ -50,12 +54,21 @@ class LoopRunner:
     def _start_waiting(self) -> None:
         self._woken = False
         for _ in range(len(self._waiting)):
-            task = self._loop.create_task(self._perform(self._waiting.popleft()))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            job = self._waiting.popleft()
+            self._tasks[job] = self._loop.create_task(self._execute(job))
+
+    async def _execute(self, job: Job) -> None:
+        try:
+            await self._perform(job)
+        finally:
+            self._tasks.pop(job, None)
+
+    def _cancel(self, job: Job) -> None:
+        if (task := self._tasks.get(job)) is not None:
+            task.cancel()
 
     def _cancel_all(self) -> None:
-        for task in list(self._tasks):
+        for task in list(self._tasks.values()):
             task.cancel()
 
     def _run(self) -> None:

@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from jtask.failures import capture
 from jtask.outcomes import Attempt
 from jtask.states import State, StateName, check_transition
 
@@ -44,7 +45,12 @@ class RunContext:
         kwargs: Keyword arguments.
         state: Where it stands.
         attempt_started_at: When this attempt began.
+        error: What the last attempt raised, once one has failed.
+        cancelled: Why the run was asked to end; None while it was not. A plain task looks at
+            `runtime.cancelled` from time to time and returns or raises `RunCancelled`.
         blocking: Whether its thread has no event loop to await hooks with.
+        on_cancel: Called, on the I/O thread, when the run is asked to end; a plugin that executes
+            it elsewhere sets this, and then ends it.
     """
 
     run_id: str
@@ -63,7 +69,10 @@ class RunContext:
     kwargs: dict[str, Any] = field(default_factory=dict[str, Any])
     state: State | None = None
     attempt_started_at: float | None = None
+    error: BaseException | None = None
+    cancelled: str | None = None
     blocking: bool = False
+    on_cancel: "Callable[[], None] | None" = None
     on_state: "Callable[[RunContext, State], None] | None" = None
 
     @property
@@ -77,6 +86,24 @@ class RunContext:
         bound = self.task.signature.bind(*self.args, **self.kwargs)
         bound.apply_defaults()
         return dict(bound.arguments)
+
+    def cancel(self, message: str) -> bool:
+        """Ask the run to end; tell whether something will end it even if the task does not look."""
+        self.cancelled = message
+        if self.on_cancel is not None:
+            self.on_cancel()
+        return self.on_cancel is not None
+
+    def end_attempt(self, reason: str) -> Attempt:
+        """Return the record of the attempt that just failed."""
+        return Attempt(
+            self.attempt,
+            self.attempt_started_at,
+            time.time(),
+            self.worker,
+            reason,
+            None if self.error is None else capture(self.error),
+        )
 
     def enter(self, name: StateName, message: str = "", at: float | None = None) -> State:
         """Enter a state; the one place where a run's state changes.

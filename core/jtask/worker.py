@@ -1,6 +1,6 @@
-"""A worker's heart: takes runs from the broker, has them executed, settles them.
+"""A worker's heart: takes runs from the broker, has them executed, hands on their ends.
 
-Everything here but `perform` happens on the I/O thread, so no locks are needed.
+Everything here but `_perform` happens on the I/O thread, so no locks are needed.
 """
 
 import asyncio
@@ -11,42 +11,39 @@ import time
 from collections import deque
 from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from jtask import lifecycle
-from jtask.contract import Consumption, Delivery, Event, OutcomeRecord
+from jtask.contract import Consumption, Delivery
 from jtask.envelope import decode_envelope, encode_settled
 from jtask.errors import BrokerError, EnvelopeError
-from jtask.execution import (
-    Again,
-    Job,
-    Reply,
-    Settled,
-    describe_crash,
-    encode_letter,
-    perform,
-    settle_unstarted,
-)
+from jtask.execution import Job, Reply, Settled, describe_crash, perform, settle_unstarted
 from jtask.ids import process_label
 from jtask.intake import Intake
-from jtask.lifecycle import DeadLetter, Discard, HandBack, Settle
-from jtask.outcomes import SettledRun
-from jtask.plugins import call_logged, get_plugins
+from jtask.lifecycle import DeadLetter, Discard, Execute, HandBack, Settle
 from jtask.runners import LoopRunner, ThreadRunner
+from jtask.runtime import RunContext
 from jtask.settings import get_settings
+from jtask.settlement import Settlement, crash_counter
 from jtask.states import State, StateName
 
 if TYPE_CHECKING:
     from jtask.client import Client
     from jtask.tasks import Task
 
-UNKNOWN_TASK_SECONDS = 10.0
-"""How long a run that this worker does not know is put off for a worker that does."""
-
 _ANNOUNCE_SECONDS = 10.0
-_STORE_RETRY_SECONDS = 0.5
 _GRACE_SECONDS = 1.0  # for cancelled coroutines to end, once the shutdown timeout is over
 _log = logging.getLogger("jtask.worker")
+
+
+class Cancellation(Enum):
+    """What asking a worker to cancel a run came to."""
+
+    NOT_HERE = "the worker does not hold the run"
+    NEVER_STARTS = "the run had not started and never will"
+    INTERRUPTED = "the run is being interrupted"
+    ASKED = "the run was asked to end and goes on until it looks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +56,7 @@ class WorkerInfo:
         queues: Where their runs come from.
         concurrency: How many runs it executes at once.
         url: The broker.
+        worker: The worker itself.
     """
 
     name: str
@@ -66,6 +64,7 @@ class WorkerInfo:
     queues: tuple[str, ...]
     concurrency: int
     url: str
+    worker: "Worker"
 
 
 class Worker:
@@ -86,7 +85,7 @@ class Worker:
         concurrency: int,
         prefetch: int | None = None,
     ) -> None:
-        self._client = client
+        self.client = client
         self._broker = client.broker
         self._tasks = {task.key: task for task in tasks}
         self.info = WorkerInfo(
@@ -95,26 +94,23 @@ class Worker:
             queues=tuple(dict.fromkeys(task.queue for task in self._tasks.values())),
             concurrency=concurrency,
             url=self._broker.url,
+            worker=self,
         )
         self._max_crashes = get_settings().max_crashes
         self._intake = Intake(concurrency, prefetch)
         self._suspects: deque[Job] = deque()
         self._suspect: Job | None = None
-        self._executing: set[Job] = set()
+        self._executing: dict[str, Job] = {}
         self._idle = asyncio.Event()
         self._idle.set()
-        self._unsettled = 0
-        self._all_settled = asyncio.Event()
-        self._all_settled.set()
         self._pacing = False
         self._stopping = False
         self._interrupting = False
         self._consumption: Consumption | None = None
         self._background: set[asyncio.Task[Any]] = set()
-        self._set_aside_hook = get_plugins().caller("jtask_set_aside")
+        self._settlement = Settlement(self._broker, client.events, self.info.name)
         self._loop_runner = LoopRunner(self._perform)
         self._thread_runner = ThreadRunner(self._perform, concurrency)
-        self._inline_limit = self._broker.inline_limit
 
     async def start(self) -> None:
         """Want runs from now on.
@@ -145,21 +141,48 @@ class Worker:
         await self._consumption.stop()
         waiting = [*self._intake.take_all(), *self._suspects]
         self._suspects.clear()
-        await self._hand_back(waiting)
+        for job in waiting:
+            await self._settlement.hand_back(job, "handed back before it started")
         await _first_of(self._idle.wait(), hurry.wait(), timeout=timeout)
         interrupted = await self._interrupt()
-        await _first_of(self._all_settled.wait(), timeout=get_settings().enqueue_timeout)
+        await _first_of(self._settlement.wait(), timeout=get_settings().enqueue_timeout)
         for task in list(self._background):
             task.cancel()
-        self._client.events.flush()
+        self.client.events.flush()
         await self._consumption.close()
         self._loop_runner.close()
         self._thread_runner.close()
         return len(waiting) + interrupted
 
+    # --- what plugins ask -------------------------------------------------------------------
+
     def problem(self) -> str | None:
         """Say why the worker cannot get runs right now; None while all is well."""
         return None if self._consumption is None else self._consumption.problem()
+
+    def executing(self) -> list[RunContext]:
+        """Return the runs that are being executed; from any thread."""
+        return [job.run for job in list(self._executing.values()) if job.run is not None]
+
+    def cancel(self, run_id: str, message: str) -> Cancellation:
+        """End a run that this worker holds; on the I/O thread.
+
+        Args:
+            run_id: The run.
+            message: Why, kept with its state.
+        """
+        for waiting in (*self._intake.waiting(), *self._suspects):
+            if waiting.delivery.run_id == run_id:
+                self._never_start(waiting, message)
+                return Cancellation.NEVER_STARTS
+        job = self._executing.get(run_id)
+        if job is None:
+            return Cancellation.NOT_HERE
+        job.cancelled = message
+        interrupts = job.run is not None and job.run.cancel(message)
+        if job.task.is_async:
+            self._loop_runner.cancel(job)
+        return Cancellation.INTERRUPTED if interrupts or job.task.is_async else Cancellation.ASKED
 
     # --- taking ----------------------------------------------------------------------------
 
@@ -167,15 +190,15 @@ class Worker:
         try:
             envelope = decode_envelope(delivery.body)
         except EnvelopeError as error:
-            self._spawn(self._set_aside_unreadable(delivery, str(error)))
+            self._spawn(self._settlement.set_aside_unreadable(delivery, str(error)))
             return
         task = self._tasks.get(envelope.task_key)
         if task is None:
-            self._spawn(self._put_off_unknown(delivery, envelope.task_key))
+            self._spawn(self._settlement.put_off_unknown(delivery, envelope.task_key))
             return
         job = Job(delivery, envelope, task, time.time())
         if self._stopping:
-            self._spawn(self._hand_back([job]))
+            self._spawn(self._settlement.hand_back(job, "handed back before it started"))
         elif lifecycle.is_suspect(delivery.deliveries):
             self._suspects.append(job)
             self._dispatch()
@@ -191,13 +214,22 @@ class Worker:
             self._start(job)
 
     def _start(self, job: Job) -> None:
-        self._executing.add(job)
+        self._executing[job.delivery.run_id] = job
         self._idle.clear()
-        plain = job.delivery.deliveries == 1 and job.envelope.blob is None
-        if plain and job.envelope.expires is None:
+        envelope = job.envelope
+        is_plain = envelope.blob is None and envelope.expires is None
+        if job.verdict is not None or (is_plain and job.delivery.deliveries == 1):
             self._submit(job)
         else:
             self._spawn(self._start_checked(job))
+
+    def _never_start(self, job: Job, message: str) -> None:
+        job.verdict = Settle(StateName.CANCELLED, message)
+        if job in self._suspects:
+            self._suspects.remove(job)
+            self._intake.add(job)
+        self._intake.pull_out(job)
+        self._start(job)
 
     def _submit(self, job: Job) -> None:
         runner = self._loop_runner if job.task.is_async else self._thread_runner
@@ -206,30 +238,30 @@ class Worker:
     async def _start_checked(self, job: Job) -> None:
         try:
             decision = await self._admit(job)
-            if job.envelope.blob is not None and isinstance(decision, lifecycle.Execute):
-                blob = await self._broker.get_blob(f"{job.delivery.run_id}.args")
-                if blob is None:
-                    decision = DeadLetter(StateName.CRASHED, "its arguments are no longer kept")
-                else:
-                    job.envelope.payload = blob
+            if isinstance(decision, Execute) and job.envelope.blob is not None:
+                decision = await self._fetch_arguments(job)
         except BrokerError as error:
             _log.warning("run %s is handed back: %s", job.delivery.run_id, error)
             self._release(job)
-            await job.delivery.hand_back()
+            await self._settlement.hand_back(job, "handed back unstarted")
             return
-        if isinstance(decision, lifecycle.Execute):
-            self._submit(job)
-        else:
-            await self._end_unstarted(job, decision)
+        if isinstance(decision, Discard):
+            self._release(job)
+            job.delivery.ack()
+            return
+        if not isinstance(decision, Execute):
+            job.verdict = decision
+        self._submit(job)
 
     async def _admit(self, job: Job) -> lifecycle.Admission:
         redelivered = job.delivery.deliveries > 1
         run_id = job.delivery.run_id
         settled = redelivered and await self._broker.get(run_id) is not None
-        # A start is counted from the second delivery on; the first one is taken for a crash.
         crashes = 0
         if redelivered and not settled:
-            crashes = await self._broker.add(_crash_counter(run_id), 1)
+            # A start is counted from the second delivery on; the first one is taken for a crash.
+            crashes = await self._broker.add(crash_counter(run_id), 1)
+            job.counted = True
         return lifecycle.admit(
             crashes=crashes,
             max_crashes=self._max_crashes,
@@ -238,20 +270,12 @@ class Worker:
             now=time.time(),
         )
 
-    async def _end_unstarted(self, job: Job, decision: DeadLetter | Discard | Settle) -> None:
-        if not isinstance(decision, Discard):
-            state = State(decision.state, time.time(), decision.message)
-            settled = settle_unstarted(job, self.info.name, state)
-            await self._store(OutcomeRecord(settled.run_id, encode_settled(settled)))
-            self._emit(settled.run_id, job.task.key, state.name, state.message)
-            if isinstance(decision, DeadLetter):
-                letter = encode_letter(decision.message, settled, job.delivery.body)
-                await self._dead_letter(job.delivery, decision.message, letter)
-                self._tell_set_aside(job.delivery, decision.message)
-                self._release(job)
-                return
-        self._release(job)
-        job.delivery.ack()
+    async def _fetch_arguments(self, job: Job) -> Execute | DeadLetter:
+        blob = await self._broker.get_blob(f"{job.delivery.run_id}.args")
+        if blob is None:
+            return DeadLetter(StateName.CRASHED, "its arguments are no longer kept")
+        job.envelope.payload = blob
+        return Execute()
 
     # --- executing -------------------------------------------------------------------------
 
@@ -261,157 +285,60 @@ class Worker:
             reply = await perform(
                 job,
                 self.info.name,
-                self._inline_limit,
-                self._client.events.on_state,
+                self.client.inline_limit,
+                self.client.events.on_state,
                 self._is_interrupting,
             )
         except BaseException as error:
             reply = self._give_up_on(job, error)
-        self._client.io.post(self._finish, job, reply)
+        self.client.io.post(self._finish, job, reply)
 
     def _give_up_on(self, job: Job, error: BaseException) -> Reply:
-        if self._interrupting and isinstance(error, asyncio.CancelledError):
+        cancelled = isinstance(error, asyncio.CancelledError)
+        if cancelled and self._interrupting:
             return HandBack()
-        # Settled, for what fails in jtask itself would fail again in every worker.
-        _log.error("run %s could not be executed", job.delivery.run_id, exc_info=error)
-        state = State(StateName.CRASHED, time.time(), describe_crash(error))
+        if cancelled and job.cancelled is not None:
+            state = State(StateName.CANCELLED, time.time(), job.cancelled)
+        else:
+            # Settled, for what fails in jtask itself would fail again in every worker.
+            _log.error("run %s could not be executed", job.delivery.run_id, exc_info=error)
+            state = State(StateName.CRASHED, time.time(), describe_crash(error))
         return Settled(encode_settled(settle_unstarted(job, self.info.name, state)))
 
     def _is_interrupting(self) -> bool:
         return self._interrupting
 
-    # --- settling --------------------------------------------------------------------------
-
     def _finish(self, job: Job, reply: Reply) -> None:
         if job.abandoned:
             return
-        self._unsettled += 1
-        self._all_settled.clear()
         self._release(job)
-        if isinstance(reply, Settled) and reply.blob is None:
-            record = OutcomeRecord(job.delivery.run_id, reply.body)
-            stored = asyncio.ensure_future(self._broker.put(record))
-            stored.add_done_callback(lambda done: self._stored(job, record, done))
-        else:
-            self._spawn(self._finish_slowly(job, reply))
-
-    def _stored(self, job: Job, record: OutcomeRecord, done: "asyncio.Future[bool]") -> None:
-        if not done.cancelled() and done.exception() is None and job.envelope.blob is None:
-            job.delivery.ack()
-            self._one_settled()
-        else:
-            self._spawn(self._finish_slowly(job, Settled(record.body)))
-
-    async def _finish_slowly(self, job: Job, reply: Reply) -> None:
-        run_id = job.delivery.run_id
-        try:
-            if isinstance(reply, Settled):
-                if (blob := reply.blob) is not None:
-                    await self._insist(lambda: self._broker.put_blob(f"{run_id}.result", blob))
-                await self._store(OutcomeRecord(run_id, reply.body))
-                job.delivery.ack()
-                if job.envelope.blob is not None:
-                    await self._broker.delete_blob(f"{run_id}.args")
-            elif isinstance(reply, Again):
-                await self._insist(lambda: job.delivery.put_off(reply.at, reply.body))
-            else:
-                await self._give_up(job)
-        finally:
-            self._one_settled()
-
-    def _one_settled(self) -> None:
-        self._unsettled -= 1
-        if not self._unsettled:
-            self._all_settled.set()
-
-    async def _store(self, record: OutcomeRecord) -> None:
-        async def put() -> None:
-            if not await self._broker.put(record):
-                _log.info("run %s had already ended elsewhere", record.run_id)
-
-        await self._insist(put)
-
-    async def _insist(self, act: Any) -> None:
-        """Repeat until the broker has taken it: what was executed is not thrown away."""
-        while True:
-            try:
-                await act()
-                return
-            except BrokerError as error:
-                _log.warning("the broker did not take an outcome, trying again: %s", error)
-                await asyncio.sleep(_STORE_RETRY_SECONDS)
+        self._settlement.settle(job, reply)
+        if isinstance(job.verdict, DeadLetter):
+            self._settlement.tell_set_aside(job.delivery, job.verdict.message)
 
     def _release(self, job: Job) -> None:
-        self._executing.discard(job)
+        self._executing.pop(job.delivery.run_id, None)
         if not self._executing:
             self._idle.set()
         self._intake.free_slot()
         if not self._pacing:
             self._pacing = True
-            self._client.io.loop.call_later(Intake.PACE_SECONDS, self._follow_pace)
+            self.client.io.loop.call_later(Intake.PACE_SECONDS, self._follow_pace)
         if job is self._suspect:
             self._suspect = None
         if not self._stopping:
             self._dispatch()
 
-    # --- setting aside ---------------------------------------------------------------------
-
-    async def _put_off_unknown(self, delivery: Delivery, key: str) -> None:
-        reason = f"no task with the key {key!r} is served here"
-        self._report_set_aside(delivery, key, reason)
-        at = time.time() + UNKNOWN_TASK_SECONDS
-        await self._insist(lambda: delivery.put_off(at))
-
-    async def _set_aside_unreadable(self, delivery: Delivery, problem: str) -> None:
-        reason = f"the message cannot be read: {problem}"
-        self._report_set_aside(delivery, "", reason, StateName.FAILED)
-        now = time.time()
-        settled = SettledRun(
-            run_id=delivery.run_id,
-            task_key="",
-            task_name="",
-            state=State(StateName.FAILED, now, reason),
-            attempt=1,
-            created=now,
-            started=None,
-            ended=now,
-            run_time=0.0,
-            worker=self.info.name,
-            serializer="json",
-        )
-        await self._store(OutcomeRecord(delivery.run_id, encode_settled(settled)))
-        letter = encode_letter(reason, settled, delivery.body)
-        await self._dead_letter(delivery, reason, letter)
-
-    async def _dead_letter(self, delivery: Delivery, reason: str, letter: bytes) -> None:
-        await self._insist(lambda: delivery.dead_letter(reason, letter))
-
-    def _report_set_aside(
-        self,
-        delivery: Delivery,
-        key: str,
-        reason: str,
-        state: StateName = StateName.SCHEDULED,
-    ) -> None:
-        self._emit(delivery.run_id, key, state, reason)
-        self._tell_set_aside(delivery, reason)
-
-    def _tell_set_aside(self, delivery: Delivery, reason: str) -> None:
-        call_logged(
-            self._set_aside_hook, run_id=delivery.run_id, queue=delivery.queue, reason=reason
-        )
+    def _follow_pace(self) -> None:
+        """Adapt the credit while runs end; an idle worker has no timer for it."""
+        changed = self._intake.adapt()
+        self._pacing = changed and not self._stopping
+        if self._pacing:
+            self.client.io.loop.call_later(Intake.PACE_SECONDS, self._follow_pace)
+        if changed and self._consumption is not None:
+            self._consumption.set_credit(self._intake.credit)
 
     # --- stopping --------------------------------------------------------------------------
-
-    async def _hand_back(self, jobs: Iterable[Job]) -> None:
-        for job in jobs:
-            self._emit(
-                job.delivery.run_id,
-                job.envelope.task_key,
-                StateName.SCHEDULED,
-                "handed back before it started",
-            )
-            await job.delivery.hand_back()
 
     async def _interrupt(self) -> int:
         """Take back what still executes: cancel coroutines, leave threads behind."""
@@ -421,23 +348,11 @@ class Worker:
         self._interrupting = True
         self._loop_runner.cancel_all()
         await _first_of(self._idle.wait(), timeout=_GRACE_SECONDS)
-        for job in list(self._executing):
+        for job in list(self._executing.values()):
             job.abandoned = True
-            self._executing.discard(job)
-            await self._give_up(job)
+            await self._settlement.hand_back(job, "handed back by a stopping worker")
+        self._executing.clear()
         return interrupted
-
-    async def _give_up(self, job: Job) -> None:
-        """Hand back a started run, which is no crash."""
-        if job.delivery.deliveries > 1:
-            await self._broker.add(_crash_counter(job.delivery.run_id), -1)
-        self._emit(
-            job.delivery.run_id,
-            job.envelope.task_key,
-            StateName.SCHEDULED,
-            "handed back by a stopping worker",
-        )
-        await job.delivery.hand_back()
 
     # --- standing chores -------------------------------------------------------------------
 
@@ -458,27 +373,10 @@ class Worker:
                 _log.debug("the worker could not announce itself: %s", error)
             await asyncio.sleep(_ANNOUNCE_SECONDS)
 
-    def _follow_pace(self) -> None:
-        """Adapt the credit while runs end; an idle worker has no timer for it."""
-        changed = self._intake.adapt()
-        self._pacing = changed and not self._stopping
-        if self._pacing:
-            self._client.io.loop.call_later(Intake.PACE_SECONDS, self._follow_pace)
-        if changed and self._consumption is not None:
-            self._consumption.set_credit(self._intake.credit)
-
-    def _emit(self, run_id: str, key: str, state: StateName, detail: str) -> None:
-        event = Event(run_id, state, time.time(), key, worker=self.info.name, detail=detail)
-        self._client.events.add(event)
-
     def _spawn(self, coroutine: Coroutine[Any, Any, Any]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
-
-
-def _crash_counter(run_id: str) -> str:
-    return f"crashes-{run_id}"
 
 
 async def _first_of(*waits: Coroutine[Any, Any, Any], timeout: float) -> None:
