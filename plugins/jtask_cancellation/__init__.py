@@ -1,0 +1,1 @@
+"""Cancel runs that a worker executes."""

@@ -1,0 +1,1 @@
+"""Keep what failed for good, look through it and replay it."""

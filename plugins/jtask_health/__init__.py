@@ -1,0 +1,1 @@
+"""Tell an orchestrator whether a worker lives and consumes."""

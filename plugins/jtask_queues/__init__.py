@@ -1,0 +1,1 @@
+"""Look at queues, pause, resume and purge them."""

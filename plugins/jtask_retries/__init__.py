@@ -1,0 +1,1 @@
+"""Try failed runs again."""

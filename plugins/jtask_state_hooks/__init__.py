@@ -1,0 +1,1 @@
+"""Call functions of the user's when a run enters a state."""

@@ -1,0 +1,1 @@
+"""End attempts that take too long."""
