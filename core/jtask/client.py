@@ -171,6 +171,10 @@ class Client:
             except BrokerUnavailable as error:
                 _log.debug("cannot ask for run %s yet: %s", run.run_id, error)
                 await asyncio.sleep(_RETRY_SECONDS)
+            except JTaskError as error:
+                self._handles.pop(run.run_id, None)
+                run.give_up(error)
+                return
 
     async def _expect_own(self, run: Run[Any]) -> None:
         await self._watch_own()

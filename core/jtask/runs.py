@@ -41,6 +41,7 @@ class Run(Generic[R]):
         "_leader",
         "_settled",
         "_task",
+        "_trouble",
         "run_id",
     )
 
@@ -51,6 +52,7 @@ class Run(Generic[R]):
         self._body: bytes | None = None
         self._settled: SettledRun | None = None
         self._callbacks: list[Callback] = []
+        self._trouble: JTaskError | None = None
         self._leader: Run[Any] | None = None
 
     def __repr__(self) -> str:
@@ -122,6 +124,9 @@ class Run(Generic[R]):
 
         Returns:
             bool: Whether it is over.
+
+        Raises:
+            BrokerError: The broker refuses to tell, for lack of permission, say.
         """
         if self._body is not None:
             return True
@@ -131,9 +136,10 @@ class Run(Generic[R]):
             return True
         self._client.expect(self)
         try:
-            return over.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
+            over.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
         finally:
             self._forget(over.set)
+        return self._is_over()
 
     async def wait_async(self, timeout: float | None = None) -> bool:
         """Do what `wait` does without blocking the event loop."""
@@ -151,7 +157,7 @@ class Run(Generic[R]):
             return False
         finally:
             self._forget(wake)
-        return True
+        return self._is_over()
 
     def result(self, timeout: float | None = None, *, raise_on_failure: bool = True) -> R:
         """Wait for the run's value.
@@ -198,6 +204,8 @@ class Run(Generic[R]):
         """
 
         def call() -> None:
+            if self._body is None:
+                return
             try:
                 callback(self)
             except Exception:
@@ -240,10 +248,24 @@ class Run(Generic[R]):
         for callback in callbacks:
             callback()
 
+    def give_up(self, error: JTaskError) -> None:
+        """Wake who waits now with an error instead of the run's end. For the client only."""
+        with _settling:
+            self._trouble = error
+            callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            callback()
+
     @property
     def info(self) -> SettledRun | None:
         """Everything stored about the run; None until it is known here to be over."""
         return None if self._body is None else self._record
+
+    def _is_over(self) -> bool:
+        trouble, self._trouble = self._trouble, None
+        if self._body is None and trouble is not None:
+            raise trouble
+        return self._body is not None
 
     def _forget(self, callback: Callback) -> None:
         with _settling:
