@@ -274,6 +274,16 @@ def get_client() -> Client:
         return _client
 
 
+async def connected_client() -> Client:
+    """Return this process's client without blocking the event loop while it connects.
+
+    Raises:
+        ConfigurationError: A setting is wrong.
+        BrokerUnavailable: The broker cannot be reached.
+    """
+    return _client or await asyncio.to_thread(get_client)
+
+
 def close_client() -> None:
     """Disconnect this process; the next use connects again."""
     global _client

@@ -194,9 +194,9 @@ class Task(Generic[P, R]):
 
     async def adelay(self, *args: P.args, **kwargs: P.kwargs) -> "Run[R]":
         """Do what `delay` does without blocking the event loop."""
-        from jtask.client import get_client
+        from jtask.client import connected_client
 
-        client = get_client()
+        client = await connected_client()
         prepared = self._preparation(client).one((*self._bound, *args), kwargs)
         return cast("Run[R]", await client.enqueue(prepared))
 
@@ -220,9 +220,9 @@ class Task(Generic[P, R]):
         self, calls: Iterable[Sequence[Any] | Mapping[str, Any]]
     ) -> "list[Run[R]]":
         """Do what `delay_many` does without blocking the event loop."""
-        from jtask.client import get_client
+        from jtask.client import connected_client
 
-        client = get_client()
+        client = await connected_client()
         prepared = self._preparation(client).many(self._bound, calls)
         return cast("list[Run[R]]", await client.enqueue_many(prepared))
 

@@ -26,7 +26,7 @@ _INTENDED = frozenset({StateName.CANCELLED, StateName.EXPIRED, StateName.NOT_REA
 @hookimpl
 def jtask_settled(run: "RunContext", outcome: "Outcome") -> None:
     """Write one line about a run that a worker executed; direct calls tell their caller."""
-    if not run.worker:
+    if run.queue is None:
         return
     log = _task_log(run.task.name)
     if outcome.successful:
