@@ -16,8 +16,8 @@ def resize(width: int) -> int:
     return width
 
 
-def run(worker: str = "host-1") -> RunContext:
-    return RunContext("the-id", resize, 0.0, worker=worker, run_time=0.012, queue="pictures")
+def run(queue: str | None = "pictures") -> RunContext:
+    return RunContext("the-id", resize, 0.0, worker="host-1", run_time=0.012, queue=queue)
 
 
 def outcome(state: StateName, message: str = "", error: Exception | None = None) -> Outcome:
@@ -64,7 +64,7 @@ def test_an_end_that_was_wanted_is_a_warning_with_the_reason(
 
 
 def test_a_direct_call_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
-    jtask_runlog.jtask_settled(run(worker=""), outcome(StateName.FAILED, error=ValueError()))
+    jtask_runlog.jtask_settled(run(queue=None), outcome(StateName.FAILED, error=ValueError()))
     assert caplog.records == []
 
 
