@@ -65,7 +65,7 @@ async def attempt(
         Outcome | PutOff | HandBack: The run's end, or how it goes on.
     """
     if hooks.state is not None and run.state and run.state.name is StateName.PENDING:
-        await _tell(hooks.state, "jtask_state", run, state=run.state)
+        await _ask(hooks.state, "jtask_state", run, state=run.state)
     if hooks.recall is not None and (recalled := await _recall(run, hooks.recall, encode)):
         return await _settled(run, hooks, recalled)
     if hooks.admit is not None:
@@ -75,8 +75,10 @@ async def attempt(
             return await settle(run, hooks, Settle(StateName.CANCELLED, str(refusal)), refusal)
         if wait is not None:
             return await _wait_for_admission(run, hooks, wait)
-    await _enter(run, hooks, StateName.RUNNING if run.attempt == 1 else StateName.RETRYING)
-    run.attempt_started_at = begun = cast("Any", run.state).at
+    running = run.enter(StateName.RUNNING if run.attempt == 1 else StateName.RETRYING)
+    if hooks.state is not None:
+        await _ask(hooks.state, "jtask_state", run, state=running)
+    run.attempt_started_at = begun = running.at
     if run.started_at is None:
         run.started_at = begun
     clock = time.perf_counter()
@@ -88,8 +90,10 @@ async def attempt(
         run.error = error
         return await _failed(run, hooks, error, stopping is not None and stopping())
     run.run_time += time.perf_counter() - clock
-    await _enter(run, hooks, StateName.COMPLETED)
-    return await _announce(run, hooks, Outcome(cast("Any", run.state), value, None, payload))
+    completed = run.enter(StateName.COMPLETED)
+    if hooks.state is not None:
+        await _ask(hooks.state, "jtask_state", run, state=completed)
+    return await _announce(run, hooks, Outcome(completed, value, None, payload))
 
 
 def drive(coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -197,20 +201,22 @@ async def _settled(run: RunContext, hooks: TaskHooks, outcome: Outcome) -> Outco
 
 async def _announce(run: RunContext, hooks: TaskHooks, outcome: Outcome) -> Outcome:
     if hooks.settled is not None:
-        await _tell(hooks.settled, "jtask_settled", run, outcome=outcome)
+        await _ask(hooks.settled, "jtask_settled", run, outcome=outcome)
     return outcome
 
 
 async def _enter(run: RunContext, hooks: TaskHooks, name: StateName, message: str = "") -> None:
     state = run.enter(name, message)
     if hooks.state is not None:
-        await _tell(hooks.state, "jtask_state", run, state=state)
+        await _ask(hooks.state, "jtask_state", run, state=state)
 
 
 async def _ask(caller: Callable[..., list[Any]], hook: str, run: RunContext, **facts: Any) -> Any:
     """Call a hook for its answer; a failure other than a refusal is logged and counts as None."""
     try:
         answers = caller(run=run, **facts)
+        if not answers:
+            return None
         if run.blocking:
             answers = [_wait(a) if inspect.isawaitable(a) else a for a in answers]
         return await first_answer(answers)
@@ -219,10 +225,6 @@ async def _ask(caller: Callable[..., list[Any]], hook: str, run: RunContext, **f
     except Exception:
         _log.exception("a plugin failed in %s", hook)
         return None
-
-
-async def _tell(caller: Callable[..., list[Any]], hook: str, run: RunContext, **facts: Any) -> None:
-    await _ask(caller, hook, run, **facts)
 
 
 def _wait(awaitable: Awaitable[Any]) -> Any:

@@ -12,6 +12,8 @@ from jtask.outcomes import Attempt, SettledRun
 from jtask.states import State, StateName
 
 VERSION = 1
+_PLAIN = {"v", "id", "task", "name", "ser", "created"}
+"""The fields of a first attempt without any extras: nearly all messages."""
 
 T = TypeVar("T")
 
@@ -102,6 +104,15 @@ def decode_envelope(body: bytes) -> Envelope:
     """
     head, payload = _split(body)
     try:
+        if head.keys() == _PLAIN:
+            return Envelope(
+                _text(head["id"]),
+                _text(head["task"]),
+                _text(head["name"]),
+                _text(head["ser"]),
+                payload,
+                float(head["created"]),
+            )
         return Envelope(
             run_id=_text(head["id"]),
             task_key=_text(head["task"]),

@@ -66,9 +66,9 @@ class Attempt:
     failure: Failure | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SettledRun:
-    """Everything stored about a run that is over.
+    """Everything stored about a run that is over; not to be changed.
 
     Attributes:
         run_id: The run.

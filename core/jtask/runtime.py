@@ -4,8 +4,7 @@ Each name of `RunContext` can be read from this module inside a run; outside it 
 """
 
 import time
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -156,14 +155,19 @@ def current_run() -> RunContext | None:
     return _current.get()
 
 
-@contextmanager
-def executing(run: RunContext) -> Generator[None]:
-    """Make a run the current one inside the block."""
-    token = _current.set(run)
-    try:
-        yield
-    finally:
-        _current.reset(token)
+class executing:  # noqa: N801 - used as a function is, and it is on every run's path
+    """Make a run the current one inside a `with` block."""
+
+    __slots__ = ("_run", "_token")
+
+    def __init__(self, run: RunContext) -> None:
+        self._run = run
+
+    def __enter__(self) -> None:
+        self._token = _current.set(self._run)
+
+    def __exit__(self, *_: object) -> None:
+        _current.reset(self._token)
 
 
 def __getattr__(name: str) -> Any:
