@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from jtask.cli.exit_codes import ExitCode
 from jtask.errors import ConfigurationError
 from jtask.lifeline import READY, is_held
+from jtask.signals import stop_signals_to
 
 STOP_MARGIN_SECONDS = 20.0
 """Beyond the shutdown timeout a worker stores outcomes and disconnects; then it is killed."""
@@ -159,7 +160,7 @@ class _Place:
 
 
 class _Supervisor:
-    """Everything happens in the main thread; other threads and signal handlers only post events."""
+    """Everything happens in one thread; others only post events."""
 
     def __init__(
         self, command: list[str], targets: list[str], processes: int, shutdown_timeout: float
@@ -168,7 +169,6 @@ class _Supervisor:
         self._targets = targets
         self._patience = shutdown_timeout + STOP_MARGIN_SECONDS
         self._places = [_Place() for _ in range(processes)]
-        # Its put may be called in a signal handler that interrupts its get.
         self._events: queue.SimpleQueue[_Event] = queue.SimpleQueue()
         self._following = False
         self._proven = False
@@ -187,17 +187,16 @@ class _Supervisor:
 
     def run(self) -> int | None:
         """Work until told to stop; return the exit code of a worker that could not start."""
-        restore = self._listen()
-        try:
-            self._start(self._places[0])
-            while not self._is_over():
-                event = self._next_event()
-                if event is not None:
-                    self._handle(event)
-                self._do_what_is_due()
-        finally:
-            restore()
-            self._kill_the_rest()
+        with stop_signals_to(lambda number: self._events.put(_Signalled(number))):
+            try:
+                self._start(self._places[0])
+                while not self._is_over():
+                    event = self._next_event()
+                    if event is not None:
+                        self._handle(event)
+                    self._do_what_is_due()
+            finally:
+                self._kill_the_rest()
         return self._refusal
 
     def _is_over(self) -> bool:
@@ -288,21 +287,6 @@ class _Supervisor:
                 self._start(place)
 
     # --- stopping --------------------------------------------------------------------------
-
-    def _listen(self) -> Callable[[], None]:
-        if threading.current_thread() is not threading.main_thread():
-            raise ConfigurationError("several processes can be served from the main thread only")
-        numbers = (signal.SIGTERM, signal.SIGINT)
-        before = {
-            number: signal.signal(number, lambda n, _: self._events.put(_Signalled(n)))
-            for number in numbers
-        }
-
-        def restore() -> None:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-        return restore
 
     def _stop(self, number: int) -> None:
         self._stopping = True

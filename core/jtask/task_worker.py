@@ -2,14 +2,13 @@
 
 import asyncio
 import logging
-import signal
 import sys
 import threading
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from jtask.errors import ConfigurationError, TargetError
 from jtask.plugins import call_logged, get_plugins
+from jtask.signals import stop_signals_to
 from jtask.tasks import Task
 
 if TYPE_CHECKING:
@@ -124,10 +123,10 @@ class _Serving:
 
     def run(self) -> None:
         """Work until signalled; signals reach the main thread only."""
-        self._listen()
-        worker = self.start()
-        self._signalled.wait()
-        self.stop(worker)
+        with stop_signals_to(self._on_signal):
+            worker = self.start()
+            self._signalled.wait()
+            self.stop(worker)
 
     def start(self) -> "Worker":
         """Connect and want runs."""
@@ -159,12 +158,7 @@ class _Serving:
             _log.info("handed back %d runs", handed_back)
         close_client()
 
-    def _listen(self) -> None:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, self._on_signal)
-
-    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+    def _on_signal(self, _number: int) -> None:
         self._signals += 1
         self._signalled.set()
         if self._signals > 1 and self._hurry is not None:
