@@ -67,6 +67,7 @@ class NatsBroker:
         self._restoring: asyncio.Task[None] | None = None
         connection.on_disconnect(self._on_disconnect)
         connection.on_reconnect(self._on_reconnect)
+        connection.on_denied(self._on_denied)
 
     @classmethod
     async def open(
@@ -212,6 +213,10 @@ class NatsBroker:
         self._restoring = asyncio.get_running_loop().create_task(self._restore())
         for consumption in self._consumptions:
             consumption.on_reconnect()
+
+    def _on_denied(self, subject: str) -> None:
+        for consumption in self._consumptions:
+            consumption.on_denied(subject)
 
     async def _restore(self) -> None:
         """Look whether the streams are there: the server may be new, or have lost its disk."""

@@ -36,6 +36,8 @@ _WRITE_AT_ONCE = 256  # commands; more would keep the server waiting
 _BACKLOG_LIMIT = 8 << 20  # bytes kept while disconnected
 _FLUSH_TIMEOUT = 2.0  # seconds
 _API_RETRY = (0.05, 0.5)  # seconds: first and longest pause
+_SUBSCRIBE_AGAIN = 2.0  # seconds after the server has not permitted it
+_COMPLAINTS = 100  # remembered, so that each is a warning once
 _NO_RESPONDERS = 503
 _DENIED_PUBLISH = "Permissions Violation for Publish to "
 _DENIED_SUBSCRIBE = "Permissions Violation for Subscription to "
@@ -99,6 +101,7 @@ class Connection:
         self._close_callbacks: list[Callable[[], None]] = []
         self._opened = self._closed = False
         self._said = ""
+        self._complaints: set[str] = set()
         self._inbox = ""
 
     @classmethod
@@ -447,6 +450,7 @@ class Connection:
         self._out.clear()
         self._up_event.set()
         self._said = ""
+        self._complaints.clear()
         if self._opened:
             _log.info("connected to the NATS server at %s again", self.url)
             _call_all(self._reconnect_callbacks)
@@ -467,10 +471,25 @@ class Connection:
 
     def _on_complaint(self, text: str) -> None:
         self._said = text
+        if self._opened:
+            level = logging.DEBUG if text in self._complaints else logging.WARNING
+            if len(self._complaints) >= _COMPLAINTS:
+                self._complaints.clear()
+            self._complaints.add(text)
+            _log.log(level, "the NATS server at %s says: %s", self.url, text)
         if text.startswith(_DENIED_PUBLISH):
             self._deny(text.removeprefix(_DENIED_PUBLISH).strip('"'))
-        if self._opened:
-            _log.warning("the NATS server at %s says: %s", self.url, text)
+        elif text.startswith(_DENIED_SUBSCRIBE) and self._opened:
+            # Taken away while we were subscribed: only we can know when it is granted again.
+            subject = text.removeprefix(_DENIED_SUBSCRIBE).split('"')[1:2]
+            self._loop.call_later(_SUBSCRIBE_AGAIN, self._subscribe_again, subject)
+
+    def _subscribe_again(self, subjects: list[str]) -> None:
+        """Ask for subscriptions again; the server ignores those that it has."""
+        if self._client.is_up:
+            for sid, subject in self._subjects.items():
+                if subject in subjects:
+                    self.write(b"SUB %b %b\r\n" % (subject.encode(), sid))
 
     def _deny(self, subject: str) -> None:
         for asked, answer in self._asked.values():

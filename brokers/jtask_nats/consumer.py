@@ -10,8 +10,8 @@ from jtask_nats.protocol import status_of
 from jtask_nats.subjects import claim_of
 from jtask_nats.topology import consumer_name
 
-HEARTBEAT = 5.0  # seconds
-_EXPIRES = 30.0  # seconds a pull stands
+_HEARTBEAT = 2.0  # seconds; must be less than half of a pull's time
+_EXPIRES = 6.0  # seconds a pull stands: a permission that is gone shows at the next one
 _SCARCE_EXPIRES = 5.0  # seconds, when the pull promises more than there is room for
 _NANO = 1_000_000_000
 _PLAIN_TOKENS = 9  # in a reply subject without domain and account
@@ -29,7 +29,7 @@ class Way(Enum):
 
 
 _ORDERS: dict[Way, dict[str, object]] = {
-    Way.LONG: {"expires": round(_EXPIRES * _NANO), "idle_heartbeat": round(HEARTBEAT * _NANO)},
+    Way.LONG: {"expires": round(_EXPIRES * _NANO), "idle_heartbeat": round(_HEARTBEAT * _NANO)},
     Way.SCARCE: {"expires": round(_SCARCE_EXPIRES * _NANO)},
     Way.AT_ONCE: {"no_wait": True},
 }
@@ -63,12 +63,12 @@ class Puller:
         idle: Whether the server has nothing waiting, as far as is known.
         heard: Whether anything came since this was last set to False.
         is_broken: Whether there is no use in pulling before `renew`.
+        request_subject: Where pulls are sent.
     """
 
     __slots__ = (
         "_connection",
         "_inbox",
-        "_next",
         "_owner",
         "_prefix",
         "_stopping",
@@ -80,6 +80,7 @@ class Puller:
         "outstanding",
         "priority",
         "queue",
+        "request_subject",
     )
 
     def __init__(self, desk: Desk, owner: Owner) -> None:
@@ -89,7 +90,7 @@ class Puller:
         self._connection = desk.link.connection
         stream = desk.link.topology.stream_of(desk.queue)
         consumer = consumer_name(desk.queue, desk.priority)
-        self._next = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
+        self.request_subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
         self._prefix = len(desk.link.subjects.queued(desk.queue, desk.priority, ""))
         self._inbox = self._connection.new_inbox()
         self._subscription = self._connection.subscribe(self._inbox, self._on_message)
@@ -103,13 +104,12 @@ class Puller:
         """Ask for some more."""
         self.outstanding += count
         order = json.dumps({"batch": count, **_ORDERS[way]}).encode()
-        self._connection.send(self._next, order, reply=self._inbox)
+        self._connection.send(self.request_subject, order, reply=self._inbox)
 
     def renew(self) -> None:
         """Forget what was asked for: the server has."""
         self.outstanding = 0
-        self.idle = self.is_broken = False
-        self.heard = True
+        self.idle = self.is_broken = self.heard = False
 
     async def stop(self) -> None:
         """Withdraw the pulls; what is on the way is handed back."""

@@ -8,17 +8,19 @@ import time
 from collections.abc import Callable, Sequence
 
 from jtask.contract import DEFAULT_PRIORITY, Delivery
-from jtask.errors import BrokerError, BrokerUnavailable
-from jtask_nats.consumer import HEARTBEAT, Puller
+from jtask.errors import BrokerUnavailable, JTaskError
+from jtask_nats.consumer import Puller
 from jtask_nats.deliveries import Desk, NatsDelivery
 from jtask_nats.leases import Leases
 from jtask_nats.link import Link
+from jtask_nats.nats_errors import not_permitted
 from jtask_nats.outbound import EARLY
 from jtask_nats.pulls import Standing, share
+from jtask_nats.pulse import Pulse
 from jtask_nats.topology import Store
 
-_WATCH_EVERY = HEARTBEAT + 0.5  # seconds
-_MISSED_LIMIT = 2
+_WATCH_EVERY = 1.0  # seconds
+_PING_TIMEOUT = 5.0  # seconds
 _GATHER = 0.001  # seconds in which the first half of the credit to be freed is collected
 _GATHER_FROM = 8  # credit; below, each run counts
 _HEAL_PAUSE = (0.1, 2.0)  # seconds: first and longest
@@ -58,10 +60,12 @@ class NatsConsumption:
         self._look: asyncio.Handle | None = None
         self._is_looking = False
         self._watch: asyncio.TimerHandle | None = None
-        self._silent: dict[Puller, int] = {}
+        self._pulse = Pulse(self._loop.time)
+        self._ping: asyncio.Task[None] | None = None
         self._healing: asyncio.Task[None] | None = None
         self._healed_at = 0.0
-        self._problem: str | None = None
+        self._heal_pause = _HEAL_PAUSE[0]
+        self._said = ""
         self._stopped = False
         connection, subjects = link.connection, link.subjects
         self._news = connection.subscribe(subjects.new_priority, self._on_new_priority)
@@ -96,9 +100,10 @@ class NatsConsumption:
         if not self._stopped:
             self._stopped = True
             self._end_watching()
-            if self._healing is not None:
-                self._healing.cancel()
-                await asyncio.wait([self._healing])
+            tasks = [task for task in (self._healing, self._ping) if task is not None]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             for timer in self._waiting.values():
                 timer.cancel()
             unseen = [*self._waiting, *(entry[2] for entry in self._surplus)]
@@ -122,7 +127,7 @@ class NatsConsumption:
         """Say why nothing can be consumed right now; None while all is well."""
         if not self._link.connection.is_connected:
             return f"the connection to {self._link.connection.url} is lost"
-        return self._problem
+        return self._pulse.problem
 
     def on_disconnect(self) -> None:
         """Take note that the server has forgotten our pulls."""
@@ -134,6 +139,13 @@ class NatsConsumption:
         """Pull again; the server may be another one, so look whether all is in place."""
         for puller in self._pullers():
             self.broken(puller, "the connection was lost")
+
+    def on_denied(self, subject: str) -> None:
+        """Take note that the server does not permit to publish to a subject."""
+        for puller in self._pullers():
+            if puller.request_subject == subject:
+                url = self._link.connection.url
+                self.broken(puller, str(not_permitted("publish to", subject, url)))
 
     def arrived(self, delivery: NatsDelivery, at: float) -> None:
         """Hand a delivery out, or keep it until there is credit."""
@@ -227,16 +239,26 @@ class NatsConsumption:
         return level[start:] + level[:start] if start else level
 
     def _look_for_silence(self) -> None:
-        for puller in self._pullers():
-            missed = (
-                0 if puller.heard or not puller.outstanding else self._silent.get(puller, 0) + 1
-            )
-            puller.heard = False
-            self._silent[puller] = missed
-            if missed >= _MISSED_LIMIT:
-                self._silent[puller] = 0
+        pullers = self._pullers()
+        # What was not answered while its consumer is being repaired says nothing.
+        if self._healing is None:
+            for puller in self._pulse.listen(pullers):
                 self.broken(puller, "the server is silent")
+        is_connected = self._link.connection.is_connected
+        if self._ping is None and is_connected and not any(p.outstanding for p in pullers):
+            self._ping = self._loop.create_task(self._ping_server())
         self._watch = self._loop.call_later(_WATCH_EVERY, self._look_for_silence)
+
+    async def _ping_server(self) -> None:
+        """Ask for a sign of life where no pull stands that would bring one."""
+        try:
+            await self._link.connection.flush(_PING_TIMEOUT)
+        except BrokerUnavailable as error:
+            self._pulse.pinged(str(error))
+        else:
+            self._pulse.pinged(None)
+        finally:
+            self._ping = None
 
     def _end_watching(self) -> None:
         self._news.unsubscribe()
@@ -245,23 +267,30 @@ class NatsConsumption:
                 handle.cancel()
 
     async def _heal(self) -> None:
+        # What breaks again before it is heard is not asked again at once.
+        await asyncio.sleep(max(0.0, self._healed_at + self._heal_pause - self._loop.time()))
         pause, longest = _HEAL_PAUSE
-        # What breaks again at once is not asked again at once.
-        await asyncio.sleep(max(0.0, self._healed_at + pause - self._loop.time()))
         try:
             while any(puller.is_broken for puller in self._pullers()):
                 try:
                     await self._repair()
-                except BrokerError as error:
-                    self._problem = str(error)
-                    _log.warning("cannot consume: %s", error)
+                except JTaskError as error:
+                    self._complain(str(error))
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, longest)
-            self._problem = None
+            self._said = ""
         finally:
             self._healing = None
             self._healed_at = self._loop.time()
         self.wants_more()
+
+    def _complain(self, reason: str) -> None:
+        for puller in self._pullers():
+            if puller.is_broken:
+                self._pulse.doubt(puller, reason)
+        if reason != self._said:
+            self._said = reason
+            _log.warning("cannot consume: %s", reason)
 
     async def _repair(self) -> None:
         topology = self._link.topology
