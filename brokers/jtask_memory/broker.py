@@ -5,8 +5,11 @@ from collections.abc import Callable, Sequence
 
 from jtask.contract import Delivery, FullBroker, Message
 from jtask_memory.consuming import MemoryConsumption
+from jtask_memory.control import MemoryControl
 from jtask_memory.coordination import MemoryCoordination
+from jtask_memory.history import MemoryHistory
 from jtask_memory.limits import INLINE_LIMIT, check_size
+from jtask_memory.queue_states import MemoryQueues
 from jtask_memory.records import MemoryRecords
 from jtask_memory.results import MemoryResults
 from jtask_memory.space import Space, canonical, space_of
@@ -24,7 +27,14 @@ async def open_broker(url: str, client: str, loop: asyncio.AbstractEventLoop) ->
     return MemoryBroker(canonical(url), space_of(url), loop)
 
 
-class MemoryBroker(MemoryResults, MemoryRecords, MemoryCoordination):
+class MemoryBroker(
+    MemoryResults,
+    MemoryHistory,
+    MemoryCoordination,
+    MemoryControl,
+    MemoryRecords,
+    MemoryQueues,
+):
     """One client of a space: the whole contract, and `ThreadEnqueue`."""
 
     def __init__(self, url: str, space: Space, loop: asyncio.AbstractEventLoop) -> None:
@@ -61,7 +71,7 @@ class MemoryBroker(MemoryResults, MemoryRecords, MemoryCoordination):
         """Take a waiting or delayed run off its queue; False when none is waiting."""
         space = self._space
         with space.lock:
-            return space.backlog.cancel(run_id, self._now())
+            return space.backlog.cancel(run_id)
 
     async def depth(self, queue: str) -> int:
         """Count the runs of a queue that wait or are being executed."""
@@ -76,6 +86,7 @@ class MemoryBroker(MemoryResults, MemoryRecords, MemoryCoordination):
             await consumption.close()
         await self._end_watching()
         self._end_following()
+        await self._end_listening()
 
     def _enqueue(self, messages: Sequence[Message]) -> None:
         space = self._space

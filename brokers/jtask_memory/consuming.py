@@ -94,7 +94,7 @@ class MemoryConsumption:
         if self._is_stopped or len(self._held) >= self._credit:
             return
         with self._space.lock:
-            instant = self._space.backlog.next_due(self._queues)
+            instant = self._space.backlog.next_due(self._queues, self._space.clock.time())
         if instant is not None:
             self._timer = self._space.clock.call_at(instant, self._pump, self._loop)
 

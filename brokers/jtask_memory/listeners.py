@@ -24,6 +24,10 @@ class Listeners(Generic[P]):
         if not listeners:
             self._by_name.pop(name, None)
 
+    def names(self) -> set[str]:
+        """Return what anybody listens to."""
+        return set(self._by_name)
+
     def of(self, names: Iterable[str]) -> list[Callable[P, None]]:
         """Return the callbacks of some names, each once."""
         return list(dict.fromkeys(it for name in names for it in self._by_name.get(name, ())))

@@ -2,13 +2,15 @@
 
 import heapq
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
-from jtask.contract import Message
+from jtask.contract import Message, QueueInfo, WaitingRun
 from jtask_memory.expiring import Expiring
+from jtask_memory.limits import FOREVER
 
 DEDUP_WINDOW = 30.0
 """Seconds for which a run id that was stored is not stored again."""
@@ -42,7 +44,6 @@ class _Run:
     priority: int
     since: float
     """When it could or can first be delivered."""
-    expires: float | None
     order: int
     place: _Place = _Place.WAITING
     deliveries: int = 0
@@ -55,9 +56,15 @@ class _Run:
     def rank(self) -> _Rank:
         return (-self.priority, self.since, self.order)
 
-    def is_expired(self, now: float) -> bool:
-        started = self.deliveries > 0
-        return self.expires is not None and self.expires <= now and not started
+    def place_at(self, now: float) -> _Place:
+        """Return where it is; what has come due since the last look is not delayed any more."""
+        due = self.place is _Place.DELAYED and self.since <= now
+        return _Place.WAITING if due else self.place
+
+    def as_waiting(self, now: float) -> WaitingRun:
+        """Return it as the contract shows it."""
+        at = self.since if self.since > now else None
+        return WaitingRun(self.run_id, self.queue, at, self.body)
 
 
 _Ranked = tuple[_Rank, int, _Run]
@@ -79,6 +86,7 @@ class Backlog:
     def __init__(self) -> None:
         self._runs: dict[str, _Run] = {}
         self._lanes: dict[str, _Lane] = {}
+        self._pauses: dict[str, float] = {}
         self._stored: Expiring[bool] = Expiring()
         self._numbers = itertools.count(1)
 
@@ -95,7 +103,6 @@ class Backlog:
             message.body,
             message.priority,
             since,
-            message.expires,
             order=next(self._numbers),
         )
         self._runs[run_id] = run
@@ -104,7 +111,7 @@ class Backlog:
 
     def take(self, queues: Iterable[str], now: float) -> Claim | None:
         """Claim the next run of some queues: highest priority first, then the longest waiting."""
-        heads = (self._head(queue, now) for queue in queues)
+        heads = (self._head(queue, now) for queue in queues if not self.paused_until(queue, now))
         run = min((head for head in heads if head), key=lambda head: head.rank, default=None)
         if run is None:
             return None
@@ -134,30 +141,76 @@ class Backlog:
         run.body = run.body if body is None else body
         run.since = max(at, now)
         run.order = next(self._numbers)
-        run.expires = None
         run.deliveries = run.claim = 0
         self._place(run, now)
         return True
 
-    def cancel(self, run_id: str, now: float) -> bool:
+    def cancel(self, run_id: str) -> bool:
         """Take away a run that waits or is delayed; False when there is none."""
         run = self._runs.get(run_id)
         if run is None or run.place is _Place.HELD:
             return False
-        self._forget(run_id)
-        return not run.is_expired(now)
+        return self._forget(run_id)
 
     def depth(self, queue: str, now: float) -> int:
         """Count the runs of a queue that are held or could be delivered now."""
         return sum(
-            run.place is _Place.HELD or (run.since <= now and not run.is_expired(now))
+            run.place is _Place.HELD or run.since <= now
             for run in self._runs.values()
             if run.queue == queue
         )
 
-    def next_due(self, queues: Sequence[str]) -> float | None:
-        """Return when the first delayed run of some queues comes due; None when none is."""
-        return min(self._first_instants(queues), default=None)
+    def next_due(self, queues: Sequence[str], now: float) -> float | None:
+        """Return when a delayed run of some queues comes due or a pause ends; None for never."""
+        pauses = {queue: self.paused_until(queue, now) for queue in queues}
+        ends = [until for until in pauses.values() if until is not None and until < FOREVER]
+        going_on = (queue for queue, until in pauses.items() if until is None)
+        return min([*ends, *self._first_instants(going_on)], default=None)
+
+    def pause(self, queue: str, until: float | None) -> None:
+        """Let nothing of a queue be taken before an instant; None is for ever."""
+        self._pauses[queue] = FOREVER if until is None else min(until, FOREVER)
+
+    def resume(self, queue: str, now: float) -> bool:
+        """End a pause; False when there was none."""
+        paused = self.paused_until(queue, now) is not None
+        self._pauses.pop(queue, None)
+        return paused
+
+    def paused_until(self, queue: str, now: float) -> float | None:
+        """Return the instant until which a queue is paused; None when it is not."""
+        until = self._pauses.get(queue)
+        return until if until is not None and until > now else None
+
+    def queues(self, served: Iterable[str], now: float) -> list[QueueInfo]:
+        """Return how those queues stand that hold runs, are served or are paused, by name."""
+        paused = {queue for queue in self._pauses if self.paused_until(queue, now)}
+        holding = {run.queue for run in self._runs.values()}
+        counts = Counter((run.queue, run.place_at(now)) for run in self._runs.values())
+        return [
+            QueueInfo(
+                name,
+                waiting=counts[name, _Place.WAITING],
+                executing=counts[name, _Place.HELD],
+                delayed=counts[name, _Place.DELAYED],
+                paused_until=self.paused_until(name, now),
+            )
+            for name in sorted({*served, *paused, *holding})
+        ]
+
+    def waiting(self, queue: str | None, now: float) -> list[WaitingRun]:
+        """Return the runs of one queue or of all that nobody holds, in the order of storing."""
+        runs = [
+            run
+            for run in self._runs.values()
+            if run.place is not _Place.HELD and queue in (None, run.queue)
+        ]
+        return [run.as_waiting(now) for run in sorted(runs, key=lambda run: run.order)]
+
+    def find(self, run_id: str, now: float) -> WaitingRun | None:
+        """Return a run that nobody holds."""
+        run = self._runs.get(run_id)
+        return None if run is None or run.place is _Place.HELD else run.as_waiting(now)
 
     def _place(self, run: _Run, now: float) -> None:
         lane = self._lanes.setdefault(run.queue, _Lane())
@@ -176,11 +229,9 @@ class Backlog:
         self._promote(lane, now)
         while lane.waiting:
             _, ticket, run = lane.waiting[0]
-            if run.ticket == ticket and not run.is_expired(now):
+            if run.ticket == ticket:
                 return run
             heapq.heappop(lane.waiting)
-            if run.ticket == ticket:
-                self._forget(run.run_id)
         return None
 
     def _promote(self, lane: _Lane, now: float) -> None:

@@ -1,17 +1,19 @@
 """What all clients of one `memory://` URL share."""
 
+import itertools
 import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from urllib.parse import urlsplit
 
-from jtask.contract import DeadLetter, Message, OutcomeRecord
+from jtask.contract import DeadLetter, Message, OutcomeRecord, Record
 from jtask.ids import client_of
 from jtask.settings import Settings, get_settings
 from jtask_memory.clock import Clock, SystemClock
 from jtask_memory.events import EventFeed
 from jtask_memory.expiring import Expiring
 from jtask_memory.listeners import Listeners
+from jtask_memory.questions import Question
 from jtask_memory.queues import Backlog
 
 
@@ -38,7 +40,10 @@ class Space:
         self.counters: dict[str, int] = {}
         self.slots: dict[str, Expiring[str]] = {}
         self.workers: Expiring[bytes] = Expiring()
+        self.records: dict[str, dict[str, Record]] = {}
+        self.revisions = itertools.count(1)
         self.wakers: Listeners[[]] = Listeners()
+        self.listeners: Listeners[[Question]] = Listeners()
         self.watchers: Listeners[[OutcomeRecord]] = Listeners()
 
     def enqueue(self, messages: Sequence[Message]) -> None:

@@ -10,6 +10,9 @@ from jtask.contract import (
     Event,
     Message,
     OutcomeRecord,
+    QueueInfo,
+    Record,
+    WaitingRun,
     Watch,
 )
 from jtask.errors import JTaskError
@@ -17,18 +20,23 @@ from jtask.settings import Settings
 from jtask_nats.blobs import Blobs
 from jtask_nats.connection import Connection
 from jtask_nats.consumption import NatsConsumption
+from jtask_nats.control import NatsControl
 from jtask_nats.coordinator import NatsCoordinator
 from jtask_nats.dead_letters import NatsDeadLetters
 from jtask_nats.event_log import NatsEventLog
 from jtask_nats.lease_guard import GuardAccess
 from jtask_nats.leases import Leases
 from jtask_nats.link import Link
+from jtask_nats.pausing import NatsPausing
 from jtask_nats.presence import NatsPresence
 from jtask_nats.publisher import Publisher
+from jtask_nats.queue_states import NatsQueueStates
 from jtask_nats.queues import Queues
+from jtask_nats.records import NatsRecords
 from jtask_nats.results import Results
 from jtask_nats.subjects import Subjects
 from jtask_nats.topology import Store, Topology
+from jtask_nats.waiting_runs import NatsWaitingRuns
 
 _log = logging.getLogger("jtask")
 
@@ -63,6 +71,11 @@ class NatsBroker:
         self._coordinator = NatsCoordinator(link)
         self._dead_letters = NatsDeadLetters(link)
         self._presence = NatsPresence(link)
+        self._control = NatsControl(link)
+        self._records = NatsRecords(link)
+        self._queue_states = NatsQueueStates(link)
+        self._pausing = NatsPausing(link)
+        self._waiting_runs = NatsWaitingRuns(link)
         self._consumptions: set[NatsConsumption] = set()
         self._restoring: asyncio.Task[None] | None = None
         connection.on_disconnect(self._on_disconnect)
@@ -203,6 +216,54 @@ class NatsBroker:
     async def workers(self) -> list[tuple[str, bytes]]:
         """List the living workers and what they said of themselves."""
         return await self._presence.workers()
+
+    async def listen(self, topic: str, answer: Callable[[bytes], bytes | None]) -> Watch:
+        """Hear what is asked under a topic; see `jtask.contract.Control`."""
+        return await self._control.listen(topic, answer)
+
+    async def ask(
+        self, topic: str, question: bytes, *, timeout: float, answers: int | None = None
+    ) -> list[bytes]:
+        """Ask everybody who listens to a topic; see `jtask.contract.Control`."""
+        return await self._control.ask(topic, question, timeout=timeout, answers=answers)
+
+    async def put_record(
+        self, bucket: str, key: str, body: bytes, *, revision: int | None = None
+    ) -> bool:
+        """Store a value under a key; see `jtask.contract.Records`."""
+        return await self._records.put_record(bucket, key, body, revision=revision)
+
+    async def get_record(self, bucket: str, key: str) -> Record | None:
+        """Return a record, or None when there is none."""
+        return await self._records.get_record(bucket, key)
+
+    async def records(self, bucket: str) -> list[Record]:
+        """Return a bucket's records, by key."""
+        return await self._records.records(bucket)
+
+    async def delete_record(self, bucket: str, key: str) -> bool:
+        """Forget a record; False when there was none."""
+        return await self._records.delete_record(bucket, key)
+
+    async def queues(self) -> list[QueueInfo]:
+        """Return how the queues stand, by name; see `jtask.contract.Queues`."""
+        return await self._queue_states.queues()
+
+    async def pause_queue(self, queue: str, until: float | None = None) -> None:
+        """Deliver nothing of a queue until an instant; None is for ever."""
+        await self._pausing.pause_queue(queue, until)
+
+    async def resume_queue(self, queue: str) -> bool:
+        """End a pause; False when there was none."""
+        return await self._pausing.resume_queue(queue)
+
+    def waiting(self, queue: str | None = None) -> AsyncIterator[WaitingRun]:
+        """Yield the waiting and delayed runs of one queue or of all, oldest first."""
+        return self._waiting_runs.waiting(queue)
+
+    async def find_waiting(self, run_id: str) -> WaitingRun | None:
+        """Return a run that waits or is delayed; may show one that a worker holds."""
+        return await self._waiting_runs.find_waiting(run_id)
 
     def _on_disconnect(self) -> None:
         for consumption in self._consumptions:

@@ -253,7 +253,7 @@ class Connection:
         answer: asyncio.Future[Reply] = self._loop.create_future()
         try:
             async with asyncio.timeout(timeout):
-                await self._until_up()
+                await self.until_up()
                 self._asked[inbox] = (subject, answer)
                 self.write(publish_command(subject, inbox, headers, payload))
                 return await answer
@@ -294,6 +294,13 @@ class Connection:
                 raise error
             await asyncio.sleep(pause)
             pause = min(pause * 2, longest)
+
+    async def until_up(self) -> None:
+        """Wait for the connection; raises BrokerUnavailable when it is closed for good."""
+        if not self._client.is_up:
+            if self._closed:
+                raise BrokerUnavailable(f"the connection to {self._servers} is closed")
+            await self._up_event.wait()
 
     async def flush(self, timeout: float = _FLUSH_TIMEOUT) -> None:
         """Wait until the server has processed everything sent before.
@@ -412,12 +419,6 @@ class Connection:
         await self.flush(timeout)
         if self._said.startswith(_DENIED_SUBSCRIBE):
             raise not_permitted("subscribe to", answers, self.url)
-
-    async def _until_up(self) -> None:
-        if not self._client.is_up:
-            if self._closed:
-                raise BrokerUnavailable(f"the connection to {self._servers} is closed")
-            await self._up_event.wait()
 
     def _forget(self, sid: bytes) -> None:
         if self._handlers.pop(sid, None) is not None:

@@ -5,7 +5,7 @@ from enum import Enum
 from typing import Protocol
 
 from jtask_nats import headers
-from jtask_nats.deliveries import ACK, NAK, Desk, NatsDelivery
+from jtask_nats.deliveries import NAK, Desk, NatsDelivery
 from jtask_nats.protocol import status_of
 from jtask_nats.subjects import claim_of
 from jtask_nats.topology import consumer_name
@@ -48,10 +48,6 @@ class Owner(Protocol):
 
     def broken(self, puller: "Puller", reason: str) -> None:
         """Repair the consumer, then call `renew`."""
-        ...
-
-    def now(self) -> float:
-        """Return the time in seconds since the epoch."""
         ...
 
 
@@ -144,11 +140,6 @@ class Puller:
         at = 0.0
         if block is not None and headers.OWN in block:
             at = (headers.number(block, headers.AT) or 0) / 1000
-            expires = headers.number(block, headers.EXPIRES)
-            if expires is not None and deliveries == 1 and expires / 1000 < self._owner.now():
-                self.desk.send(reply, ACK)
-                self._owner.wants_more()
-                return
         delivery = NatsDelivery(self.desk, subject[self._prefix :], data, deliveries, reply, seq)
         self.desk.hold(delivery)
         self._owner.arrived(delivery, at)

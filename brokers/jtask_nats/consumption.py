@@ -170,12 +170,12 @@ class NatsConsumption:
         if self._stopped:
             return
         _log.debug("cannot pull from %s_%s: %s", puller.queue, puller.priority, reason)
+        again = self._pulse.is_doubted(puller)
+        self._pulse.doubt(puller, f"runs of queue {puller.queue!r} cannot be pulled: {reason}")
         if self._healing is None:
+            first, longest = _HEAL_PAUSE
+            self._heal_pause = min(2 * self._heal_pause, longest) if again else first
             self._healing = self._loop.create_task(self._heal())
-
-    def now(self) -> float:
-        """Return the time in seconds since the epoch."""
-        return time.time()
 
     def _pullers(self) -> list[Puller]:
         return [puller for pullers in self._queues.values() for puller in pullers]
@@ -320,8 +320,7 @@ class NatsConsumption:
 
     def _on_held_asked(self, subject: str, reply: str, data: bytes, block: bytes | None) -> None:
         del subject, block
-        run_id = data.decode()
-        for puller in self._pullers():
-            if any(one.run_id == run_id for one in puller.desk.held.values()):
-                self._link.connection.send(reply, b"held")
-                return
+        asked = set(data.decode().split())
+        every = (one.run_id for puller in self._pullers() for one in puller.desk.held.values())
+        if mine := asked.intersection(every):
+            self._link.connection.send(reply, " ".join(mine).encode())

@@ -71,6 +71,19 @@ async def read_all(
     Raises:
         BrokerUnavailable: No answer.
     """
+    async for page in read_pages(connection, stream, subject, since=since):
+        for message in page:
+            yield message
+
+
+async def read_pages(
+    connection: Connection, stream: str, subject: str, *, since: float | None = None
+) -> AsyncIterator[list[Stored]]:
+    """Do `read_all`, with the messages as they arrive: some hundred at once.
+
+    Raises:
+        BrokerUnavailable: No answer.
+    """
     wanted: dict[str, object] = {"next_by_subj": subject, "batch": _BATCH}
     wanted["max_bytes"] = _BATCH_BYTES
     position: dict[str, object] = {"seq": 1}
@@ -78,11 +91,22 @@ async def read_all(
         position = {"start_time": headers.instant(since)}
     while True:
         page = await _page(connection, stream, wanted | position)
-        for message in page.messages:
-            yield message
+        yield page.messages
         if page.is_last or not page.messages:
             return
         position = {"seq": page.messages[-1].sequence + 1}
+
+
+async def count(connection: Connection, stream: str, subject: str) -> int:
+    """Count the messages of a subject (wildcards allowed).
+
+    Raises:
+        BrokerUnavailable: No answer.
+    """
+    first = await _page(connection, stream, {"next_by_subj": subject, "batch": 1, "seq": 1})
+    if not first.messages:
+        return 0
+    return 1 + (headers.number(first.messages[0].headers, b"Nats-Num-Pending") or 0)
 
 
 async def _page(connection: Connection, stream: str, wanted: dict[str, object]) -> _Page:

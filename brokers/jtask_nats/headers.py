@@ -12,7 +12,9 @@ from jtask_nats.protocol import header_value
 AT = b"Jtask-At"
 """Do not start before: milliseconds since the epoch; the receiving worker holds the run so long."""
 EXPIRES = b"Jtask-Expires"
-"""Do not start after: milliseconds since the epoch; the receiving worker discards the run."""
+"""Do not start after: milliseconds since the epoch; a worker settles it as Expired."""
+KEY = b"Jtask-Key"
+"""The key of a record that is too long for a subject."""
 REASON = b"Jtask-Reason"
 """Why a run was dead-lettered."""
 OWN = b"\r\nJtask-"
@@ -65,6 +67,17 @@ def number(headers: bytes | None, name: bytes) -> int | None:
 def text(headers: bytes | None, name: bytes) -> str:
     """Return a header's value, empty when it is missing."""
     return (header_value(headers, name) or b"").decode("utf-8", "replace")
+
+
+def key(text: str) -> bytes:
+    """Return the line that holds a record's key; `key_of` reads it."""
+    return line(KEY, quote(text))
+
+
+def key_of(block: bytes) -> str | None:
+    """Return the key of a record, or None when its subject has it."""
+    found = header_value(block, KEY)
+    return None if found is None else unquote(found.decode())
 
 
 def reason(sentence: str) -> bytes:

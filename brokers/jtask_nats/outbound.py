@@ -14,8 +14,9 @@ from jtask_nats.subjects import Subjects
 EARLY = 0.25  # seconds
 _SCHEDULED_FROM = 2 * EARLY
 _EXPIRY_GRACE = 86_400.0
-"""How long, in seconds, an expired run may lie about. The server would take a run away from under
-the worker that started it in time, and if that worker then crashed, it would be lost."""
+"""How long, in seconds, an expired run waits for a worker to settle it. The server would take a run
+away from under the worker that started it in time, and if that worker then crashed, it would be
+lost."""
 
 
 class Outgoing(NamedTuple):
@@ -26,8 +27,8 @@ class Outgoing(NamedTuple):
     body: bytes
 
 
-def outgoing(subjects: Subjects, message: Message, now: float) -> Outgoing | None:
-    """Return what to publish for a new run; None when it has expired already.
+def outgoing(subjects: Subjects, message: Message, now: float) -> Outgoing:
+    """Return what to publish for a new run.
 
     Args:
         subjects: Of the namespace.
@@ -40,8 +41,6 @@ def outgoing(subjects: Subjects, message: Message, now: float) -> Outgoing | Non
             headers.message_id(message.run_id),
             message.body,
         )
-    if message.expires is not None and message.expires <= now:
-        return None
     lines = headers.message_id(message.run_id) + _expiry(message, now)
     return _timed(subjects, message, lines, now, replaces=False)
 
@@ -82,7 +81,7 @@ def _timed(
 def _expiry(message: Message, now: float) -> bytes:
     if message.expires is None:
         return b""
-    left = message.expires - now + _EXPIRY_GRACE
+    left = max(0.0, message.expires - now) + _EXPIRY_GRACE
     lines = headers.line(headers.EXPIRES, headers.millis(message.expires))
     if message.at is None or message.at - now < _SCHEDULED_FROM:
         return lines + headers.ttl(left)

@@ -3,15 +3,14 @@
 import asyncio
 import time
 from collections.abc import Sequence
-from typing import Any
 
 from jtask.contract import ATOMIC_LIMIT, DEFAULT_PRIORITY, Message
 from jtask.errors import BrokerError, BrokerUnavailable
 from jtask_nats.direct_reads import last_message
 from jtask_nats.link import Link
-from jtask_nats.nats_errors import CONSUMER_NOT_FOUND, DUPLICATE_IN_BATCH, ApiError
+from jtask_nats.nats_errors import DUPLICATE_IN_BATCH, ApiError
 from jtask_nats.outbound import Outgoing, outgoing
-from jtask_nats.topology import Store, consumer_name
+from jtask_nats.topology import Store
 
 _GROUPS_IN_FLIGHT = 4
 _HELD_TIMEOUT = 0.25  # seconds; who has the run in hand answers at once
@@ -37,7 +36,7 @@ class Queues:
         subjects, now = self._link.subjects, time.time()
         for message in messages:
             self._check_size(message)
-        ready = [out for one in messages if (out := outgoing(subjects, one, now)) is not None]
+        ready = [outgoing(subjects, one, now) for one in messages]
         await self._link.topology.ensure(Store.RUNS)
         try:
             await self._store(ready)
@@ -55,12 +54,11 @@ class Queues:
             return
         self._check_size(message)
         ready = outgoing(link.subjects, message, time.time())
-        if ready is not None:
-            try:
-                link.publisher.publish_from_thread(ready.subject, ready.body, ready.headers)
-            except BrokerUnavailable:
-                link.topology.forget()
-                raise
+        try:
+            link.publisher.publish_from_thread(ready.subject, ready.body, ready.headers)
+        except BrokerUnavailable:
+            link.topology.forget()
+            raise
 
     async def cancel(self, run_id: str) -> bool:
         """Take a waiting or delayed run off its queue; False when none is waiting.
@@ -132,7 +130,7 @@ class Queues:
 
     async def _is_in_hand(self, run_id: str, subject: str, sequence: int) -> bool:
         queue, priority = subject.split(".")[-3:-1]
-        info = await self._info(queue, int(priority))
+        info = await self._link.topology.consumer_info(queue, int(priority))
         if info is None or info["delivered"]["stream_seq"] < sequence:
             return False
         return info["num_ack_pending"] > 0 and await self._is_held(run_id)
@@ -148,16 +146,5 @@ class Queues:
         return reply.status is None
 
     async def _load(self, queue: str, priority: int) -> int:
-        info = await self._info(queue, priority)
+        info = await self._link.topology.consumer_info(queue, priority)
         return 0 if info is None else int(info["num_pending"]) + int(info["num_ack_pending"])
-
-    async def _info(self, queue: str, priority: int) -> dict[str, Any] | None:
-        stream = self._link.topology.stream_of(queue)
-        try:
-            return await self._link.connection.api(
-                f"CONSUMER.INFO.{stream}.{consumer_name(queue, priority)}"
-            )
-        except ApiError as error:
-            if error.err_code != CONSUMER_NOT_FOUND:
-                raise
-            return None

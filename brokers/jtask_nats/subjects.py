@@ -1,5 +1,6 @@
 """How things are called on the wire: every subject of a namespace, and how to read one."""
 
+import hashlib
 import re
 from typing import NamedTuple
 
@@ -8,6 +9,8 @@ from jtask.ids import client_of
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+")
 _UNSAFE = re.compile(rb"[^A-Za-z0-9_-]")
 _ESCAPED = re.compile(rb"=([0-9a-f]{2})")
+_LONGEST_TOKEN = 600
+"""Characters; a subject may have about a thousand."""
 ACK_PREFIX = "$JS.ACK."
 
 
@@ -30,10 +33,12 @@ class Subjects:
         self.all_workers = f"{self.root}.w.>"
         self.all_counters = f"{self.root}.n.>"
         self.all_slots = f"{self.root}.l.>"
+        self.all_records = f"{self.root}.k.>"
+        self.all_pauses = self.pause("*")
         self.new_priority = f"{self.root}.c.priority"
         """Core subject: a queue has got a consumer for another priority (`<queue> <priority>`)."""
         self.held = f"{self.root}.c.held"
-        """Core subject: who has this run in hand? Answered only by a worker that has."""
+        """Core subject: who has these runs in hand? Answered only by a worker that has one."""
 
     def queued(self, queue: str, priority: int | str, run_id: str) -> str:
         """Return where a run waits; `*` stands for any."""
@@ -42,6 +47,10 @@ class Subjects:
     def schedule(self, queue: str, priority: int | str, run_id: str) -> str:
         """Return where a run waits for its time."""
         return f"{self.root}.s.{queue}.{priority}.{run_id}"
+
+    def runs(self, queue: str, run_id: str = "*") -> str:
+        """Return where runs of a queue are, waiting, delayed or in hand; `*` is any."""
+        return f"{self.root}.*.{queue}.*.{run_id}"
 
     def outcome(self, run_id: str) -> str:
         """Return where a run's outcome is stored."""
@@ -74,6 +83,26 @@ class Subjects:
     def slot(self, name: str, number: int | str) -> str:
         """Return where a slot of a name is; `*` stands for all."""
         return f"{self.root}.l.{token(name)}.{number}"
+
+    def record(self, bucket: str, key: str) -> str:
+        """Return where a record is kept; the key of one too long for that is in its headers."""
+        part = token(key)
+        if len(part) > _LONGEST_TOKEN:
+            # No token has two of these in a row, so it is no other key's.
+            part = f"=={hashlib.sha256(key.encode()).hexdigest()}"
+        return f"{self.root}.k.{token(bucket)}.{part}"
+
+    def records(self, bucket: str) -> str:
+        """Return where all records of a bucket are."""
+        return f"{self.root}.k.{token(bucket)}.*"
+
+    def pause(self, queue: str) -> str:
+        """Return where a queue's pause is kept: in a bucket whose name nobody can give."""
+        return f"{self.root}.k.=pauses.{queue}"
+
+    def asked(self, topic: str) -> str:
+        """Return the core subject on which a topic's questions are asked."""
+        return f"{self.root}.c.ask.{token(topic)}"
 
 
 def token(text: str) -> str:

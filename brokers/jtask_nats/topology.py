@@ -9,8 +9,10 @@ from typing import Any
 from jtask.contract import DEFAULT_PRIORITY
 from jtask.errors import ConfigurationError, PermissionDenied
 from jtask.settings import Settings
+from jtask_nats import headers
 from jtask_nats.connection import Connection
-from jtask_nats.nats_errors import ApiError
+from jtask_nats.nats_errors import CONSUMER_NOT_FOUND, ApiError
+from jtask_nats.pauses import Pauses, pause_of
 from jtask_nats.subjects import Subjects
 
 _VERSION = "1"
@@ -19,7 +21,7 @@ _NANO = 1_000_000_000
 _DEDUP_WINDOW = (
     30 * _NANO
 )  # the server remembers each id of that time in memory, 200-300 bytes each
-_EVENTS_SIZE = 1 << 30  # bytes
+_EVENTS_SIZE = 256 << 20  # bytes, which the server reserves
 _MAX_WAITING = 8192  # pulls that may stand at a consumer; cannot be changed later
 _MAX_ACK_PENDING = 100_000
 _ANSWER_TIMEOUT = 10.0  # seconds
@@ -58,6 +60,7 @@ class Store(Enum):
     WORKERS = "_WORKERS"
     COUNTERS = "_COUNTERS"
     SLOTS = "_SLOTS"
+    RECORDS = "_RECORDS"
 
 
 class Topology:
@@ -75,6 +78,8 @@ class Topology:
         self._base = f"JTASK_{settings.namespace}"
         self._configs = stream_configs(subjects, settings)
         self._subjects = subjects
+        self.pauses = Pauses(connection, subjects, self.stream(Store.RECORDS))
+        """Which queues are paused; needs the stream of records."""
         self._made: set[Store] = set()
         self._consumers: set[tuple[str, int]] = set()
 
@@ -126,14 +131,19 @@ class Topology:
         """
         if not owner and (queue, priority) in self._consumers:
             return False
-        await self.ensure(Store.RUNS)
+        await self.ensure(Store.RUNS, Store.RECORDS)
         config = self._consumer_config(queue, priority)
+        paused = await self.pauses.until(queue)
+        if paused is not None:
+            # The server leaves it alone where the consumer is there already.
+            config["pause_until"] = headers.instant(paused)
         body: Config = {"stream_name": self.stream_of(queue), "config": config}
         if not owner:
             body["action"] = "create"
         name = f"{self.stream_of(queue)}.{config['name']}"
         try:
-            await self._api(f"CONSUMER.CREATE.{name}", body)
+            made = await self._api(f"CONSUMER.CREATE.{name}", body)
+            await self.pauses.lay_on(queue, name, pause_of(made))
         except PermissionDenied:
             # Whoever set the server up made it, or the pulls will say that it is missing.
             _log.debug("may not create the consumer %s", name)
@@ -143,11 +153,25 @@ class Topology:
         self._consumers.add((queue, priority))
         return True
 
+    async def consumer_info(self, queue: str, priority: int) -> Config | None:
+        """Return what the server says of a queue's consumer; None when there is none."""
+        name = f"{self.stream_of(queue)}.{consumer_name(queue, priority)}"
+        try:
+            return await self._api(f"CONSUMER.INFO.{name}")
+        except ApiError as error:
+            if error.err_code != CONSUMER_NOT_FOUND:
+                raise
+            return None
+
+    async def consumer_infos(self) -> list[Config]:
+        """Return what the server says of all consumers."""
+        return await self._pages(f"CONSUMER.LIST.{self._base}", "consumers")
+
     async def priorities(self, queues: list[str]) -> list[tuple[str, int]]:
         """List the (queue, priority) of some queues that have a consumer."""
         wanted, found = set(queues), list[tuple[str, int]]()
         try:
-            names = await self._consumer_names()
+            names: list[str] = await self._pages(f"CONSUMER.NAMES.{self._base}", "consumers")
         except PermissionDenied:
             _log.debug("may not list the consumers: only the default priority is known")
             names = [consumer_name(queue) for queue in queues]
@@ -157,14 +181,14 @@ class Topology:
                 found.append((queue, int(priority)))
         return found
 
-    async def _consumer_names(self) -> list[str]:
-        names: list[str] = []
+    async def _pages(self, suffix: str, key: str) -> list[Any]:
+        found: list[Any] = []
         while True:
-            answer = await self._api(f"CONSUMER.NAMES.{self._base}", {"offset": len(names)})
-            page: list[str] = answer["consumers"] or []
-            names += page
-            if not page or len(names) >= answer["total"]:
-                return names
+            answer = await self._api(suffix, {"offset": len(found)})
+            page: list[Any] = answer[key] or []
+            found += page
+            if not page or len(found) >= answer["total"]:
+                return found
 
     async def _ensure_stream(self, store: Store) -> None:
         name, wanted = self.stream(store), self._configs[store]
@@ -296,6 +320,12 @@ def stream_configs(subjects: Subjects, settings: Settings) -> dict[Store, Config
             **one_each,
             "subjects": [subjects.all_slots],
             "allow_msg_ttl": True,
+        },
+        Store.RECORDS: {
+            **disk,
+            **one_each,
+            "subjects": [subjects.all_records],
+            "duplicate_window": _DEDUP_WINDOW,
         },
     }
 

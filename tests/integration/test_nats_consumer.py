@@ -287,29 +287,6 @@ def test_a_run_whose_lease_was_lost_is_not_given_to_its_holder_again(
     run(main())
 
 
-def test_an_expired_run_is_discarded_and_one_that_started_in_time_is_not(
-    run: Run, nats_server: Any
-) -> None:
-    async def main() -> None:
-        broker, worker = await open_broker(nats_server), Worker(acks=False)
-        soon = time.time() + 0.3
-        started, late = runs("one", 1, expires=soon)[0], runs("two", 1, expires=soon)[0]
-        await broker.enqueue([started, late])
-        await broker.consume(["one"], 10, worker.receive)
-        await until(lambda: worker.ids == {started.run_id})
-        await until(lambda: time.time() > soon)
-        await broker.consume(["two"], 10, worker.receive)
-        await worker.got[0].hand_back()
-        await until(lambda: len(worker.got) == 2)
-        assert worker.ids == {started.run_id}
-        assert worker.got[1].deliveries == 2
-        while await broker.depth("two"):
-            await asyncio.sleep(0.01)
-        await broker.close()
-
-    run(main())
-
-
 def test_a_run_in_hand_of_a_stopping_worker_is_not_cancelled(run: Run, nats_server: Any) -> None:
     async def main() -> None:
         broker, worker = await open_broker(nats_server), Worker(acks=False)

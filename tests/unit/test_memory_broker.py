@@ -73,28 +73,53 @@ def test_advancing_past_many_instants_delivers_each_run_at_its_own() -> None:
     on_a_loop(main)
 
 
-def test_a_run_that_would_have_been_started_in_time_is_delivered_by_a_leap_beyond_its_expiry() -> (
-    None
-):
+def test_an_expired_run_waits_for_a_worker_to_settle_it() -> None:
     async def main(space: Space, clock: VirtualClock, broker: MemoryBroker) -> None:
         got: list[Delivery] = []
-        await broker.consume(["reports"], 10, got.append)
-        await broker.enqueue([message(at=clock.time() + 10, expires=clock.time() + 20)])
-        await settle_down()
+        await broker.enqueue([run := message(expires=clock.time() + 10)])
         clock.advance(3600)
-        assert len(got) == 1
+        assert await broker.depth("reports") == 1
+        await broker.consume(["reports"], 10, got.append)
+        await settle_down()
+        assert [delivery.run_id for delivery in got] == [run.run_id]
 
     on_a_loop(main)
 
 
-def test_a_run_expires_at_its_instant() -> None:
+def test_a_paused_queue_goes_on_when_the_clock_reaches_the_end_of_its_pause() -> None:
     async def main(space: Space, clock: VirtualClock, broker: MemoryBroker) -> None:
-        await broker.enqueue([run := message(expires=clock.time() + 10)])
-        clock.advance(9.999)
-        assert await broker.depth("reports") == 1
-        clock.advance(0.001)
-        assert await broker.depth("reports") == 0
-        assert await broker.cancel(run.run_id) is False
+        seen: list[float] = []
+        start = clock.time()
+        await broker.pause_queue("reports", start + 60)
+        await broker.consume(["reports"], 10, lambda _: seen.append(clock.time() - start))
+        await broker.enqueue([message(), message(at=start + 30), message(at=start + 90)])
+        await settle_down()
+        clock.advance(59.999)
+        assert seen == []
+        clock.advance(100)
+        assert seen == [60, 60, 90]
+
+    on_a_loop(main)
+
+
+def test_a_queue_paused_for_ever_stays_paused_however_far_the_clock_goes() -> None:
+    async def main(space: Space, clock: VirtualClock, broker: MemoryBroker) -> None:
+        got: list[Delivery] = []
+        await broker.pause_queue("reports")
+        await broker.consume(["reports"], 10, got.append)
+        await broker.enqueue([message()])
+        await settle_down()
+        clock.advance(100 * 365 * 86_400)
+        assert got == []
+
+    on_a_loop(main)
+
+
+def test_a_question_needs_no_clock_to_move() -> None:
+    async def main(space: Space, clock: VirtualClock, broker: MemoryBroker) -> None:
+        await broker.listen("who", lambda _: None)
+        await broker.listen("who", lambda _: b"me")
+        assert await broker.ask("who", b"", timeout=3600) == [b"me"]
 
     on_a_loop(main)
 

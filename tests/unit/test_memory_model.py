@@ -5,6 +5,7 @@ must hold exactly what the model says, and nothing may be lost, doubled or early
 """
 
 import asyncio
+import math
 from dataclasses import dataclass
 
 from hypothesis import settings
@@ -26,16 +27,12 @@ class ModelRun:
     body: bytes
     priority: int
     since: float
-    expires: float | None
     order: int
     deliveries: int = 0
     held: bool = False
 
     def can_come(self, now: float) -> bool:
         return not self.held and self.since <= now
-
-    def has_expired(self, now: float) -> bool:
-        return self.deliveries == 0 and self.expires is not None and self.expires <= now
 
 
 class QueueMachine(RuleBasedStateMachine):
@@ -48,6 +45,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.deliveries: dict[str, Delivery] = {}
         self.credit = 2
         self.runs: list[ModelRun] = []
+        self.pauses: dict[str, float] = {}
         self.steps = 0
         loop = self.runner.get_loop()
         self.broker = MemoryBroker("memory://model", Space(self.clock, Settings()), loop)
@@ -75,13 +73,17 @@ class QueueMachine(RuleBasedStateMachine):
     def model_delivers(self) -> None:
         now = self.clock.time()
         while sum(run.held for run in self.runs) < self.credit:
-            self.runs = [run for run in self.runs if run.held or not run.has_expired(now)]
-            ready = [run for run in self.runs if run.can_come(now)]
+            ready = [
+                run for run in self.runs if run.can_come(now) and not self.is_paused(run.queue, now)
+            ]
             if not ready:
                 return
             chosen = min(ready, key=lambda run: (-run.priority, run.since, run.order))
             chosen.held = True
             chosen.deliveries += 1
+
+    def is_paused(self, queue: str, now: float) -> bool:
+        return self.pauses.get(queue, 0.0) > now
 
     def held(self) -> list[ModelRun]:
         return [run for run in self.runs if run.held]
@@ -107,7 +109,7 @@ class QueueMachine(RuleBasedStateMachine):
         message = Message(run_id, queue, body, priority, at, expires)
         self.runner.run(self.broker.enqueue([message, message]))
         since = now if at is None else max(at, now)
-        self.runs.append(ModelRun(run_id, queue, body, priority, since, expires, order))
+        self.runs.append(ModelRun(run_id, queue, body, priority, since, order))
         self.settle_down()
 
     @precondition(lambda self: self.deliveries)
@@ -132,7 +134,7 @@ class QueueMachine(RuleBasedStateMachine):
         run = data.draw(st.sampled_from(self.held()))
         self.runner.run(self.settled(run).put_off(now + delay, body))
         run.since, run.order = max(now, now + delay), self.next_order()
-        run.expires, run.deliveries = None, 0
+        run.deliveries = 0
         run.body = body or run.body
         self.settle_down()
 
@@ -149,7 +151,7 @@ class QueueMachine(RuleBasedStateMachine):
     def cancel(self, data: st.DataObject) -> None:
         run = data.draw(st.sampled_from(self.runs))
         cancelled = self.runner.run(self.broker.cancel(run.run_id))
-        assert cancelled is (not run.held and not run.has_expired(self.clock.time()))
+        assert cancelled is not run.held
         if not run.held:
             self.runs.remove(run)
         self.settle_down()
@@ -163,6 +165,20 @@ class QueueMachine(RuleBasedStateMachine):
         for _ in range(int(seconds * 2)):
             self.runner.run(step())
             self.settle_down()
+
+    @rule(queue=st.sampled_from(QUEUES), duration=st.none() | st.sampled_from([0.5, 1.0, 3.0]))
+    def pause(self, queue: str, duration: float | None) -> None:
+        until = None if duration is None else self.clock.time() + duration
+        self.pauses[queue] = math.inf if until is None else until
+        self.runner.run(self.broker.pause_queue(queue, until))
+        self.settle_down()
+
+    @rule(queue=st.sampled_from(QUEUES))
+    def resume(self, queue: str) -> None:
+        was_paused = self.is_paused(queue, self.clock.time())
+        self.pauses.pop(queue, None)
+        assert self.runner.run(self.broker.resume_queue(queue)) is was_paused
+        self.settle_down()
 
     @rule(credit=st.integers(0, 4))
     def set_credit(self, credit: int) -> None:
@@ -189,12 +205,29 @@ class QueueMachine(RuleBasedStateMachine):
         now = self.clock.time()
         for queue in QUEUES:
             counted = [
-                run
-                for run in self.runs
-                if run.queue == queue and (run.held or run.can_come(now))
-                if run.held or not run.has_expired(now)
+                run for run in self.runs if run.queue == queue and (run.held or run.can_come(now))
             ]
             assert self.runner.run(self.broker.depth(queue)) == len(counted)
+
+    @invariant()
+    def the_queues_stand_as_in_the_model(self) -> None:
+        now = self.clock.time()
+        for info in self.runner.run(self.broker.queues()):
+            runs = [run for run in self.runs if run.queue == info.name]
+            executing = sum(run.held for run in runs)
+            waiting = sum(run.can_come(now) for run in runs)
+            assert info[1:4] == (waiting, executing, len(runs) - executing - waiting)
+            assert (info.paused_until is not None) is self.is_paused(info.name, now)
+
+    @invariant()
+    def the_runs_that_nobody_holds_are_shown(self) -> None:
+        async def shown() -> list[tuple[str, bytes, bool]]:
+            return [(run.run_id, run.body, run.at is None) async for run in self.broker.waiting()]
+
+        now = self.clock.time()
+        runs = sorted((run for run in self.runs if not run.held), key=lambda run: run.order)
+        expected = [(run.run_id, run.body, run.can_come(now)) for run in runs]
+        assert self.runner.run(shown()) == expected
 
     def teardown(self) -> None:
         self.runner.run(self.broker.close())

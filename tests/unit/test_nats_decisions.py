@@ -2,7 +2,7 @@
 
 import pytest
 
-from jtask.contract import Message
+from jtask.contract import Message, QueueInfo, WaitingRun
 from jtask_nats import headers
 from jtask_nats.blobs import assemble
 from jtask_nats.consumer import Way
@@ -11,7 +11,9 @@ from jtask_nats.direct_reads import Stored
 from jtask_nats.opening import servers_of
 from jtask_nats.outbound import outgoing, put_off
 from jtask_nats.pulls import Pull, Standing, share
+from jtask_nats.queue_states import Served, states
 from jtask_nats.subjects import Claim, Subjects, claim_of, plain, token
+from jtask_nats.waiting_runs import waiting_run
 
 NOTHING = Pull(0, Way.LONG)
 BUSY, IDLE = Standing(0, idle=False), Standing(0, idle=True)
@@ -98,8 +100,52 @@ def test_a_run_that_the_scheduler_would_fire_late_goes_to_its_queue_at_once() ->
     assert b"Jtask-At: 1000000300\r\n" in out.headers
 
 
-def test_a_run_that_has_expired_is_not_published() -> None:
-    assert outgoing(SUBJECTS, Message("r1", "mails", b"x", expires=NOW - 1), NOW) is None
+@pytest.mark.parametrize(("expires", "ttl"), [(NOW + 60, 86_460), (NOW - 9 * 86_400, 86_400)])
+def test_a_run_that_expires_is_kept_a_day_longer_to_be_settled(expires: float, ttl: int) -> None:
+    out = outgoing(SUBJECTS, Message("r1", "mails", b"x", expires=expires), NOW)
+    assert out.subject == "jtask.shop.q.mails.0.r1"
+    assert b"Nats-TTL: %d000ms\r\n" % ttl in out.headers
+
+
+def test_a_key_too_long_for_a_subject_is_told_apart_from_all_others() -> None:
+    long = "\U0001f319" * 200
+    subjects = {SUBJECTS.record("any", key) for key in (long, long + ".", long[1:], "==")}
+    assert len(subjects) == 4
+    assert max(map(len, subjects)) < 700
+    assert headers.key_of(b"NATS/1.0\r\n" + headers.key(long) + b"\r\n") == long
+
+
+def test_queues_are_put_together_from_consumers_subjects_and_pauses() -> None:
+    served = [
+        Served(("mails", "0"), 3, 1, was_used=True),
+        Served(("mails", "9"), 2, 0, was_used=False),
+        Served(("asked-for", "0"), 0, 0, was_used=False),
+        Served(("idle", "0"), 0, 0, was_used=True),
+    ]
+    assert states(served, {"mails": 4, "new": 1}, {"later": 5, "mails": 0}, {"held": NOW}) == [
+        QueueInfo("held", 0, 0, 0, NOW),
+        QueueInfo("idle", 0, 0, 0, None),
+        QueueInfo("later", 0, 0, 5, None),
+        QueueInfo("mails", 9, 1, 0, None),
+        QueueInfo("new", 1, 0, 0, None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("lines", "at"),
+    [
+        (b"Jtask-At: 1000060000\r\n", NOW + 60),
+        (b"Nats-Schedule: @at 1970-01-12T13:47:40Z\r\n", NOW + 60),
+        (b"Jtask-At: 999999999\r\n", None),
+        (b"Nats-Schedule: @every 5s\r\n", None),
+        (b"Nats-Schedule: @at soon\r\n", None),
+        (b"", None),
+    ],
+)
+def test_the_instant_that_a_run_waits_for_is_read(lines: bytes, at: float | None) -> None:
+    block = b"NATS/1.0\r\n" + lines + b"\r\n"
+    stored = Stored("jtask.shop.s.mails.0.r1", 7, "", block, b"x")
+    assert waiting_run(stored, NOW) == WaitingRun("r1", "mails", at, b"x")
 
 
 @pytest.mark.parametrize(("delay", "line"), [(0.1, b"Nats-Rollup"), (9, b"Nats-Schedule-Rollup")])

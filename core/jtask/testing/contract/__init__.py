@@ -24,12 +24,16 @@ A package that keeps only some of the promises subclasses their classes alone, f
 from jtask.testing.contract.base import Contract
 from jtask.testing.contract.bench import Bench, Inbox
 from jtask.testing.contract.blobs import BlobStoreContract
+from jtask.testing.contract.control import ControlContract
 from jtask.testing.contract.coordination import CoordinatorContract, PresenceContract
 from jtask.testing.contract.dead_letters import DeadLetterContract
 from jtask.testing.contract.delays import DelayContract
 from jtask.testing.contract.events import EventLogContract
 from jtask.testing.contract.leases import LeaseContract
+from jtask.testing.contract.pausing import PauseContract
+from jtask.testing.contract.queue_states import QueueStateContract
 from jtask.testing.contract.queues import QueueContract
+from jtask.testing.contract.records import RecordContract
 from jtask.testing.contract.restarts import RestartContract
 from jtask.testing.contract.results import ResultStoreContract
 from jtask.testing.contract.settling import SettlingContract
@@ -46,6 +50,10 @@ class BrokerContract(
     BlobStoreContract,
     CoordinatorContract,
     PresenceContract,
+    ControlContract,
+    RecordContract,
+    PauseContract,
+    QueueStateContract,
     RestartContract,
 ):
     """Every rule of `jtask.contract.FullBroker`."""
@@ -56,14 +64,18 @@ __all__ = [
     "BlobStoreContract",
     "BrokerContract",
     "Contract",
+    "ControlContract",
     "CoordinatorContract",
     "DeadLetterContract",
     "DelayContract",
     "EventLogContract",
     "Inbox",
     "LeaseContract",
+    "PauseContract",
     "PresenceContract",
     "QueueContract",
+    "QueueStateContract",
+    "RecordContract",
     "RestartContract",
     "ResultStoreContract",
     "SettlingContract",

@@ -97,15 +97,36 @@ class DelayContract(Contract):
         assert worker.ids == [other.run_id, last.run_id]
 
     @rule
-    async def test_a_run_that_expired_is_not_delivered(self, bench: Bench) -> None:
+    async def test_a_run_that_expires_while_it_waits_is_delivered(self, bench: Bench) -> None:
         producer = await bench.broker()
         expires = time.time() + 1.2
-        await producer.enqueue([bench.message("reports", expires=expires)])
+        await producer.enqueue([message := bench.message("reports", expires=expires)])
         await until_instant(expires)
         worker = await bench.worker("reports")
-        await producer.enqueue([last := bench.message("reports")])
-        assert (await worker.next()).run_id == last.run_id
+        delivery = await worker.next()
+        assert (delivery.run_id, delivery.body) == (message.run_id, message.body)
         assert await producer.depth("reports") == 1
+
+    @rule
+    async def test_a_run_that_has_expired_when_it_is_enqueued_is_delivered(
+        self, bench: Bench
+    ) -> None:
+        worker = await bench.worker("reports")
+        producer = await bench.broker()
+        long_ago = time.time() - 7 * 86_400
+        message = bench.message("reports", expires=long_ago)
+        delayed = bench.message("reports", at=time.time() + 0.8, expires=long_ago)
+        await producer.enqueue([message])
+        await producer.enqueue([delayed])
+        await worker.take(2)
+        assert worker.ids == [message.run_id, delayed.run_id]
+
+    @rule
+    async def test_an_expired_run_can_be_cancelled(self, bench: Bench) -> None:
+        producer = await bench.broker()
+        message = bench.message("reports", expires=time.time() - 1)
+        await producer.enqueue([message])
+        assert await producer.cancel(message.run_id) is True
 
     @rule
     async def test_a_run_that_has_not_expired_is_delivered(self, bench: Bench) -> None:
@@ -115,14 +136,16 @@ class DelayContract(Contract):
         assert (await worker.next()).run_id == message.run_id
 
     @rule
-    async def test_a_delayed_run_expires_if_nobody_starts_it(self, bench: Bench) -> None:
+    async def test_a_delayed_run_that_expires_before_it_is_taken_is_delivered(
+        self, bench: Bench
+    ) -> None:
         producer = await bench.broker()
         at = time.time() + 0.5
-        await producer.enqueue([bench.message("reports", at=at, expires=at + 1.1)])
+        message = bench.message("reports", at=at, expires=at + 1.1)
+        await producer.enqueue([message])
         await until_instant(at + 1.1)
         worker = await bench.worker("reports")
-        await producer.enqueue([last := bench.message("reports")])
-        assert (await worker.next()).run_id == last.run_id
+        assert (await worker.next()).run_id == message.run_id
 
     @rule
     async def test_a_delayed_run_that_can_expire_comes_in_time(self, bench: Bench) -> None:

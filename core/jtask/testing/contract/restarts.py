@@ -4,6 +4,7 @@ import asyncio
 import time
 
 from jtask.contract import OutcomeRecord
+from jtask.errors import BrokerUnavailable
 from jtask.testing.contract.base import Contract, rule
 from jtask.testing.contract.bench import Bench, eventually, ids, until
 
@@ -44,6 +45,42 @@ class RestartContract(Contract):
         await until(lambda: set(worker.ids) >= set(ids(batch)), "all runs are delivered")
         # The ack of the first may have died with the server; then it comes once more.
         assert sorted(run_id for run_id in worker.ids if run_id != first.run_id) == ids(batch)
+
+    @rule
+    async def test_a_pause_survives_a_restart(self, bench: Bench) -> None:
+        worker, other = await bench.worker("reports"), await bench.worker("mails", acks=True)
+        producer = await bench.broker()
+        await producer.pause_queue("reports")
+        await self.restart()
+        await producer.enqueue([paused := bench.message("reports"), bench.message("mails")])
+        late = await bench.worker("reports")
+        await other.next()
+        assert worker.ids == late.ids == []
+        assert await producer.resume_queue("reports") is True
+        await until(lambda: worker.ids or late.ids, "the run is delivered")
+        assert {*worker.ids, *late.ids} == {paused.run_id}
+
+    @rule
+    async def test_records_survive_a_restart(self, bench: Bench) -> None:
+        broker = await bench.broker()
+        await broker.put_record("schedules", "nightly", b"one")
+        before = await broker.records("schedules")
+        await self.restart()
+        assert await (await bench.broker()).records("schedules") == before
+
+    @rule
+    async def test_who_listens_is_heard_after_a_restart(self, bench: Bench) -> None:
+        listener, asker = await bench.broker(), await bench.broker()
+        await listener.listen("who", lambda _: b"me")
+        await self.restart()
+
+        async def heard() -> bool:
+            try:
+                return await asker.ask("who", b"", timeout=1.0, answers=1) == [b"me"]
+            except BrokerUnavailable:
+                return False
+
+        await eventually(heard, "the question is answered")
 
     @rule
     async def test_an_outcome_stored_after_a_restart_is_pushed_or_announced_as_a_gap(

@@ -1,0 +1,71 @@
+"""A question on its way to several listeners, and their answers."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+
+from jtask_memory.loops import call_on
+
+_log = logging.getLogger("jtask")
+
+
+class Question:
+    """Collect answers until there are enough or no more can come; the asker's loop is told.
+
+    Args:
+        body: What is asked.
+        listeners: How many hear it.
+        wanted: How many answers are enough; None for all.
+        loop: The asker's.
+    """
+
+    def __init__(
+        self, body: bytes, listeners: int, wanted: int | None, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self.body = body
+        self._loop = loop
+        self._missing = listeners
+        self._wanted = wanted
+        self._answers: list[bytes] = []
+        self._lock = threading.Lock()
+        self._ended = asyncio.Event()
+
+    def put_to(
+        self, answer: Callable[[bytes], bytes | None], loop: asyncio.AbstractEventLoop
+    ) -> None:
+        """Let a listener answer on its own loop; from any thread."""
+        if not call_on(loop, self._answer_by, answer):
+            self._take(None)
+
+    async def answers(self, timeout: float) -> list[bytes]:
+        """Wait for the answers.
+
+        Args:
+            timeout: Seconds of the machine's time, whatever the broker's clock says: it bounds how
+                long a loop that is blocked is waited for.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                await self._ended.wait()
+        except TimeoutError:
+            pass
+        with self._lock:
+            return self._answers[: self._wanted]
+
+    def _answer_by(self, answer: Callable[[bytes], bytes | None]) -> None:
+        said = None
+        try:
+            said = answer(self.body)
+        except Exception:
+            _log.exception("a question could not be answered")
+        self._take(said)
+
+    def _take(self, said: bytes | None) -> None:
+        with self._lock:
+            self._missing -= 1
+            if said is not None:
+                self._answers.append(said)
+            is_over = not self._missing or len(self._answers) == self._wanted
+        if is_over:
+            call_on(self._loop, self._ended.set)
