@@ -1,14 +1,11 @@
 """The commands `jtask server start|stop|status`, for the embedded server."""
 
 import json
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
 import click
 
-from jtask.errors import JTaskError
 from jtask_nats.embedded import ServerStatus, ensure_server, server_status, stop_server
 from jtask_nats.server_config import Sync
 
@@ -24,8 +21,7 @@ def server() -> None:
 @_as_json
 def start(*, as_json: bool) -> None:
     """Start the server unless it runs."""
-    with _one_sentence():
-        endpoint = ensure_server()
+    endpoint = ensure_server()
     facts = {
         "started": endpoint.started,
         "url": endpoint.url,
@@ -41,8 +37,7 @@ def start(*, as_json: bool) -> None:
 @_as_json
 def stop(*, as_json: bool) -> None:
     """Stop the server; what is stored stays, and the next program starts it again."""
-    with _one_sentence():
-        stopped = stop_server()
+    stopped = stop_server()
     _tell({"stopped": stopped}, "stopped" if stopped else "no server was running", as_json=as_json)
 
 
@@ -51,8 +46,7 @@ def stop(*, as_json: bool) -> None:
 @click.pass_context
 def status(context: click.Context, *, as_json: bool) -> None:
     """Show the running server; exit code 1 when there is none."""
-    with _one_sentence():
-        found = server_status()
+    found = server_status()
     if found is None:
         _tell({"running": False}, "no server is running", as_json=as_json)
         context.exit(1)
@@ -67,14 +61,6 @@ def durability(sync: Sync) -> str:
         else "an OS crash or power cut can lose the last 2 minutes (JTASK_SERVER_SYNC=always: none)"
     )
     return f"a killed process loses nothing; {crash}; a lost disk loses everything (one copy)"
-
-
-@contextmanager
-def _one_sentence() -> Generator[None, None, None]:
-    try:
-        yield
-    except JTaskError as error:
-        raise click.ClickException(str(error)) from error
 
 
 def _tell(facts: dict[str, Any], text: str, *, as_json: bool) -> None:

@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import sys
+import traceback
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
@@ -83,7 +84,7 @@ def _execute(name: str, file: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _cannot_import(str(file), error) from error
     return module
 
@@ -100,15 +101,16 @@ def _import_module(name: str) -> ModuleType:
                 f"file, such as {name.replace('.', '/')}.py"
             ) from None
         raise _cannot_import(name, error) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _cannot_import(name, error) from error
 
 
-def _cannot_import(name: str, error: Exception) -> TargetError:
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    where = f" (line {trace.tb_lineno} of {trace.tb_frame.f_code.co_filename})" if trace else ""
+def _cannot_import(name: str, error: Exception | SystemExit) -> TargetError:
+    where = ""
+    # The last frame that is not jtask's own: where the user's code went wrong.
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        if not frame.f_globals.get("__name__", "").startswith("jtask."):
+            where = f" (line {line} of {frame.f_code.co_filename})"
     if isinstance(error, SyntaxError):
         where = f" (line {error.lineno} of {error.filename})"
     return TargetError(f"{name!r} cannot be imported: {type(error).__name__}: {error}{where}")

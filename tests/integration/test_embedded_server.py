@@ -12,17 +12,19 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import click
 import nats
 import pytest
 from click.testing import CliRunner, Result
+from nats.js.errors import APIError
+
+from jtask.cli.exit_codes import ExitCode
+from jtask.cli.program import Program
 from jtask.errors import BrokerTooOld, BrokerUnavailable, ConfigurationError
 from jtask.settings import get_settings
 from jtask_nats import server_commands
 from jtask_nats.embedded import Endpoint, ensure_server, server_status, stop_server
 from jtask_nats.server_binary import find_server
 from jtask_nats.server_lock import release_lock, take_lock
-from nats.js.errors import APIError
 
 ENSURE = """
 import json, sys
@@ -494,7 +496,8 @@ def test_a_server_that_dies_leaves_no_zombie_in_its_starter(home: Path) -> None:
 
 
 def run(*arguments: str) -> Result:
-    cli = click.Group("jtask")
+    """Run a command as the program `jtask` does, which turns errors into sentences."""
+    cli = Program()
     server_commands.jtask_cli(cli)
     return CliRunner().invoke(cli, ["server", *arguments])
 
@@ -531,6 +534,6 @@ def test_a_command_that_fails_says_why_in_one_sentence(
     (tmp_path / "file").write_text("")
     set_env("JTASK_HOME", str(tmp_path / "file"))
     failed = run("start")
-    assert failed.exit_code == 1
+    assert failed.exit_code == ExitCode.BROKER
     assert failed.output.startswith("Error: the embedded server cannot use its data folder")
     assert "Traceback" not in failed.output
