@@ -534,6 +534,6 @@ def test_a_command_that_fails_says_why_in_one_sentence(
     (tmp_path / "file").write_text("")
     set_env("JTASK_HOME", str(tmp_path / "file"))
     failed = run("start")
-    assert failed.exit_code == ExitCode.BROKER
+    assert failed.exit_code == ExitCode.USAGE
     assert failed.output.startswith("Error: the embedded server cannot use its data folder")
     assert "Traceback" not in failed.output
