@@ -221,7 +221,11 @@ class ResultStore(Protocol):
 
 
 class Event(NamedTuple):
-    """One state entered by one run."""
+    """One state entered by one run.
+
+    Attributes:
+        until: The instant that a waiting state waits for.
+    """
 
     run_id: str
     state: str
@@ -230,6 +234,7 @@ class Event(NamedTuple):
     attempt: int = 1
     worker: str = ""
     detail: str = ""
+    until: float | None = None
 
 
 class EventLog(Protocol):

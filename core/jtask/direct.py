@@ -5,6 +5,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from jtask import events
+from jtask.attempts import remember
 from jtask.engine import Result, attempt, drive
 from jtask.ids import get_run_ids, process_label
 from jtask.lifecycle import HandBack, PutOff
@@ -24,7 +25,8 @@ def call(task: "Task[..., Any]", args: tuple[Any, ...], kwargs: dict[str, Any]) 
         result: Result = drive(attempt(run, task.hooks))
         if isinstance(result, Outcome):
             return _unpack(result)
-        time.sleep(_until_next_attempt(run, result))
+        time.sleep(_pause(run, result))
+        _resume(run)
 
 
 async def call_async(task: "Task[..., Any]", args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -34,7 +36,8 @@ async def call_async(task: "Task[..., Any]", args: tuple[Any, ...], kwargs: dict
         result = await attempt(run, task.hooks)
         if isinstance(result, Outcome):
             return _unpack(result)
-        await asyncio.sleep(_until_next_attempt(run, result))
+        await asyncio.sleep(_pause(run, result))
+        _resume(run)
 
 
 def _begin(
@@ -58,14 +61,19 @@ def _begin(
     return run
 
 
-def _until_next_attempt(run: RunContext, result: PutOff | HandBack) -> float:
+def _pause(run: RunContext, result: PutOff | HandBack) -> float:
+    """Take note of how an attempt ended; return the seconds until the next one."""
     if isinstance(result, HandBack):
         raise RuntimeError("a direct call was handed back")
     if result.new_attempt:
-        run.history = (*run.history, run.end_attempt(result.message))
+        run.history = remember(run.history, run.end_attempt(result.message))
         run.attempt += 1
-    run.enter(StateName.PENDING)
     return max(0.0, result.at - time.time())
+
+
+def _resume(run: RunContext) -> None:
+    if run.state is not None and run.state.name is StateName.SCHEDULED:
+        run.enter(StateName.PENDING)
 
 
 def _unpack(outcome: Outcome) -> Any:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 from jtask import lifecycle
 from jtask.errors import RunRefused
 from jtask.lifecycle import HandBack, PutOff, Retry, Settle
-from jtask.outcomes import Outcome
+from jtask.outcomes import ERROR_OF, Outcome
 from jtask.plugins import first_answer
 from jtask.runtime import RunContext, executing
 from jtask.states import StateName
@@ -90,7 +90,7 @@ async def attempt(
         run.error = error
         return await _failed(run, hooks, error, stopping is not None and stopping())
     run.run_time += time.perf_counter() - clock
-    completed = run.enter(StateName.COMPLETED)
+    completed = run.enter(StateName.COMPLETED, data=value)
     if hooks.state is not None:
         await _ask(hooks.state, "jtask_state", run, state=completed)
     return await _announce(run, hooks, Outcome(completed, value, None, payload))
@@ -114,7 +114,8 @@ async def settle(
     run: RunContext, hooks: TaskHooks, decision: Settle, error: BaseException | None = None
 ) -> Outcome:
     """End a run without an attempt, such as one with unreadable arguments."""
-    await _enter(run, hooks, decision.state, decision.message)
+    data = error or ERROR_OF[decision.state](decision.message or None)
+    await _enter(run, hooks, decision.state, decision.message, data=data)
     return await _announce(run, hooks, Outcome(cast("Any", run.state), error=error))
 
 
@@ -173,7 +174,7 @@ async def _recall(
 
 async def _wait_for_admission(run: RunContext, hooks: TaskHooks, wait: Retry) -> PutOff:
     message = wait.reason or "waits to be admitted"
-    await _enter(run, hooks, StateName.SCHEDULED, message)
+    await _enter(run, hooks, StateName.SCHEDULED, message, until=wait.at)
     return PutOff(wait.at, StateName.SCHEDULED, message, new_attempt=False)
 
 
@@ -188,13 +189,14 @@ async def _failed(
         await _enter(run, hooks, StateName.SCHEDULED, "handed back by a stopping worker")
         return decision
     if isinstance(decision, PutOff):
-        await _enter(run, hooks, decision.state, decision.message or lifecycle.describe(error))
+        await _enter(run, hooks, decision.state, decision.message, until=decision.at)
         return decision
     return await settle(run, hooks, decision, error)
 
 
 async def _settled(run: RunContext, hooks: TaskHooks, outcome: Outcome) -> Outcome:
-    await _enter(run, hooks, outcome.state.name, outcome.state.message)
+    data = outcome.value if outcome.successful else outcome.error
+    await _enter(run, hooks, outcome.state.name, outcome.state.message, data=data)
     outcome.state = cast("Any", run.state)
     return await _announce(run, hooks, outcome)
 
@@ -205,8 +207,17 @@ async def _announce(run: RunContext, hooks: TaskHooks, outcome: Outcome) -> Outc
     return outcome
 
 
-async def _enter(run: RunContext, hooks: TaskHooks, name: StateName, message: str = "") -> None:
-    state = run.enter(name, message)
+async def _enter(
+    run: RunContext,
+    hooks: TaskHooks,
+    name: StateName,
+    message: str = "",
+    *,
+    until: float | None = None,
+    data: Any = None,
+) -> None:
+    details = None if until is None else {"until": until}
+    state = run.enter(name, message, details=details, data=data)
     if hooks.state is not None:
         await _ask(hooks.state, "jtask_state", run, state=state)
 

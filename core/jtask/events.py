@@ -3,7 +3,7 @@
 import os
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from jtask.contract import Event, EventLog
 
@@ -42,6 +42,7 @@ class EventBuffer:
                 run.attempt,
                 run.worker,
                 state.message,
+                cast("Any", state.details.get("until")) if state.details else None,
             )
         )
 

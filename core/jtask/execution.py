@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pydantic_core import to_json
 
 from jtask import engine
+from jtask.attempts import bare, remember, shortened
 from jtask.contract import Delivery
 from jtask.envelope import VERSION, Envelope, encode_settled
 from jtask.errors import ArgumentError, SerializationError
@@ -77,10 +78,17 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """Queue the run once more."""
+    """Queue the run once more.
+
+    Attributes:
+        at: When, seconds since the epoch.
+        body: The envelope.
+        blob: Arguments to store as a blob first.
+    """
 
     at: float
     body: bytes
+    blob: bytes | None = None
 
 
 Reply = Settled | Again | HandBack
@@ -119,7 +127,7 @@ async def perform(
     if isinstance(result, Outcome):
         return _settled(run, job, result, inline_limit)
     if isinstance(result, PutOff):
-        return Again(result.at, _next_envelope(run, envelope, result).encode())
+        return _again(result.at, _next_envelope(run, envelope, result), inline_limit)
     return result
 
 
@@ -202,6 +210,10 @@ def _settled(run: RunContext, job: Job, outcome: Outcome, inline_limit: int) -> 
         failure=None if outcome.error is None else capture(outcome.error),
         history=run.history,
     )
+    body = encode_settled(settled)
+    if len(body) - len(settled.payload) > inline_limit:
+        settled = replace(settled, failure=shortened(settled.failure), history=bare(run.history))
+        body = encode_settled(settled)
     letter = None
     if (reason := outcome.dead_letter) is not None:
         letter = Letter(reason, encode_letter(reason, settled, job.delivery.body))
@@ -221,8 +233,24 @@ def _next_envelope(run: RunContext, envelope: Envelope, put_off: PutOff) -> Enve
         attempt=run.attempt + 1,
         started=run.started_at,
         run_time=run.run_time,
-        history=(*run.history, run.end_attempt(put_off.message)),
+        expires=None,  # concerns the first start only
+        history=remember(run.history, run.end_attempt(put_off.message)),
     )
+
+
+def _again(at: float, envelope: Envelope, inline_limit: int) -> Again:
+    payload = envelope.payload
+    if envelope.blob is not None:
+        envelope = replace(envelope, payload=b"")
+    body = envelope.encode()
+    if len(body) <= inline_limit:
+        return Again(at, body)
+    blob = payload if envelope.blob is None else None
+    envelope = replace(envelope, payload=b"", blob=len(payload))
+    body = envelope.encode()
+    if len(body) > inline_limit:
+        body = replace(envelope, history=bare(envelope.history)).encode()
+    return Again(at, body, blob)
 
 
 def describe_crash(error: BaseException) -> str:

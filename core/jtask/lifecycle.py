@@ -131,7 +131,8 @@ def after_error(
     if stopping and isinstance(error, asyncio.CancelledError):
         return HandBack()
     if retry is not None and retryable(error):
-        return PutOff(retry.at, StateName.AWAITING_RETRY, retry.reason, new_attempt=True)
+        reason = retry.reason or describe(error)
+        return PutOff(retry.at, StateName.AWAITING_RETRY, reason, new_attempt=True)
     for kind, state in _EXPLICIT.items():
         if isinstance(error, kind):
             return Settle(state, str(error))

@@ -104,19 +104,29 @@ class RunContext:
             None if self.error is None else capture(self.error),
         )
 
-    def enter(self, name: StateName, message: str = "", at: float | None = None) -> State:
+    def enter(
+        self,
+        name: StateName,
+        message: str = "",
+        at: float | None = None,
+        *,
+        details: Mapping[str, object] | None = None,
+        data: Any = None,
+    ) -> State:
         """Enter a state; the one place where a run's state changes.
 
         Args:
             name: The state.
             message: One sentence for people.
             at: When it was entered, if that is not now.
+            details: What to keep with it.
+            data: What a final state comes with.
 
         Raises:
             IllegalTransition: The table in `jtask.states` does not allow it.
         """
         check_transition(self.state.name if self.state else None, name)
-        state = State(name, time.time() if at is None else at, message)
+        state = State(name, time.time() if at is None else at, message, details or {}, data)
         self.state = state
         if self.on_state is not None:
             self.on_state(self, state)

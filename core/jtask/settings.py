@@ -46,6 +46,10 @@ class Settings(BaseSettings):
     """For tasks that do not say."""
     queue: str | None = None
     """Queue of tasks that do not say; unset gives each task its own."""
+    default_retries: int = Field(default=0, ge=0)
+    """How often a failed run of a task that does not say is tried again."""
+    default_retry_delay_seconds: float | list[float] = 0.0
+    """How long such a run waits: one number, or one for each retry as a JSON list."""
     connect_timeout: float = Field(default=5.0, gt=0)
     """How long the first contact with the broker may take."""
     enqueue_timeout: float = Field(default=10.0, gt=0)

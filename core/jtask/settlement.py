@@ -119,6 +119,9 @@ class Settlement:
             if isinstance(reply, Settled):
                 await self._store_all(job, reply)
             elif isinstance(reply, Again):
+                if (blob := reply.blob) is not None:
+                    key = f"{job.delivery.run_id}.args"
+                    await self._insist(lambda: self._broker.put_blob(key, blob))
                 await self._insist(lambda: job.delivery.put_off(reply.at, reply.body))
             else:
                 await self.hand_back(job, "handed back by a stopping worker")

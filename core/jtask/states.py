@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from jtask.errors import IllegalTransition
 
@@ -117,13 +118,27 @@ class State:
         name: Which state.
         at: When it was entered, seconds since the epoch.
         message: One sentence for people; may be empty.
-        details: What a plugin wants kept with the state; JSON values.
+        details: What a plugin wants kept with the state; JSON values. A state that waits has
+            `until`, the instant it waits for.
+        data: What a final state came with, in the process where it was entered: the value, or the
+            exception. It does not travel.
     """
 
     name: StateName
     at: float
     message: str = ""
     details: Mapping[str, object] = field(default_factory=dict[str, object])
+    data: Any = field(default=None, compare=False, repr=False)
+
+    def result(self, *, raise_on_failure: bool = True) -> Any:
+        """Return the value of a final state, or raise its exception, where it was entered.
+
+        Args:
+            raise_on_failure: False returns the exception instead of raising it.
+        """
+        if raise_on_failure and isinstance(self.data, BaseException) and not self.is_completed():
+            raise self.data
+        return self.data
 
     def is_scheduled(self) -> bool:
         """Tell whether the run waits for its time or for a worker."""

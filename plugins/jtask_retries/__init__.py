@@ -1,1 +1,46 @@
-"""Try failed runs again."""
+"""The plugin that has failed runs tried again: `retries=` and what belongs to it.
+
+It only decides; the broker holds the run until its instant, so that no slot and no worker's memory
+is taken by the wait.
+"""
+
+import time
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING
+
+from jtask.hooks import hookimpl
+from jtask_retries.options import declared
+
+if TYPE_CHECKING:
+    from jtask.lifecycle import Retry
+    from jtask.options import Option
+    from jtask.runtime import RunContext
+    from jtask.tasks import Task
+
+
+@hookimpl
+def jtask_options() -> "list[Option]":
+    """Declare what `@task(...)` takes."""
+    return declared()
+
+
+@hookimpl
+def jtask_applies(task: "Task[..., object]") -> bool:
+    """Leave tasks alone that have no retries; refuse a policy that cannot work."""
+    from jtask_retries.policy import policy_of
+
+    return policy_of(task).retries > 0
+
+
+@hookimpl
+def jtask_failed(
+    run: "RunContext", error: BaseException
+) -> "Retry | Awaitable[Retry | None] | None":
+    """Have the run tried again if retries are left and the policy covers this error."""
+    from jtask_retries.conditions import when_allowed
+    from jtask_retries.policy import policy_of
+
+    policy = policy_of(run.task)
+    if run.attempt > policy.retries or not policy.covers(error):
+        return None
+    return when_allowed(policy, run, error, lambda: policy.retry(run.attempt, error, time.time()))

@@ -420,7 +420,7 @@ def test_a_failed_attempt_is_tried_again_when_a_plugin_says_so(
     assert [(attempt, history) for attempt, history, _ in seen] == [(1, 0), (2, 1), (3, 2)]
     assert len({run_id for _, _, run_id in seen}) == 1
     states = [c for c in recorder.calls if c in {*StateName}]
-    retried = ["AwaitingRetry", "Pending", "Retrying"]
+    retried = ["AwaitingRetry", "Retrying"]
     assert states == ["Pending", "Running", *retried, *retried, "Completed"]
 
 

@@ -35,6 +35,7 @@ class RunReport:
         report["states"] = [
             {"state": str(e.state), "at": e.at, "attempt": e.attempt, "worker": e.worker}
             | ({"detail": e.detail} if e.detail else {})
+            | ({"until": e.until} if e.until is not None else {})
             for e in self._by_time()
         ]
         if outcome is not None:
@@ -97,7 +98,8 @@ class RunReport:
             passed = "" if before is None else f"+{describe_seconds(max(0.0, event.at - before))}"
             before = event.at
             line = f"{_clock(event.at)}  {passed:<12}{event.state:<14}{event.worker}"
-            lines.append(f"{line}  {event.detail}".rstrip())
+            until = "" if event.until is None else f"  until {_clock(event.until)}"
+            lines.append(f"{line}{until}  {event.detail}".rstrip())
         return "states\n" + _indented("\n".join(lines)) if lines else ""
 
     def _by_time(self) -> list[Event]:

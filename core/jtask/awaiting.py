@@ -1,0 +1,51 @@
+"""Call a user's function that may be plain or asynchronous, from a thread without an event loop."""
+
+import asyncio
+import inspect
+import threading
+from collections.abc import Awaitable
+from contextvars import copy_context
+from typing import Any
+
+
+def finish(answer: Any) -> Any:
+    """Return an answer; if it is awaitable, await it on a loop of its own in this thread.
+
+    A user's coroutine must not be awaited on the I/O thread: if it blocked, leases would be lost.
+    """
+    if not inspect.isawaitable(answer):
+        return answer
+    if not _has_running_loop():
+        return asyncio.run(_awaited(answer))
+    return _finish_elsewhere(answer)
+
+
+async def _awaited(awaitable: Awaitable[Any]) -> Any:
+    return await awaitable
+
+
+def _has_running_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _finish_elsewhere(awaitable: Awaitable[Any]) -> Any:
+    """Await in a short-lived thread: a plain task was called directly in a coroutine."""
+    results: list[Any] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(asyncio.run(_awaited(awaitable)))
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=copy_context().run, args=(run,), name="jtask-await")
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return results[0]

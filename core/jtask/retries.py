@@ -1,0 +1,28 @@
+"""Words for `retry_delay_seconds=`."""
+
+from collections.abc import Callable
+
+from jtask.errors import TaskDefinitionError
+
+LONGEST_LIST = 50
+"""How many retry delays may be listed; the last one serves for all further retries."""
+
+
+def exponential_backoff(backoff_factor: float) -> Callable[[int], list[float]]:
+    """Return a retry delay that doubles with each retry.
+
+    `exponential_backoff(10)` waits 10, 20, 40, 80, ... seconds.
+
+    Args:
+        backoff_factor: The first delay, in seconds.
+
+    Raises:
+        TaskDefinitionError: The factor is below 0.
+    """
+    if backoff_factor < 0:
+        raise TaskDefinitionError(f"backoff_factor must not be below 0, got {backoff_factor!r}")
+
+    def delays(retries: int) -> list[float]:
+        return [backoff_factor * 2.0**number for number in range(min(retries, LONGEST_LIST))]
+
+    return delays

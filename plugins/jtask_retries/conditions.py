@@ -1,0 +1,60 @@
+"""Ask a task's own `retry_condition_fn` whether to try again."""
+
+import inspect
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from jtask import lifecycle
+from jtask.awaiting import finish
+from jtask.lifecycle import Retry, Settle
+from jtask.states import State
+
+if TYPE_CHECKING:
+    from jtask.runtime import RunContext
+    from jtask_retries.policy import Policy
+
+_log = logging.getLogger("jtask")
+
+
+def when_allowed(
+    policy: "Policy", run: "RunContext", error: BaseException, retry: Callable[[], Retry]
+) -> Retry | Awaitable[Retry | None] | None:
+    """Return the retry if the condition holds or there is none; awaitable where it must be."""
+    if policy.condition is None:
+        return retry()
+    try:
+        answer = policy.condition(run.task, run, _state_without_retry(error))
+        if inspect.isawaitable(answer) and not run.blocking:
+            return _when_awaited(run, answer, retry)
+        return retry() if finish(answer) else None
+    except Exception:
+        _log_failure(run)
+        return None
+
+
+async def _when_awaited(
+    run: "RunContext", answer: Awaitable[Any], retry: Callable[[], Retry]
+) -> Retry | None:
+    try:
+        return retry() if await answer else None
+    except Exception:
+        _log_failure(run)
+        return None
+
+
+def _log_failure(run: "RunContext") -> None:
+    _log.exception(
+        "the retry_condition_fn of task %s failed: run %s is not tried again",
+        run.task_name,
+        run.run_id,
+    )
+
+
+def _state_without_retry(error: BaseException) -> State | None:
+    """Return the state that the run ends in unless it is tried again."""
+    decision = lifecycle.after_error(error, None, stopping=False)
+    if not isinstance(decision, Settle):
+        return None
+    return State(decision.state, time.time(), decision.message, data=error)

@@ -1,0 +1,94 @@
+"""The options of `@task(...)` that say whether and when a failed run is tried again."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+from jtask.options import Option
+from jtask.retries import LONGEST_LIST
+
+
+def declared() -> list[Option]:
+    """Return the options, each with its check."""
+    return [
+        Option("retries", check=_count, help="How often a failed run is tried again."),
+        Option(
+            "retry_delay_seconds",
+            check=_delay,
+            help="Seconds before each retry: a number, a list, or a function of `retries`.",
+        ),
+        Option(
+            "retry_jitter_factor",
+            check=_jitter,
+            help="Spread each delay, at most to delay * (1 + factor); the mean stays.",
+        ),
+        Option(
+            "retry_condition_fn",
+            check=_condition,
+            help="Called with task, run and state: whether to try again.",
+        ),
+        Option("retry_on", check=_exceptions, help="Only these exceptions are tried again."),
+    ]
+
+
+def delays_of(value: object) -> list[float]:
+    """Return a list of delays, checked.
+
+    Raises:
+        ValueError: Not a list of at most 50 numbers from 0 on.
+    """
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"must be seconds or a list of them, got {value!r}")
+    given = list(cast("Sequence[object]", value))
+    if len(given) > LONGEST_LIST:
+        raise ValueError(f"takes at most {LONGEST_LIST} delays, got {len(given)}")
+    return [_seconds(delay) for delay in given]
+
+
+def _count(value: object) -> int | None:
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError(f"must be a whole number from 0 on, got {value!r}")
+    return value
+
+
+def _delay(value: object) -> Any:
+    if value is None or callable(value):
+        return value
+    return _seconds(value) if _is_number(value) else delays_of(value)
+
+
+def _jitter(value: object) -> float | None:
+    if value is None:
+        return None
+    if not _is_number(value) or not 0 <= cast("float", value) < math.inf:
+        raise ValueError(f"must be a number from 0 on, got {value!r}")
+    return float(cast("float", value))
+
+
+def _condition(value: object) -> Callable[..., Any] | None:
+    if value is not None and not callable(value):
+        raise ValueError(f"must be a function of task, run and state, got {value!r}")
+    return value
+
+
+def _exceptions(value: object) -> tuple[type[Exception], ...] | None:
+    if value is None:
+        return None
+    several = isinstance(value, list | tuple)
+    given: list[Any] = [*cast("Sequence[Any]", value)] if several else [value]
+    for kind in given:
+        if not isinstance(kind, type) or not issubclass(kind, Exception):
+            raise ValueError(f"must be Exception classes, got {kind!r}")
+    return tuple(given)
+
+
+def _seconds(value: object) -> float:
+    if not _is_number(value) or not 0 <= cast("float", value) < math.inf:
+        raise ValueError(f"must be seconds from 0 on, got {value!r}")
+    return float(cast("float", value))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
