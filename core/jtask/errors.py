@@ -68,6 +68,10 @@ class TargetError(JTaskError):
     """A target given to `jtask serve` names nothing that can be served."""
 
 
+class WorkerUnhealthy(JTaskError):
+    """The worker could not get runs for too long."""
+
+
 class RunNotFound(JTaskError, LookupError):
     """No run with this id is known."""
 

@@ -150,8 +150,16 @@ def jtask_worker_stopping(worker: "WorkerInfo") -> None:
 
 
 @hookspec
+def jtask_worker_stopped(worker: "WorkerInfo") -> None:
+    """Hear that a worker has ended: its runs are over or handed back.
+
+    Called in the worker's main thread. A failure is logged.
+    """
+
+
+@hookspec
 def jtask_cli(cli: "click.Group") -> None:
-    """Add commands to the `jtask` program.
+    """Add commands to the `jtask` program, or options to its command `serve`.
 
     Called when the program starts: import lazily. A failure ends the program with its message.
     """

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 READY = b"r"
 _log = logging.getLogger("jtask.worker")
 _held = False
+_place = 0
 
 
 class Lifeline:
@@ -37,20 +38,26 @@ class Lifeline:
             os.kill(os.getpid(), signal.SIGTERM)
 
 
-def hold(descriptor: int) -> None:
+def hold(descriptor: int, place: int) -> None:
     """Make this process a supervised worker.
 
     Args:
         descriptor: The inherited socket.
+        place: Which of the supervisor's workers it is, from 0; its successor is the same.
 
     Raises:
         ConfigurationError: The plugins cannot be loaded.
     """
     from jtask.plugins import get_plugins
 
-    global _held
-    _held = True
+    global _held, _place
+    _held, _place = True, place
     get_plugins().manager.register(Lifeline(descriptor), name="lifeline")
+
+
+def place() -> int:
+    """Return which of its supervisor's workers this process is; 0 without a supervisor."""
+    return _place
 
 
 def is_held() -> bool:

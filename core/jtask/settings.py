@@ -68,6 +68,12 @@ class Settings(BaseSettings):
     """Copies of each stream in a NATS cluster."""
     nats_credentials: Path | None = None
     """A NATS .creds file (needs the extra `nkeys`)."""
+    health_host: str = "127.0.0.1"
+    """Where a worker answers questions after its health."""
+    health_port: int | None = Field(default=None, ge=0, le=65535)
+    """Port of that; unset answers none, 0 picks a free one. More processes take the next ports."""
+    give_up_after: float | None = Field(default=None, gt=0)
+    """A worker that cannot get runs for this long ends with exit code 4; unset tries for ever."""
     server_store_limit: str = "10GB"
     """What the embedded server may put on disk before it refuses new runs."""
     server_sync: Literal["always", "interval"] = "interval"
@@ -107,6 +113,12 @@ def get_settings() -> Settings:
         raise ConfigurationError(
             f"setting {name!r} ({_PREFIX}{name.upper()}): {first['msg']}, got {first['input']!r}"
         ) from None
+
+
+def put_settings(**values: object) -> None:
+    """Set something for this process and those that it starts, above all other sources."""
+    os.environ.update({f"{_PREFIX}{name.upper()}": str(value) for name, value in values.items()})
+    get_settings.cache_clear()
 
 
 def _warn_of_unknown_variables() -> None:

@@ -115,7 +115,11 @@ class _Child:
     """One worker process, and the socket that ties its life to this process."""
 
     def __init__(
-        self, command: list[str], targets: list[str], tell: "Callable[[_Event], None]"
+        self,
+        command: list[str],
+        targets: list[str],
+        place: int,
+        tell: "Callable[[_Event], None]",
     ) -> None:
         self._line, theirs = socket.socketpair()
         descriptor = theirs.fileno()
@@ -123,7 +127,7 @@ class _Child:
             # A group of its own: Ctrl-C in a terminal reaches the supervisor only, which passes it
             # on, so that each worker gets every signal exactly once.
             self.process = subprocess.Popen(
-                [*command, f"--lifeline={descriptor}", "--", *targets],
+                [*command, f"--lifeline={descriptor}", f"--place={place}", "--", *targets],
                 pass_fds=(descriptor,),
                 process_group=0,
             )
@@ -154,6 +158,7 @@ class _Child:
 class _Place:
     """Room for one worker; empty between a death and the next start."""
 
+    number: int
     child: _Child | None = None
     start_at: float | None = None
     backoff: Backoff = field(default_factory=Backoff)
@@ -168,7 +173,7 @@ class _Supervisor:
         self._command = command
         self._targets = targets
         self._patience = shutdown_timeout + STOP_MARGIN_SECONDS
-        self._places = [_Place() for _ in range(processes)]
+        self._places = [_Place(number) for number in range(processes)]
         self._events: queue.SimpleQueue[_Event] = queue.SimpleQueue()
         self._following = False
         self._proven = False
@@ -238,7 +243,7 @@ class _Supervisor:
 
     def _start(self, place: _Place) -> None:
         place.start_at = None
-        place.child = _Child(self._command, self._targets, self._events.put)
+        place.child = _Child(self._command, self._targets, place.number, self._events.put)
 
     def _prove(self) -> None:
         """Start the other workers once one has shown that a start succeeds."""

@@ -6,7 +6,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
-from jtask.errors import ConfigurationError, TargetError
+from jtask.errors import ConfigurationError, TargetError, WorkerUnhealthy
 from jtask.plugins import call_logged, get_plugins
 from jtask.signals import stop_signals_to
 from jtask.tasks import Task
@@ -40,6 +40,7 @@ def serve(
     Raises:
         TargetError: Nothing to serve.
         BrokerUnavailable: The broker cannot be reached.
+        WorkerUnhealthy: It could not get runs for longer than the setting `give_up_after`.
     """
     check_servable(tasks)
     if concurrency < 1 or processes < 1:
@@ -61,12 +62,27 @@ async def aserve(
     prefetch: int | None = None,
     shutdown_timeout: float = DEFAULT_SHUTDOWN_SECONDS,
 ) -> None:
-    """Execute the runs of some tasks until cancelled; the arguments are those of `serve`."""
+    """Execute the runs of some tasks until cancelled; the arguments are those of `serve`.
+
+    Raises:
+        WorkerUnhealthy: It could not get runs for longer than the setting `give_up_after`.
+    """
     check_servable(tasks)
     serving = _Serving(tasks, concurrency, prefetch, shutdown_timeout)
     worker = await asyncio.to_thread(serving.start)
+    loop = asyncio.get_running_loop()
+    end: asyncio.Future[None] = loop.create_future()
+
+    def fail(reason: str) -> None:
+        if not end.done():
+            end.set_exception(WorkerUnhealthy(reason))
+
+    def give_up(reason: str) -> None:
+        loop.call_soon_threadsafe(fail, reason)
+
+    worker.on_give_up(give_up)
     try:
-        await asyncio.get_running_loop().create_future()
+        await end
     finally:
         await asyncio.shield(asyncio.to_thread(serving.stop, worker))
 
@@ -120,13 +136,21 @@ class _Serving:
         self._signals = 0
         self._signalled = threading.Event()
         self._hurry: asyncio.Event | None = None
+        self._given_up: str | None = None
 
     def run(self) -> None:
-        """Work until signalled; signals reach the main thread only."""
+        """Work until signalled; signals reach the main thread only.
+
+        Raises:
+            WorkerUnhealthy: A plugin has given the worker up.
+        """
         with stop_signals_to(self._on_signal):
             worker = self.start()
+            worker.on_give_up(self._give_up)
             self._signalled.wait()
             self.stop(worker)
+        if self._given_up is not None:
+            raise WorkerUnhealthy(self._given_up)
 
     def start(self) -> "Worker":
         """Connect and want runs."""
@@ -156,7 +180,12 @@ class _Serving:
         handed_back = get_client().io.run(worker.stop(self._shutdown_timeout, hurry))
         if handed_back:
             _log.info("handed back %d runs", handed_back)
+        call_logged(get_plugins().caller("jtask_worker_stopped"), worker=worker.info)
         close_client()
+
+    def _give_up(self, reason: str) -> None:
+        self._given_up = reason
+        self._signalled.set()
 
     def _on_signal(self, _number: int) -> None:
         self._signals += 1

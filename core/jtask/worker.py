@@ -9,12 +9,12 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from jtask import lifecycle
+from jtask import lifecycle, lifeline
 from jtask.contract import Consumption, Delivery
 from jtask.envelope import decode_envelope, encode_settled
 from jtask.errors import BrokerError, EnvelopeError
@@ -57,6 +57,7 @@ class WorkerInfo:
         concurrency: How many runs it executes at once.
         url: The broker.
         worker: The worker itself.
+        place: Which of the processes of one `jtask serve` it is, from 0.
     """
 
     name: str
@@ -65,6 +66,7 @@ class WorkerInfo:
     concurrency: int
     url: str
     worker: "Worker"
+    place: int = 0
 
 
 class Worker:
@@ -95,6 +97,7 @@ class Worker:
             concurrency=concurrency,
             url=self._broker.url,
             worker=self,
+            place=lifeline.place(),
         )
         self._max_crashes = get_settings().max_crashes
         self._intake = Intake(concurrency, prefetch)
@@ -105,6 +108,7 @@ class Worker:
         self._idle.set()
         self._pacing = False
         self._stopping = False
+        self._on_give_up: Callable[[str], None] | None = None
         self._interrupting = False
         self._consumption: Consumption | None = None
         self._background: set[asyncio.Task[Any]] = set()
@@ -154,11 +158,29 @@ class Worker:
         self._thread_runner.close()
         return len(waiting) + interrupted
 
+    def on_give_up(self, callback: Callable[[str], None]) -> None:
+        """Have a function called with the reason when a plugin wants the worker to end."""
+        self._on_give_up = callback
+
     # --- what plugins ask -------------------------------------------------------------------
 
     def problem(self) -> str | None:
-        """Say why the worker cannot get runs right now; None while all is well."""
+        """Say why the worker cannot get runs right now; None while all is well.
+
+        On the I/O thread.
+        """
         return None if self._consumption is None else self._consumption.problem()
+
+    def give_up(self, reason: str) -> None:
+        """End the worker as a signal would, with an error; from any thread.
+
+        Nothing happens where the worker is not what the process is there for, as in a test.
+
+        Args:
+            reason: One sentence for whoever started it.
+        """
+        if self._on_give_up is not None:
+            self._on_give_up(reason)
 
     def executing(self) -> list[RunContext]:
         """Return the runs that are being executed; from any thread."""

@@ -1,1 +1,52 @@
-"""Tell an orchestrator whether a worker lives and consumes."""
+"""The plugin that says how a worker is: to its log, and to whoever asks over HTTP.
+
+It shows how a plugin adds options to `jtask serve` and accompanies a worker; it has nothing to do
+with single runs.
+"""
+
+from typing import TYPE_CHECKING
+
+from jtask.hooks import hookimpl
+
+if TYPE_CHECKING:
+    import click
+
+    from jtask.worker import Worker, WorkerInfo
+    from jtask_health.attendant import Attendant
+
+_attendants: "dict[Worker, Attendant]" = {}
+
+
+@hookimpl
+def jtask_cli(cli: "click.Group") -> None:
+    """Add the options to `jtask serve`."""
+    from jtask_health.serve_options import serve_options
+
+    serve = cli.commands.get("serve")
+    if serve is not None:
+        serve.params += serve_options()
+
+
+@hookimpl
+def jtask_worker_started(worker: "WorkerInfo") -> None:
+    """Watch over the worker, and answer for it if a port is set."""
+    from jtask.settings import get_settings
+    from jtask_health.attendant import Attendant
+
+    _attendants[worker.worker] = Attendant(worker, get_settings())
+
+
+@hookimpl
+def jtask_worker_stopping(worker: "WorkerInfo") -> None:
+    """Answer from now on that the worker is not ready."""
+    attendant = _attendants.get(worker.worker)
+    if attendant is not None:
+        attendant.say_stopping()
+
+
+@hookimpl
+def jtask_worker_stopped(worker: "WorkerInfo") -> None:
+    """Answer no more."""
+    attendant = _attendants.pop(worker.worker, None)
+    if attendant is not None:
+        attendant.close()

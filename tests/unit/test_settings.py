@@ -132,7 +132,7 @@ def test_a_known_variable_is_not_warned_of(
     for name in Settings.model_fields:
         if name not in {"home", "nats_credentials"}:
             default = Settings.model_fields[name].default
-            monkeypatch.setenv("JTASK_" + name.upper(), "x" if default is None else str(default))
+            monkeypatch.setenv("JTASK_" + name.upper(), "1" if default is None else str(default))
     with caplog.at_level(logging.WARNING, "jtask"):
         get_settings()
     assert caplog.records == []

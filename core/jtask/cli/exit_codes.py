@@ -9,6 +9,7 @@ from jtask.errors import (
     RunFailed,
     RunNotFound,
     RunRefused,
+    WorkerUnhealthy,
 )
 
 
@@ -23,7 +24,7 @@ class ExitCode(IntEnum):
     BROKER = 3
     """The broker cannot be reached or refuses."""
     UNHEALTHY = 4
-    """Reserved for health checks."""
+    """The worker could not get runs for longer than it was to try."""
     TIMED_OUT = 124
     """The wait for a run was over before the run."""
     INTERRUPTED = 130
@@ -36,6 +37,7 @@ _BY_KIND: tuple[tuple[type[JTaskError], ExitCode], ...] = (
     (RunNotFound, ExitCode.FAILED),
     (RunFailed, ExitCode.FAILED),
     (RunRefused, ExitCode.FAILED),
+    (WorkerUnhealthy, ExitCode.UNHEALTHY),
 )
 
 

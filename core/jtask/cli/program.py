@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Program(click.Group):
-    """A group that asks the plugins for commands it does not know itself.
+    """A group that asks the plugins for commands it does not know itself, and for options.
 
     Every error that jtask raises on purpose ends the program with one sentence on stderr.
     """
@@ -27,9 +27,9 @@ class Program(click.Group):
     _plugged = False
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return a command by name; plugins are loaded only for a name that is not jtask's own."""
+        """Return a command by name; plugins are loaded only where they may have a say."""
         own = super().get_command(ctx, cmd_name)
-        if own is not None:
+        if own is not None and cmd_name not in _EXTENDED:
             return own
         self._add_plugin_commands()
         return super().get_command(ctx, cmd_name)
@@ -83,6 +83,8 @@ def _may_restrict_plugins() -> bool:
 
 
 _SETTINGS_FILES = ("jtask.toml", "pyproject.toml")
+_EXTENDED = frozenset({"serve"})
+"""Own commands that plugins may add options to; they need the plugins in any case."""
 
 
 def _mentions_plugins(file: Path) -> bool:

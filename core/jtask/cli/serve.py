@@ -57,6 +57,7 @@ _LEVELS = click.Choice(["debug", "info", "warning", "error"], case_sensitive=Fal
 )
 @click.option("--log-level", type=_LEVELS, default="info", show_default=True)
 @click.option("--lifeline", type=int, hidden=True, help="The supervisor's end of a socket.")
+@click.option("--place", type=int, default=0, hidden=True, help="Which of its workers this is.")
 def serve(
     targets: tuple[str, ...],
     concurrency: int,
@@ -66,6 +67,7 @@ def serve(
     reload_dirs: tuple[str, ...],
     log_level: str,
     lifeline: int | None,
+    place: int,
     *,
     reload: bool,
 ) -> None:
@@ -86,7 +88,7 @@ def serve(
     if lifeline is not None:
         from jtask.lifeline import hold
 
-        hold(lifeline)
+        hold(lifeline, place)
     tasks = load_targets(list(targets))
     # After the import: a program that sets up logging itself is left alone.
     log_to_stderr(level)

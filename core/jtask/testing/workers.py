@@ -32,7 +32,7 @@ class RunningWorker:
 
     def problem(self) -> str | None:
         """Say why it cannot get runs right now; None while all is well."""
-        return self._worker.problem()
+        return self._client.io.run(self._problem())
 
     def stop(self, timeout: float = _STOP_SECONDS) -> int:
         """Take nothing new, wait for what is executing, hand the rest back.
@@ -49,7 +49,12 @@ class RunningWorker:
         from jtask.plugins import call_logged, get_plugins
 
         call_logged(get_plugins().caller("jtask_worker_stopping"), worker=self.info)
-        return self._client.io.run(self._stop(timeout))
+        handed_back = self._client.io.run(self._stop(timeout))
+        call_logged(get_plugins().caller("jtask_worker_stopped"), worker=self.info)
+        return handed_back
+
+    async def _problem(self) -> str | None:
+        return self._worker.problem()
 
     async def _stop(self, timeout: float) -> int:
         import asyncio

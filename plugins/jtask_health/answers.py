@@ -1,0 +1,108 @@
+"""What is answered over HTTP."""
+
+import json
+import logging
+import socket
+import socketserver
+from collections.abc import Callable
+from functools import partial
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler
+from typing import Any, NamedTuple
+
+from jtask_health.condition import Condition
+
+_REQUEST_TIMEOUT = 5.0  # seconds until a caller that says nothing is sent away
+_log = logging.getLogger("jtask.worker")
+
+
+class Answer(NamedTuple):
+    """A status code and a body."""
+
+    status: HTTPStatus
+    body: str
+    content_type: str = "text/plain; charset=utf-8"
+
+
+def answer(path: str, condition: Condition) -> Answer:
+    """Answer a request for a path."""
+    reply = _PATHS.get(path.partition("?")[0])
+    if reply is None:
+        return Answer(HTTPStatus.NOT_FOUND, f"there is only {', '.join(_PATHS)}\n")
+    return reply(condition)
+
+
+class HealthServer(socketserver.ThreadingTCPServer):
+    """Answers for one worker, each request in a thread of its own.
+
+    Raises:
+        OSError: It cannot listen there.
+    """
+
+    allow_reuse_address = True
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, host: str, port: int, condition: Condition) -> None:
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        super().__init__((host, port), partial(_Handler, condition))
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        host, port = self.socket.getsockname()[:2]
+        return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Keep callers who hang up out of the log."""
+        del request
+        _log.debug("an answer to %s failed", client_address, exc_info=True)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    timeout = _REQUEST_TIMEOUT
+    server_version = "jtask"
+    sys_version = ""
+
+    def __init__(self, condition: Condition, *connection: Any) -> None:
+        self._condition = condition
+        super().__init__(*connection)
+
+    def do_GET(self) -> None:
+        found = answer(self.path, self._condition)
+        body = found.body.encode()
+        self.send_response(found.status)
+        self.send_header("Content-Type", found.content_type)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Cache-Control", "no-store")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    do_HEAD = do_GET  # noqa: N815 - the name is http.server's
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - as above
+        """Keep the probes out of the log."""
+
+
+def _livez(condition: Condition) -> Answer:
+    del condition
+    return Answer(HTTPStatus.OK, "ok\n")
+
+
+def _readyz(condition: Condition) -> Answer:
+    problem = condition.problem()
+    if problem is None:
+        return Answer(HTTPStatus.OK, "ok\n")
+    return Answer(HTTPStatus.SERVICE_UNAVAILABLE, f"{problem}\n")
+
+
+def _status(condition: Condition) -> Answer:
+    return Answer(HTTPStatus.OK, f"{json.dumps(condition.status())}\n", "application/json")
+
+
+_PATHS: dict[str, Callable[[Condition], Answer]] = {
+    "/livez": _livez,
+    "/readyz": _readyz,
+    "/status": _status,
+}

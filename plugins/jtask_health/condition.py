@@ -1,0 +1,73 @@
+"""How a worker is, asked of the worker itself."""
+
+import asyncio
+import time
+from typing import Any
+
+from jtask.errors import JTaskError
+from jtask.worker import WorkerInfo
+
+_PATIENCE = 2.0  # seconds; a probe waits as long
+
+
+class Condition:
+    """What can be said of one worker; from any thread but the I/O thread.
+
+    Args:
+        info: The worker.
+    """
+
+    def __init__(self, info: WorkerInfo) -> None:
+        self._info = info
+        self._worker = info.worker
+        self._io = info.worker.client.io
+        self._started = time.time()
+        self.stopping = False
+        """Whether the worker takes nothing new because it was told to stop."""
+
+    def problem(self) -> str | None:
+        """Say in one sentence why the worker gets no runs; None while it does."""
+        if self.stopping:
+            return "the worker is stopping"
+        try:
+            return self._io.run(self._problem(), timeout=_PATIENCE)
+        except TimeoutError:
+            return f"the thread that talks to the broker has not answered for {_PATIENCE:g} s"
+
+    def status(self) -> dict[str, Any]:
+        """Return all that is known, as JSON has it; times in seconds."""
+        now = time.time()
+        problem = self.problem()
+        return {
+            "worker": self._info.name,
+            "ready": problem is None,
+            "problem": problem,
+            "uptime": now - self._started,
+            "tasks": [task.name for task in self._info.tasks],
+            "queues": self._depths(),
+            "concurrency": self._info.concurrency,
+            "executing": [
+                {
+                    "run_id": run.run_id,
+                    "task": run.task_name,
+                    "attempt": run.attempt,
+                    "age": now - (run.attempt_started_at or now),
+                }
+                for run in self._worker.executing()
+            ],
+        }
+
+    async def _problem(self) -> str | None:
+        return self._worker.problem()
+
+    def _depths(self) -> dict[str, int | None]:
+        queues = self._info.queues
+        try:
+            depths = self._io.run(self._ask_depths(), timeout=_PATIENCE)
+        except (JTaskError, TimeoutError):
+            return dict.fromkeys(queues)
+        return dict(zip(queues, depths, strict=True))
+
+    async def _ask_depths(self) -> list[int]:
+        depth = self._worker.client.broker.depth
+        return list(await asyncio.gather(*(depth(queue) for queue in self._info.queues)))

@@ -1,0 +1,34 @@
+"""The options that `jtask serve` gets; each puts a setting, so that supervised workers have it."""
+
+from typing import Any
+
+import click
+
+from jtask.cli.parameters import SECONDS
+from jtask.settings import put_settings
+
+
+def serve_options() -> list[click.Option]:
+    """Return the options."""
+    return [
+        click.Option(
+            ["--health-port"],
+            type=click.IntRange(0, 65535),
+            expose_value=False,
+            callback=_put,
+            help="Answer /livez, /readyz and /status over HTTP on this port; 0 picks a free one.",
+        ),
+        click.Option(
+            ["--give-up-after"],
+            type=SECONDS,
+            metavar="S",
+            expose_value=False,
+            callback=_put,
+            help="End with exit code 4 when no runs can be got for this long; else try for ever.",
+        ),
+    ]
+
+
+def _put(ctx: click.Context, option: click.Parameter, value: Any) -> None:
+    if value is not None and not ctx.resilient_parsing:
+        put_settings(**{str(option.name): value})
