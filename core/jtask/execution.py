@@ -217,7 +217,6 @@ def _settled(run: RunContext, job: Job, outcome: Outcome, inline_limit: int) -> 
     letter = None
     if (reason := outcome.dead_letter) is not None:
         letter = Letter(reason, encode_letter(reason, settled, job.delivery.body))
-    body = encode_settled(settled)
     if len(body) <= inline_limit:
         return Settled(body, letter=letter)
     payload = settled.payload

@@ -17,12 +17,10 @@ class Retry:
     Attributes:
         at: When, seconds since the epoch; now or earlier is at once.
         reason: One sentence for the history.
-        counts: Whether it is a new attempt; False when the run never started.
     """
 
     at: float
     reason: str = ""
-    counts: bool = True
 
 
 @dataclass(frozen=True, slots=True)
