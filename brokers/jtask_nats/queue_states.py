@@ -14,6 +14,13 @@ Level = tuple[str, str]
 """A queue and one of its priorities, as they stand in a subject."""
 
 
+class Extent(NamedTuple):
+    """How much there is in a stream; while it is the same, nothing was stored or removed."""
+
+    messages: int
+    last_sequence: int
+
+
 class Served(NamedTuple):
     """What a consumer says of one priority of a queue.
 
@@ -32,8 +39,9 @@ class Served(NamedTuple):
 class NatsQueueStates:
     """Count the runs of every queue.
 
-    Runs behind a consumer are counted by it, and delayed runs of a queue that has one by their
-    subjects' number. Only where that is not all there is are the subjects listed, one for each run.
+    Runs behind a consumer are counted by it, and delayed ones of its queue by the number of their
+    subjects. When that is not all there is, or the runs change meanwhile, the subjects are listed,
+    one for each run.
 
     Args:
         link: To the server.
@@ -41,59 +49,59 @@ class NatsQueueStates:
 
     def __init__(self, link: Link) -> None:
         self._link = link
+        self._stream = link.topology.stream(Store.RUNS)
 
     async def queues(self) -> list[QueueInfo]:
         """Return all queues that hold runs, are or were served, or are paused, by name."""
-        link, topology = self._link, self._link.topology
+        topology = self._link.topology
         await topology.ensure(Store.RUNS, Store.RECORDS)
+        before = await self._extent()
         infos, pauses = await asyncio.gather(topology.consumer_infos(), topology.pauses.all())
         served = [served_of(info) for info in infos]
-        delayed = await self._delayed({one.level[0] for one in served})
-        known = {one.level for one in served}
-        waiting = Counter[str]()
-        if await self._count(link.subjects.all_queued) != sum(
-            one.pending + one.in_hand for one in served
-        ):
-            for (queue, priority), runs in (await self._listed(link.subjects.all_queued)).items():
-                if (queue, priority) not in known:
-                    waiting[queue] += runs
-        return states(served, waiting, delayed, pauses)
+        left = before.messages - sum(one.pending + one.in_hand for one in served)
+        delayed = await self._delayed({one.level[0] for one in served}) if left else Counter[str]()
+        if delayed.total() == left and await self._extent() == before:
+            return states(served, {}, delayed, pauses)
+        queued, delayed = await self._listed()
+        for one in served:
+            queued.pop(one.level, None)
+        unserved = Counter[str]()
+        for (queue, _), runs in queued.items():
+            unserved[queue] += runs
+        return states(served, unserved, delayed, pauses)
+
+    async def _extent(self) -> Extent:
+        state = (await self._link.connection.api(f"STREAM.INFO.{self._stream}"))["state"]
+        return Extent(state["messages"], state["last_seq"])
 
     async def _delayed(self, queues: set[str]) -> Counter[str]:
-        subjects = self._link.subjects
-        total = await self._count(subjects.all_schedules)
-        if not total:
-            return Counter()
+        """Count the delayed runs of some queues."""
+        connection, schedule = self._link.connection, self._link.subjects.schedule
         names = sorted(queues)
         counts = await asyncio.gather(
-            *(self._count(subjects.schedule(name, "*", "*")) for name in names)
+            *(count(connection, self._stream, schedule(name, "*", "*")) for name in names)
         )
-        delayed = Counter(dict(zip(names, counts, strict=True)))
-        if delayed.total() != total:
-            delayed.clear()
-            for (queue, _), runs in (await self._listed(subjects.all_schedules)).items():
-                delayed[queue] += runs
-        return delayed
+        return Counter(dict(zip(names, counts, strict=True)))
 
-    async def _count(self, subject: str) -> int:
-        link = self._link
-        return await count(link.connection, link.topology.stream(Store.RUNS), subject)
-
-    async def _listed(self, subject: str) -> Counter[Level]:
-        """Count runs by level, from the list of all their subjects."""
-        found = Counter[Level]()
-        offset = 0
-        stream = self._link.topology.stream(Store.RUNS)
+    async def _listed(self) -> tuple[Counter[Level], Counter[str]]:
+        """Count the runs on queues by level and the delayed ones by queue, from all subjects."""
+        queued, delayed = Counter[Level](), Counter[str]()
+        subjects, offset = self._link.subjects, 0
         while True:
             answer = await self._link.connection.api(
-                f"STREAM.INFO.{stream}", {"subjects_filter": subject, "offset": offset}
+                f"STREAM.INFO.{self._stream}",
+                {"subjects_filter": subjects.runs("*"), "offset": offset},
             )
             page: dict[str, int] = answer["state"].get("subjects") or {}
-            for one, runs in page.items():
-                found[level_of(one)] += runs
+            for subject, runs in page.items():
+                level = level_of(subject)
+                if subjects.is_schedule(subject):
+                    delayed[level[0]] += runs
+                else:
+                    queued[level] += runs
             offset += len(page)
             if not page or offset >= answer.get("total", 0):
-                return found
+                return queued, delayed
 
 
 def states(

@@ -24,7 +24,8 @@ class Subjects:
     def __init__(self, namespace: str) -> None:
         self.root = f"jtask.{namespace}"
         self.all_queued = f"{self.root}.q.>"
-        self.all_schedules = f"{self.root}.s.>"
+        self._schedules = f"{self.root}.s."
+        self.all_schedules = f"{self._schedules}>"
         self.all_outcomes = f"{self.root}.r.>"
         self.all_announced = f"{self.root}.o.>"
         self.all_blobs = f"{self.root}.b.>"
@@ -51,6 +52,10 @@ class Subjects:
     def runs(self, queue: str, run_id: str = "*") -> str:
         """Return where runs of a queue are, waiting, delayed or in hand; `*` is any."""
         return f"{self.root}.*.{queue}.*.{run_id}"
+
+    def is_schedule(self, subject: str) -> bool:
+        """Tell whether the run at a subject waits for its time."""
+        return subject.startswith(self._schedules)
 
     def outcome(self, run_id: str) -> str:
         """Return where a run's outcome is stored."""

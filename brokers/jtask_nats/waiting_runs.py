@@ -39,7 +39,8 @@ class NatsWaitingRuns:
         # A delayed run that comes due meanwhile is found again on its queue.
         seen: set[str] = set()
         async for page in read_pages(link.connection, self._stream, subject):
-            in_hand = await self._in_hand([one for one in page if not is_schedule(one)])
+            queued = [one for one in page if not link.subjects.is_schedule(one.subject)]
+            in_hand = await self._in_hand(queued)
             for stored in page:
                 run_id = last_token(stored.subject)
                 if run_id not in in_hand and run_id not in seen:
@@ -94,11 +95,6 @@ class NatsWaitingRuns:
     async def _is_there(self, stored: Stored) -> bool:
         last = await last_message(self._link.connection, self._stream, stored.subject)
         return last is not None and last.sequence == stored.sequence
-
-
-def is_schedule(stored: Stored) -> bool:
-    """Tell whether a run waits for its time."""
-    return stored.subject.split(".")[-4] == "s"
 
 
 def waiting_run(stored: Stored, now: float) -> WaitingRun:

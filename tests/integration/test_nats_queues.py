@@ -218,3 +218,25 @@ def test_a_run_at_a_priority_without_a_consumer_is_counted(run: Run, nats_server
         await broker.close()
 
     run(main())
+
+
+def test_no_queue_is_overlooked_while_runs_come_and_go(run: Run, nats_server: Any) -> None:
+    async def main() -> None:
+        broker, other = await open_broker(nats_server.url), await open_broker(nats_server.url)
+        await other.consume(["mails"], 100, lambda delivery: delivery.ack())
+        await broker.enqueue([message("calls")])
+        producing = True
+
+        async def produce() -> None:
+            while producing:
+                await other.enqueue([message("mails") for _ in range(5)])
+
+        producer = asyncio.create_task(produce())
+        for _ in range(100):
+            assert "calls" in [info.name for info in await broker.queues()]
+        producing = False
+        await producer
+        await other.close()
+        await broker.close()
+
+    run(main())
