@@ -13,7 +13,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, cast
 
 from jtask import lifecycle
-from jtask.errors import RunRefused
+from jtask.errors import RunAbandoned, RunRefused
 from jtask.lifecycle import HandBack, PutOff, Retry, Settle
 from jtask.outcomes import ERROR_OF, Outcome
 from jtask.plugins import first_answer
@@ -85,6 +85,8 @@ async def attempt(
     try:
         value = await _call_async(run, hooks) if run.task.is_async else _call(run, hooks)
         payload = None if encode is None else encode(value)
+    except RunAbandoned:
+        raise
     except BaseException as error:
         run.run_time += time.perf_counter() - clock
         run.error = error
@@ -94,6 +96,19 @@ async def attempt(
     if hooks.state is not None:
         await _ask(hooks.state, "jtask_state", run, state=completed)
     return await _announce(run, hooks, Outcome(completed, value, None, payload))
+
+
+async def abandon(run: RunContext, hooks: TaskHooks, error: BaseException) -> Result:
+    """End an attempt whose function goes on: what that does later counts for nothing.
+
+    Args:
+        run: The run, which is executing elsewhere.
+        hooks: Those of its task.
+        error: Counts as raised by the function.
+    """
+    run.run_time += max(0.0, time.time() - cast("float", run.attempt_started_at))
+    run.error = error
+    return await _failed(run, hooks, error, False)
 
 
 def drive(coroutine: Coroutine[Any, Any, Any]) -> Any:

@@ -116,8 +116,19 @@ class RunNotReady(RunFailed):
     """Something the run waited for did not complete."""
 
 
+class SoftTimeout(JTaskError):
+    """The run exceeded its soft timeout."""
+
+
 class RunRefused(JTaskError):
     """A plugin refused the run."""
+
+
+class RunAbandoned(BaseException):
+    """The run was given up while its function still executed: what it does now counts for nothing.
+
+    Raised by whoever called `RunContext.abandon`, once the function returns after all.
+    """
 
 
 class RemoteTraceback(Exception):

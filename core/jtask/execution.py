@@ -3,7 +3,8 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from pydantic_core import to_json
 
@@ -34,6 +35,7 @@ class Job:
         run: What its task sees of it, while it executes.
         counted: Whether its start was counted as a possible crash.
         abandoned: Whether it was handed back while it still executes.
+        left_behind: Whether its function still executes although the run has ended.
         cancelled: Why it was cancelled; None while it is not.
         verdict: How it ends without being attempted; None when it is to be attempted.
     """
@@ -45,6 +47,7 @@ class Job:
     run: RunContext | None = None
     counted: bool = False
     abandoned: bool = False
+    left_behind: bool = False
     cancelled: str | None = None
     verdict: Settle | DeadLetter | None = None
 
@@ -100,6 +103,7 @@ async def perform(
     inline_limit: int,
     on_state: Callable[[RunContext, State], None],
     stopping: Callable[[], bool],
+    abandon: Callable[[Job, BaseException], None],
 ) -> Reply:
     """Execute one delivered run; on the thread or loop that its task belongs to.
 
@@ -109,9 +113,11 @@ async def perform(
         inline_limit: The largest outcome that needs no blob, in bytes.
         on_state: Told of each state.
         stopping: Tells whether the worker interrupts its runs in order to stop.
+        abandon: Ends a job with an error although its function still executes.
     """
     task, envelope = job.task, job.envelope
     job.run = run = _context(job, worker, on_state)
+    run.abandon = partial(abandon, job)
     if job.verdict is not None:
         return _settled(run, job, await _end(run, job.verdict), inline_limit)
     try:
@@ -124,6 +130,17 @@ async def perform(
         result = await engine.attempt(
             run, task.hooks, encode=task.codecs.result.encode, stopping=stopping
         )
+    return _reply(job, result, inline_limit)
+
+
+async def end_abandoned(job: Job, error: BaseException, inline_limit: int) -> Reply:
+    """End a run whose function still executes, and says nothing more."""
+    run = cast("RunContext", job.run)
+    return _reply(job, await engine.abandon(run, job.task.hooks, error), inline_limit)
+
+
+def _reply(job: Job, result: engine.Result, inline_limit: int) -> Reply:
+    run, envelope = cast("RunContext", job.run), job.envelope
     if isinstance(result, Outcome):
         return _settled(run, job, result, inline_limit)
     if isinstance(result, PutOff):

@@ -6,7 +6,15 @@ The engine and the worker perform what is decided here.
 import asyncio
 from dataclasses import dataclass
 
-from jtask.errors import RunCancelled, RunExpired, RunNotReady, RunRefused, RunTimedOut
+from jtask.errors import (
+    RunCancelled,
+    RunCrashed,
+    RunExpired,
+    RunNotReady,
+    RunRefused,
+    RunTimedOut,
+    SoftTimeout,
+)
 from jtask.states import StateName
 
 
@@ -69,6 +77,8 @@ AfterError = Settle | PutOff | HandBack
 
 _EXPLICIT: dict[type[BaseException], StateName] = {
     RunTimedOut: StateName.TIMED_OUT,
+    SoftTimeout: StateName.TIMED_OUT,
+    RunCrashed: StateName.CRASHED,
     RunCancelled: StateName.CANCELLED,
     RunRefused: StateName.CANCELLED,
     RunNotReady: StateName.NOT_READY,
@@ -143,7 +153,7 @@ def after_error(
 
 def retryable(error: BaseException) -> bool:
     """Tell whether an exception is a failure that a retry may mend; a crash is not."""
-    never = (RunCancelled, RunRefused, RunNotReady, RunExpired)
+    never = (RunCancelled, RunCrashed, RunRefused, RunNotReady, RunExpired)
     return isinstance(error, Exception) and not isinstance(error, never)
 
 

@@ -20,12 +20,15 @@ class Option:
         default: Its value for tasks that do not set it.
         check: Returns the value to keep, or raises ValueError or TypeError with one sentence.
         help: One sentence for the docs.
+        agree: Looks at all that a task sets, this option among it, each checked by itself; raises
+            ValueError with one sentence when they do not go together.
     """
 
     name: str
     default: object = None
     check: Callable[[object], object] = _accept
     help: str = ""
+    agree: Callable[[Mapping[str, object]], object] = _accept
 
 
 def check_options(
@@ -49,8 +52,17 @@ def check_options(
         try:
             checked[name] = option.check(value)
         except (ValueError, TypeError) as error:
-            raise TaskDefinitionError(f"task {task_name!r}, option {name!r}: {error}") from None
+            raise _refusal(task_name, name, error) from None
+    for name in checked:
+        try:
+            declared[name].agree(checked)
+        except ValueError as error:
+            raise _refusal(task_name, name, error) from None
     return checked
+
+
+def _refusal(task_name: str, name: str, error: Exception) -> TaskDefinitionError:
+    return TaskDefinitionError(f"task {task_name!r}, option {name!r}: {error}")
 
 
 def _unknown(name: str, declared: Mapping[str, Option], task_name: str) -> str:

@@ -29,6 +29,7 @@ class LoopRunner:
         self._waiting: deque[Job] = deque()
         self._woken = False
         self._tasks: dict[Job, asyncio.Task[None]] = {}
+        self._left_behind: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._run, name="jtask-tasks", daemon=True)
         self._thread.start()
 
@@ -42,6 +43,11 @@ class LoopRunner:
     def cancel(self, job: Job) -> None:
         """Cancel one job if it is executing."""
         self._loop.call_soon_threadsafe(self._cancel, job)
+
+    def replace(self, end: Coroutine[Any, Any, None]) -> None:
+        """Report the end of a job whose coroutine goes on; called on this loop."""
+        self._left_behind.add(ended := self._loop.create_task(end))
+        ended.add_done_callback(self._left_behind.discard)
 
     def cancel_all(self) -> None:
         """Cancel what is executing."""
@@ -106,6 +112,18 @@ class ThreadRunner:
                 target=self._work, name=f"jtask-task-{self._threads}", daemon=True
             ).start()
 
+    def replace(self, end: Coroutine[Any, Any, None]) -> None:
+        """Put another thread in the place of one that stays busy; from any thread.
+
+        The old one ends after its job, which is marked as left behind.
+
+        Args:
+            end: Reports the job's end, without ever suspending; must not raise.
+        """
+        threading.Thread(
+            target=self._take_over, args=(end,), name="jtask-task-substitute", daemon=True
+        ).start()
+
     def close(self) -> None:
         """Let the threads end, a busy one after its job; nothing is submitted any more."""
         with self._lock:
@@ -116,5 +134,13 @@ class ThreadRunner:
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
             drive(self._perform(job))
+            if job.left_behind:
+                return
             with self._lock:
                 self._unfinished -= 1
+
+    def _take_over(self, end: Coroutine[Any, Any, None]) -> None:
+        drive(end)
+        with self._lock:
+            self._unfinished -= 1
+        self._work()

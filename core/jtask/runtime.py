@@ -50,6 +50,10 @@ class RunContext:
         blocking: Whether its thread has no event loop to await hooks with.
         on_cancel: Called, on the I/O thread, when the run is asked to end; a plugin that executes
             it elsewhere sets this, and then ends it.
+        abandon: Ends the run with an error although its function still executes; called at most
+            once, by a plugin that then raises `RunAbandoned` if the function returns after all.
+            From the loop of an asynchronous task, from any thread for a plain one. None where
+            nothing can be left behind, as in a direct call.
     """
 
     run_id: str
@@ -72,6 +76,7 @@ class RunContext:
     cancelled: str | None = None
     blocking: bool = False
     on_cancel: "Callable[[], None] | None" = None
+    abandon: "Callable[[BaseException], None] | None" = None
     on_state: "Callable[[RunContext, State], None] | None" = None
 
     @property
@@ -92,6 +97,11 @@ class RunContext:
         if self.on_cancel is not None:
             self.on_cancel()
         return self.on_cancel is not None
+
+    def remark(self, text: str) -> None:
+        """Add something to the run's history without changing its state; from any thread."""
+        if self.on_state is not None and self.state is not None:
+            self.on_state(self, State(self.state.name, time.time(), text))
 
     def end_attempt(self, reason: str) -> Attempt:
         """Return the record of the attempt that just failed."""

@@ -17,8 +17,16 @@ from typing import TYPE_CHECKING, Any
 from jtask import lifecycle, lifeline
 from jtask.contract import Consumption, Delivery
 from jtask.envelope import decode_envelope, encode_settled
-from jtask.errors import BrokerError, EnvelopeError
-from jtask.execution import Job, Reply, Settled, describe_crash, perform, settle_unstarted
+from jtask.errors import BrokerError, EnvelopeError, RunAbandoned
+from jtask.execution import (
+    Job,
+    Reply,
+    Settled,
+    describe_crash,
+    end_abandoned,
+    perform,
+    settle_unstarted,
+)
 from jtask.ids import process_label
 from jtask.intake import Intake
 from jtask.lifecycle import DeadLetter, Discard, Execute, HandBack, Settle
@@ -254,8 +262,10 @@ class Worker:
         self._start(job)
 
     def _submit(self, job: Job) -> None:
-        runner = self._loop_runner if job.task.is_async else self._thread_runner
-        runner.submit(job)
+        self._runner(job).submit(job)
+
+    def _runner(self, job: Job) -> LoopRunner | ThreadRunner:
+        return self._loop_runner if job.task.is_async else self._thread_runner
 
     async def _start_checked(self, job: Job) -> None:
         try:
@@ -310,9 +320,28 @@ class Worker:
                 self.client.inline_limit,
                 self.client.events.on_state,
                 self._is_interrupting,
+                self._abandon,
             )
+        except RunAbandoned:
+            return
         except BaseException as error:
             reply = self._give_up_on(job, error)
+        self.client.io.post(self._finish, job, reply)
+
+    def _abandon(self, job: Job, error: BaseException) -> None:
+        job.left_behind = True
+        _log.warning(
+            "run %s of task %s was interrupted and goes on: it is left behind, its slot is free",
+            job.delivery.run_id,
+            job.task.name,
+        )
+        self._runner(job).replace(self._perform_end(job, error))
+
+    async def _perform_end(self, job: Job, error: BaseException) -> None:
+        try:
+            reply = await end_abandoned(job, error, self.client.inline_limit)
+        except BaseException as failure:
+            reply = self._give_up_on(job, failure)
         self.client.io.post(self._finish, job, reply)
 
     def _give_up_on(self, job: Job, error: BaseException) -> Reply:

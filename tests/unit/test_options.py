@@ -151,3 +151,22 @@ def test_a_value_that_cannot_be_is_refused_in_one_sentence(
 def test_a_time_without_a_zone_is_refused() -> None:
     with pytest.raises(TaskDefinitionError, match="has no time zone"):
         Definition(eta=datetime(2020, 1, 1)).not_before(NOW)
+
+
+def test_options_that_do_not_go_together_are_refused_at_the_definition(
+    jtask_plugin: Callable[[object], None],
+) -> None:
+    def agree(options: Any) -> None:
+        if options["low"] > options.get("high", 10):
+            raise ValueError("low is above high")
+
+    class Range:
+        @hookimpl
+        def jtask_options(self) -> list[Option]:
+            return [Option("low", agree=agree), Option("high")]
+
+    jtask_plugin(Range())
+    with pytest.raises(TaskDefinitionError, match=r"^task 'f', option 'low': low is above high$"):
+
+        @task(low=2, high=1)
+        def f() -> None: ...

@@ -82,5 +82,6 @@ def _take_in(known: RunSummary, event: Event) -> None:
     if known.state in FINAL and event.state not in FINAL:
         return
     if event.at >= known.at or (event.state in FINAL and known.state not in FINAL):
-        known.state, known.at, known.detail = event.state, event.at, event.detail
+        known.state, known.at = event.state, event.at
+        known.detail = event.detail.partition("\n")[0]
         known.worker = event.worker or known.worker
