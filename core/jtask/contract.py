@@ -453,6 +453,10 @@ class Queues(Protocol):
         """Yield the waiting and delayed runs of one queue or of all, oldest first, up to now."""
         ...
 
+    async def find_waiting(self, run_id: str) -> WaitingRun | None:
+        """Return a run that waits or is delayed, or None; may show one that a worker holds."""
+        ...
+
 
 class FullBroker(
     Broker,

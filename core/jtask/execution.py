@@ -51,6 +51,11 @@ class Job:
     cancelled: str | None = None
     verdict: Settle | DeadLetter | None = None
 
+    @property
+    def is_over(self) -> bool:
+        """Whether its final state is known already."""
+        return self.run is not None and self.run.state is not None and self.run.state.is_final()
+
 
 class Letter(NamedTuple):
     """Why a run is dead-lettered, and what is kept of it."""
@@ -117,6 +122,9 @@ async def perform(
     """
     task, envelope = job.task, job.envelope
     job.run = run = _context(job, worker, on_state)
+    # Looked at once the run can be found: whoever cancels does it the other way round.
+    if job.cancelled is not None and job.verdict is None:
+        job.verdict = Settle(StateName.CANCELLED, job.cancelled)
     run.abandon = partial(abandon, job)
     if job.verdict is not None:
         return _settled(run, job, await _end(run, job.verdict), inline_limit)

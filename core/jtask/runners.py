@@ -71,6 +71,11 @@ class LoopRunner:
 
     def _cancel(self, job: Job) -> None:
         if (task := self._tasks.get(job)) is not None:
+            # One turn later: a task that is cancelled before its first step never reports its end.
+            self._loop.call_soon(self._interrupt, job, task)
+
+    def _interrupt(self, job: Job, task: "asyncio.Task[None]") -> None:
+        if not job.is_over:
             task.cancel()
 
     def _cancel_all(self) -> None:
@@ -89,7 +94,7 @@ class ThreadRunner:
 
     Args:
         perform: Executes one job and reports its end without ever suspending; must not raise.
-        size: The largest number of threads.
+        size: The largest number of threads that execute.
     """
 
     def __init__(self, perform: Perform, size: int) -> None:
@@ -102,9 +107,11 @@ class ThreadRunner:
 
     def submit(self, job: Job) -> None:
         """Execute a job; called on the I/O thread."""
+        # A run that only has to be settled must not wait for one that executes: one thread more.
+        size = self._size if job.verdict is None else self._size + 1
         with self._lock:
             self._unfinished += 1
-            start = self._threads < min(self._unfinished, self._size)
+            start = self._threads < min(self._unfinished, size)
             self._threads += start
         self._jobs.put(job)
         if start:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
+from jtask.cancelling import MESSAGE, CancelAnswer, cancel_run
 from jtask.envelope import decode_settled
 from jtask.errors import JTaskError, ResultTimeout, TaskFailed
 from jtask.failures import rebuild
@@ -195,6 +196,25 @@ class Run(Generic[R]):
         if not self.wait(timeout):
             raise self._too_late(timeout)
         return self._error()
+
+    def cancel(self, message: str = MESSAGE) -> CancelAnswer:
+        """End the run, wherever it is: it never starts, or is interrupted, or is asked to end.
+
+        Args:
+            message: Why, kept with its state.
+
+        Returns:
+            CancelAnswer: What came of it. A run that was interrupted or asked is not over yet:
+            `wait` for it, then look at its `state`.
+
+        Raises:
+            BrokerError: The broker cannot be asked; the run may end all the same.
+        """
+        return self._client.io.run(cancel_run(self._client, self.run_id, message))
+
+    async def cancel_async(self, message: str = MESSAGE) -> CancelAnswer:
+        """Do what `cancel` does without blocking the event loop."""
+        return await self._client.io.bridge(cancel_run(self._client, self.run_id, message))
 
     def add_done_callback(self, callback: "Callable[[Run[R]], object]") -> None:
         """Call a function with this handle once the run is over; at once if it is.

@@ -197,6 +197,8 @@ class Worker:
     def cancel(self, run_id: str, message: str) -> Cancellation:
         """End a run that this worker holds; on the I/O thread.
 
+        A run that was asked before is not interrupted again, so that its clean-up can end.
+
         Args:
             run_id: The run.
             message: Why, kept with its state.
@@ -206,13 +208,22 @@ class Worker:
                 self._never_start(waiting, message)
                 return Cancellation.NEVER_STARTS
         job = self._executing.get(run_id)
-        if job is None:
+        if job is None or job.is_over:
             return Cancellation.NOT_HERE
-        job.cancelled = message
-        interrupts = job.run is not None and job.run.cancel(message)
-        if job.task.is_async:
+        if job.verdict is None:
+            return self._interrupt_one(job, message)
+        cancelled = job.verdict.state is StateName.CANCELLED
+        return Cancellation.NEVER_STARTS if cancelled else Cancellation.NOT_HERE
+
+    def _interrupt_one(self, job: Job, message: str) -> Cancellation:
+        first, job.cancelled = job.cancelled is None, message
+        run = job.run
+        interrupts = job.task.is_async or (run is not None and run.on_cancel is not None)
+        if first and run is not None:
+            run.cancel(message)
+        if first and job.task.is_async:
             self._loop_runner.cancel(job)
-        return Cancellation.INTERRUPTED if interrupts or job.task.is_async else Cancellation.ASKED
+        return Cancellation.INTERRUPTED if interrupts else Cancellation.ASKED
 
     # --- taking ----------------------------------------------------------------------------
 
@@ -283,6 +294,8 @@ class Worker:
             return
         if not isinstance(decision, Execute):
             job.verdict = decision
+        elif job.cancelled is not None:
+            job.verdict = Settle(StateName.CANCELLED, job.cancelled)
         self._submit(job)
 
     async def _admit(self, job: Job) -> lifecycle.Admission:

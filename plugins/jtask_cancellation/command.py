@@ -1,0 +1,89 @@
+"""`jtask cancel`: end runs, and say what came of it."""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from jtask.cli.confirming import confirm, yes_option
+from jtask.cli.exit_codes import ExitCode
+from jtask.cli.parameters import as_json
+
+if TYPE_CHECKING:
+    from jtask.cancelling import CancelAnswer
+
+_MESSAGE = "cancelled by `jtask cancel`"
+
+
+@click.command()
+@click.argument("run_ids", nargs=-1, metavar="[ID]...")
+@click.option("--task", help="All runs of the task with this key or name.")
+@click.option("--tag", help="All runs with this tag.")
+@click.option("--queue", help="All runs of this queue.")
+@click.option("--message", default=_MESSAGE, help="Why, kept with the runs.")
+@yes_option
+@as_json
+@click.pass_context
+def cancel(
+    ctx: click.Context,
+    run_ids: tuple[str, ...],
+    task: str | None,
+    tag: str | None,
+    queue: str | None,
+    message: str,
+    *,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """End the runs ID..., or all that meet the conditions, waiting and executing ones.
+
+    Prints what came of each: `never starts`, `interrupted`, `asked` (it ends when its code looks),
+    `already over`, or `not found`.
+    """
+    from jtask_cancellation.many import cancel_many
+
+    conditions = any(given is not None for given in (task, tag, queue))
+    if conditions == bool(run_ids):
+        raise click.UsageError("say which runs: ID..., or one or more of --task, --tag, --queue")
+    wanted = _found(task, tag, queue, yes=yes) if conditions else _checked(run_ids)
+    answers = cancel_many(wanted, message)
+    _report(answers, as_json=as_json)
+    if any(answer.result == "not found" for answer in answers) and not conditions:
+        ctx.exit(ExitCode.FAILED)
+
+
+def _checked(run_ids: tuple[str, ...]) -> list[str]:
+    from jtask.client import get_run
+
+    return [get_run(run_id).run_id for run_id in run_ids]
+
+
+def _found(task: str | None, tag: str | None, queue: str | None, *, yes: bool) -> list[str]:
+    from jtask_cancellation.many import find_runs
+
+    found = find_runs(task=task, tag=tag, queue=queue)
+    if found:
+        runs = "1 run" if len(found) == 1 else f"{len(found)} runs"
+        confirm(f"Cancel {runs}?", yes=yes)
+    return [run.run_id for run in found]
+
+
+def _report(answers: "list[CancelAnswer]", *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps([_facts(answer) for answer in answers]))
+        return
+    for answer in answers:
+        click.echo(f"{answer.run_id}  {answer.result}{_end(answer)}")
+    if not answers:
+        click.echo("no runs", err=True)
+
+
+def _end(answer: "CancelAnswer") -> str:
+    if answer.state is None or answer.result == "never starts":
+        return ""
+    return f" ({answer.state.name})"
+
+
+def _facts(answer: "CancelAnswer") -> dict[str, Any]:
+    state = None if answer.state is None else answer.state.name.value
+    return {"run_id": answer.run_id, "result": answer.result.value, "state": state}

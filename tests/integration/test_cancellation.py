@@ -1,0 +1,382 @@
+"""Cancel runs wherever they are, on the memory broker and in one process."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from jtask import Run, StateName, runtime, task
+from jtask.cancelling import CancelResult, find_wish, wishes
+from jtask.client import get_client
+from jtask.contract import Event
+from jtask.errors import RunCancelled
+from jtask.hooks import hookimpl
+from jtask.lifecycle import Retry
+from jtask.testing import RunningWorker, run_worker
+from jtask_cancellation.many import cancel_many, find_runs
+
+pytestmark = pytest.mark.usefixtures("jtask_broker")
+
+StartWorker = Callable[..., RunningWorker]
+PATIENCE = 30  # seconds; only a failing test waits so long
+
+
+@task
+def quick(n: int = 0) -> int:
+    return n
+
+
+def eventually(condition: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + PATIENCE
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.005)
+    return found
+
+
+def events_of(run_id: str) -> list[Event]:
+    client = get_client()
+
+    async def read() -> list[Event]:
+        client.events.flush()
+        return [event async for event in client.broker.read() if event.run_id == run_id]
+
+    return client.io.run(read())
+
+
+def on_io(make: Callable[[Any], Any]) -> Any:
+    client = get_client()
+    return client.io.run(make(client.broker))
+
+
+def assert_cancelled(run: Run[Any], message: str) -> None:
+    assert run.wait(PATIENCE)
+    assert (run.state.name, run.state.message) == (StateName.CANCELLED, message)
+    with pytest.raises(RunCancelled):
+        run.result()
+
+
+def test_a_waiting_run_never_starts_and_its_waiters_wake(jtask_worker: StartWorker) -> None:
+    executed: list[int] = []
+
+    @task(tags=["nightly"])
+    def note(n: int) -> None:
+        executed.append(n)
+
+    run, other = note.delay(1), note.delay(2)
+    woken = threading.Event()
+    run.add_done_callback(lambda _: woken.set())
+    answer = run.cancel("not today")
+    assert answer.result is CancelResult.NEVER_STARTS
+    assert answer.state is not None
+    assert woken.wait(PATIENCE)
+    assert_cancelled(run, "not today")
+    jtask_worker(note)
+    other.result(PATIENCE)
+    assert executed == [2]
+    last = events_of(run.run_id)[-1]
+    assert (last.state, last.task, last.detail) == ("Cancelled", note.key, "not today")
+    assert run.info is not None
+    assert (run.info.task_key, run.info.task_name) == (note.key, "note")
+
+
+def test_a_delayed_run_never_starts() -> None:
+    run = quick.apply_async((1,), countdown=3600)
+    assert run.cancel().result is CancelResult.NEVER_STARTS
+    assert_cancelled(run, "cancelled on request")
+
+
+def test_an_event_loop_can_cancel() -> None:
+    async def main() -> CancelResult:
+        run = await quick.adelay(1)
+        return (await run.cancel_async()).result
+
+    assert asyncio.run(main()) is CancelResult.NEVER_STARTS
+
+
+def test_a_run_that_a_worker_holds_for_later_never_starts(jtask_worker: StartWorker) -> None:
+    begun, go_on, executed = threading.Event(), threading.Event(), []
+
+    @task
+    def block(n: int) -> None:
+        executed.append(n)
+        begun.set()
+        go_on.wait(PATIENCE)
+
+    jtask_worker(block, concurrency=1, prefetch=5)
+    first, second = block.delay(1), block.delay(2)
+    assert begun.wait(PATIENCE)
+    eventually(lambda: on_io(lambda b: b.find_waiting(second.run_id)) is None)
+    assert second.cancel("no").result is CancelResult.NEVER_STARTS
+    assert second.wait(PATIENCE)  # though the only slot is still taken
+    go_on.set()
+    first.result(PATIENCE)
+    assert_cancelled(second, "no")
+    assert executed == [1]
+
+
+def test_an_executing_coroutine_is_interrupted_and_not_tried_again(
+    jtask_worker: StartWorker, jtask_plugin: Any
+) -> None:
+    asked: list[BaseException] = []
+
+    class Always:
+        @hookimpl
+        def jtask_failed(self, run: Any, error: BaseException) -> Retry:
+            asked.append(error)
+            return Retry(0.0)
+
+    jtask_plugin(Always())
+    begun, cleaned = threading.Event(), threading.Event()
+
+    @task
+    async def sleepy() -> None:
+        begun.set()
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            cleaned.set()
+
+    jtask_worker(sleepy)
+    run = sleepy.delay()
+    assert begun.wait(PATIENCE)
+    assert run.cancel("enough").result is CancelResult.INTERRUPTED
+    assert cleaned.wait(PATIENCE)
+    assert_cancelled(run, "enough")
+    assert asked == []
+
+
+def test_a_second_cancellation_does_not_interrupt_the_clean_up(jtask_worker: StartWorker) -> None:
+    begun, cleaning, go_on, cleaned = (threading.Event() for _ in range(4))
+
+    @task
+    async def careful() -> None:
+        begun.set()
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            cleaning.set()
+            while not go_on.is_set():
+                await asyncio.sleep(0.005)
+            cleaned.set()
+
+    jtask_worker(careful)
+    run = careful.delay()
+    assert begun.wait(PATIENCE)
+    run.cancel("once")
+    assert cleaning.wait(PATIENCE)
+    assert run.cancel("once").result is CancelResult.INTERRUPTED
+    go_on.set()
+    assert_cancelled(run, "once")
+    assert cleaned.is_set()
+
+
+@pytest.mark.parametrize("end", ["raises", "returns"])
+def test_an_executing_function_sees_that_it_is_asked_to_end(
+    end: str, jtask_worker: StartWorker
+) -> None:
+    begun = threading.Event()
+
+    @task
+    def patient() -> str:
+        begun.set()
+        eventually(lambda: runtime.cancelled)
+        if end == "raises":
+            raise RunCancelled
+        return str(runtime.cancelled)
+
+    jtask_worker(patient)
+    run = patient.delay()
+    assert begun.wait(PATIENCE)
+    assert run.cancel("stop it").result is CancelResult.ASKED
+    if end == "raises":
+        assert_cancelled(run, "stop it")
+    else:
+        assert run.result(PATIENCE) == "stop it"
+        assert run.state.name is StateName.COMPLETED
+
+
+def test_a_run_that_awaits_its_retry_never_starts_again_and_keeps_its_history(
+    jtask_worker: StartWorker, jtask_plugin: Any
+) -> None:
+    class Later:
+        @hookimpl
+        def jtask_failed(self, run: Any, error: BaseException) -> Retry:
+            return Retry(time.time() + 3600, "later")
+
+    jtask_plugin(Later())
+
+    @task
+    def failing() -> None:
+        raise ValueError("first try")
+
+    jtask_worker(failing)
+    run = failing.delay()
+    eventually(lambda: on_io(lambda b: b.find_waiting(run.run_id)))
+    assert eventually(lambda: run.cancel("give up")).result is CancelResult.NEVER_STARTS
+    assert_cancelled(run, "give up")
+    assert run.info is not None
+    assert [a.failure.message for a in run.info.history if a.failure] == ["first try"]
+    assert run.attempt == 2
+
+
+def test_a_run_that_is_over_says_how_it_ended(jtask_worker: StartWorker) -> None:
+    jtask_worker(quick)
+    run = quick.delay(3)
+    assert run.result(PATIENCE) == 3
+    answer = run.cancel()
+    assert answer.result is CancelResult.ALREADY_OVER
+    assert answer.state is not None
+    assert answer.state.name is StateName.COMPLETED
+    assert run.result() == 3
+
+
+def test_a_run_that_never_was_is_not_found_and_nothing_is_left_behind() -> None:
+    client = get_client()
+    answer = client.handle(client.ids.new()).cancel()
+    assert (answer.result, answer.state) == (CancelResult.NOT_FOUND, None)
+    assert on_io(wishes) == []
+
+
+def test_the_answer_is_true_when_cancelling_races_with_executing(
+    jtask_worker: StartWorker,
+) -> None:
+    executed: set[int] = set()
+
+    @task
+    def plain(n: int) -> int:
+        executed.add(n)
+        return n
+
+    @task
+    async def loop(n: int) -> int:
+        executed.add(n)
+        await asyncio.sleep(0)
+        return n
+
+    jtask_worker(plain, loop, concurrency=4)
+    runs: list[Run[int]] = []
+    for n in range(150):
+        runs += [plain.delay(2 * n), loop.delay(2 * n + 1)]
+        if n % 10 == 0:
+            time.sleep(0.001)
+    answers = cancel_many([run.run_id for run in reversed(runs)])[::-1]
+    for n, (run, answer) in enumerate(zip(runs, answers, strict=True)):
+        assert run.wait(PATIENCE)
+        state = run.state.name
+        assert state in (StateName.COMPLETED, StateName.CANCELLED)
+        if answer.result is CancelResult.NEVER_STARTS:
+            assert state is StateName.CANCELLED
+            assert n not in executed
+        elif answer.result is CancelResult.ALREADY_OVER:
+            assert answer.state is not None
+            assert answer.state.name is state
+        else:
+            assert answer.result in (CancelResult.INTERRUPTED, CancelResult.ASKED)
+        if state is StateName.COMPLETED:
+            assert n in executed
+    assert {answer.result for answer in answers} > {CancelResult.NEVER_STARTS}
+
+
+def test_runs_are_found_by_task_tag_and_queue(jtask_worker: StartWorker) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    @task(queue="mine", tags=["slow"])
+    def block() -> None:
+        begun.set()
+        go_on.wait(PATIENCE)
+
+    jtask_worker(block)
+    executing = block.delay().run_id
+    waiting = quick.with_options(tags=["slow"]).delay(1).run_id
+    other = quick.with_options(queue="mine").delay(2).run_id
+    try:
+        assert begun.wait(PATIENCE)
+        eventually(lambda: on_io(lambda b: b.find_waiting(other)) or True)
+
+        def ids(**conditions: str) -> set[str]:
+            return {run.run_id for run in find_runs(**conditions)}
+
+        assert ids(tag="slow") == {executing, waiting}
+        assert ids(task="block") == ids(task=block.key) == {executing}
+        assert ids(tag="slow", task="quick") == {waiting}
+        assert executing in ids(queue="mine")
+        assert waiting not in ids(queue="mine")
+    finally:
+        go_on.set()
+
+
+def test_a_worker_finishes_what_a_caller_began_and_left() -> None:
+    run = quick.delay(1)
+    client = get_client()
+
+    async def begin_and_die() -> None:
+        from jtask import cancelling
+
+        await cancelling._store_wish(client.broker, run.run_id, "left behind")
+        await client.broker.cancel(run.run_id)
+
+    client.io.run(begin_and_die())
+    assert not run.done()
+    wish = on_io(lambda broker: find_wish(broker, run.run_id))
+    assert wish is not None
+
+    async def look() -> bool:
+        from jtask import cancelling
+
+        await cancelling.give_up_lost(client, wish)
+        return True
+
+    client.io.run(look())
+    assert_cancelled(run, "left behind")
+    assert run.info is not None
+    assert run.info.task_key == quick.key
+
+
+def test_a_worker_that_comes_later_ends_a_run_that_was_to_be_cancelled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    executed: list[int] = []
+    go_on = threading.Event()
+
+    @task
+    def slow(n: int) -> None:
+        executed.append(n)
+        eventually(lambda: runtime.cancelled or go_on.is_set())
+        raise RunCancelled
+
+    run = slow.delay(1)
+    client = get_client()
+
+    async def begin_and_die() -> None:
+        from jtask import cancelling
+
+        await cancelling._store_wish(client.broker, run.run_id, "left behind")
+
+    client.io.run(begin_and_die())
+    monkeypatch.setattr("jtask_cancellation.listening._FIRST_LOOK", 0.01)
+    with run_worker(slow):
+        assert_cancelled(run, "left behind")
+        eventually(lambda: on_io(wishes) == [])
+
+
+def test_a_stopping_worker_can_be_asked_until_its_runs_are_over() -> None:
+    begun = threading.Event()
+
+    @task
+    def patient() -> None:
+        begun.set()
+        eventually(lambda: runtime.cancelled)
+        raise RunCancelled
+
+    run = patient.delay()
+    with run_worker(patient) as worker:
+        assert begun.wait(PATIENCE)
+        stopping = threading.Thread(target=worker.stop, args=(PATIENCE,))
+        stopping.start()
+        assert run.cancel("now").result is CancelResult.ASKED
+        stopping.join(PATIENCE)
+    assert_cancelled(run, "now")
