@@ -104,6 +104,10 @@ class RunCrashed(RunFailed):
     """The process that executed the run died, or the task raised a BaseException."""
 
 
+class ProcessDied(RunCrashed):
+    """The child process that executed the run died."""
+
+
 class RunCancelled(RunFailed):
     """The run was cancelled."""
 

@@ -7,8 +7,8 @@ import asyncio
 from dataclasses import dataclass
 
 from jtask.errors import (
+    ProcessDied,
     RunCancelled,
-    RunCrashed,
     RunExpired,
     RunNotReady,
     RunRefused,
@@ -78,7 +78,7 @@ AfterError = Settle | PutOff | HandBack
 _EXPLICIT: dict[type[BaseException], StateName] = {
     RunTimedOut: StateName.TIMED_OUT,
     SoftTimeout: StateName.TIMED_OUT,
-    RunCrashed: StateName.CRASHED,
+    ProcessDied: StateName.CRASHED,
     RunCancelled: StateName.CANCELLED,
     RunRefused: StateName.CANCELLED,
     RunNotReady: StateName.NOT_READY,
@@ -153,7 +153,7 @@ def after_error(
 
 def retryable(error: BaseException) -> bool:
     """Tell whether an exception is a failure that a retry may mend; a crash is not."""
-    never = (RunCancelled, RunCrashed, RunRefused, RunNotReady, RunExpired)
+    never = (ProcessDied, RunCancelled, RunRefused, RunNotReady, RunExpired)
     return isinstance(error, Exception) and not isinstance(error, never)
 
 

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from jtask.errors import (
+    ProcessDied,
     RunCancelled,
     RunCrashed,
     RunExpired,
@@ -12,6 +13,7 @@ from jtask.errors import (
     RunNotReady,
     RunRefused,
     RunTimedOut,
+    SoftTimeout,
 )
 from jtask.lifecycle import (
     DeadLetter,
@@ -73,7 +75,9 @@ ENDS: list[tuple[BaseException, bool, Settle]] = [
     (TimeoutError(), True, Settle(S.FAILED, "the task raised TimeoutError")),
     (RunFailed("sub"), True, Settle(S.FAILED, "the task raised RunFailed: sub")),
     (RunCrashed("sub"), True, Settle(S.FAILED, "the task raised RunCrashed: sub")),
+    (ProcessDied("killed"), False, Settle(S.CRASHED, "killed")),
     (RunTimedOut("5 s"), True, Settle(S.TIMED_OUT, "5 s")),
+    (SoftTimeout("4 s"), True, Settle(S.TIMED_OUT, "4 s")),
     (RunCancelled("why"), False, Settle(S.CANCELLED, "why")),
     (RunRefused("full"), False, Settle(S.CANCELLED, "full")),
     (RunNotReady("dep"), False, Settle(S.NOT_READY, "dep")),
