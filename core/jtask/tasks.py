@@ -40,6 +40,7 @@ P = ParamSpec("P")
 Q = ParamSpec("Q")
 R = TypeVar("R")
 S = TypeVar("S")
+HookT = TypeVar("HookT", bound=Callable[..., object])
 
 
 class Task(Generic[P, R]):
@@ -277,10 +278,51 @@ class Task(Generic[P, R]):
 
         serve(self, concurrency=concurrency)
 
+    def on_running(self, hook: HookT, /) -> HookT:
+        """Call a function at the start of each attempt: `@a_task.on_running`.
+
+        The function takes the task, the run (`jtask.runtime.RunContext`) and the state, and may be
+        asynchronous; likewise for the next five, each of which does what the option of the same
+        name does. Whatever it raises is logged and changes nothing.
+        """
+        return self._add_hook("on_running", hook)
+
+    def on_completion(self, hook: HookT, /) -> HookT:
+        """Call a function when a run has completed."""
+        return self._add_hook("on_completion", hook)
+
+    def on_failure(self, hook: HookT, /) -> HookT:
+        """Call a function when a run has failed for good, or timed out."""
+        return self._add_hook("on_failure", hook)
+
+    def on_crashed(self, hook: HookT, /) -> HookT:
+        """Call a function when a run has crashed, on the worker that finds it."""
+        return self._add_hook("on_crashed", hook)
+
+    def on_cancellation(self, hook: HookT, /) -> HookT:
+        """Call a function when a run has been cancelled in a worker's hands."""
+        return self._add_hook("on_cancellation", hook)
+
+    def on_retry(self, hook: HookT, /) -> HookT:
+        """Call a function when a run has failed and is to be tried again."""
+        return self._add_hook("on_retry", hook)
+
     def forget_settings(self) -> None:
         """Read the settings and ask the plugins anew at the next use; for tests."""
         for name in ("queue", "serializer", "codecs", "hooks"):
             vars(self).pop(name, None)
+
+    def _add_hook(self, option: str, hook: HookT) -> HookT:
+        if self._unbound is not None:
+            return self._unbound._add_hook(option, hook)
+        given = dict(self._definition.options)
+        given[option] = [*cast("Iterable[Any]", given.get(option) or ()), hook]
+        changed = self._definition.changed(options=given)
+        self.options = _check_options(changed, self.name)
+        self._definition = changed
+        # Resolved anew at the next use, with the new option.
+        vars(self).pop("hooks", None)
+        return hook
 
     def _preparation(self, client: "Client", definition: Definition | None = None) -> "Preparation":
         from jtask.preparing import Preparation

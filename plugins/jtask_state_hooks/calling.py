@@ -1,0 +1,68 @@
+"""Call a task's hooks one after the other, each for itself."""
+
+import inspect
+import logging
+from collections.abc import Awaitable, Sequence
+from typing import TYPE_CHECKING
+
+from jtask.awaiting import finish
+from jtask.runtime import executing
+
+if TYPE_CHECKING:
+    from jtask.runtime import RunContext
+    from jtask.states import State
+    from jtask_state_hooks.options import Hook
+
+_log = logging.getLogger("jtask")
+
+
+def call_hooks(
+    option: str, hooks: "Sequence[Hook]", run: "RunContext", state: "State"
+) -> Awaitable[None] | None:
+    """Call hooks in order; return something to await where the run's loop must do it."""
+    if not run.blocking:
+        return _call_on_loop(option, hooks, run, state)
+    with executing(run):
+        for hook in hooks:
+            try:
+                finish(hook(run.task, run, state))
+            except BaseException as error:
+                _contain(error, option, hook, run, state)
+    return None
+
+
+async def _call_on_loop(
+    option: str, hooks: "Sequence[Hook]", run: "RunContext", state: "State"
+) -> None:
+    with executing(run):
+        for hook in hooks:
+            try:
+                answer = hook(run.task, run, state)
+                if inspect.isawaitable(answer):
+                    await answer
+            except BaseException as error:
+                _contain(error, option, hook, run, state)
+
+
+def _contain(
+    error: BaseException, option: str, hook: "Hook", run: "RunContext", state: "State"
+) -> None:
+    """Log what a hook raised, unless it is meant for somebody else.
+
+    Whatever is no Exception came from outside: a cancellation, Ctrl-C. In a worker it must not undo
+    the end of a run, which is known already; before that, and in a direct call, it has to get
+    through.
+    """
+    is_ours = isinstance(error, Exception) or (run.queue is not None and state.is_final())
+    if not is_ours:
+        raise error
+    name = getattr(hook, "__name__", None) or repr(hook)
+    _log.error(
+        "the %s hook %s of task %s failed; run %s stays %s",
+        option,
+        name,
+        run.task_name,
+        run.run_id,
+        state.name.value,
+        exc_info=error,
+    )
