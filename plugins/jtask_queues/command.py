@@ -1,0 +1,113 @@
+"""`jtask queues`: look after queues."""
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from jtask.cli.confirming import confirm, yes_option
+from jtask.cli.instants import INSTANT
+from jtask.cli.parameters import SECONDS, as_json
+
+if TYPE_CHECKING:
+    from jtask.contract import QueueInfo
+
+_FAR = 500 * 366 * 86_400.0  # seconds; a pause that ends later than that has no end
+
+
+@click.group()
+def queues() -> None:
+    """Look after queues."""
+
+
+@queues.command("ls")
+@as_json
+def ls(*, as_json: bool) -> None:
+    """List the queues: how many runs wait, execute and are delayed, and which are paused."""
+    from jtask_queues.upkeep import list_queues
+
+    found = list_queues()
+    if as_json:
+        click.echo(json.dumps([info._asdict() for info in found]))
+    elif found:
+        _print(found)
+    else:
+        click.echo("no queues", err=True)
+
+
+@queues.command()
+@click.argument("queue")
+@click.option("--until", type=INSTANT, metavar="INSTANT", help="Go on by itself at this instant.")
+@click.option("--for", "for_", type=SECONDS, metavar="S", help="Go on by itself after this long.")
+@as_json
+def pause(queue: str, until: float | None, for_: float | None, *, as_json: bool) -> None:
+    """Let no run of QUEUE start; without an end until it is resumed. What executes goes on."""
+    from jtask_queues.upkeep import pause_queue
+
+    if until is not None and for_ is not None:
+        raise click.UsageError("give either --until or --for, not both")
+    seconds = for_ if until is None else until - time.time()
+    if seconds is not None and seconds <= 0:
+        raise click.UsageError("the pause would be over already: give a later instant")
+    end = pause_queue(queue, seconds)
+    if as_json:
+        click.echo(json.dumps({"queue": queue, "paused_until": end}))
+    else:
+        click.echo(f"{queue} is {_pause(end)}", err=True)
+
+
+@queues.command()
+@click.argument("queue")
+@as_json
+def resume(queue: str, *, as_json: bool) -> None:
+    """Let the runs of QUEUE start again."""
+    from jtask_queues.upkeep import resume_queue
+
+    was_paused = resume_queue(queue)
+    if as_json:
+        click.echo(json.dumps({"queue": queue, "was_paused": was_paused}))
+    else:
+        said = "goes on" if was_paused else "was not paused"
+        click.echo(f"{queue} {said}", err=True)
+
+
+@queues.command()
+@click.argument("queue")
+@yes_option
+@as_json
+def purge(queue: str, *, yes: bool, as_json: bool) -> None:
+    """Cancel all runs that wait on QUEUE, delayed ones too. What executes goes on."""
+    from jtask_queues.upkeep import purge_queue
+
+    confirm(f"Cancel all runs that wait on {queue}?", yes=yes)
+    count = purge_queue(queue)
+    if as_json:
+        click.echo(json.dumps({"queue": queue, "cancelled": count}))
+    else:
+        click.echo(f"{count} {'run' if count == 1 else 'runs'} cancelled", err=True)
+
+
+def _print(found: "list[QueueInfo]") -> None:
+    from jtask.cli.tables import print_table
+
+    print_table(
+        ("QUEUE", "WAITING", "EXECUTING", "DELAYED", ""),
+        [
+            (
+                info.name,
+                str(info.waiting),
+                str(info.executing),
+                str(info.delayed),
+                "" if info.paused_until is None else _pause(info.paused_until),
+            )
+            for info in found
+        ],
+    )
+
+
+def _pause(end: float | None) -> str:
+    from jtask.cli.tables import local_time
+
+    has_end = end is not None and end < time.time() + _FAR
+    return f"paused until {local_time(end)}" if has_end and end is not None else "paused"
