@@ -1,0 +1,52 @@
+"""The health ports of several worker processes under one supervisor."""
+
+import json
+import os
+import signal
+import socket
+import urllib.request
+from collections.abc import Callable
+from typing import Any
+
+TASKS = """
+from jtask import task
+
+@task
+def work() -> None: ...
+"""
+
+
+def two_free_ports() -> int:
+    """Return a port that is free, and so is the next."""
+    while True:
+        with socket.create_server(("127.0.0.1", 0)) as first:
+            port: int = first.getsockname()[1]
+            try:
+                socket.create_server(("127.0.0.1", port + 1)).close()
+            except OSError:
+                continue
+            return port
+
+
+def worker_at(port: int) -> str:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/status", timeout=40) as answer:
+            return str(json.load(answer)["worker"])
+    except OSError:
+        return ""
+
+
+def test_each_worker_has_a_port_and_its_successor_gets_it(
+    place: Any, eventually: Callable[[Callable[[], Any]], Any]
+) -> None:
+    place.write("tasks.py", TASKS)
+    first = two_free_ports()
+    program = place.serve("tasks.py", "--processes", "2", "--health-port", str(first))
+    names = [eventually(lambda at=port: worker_at(at)) for port in (first, first + 1)]
+    pids = [int(name.rpartition("-")[2]) for name in names]
+    assert sorted(pids) == sorted(program.children())
+    os.kill(pids[1], signal.SIGKILL)
+    successor = eventually(lambda: {worker_at(first + 1)} - {"", names[1]})
+    assert worker_at(first) == names[0]
+    assert int(successor.pop().rpartition("-")[2]) in program.children()
+    assert program.stop() == 0

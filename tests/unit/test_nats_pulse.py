@@ -1,0 +1,118 @@
+"""What a worker concludes from what its pulls hear."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from jtask_nats import consumer, consumption
+from jtask_nats.pulse import SILENCE, Pulse
+
+
+@dataclass(eq=False)
+class Puller:
+    heard: bool = False
+    outstanding: int = 1
+    is_broken: bool = False
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def wait(pulse: Pulse, clock: Clock, seconds: float, *pullers: Puller) -> list[Puller]:
+    """Look each second, as a worker does; return who was silent for too long."""
+    silent: list[Puller] = []
+    for _ in range(round(seconds)):
+        clock.now += 1
+        silent += pulse.listen(pullers)
+    return silent
+
+
+def test_a_problem_shows_within_ten_seconds_at_the_latest() -> None:
+    # One look before the last word is noted, one after the silence is too long.
+    assert SILENCE + 2 * consumption._WATCH_EVERY < 10
+    assert consumer._EXPIRES < 10
+    assert consumption._PING_TIMEOUT + 2 * consumption._WATCH_EVERY < 10
+
+
+def test_silence_is_longer_than_what_a_healthy_server_keeps_silent() -> None:
+    assert consumer._HEARTBEAT * 2 < SILENCE
+    assert consumer._SCARCE_EXPIRES < SILENCE
+    assert consumer._HEARTBEAT * 2 < consumer._EXPIRES
+
+
+def test_who_hears_nothing_while_a_pull_stands_is_silent(clock: Clock) -> None:
+    pulse, puller = Pulse(clock), Puller()
+    assert wait(pulse, clock, SILENCE, puller) == []
+    assert wait(pulse, clock, 2, puller) == [puller]
+
+
+def test_each_word_makes_the_silence_begin_anew(clock: Clock) -> None:
+    pulse, puller = Pulse(clock), Puller()
+    for _ in range(5):
+        assert wait(pulse, clock, SILENCE - 1, puller) == []
+        puller.heard = True
+
+
+@pytest.mark.parametrize("puller", [Puller(outstanding=0), Puller(is_broken=True)])
+def test_who_asks_for_nothing_is_not_silent(clock: Clock, puller: Puller) -> None:
+    assert wait(Pulse(clock), clock, 5 * SILENCE, puller) == []
+
+
+def test_all_is_well_at_first(clock: Clock) -> None:
+    assert Pulse(clock).problem is None
+
+
+def test_a_repaired_puller_is_doubted_until_it_is_heard(clock: Clock) -> None:
+    pulse, puller = Pulse(clock), Puller(is_broken=True)
+    pulse.doubt(puller, "gone")
+    puller.is_broken = False
+    wait(pulse, clock, 5, puller)
+    assert pulse.problem == "gone"
+    puller.heard = True
+    wait(pulse, clock, 1, puller)
+    assert pulse.problem is None
+
+
+def test_a_broken_puller_is_doubted_whatever_it_hears(clock: Clock) -> None:
+    pulse, puller = Pulse(clock), Puller(is_broken=True, heard=True)
+    pulse.doubt(puller, "gone")
+    wait(pulse, clock, 5, puller)
+    assert pulse.is_doubted(puller)
+
+
+def test_what_is_mended_at_once_shows_for_a_moment_all_the_same(clock: Clock) -> None:
+    pulse, puller = Pulse(clock), Puller(heard=True)
+    pulse.doubt(puller, "gone")
+    wait(pulse, clock, 1, puller)
+    assert not pulse.is_doubted(puller)
+    assert pulse.problem == "gone"
+    clock.now += 3
+    assert pulse.problem is None
+
+
+def test_an_unanswered_ping_is_a_problem_until_one_is_answered(clock: Clock) -> None:
+    pulse = Pulse(clock)
+    pulse.pinged("no answer")
+    clock.now += 60
+    assert pulse.problem == "no answer"
+    pulse.pinged(None)
+    assert pulse.problem is None
+
+
+def test_an_unanswered_ping_is_forgotten_when_anything_is_heard(clock: Clock) -> None:
+    pulse, puller = Pulse(clock), Puller()
+    pulse.pinged("no answer")
+    wait(pulse, clock, 5, puller)
+    assert pulse.problem == "no answer"
+    puller.heard = True
+    wait(pulse, clock, 1, puller)
+    assert pulse.problem is None
