@@ -64,6 +64,8 @@ class Settings(BaseSettings):
     """How long events are kept."""
     dead_letter_ttl: float = Field(default=30 * 86_400.0, ge=1)
     """How long dead letters are kept."""
+    schedule_ttl: float = Field(default=86_400.0, ge=120)
+    """A schedule that no worker has declared for this long is removed."""
     replicas: int = Field(default=1, ge=1, le=5)
     """Copies of each stream in a NATS cluster."""
     nats_credentials: Path | None = None

@@ -1,1 +1,141 @@
-"""Run tasks on a cron or at an interval."""
+"""The plugin that runs tasks by the clock: `@task(cron="*/5 * * * *")`, `@task(every=60)`.
+
+There is no process for it. A schedule has one pending run at a time, delayed to its instant like
+any other; when that run comes, and before it starts, the next one is put in place.
+"""
+
+from collections.abc import Awaitable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from jtask.hooks import hookimpl
+from jtask.options import Option
+
+if TYPE_CHECKING:
+    import click
+
+    from jtask.lifecycle import Retry
+    from jtask.runtime import RunContext
+    from jtask.tasks import Task
+    from jtask.worker import WorkerInfo
+    from jtask_schedules.schedule import Tick
+
+_RETRY_SECONDS = 1.0
+
+
+@hookimpl
+def jtask_options() -> Iterable[Option]:
+    """Declare when a task runs by itself."""
+    return [
+        Option("cron", None, _check_cron, "When to run: minute hour day month weekday.", _agree),
+        Option("timezone", None, _check_timezone, "Whose wall clock cron means; UTC.", _agree),
+        Option("every", check=_check_every, help="Run at this interval: seconds or a timedelta."),
+        Option("missed", "coalesce", _check_missed, "What to do with missed runs: coalesce, skip."),
+    ]
+
+
+@hookimpl
+def jtask_applies(task: "Task[..., Any]") -> bool:
+    """Leave tasks without a schedule alone, and refuse those that cannot be called by one."""
+    if not _has_schedule(task):
+        return False
+    from jtask.errors import TaskDefinitionError
+
+    try:
+        task.signature.bind()
+    except TypeError as error:
+        raise TaskDefinitionError(
+            f"task {task.name!r} has a schedule, which calls it without arguments, but there is a "
+            f"{error}: give every parameter a default"
+        ) from None
+    return True
+
+
+@hookimpl
+def jtask_admit(run: "RunContext") -> "Awaitable[Retry | None] | None":
+    """Put the next run of the schedule in place before this one starts."""
+    if not run.headers or run.attempt > 1:
+        return None
+    from jtask_schedules.schedule import tick_of
+
+    tick = tick_of(run.run_id, run.headers)
+    return None if tick is None else _admit(tick)
+
+
+@hookimpl
+def jtask_worker_started(worker: "WorkerInfo") -> None:
+    """Declare the schedules of the worker's tasks."""
+    if any(map(_has_schedule, worker.tasks)):
+        from jtask_schedules import declaring
+
+        declaring.begin(worker)
+
+
+@hookimpl
+def jtask_worker_stopping(worker: "WorkerInfo") -> None:
+    """Declare nothing more."""
+    if any(map(_has_schedule, worker.tasks)):
+        from jtask_schedules import declaring
+
+        declaring.end(worker)
+
+
+@hookimpl
+def jtask_cli(cli: "click.Group") -> None:
+    """Add `jtask schedules`."""
+    from jtask_schedules.commands import schedules
+
+    cli.add_command(schedules)
+
+
+def _has_schedule(task: "Task[..., Any]") -> bool:
+    return task.options.get("cron") is not None or task.options.get("every") is not None
+
+
+def _agree(options: Mapping[str, object]) -> None:
+    if options.get("cron") is not None and options.get("every") is not None:
+        raise ValueError("give either cron or every, not both")
+    if options.get("timezone") is not None and options.get("cron") is None:
+        raise ValueError("a time zone is for a cron line, and there is none")
+
+
+async def _admit(tick: "Tick") -> "Retry | None":
+    import time
+
+    from jtask.client import get_client
+    from jtask.errors import BrokerError, RunRefused
+    from jtask.lifecycle import Retry
+    from jtask_schedules.keeper import Keeper
+
+    client = get_client()
+    try:
+        refusal = await client.io.bridge(Keeper(client.broker).arrive(tick))
+    except BrokerError as error:
+        # Started now, it might be the schedule's last run.
+        return Retry(time.time() + _RETRY_SECONDS, f"its schedule cannot go on yet: {error}")
+    if refusal is not None:
+        raise RunRefused(refusal)
+    return None
+
+
+def _check_cron(value: object) -> object:
+    from jtask_schedules.timetable import check_cron
+
+    return check_cron(value)
+
+
+def _check_timezone(value: object) -> object:
+    from jtask_schedules.timetable import check_timezone
+
+    return check_timezone(value)
+
+
+def _check_every(value: object) -> object:
+    from jtask_schedules.timetable import check_every
+
+    return check_every(value)
+
+
+def _check_missed(value: object) -> object:
+    from jtask_schedules.timetable import check_missed
+
+    return check_missed(value)

@@ -1,0 +1,150 @@
+"""`jtask schedules`: look at the schedules, hold them up, remove them."""
+
+import json
+import time
+from collections.abc import Coroutine
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+from zoneinfo import ZoneInfo
+
+import click
+
+from jtask.cli.parameters import as_json
+
+if TYPE_CHECKING:
+    from jtask_schedules.keeper import Keeper
+    from jtask_schedules.schedule import Schedule
+
+T = TypeVar("T")
+_NEXT_TIMES = 3
+
+
+@click.group()
+def schedules() -> None:
+    """Look at the tasks that run by the clock."""
+
+
+@schedules.command("ls")
+@as_json
+def ls(*, as_json: bool) -> None:
+    """List the schedules and their next runs."""
+    found = _run(_keeper().all())
+    now = time.time()
+    if as_json:
+        click.echo(json.dumps([_to_json(one, now) for one in found], ensure_ascii=False))
+    elif found:
+        _print_table([_row(one, now) for one in found])
+    else:
+        click.echo("no schedules", err=True)
+
+
+@schedules.command()
+@click.argument("name", metavar="NAME")
+def pause(name: str) -> None:
+    """Start nothing of the schedule NAME (a task's name or key) until it is resumed."""
+    keeper = _keeper()
+    _run(keeper.pause(_find(keeper, name).key))
+
+
+@schedules.command()
+@click.argument("name", metavar="NAME")
+def resume(name: str) -> None:
+    """Go on with the paused schedule NAME, from its next time."""
+    keeper = _keeper()
+    _run(keeper.resume(_find(keeper, name).key))
+
+
+@schedules.command()
+@click.argument("name", metavar="NAME")
+@as_json
+def run(name: str, *, as_json: bool) -> None:
+    """Run the task of the schedule NAME now, beside its schedule; prints the run's id."""
+    from jtask.ids import get_run_ids
+
+    keeper = _keeper()
+    run_id = get_run_ids().new()
+    _run(keeper.run_now(_find(keeper, name).key, run_id))
+    click.echo(json.dumps({"id": run_id}) if as_json else run_id)
+
+
+@schedules.command()
+@click.argument("name", metavar="NAME")
+@click.option("--force", is_flag=True, help="Even if a living worker will create it again.")
+def rm(name: str, *, force: bool) -> None:
+    """Remove the schedule NAME, which no worker declares any more."""
+    keeper = _keeper()
+    _run(keeper.remove(_find(keeper, name).key, declared_too=force))
+
+
+def _keeper() -> "Keeper":
+    from jtask.client import get_client
+    from jtask_schedules.keeper import Keeper
+
+    return Keeper(get_client().broker)
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    from jtask.client import get_client
+
+    return get_client().io.run(work)
+
+
+def _find(keeper: "Keeper", name: str) -> "Schedule":
+    from jtask_schedules.keeper import ScheduleError
+
+    known = _run(keeper.all())
+    found = [one for one in known if name in (one.key, one.declaration.name)]
+    if not found:
+        raise ScheduleError(f"there is no schedule {name!r}: `jtask schedules ls` lists them")
+    if len(found) > 1:
+        keys = ", ".join(one.key for one in found)
+        raise ScheduleError(f"{len(found)} schedules are called {name!r}: give the key, of {keys}")
+    return found[0]
+
+
+def _next_times(schedule: "Schedule", now: float) -> list[float]:
+    return [] if schedule.paused else schedule.timetable.first_after(now, _NEXT_TIMES)
+
+
+def _to_json(schedule: "Schedule", now: float) -> dict[str, Any]:
+    declared, pending = schedule.declaration, schedule.pending
+    return {
+        "name": declared.name,
+        "task": schedule.key,
+        "queue": declared.queue,
+        "cron": declared.cron,
+        "every": declared.every,
+        "timezone": declared.timezone,
+        "missed": declared.missed,
+        "paused": schedule.paused,
+        "next": _next_times(schedule, now),
+        "pending": None if pending is None else schedule.run_id(pending),
+        "last": schedule.last,
+        "declared": schedule.declared,
+    }
+
+
+def _row(schedule: "Schedule", now: float) -> tuple[str, ...]:
+    declared = schedule.declaration
+    next_times = ", ".join(_show(at, schedule) for at in _next_times(schedule, now))
+    return (
+        declared.name,
+        schedule.key,
+        schedule.timetable.describe(),
+        declared.timezone,
+        "paused" if schedule.paused else next_times,
+        "" if schedule.last is None else _show(schedule.last, schedule),
+    )
+
+
+def _show(instant: float, schedule: "Schedule") -> str:
+    zone = ZoneInfo(schedule.declaration.timezone)
+    return datetime.fromtimestamp(instant, zone).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _print_table(rows: list[tuple[str, ...]]) -> None:
+    rows = [("NAME", "TASK", "WHEN", "TIMEZONE", "NEXT", "LAST"), *rows]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        click.echo("  ".join(cells).rstrip())

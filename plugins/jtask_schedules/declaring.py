@@ -1,0 +1,55 @@
+"""What a worker does for the schedules of its tasks, from its start to its stop."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import TYPE_CHECKING
+
+from jtask.errors import BrokerError
+from jtask_schedules.decisions import RENEW_SECONDS
+from jtask_schedules.keeper import Keeper
+from jtask_schedules.schedule import Declaration, declaration_of
+
+if TYPE_CHECKING:
+    from jtask.worker import Worker, WorkerInfo
+
+_RETRY_SECONDS = 1.0
+_log = logging.getLogger("jtask.worker")
+_declaring: "dict[Worker, Future[None]]" = {}
+
+
+def begin(worker: "WorkerInfo") -> None:
+    """Declare the schedules of a worker's tasks, and go on to renew them; returns at once."""
+    from jtask.client import get_client
+    from jtask.settings import get_settings
+
+    declarations = [found for task in worker.tasks if (found := declaration_of(task)) is not None]
+    if declarations:
+        client = get_client()
+        standing = _declare(Keeper(client.broker), declarations, get_settings().schedule_ttl)
+        _declaring[worker.worker] = client.io.submit(standing)
+
+
+def end(worker: "WorkerInfo") -> None:
+    """Renew nothing more."""
+    standing = _declaring.pop(worker.worker, None)
+    if standing is not None:
+        standing.cancel()
+
+
+async def _declare(keeper: Keeper, declarations: Sequence[Declaration], lifetime: float) -> None:
+    while True:
+        pause = RENEW_SECONDS
+        try:
+            for declaration in declarations:
+                await keeper.declare(declaration)
+            for removed in await keeper.sweep(lifetime):
+                name = removed.declaration.name
+                _log.info("the schedule of %s is removed: no worker declares it any more", name)
+        except BrokerError as error:
+            _log.warning("the schedules cannot be looked after, trying again: %s", error)
+            pause = _RETRY_SECONDS
+        except Exception:
+            _log.exception("the schedules cannot be looked after")
+        await asyncio.sleep(pause)

@@ -1,0 +1,216 @@
+"""Keep schedules true to their declarations, and each one's next run in place.
+
+Every step may be interrupted, and done again by any process: the record is changed only over the
+revision that was read, and a run that is put in place twice is one run.
+"""
+
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple, Protocol
+
+from jtask.contract import Broker, Queues, Record, Records, ResultStore
+from jtask.errors import JTaskError
+from jtask_schedules import decisions
+from jtask_schedules.schedule import Declaration, Schedule, Tick, decode_schedule
+
+BUCKET = "schedules"
+
+
+class ScheduleError(JTaskError):
+    """A schedule is not there, or cannot be changed like this."""
+
+
+class KeptBroker(Broker, ResultStore, Records, Queues, Protocol):
+    """What schedules need of a broker."""
+
+
+class Kept(NamedTuple):
+    """A schedule and the revision of its record."""
+
+    schedule: Schedule
+    revision: int
+
+
+class Keeper:
+    """Change schedules and put their runs in place.
+
+    Args:
+        broker: Holds both.
+        clock: Gives the present instant, seconds since the epoch.
+    """
+
+    def __init__(self, broker: KeptBroker, clock: Callable[[], float] = time.time) -> None:
+        self._broker = broker
+        self._clock = clock
+
+    async def all(self) -> list[Schedule]:
+        """Return all schedules, by key."""
+        return [decode_schedule(one.body) for one in await self._broker.records(BUCKET)]
+
+    async def find(self, key: str) -> Kept | None:
+        """Return a schedule."""
+        record: Record | None = await self._broker.get_record(BUCKET, key)
+        return None if record is None else Kept(decode_schedule(record.body), record.revision)
+
+    # --- what workers do -------------------------------------------------------------------
+
+    async def declare(self, declaration: Declaration) -> None:
+        """Create, change or renew a schedule, and see to it that its next run is in place."""
+        while True:
+            found = await self.find(declaration.task)
+            before = None if found is None else found.schedule
+            after = decisions.declare(before, declaration, self._clock(), secrets.token_hex(8))
+            if after is None or await self._store(found, after):
+                break
+        if after is not None:
+            if before is not None and before.chain != after.chain:
+                await self._take_back(before)
+            await self.mend(declaration.task)
+        elif before is not None and before.pending is None:
+            # Whoever created it may have died right after.
+            await self.mend(declaration.task)
+
+    async def mend(self, key: str) -> None:
+        """Put a schedule's next run in place if it is not there."""
+        while (found := await self.find(key)) is not None and not found.schedule.paused:
+            schedule, now = found.schedule, self._clock()
+            pending = schedule.pending
+            if pending is not None and not await self._is_gone(schedule, pending, now):
+                if pending - now > decisions.SETTLED_AHEAD_SECONDS:
+                    await self._broker.enqueue([schedule.message(pending)])
+                return
+            after = replace(schedule, pending=schedule.timetable.next_after(max(now, pending or 0)))
+            await self._put_next(after)
+            if await self._store(found, after):
+                return
+
+    async def arrive(self, tick: Tick) -> str | None:
+        """Put the next run in place before one starts; say why that one must not start, if so."""
+        while True:
+            found = await self.find(tick.key)
+            if found is None:
+                return "its schedule was removed"
+            schedule, now = found.schedule, self._clock()
+            if (reason := decisions.void(schedule, tick)) is not None:
+                return reason
+            if await self._has_ended(schedule, tick):
+                return "it has ended already"
+            after = decisions.arrive(schedule, tick, now)
+            if after.pending != schedule.pending:
+                await self._put_next(after)
+            if after == schedule or await self._store(found, after):
+                late = decisions.is_late(schedule, tick, now)
+                return "it was missed, and its schedule skips what was missed" if late else None
+
+    async def sweep(self, lifetime: float) -> list[Schedule]:
+        """Remove the schedules that no worker has declared for some seconds, and return them."""
+        oldest = self._clock() - lifetime
+        forgotten = [one for one in await self.all() if one.declared < oldest]
+        for schedule in forgotten:
+            await self._remove(schedule)
+        return forgotten
+
+    # --- what people do --------------------------------------------------------------------
+
+    async def pause(self, key: str) -> None:
+        """Let nothing of a schedule start until it is resumed.
+
+        Raises:
+            ScheduleError: There is no such schedule.
+        """
+        while True:
+            found = await self._existing(key)
+            after = replace(found.schedule, paused=True, pending=None)
+            if found.schedule.paused or await self._store(found, after):
+                break
+        await self._take_back(found.schedule)
+
+    async def resume(self, key: str) -> None:
+        """Go on with a paused schedule, from its next instant.
+
+        Raises:
+            ScheduleError: There is no such schedule.
+        """
+        while True:
+            found = await self._existing(key)
+            # A new chain: brokers do not store a run again that was taken back a moment ago.
+            chain = secrets.token_hex(8)
+            after = replace(found.schedule, paused=False, pending=None, chain=chain)
+            if not found.schedule.paused or await self._store(found, after):
+                break
+        await self.mend(key)
+
+    async def remove(self, key: str, *, declared_too: bool = False) -> None:
+        """Forget a schedule and take back its pending run.
+
+        Args:
+            key: The schedule.
+            declared_too: Even if a living worker declares it, and so will create it anew.
+
+        Raises:
+            ScheduleError: There is no such schedule, or a living worker declares it.
+        """
+        schedule = (await self._existing(key)).schedule
+        age = self._clock() - schedule.declared
+        if not declared_too and age <= decisions.LAPSE_SECONDS:
+            raise ScheduleError(
+                f"a worker declared the schedule of {schedule.declaration.name!r} {age:.0f} s ago "
+                "and would create it again: pause it, or stop the worker and remove it by force"
+            )
+        await self._remove(schedule)
+
+    async def run_now(self, key: str, run_id: str) -> None:
+        """Start a schedule's task once, at once; the schedule goes on as before.
+
+        Raises:
+            ScheduleError: There is no such schedule.
+        """
+        schedule = (await self._existing(key)).schedule
+        await self._broker.enqueue([schedule.message_now(run_id, self._clock())])
+
+    # --- steps -----------------------------------------------------------------------------
+
+    async def _existing(self, key: str) -> Kept:
+        found = await self.find(key)
+        if found is None:
+            raise ScheduleError(f"there is no schedule {key!r}: `jtask schedules ls` lists them")
+        return found
+
+    async def _store(self, found: Kept | None, schedule: Schedule) -> bool:
+        revision = 0 if found is None else found.revision
+        return await self._broker.put_record(
+            BUCKET, schedule.key, schedule.encode(), revision=revision
+        )
+
+    async def _put_next(self, schedule: Schedule) -> None:
+        if schedule.pending is not None:
+            await self._broker.enqueue([schedule.message(schedule.pending)])
+
+    async def _take_back(self, schedule: Schedule) -> None:
+        if schedule.pending is not None:
+            await self._broker.cancel(schedule.run_id(schedule.pending))
+
+    async def _remove(self, schedule: Schedule) -> None:
+        await self._broker.delete_record(BUCKET, schedule.key)
+        await self._take_back(schedule)
+
+    async def _has_ended(self, schedule: Schedule, tick: Tick) -> bool:
+        """Tell whether a run that was let start before has its outcome."""
+        return tick.instant in schedule.started and await self._broker.get(tick.run_id) is not None
+
+    async def _is_gone(self, schedule: Schedule, pending: float, now: float) -> bool:
+        """Tell whether a pending run will not come any more.
+
+        It was cancelled, or a worker without this schedule executed it, or its queue was purged.
+        """
+        run_id = schedule.run_id(pending)
+        if await self._broker.get(run_id) is not None:
+            return True
+        if now - pending < decisions.OVERDUE_SECONDS:
+            return False
+        async for waiting in self._broker.waiting(schedule.declaration.queue):
+            if waiting.run_id == run_id:
+                return False
+        return True

@@ -1,0 +1,200 @@
+"""A schedule as it is kept in the broker's records, and the runs that follow from it.
+
+A schedule has one pending run at a time, delayed to its instant like any other. Its id follows from
+the schedule and the instant, so it does not matter how many processes put it there.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from jtask.contract import Message
+from jtask.envelope import Envelope
+from jtask_schedules.timetable import Timetable
+
+if TYPE_CHECKING:
+    from jtask.tasks import Task
+
+_NAME = "jtask-schedule"
+_CHAIN = "jtask-schedule-chain"
+_INSTANT = "jtask-schedule-at"
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """What a task's code says of its schedule, and all that it takes to make a run of it.
+
+    Attributes:
+        task: The task's key, which is also the schedule's.
+        name: The task's name.
+        queue: Where the runs wait.
+        priority: Of the runs.
+        serializer: How the payload is written.
+        payload: The arguments of a call without arguments, in base64.
+        tags: Of the runs.
+        cron: The option.
+        every: The option.
+        timezone: The option.
+        missed: The option.
+    """
+
+    task: str
+    name: str
+    queue: str
+    priority: int
+    serializer: str
+    payload: str
+    tags: tuple[str, ...]
+    cron: str | None
+    every: float | None
+    timezone: str
+    missed: str
+
+    @property
+    def version(self) -> str:
+        """Tells one declaration from another of the same task."""
+        # How nothing is pickled may depend on the Python that did it.
+        content = asdict(replace(self, payload=""))
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+    @property
+    def timetable(self) -> Timetable:
+        """When the runs are due."""
+        return Timetable(self.cron, self.every, self.timezone, self.task)
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """One schedule. Instants are seconds since the epoch.
+
+    Attributes:
+        declaration: The one in force.
+        chain: A token that the runs carry; another one makes all earlier runs void.
+        declared: When a worker last said that its code has this declaration.
+        superseded: Versions of earlier declarations, oldest first.
+        paused: Whether no runs are due.
+        pending: Instant of the one run that is enqueued; None when none is.
+        started: Instants of the latest runs that were let start, oldest first.
+        covered: Runs due up to this instant are made up for by one that was let start.
+    """
+
+    declaration: Declaration
+    chain: str
+    declared: float
+    superseded: tuple[str, ...] = ()
+    paused: bool = False
+    pending: float | None = None
+    started: tuple[float, ...] = ()
+    covered: float | None = None
+
+    @property
+    def last(self) -> float | None:
+        """Instant of the last run that was let start."""
+        return max(self.started, default=None)
+
+    @property
+    def key(self) -> str:
+        """The task's key."""
+        return self.declaration.task
+
+    @property
+    def timetable(self) -> Timetable:
+        """When the runs are due."""
+        return self.declaration.timetable
+
+    def run_id(self, instant: float) -> str:
+        """Return the id of the run that is due at an instant: a UUIDv7 of that time."""
+        millis = round(instant * 1000)
+        text = f"{self.key}\0{self.declaration.version}\0{self.chain}\0{millis}"
+        digits = hashlib.sha256(text.encode()).hexdigest()
+        variant = 8 + int(digits[3], 16) % 4
+        return (
+            f"{millis >> 16:08x}-{millis & 0xFFFF:04x}-7{digits[:3]}-"
+            f"{variant:x}{digits[4:7]}-{digits[7:19]}"
+        )
+
+    def message(self, instant: float) -> Message:
+        """Return the run that is due at an instant."""
+        headers = {_NAME: self.key, _CHAIN: self.chain, _INSTANT: f"{instant:.3f}"}
+        return self._message(self.run_id(instant), instant, headers, instant)
+
+    def message_now(self, run_id: str, now: float) -> Message:
+        """Return a run beside the schedule, which starts at once."""
+        return self._message(run_id, now, {}, None)
+
+    def _message(
+        self, run_id: str, created: float, headers: dict[str, str], at: float | None
+    ) -> Message:
+        declared = self.declaration
+        envelope = Envelope(
+            run_id=run_id,
+            task_key=declared.task,
+            task_name=declared.name,
+            serializer=declared.serializer,
+            payload=base64.b64decode(declared.payload),
+            created=created,
+            tags=declared.tags,
+            headers=headers,
+        )
+        return Message(run_id, declared.queue, envelope.encode(), declared.priority, at)
+
+    def encode(self) -> bytes:
+        """Return the body of the record."""
+        return json.dumps(asdict(self)).encode()
+
+
+class Tick(NamedTuple):
+    """What a run says of the schedule that it came from."""
+
+    key: str
+    chain: str
+    instant: float
+    run_id: str
+
+
+def decode_schedule(body: bytes) -> Schedule:
+    """Read the body of a record; what a later version added is left out."""
+    found = json.loads(body)
+    declared = _known(Declaration, found["declaration"])
+    declared["tags"] = tuple(declared["tags"])
+    rest = _known(Schedule, found)
+    rest["declaration"] = Declaration(**declared)
+    for name in ("superseded", "started"):
+        rest[name] = tuple(rest[name])
+    return Schedule(**rest)
+
+
+def tick_of(run_id: str, headers: Mapping[str, str]) -> Tick | None:
+    """Return which tick of which schedule a run is; None for any other run."""
+    key = headers.get(_NAME)
+    if key is None:
+        return None
+    return Tick(key, headers.get(_CHAIN, ""), float(headers.get(_INSTANT, "0")), run_id)
+
+
+def declaration_of(task: "Task[..., Any]") -> Declaration | None:
+    """Return what a task's code declares; None when it has no schedule."""
+    options = task.options
+    if options.get("cron") is None and options.get("every") is None:
+        return None
+    return Declaration(
+        task=task.key,
+        name=task.name,
+        queue=task.queue,
+        priority=task.priority,
+        serializer=task.serializer,
+        payload=base64.b64encode(task.codecs.arguments.encode((), {})).decode(),
+        tags=tuple(sorted(task.tags)),
+        cron=cast("str | None", options.get("cron")),
+        every=cast("float | None", options.get("every")),
+        timezone=cast("str | None", options.get("timezone")) or "UTC",
+        missed=str(options.get("missed") or "coalesce"),
+    )
+
+
+def _known(kind: type[Any], found: Mapping[str, Any]) -> dict[str, Any]:
+    names = {each.name for each in fields(kind)}
+    return {name: value for name, value in found.items() if name in names}
