@@ -32,7 +32,10 @@ class Option:
 
 
 def check_options(
-    given: Mapping[str, object], declared: Mapping[str, Option], task_name: str
+    given: Mapping[str, object],
+    declared: Mapping[str, Option],
+    task_name: str,
+    find_unloaded: Callable[[str], str | None] = lambda _: None,
 ) -> dict[str, object]:
     """Return the options of one task, checked.
 
@@ -40,6 +43,8 @@ def check_options(
         given: What `@task(...)` was called with beyond the core's own options.
         declared: What the loaded plugins declare, by name.
         task_name: For messages.
+        find_unloaded: Returns the name of a plugin that is installed, not loaded, and declares
+            an option.
 
     Raises:
         TaskDefinitionError: An unknown option, or a value its plugin does not accept.
@@ -48,7 +53,8 @@ def check_options(
     for name, value in given.items():
         option = declared.get(name)
         if option is None:
-            raise TaskDefinitionError(_unknown(name, declared, task_name))
+            hint = _hint(name, declared, find_unloaded(name))
+            raise TaskDefinitionError(f"task {task_name!r}: there is no option {name!r}: {hint}")
         try:
             checked[name] = option.check(value)
         except (ValueError, TypeError) as error:
@@ -65,7 +71,8 @@ def _refusal(task_name: str, name: str, error: Exception) -> TaskDefinitionError
     return TaskDefinitionError(f"task {task_name!r}, option {name!r}: {error}")
 
 
-def _unknown(name: str, declared: Mapping[str, Option], task_name: str) -> str:
+def _hint(name: str, declared: Mapping[str, Option], unloaded: str | None) -> str:
+    if unloaded is not None:
+        return f"the plugin {unloaded!r} declares it and is not loaded: name it in JTASK_PLUGINS"
     near = get_close_matches(name, declared, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else "no loaded plugin declares it"
-    return f"task {task_name!r}: there is no option {name!r}: {hint}"
+    return f"did you mean {near[0]!r}?" if near else "no installed plugin declares it"

@@ -78,6 +78,17 @@ class Plugins:
         answers = ((i.plugin, i.function(task) if i.argnames else i.function()) for i in impls)
         return [plugin for plugin, answer in answers if answer is False]
 
+    def find_unloaded(self, option: str) -> str | None:
+        """Return the name of an installed plugin that is not loaded and declares an option."""
+        installed = {point.name for point in entry_points(group=GROUP)}
+        for name in sorted(installed.difference(self.names)):
+            try:
+                if option in Plugins([name]).options:
+                    return name
+            except Exception as error:
+                _log.debug("plugin %r was looked at and cannot be loaded: %s", name, error)
+        return None
+
     def _load(self, point: EntryPoint) -> None:
         try:
             self._register(point.load(), point.name)

@@ -475,7 +475,8 @@ def _check_options(definition: Definition, name: str) -> dict[str, object]:
         return {}
     from jtask.plugins import get_plugins
 
-    return check_options(definition.options, get_plugins().options, name)
+    plugins = get_plugins()
+    return check_options(definition.options, plugins.options, name, plugins.find_unloaded)
 
 
 def _class_around(fn: Callable[..., Any]) -> type | None:

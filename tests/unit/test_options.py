@@ -64,8 +64,17 @@ def test_an_unknown_option_suggests_the_nearest(budget: None) -> None:
 
 
 def test_an_option_that_no_plugin_declares_is_refused() -> None:
-    with pytest.raises(TaskDefinitionError, match="no loaded plugin declares it"):
+    with pytest.raises(TaskDefinitionError, match="no installed plugin declares it"):
         check_options({"zzz": 1}, {}, "work")
+
+
+def test_an_option_of_a_plugin_that_is_not_loaded_names_the_plugin() -> None:
+    near = {"shine": Option("shine")}
+    with pytest.raises(
+        TaskDefinitionError,
+        match=r"option 'shiny': the plugin 'polish' declares it and is not loaded: name it in J",
+    ):
+        check_options({"shiny": 1}, near, "work", {"shiny": "polish"}.get)
 
 
 def test_a_check_may_change_the_value() -> None:

@@ -137,6 +137,14 @@ def test_the_process_says_so_at_the_first_use_of_a_task(install: Install, tmp_pa
     assert "plugin 'broken'" in done.stderr.splitlines()[-1]
 
 
+def test_a_plugin_that_is_not_loaded_is_found_by_its_option(install: Install) -> None:
+    install("broken", "import no_such_module_at_all")
+    install("shiny", GOOD)
+    assert Plugins(["runlog"]).find_unloaded("shiny") == "shiny"
+    assert Plugins(["shiny"]).find_unloaded("shiny") is None
+    assert Plugins(["runlog"]).find_unloaded("dull") is None
+
+
 def test_an_added_plugin_is_there_until_it_is_removed() -> None:
     class Shiny:
         @hookimpl
