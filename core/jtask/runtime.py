@@ -48,8 +48,9 @@ class RunContext:
         cancelled: Why the run was asked to end; None while it was not. A plain task looks at
             `runtime.cancelled` from time to time and returns or raises `RunCancelled`.
         blocking: Whether its thread has no event loop to await hooks with.
-        on_cancel: Called, on the I/O thread, when the run is asked to end; a plugin that executes
-            it elsewhere sets this, and then ends it.
+        on_cancel: Called, on the I/O thread, when the run is asked to end, and when its worker
+            takes it back in order to stop: then `cancelled` is None, and a CancelledError has to
+            come out of the function. A plugin that executes it elsewhere sets this.
         abandon: Ends the run with an error although its function still executes; called at most
             once, by a plugin that then raises `RunAbandoned` if the function returns after all.
             From the loop of an asynchronous task, from any thread for a plain one. None where

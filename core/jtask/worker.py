@@ -405,12 +405,15 @@ class Worker:
     # --- stopping --------------------------------------------------------------------------
 
     async def _interrupt(self) -> int:
-        """Take back what still executes: cancel coroutines, leave threads behind."""
+        """Take back what still executes: cancel coroutines, end children, leave threads behind."""
         interrupted = len(self._executing)
         if not interrupted:
             return 0
         self._interrupting = True
         self._loop_runner.cancel_all()
+        for job in list(self._executing.values()):
+            if job.run is not None and job.run.on_cancel is not None:
+                job.run.on_cancel()
         await _first_of(self._idle.wait(), timeout=_GRACE_SECONDS)
         for job in list(self._executing.values()):
             job.abandoned = True

@@ -1,1 +1,50 @@
-"""End attempts that take too long."""
+"""The plugin that ends attempts which take too long: `timeout_seconds`, `soft_timeout_seconds`.
+
+It stands in for the task's function rather than around it, so that an interruption can hit nothing
+but the task's own code. Tasks with `isolation="process"` are executed in child processes.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from jtask.hooks import hookimpl
+from jtask_timeouts.limits import Limits, declared_options, limits_of
+
+if TYPE_CHECKING:
+    from jtask.options import Option
+    from jtask.runtime import RunContext
+    from jtask.tasks import Task
+
+
+@hookimpl
+def jtask_options() -> "list[Option]":
+    """Declare the limits, and where to execute."""
+    return declared_options()
+
+
+@hookimpl
+def jtask_applies(task: "Task[..., Any]") -> bool:
+    """Concern tasks only that have a limit or are isolated."""
+    return limits_of(task) != Limits() or _is_isolated(task)
+
+
+@hookimpl(trylast=True)
+def jtask_invoke(run: "RunContext") -> Callable[..., Any]:
+    """Execute the function within its limits."""
+    limits = limits_of(run.task)
+    if _is_isolated(run.task):
+        from jtask_timeouts.isolation import call_in_child, call_in_child_async
+
+        isolated = call_in_child_async if run.task.is_async else call_in_child
+        return lambda *args, **kwargs: isolated(run, limits, args, kwargs)
+    if run.task.is_async:
+        from jtask_timeouts.coroutines import call_on_loop
+
+        return lambda *args, **kwargs: call_on_loop(run, limits, args, kwargs)
+    from jtask_timeouts.threads import call_in_thread
+
+    return lambda *args, **kwargs: call_in_thread(run, limits, args, kwargs)
+
+
+def _is_isolated(task: "Task[..., Any]") -> bool:
+    return task.options.get("isolation") == "process"

@@ -1,0 +1,190 @@
+"""The child process: executes one run after the other in its main thread.
+
+Started as `python -m jtask_timeouts.child CONNECTION LIFELINE STACKS`, three inherited descriptors.
+"""
+
+import asyncio
+import faulthandler
+import fcntl
+import os
+import signal
+import sys
+import threading
+import time
+from multiprocessing.connection import Connection
+from types import FrameType
+from typing import Any
+
+from jtask.failures import capture
+from jtask.runtime import RunContext, executing
+from jtask.states import State, StateName
+from jtask.targets import load_targets
+from jtask.tasks import Task
+from jtask_timeouts.coroutines import call_on_loop
+from jtask_timeouts.deadlines import Schedule, Step, get_deadlines
+from jtask_timeouts.frames import CRASHED, FAILED, STARTED, VALUE, Reply, Request
+from jtask_timeouts.limits import Limits
+from jtask_timeouts.stacks import stack_of_thread
+from jtask_timeouts.verdict import Cut
+
+SOFT = signal.SIGUSR1
+"""Raises SoftTimeout in the task."""
+
+STACK = signal.SIGUSR2
+"""Writes the stack to the descriptor for stacks, whatever the process is doing."""
+
+END = signal.SIGTERM
+"""Ends the task, so that its `finally` is executed."""
+
+
+def main(connection: int, lifeline: int, stacks: int) -> None:
+    """Execute what comes over the connection until it is closed."""
+    for descriptor in (connection, lifeline, stacks):
+        os.set_inheritable(descriptor, False)  # noqa: FBT003 - it takes no keyword
+    _die_with(lifeline)
+    faulthandler.register(STACK, file=stacks, all_threads=False)
+    line: Connection[bytes, bytes] = Connection(connection)
+    executor = _Executor(line, stacks)
+    while True:
+        try:
+            frame = line.recv_bytes()
+        except EOFError:
+            os._exit(0)
+        line.send_bytes(executor.perform(Request.decode(frame)).encode())
+
+
+class _Executor:
+    """Executes runs, and passes signals on to the one that is executing."""
+
+    def __init__(self, line: "Connection[bytes, bytes]", stacks: int) -> None:
+        self._line = line
+        self._stacks = stacks
+        self._limits = Limits()
+        self._executing = False
+        self._is_async = False
+        self._asyncio_task: asyncio.Task[Any] | None = None
+        signal.signal(SOFT, self._on_soft)
+        signal.signal(END, self._on_end)
+        # Ctrl-C in a terminal is the worker's to handle.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def perform(self, request: Request) -> Reply:
+        """Execute one run and return what became of it."""
+        try:
+            task = self._load(request)
+            args, kwargs = task.codecs.arguments.decode(request.payload)
+            run = request.context(task)
+            run.on_state = self._tell
+            self._is_async = task.is_async
+            self._limits = Limits(*request.limits)
+            value = self._call(run, args, kwargs)
+            return Reply(VALUE, payload=task.codecs.result.encode(value))
+        except Exception as error:
+            return Reply(FAILED, capture(error))
+        except BaseException as error:
+            return Reply(CRASHED, capture(error))
+
+    def _load(self, request: Request) -> Task[..., Any]:
+        sys.path[:] = request.path
+        (task,) = load_targets([request.target])
+        task.codecs.check(request.serializer)
+        return task
+
+    def _call(self, run: RunContext, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        self._line.send_bytes(Reply(STARTED).encode())
+        with executing(run):
+            try:
+                self._executing = True
+                if run.task.is_async:
+                    return asyncio.run(self._call_async(run, args, kwargs))
+                return self._call_reported(run, args, kwargs)
+            finally:
+                # A single step, during which no signal is handled.
+                self._executing = False
+
+    def _call_reported(self, run: RunContext, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        report = _Report(run, self._limits)
+        try:
+            return run.task.fn(*args, **kwargs)
+        finally:
+            report.close()
+
+    async def _call_async(
+        self, run: RunContext, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        self._asyncio_task = asyncio.current_task()
+        try:
+            return await call_on_loop(run, Limits(soft=self._limits.soft), args, kwargs)
+        finally:
+            self._asyncio_task = None
+
+    def _tell(self, _run: RunContext, state: State) -> None:
+        os.write(self._stacks, state.message.encode())
+
+    def _on_soft(self, _number: int, _frame: FrameType | None) -> None:
+        # A coroutine has a clock of its own here.
+        if self._executing and not self._is_async:
+            raise self._limits.soft_timeout()
+
+    def _on_end(self, _number: int, _frame: FrameType | None) -> None:
+        if not self._executing:
+            os._exit(0)
+        if self._asyncio_task is not None:
+            asyncio.get_running_loop().call_soon_threadsafe(self._asyncio_task.cancel)
+        else:
+            raise Cut
+
+
+class _Report(Schedule):
+    """Tells the worker where the main thread is, if it gets there; without a signal.
+
+    A signal would cut short what C code is waiting for, in a run that may be quite well.
+    """
+
+    __slots__ = ("_limits", "_lock", "_main", "_run")
+
+    def __init__(self, run: RunContext, limits: Limits) -> None:
+        self._run = run
+        self._limits = limits
+        self._lock = threading.Lock()
+        self._main = threading.get_ident()
+        run.state = State(StateName.RUNNING, time.time())
+        due = [] if limits.report is None else [Step(time.monotonic() + limits.report, self._tell)]
+        super().__init__(due)
+        if due:
+            get_deadlines().add(self)
+
+    def close(self) -> None:
+        """Tell nothing any more."""
+        with self._lock:
+            self.over = True
+
+    def _tell(self) -> None:
+        with self._lock:
+            if not self.over:
+                stack = stack_of_thread(self._main, _Executor.perform.__code__)
+                self._run.remark(self._limits.remark(stack))
+
+
+def _die_with(lifeline: int) -> None:
+    """See to it that this process ends with the worker, however that ends.
+
+    The worker's end of the pipe closes with it. On Linux the kernel then sends a signal whose
+    default action ends the process, even one that holds the GIL in C code for ever.
+    """
+    if sys.platform == "linux":
+        signal.signal(signal.SIGIO, signal.SIG_DFL)
+        fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
+        flags = fcntl.fcntl(lifeline, fcntl.F_GETFL)
+        fcntl.fcntl(lifeline, fcntl.F_SETFL, flags | os.O_ASYNC)
+    threading.Thread(target=_watch, args=(lifeline,), name="jtask-lifeline", daemon=True).start()
+
+
+def _watch(lifeline: int) -> None:
+    # Also for a worker that was gone before the kernel was asked to tell.
+    os.read(lifeline, 1)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))

@@ -1,0 +1,157 @@
+"""Interrupt a coroutine at its await."""
+
+import asyncio
+import threading
+import time
+import types
+from collections.abc import Callable, Coroutine, Generator
+from typing import TYPE_CHECKING, Any
+
+from jtask.errors import SoftTimeout
+from jtask_timeouts.deadlines import Schedule, Step, get_deadlines
+from jtask_timeouts.limits import GRACE_SECONDS, Limits
+from jtask_timeouts.stacks import stack_of_coroutine
+from jtask_timeouts.verdict import Interruptions, conclude
+
+if TYPE_CHECKING:
+    from jtask.runtime import RunContext
+
+
+async def call_on_loop(
+    run: "RunContext", limits: Limits, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """Await an asynchronous task's function on this loop, within its limits."""
+    watch = CoroutineWatch(run, limits, run.task.fn(*args, **kwargs))
+    get_deadlines().add(watch)
+    return await watch.wait()
+
+
+class _SoftCancelledError(SoftTimeout, asyncio.CancelledError):
+    """What is thrown into a coroutine at its soft limit.
+
+    Both, because a task group or `wait_for` that is interrupted while it waits ends its children on
+    a CancelledError only, while the task itself waits for a SoftTimeout.
+    """
+
+
+class CoroutineWatch(Schedule):
+    """Interrupts one coroutine; its steps are called in the thread of the deadlines.
+
+    Args:
+        run: What is about to be awaited in the current asyncio task.
+        limits: Those of its task.
+        coroutine: What its function returned.
+    """
+
+    __slots__ = (
+        "_before",
+        "_coroutine",
+        "_done",
+        "_ident",
+        "_limits",
+        "_loop",
+        "_run",
+        "_task",
+        "_warning",
+    )
+
+    def __init__(
+        self, run: "RunContext", limits: Limits, coroutine: Coroutine[Any, Any, Any]
+    ) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._run = run
+        self._limits = limits
+        self._coroutine = coroutine
+        self._loop = asyncio.get_running_loop()
+        self._ident = threading.get_ident()
+        self._task = task
+        self._before = task.cancelling()
+        self._warning = False
+        self._done = Interruptions()
+        super().__init__(self._steps(time.monotonic()))
+
+    async def wait(self) -> Any:
+        """Await the coroutine and return its value, or raise what the attempt ends with."""
+        values: list[Any] = []
+        raised: BaseException | None = None
+        try:
+            values.append(await _resumed(self._coroutine, self._translated))
+        except BaseException as error:
+            raised = error
+        self.over = True
+        cancelled = isinstance(raised, asyncio.CancelledError)
+        if self._done.hard and self._task.uncancel() > self._before and cancelled:
+            # Somebody else cancelled it too, and waits for that.
+            assert raised is not None
+            raise raised
+        try:
+            return conclude(self._limits, self._done, values, raised)
+        finally:
+            raised = None  # a frame that holds an exception that holds the frame lives for long
+
+    def _steps(self, now: float) -> list[Step]:
+        limits, steps = self._limits, list[Step]()
+        if limits.report is not None:
+            steps.append(Step(now + limits.report, self._report))
+        if limits.soft is not None:
+            steps.append(Step(now + limits.soft, self._on_loop(self._warn)))
+        if limits.hard is not None:
+            steps.append(Step(now + limits.hard, self._on_loop(self._cut)))
+            steps.append(Step(now + limits.hard + GRACE_SECONDS, self._on_loop(self._give_up)))
+        return steps
+
+    def _on_loop(self, act: Callable[[], None]) -> Callable[[], None]:
+        def post() -> None:
+            if not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(act)
+
+        return post
+
+    def _report(self) -> None:
+        stack = stack_of_coroutine(self._coroutine, self._ident, _resumed.__code__)
+        if not self.over:
+            self._run.remark(self._limits.remark(stack))
+
+    def _warn(self) -> None:
+        if not self.over:
+            self._warning = self._done.soft = True
+            self._task.cancel()
+
+    def _cut(self) -> None:
+        if not self.over:
+            self._done.hard = True
+            self._task.cancel()
+
+    def _give_up(self) -> None:
+        if self.over or self._run.abandon is None:
+            return
+        self.over = self._done.abandoned = True
+        self._run.abandon(self._limits.hard_timeout())
+
+    def _translated(self, error: BaseException) -> BaseException:
+        """Return what to throw into the coroutine for what its asyncio task got."""
+        if not self._warning or not isinstance(error, asyncio.CancelledError):
+            return error
+        self._warning = False
+        # As if it had never been cancelled, unless it has been by others.
+        others = self._task.uncancel() > self._before
+        return error if others else _SoftCancelledError(str(self._limits.soft_timeout()))
+
+
+@types.coroutine
+def _resumed(
+    coroutine: Coroutine[Any, Any, Any], translated: Callable[[BaseException], BaseException]
+) -> Generator[Any, Any, Any]:
+    """Await a coroutine, and change what is thrown into it on the way."""
+    thrown: BaseException | None = None
+    while True:
+        try:
+            waited = coroutine.send(None) if thrown is None else coroutine.throw(thrown)
+        except StopIteration as stop:
+            return stop.value
+        thrown = None
+        try:
+            yield waited
+        except BaseException as error:
+            thrown = translated(error)

@@ -1,0 +1,114 @@
+"""One thread that does everything that is to happen at an instant, for all runs of a process."""
+
+import heapq
+import logging
+import math
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+_LONGEST_WAIT = 3600.0  # seconds; a queue cannot wait for ever-so-long numbers
+_SWEEP_AFTER = 1000  # additions
+_log = logging.getLogger("jtask")
+
+
+class Step(NamedTuple):
+    """Something to do.
+
+    Attributes:
+        at: When, by `time.monotonic`.
+        act: What; must not block.
+    """
+
+    at: float
+    act: Callable[[], None]
+
+
+class Schedule:
+    """What is to happen to one attempt, until it is over.
+
+    Args:
+        steps: What to do and when; those that are equally due happen in this order.
+    """
+
+    __slots__ = ("over", "steps")
+
+    def __init__(self, steps: list[Step]) -> None:
+        self.steps = sorted(steps, key=lambda step: step.at, reverse=True)
+        self.over = False
+
+
+class Deadlines:
+    """The thread. It alone touches the heap: adding takes no lock of Python's own.
+
+    A thread that is being interrupted adds and ends schedules, and an interruption between taking a
+    lock and its `with` block would leave it locked for ever.
+    """
+
+    def __init__(self) -> None:
+        self._added: queue.SimpleQueue[Schedule] = queue.SimpleQueue()
+        self._heap: list[tuple[float, int, Schedule]] = []
+        self._count = 0
+        self._sweep_at = _SWEEP_AFTER
+        self._thread = threading.Thread(target=self._run, name="jtask-deadlines", daemon=True)
+        self._thread.start()
+
+    def add(self, schedule: Schedule) -> None:
+        """Follow a schedule from now on."""
+        self._added.put(schedule)
+
+    def _run(self) -> None:
+        while True:
+            wait = self._heap[0][0] - time.monotonic() if self._heap else math.inf
+            try:
+                self._push(self._added.get(timeout=max(0.0, min(wait, _LONGEST_WAIT))))
+            except queue.Empty:
+                self._do_what_is_due()
+
+    def _push(self, schedule: Schedule) -> None:
+        if schedule.over or not schedule.steps:
+            return
+        self._count += 1
+        heapq.heappush(self._heap, (schedule.steps[-1].at, self._count, schedule))
+        if self._count >= self._sweep_at:
+            # What is over stays in the heap until it is due, which may be hours later.
+            self._heap = [entry for entry in self._heap if not entry[2].over]
+            heapq.heapify(self._heap)
+            self._sweep_at = self._count + max(_SWEEP_AFTER, len(self._heap))
+
+    def _do_what_is_due(self) -> None:
+        while self._heap and self._heap[0][0] <= time.monotonic():
+            schedule = heapq.heappop(self._heap)[2]
+            if schedule.over:
+                continue
+            step = schedule.steps.pop()
+            try:
+                step.act()
+            except Exception:
+                _log.exception("what was due for a run failed")
+            self._push(schedule)
+
+
+_lock = threading.Lock()
+_current: Deadlines | None = None
+
+
+def get_deadlines() -> Deadlines:
+    """Return this process's thread, started by the first use."""
+    global _current
+    with _lock:
+        if _current is None:
+            _current = Deadlines()
+        return _current
+
+
+def _forget_after_fork() -> None:
+    global _current, _lock
+    _lock = threading.Lock()
+    _current = None
+
+
+os.register_at_fork(after_in_child=_forget_after_fork)

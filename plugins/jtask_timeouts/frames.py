@@ -1,0 +1,113 @@
+"""What a worker and its child processes say to each other: one JSON line, then bytes.
+
+To the child: a request. From the child: `started` when the function is about to be called, then one
+of `value` (its bytes follow), `failed` (an Exception) and `crashed` (any other BaseException).
+"""
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from jtask.failures import Failure
+from jtask.runtime import RunContext
+
+if TYPE_CHECKING:
+    from jtask.tasks import Task
+
+STARTED, VALUE, FAILED, CRASHED = "started", "value", "failed", "crashed"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a child says.
+
+    Attributes:
+        kind: One of the four.
+        failure: What was raised, for two of them.
+        payload: The value as the task's codec wrote it.
+    """
+
+    kind: str
+    failure: Failure | None = None
+    payload: bytes = b""
+
+    def encode(self) -> bytes:
+        """Return the frame."""
+        failure = None if self.failure is None else self.failure.to_json()
+        return _frame({"kind": self.kind, "failure": failure}, self.payload)
+
+    @classmethod
+    def decode(cls, frame: bytes) -> "Reply":
+        """Return what `encode` wrote."""
+        head, payload = _parts(frame)
+        failure = None if head["failure"] is None else Failure.from_json(head["failure"])
+        return cls(head["kind"], failure, payload)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a child shall execute.
+
+    Attributes:
+        target: Names the task for `jtask.targets`.
+        serializer: How the arguments are written and the value shall be.
+        facts: What `jtask.runtime` shall say there.
+        limits: The soft and the hard limit.
+        payload: The arguments.
+        path: The worker's import path.
+    """
+
+    target: str
+    serializer: str
+    facts: dict[str, Any]
+    limits: tuple[float | None, float | None]
+    payload: bytes
+    path: list[str]
+
+    def encode(self) -> bytes:
+        """Return the frame."""
+        head = {
+            "target": self.target,
+            "serializer": self.serializer,
+            "facts": self.facts,
+            "limits": self.limits,
+            "path": self.path,
+        }
+        return _frame(head, self.payload)
+
+    @classmethod
+    def decode(cls, frame: bytes) -> "Request":
+        """Return what `encode` wrote."""
+        head, payload = _parts(frame)
+        return cls(payload=payload, **head)
+
+    def context(self, task: "Task[..., Any]") -> RunContext:
+        """Return the run as the task sees it in the child."""
+        facts: dict[str, Any] = {**self.facts, "tags": tuple(self.facts["tags"])}
+        return RunContext(task=task, blocking=not task.is_async, **facts)
+
+
+def facts_of(run: RunContext) -> dict[str, Any]:
+    """Return what a child needs to know of a run."""
+    return {
+        "run_id": run.run_id,
+        "created_at": run.created_at,
+        "attempt": run.attempt,
+        "tags": list(run.tags),
+        "parent_id": run.parent_id,
+        "queue": run.queue,
+        "worker": run.worker,
+        "headers": dict(run.headers),
+        "started_at": run.started_at,
+        "attempt_started_at": run.attempt_started_at,
+        "run_time": run.run_time,
+    }
+
+
+def _frame(head: dict[str, Any], payload: bytes) -> bytes:
+    return b"%b\n%b" % (json.dumps(head).encode(), payload)
+
+
+def _parts(frame: bytes) -> tuple[dict[str, Any], bytes]:
+    head, _, payload = frame.partition(b"\n")
+    return json.loads(head), payload

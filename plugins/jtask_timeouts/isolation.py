@@ -1,0 +1,216 @@
+"""Execute a run in a child process, and end that for certain when its time is over."""
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+import time
+from concurrent.futures import Future
+from contextlib import suppress
+from multiprocessing.connection import wait
+from typing import TYPE_CHECKING, Any
+
+from jtask.errors import ProcessDied, RunCancelled
+from jtask.failures import rebuild
+from jtask.targets import target_of
+from jtask_timeouts.children import Child, get_children
+from jtask_timeouts.deadlines import Step
+from jtask_timeouts.frames import CRASHED, STARTED, VALUE, Reply, Request, facts_of
+from jtask_timeouts.limits import GRACE_SECONDS, Limits
+from jtask_timeouts.stacks import shortened
+
+if TYPE_CHECKING:
+    from jtask.runtime import RunContext
+
+START_SECONDS = 60.0
+"""How long a child may take to load a task, which no limit of the task's own covers."""
+
+
+def call_in_child(
+    run: "RunContext", limits: Limits, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """Call a task's function in a child process, within its limits."""
+    call = IsolatedCall(run, limits)
+    run.on_cancel = call.cancel
+    try:
+        if run.cancelled is not None:
+            raise RunCancelled(run.cancelled)
+        return call.execute(args, kwargs)
+    finally:
+        run.on_cancel = None
+        call.close()
+
+
+async def call_in_child_async(
+    run: "RunContext", limits: Limits, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """Do the same for an asynchronous task: the waiting is done by a thread."""
+    call = IsolatedCall(run, limits)
+    run.on_cancel = call.cancel
+    over: Future[Any] = Future()
+    threading.Thread(target=_settle, args=(over, call, args, kwargs), daemon=True).start()
+    waiting = asyncio.wrap_future(over)
+    try:
+        return await asyncio.shield(waiting)
+    except asyncio.CancelledError:
+        # Nothing may be left that runs when the run is given to another worker.
+        call.cancel()
+        with suppress(BaseException):
+            await asyncio.shield(waiting)
+        raise
+    finally:
+        run.on_cancel = None
+        call.close()
+
+
+def _settle(
+    over: "Future[Any]", call: "IsolatedCall", args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
+    try:
+        over.set_result(call.execute(args, kwargs))
+    except BaseException as error:
+        over.set_exception(error)
+
+
+class IsolatedCall:
+    """One run in one child; everything but `cancel` happens in the thread that waits for it.
+
+    Args:
+        run: The run.
+        limits: Those of its task, counted from when the child calls the function.
+    """
+
+    def __init__(self, run: "RunContext", limits: Limits) -> None:
+        self._run = run
+        self._limits = limits
+        self._ending: BaseException | None = None
+        self._reported = False
+        self._lock = threading.Lock()
+        self._woken, self._waker = os.pipe()
+        self._closed = False
+        self._steps: list[Step] = []  # the next one last
+
+    def execute(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Return the function's value, or raise what the attempt ends with."""
+        request = self._request(args, kwargs)
+        children = get_children()
+        child = children.take()
+        try:
+            reply = self._perform(child, request)
+        except BaseException:
+            child.end()
+            raise
+        children.give_back(child)
+        return self._result(reply)
+
+    def cancel(self) -> None:
+        """End the child after a grace; from any thread."""
+        with self._lock:
+            if not self._closed:
+                os.write(self._waker, b"c")
+
+    def close(self) -> None:
+        """Let go of what is needed for being cancelled."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                os.close(self._woken)
+                os.close(self._waker)
+
+    def _request(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
+        run = self._run
+        return Request(
+            target=target_of(run.task),
+            serializer=run.task.serializer,
+            facts=facts_of(run),
+            limits=(self._limits.soft, self._limits.hard),
+            payload=run.task.codecs.arguments.encode(args, kwargs),
+            path=list(sys.path),
+        ).encode()
+
+    def _perform(self, child: Child, request: bytes) -> Reply:
+        self._steps = [Step(time.monotonic() + START_SECONDS, self._end_unstarted)]
+        try:
+            child.line.send_bytes(request)
+            while True:
+                reply = self._next_reply(child)
+                if reply.kind != STARTED:
+                    return reply
+                if self._ending is None:
+                    self._steps = self._due(child, time.monotonic())
+        except (EOFError, OSError) as error:
+            if error is self._ending:  # a timeout is an OSError too
+                raise
+            end = child.bury(GRACE_SECONDS)
+            raise self._ending or ProcessDied(f"the run's process {end}") from None
+
+    def _next_reply(self, child: Child) -> Reply:
+        """Wait for what the child says next, and do meanwhile what is due."""
+        while True:
+            left = self._steps[-1].at - time.monotonic() if self._steps else None
+            watched: list[Any] = [child.line, child.stacks, self._woken]
+            watched += [] if child.ended is None else [child.ended]
+            ready = wait(watched, None if left is None else max(0.0, left))
+            if child.stacks in ready or child.line in ready:
+                self._hear(child)
+            if self._woken in ready and self._ending is None:
+                os.read(self._woken, 1)
+                self._begin_to_end(child, self._cancellation())
+            if child.line in ready:
+                reply = Reply.decode(child.line.recv_bytes())
+                if self._ending is not None and reply.kind != STARTED:
+                    # Whatever it says now, it was told to end.
+                    raise self._ending
+                return reply
+            if child.ended in ready:
+                raise EOFError
+            while self._steps and self._steps[-1].at <= time.monotonic():
+                self._steps.pop().act()
+
+    def _due(self, child: Child, now: float) -> list[Step]:
+        limits, steps = self._limits, list[Step]()
+        if limits.hard is not None:
+            steps.append(Step(now + limits.hard, lambda: self._time_out(child)))
+        if limits.soft is not None:
+            steps.append(Step(now + limits.soft, lambda: child.signal(signal.SIGUSR1)))
+        return steps
+
+    def _hear(self, child: Child) -> None:
+        if text := child.told():
+            self._reported = True
+            self._run.remark(text)
+
+    def _time_out(self, child: Child) -> None:
+        if not self._reported:
+            # Its threads cannot say, for they do not get the GIL.
+            self._run.remark(self._limits.remark(shortened(child.stack())))
+        self._begin_to_end(child, self._limits.hard_timeout())
+
+    def _cancellation(self) -> BaseException:
+        if self._run.cancelled is not None:
+            return RunCancelled(self._run.cancelled)
+        # The worker stops and wants the run back.
+        return asyncio.CancelledError()
+
+    def _begin_to_end(self, child: Child, error: BaseException) -> None:
+        self._ending = error
+        child.signal(signal.SIGTERM)
+        self._steps = [Step(time.monotonic() + GRACE_SECONDS, self._kill)]
+
+    def _kill(self) -> None:
+        assert self._ending is not None
+        raise self._ending
+
+    def _end_unstarted(self) -> None:
+        raise ProcessDied(
+            f"the run's process was killed: it did not load its task in {START_SECONDS:g} seconds"
+        )
+
+    def _result(self, reply: Reply) -> Any:
+        if reply.kind == VALUE:
+            return self._run.task.codecs.result.decode(reply.payload)
+        assert reply.failure is not None
+        if reply.kind == CRASHED:
+            raise ProcessDied(f"the task raised {reply.failure.summary}")
+        raise rebuild(reply.failure)

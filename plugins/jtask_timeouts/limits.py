@@ -1,0 +1,107 @@
+"""How long an attempt may take: the options, and what they mean."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from jtask.errors import RunTimedOut, SoftTimeout
+from jtask.options import Option
+
+if TYPE_CHECKING:
+    from jtask.tasks import Task
+
+GRACE_SECONDS = 1.0
+"""How long a run that was interrupted may take to end before stronger means are used."""
+
+ISOLATIONS = ("none", "process")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The limits of one task, in seconds from the start of an attempt.
+
+    Attributes:
+        soft: When SoftTimeout is raised inside the task; None is never.
+        hard: When the attempt is ended; None is never.
+    """
+
+    soft: float | None = None
+    hard: float | None = None
+
+    @property
+    def report(self) -> float | None:
+        """When the stack goes into the history: the soft limit, else half of the hard one."""
+        if self.soft is not None:
+            return self.soft
+        return None if self.hard is None else self.hard / 2
+
+    def remark(self, stack: str) -> str:
+        """Return what goes into the history of a run that is executing at `report`."""
+        return f"still executing after {_seconds(self.report)}\n{stack}"
+
+    def soft_timeout(self) -> SoftTimeout:
+        """Return what is raised inside the task."""
+        return SoftTimeout(f"task run exceeded soft timeout of {_seconds(self.soft)}")
+
+    def hard_timeout(self) -> RunTimedOut:
+        """Return what the attempt ends with."""
+        return RunTimedOut(f"task run exceeded timeout of {_seconds(self.hard)}")
+
+
+def limits_of(task: "Task[..., Any]") -> Limits:
+    """Return the limits that a task sets."""
+    options = cast("Mapping[str, float | None]", task.options)
+    return Limits(options.get("soft_timeout_seconds"), options.get("timeout_seconds"))
+
+
+def declared_options() -> list[Option]:
+    """Return the options of this plugin."""
+    return [
+        Option(
+            "timeout_seconds",
+            check=_check_seconds,
+            agree=_check_order,
+            help="End an attempt that takes longer, as TimedOut.",
+        ),
+        Option(
+            "soft_timeout_seconds",
+            check=_check_seconds,
+            agree=_check_order,
+            help="Raise SoftTimeout inside a task that takes longer, for clean-up.",
+        ),
+        Option(
+            "isolation",
+            default="none",
+            check=_check_isolation,
+            help='"process" executes the task in a child process, which can be ended for certain.',
+        ),
+    ]
+
+
+def _check_seconds(value: object) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"must be a number of seconds, got {value!r}")
+    if not 0 < value < math.inf:
+        raise ValueError(f"must be more than 0 seconds and finite, got {value!r}")
+    return float(value)
+
+
+def _check_isolation(value: object) -> str:
+    if value not in ISOLATIONS:
+        raise ValueError(f'must be "none" or "process", got {value!r}')
+    return str(value)
+
+
+def _check_order(options: Mapping[str, object]) -> None:
+    soft, hard = options.get("soft_timeout_seconds"), options.get("timeout_seconds")
+    if isinstance(soft, float) and isinstance(hard, float) and soft >= hard:
+        raise ValueError(
+            f"soft_timeout_seconds ({soft:g}) must be less than timeout_seconds ({hard:g})"
+        )
+
+
+def _seconds(value: float | None) -> str:
+    return f"{value:g} second{'' if value == 1 else 's'}"

@@ -1,0 +1,128 @@
+"""Interrupt a plain function in the thread that executes it.
+
+Python can raise an exception in another thread, which gets it when it next executes Python code.
+The whole difficulty is that it must never get it after it has left the function: then it would hit
+whatever the thread does next. See `_execute`.
+"""
+
+import ctypes
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from jtask.errors import SoftTimeout
+from jtask_timeouts.deadlines import Schedule, Step, get_deadlines
+from jtask_timeouts.limits import GRACE_SECONDS, Limits
+from jtask_timeouts.stacks import stack_of_thread
+from jtask_timeouts.verdict import Cut, Interruptions, conclude
+
+if TYPE_CHECKING:
+    from jtask.runtime import RunContext
+
+_set_async_exc = ctypes.pythonapi.PyThreadState_SetAsyncExc
+_set_async_exc.argtypes = (ctypes.c_ulong, ctypes.py_object)
+
+
+def call_in_thread(
+    run: "RunContext", limits: Limits, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """Call a plain task's function in this thread, within its limits."""
+    watch = ThreadWatch(run, limits)
+    values: list[Any] = []
+    raised: BaseException | None = None
+    try:
+        _execute(watch, values, args, kwargs)
+    except BaseException as error:
+        raised = error
+    try:
+        return conclude(limits, watch.done, values, raised)
+    finally:
+        raised = None  # a frame that holds an exception that holds the frame lives for long
+
+
+class ThreadWatch(Schedule):
+    """Interrupts one thread for one run; its methods are called in the thread of the deadlines.
+
+    Args:
+        run: What the calling thread is about to execute.
+        limits: Those of its task.
+    """
+
+    __slots__ = ("_ident", "_lock", "_run", "done", "limits")
+
+    def __init__(self, run: "RunContext", limits: Limits) -> None:
+        self._run = run
+        self.limits = limits
+        self.done = Interruptions()
+        self._ident = threading.get_ident()
+        self._lock = threading.Lock()
+        super().__init__(self._steps(time.monotonic()))
+
+    def function(self) -> Callable[..., Any]:
+        """Return what to execute."""
+        return self._run.task.fn
+
+    def close(self) -> None:
+        """See to it that nothing is raised any more, what was not delivered yet included."""
+        with self._lock:
+            self.over = True
+            _set_async_exc(self._ident, ctypes.py_object())
+
+    def _steps(self, now: float) -> "list[Step]":
+        limits, steps = self.limits, list[Step]()
+        if limits.report is not None:
+            steps.append(Step(now + limits.report, self._report))
+        if limits.soft is not None:
+            steps.append(Step(now + limits.soft, self._warn))
+        if limits.hard is not None:
+            steps.append(Step(now + limits.hard, self._cut))
+            steps.append(Step(now + limits.hard + GRACE_SECONDS, self._give_up))
+        return steps
+
+    def _report(self) -> None:
+        with self._lock:
+            if not self.over:
+                stack = stack_of_thread(self._ident, _execute.__code__)
+                self._run.remark(self.limits.remark(stack))
+
+    def _warn(self) -> None:
+        with self._lock:
+            if not self.over:
+                self.done.soft = True
+                _set_async_exc(self._ident, SoftTimeout)
+
+    def _cut(self) -> None:
+        with self._lock:
+            if not self.over:
+                self.done.hard = True
+                _set_async_exc(self._ident, Cut)
+
+    def _give_up(self) -> None:
+        with self._lock:
+            if self.over or self._run.abandon is None:
+                return
+            self.over = self.done.abandoned = True
+            self._run.abandon(self.limits.hard_timeout())
+
+
+def _execute(
+    watch: ThreadWatch, values: list[Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
+    """Call the function, and close the watch whatever happens.
+
+    At most two interruptions come: one soft, one hard. Each can spoil one `close`, for it may be
+    raised inside of it; so the third cannot fail. Nothing between the calls can be interrupted
+    outside a `try`: Python looks for exceptions from other threads at calls and at jumps back only.
+    """
+    try:
+        try:
+            try:
+                get_deadlines().add(watch)
+                values.append(watch.function()(*args, **kwargs))
+            finally:
+                watch.close()
+        finally:
+            watch.close()
+    finally:
+        watch.close()

@@ -1,0 +1,433 @@
+"""Limits as options, and what they do to direct calls."""
+
+import asyncio
+import contextlib
+import math
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from jtask import runtime, task
+from jtask.errors import RunTimedOut, SoftTimeout, TaskDefinitionError
+from jtask_timeouts.deadlines import Deadlines, Schedule, Step
+from jtask_timeouts.limits import Limits
+from jtask_timeouts.verdict import Cut, Interruptions, conclude
+
+SHORT = 0.05  # seconds
+
+
+@pytest.mark.parametrize("name", ["timeout_seconds", "soft_timeout_seconds"])
+@pytest.mark.parametrize("value", [0, -1, math.inf, math.nan, "3", True])
+def test_a_limit_is_a_positive_number_of_seconds(name: str, value: object) -> None:
+    with pytest.raises(TaskDefinitionError, match=rf"option '{name}': must be"):
+
+        @task(**{name: value})  # type: ignore[call-overload,untyped-decorator]
+        def work() -> None: ...
+
+
+def test_the_soft_limit_is_below_the_hard_one() -> None:
+    with pytest.raises(TaskDefinitionError, match=r"\(2\) must be less than timeout_seconds \(1\)"):
+
+        @task(soft_timeout_seconds=2, timeout_seconds=1)
+        def work() -> None: ...
+
+
+def test_with_options_is_held_to_the_same_order() -> None:
+    @task(soft_timeout_seconds=2)
+    def work() -> None: ...
+
+    with pytest.raises(TaskDefinitionError, match="must be less than"):
+        work.with_options(timeout_seconds=1)
+
+
+def test_a_limit_can_be_taken_off() -> None:
+    @task(timeout_seconds=SHORT)
+    def nap() -> str:
+        time.sleep(4 * SHORT)
+        return "rested"
+
+    assert nap.with_options(timeout_seconds=None)() == "rested"
+
+
+def test_an_unknown_isolation_is_refused() -> None:
+    with pytest.raises(TaskDefinitionError, match='must be "none" or "process"'):
+
+        @task(isolation="thread")
+        def work() -> None: ...
+
+
+def test_a_task_without_limits_is_not_concerned() -> None:
+    @task
+    def work() -> None: ...
+
+    assert work.hooks.invoke is None
+
+
+# --- plain functions -----------------------------------------------------------------------------
+
+
+@task(timeout_seconds=SHORT)
+def spin() -> None:
+    while True:
+        pass
+
+
+def test_a_loop_of_python_code_is_cut() -> None:
+    with pytest.raises(RunTimedOut, match=r"^task run exceeded timeout of 0\.05 seconds$"):
+        spin()
+
+
+def test_except_exception_does_not_stop_the_cut() -> None:
+    @task(timeout_seconds=SHORT)
+    def stubborn() -> None:
+        while True:
+            with contextlib.suppress(Exception):
+                time.sleep(0.001)
+
+    with pytest.raises(RunTimedOut):
+        stubborn()
+
+
+def test_finally_is_executed_when_a_function_is_cut() -> None:
+    ended: list[str] = []
+
+    @task(timeout_seconds=SHORT)
+    def careful() -> None:
+        try:
+            while True:
+                time.sleep(0.001)
+        finally:
+            ended.append("cleaned up")
+
+    with pytest.raises(RunTimedOut):
+        careful()
+    assert ended == ["cleaned up"]
+
+
+def test_what_a_task_returns_after_its_limit_does_not_count() -> None:
+    @task(timeout_seconds=SHORT)
+    def late() -> str:
+        time.sleep(4 * SHORT)
+        return "too late"
+
+    with pytest.raises(RunTimedOut):
+        late()
+
+
+def test_a_timeout_error_of_the_tasks_own_is_not_taken_for_its_limit() -> None:
+    @task(timeout_seconds=60)
+    def asks() -> None:
+        raise TimeoutError("the other side is slow")
+
+    with pytest.raises(TimeoutError, match="the other side is slow") as caught:
+        asks()
+    assert type(caught.value) is TimeoutError
+
+
+def test_a_soft_timeout_lets_a_function_clean_up_and_return() -> None:
+    @task(soft_timeout_seconds=SHORT)
+    def tidy() -> str:
+        try:
+            while True:
+                time.sleep(0.001)
+        except SoftTimeout:
+            return "cleaned up"
+
+    assert tidy() == "cleaned up"
+
+
+def test_an_uncaught_soft_timeout_names_its_limit() -> None:
+    @task(soft_timeout_seconds=SHORT)
+    def careless() -> None:
+        while True:
+            time.sleep(0.001)
+
+    with pytest.raises(SoftTimeout, match=r"^task run exceeded soft timeout of 0\.05 seconds$"):
+        careless()
+
+
+def test_the_hard_limit_comes_although_the_soft_one_was_ignored() -> None:
+    @task(soft_timeout_seconds=SHORT, timeout_seconds=2 * SHORT)
+    def deaf() -> None:
+        while True:
+            with contextlib.suppress(SoftTimeout):
+                time.sleep(0.001)
+
+    with pytest.raises(RunTimedOut):
+        deaf()
+
+
+def test_an_interruption_never_hits_what_comes_after_the_function() -> None:
+    """Functions that end about when their limits come; each interrupted thread goes on unharmed."""
+    limit = 0.002
+
+    @task(soft_timeout_seconds=limit, timeout_seconds=1.1 * limit)
+    def brief(seconds: float) -> str:
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            pass
+        return "done"
+
+    def many(hits: list[BaseException], ends: list[str]) -> None:
+        try:
+            for i in range(150):
+                try:
+                    ends.append(brief(limit * (0.8 + 0.4 * (i % 10) / 10)))
+                except (RunTimedOut, SoftTimeout) as error:
+                    ends.append(type(error).__name__)
+                    continue
+            for _ in range(20_000):
+                str(object())
+        except BaseException as error:
+            hits.append(error)
+
+    hits: list[BaseException] = []
+    ends: list[str] = []
+    threads = [threading.Thread(target=many, args=(hits, ends)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert hits == []
+    assert len(ends) == 600
+    assert len(set(ends)) > 1, "no run was interrupted, or all were"
+
+
+# --- asynchronous functions ----------------------------------------------------------------------
+
+
+def test_a_coroutine_is_cut_at_its_await() -> None:
+    ended: list[str] = []
+
+    @task(timeout_seconds=SHORT)
+    async def waits() -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            ended.append("cancelled")
+            raise
+
+    with pytest.raises(RunTimedOut, match="exceeded timeout"):
+        asyncio.run(waits())
+    assert ended == ["cancelled"]
+
+
+def test_a_soft_timeout_is_raised_at_the_await() -> None:
+    @task(soft_timeout_seconds=SHORT)
+    async def tidy() -> str:
+        try:
+            await asyncio.sleep(60)
+        except SoftTimeout as error:
+            await asyncio.sleep(0)
+            return str(error)
+        return "undisturbed"
+
+    assert asyncio.run(tidy()) == "task run exceeded soft timeout of 0.05 seconds"
+
+
+def test_a_soft_timeout_ends_the_children_of_a_task_group() -> None:
+    ended: list[str] = []
+
+    async def child() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.append("child")
+
+    @task(soft_timeout_seconds=SHORT)
+    async def parent() -> str:
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(child())
+        except SoftTimeout:
+            return "cleaned up"
+        return "undisturbed"
+
+    async def main() -> int:
+        assert await parent() == "cleaned up"
+        return len(asyncio.all_tasks())
+
+    assert asyncio.run(main()) == 1
+    assert ended == ["child"]
+
+
+def test_a_cancellation_by_others_is_not_taken_for_a_limit() -> None:
+    @task(timeout_seconds=60, soft_timeout_seconds=50)
+    async def waits() -> None:
+        await asyncio.sleep(60)
+
+    async def main() -> None:
+        call = asyncio.ensure_future(waits())
+        await asyncio.sleep(0)
+        call.cancel()
+        await call
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(main())
+
+
+def test_a_timeout_of_the_coroutines_own_is_not_taken_for_a_limit() -> None:
+    @task(timeout_seconds=60)
+    async def impatient() -> str:
+        try:
+            async with asyncio.timeout(0.01):
+                await asyncio.sleep(60)
+        except TimeoutError:
+            return "gave up"
+        return "undisturbed"
+
+    assert asyncio.run(impatient()) == "gave up"
+
+
+def test_the_loop_goes_on_undisturbed_after_a_limit() -> None:
+    @task(timeout_seconds=SHORT)
+    async def waits() -> None:
+        await asyncio.sleep(60)
+
+    async def main() -> int:
+        with pytest.raises(RunTimedOut):
+            await waits()
+        await asyncio.sleep(0.01)
+        current = asyncio.current_task()
+        assert current is not None
+        return current.cancelling()
+
+    assert asyncio.run(main()) == 0
+
+
+# --- the history ---------------------------------------------------------------------------------
+
+
+def remarks_of(call: Any) -> list[str]:
+    found: list[str] = []
+    ready = threading.Event()
+
+    def remember(_run: Any, state: Any) -> None:
+        if state.name == "Running" and state.message:
+            found.append(state.message)
+            ready.set()
+
+    def listen() -> threading.Event:
+        run = runtime.current_run()
+        assert run is not None
+        run.on_state = remember
+        return ready
+
+    call(listen)
+    return found
+
+
+def test_the_stack_of_a_slow_function_is_told() -> None:
+    @task(timeout_seconds=60, soft_timeout_seconds=SHORT)
+    def slow(listen: Any) -> None:
+        told = listen()
+        try:
+            assert told.wait(30)
+            time.sleep(30)
+        except SoftTimeout:
+            pass
+
+    (text,) = remarks_of(slow)
+    assert text.startswith("still executing after 0.05 seconds\n")
+    assert "in slow" in text
+    assert "call_in_thread" not in text
+
+
+def test_the_stack_of_a_waiting_coroutine_is_told() -> None:
+    async def deeper() -> None:
+        await asyncio.sleep(30)
+
+    @task(timeout_seconds=2 * SHORT)
+    async def slow(listen: Any) -> None:
+        listen()
+        await deeper()
+
+    def call(listen: Any) -> None:
+        with pytest.raises(RunTimedOut):
+            asyncio.run(slow(listen))
+
+    (text,) = remarks_of(call)
+    assert "in slow" in text
+    assert "in deeper" in text
+
+
+def test_the_stack_of_a_coroutine_that_holds_up_its_loop_is_told() -> None:
+    @task(timeout_seconds=2 * SHORT)
+    async def blocks(listen: Any) -> None:
+        assert listen().wait(30)
+
+    def call(listen: Any) -> None:
+        asyncio.run(blocks(listen))
+
+    (text,) = remarks_of(call)
+    assert "in blocks" in text
+    assert "in wait" in text
+
+
+# --- decisions -----------------------------------------------------------------------------------
+
+LIMITS = Limits(soft=1, hard=2)
+
+
+def test_an_interruption_after_the_return_changes_nothing_before_the_hard_limit() -> None:
+    assert conclude(LIMITS, Interruptions(soft=True), ["value"], SoftTimeout()) == "value"
+
+
+def test_a_failure_during_clean_up_is_the_cause_of_the_timeout() -> None:
+    failure = ValueError("clean-up failed")
+    with pytest.raises(RunTimedOut) as caught:
+        conclude(LIMITS, Interruptions(hard=True), [], failure)
+    assert caught.value.__cause__ is failure
+
+
+def test_the_cut_itself_is_not_shown() -> None:
+    with pytest.raises(RunTimedOut) as caught:
+        conclude(LIMITS, Interruptions(hard=True), [], Cut())
+    assert caught.value.__cause__ is None
+
+
+def test_ctrl_c_after_the_return_is_not_swallowed() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        conclude(LIMITS, Interruptions(), ["value"], KeyboardInterrupt())
+
+
+# --- the thread ----------------------------------------------------------------------------------
+
+
+def test_steps_happen_in_the_order_of_their_instants() -> None:
+    happened: list[str] = []
+    done = threading.Event()
+    now = time.monotonic()
+    deadlines = Deadlines()
+    deadlines.add(Schedule([Step(now + 0.02, lambda: happened.append("b"))]))
+    deadlines.add(
+        Schedule([Step(now + 0.03, done.set), Step(now + 0.01, lambda: happened.append("a"))])
+    )
+    assert done.wait(30)
+    assert happened == ["a", "b"]
+
+
+def test_a_step_that_fails_does_not_stop_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    done = threading.Event()
+
+    def fail() -> None:
+        raise ValueError("a bad step")
+
+    deadlines = Deadlines()
+    deadlines.add(Schedule([Step(0.0, fail), Step(0.001, done.set)]))
+    assert done.wait(30)
+    assert "a bad step" in caplog.text
+
+
+def test_what_is_over_is_forgotten_long_before_it_is_due() -> None:
+    deadlines = Deadlines()
+    for _ in range(5000):
+        schedule = Schedule([Step(time.monotonic() + 3600, lambda: None)])
+        deadlines.add(schedule)
+        schedule.over = True
+    done = threading.Event()
+    deadlines.add(Schedule([Step(0.0, done.set)]))
+    assert done.wait(30)
+    assert len(deadlines._heap) < 1100
