@@ -1,0 +1,170 @@
+"""The third-party plugin in examples/plugins: found once it is installed, and does what it says."""
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from datetime import datetime
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+FOLDER = Path(__file__).parents[2] / "examples" / "plugins" / "office_hours"
+MODULE = FOLDER / "jtask_office_hours.py"
+
+
+def install(target: Path) -> None:
+    """Install the folder as pip does, without the network."""
+    if importlib.util.find_spec("hatchling") and importlib.util.find_spec("pip"):
+        source = target.parent / "source"
+        shutil.copytree(FOLDER, source)
+        options = ["--no-index", "--no-deps", "--no-build-isolation", "--target", target, source]
+        subprocess.run(
+            [sys.executable, "-m", "pip", "install", "--quiet", *options],
+            check=True,
+            capture_output=True,
+        )
+    else:
+        _lay_out(target)
+
+
+def _lay_out(target: Path) -> None:
+    """Write what a wheel of the folder unpacks to, where its build backend is not installed."""
+    project = tomllib.loads((FOLDER / "pyproject.toml").read_text())
+    name, version = project["project"]["name"], project["project"]["version"]
+    info = target / f"{name.replace('-', '_')}-{version}.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    groups = project["project"]["entry-points"]
+    lines = [
+        line
+        for group, points in groups.items()
+        for line in (f"[{group}]", *(f"{key} = {value}" for key, value in points.items()))
+    ]
+    (info / "entry_points.txt").write_text("\n".join(lines) + "\n")
+    for file in project["tool"]["hatch"]["build"]["targets"]["wheel"]["include"]:
+        shutil.copy(FOLDER / file, target)
+
+
+def run(folder: Path, program: str, *paths: Path) -> Any:
+    """Run a program with some folders on its path; return the JSON that it prints."""
+    variables = {k: v for k, v in os.environ.items() if not k.startswith("JTASK_")}
+    variables |= {"JTASK_URL": "memory://office", "PYTHONPATH": os.pathsep.join(map(str, paths))}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=folder,
+        env=variables,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Path:
+    target = tmp_path / "site"
+    install(target)
+    return target
+
+
+NAMES = "import json; from jtask.plugins import get_plugins; print(json.dumps(get_plugins().names))"
+WORK = """
+import json, time
+from datetime import datetime
+
+import jtask_office_hours
+from jtask import task
+from jtask.errors import RunRefused
+from jtask.testing import run_worker
+
+def it_is(*moment):
+    jtask_office_hours.time = datetime(*moment).timestamp
+
+@task(office_hours=(9, 17))
+def call_customer(name: str) -> str:
+    return f"called {name}"
+
+@task
+def tidy_up() -> str:
+    return "tidy"
+
+found = {}
+it_is(2040, 1, 6, 12)  # a Friday
+with run_worker(call_customer):
+    found["open"] = call_customer.delay("Ada").result(20)
+late = call_customer.delay("Bob")
+it_is(2040, 1, 7, 12)
+found["direct"] = call_customer("Eve")
+try:
+    call_customer.delay("Mallory")
+except RunRefused as error:
+    found["closed"] = str(error)
+monday = datetime(2040, 1, 9, 10)
+found["with an eta"] = call_customer.with_options(eta=monday.astimezone()).delay("Joe").state.name
+with run_worker(call_customer, tidy_up):
+    found["others"] = tidy_up.delay().result(20)
+    until = time.monotonic() + 40
+    while not late.state.message and time.monotonic() < until:
+        time.sleep(0.01)
+    found["late"] = [late.state.name, late.state.message]
+print(json.dumps(found))
+"""
+
+
+def test_the_plugin_is_found_where_it_is_installed_and_only_there(installed: Path) -> None:
+    assert "office_hours" in run(installed.parent, NAMES, installed)
+    assert "office_hours" not in run(installed.parent, NAMES)
+
+
+def test_runs_keep_to_business_hours(installed: Path) -> None:
+    assert run(installed.parent, WORK, installed) == {
+        "open": "called Ada",
+        "direct": "called Eve",
+        "closed": "the office is closed: give the run an eta in business hours",
+        "with an eta": "Scheduled",
+        "others": "tidy",
+        "late": ["Scheduled", "the office is closed"],
+    }
+
+
+def test_the_plugin_has_less_than_forty_lines() -> None:
+    assert len(MODULE.read_text().splitlines()) < 40
+
+
+@pytest.fixture(scope="module")
+def plugin() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("office_hours", MODULE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+FRIDAY, MONDAY = (2040, 1, 6), (2040, 1, 9)
+
+
+@pytest.mark.parametrize(
+    ("asked", "opens"),
+    [
+        ((*FRIDAY, 9, 0), (*FRIDAY, 9, 0)),
+        ((*FRIDAY, 16, 59), (*FRIDAY, 16, 59)),
+        ((*FRIDAY, 8, 59), (*FRIDAY, 9, 0)),
+        ((*FRIDAY, 17, 0), (*MONDAY, 9, 0)),
+        ((2040, 1, 8, 12, 30), (*MONDAY, 9, 0)),
+        ((*MONDAY, 0, 0), (*MONDAY, 9, 0)),
+    ],
+)
+def test_a_closed_office_opens_in_the_morning_of_the_next_working_day(
+    plugin: ModuleType, asked: tuple[int, ...], opens: tuple[int, ...]
+) -> None:
+    instant = datetime(*asked).timestamp()  # type: ignore[arg-type]
+    assert plugin.opening(instant, 9, 17) == datetime(*opens).timestamp()  # type: ignore[arg-type]
