@@ -45,6 +45,11 @@ def shortened(failure: Failure | None) -> Failure | None:
     )
 
 
+def summary(failure: Failure | None) -> Failure | None:
+    """Return the type of a failure and the beginning of its message."""
+    return None if failure is None else _summary(failure)
+
+
 def _brief(attempt: Attempt) -> Attempt:
     failure = attempt.failure
     if failure is None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from pydantic_core import to_json
 
 from jtask import engine
-from jtask.attempts import bare, remember, shortened
+from jtask.attempts import bare, remember, shortened, summary
 from jtask.contract import Delivery
 from jtask.envelope import VERSION, Envelope, encode_settled
 from jtask.errors import ArgumentError, SerializationError
@@ -241,12 +241,23 @@ def _settled(run: RunContext, job: Job, outcome: Outcome, inline_limit: int) -> 
         body = encode_settled(settled)
     letter = None
     if (reason := outcome.dead_letter) is not None:
-        letter = Letter(reason, encode_letter(reason, settled, job.delivery.body))
+        letter = Letter(reason, _letter(reason, settled, job.delivery.body, inline_limit))
     if len(body) <= inline_limit:
         return Settled(body, letter=letter)
     payload = settled.payload
     body = encode_settled(replace(settled, payload=b"", blob=len(payload)))
     return Settled(body, payload, letter)
+
+
+def _letter(reason: str, settled: SettledRun, message: bytes, inline_limit: int) -> bytes:
+    body = encode_letter(reason, settled, message)
+    if len(body) <= inline_limit:
+        return body
+    # The message counts more than what is said about it: it is what can be replayed.
+    history = bare(settled.history)
+    return encode_letter(
+        reason, replace(settled, failure=summary(settled.failure), history=history), message
+    )
 
 
 def _next_envelope(run: RunContext, envelope: Envelope, put_off: PutOff) -> Envelope:

@@ -1,1 +1,68 @@
-"""Keep what failed for good, look through it and replay it."""
+"""The plugin that keeps what failed for good, and has it executed again.
+
+`jtask_dead_letters.upkeep` has the functions, `jtask dead` calls them. What a worker lost too often
+and what it cannot read is kept by the worker itself, without this plugin.
+"""
+
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING
+
+from jtask.hooks import hookimpl
+from jtask.options import Option
+from jtask.states import StateName
+
+if TYPE_CHECKING:
+    import click
+
+    from jtask.outcomes import Outcome
+    from jtask.runtime import RunContext
+
+REPLAY_OF = "jtask-replay-of"
+"""The header of a replay: the run whose letter it comes from."""
+
+_KEPT = frozenset({StateName.FAILED, StateName.TIMED_OUT, StateName.CRASHED, StateName.EXPIRED})
+
+
+@hookimpl
+def jtask_options() -> list[Option]:
+    """Declare `dead_letter`."""
+    return [
+        Option("dead_letter", default=True, check=_flag, help="Keep runs that failed for good.")
+    ]
+
+
+# No jtask_applies: a run of a task that keeps no letters may be a replay all the same, of one that
+# lost its workers.
+
+
+@hookimpl
+def jtask_settled(run: "RunContext", outcome: "Outcome") -> None:
+    """Have the worker keep a run that failed for good; direct calls tell their caller."""
+    if outcome.state.name not in _KEPT or run.queue is None:
+        return
+    if run.task.options["dead_letter"] and outcome.dead_letter is None:
+        outcome.dead_letter = outcome.state.message or outcome.state.name.value
+
+
+@hookimpl
+def jtask_admit(run: "RunContext") -> Awaitable[None] | None:
+    """Let of several replays of one letter only the one start that counts."""
+    if REPLAY_OF not in run.headers:
+        return None
+    from jtask_dead_letters.replaying import admitted
+
+    return admitted(run.headers[REPLAY_OF], run.run_id)
+
+
+@hookimpl
+def jtask_cli(cli: "click.Group") -> None:
+    """Add `jtask dead`."""
+    from jtask_dead_letters.command import dead
+
+    cli.add_command(dead)
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"must be True or False, got {value!r}")
+    return value

@@ -1,0 +1,174 @@
+"""`jtask dead`: look after dead letters."""
+
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from jtask.cli.confirming import confirm, yes_option
+from jtask.cli.exit_codes import ExitCode
+from jtask.cli.instants import PAST
+from jtask.cli.parameters import as_json
+
+if TYPE_CHECKING:
+    from jtask_dead_letters.letters import Letter
+
+F = TypeVar("F", bound=Callable[..., Any])
+_CONDITIONS = (
+    click.option("--task", help="Only of the task with this key or name."),
+    click.option("--error", help="Only with this type of error, such as ValueError."),
+    click.option("--since", type=PAST, metavar="INSTANT", help="Only from then on; 2h is so ago."),
+    click.option("--until", type=PAST, metavar="INSTANT", help="Only before; 2h is so long ago."),
+)
+
+
+def _conditions(command: F) -> F:
+    for option in reversed(_CONDITIONS):
+        command = option(command)
+    return command
+
+
+@click.group()
+def dead() -> None:
+    """Look after runs that failed for good."""
+
+
+@dead.command("ls")
+@_conditions
+@as_json
+def ls(*, as_json: bool, **conditions: Any) -> None:
+    """List the dead letters, oldest first."""
+    from jtask_dead_letters.upkeep import list_letters
+
+    letters = list_letters(**conditions)
+    if as_json:
+        click.echo(json.dumps([_facts(letter) for letter in letters], ensure_ascii=False))
+    elif letters:
+        _print(letters)
+    else:
+        click.echo("no dead letters", err=True)
+
+
+@dead.command()
+@click.argument("run_id", metavar="ID")
+@as_json
+def show(run_id: str, *, as_json: bool) -> None:
+    """Show the dead letter of the run ID: why, the error, earlier attempts, the arguments."""
+    from jtask_dead_letters.reporting import letter_json, letter_text
+    from jtask_dead_letters.upkeep import find_letter
+
+    letter = find_letter(run_id)
+    if as_json:
+        click.echo(json.dumps(_facts(letter) | letter_json(letter), ensure_ascii=False))
+    else:
+        click.echo(letter_text(letter))
+
+
+@dead.command()
+@click.argument("run_ids", nargs=-1, metavar="[ID]...")
+@_conditions
+@click.option("--all", "all_", is_flag=True, help="All there are.")
+@yes_option
+@as_json
+@click.pass_context
+def replay(
+    ctx: click.Context,
+    run_ids: tuple[str, ...],
+    *,
+    all_: bool,
+    yes: bool,
+    as_json: bool,
+    **conditions: Any,
+) -> None:
+    """Execute the runs of dead letters again, each as one new run however often this is done."""
+    from jtask_dead_letters.upkeep import replay_letters
+
+    chosen = _chosen("Replay", run_ids, conditions, all_=all_, yes=yes)
+    done = replay_letters(chosen)
+    if as_json:
+        click.echo(json.dumps([answer._asdict() for answer in done]))
+    for answer in done:
+        if answer.problem is not None:
+            click.echo(f"Error: {answer.problem}", err=True)
+        elif not as_json:
+            click.echo(f"{answer.run_id}  is replayed as  {answer.new_run_id}")
+    if any(answer.problem is not None for answer in done):
+        ctx.exit(ExitCode.FAILED)
+
+
+@dead.command()
+@click.argument("run_ids", nargs=-1, metavar="[ID]...")
+@_conditions
+@click.option("--all", "all_", is_flag=True, help="All there are.")
+@yes_option
+@as_json
+@click.pass_context
+def drop(
+    ctx: click.Context,
+    run_ids: tuple[str, ...],
+    *,
+    all_: bool,
+    yes: bool,
+    as_json: bool,
+    **conditions: Any,
+) -> None:
+    """Forget dead letters."""
+    from jtask_dead_letters.upkeep import drop_letters
+
+    chosen = _chosen("Forget", run_ids, conditions, all_=all_, yes=yes)
+    dropped = drop_letters(chosen)
+    if as_json:
+        click.echo(json.dumps(dropped))
+    else:
+        click.echo(f"{_count(len(dropped))} forgotten", err=True)
+    if run_ids and len(dropped) < len(run_ids):
+        ctx.exit(ExitCode.FAILED)
+
+
+def _chosen(
+    verb: str, run_ids: tuple[str, ...], conditions: dict[str, Any], *, all_: bool, yes: bool
+) -> list[str]:
+    """Return the ids of the letters that are meant, once somebody agreed to more than some ids."""
+    from jtask_dead_letters.upkeep import list_letters
+
+    by_condition = any(value is not None for value in conditions.values())
+    if bool(run_ids) + by_condition + all_ != 1:
+        raise click.UsageError(
+            "say which letters: ID..., or --all, or some of --task, --error, --since, --until"
+        )
+    if run_ids:
+        return list(dict.fromkeys(run_ids))
+    letters = list_letters(**conditions)
+    if letters:
+        confirm(f"{verb} {_count(len(letters))}?", yes=yes)
+    return [letter.run_id for letter in letters]
+
+
+def _count(number: int) -> str:
+    return "1 dead letter" if number == 1 else f"{number} dead letters"
+
+
+def _facts(letter: "Letter") -> dict[str, Any]:
+    return {
+        "run_id": letter.run_id,
+        "task": letter.task,
+        "name": letter.name,
+        "queue": letter.queue,
+        "state": letter.state,
+        "error": letter.error,
+        "reason": letter.reason,
+        "at": letter.at,
+    }
+
+
+def _print(letters: "list[Letter]") -> None:
+    from jtask.cli.tables import local_time, print_table
+
+    print_table(
+        ("RUN", "TASK", "STATE", "SINCE", "REASON"),
+        [
+            (letter.run_id, letter.name or "?", letter.state, local_time(letter.at), letter.reason)
+            for letter in letters
+        ],
+    )

@@ -1,0 +1,188 @@
+"""Execute a dead letter's run again: exactly once, however often that is begun or interrupted.
+
+A record under the letter's run id says which new run counts. The steps, in this order:
+
+1. The record is made, with a new run id, "begun", by compare-and-set: of several who replay the
+   letter at the same time one chooses the id, and all go on with that one.
+2. The arguments are copied if they are a blob, and the new run is enqueued. Doing this again with
+   the same id within the broker's dedup window stores nothing twice.
+3. The record says "enqueued", by compare-and-set.
+4. The letter is dropped, then its blob.
+
+Whoever dies after 1 or 2 leaves "begun". Who comes soon goes on with the same id, which step 2
+allows. Who comes later cannot know whether the run was enqueued, so they put a new id into the
+record. Should the old run exist after all, it finds at its admission that it does not count, and
+ends as Cancelled; if it is admitted first, it sets "enqueued" itself, and nobody takes its place.
+Whoever dies after 3 leaves a letter whose replay only has to be finished. The letter goes last, so
+nothing is lost on the way; the record stays, so a second replay finds the first.
+"""
+
+import json
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from jtask.client import get_client
+from jtask.contract import Event, FullBroker, Message, Record
+from jtask.envelope import Envelope
+from jtask.errors import JTaskError, RunRefused
+from jtask.settings import get_settings
+from jtask.states import StateName
+from jtask_dead_letters import REPLAY_OF
+from jtask_dead_letters.letters import Letter
+
+if TYPE_CHECKING:
+    from jtask.client import Client
+
+_BUCKET = "replays"
+_SAME_ID_SECONDS = 15.0  # half the dedup window, for clocks differ and an enqueueing takes its time
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What the record of a letter says.
+
+    Attributes:
+        run_id: The new run that counts.
+        at: When its id was chosen, seconds since the epoch.
+        enqueued: Whether it is known to be on its queue, or beyond.
+    """
+
+    run_id: str
+    at: float
+    enqueued: bool
+
+    def encode(self) -> bytes:
+        """Return the record's body."""
+        facts = {"run_id": self.run_id, "at": self.at, "enqueued": self.enqueued}
+        return json.dumps(facts).encode()
+
+
+async def replay(client: "Client", letter: Letter) -> str:
+    """Enqueue a letter's run anew and drop the letter; return the id of the new run.
+
+    Raises:
+        JTaskError: It cannot be replayed; the letter stays.
+    """
+    broker = client.broker
+    while True:
+        begun = await _begin(client, letter.run_id)
+        if begun.enqueued:
+            break
+        try:
+            await _enqueue(client, letter, begun.run_id)
+        except JTaskError:
+            # Somebody else may have ended it meanwhile, and dropped the arguments.
+            if (done := await replayed_as(broker, letter.run_id)) is None:
+                raise
+            return done
+        if await _counts(broker, letter.run_id, begun.run_id):
+            break
+    await drop(broker, letter.run_id)
+    return begun.run_id
+
+
+async def drop(broker: FullBroker, run_id: str) -> bool:
+    """Forget a letter and its arguments; False when there is none."""
+    was_there = await broker.drop_letter(run_id)
+    await broker.delete_blob(f"{run_id}.args")
+    return was_there
+
+
+async def replayed_as(broker: FullBroker, run_id: str) -> str | None:
+    """Return the run that a letter was replayed as, even if the letter is gone."""
+    record = await broker.get_record(_BUCKET, run_id)
+    known = None if record is None else _read(record)
+    return known.run_id if known is not None and known.enqueued else None
+
+
+async def forget_old(broker: FullBroker) -> None:
+    """Forget replays whose letters would be gone by now anyway."""
+    oldest = time.time() - 2 * get_settings().dead_letter_ttl
+    for record in await broker.records(_BUCKET):
+        if _read(record).at < oldest:
+            await broker.delete_record(_BUCKET, record.key)
+
+
+async def admitted(letter_id: str, run_id: str) -> None:
+    """Return if a replay counts.
+
+    Raises:
+        RunRefused: Another one took its place.
+    """
+    client = get_client()
+    if not await client.io.bridge(_counts(client.broker, letter_id, run_id)):
+        raise RunRefused(f"another replay of run {letter_id} took the place of this one")
+
+
+async def _begin(client: "Client", letter_id: str) -> Replay:
+    broker = client.broker
+    while True:
+        record = await broker.get_record(_BUCKET, letter_id)
+        known = None if record is None else _read(record)
+        if known and (known.enqueued or time.time() - known.at < _SAME_ID_SECONDS):
+            return known
+        fresh = Replay(client.ids.new(), time.time(), enqueued=False)
+        revision = 0 if record is None else record.revision
+        if await broker.put_record(_BUCKET, letter_id, fresh.encode(), revision=revision):
+            return fresh
+
+
+async def _enqueue(client: "Client", letter: Letter, run_id: str) -> None:
+    broker = client.broker
+    envelope, blob = await _renewed(client, letter, run_id)
+    if blob is not None:
+        await broker.put_blob(f"{run_id}.args", blob)
+    await broker.enqueue([Message(run_id, letter.queue, envelope.encode())])
+    scheduled = Event(run_id, StateName.SCHEDULED, envelope.created, envelope.task_key)
+    client.events.add(scheduled._replace(detail=f"replay of run {letter.run_id}"))
+
+
+async def _renewed(client: "Client", letter: Letter, run_id: str) -> tuple[Envelope, bytes | None]:
+    """Return the envelope of a first attempt, and its arguments if they are a blob."""
+    old = letter.envelope
+    if old is None:
+        raise JTaskError(f"run {letter.run_id} cannot be replayed: its message cannot be read")
+    envelope = Envelope(
+        run_id=run_id,
+        task_key=old.task_key,
+        task_name=old.task_name,
+        serializer=old.serializer,
+        payload=old.payload,
+        created=time.time(),
+        tags=old.tags,
+        parent=old.parent,
+        headers={**old.headers, REPLAY_OF: letter.run_id},
+        blob=old.blob,
+    )
+    if old.blob is not None:
+        blob = await client.broker.get_blob(f"{letter.run_id}.args")
+        if blob is None:
+            raise JTaskError(
+                f"run {letter.run_id} cannot be replayed: its arguments are no longer kept"
+            )
+        return envelope, blob
+    if len(envelope.encode()) <= client.inline_limit:
+        return envelope, None
+    return replace(envelope, payload=b"", blob=len(old.payload)), old.payload
+
+
+async def _counts(broker: FullBroker, letter_id: str, run_id: str) -> bool:
+    """Tell whether a replay is the one that counts, and see to it that it stays the one."""
+    while True:
+        record = await broker.get_record(_BUCKET, letter_id)
+        if record is None:
+            return True  # so old that it is forgotten
+        known = _read(record)
+        if known.run_id != run_id:
+            return False
+        sealed = replace(known, enqueued=True).encode()
+        if known.enqueued or await broker.put_record(
+            _BUCKET, letter_id, sealed, revision=record.revision
+        ):
+            return True
+
+
+def _read(record: Record) -> Replay:
+    facts = json.loads(record.body)
+    return Replay(str(facts["run_id"]), float(facts["at"]), bool(facts["enqueued"]))
