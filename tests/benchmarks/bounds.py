@@ -8,11 +8,10 @@ import time
 import uuid
 from typing import Any
 
+from harness import percentile, raw_connection
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig, RetentionPolicy, StreamConfig
-
-from harness import percentile, raw_connection
 
 BODY = b'{"v":1,"task":"bench-0123456789ab","id":"' + b"0" * 36 + b'"}\n{"text":"hello"}'
 _REPLY_WINDOW = 1 << 20
@@ -94,7 +93,7 @@ async def drain_rate(count: int, concurrency: int) -> float:
     inbox = nc.new_inbox()
     done = asyncio.get_running_loop().create_future()
     state = {"outstanding": 0, "acked": 0, "begun": 0.0}
-    request = f"$JS.API.CONSUMER.MSG.NEXT.BOUND.w"
+    request = "$JS.API.CONSUMER.MSG.NEXT.BOUND.w"
 
     async def pull(batch: int) -> None:
         state["outstanding"] += batch
@@ -110,8 +109,12 @@ async def drain_rate(count: int, concurrency: int) -> float:
         if state["outstanding"] <= concurrency // 2:
             await pull(concurrency)
 
+    acks: set[asyncio.Task[None]] = set()
+
     def acknowledge(message: Msg) -> None:
-        asyncio.ensure_future(nc.publish(message.reply, b"+ACK"))
+        ack = asyncio.get_running_loop().create_task(nc.publish(message.reply, b"+ACK"))
+        acks.add(ack)
+        ack.add_done_callback(acks.discard)
         state["acked"] += 1
         if state["acked"] == count:
             done.set_result(time.perf_counter())
