@@ -134,6 +134,12 @@ def test_every_plugin_of_jtask_is_described() -> None:
     assert sorted(documented) == sorted(point.name for point in own)
 
 
+def test_the_plugin_that_is_read_from_top_to_bottom_is_the_real_one() -> None:
+    [block] = [b for b in docs_pages.blocks(ROOT / "docs" / "plugins.md") if "not run" in b.above]
+    [file] = re.findall(r"the file (\S+);", block.above)
+    assert block.text == (ROOT / file).read_text()
+
+
 def commands(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:
     if not isinstance(command, click.Group):
         yield path, command
