@@ -129,9 +129,12 @@ class CoroutineWatch(Schedule):
         self.over = self._done.abandoned = True
         self._run.abandon(self._limits.hard_timeout())
 
-    def _translated(self, error: BaseException) -> BaseException:
-        """Return what to throw into the coroutine for what its asyncio task got."""
-        if not self._warning or not isinstance(error, asyncio.CancelledError):
+    def _translated(self, error: BaseException | None) -> BaseException | None:
+        """Return what to throw into the coroutine for what its asyncio task got, if anything.
+
+        It got nothing although it was cancelled where the task that it waits for has swallowed it.
+        """
+        if not self._warning or not isinstance(error, asyncio.CancelledError | None):
             return error
         self._warning = False
         # As if it had never been cancelled, unless it has been by others.
@@ -141,7 +144,8 @@ class CoroutineWatch(Schedule):
 
 @types.coroutine
 def _resumed(
-    coroutine: Coroutine[Any, Any, Any], translated: Callable[[BaseException], BaseException]
+    coroutine: Coroutine[Any, Any, Any],
+    translated: Callable[[BaseException | None], BaseException | None],
 ) -> Generator[Any, Any, Any]:
     """Await a coroutine, and change what is thrown into it on the way."""
     thrown: BaseException | None = None
@@ -155,3 +159,5 @@ def _resumed(
             yield waited
         except BaseException as error:
             thrown = translated(error)
+        else:
+            thrown = translated(None)

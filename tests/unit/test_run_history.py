@@ -47,6 +47,14 @@ def test_a_task_is_meant_by_its_name_or_its_key() -> None:
     assert name_of("own-key") == "own-key"
 
 
+def test_only_the_first_line_of_a_remark_sums_a_run_up() -> None:
+    remark = Event(RUN, StateName.RUNNING, BEGUN + 3, "key", 1, "host-1", "still\n  File a\n    b()")
+    assert summarise([*LIFE[:3], remark])[RUN].detail == "still"
+    lines = RunReport(RUN, [*LIFE[:3], remark], None).to_text().splitlines()
+    assert lines[-3].endswith("host-1  still")
+    assert lines[-2:] == ["      File a", "        b()"]
+
+
 def test_a_report_of_a_run_that_is_not_over_is_made_of_its_events() -> None:
     report = RunReport(RUN, LIFE[:3], None)
     assert report.to_json()["state"] == "Running"

@@ -253,6 +253,24 @@ def test_a_soft_timeout_ends_the_children_of_a_task_group() -> None:
     assert ended == ["child"]
 
 
+def test_a_soft_timeout_comes_although_what_is_awaited_swallows_it() -> None:
+    async def deaf() -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+
+    @task(soft_timeout_seconds=SHORT)
+    async def tidy() -> int:
+        try:
+            await asyncio.ensure_future(deaf())
+        except SoftTimeout:
+            current = asyncio.current_task()
+            assert current is not None
+            return current.cancelling()
+        return -1
+
+    assert asyncio.run(tidy()) == 0
+
+
 def test_a_cancellation_by_others_is_not_taken_for_a_limit() -> None:
     @task(timeout_seconds=60, soft_timeout_seconds=50)
     async def waits() -> None:

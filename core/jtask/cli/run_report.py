@@ -99,7 +99,9 @@ class RunReport:
             before = event.at
             line = f"{_clock(event.at)}  {passed:<12}{event.state:<14}{event.worker}"
             until = "" if event.until is None else f"  until {_clock(event.until)}"
-            lines.append(f"{line}{until}  {event.detail}".rstrip())
+            said, *more = event.detail.split("\n")
+            lines.append(f"{line}{until}  {said}".rstrip())
+            lines.extend(f"  {text}" for text in more)
         return "states\n" + _indented("\n".join(lines)) if lines else ""
 
     def _by_time(self) -> list[Event]:
