@@ -48,7 +48,9 @@ def test_a_task_is_meant_by_its_name_or_its_key() -> None:
 
 
 def test_only_the_first_line_of_a_remark_sums_a_run_up() -> None:
-    remark = Event(RUN, StateName.RUNNING, BEGUN + 3, "key", 1, "host-1", "still\n  File a\n    b()")
+    remark = Event(
+        RUN, StateName.RUNNING, BEGUN + 3, "key", 1, "host-1", "still\n  File a\n    b()"
+    )
     assert summarise([*LIFE[:3], remark])[RUN].detail == "still"
     lines = RunReport(RUN, [*LIFE[:3], remark], None).to_text().splitlines()
     assert lines[-3].endswith("host-1  still")
