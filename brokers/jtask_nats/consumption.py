@@ -26,6 +26,9 @@ _GATHER_FROM = 8  # credit; below, each run counts
 _HEAL_PAUSE = (0.1, 2.0)  # seconds: first and longest
 _TIMER_ERROR = 0.002  # seconds; loops count in milliseconds, and not by the wall clock
 _LONGEST_WAIT = 2 * EARLY  # seconds; an instant further off can only be a clock that is wrong
+_AHEAD = 100
+"""How many runs may wait here for their instant beyond the credit: else those that came first would
+keep out others that are due sooner. What is due without room goes to another worker."""
 
 _log = logging.getLogger("jtask.worker")
 
@@ -53,8 +56,8 @@ class NatsConsumption:
         """The same by priority, highest first."""
         self._turns = itertools.count()
         self._handed = 0
-        """Runs that count against the credit: with the worker, or waiting for their instant."""
-        self._surplus: list[tuple[int, int, NatsDelivery, float]] = []
+        """Runs with the worker, which count against the credit."""
+        self._surplus: list[tuple[int, int, NatsDelivery]] = []
         self._order = itertools.count()
         self._waiting: dict[NatsDelivery, asyncio.TimerHandle] = {}
         self._look: asyncio.Handle | None = None
@@ -148,12 +151,16 @@ class NatsConsumption:
                 self.broken(puller, str(not_permitted("publish to", subject, url)))
 
     def arrived(self, delivery: NatsDelivery, at: float) -> None:
-        """Hand a delivery out, or keep it until there is credit."""
-        if self._handed < self._credit and not self._surplus:
-            self._hand_out(delivery, at)
+        """Hand a delivery out, or keep it until its instant and until there is credit."""
+        delay = at - time.time() if at else 0.0
+        if delay > 0:
+            self._waiting[delivery] = self._loop.call_later(
+                min(delay, _LONGEST_WAIT) + _TIMER_ERROR, self._due, delivery
+            )
+        elif self._has_room():
+            self._hand_out(delivery)
         else:
-            entry = (-delivery.priority, next(self._order), delivery, at)
-            heapq.heappush(self._surplus, entry)
+            self._keep(delivery)
 
     def wants_more(self) -> None:
         """Look at the end of this pass of the loop whether something is to be pulled."""
@@ -189,24 +196,29 @@ class NatsConsumption:
             by_priority.setdefault(puller.priority, []).append(puller)
         self._levels = [by_priority[level] for level in sorted(by_priority, reverse=True)]
 
-    def _hand_out(self, delivery: NatsDelivery, at: float) -> None:
-        self._handed += 1
-        delay = at - time.time() if at else 0.0
-        if delay > 0:
-            self._waiting[delivery] = self._loop.call_later(
-                min(delay, _LONGEST_WAIT) + _TIMER_ERROR, self._hand_out_waiting, delivery
-            )
-        else:
-            self._receive(delivery)
-
-    def _hand_out_waiting(self, delivery: NatsDelivery) -> None:
+    def _due(self, delivery: NatsDelivery) -> None:
         del self._waiting[delivery]
+        if self._has_room():
+            self._hand_out(delivery)
+        elif len(self._surplus) < self._credit:
+            self._keep(delivery)
+        else:
+            self._handed += 1  # until it is gone
+            delivery.refuse()
+
+    def _has_room(self) -> bool:
+        return self._handed < self._credit and not self._surplus
+
+    def _hand_out(self, delivery: NatsDelivery) -> None:
+        self._handed += 1
         self._receive(delivery)
+
+    def _keep(self, delivery: NatsDelivery) -> None:
+        heapq.heappush(self._surplus, (-delivery.priority, next(self._order), delivery))
 
     def _hand_out_surplus(self) -> None:
         while self._surplus and self._handed < self._credit:
-            _, _, delivery, at = heapq.heappop(self._surplus)
-            self._hand_out(delivery, at)
+            self._hand_out(heapq.heappop(self._surplus)[2])
 
     def _freed(self) -> None:
         self._handed -= 1
@@ -227,7 +239,7 @@ class NatsConsumption:
             [Standing(one.outstanding, one.idle, one.is_broken) for one in level]
             for level in levels
         ]
-        taken = self._handed + len(self._surplus)
+        taken = self._handed + len(self._surplus) + max(0, len(self._waiting) - _AHEAD)
         flat = (one for level in levels for one in level)
         for puller, (size, way) in zip(flat, share(standings, self._credit, taken), strict=True):
             if size:

@@ -89,6 +89,10 @@ class NatsDelivery:
 
     async def hand_back(self) -> None:
         """Give the run to another worker at once."""
+        self.refuse()
+
+    def refuse(self) -> None:
+        """Do what `hand_back` does."""
         self._settle(NAK)
 
     async def put_off(self, at: float, body: bytes | None = None) -> None:
