@@ -5,7 +5,8 @@ import heapq
 import itertools
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 
 from jtask.contract import DEFAULT_PRIORITY, Delivery
 from jtask.errors import BrokerUnavailable, JTaskError
@@ -17,6 +18,7 @@ from jtask_nats.nats_errors import not_permitted
 from jtask_nats.outbound import EARLY
 from jtask_nats.pulls import Standing, share
 from jtask_nats.pulse import Pulse
+from jtask_nats.successors import has_successor
 from jtask_nats.topology import Store
 
 _WATCH_EVERY = 1.0  # seconds
@@ -24,7 +26,7 @@ _PING_TIMEOUT = 5.0  # seconds
 _GATHER = 0.001  # seconds in which the first half of the credit to be freed is collected
 _GATHER_FROM = 8  # credit; below, each run counts
 _HEAL_PAUSE = (0.1, 2.0)  # seconds: first and longest
-_TIMER_ERROR = 0.002  # seconds; loops count in milliseconds, and not by the wall clock
+_TIMER_ERROR = 0.002  # seconds that a timer may be early: loops count in milliseconds
 _LONGEST_WAIT = 2 * EARLY  # seconds; an instant further off can only be a clock that is wrong
 _AHEAD = 100
 """How many runs may wait here for their instant beyond the credit: else those that came first would
@@ -60,6 +62,7 @@ class NatsConsumption:
         self._surplus: list[tuple[int, int, NatsDelivery]] = []
         self._order = itertools.count()
         self._waiting: dict[NatsDelivery, asyncio.TimerHandle] = {}
+        self._looks: set[asyncio.Task[None]] = set()
         self._look: asyncio.Handle | None = None
         self._is_looking = False
         self._watch: asyncio.TimerHandle | None = None
@@ -106,7 +109,7 @@ class NatsConsumption:
             tasks = [task for task in (self._healing, self._ping) if task is not None]
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*tasks, *self._looks, return_exceptions=True)
             for timer in self._waiting.values():
                 timer.cancel()
             unseen = [*self._waiting, *(entry[2] for entry in self._surplus)]
@@ -152,11 +155,15 @@ class NatsConsumption:
 
     def arrived(self, delivery: NatsDelivery, at: float) -> None:
         """Hand a delivery out, or keep it until its instant and until there is credit."""
+        if delivery.deliveries > 1:
+            self._track(self._look_at_redelivered(delivery, at))
+        else:
+            self._arrange(delivery, at)
+
+    def _arrange(self, delivery: NatsDelivery, at: float) -> None:
         delay = at - time.time() if at else 0.0
         if delay > 0:
-            self._waiting[delivery] = self._loop.call_later(
-                min(delay, _LONGEST_WAIT) + _TIMER_ERROR, self._due, delivery
-            )
+            self._wait(delivery, at, min(delay, _LONGEST_WAIT))
         elif self._has_room():
             self._hand_out(delivery)
         else:
@@ -196,7 +203,14 @@ class NatsConsumption:
             by_priority.setdefault(puller.priority, []).append(puller)
         self._levels = [by_priority[level] for level in sorted(by_priority, reverse=True)]
 
-    def _due(self, delivery: NatsDelivery) -> None:
+    def _wait(self, delivery: NatsDelivery, at: float, delay: float) -> None:
+        self._waiting[delivery] = self._loop.call_later(delay, self._due, delivery, at)
+
+    def _due(self, delivery: NatsDelivery, at: float) -> None:
+        left = at - time.time()
+        if 0 < left < _TIMER_ERROR:
+            self._wait(delivery, at, left)
+            return
         del self._waiting[delivery]
         if self._has_room():
             self._hand_out(delivery)
@@ -205,6 +219,22 @@ class NatsConsumption:
         else:
             self._handed += 1  # until it is gone
             delivery.refuse()
+
+    async def _look_at_redelivered(self, delivery: NatsDelivery, at: float) -> None:
+        is_over = await has_successor(self._link, delivery)
+        if not is_over and not self._stopped:
+            self._arrange(delivery, at)
+            return
+        self._handed += 1  # until it is gone
+        if is_over:
+            delivery.ack()
+        else:
+            await delivery.hand_back()
+
+    def _track(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(coroutine)
+        self._looks.add(task)
+        task.add_done_callback(self._looks.discard)
 
     def _has_room(self) -> bool:
         return self._handed < self._credit and not self._surplus

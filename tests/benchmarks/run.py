@@ -1,6 +1,7 @@
 """Measure jtask beside bare nats-py in the same run: `python tests/benchmarks/run.py [NAME ...]`.
 
-Names: direct, import, memory, enqueue, bulk, drain, roundtrip, naps. Without a name, all of them.
+Names: direct, import, memory, enqueue, bulk, drain, roundtrip, naps, delays, pending. Without a
+name, all of them.
 """
 
 import asyncio
@@ -16,9 +17,11 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 import bounds
+import delayed
 from bench_tasks import echo, nap, noop, noop_sync
-from jtask import Task
 from harness import HERE, own_server, percentile, resident, show, until, worker
+
+from jtask import Task
 
 RUNS = 20_000
 
@@ -177,6 +180,8 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "drain": drain,
     "roundtrip": roundtrip,
     "naps": naps,
+    "delays": delayed.delays,
+    "pending": delayed.pending,
 }
 
 

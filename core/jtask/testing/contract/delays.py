@@ -62,6 +62,17 @@ class DelayContract(Contract):
         assert (await worker.next()).run_id == now.run_id
 
     @rule
+    async def test_a_run_that_is_due_in_a_moment_holds_up_none_that_is_due_now(
+        self, bench: Bench
+    ) -> None:
+        worker = await bench.worker("reports", credit=1)
+        producer = await bench.broker()
+        soon = [bench.message("reports", at=time.time() + 0.4) for _ in range(5)]
+        for message in (*soon, now := bench.message("reports")):
+            await producer.enqueue([message])
+        assert (await worker.next()).run_id == now.run_id
+
+    @rule
     async def test_a_delayed_run_keeps_its_priority(self, bench: Bench) -> None:
         producer = await bench.broker()
         at = time.time() + 0.5
