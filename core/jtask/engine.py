@@ -108,7 +108,7 @@ async def abandon(run: RunContext, hooks: TaskHooks, error: BaseException) -> Re
     """
     run.run_time += max(0.0, time.time() - cast("float", run.attempt_started_at))
     run.error = error
-    return await _failed(run, hooks, error, False)
+    return await _failed(run, hooks, error, stopping=False)
 
 
 def drive(coroutine: Coroutine[Any, Any, Any]) -> Any:
