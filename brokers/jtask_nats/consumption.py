@@ -5,7 +5,8 @@ import heapq
 import itertools
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 
 from jtask.contract import DEFAULT_PRIORITY, Delivery
 from jtask.errors import BrokerUnavailable, JTaskError
@@ -17,6 +18,7 @@ from jtask_nats.nats_errors import not_permitted
 from jtask_nats.outbound import EARLY
 from jtask_nats.pulls import Standing, share
 from jtask_nats.pulse import Pulse
+from jtask_nats.successors import has_successor
 from jtask_nats.topology import Store
 
 _WATCH_EVERY = 1.0  # seconds
@@ -60,6 +62,7 @@ class NatsConsumption:
         self._surplus: list[tuple[int, int, NatsDelivery]] = []
         self._order = itertools.count()
         self._waiting: dict[NatsDelivery, asyncio.TimerHandle] = {}
+        self._looks: set[asyncio.Task[None]] = set()
         self._look: asyncio.Handle | None = None
         self._is_looking = False
         self._watch: asyncio.TimerHandle | None = None
@@ -106,7 +109,7 @@ class NatsConsumption:
             tasks = [task for task in (self._healing, self._ping) if task is not None]
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*tasks, *self._looks, return_exceptions=True)
             for timer in self._waiting.values():
                 timer.cancel()
             unseen = [*self._waiting, *(entry[2] for entry in self._surplus)]
@@ -152,6 +155,12 @@ class NatsConsumption:
 
     def arrived(self, delivery: NatsDelivery, at: float) -> None:
         """Hand a delivery out, or keep it until its instant and until there is credit."""
+        if delivery.deliveries > 1:
+            self._track(self._look_at_redelivered(delivery, at))
+        else:
+            self._arrange(delivery, at)
+
+    def _arrange(self, delivery: NatsDelivery, at: float) -> None:
         delay = at - time.time() if at else 0.0
         if delay > 0:
             self._wait(delivery, at, min(delay, _LONGEST_WAIT))
@@ -210,6 +219,22 @@ class NatsConsumption:
         else:
             self._handed += 1  # until it is gone
             delivery.refuse()
+
+    async def _look_at_redelivered(self, delivery: NatsDelivery, at: float) -> None:
+        is_over = await has_successor(self._link, delivery)
+        if not is_over and not self._stopped:
+            self._arrange(delivery, at)
+            return
+        self._handed += 1  # until it is gone
+        if is_over:
+            delivery.ack()
+        else:
+            await delivery.hand_back()
+
+    def _track(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(coroutine)
+        self._looks.add(task)
+        task.add_done_callback(self._looks.discard)
 
     def _has_room(self) -> bool:
         return self._handed < self._credit and not self._surplus

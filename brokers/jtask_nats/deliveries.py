@@ -7,6 +7,7 @@ from jtask.contract import Message
 from jtask_nats import headers
 from jtask_nats.leases import Leases
 from jtask_nats.link import Link
+from jtask_nats.nats_errors import WRONG_LAST_SEQUENCE, ApiError
 from jtask_nats.outbound import put_off
 from jtask_nats.topology import Store
 
@@ -96,7 +97,10 @@ class NatsDelivery:
         self._settle(NAK)
 
     async def put_off(self, at: float, body: bytes | None = None) -> None:
-        """Queue the run again for an instant; the old message goes when the new one is stored."""
+        """Queue the run again for an instant; the old message goes when the new one is stored.
+
+        `jtask_nats.successors` says what happens when it does not come to that.
+        """
         if not self._open:
             return
         self._open = False
@@ -108,8 +112,13 @@ class NatsDelivery:
             # The sequence makes it unique: a second try of this is a duplicate, the next attempt
             # is not, even for the same instant.
             unique = f"{self.run_id}:{self.seq}"
-            again = put_off(desk.link.subjects, message, unique, time.time())
-            await desk.link.publisher.publish(again.subject, again.body, again.headers)
+            again = put_off(desk.link.subjects, message, unique, int(self.seq), time.time())
+            try:
+                await desk.link.publisher.publish(again.subject, again.body, again.headers)
+            except ApiError as error:
+                # The claim was lost, and whoever got the run has already settled it.
+                if error.err_code != WRONG_LAST_SEQUENCE:
+                    raise
             desk.send(self.reply, ACK)
         finally:
             desk.remove(self)

@@ -19,7 +19,6 @@ REASON = b"Jtask-Reason"
 """Why a run was dead-lettered."""
 OWN = b"\r\nJtask-"
 """Stands in a raw block that has any of the above."""
-ROLLUP = b"Nats-Rollup: sub\r\n"
 FIRST_ONLY = b"Nats-Expected-Last-Subject-Sequence: 0\r\n"
 
 
@@ -33,9 +32,16 @@ def message_id(text: str) -> bytes:
     return b"Nats-Msg-Id: %b\r\n" % text.encode()
 
 
-def expected(sequence: int) -> bytes:
-    """Return the line that lets a message in only as the successor of a known one."""
-    return line(b"Nats-Expected-Last-Subject-Sequence", sequence)
+def expected(sequence: int, subject: str = "") -> bytes:
+    """Return the lines that let a message in only as the successor of a known one.
+
+    Args:
+        sequence: Of that one.
+        subject: Where that one is, if not on the message's own subject.
+    """
+    lines = line(b"Nats-Expected-Last-Subject-Sequence", sequence)
+    elsewhere = b"Nats-Expected-Last-Subject-Sequence-Subject"
+    return lines + line(elsewhere, subject) if subject else lines
 
 
 def ttl(seconds: float) -> bytes:

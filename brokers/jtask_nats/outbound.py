@@ -42,38 +42,37 @@ def outgoing(subjects: Subjects, message: Message, now: float) -> Outgoing:
             message.body,
         )
     lines = headers.message_id(message.run_id) + _expiry(message, now)
-    return _timed(subjects, message, lines, now, replaces=False)
+    return _timed(subjects, message, lines, now)
 
 
-def put_off(subjects: Subjects, message: Message, unique: str, now: float) -> Outgoing:
+def put_off(
+    subjects: Subjects, message: Message, unique: str, sequence: int, now: float
+) -> Outgoing:
     """Return what to publish to queue a run again that is in hand.
 
-    It takes the place of the message in hand, so that the run cannot wait twice even when that
-    one is never acked.
+    It is stored only while the message in hand is the run's latest.
 
     Args:
         subjects: Of the namespace.
         message: The run, with its new instant.
         unique: Names this putting off: the same each time it is tried, another the next time.
+        sequence: Of the message in hand.
         now: Seconds since the epoch.
     """
-    return _timed(subjects, message, headers.message_id(unique), now, replaces=True)
+    in_hand = subjects.queued(message.queue, message.priority, message.run_id)
+    lines = headers.message_id(unique) + headers.expected(sequence, in_hand)
+    return _timed(subjects, message, lines, now)
 
 
-def _timed(
-    subjects: Subjects, message: Message, lines: bytes, now: float, *, replaces: bool
-) -> Outgoing:
+def _timed(subjects: Subjects, message: Message, lines: bytes, now: float) -> Outgoing:
     target = subjects.queued(message.queue, message.priority, message.run_id)
     at = message.at or 0.0
     if at > now:
         lines += headers.line(headers.AT, headers.millis(at))
     if at - now < _SCHEDULED_FROM:
-        lines += headers.ROLLUP if replaces else b""
         return Outgoing(target, lines, message.body)
     lines += b"Nats-Schedule: @at %b\r\n" % headers.instant(at - EARLY).encode()
     lines += b"Nats-Schedule-Target: %b\r\n" % target.encode()
-    if replaces:
-        lines += b"Nats-Schedule-Rollup: sub\r\n"
     subject = subjects.schedule(message.queue, message.priority, message.run_id)
     return Outgoing(subject, lines, message.body)
 

@@ -1,6 +1,7 @@
 """Consuming from a real server that dies, forgets, or is shared."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -8,11 +9,12 @@ from typing import Any
 import pytest
 
 from jtask.contract import Delivery, Message
-from jtask.errors import BrokerUnavailable
+from jtask.errors import BrokerUnavailable, JTaskError
 from jtask.ids import RunIds
 from jtask.settings import Settings
 from jtask_nats.broker import NatsBroker
 from jtask_nats.connection import Connection
+from jtask_nats.deliveries import NatsDelivery
 from jtask_nats.lease_guard import GuardAccess
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
@@ -246,7 +248,32 @@ def test_a_run_put_off_for_the_same_instant_twice_is_not_lost(run: Run, nats_ser
     run(main())
 
 
-def test_a_run_put_off_replaces_its_message_even_when_that_is_never_acked(
+@pytest.mark.parametrize("delay", [0, 0.8, 60])
+def test_a_run_put_off_comes_once_even_when_its_message_was_never_acked(
+    run: Run, nats_server: Any, delay: float
+) -> None:
+    async def main() -> None:
+        broker, worker = await open_broker(nats_server, lease=1), Worker(acks=False)
+        await broker.consume(["mails"], 10, worker.receive)
+        await broker.enqueue(runs("mails", 1))
+        await until(lambda: len(worker.got) == 1)
+        delivery: Any = worker.got[0]
+        send, delivery._desk.send = delivery._desk.send, lambda *_: None
+        await delivery.put_off(time.time() + delay, b"next")
+        delivery._desk.send = send
+        state = {"messages": 2}
+        async with asyncio.timeout(PATIENCE):
+            while state["messages"] > 1:  # until the server has given up the first one
+                await asyncio.sleep(0.01)
+                state = (await broker._connection.api("STREAM.INFO.JTASK_default"))["state"]
+        await until(lambda: len(worker.got) == (1 if delay == 60 else 2))
+        assert [one.body for one in worker.got[1:]] == [b"next"] * (delay != 60)
+        await broker.close()
+
+    run(main())
+
+
+def test_putting_off_a_run_that_another_has_put_off_meanwhile_changes_nothing(
     run: Run, nats_server: Any
 ) -> None:
     async def main() -> None:
@@ -254,13 +281,40 @@ def test_a_run_put_off_replaces_its_message_even_when_that_is_never_acked(
         await broker.consume(["mails"], 10, worker.receive)
         await broker.enqueue(runs("mails", 1))
         await until(lambda: len(worker.got) == 1)
-        delivery = worker.got[0]
-        delivery._desk.send = lambda *_: None  # type: ignore[attr-defined]
-        await delivery.put_off(time.time() + 0.8)
+        held: Any = worker.got[0]
+        other = NatsDelivery(
+            held._desk, held.run_id, held.body, held.deliveries, held.reply, held.seq
+        )
+        await other.put_off(time.time(), b"by the heir")
         await until(lambda: len(worker.got) == 2)
-        state = (await broker._connection.api("STREAM.INFO.JTASK_default"))["state"]
-        assert state["messages"] == 1
+        worker.got[1].ack()
+        held.seq = f"0{held.seq}"  # another name, as if half a minute had passed
+        await held.put_off(time.time(), b"by the former holder")
+        assert await broker.depth("mails") == 0
         await broker.close()
+
+    run(main())
+
+
+def test_runs_put_off_do_not_make_the_server_forget_what_a_dead_worker_held(
+    run: Run, nats_server: Any
+) -> None:
+    async def main() -> None:
+        dying, living = await open_broker(nats_server, lease=1), await open_broker(nats_server)
+        first, second = Worker(acks=False), Worker(acks=False)
+        await dying.consume(["mails"], 20, first.receive)
+        await living.enqueue(runs("mails", 60))
+        await until(lambda: len(first.got) == 20)
+        await dying._connection.close()
+        await living.consume(["mails"], 100, second.receive)
+        await until(lambda: len(second.got) == 40)
+        for delivery in list(second.got):
+            await delivery.put_off(time.time(), b"again")
+        lost = {delivery.run_id for delivery in first.got}
+        await until(lambda: lost <= {delivery.run_id for delivery in second.got})
+        await living.close()
+        with contextlib.suppress(JTaskError):
+            await dying.close()
 
     run(main())
 

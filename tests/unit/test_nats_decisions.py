@@ -148,11 +148,19 @@ def test_the_instant_that_a_run_waits_for_is_read(lines: bytes, at: float | None
     assert waiting_run(stored, NOW) == WaitingRun("r1", "mails", at, b"x")
 
 
-@pytest.mark.parametrize(("delay", "line"), [(0.1, b"Nats-Rollup"), (9, b"Nats-Schedule-Rollup")])
-def test_a_run_put_off_takes_the_place_of_its_message(delay: float, line: bytes) -> None:
-    out = put_off(SUBJECTS, Message("r1", "mails", b"x", at=NOW + delay), "r1:7", NOW)
+@pytest.mark.parametrize("delay", [-1, 0.1, 9])
+def test_a_run_put_off_is_stored_only_while_its_message_is_the_latest(delay: float) -> None:
+    out = put_off(SUBJECTS, Message("r1", "mails", b"x", at=NOW + delay), "r1:7", 7, NOW)
+    expected = b"Nats-Expected-Last-Subject-Sequence"
     assert b"Nats-Msg-Id: r1:7\r\n" in out.headers
-    assert line + b": sub\r\n" in out.headers
+    assert expected + b": 7\r\n" in out.headers
+    assert expected + b"-Subject: jtask.shop.q.mails.0.r1\r\n" in out.headers
+
+
+@pytest.mark.parametrize("delay", [-1, 0.1, 9])
+def test_nothing_rolls_up_what_may_be_in_hand(delay: float) -> None:
+    out = put_off(SUBJECTS, Message("r1", "mails", b"x", at=NOW + delay), "r1:7", 7, NOW)
+    assert b"Rollup" not in out.headers
 
 
 @pytest.mark.parametrize("text", ["plain_-9", "a.b", "", "=", "ü *>", "=2e"])
