@@ -194,6 +194,10 @@ class Worker:
         """Return the runs that are being executed; from any thread."""
         return [job.run for job in list(self._executing.values()) if job.run is not None]
 
+    def held(self) -> list[Job]:
+        """Return the runs that this worker holds, executing or not yet; on the I/O thread."""
+        return [*self._executing.values(), *self._intake.waiting(), *self._suspects]
+
     def cancel(self, run_id: str, message: str) -> Cancellation:
         """End a run that this worker holds; on the I/O thread.
 

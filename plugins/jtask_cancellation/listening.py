@@ -22,14 +22,14 @@ from jtask.cancelling import (
 )
 from jtask.contract import Watch
 from jtask.errors import BrokerError
-from jtask.settings import get_settings
 from jtask.worker import Cancellation
 
 if TYPE_CHECKING:
+    from jtask.execution import Job
     from jtask.worker import Worker
 
-EXECUTING = "executing"
-"""The topic under which workers say what they execute."""
+HELD = "held-runs"
+"""The topic under which workers say what they hold."""
 
 _RESULTS = {
     Cancellation.NEVER_STARTS: CancelResult.NEVER_STARTS,
@@ -38,7 +38,7 @@ _RESULTS = {
 }
 _FIRST_LOOK = 5.0  # seconds; by then whoever began is done with it, or dead
 _LONGEST_PAUSE = 30.0  # seconds
-_LOST_AFTER = 60.0  # seconds; at least two leases, so that a lost worker's run is back on its queue
+_LOST_AFTER = 10.0  # seconds; by then a run that still exists waits, or its holder has answered
 _DRAINED_EVERY = 0.1  # seconds
 _log = logging.getLogger("jtask.worker")
 
@@ -63,7 +63,7 @@ class Listening:
         for topic, answer in (
             (WORKERS, self._note),
             (HOLDERS, self._cancel),
-            (EXECUTING, self._tell_executing),
+            (HELD, self._tell_held),
         ):
             self._watches.append(await self._broker.listen(topic, answer))
         for wish in await wishes(self._broker):
@@ -94,9 +94,9 @@ class Listening:
         result = _RESULTS.get(self._worker.cancel(run_id, message))
         return None if result is None else result.encode()
 
-    def _tell_executing(self, question: bytes) -> bytes:
+    def _tell_held(self, question: bytes) -> bytes:
         del question
-        return json.dumps([_facts(run) for run in self._worker.executing()]).encode()
+        return json.dumps([_facts(job) for job in self._worker.held()]).encode()
 
     def _care_for(self, run_id: str) -> None:
         if run_id in self._cares:
@@ -121,7 +121,7 @@ class Listening:
 
     async def _is_fulfilled(self, wish: Wish) -> bool:
         answer = await already_over(self._broker, wish.run_id) or await pursue(self._client, wish)
-        if answer is None and time.time() - wish.at > max(_LOST_AFTER, 2 * get_settings().lease):
+        if answer is None and time.time() - wish.at > _LOST_AFTER:
             answer = await give_up_lost(self._client, wish)
         if answer is None or answer.state is None:
             return False
@@ -129,11 +129,11 @@ class Listening:
         return True
 
 
-def _facts(run: Any) -> dict[str, Any]:
+def _facts(job: "Job") -> dict[str, Any]:
     return {
-        "run_id": run.run_id,
-        "task": run.task.key,
-        "name": run.task.name,
-        "queue": run.queue,
-        "tags": run.tags,
+        "run_id": job.delivery.run_id,
+        "task": job.task.key,
+        "name": job.task.name,
+        "queue": job.delivery.queue,
+        "tags": job.envelope.tags,
     }

@@ -10,7 +10,7 @@ from jtask.cancelling import MESSAGE, CancelAnswer, cancel_run
 from jtask.contract import FullBroker, WaitingRun
 from jtask.envelope import decode_envelope
 from jtask.errors import EnvelopeError
-from jtask_cancellation.listening import EXECUTING
+from jtask_cancellation.listening import HELD
 
 if TYPE_CHECKING:
     from jtask.client import Client
@@ -89,8 +89,8 @@ async def _cancel_many(client: "Client", run_ids: list[str], message: str) -> li
 async def _all_runs(broker: FullBroker, queue: str | None) -> list[Found]:
     # Waiting ones first: what a worker takes meanwhile is then found in its hands.
     found = [_waiting(run) async for run in broker.waiting(queue)]
-    for answer in await broker.ask(EXECUTING, b"", timeout=_ASK_SECONDS):
-        found += [_executing(facts) for facts in json.loads(answer)]
+    for answer in await broker.ask(HELD, b"", timeout=_ASK_SECONDS):
+        found += [_held(facts) for facts in json.loads(answer)]
     return found
 
 
@@ -102,7 +102,7 @@ def _waiting(run: WaitingRun) -> Found:
     return Found(run.run_id, envelope.task_key, envelope.task_name, run.queue, envelope.tags)
 
 
-def _executing(facts: dict[str, Any]) -> Found:
+def _held(facts: dict[str, Any]) -> Found:
     return Found(
         run_id=facts["run_id"],
         task=facts["task"],

@@ -1,4 +1,4 @@
-"""Look after queues, on the memory broker."""
+"""Look after queues, on both brokers."""
 
 import json
 import threading
@@ -19,6 +19,11 @@ from jtask_queues.upkeep import list_queues, pause_queue, purge_queue, resume_qu
 pytestmark = pytest.mark.usefixtures("jtask_broker")
 StartWorker = Callable[..., RunningWorker]
 PATIENCE = 30  # seconds; only a failing test waits so long
+
+
+@pytest.fixture(params=["jtask_memory", "jtask_nats"])
+def jtask_broker(request: pytest.FixtureRequest) -> str:
+    return str(request.getfixturevalue(request.param))
 
 
 @task(queue="reports")
