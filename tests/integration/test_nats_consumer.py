@@ -300,7 +300,8 @@ def test_runs_put_off_do_not_make_the_server_forget_what_a_dead_worker_held(
     run: Run, nats_server: Any
 ) -> None:
     async def main() -> None:
-        dying, living = await open_broker(nats_server, lease=1), await open_broker(nats_server)
+        dying = await open_broker(nats_server, lease=1)
+        living = await open_broker(nats_server, lease=1)
         first, second = Worker(acks=False), Worker(acks=False)
         await dying.consume(["mails"], 20, first.receive)
         await living.enqueue(runs("mails", 60))
@@ -310,6 +311,9 @@ def test_runs_put_off_do_not_make_the_server_forget_what_a_dead_worker_held(
         await until(lambda: len(second.got) == 40)
         for delivery in list(second.got):
             await delivery.put_off(time.time(), b"again")
+        await until(lambda: sum(one.body == b"again" for one in second.got) == 40)
+        for delivery in second.got:
+            delivery.ack()
         lost = {delivery.run_id for delivery in first.got}
         await until(lambda: lost <= {delivery.run_id for delivery in second.got})
         await living.close()
