@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-import json
 import logging
 import os
 import secrets
@@ -17,17 +16,17 @@ from nats.errors import Error as NatsError
 from jtask.errors import BrokerError, BrokerUnavailable, ConfigurationError
 from jtask_nats.addresses import Address
 from jtask_nats.client import Client, reconnect_delay
+from jtask_nats.jetstream_api import call_api
 from jtask_nats.nats_errors import (
-    api_error,
     is_access_error,
-    is_passing,
     no_answer,
     not_admitted,
     not_permitted,
     too_large,
     unreachable,
 )
-from jtask_nats.protocol import Handler, Reply, is_subject, message_size, publish_command, status_of
+from jtask_nats.protocol import Handler, Reply, is_subject, message_size, publish_command
+from jtask_nats.questions import Questions
 from jtask_nats.transport import SharedSocket
 from jtask_nats.versions import check_version
 
@@ -35,10 +34,8 @@ _PING_EVERY = 10.0  # seconds; two that stay unanswered end the connection
 _WRITE_AT_ONCE = 256  # commands; more would keep the server waiting
 _BACKLOG_LIMIT = 8 << 20  # bytes kept while disconnected
 _FLUSH_TIMEOUT = 2.0  # seconds
-_API_RETRY = (0.05, 0.5)  # seconds: first and longest pause
 _SUBSCRIBE_AGAIN = 2.0  # seconds after the server has not permitted it
 _COMPLAINTS = 100  # remembered, so that each is a warning once
-_NO_RESPONDERS = 503
 _DENIED_PUBLISH = "Permissions Violation for Publish to "
 _DENIED_SUBSCRIBE = "Permissions Violation for Subscription to "
 
@@ -93,13 +90,14 @@ class Connection:
         self._out: list[bytes] = []
         self._backlog: deque[bytes] = deque()
         self._backlog_size = 0
-        self._asked: dict[str, tuple[str, asyncio.Future[Reply]]] = {}
+        self._questions = Questions()
         self._up_event = asyncio.Event()
         self._reconnect_callbacks: list[Callable[[], None]] = []
         self._disconnect_callbacks: list[Callable[[], None]] = []
         self._denied_callbacks: list[Callable[[str], None]] = []
         self._close_callbacks: list[Callable[[], None]] = []
         self._opened = self._closed = False
+        self._open_until = 0.0
         self._said = ""
         self._complaints: set[str] = set()
         self._inbox = ""
@@ -254,14 +252,14 @@ class Connection:
         try:
             async with asyncio.timeout(timeout):
                 await self.until_up()
-                self._asked[inbox] = (subject, answer)
+                self._questions.add(inbox, subject, answer)
                 self.write(publish_command(subject, inbox, headers, payload))
                 return await answer
         except TimeoutError:
             state = "connected" if self.is_connected else "not connected"
             raise no_answer(subject, self.url, timeout, state) from None
         finally:
-            self._asked.pop(inbox, None)
+            self._questions.forget(inbox)
             if answer.done() and not answer.cancelled():
                 answer.exception()  # heard, even if this was cancelled in the same moment
 
@@ -275,25 +273,7 @@ class Connection:
             BrokerUnavailable: No answer in time.
             PermissionDenied: We may not call this.
         """
-        subject = f"$JS.API.{suffix}"
-        body = b"" if payload is None else json.dumps(payload, separators=(",", ":")).encode()
-        deadline = self._loop.time() + timeout
-        pause, longest = _API_RETRY
-        while True:
-            left = deadline - self._loop.time()
-            reply = await self.request(subject, body, timeout=max(left, pause))
-            if reply.status == _NO_RESPONDERS:
-                state = "is JetStream enabled there?"
-                error: BrokerError = no_answer(subject, self.url, timeout, state)
-            else:
-                answer: dict[str, Any] = json.loads(reply.data)
-                if "error" not in answer:
-                    return answer
-                error = api_error(answer["error"], subject)
-            if not is_passing(error) or self._loop.time() + pause > deadline:
-                raise error
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, longest)
+        return await call_api(self.request, self.url, suffix, payload, timeout)
 
     async def until_up(self) -> None:
         """Wait for the connection; raises BrokerUnavailable when it is closed for good."""
@@ -388,6 +368,7 @@ class Connection:
         return size
 
     async def _connect(self, servers: list[str], timeout: float, **options: Any) -> None:
+        self._open_until = self._loop.time() + timeout
         try:
             async with asyncio.timeout(timeout):
                 await self._client.connect(
@@ -415,7 +396,7 @@ class Connection:
     async def _open_inbox(self, prefix: str, timeout: float) -> None:
         self._inbox = f"{prefix}.{secrets.token_hex(8)}"
         answers = f"{self._inbox}r.*"
-        self.subscribe(answers, self._on_answer)
+        self.subscribe(answers, self._questions.on_answer)
         await self.flush(timeout)
         if self._said.startswith(_DENIED_SUBSCRIBE):
             raise not_permitted("subscribe to", answers, self.url)
@@ -435,12 +416,6 @@ class Connection:
         out, self._out = self._out, []
         if out and self._client.is_up:
             self._socket.write(out[0] if len(out) == 1 else b"".join(out))
-
-    def _on_answer(self, subject: str, reply: str, data: bytes, headers: bytes | None) -> None:
-        del reply
-        asked = self._asked.pop(subject, None)
-        if asked is not None and not asked[1].done():
-            asked[1].set_result(Reply(data, headers, *status_of(headers)))
 
     def _on_up(self) -> None:
         lines = [b"SUB %b %b\r\n" % (s.encode(), sid) for sid, s in self._subjects.items()]
@@ -464,11 +439,8 @@ class Connection:
             _call_all(self._disconnect_callbacks)
 
     def _fail_asked(self, reason: str) -> None:
-        asked, self._asked = self._asked, {}
-        for subject, answer in asked.values():
-            if not answer.done():
-                message = f"no answer on {subject} from the NATS server at {self._servers}"
-                answer.set_exception(BrokerUnavailable(f"{message}: {reason}"))
+        place = f"from the NATS server at {self._servers}: {reason}"
+        self._questions.fail_all(lambda s: BrokerUnavailable(f"no answer on {s} {place}"))
 
     def _on_complaint(self, text: str) -> None:
         self._said = text
@@ -493,9 +465,7 @@ class Connection:
                     self.write(b"SUB %b %b\r\n" % (subject.encode(), sid))
 
     def _deny(self, subject: str) -> None:
-        for asked, answer in self._asked.values():
-            if asked == subject and not answer.done():
-                answer.set_exception(not_permitted("publish to", subject, self.url))
+        self._questions.fail(subject, not_permitted("publish to", subject, self.url))
         for callback in self._denied_callbacks:
             callback(subject)
 
@@ -509,6 +479,9 @@ class Connection:
         if text != self._said:
             _log.debug("the NATS server at %s cannot be reached: %s", self._servers, text)
         self._said = text
+        if not self._opened and self._loop.time() > self._open_until:
+            # asyncio.wait_for, which nats-py connects with, can swallow the timeout's cancellation.
+            raise TimeoutError
 
 
 def _readable(credentials: Path | None) -> Path | None:
