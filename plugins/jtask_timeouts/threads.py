@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from jtask.errors import SoftTimeout
 from jtask_timeouts.deadlines import Schedule, Step, get_deadlines
 from jtask_timeouts.limits import GRACE_SECONDS, Limits
+from jtask_timeouts.main_thread import interrupt_main, takes_signals
 from jtask_timeouts.stacks import stack_of_thread
 from jtask_timeouts.verdict import Cut, Interruptions, conclude
 
@@ -49,13 +50,14 @@ class ThreadWatch(Schedule):
         limits: Those of its task.
     """
 
-    __slots__ = ("_ident", "_lock", "_run", "done", "limits")
+    __slots__ = ("_by_signal", "_ident", "_lock", "_run", "done", "limits")
 
     def __init__(self, run: "RunContext", limits: Limits) -> None:
         self._run = run
         self.limits = limits
         self.done = Interruptions()
         self._ident = threading.get_ident()
+        self._by_signal = takes_signals()
         self._lock = threading.Lock()
         super().__init__(self._steps(time.monotonic()))
 
@@ -90,13 +92,19 @@ class ThreadWatch(Schedule):
         with self._lock:
             if not self.over:
                 self.done.soft = True
-                _set_async_exc(self._ident, SoftTimeout)
+                self._interrupt(SoftTimeout)
 
     def _cut(self) -> None:
         with self._lock:
             if not self.over:
                 self.done.hard = True
-                _set_async_exc(self._ident, Cut)
+                self._interrupt(Cut)
+
+    def _interrupt(self, kind: type[BaseException]) -> None:
+        if self._by_signal:
+            interrupt_main(self, kind)
+        else:
+            _set_async_exc(self._ident, kind)
 
     def _give_up(self) -> None:
         with self._lock:
@@ -113,7 +121,8 @@ def _execute(
 
     At most two interruptions come: one soft, one hard. Each can spoil one `close`, for it may be
     raised inside of it; so the third cannot fail. Nothing between the calls can be interrupted
-    outside a `try`: Python looks for exceptions from other threads at calls and at jumps back only.
+    outside a `try`: Python looks for exceptions from other threads, and for signals, at calls and
+    at jumps back only.
     """
     try:
         try:

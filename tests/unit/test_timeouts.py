@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import math
+import subprocess
+import sys
 import threading
 import time
 from typing import Any
@@ -104,6 +106,40 @@ def test_finally_is_executed_when_a_function_is_cut() -> None:
     with pytest.raises(RunTimedOut):
         careful()
     assert ended == ["cleaned up"]
+
+
+def test_a_direct_call_that_waits_in_c_is_cut_in_the_main_thread() -> None:
+    program = """
+import time
+from jtask import task
+from jtask.errors import RunTimedOut, SoftTimeout
+
+@task(timeout_seconds=0.2)
+def sleep(deep: bool) -> None:
+    time.sleep(60)
+
+@task(soft_timeout_seconds=0.1, timeout_seconds=30)
+def outer() -> str:
+    try:
+        sleep(True)
+    except SoftTimeout:
+        return "outer first"
+    return "undisturbed"
+
+print(outer())
+for _ in range(3):
+    try:
+        sleep(False)
+    except RunTimedOut as error:
+        print(error)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=40, check=True
+    )
+    assert (
+        ended.stdout.splitlines()
+        == ["outer first"] + ["task run exceeded timeout of 0.2 seconds"] * 3
+    )
 
 
 def test_what_a_task_returns_after_its_limit_does_not_count() -> None:
