@@ -1,0 +1,135 @@
+"""Schedules and delays from end to end, in one process, on both brokers."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from jtask import runtime, task
+from jtask.client import get_client
+from jtask.errors import RunExpired, TaskDefinitionError
+from jtask.ids import created_at
+from jtask.testing.workers import RunningWorker
+from jtask_schedules.keeper import Keeper
+
+PATIENCE = 30.0  # seconds; the machine may be busy
+StartWorker = Callable[..., RunningWorker]
+
+started: list[tuple[str, float]] = []
+
+
+@task(key="scheduled-beat", every=1)
+def beat() -> None:
+    started.append((str(runtime.run_id), time.time()))
+
+
+@task(key="scheduled-abeat", every=timedelta(seconds=1), queue="beats")
+async def abeat() -> None:
+    started.append((str(runtime.run_id), time.time()))
+
+
+@task(key="yearly-pickled", cron="0 0 1 1 *", serializer="cloudpickle")
+def yearly(what: str = "all") -> str:
+    return what
+
+
+@task(key="delayed-hello")
+def hello() -> float:
+    return time.time()
+
+
+@pytest.fixture(params=["jtask_memory", "jtask_nats"])
+def jtask_broker(request: pytest.FixtureRequest) -> str:
+    started.clear()
+    return str(request.getfixturevalue(request.param))
+
+
+def eventually(condition: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + PATIENCE
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "the condition did not come true"
+        time.sleep(0.01)
+    return found
+
+
+def on_io(work: Callable[[Keeper], Any]) -> Any:
+    client = get_client()
+    return client.io.run(work(Keeper(client.broker)))
+
+
+@pytest.mark.parametrize("scheduled", [beat, abeat], ids=["plain", "coroutine"])
+def test_a_schedule_of_three_workers_runs_once_at_each_instant(
+    jtask_worker: StartWorker, scheduled: Any
+) -> None:
+    for _ in range(3):
+        jtask_worker(scheduled)
+    eventually(lambda: len(started) >= 3)
+    ids = [run_id for run_id, _ in started]
+    assert len(set(ids)) == len(ids)
+    assert all(created_at(b) - created_at(a) > 0.99 for a, b in pairwise(ids))
+    assert all(at >= created_at(run_id) for run_id, at in started)
+
+
+def test_a_paused_schedule_starts_nothing_until_it_is_resumed(jtask_worker: StartWorker) -> None:
+    jtask_worker(beat, hello)
+    eventually(lambda: started)
+    on_io(lambda keeper: keeper.pause(beat.key))
+    paused = time.time()
+    hello.apply_async(countdown=2.2).result(timeout=PATIENCE)
+    assert all(created_at(run_id) <= paused for run_id, _ in started)
+    on_io(lambda keeper: keeper.resume(beat.key))
+    eventually(lambda: created_at(started[-1][0]) > paused)
+
+
+def test_a_task_with_pickled_arguments_can_be_scheduled(jtask_worker: StartWorker) -> None:
+    jtask_worker(yearly)
+    eventually(lambda: on_io(lambda keeper: keeper.find(yearly.key)))
+    client = get_client()
+    run_id = client.ids.new()
+    on_io(lambda keeper: keeper.run_now(yearly.key, run_id))
+    assert client.handle(run_id, yearly).result(timeout=PATIENCE) == "all"
+
+
+def test_a_direct_call_of_a_scheduled_task_is_just_a_call() -> None:
+    assert yearly("some") == "some"
+
+
+def test_a_delayed_run_starts_at_its_instant_and_not_before(jtask_worker: StartWorker) -> None:
+    jtask_worker(hello)
+    for delay in (0.03, 0.2, 0.6):
+        at = time.time() + delay
+        assert hello.apply_async(eta=at).result(timeout=PATIENCE) >= at
+        before = time.time()
+        assert hello.with_options(delay=delay).delay().result(PATIENCE) >= before + delay
+
+
+def test_an_instant_in_the_past_is_now(jtask_worker: StartWorker) -> None:
+    jtask_worker(hello)
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    assert hello.apply_async(eta=yesterday).result(timeout=PATIENCE)
+    assert hello.with_options(delay=-5).delay().result(timeout=PATIENCE)
+
+
+@pytest.mark.parametrize("option", ["eta", "expires"])
+def test_a_datetime_without_a_time_zone_is_refused(jtask_broker: str, option: str) -> None:
+    naive = datetime(2030, 1, 1)
+    with pytest.raises(TaskDefinitionError, match="no time zone"):
+        hello.apply_async(**{option: naive})
+    with pytest.raises(TaskDefinitionError, match="no time zone"):
+        hello.with_options(**{option: naive}).delay()
+
+
+def test_a_run_that_expired_before_any_worker_came_ends_as_expired(
+    jtask_worker: StartWorker,
+) -> None:
+    waiting = hello.apply_async(expires=0.1)
+    delayed = hello.apply_async(countdown=0.6, expires=0.3)
+    eventually(lambda: time.time() > created_at(waiting.run_id) + 0.7)
+    jtask_worker(hello)
+    for run in (waiting, delayed):
+        with pytest.raises(RunExpired):
+            run.result(timeout=PATIENCE)
+        assert run.state.name == "Expired"
