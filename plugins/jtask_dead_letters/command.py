@@ -74,6 +74,7 @@ def show(run_id: str, *, as_json: bool) -> None:
 @click.pass_context
 def replay(
     ctx: click.Context,
+    /,
     run_ids: tuple[str, ...],
     *,
     all_: bool,
@@ -106,6 +107,7 @@ def replay(
 @click.pass_context
 def drop(
     ctx: click.Context,
+    /,
     run_ids: tuple[str, ...],
     *,
     all_: bool,

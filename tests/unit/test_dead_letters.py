@@ -1,0 +1,77 @@
+"""What a dead letter says, and which letters are meant: decisions only."""
+
+import pytest
+
+from jtask.contract import DeadLetter
+from jtask.envelope import Envelope
+from jtask.execution import encode_letter
+from jtask.failures import capture
+from jtask.outcomes import SettledRun
+from jtask.states import State, StateName
+from jtask_dead_letters.letters import Filter, Letter, read_letter
+
+
+def letter(
+    error: Exception | None = None, state: StateName = StateName.FAILED, at: float = 100.0
+) -> Letter:
+    settled = SettledRun(
+        run_id="r",
+        task_key="add-012345678901",
+        task_name="add",
+        state=State(state, at, "why"),
+        attempt=1,
+        created=1.0,
+        started=2.0,
+        ended=3.0,
+        run_time=1.0,
+        worker="w",
+        serializer="json",
+        failure=None if error is None else capture(error),
+    )
+    message = Envelope("r", "add-012345678901", "add", "json", b'{"a":1}', 1.0).encode()
+    return read_letter(DeadLetter("r", "sums", "why", at, encode_letter("why", settled, message)))
+
+
+def test_a_letter_says_what_ran_and_how_it_ended() -> None:
+    read = letter(ValueError("no"))
+    assert (read.task, read.name, read.queue) == ("add-012345678901", "add", "sums")
+    assert (read.state, read.reason, read.error) == ("Failed", "why", "builtins.ValueError")
+    assert read.envelope is not None
+    assert read.envelope.payload == b'{"a":1}'
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{}", b"[]\nx", b'{"outcome":1}\n\xff', b'{"outcome":"{}"}\n{}'], ids=range(5)
+)
+def test_a_letter_that_cannot_be_read_is_still_one(body: bytes) -> None:
+    read = read_letter(DeadLetter("r", "sums", "why", 1.0, body))
+    assert (read.outcome, read.envelope, read.state, read.name) == (None, None, "", "")
+    assert read.error == "jtask.errors.EnvelopeError"
+    assert Filter(error="EnvelopeError").takes(read)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "is_meant"),
+    [
+        (Filter(), True),
+        (Filter(task="add"), True),
+        (Filter(task="add-012345678901"), True),
+        (Filter(task="ad"), False),
+        (Filter(error="ValueError"), True),
+        (Filter(error="builtins.ValueError"), True),
+        (Filter(error="Error"), False),
+        (Filter(since=100.0), True),
+        (Filter(since=100.1), False),
+        (Filter(until=100.0), False),
+        (Filter(until=100.1), True),
+        (Filter(task="add", error="KeyError"), False),
+    ],
+    ids=str,
+)
+def test_a_letter_is_meant_when_all_conditions_hold(wanted: Filter, is_meant: bool) -> None:
+    assert wanted.takes(letter(ValueError("no"))) is is_meant
+
+
+def test_an_end_without_an_exception_goes_by_what_result_raises() -> None:
+    assert letter(state=StateName.EXPIRED).error == "jtask.errors.RunExpired"
+    assert Filter(error="RunCrashed").takes(letter(state=StateName.CRASHED))
