@@ -1,16 +1,18 @@
 """Measure jtask beside bare nats-py in the same run: `python tests/benchmarks/run.py [NAME ...]`.
 
-Names: direct, import, memory, enqueue, bulk, drain, roundtrip, naps, delays, pending. Without a
-name, all of them.
+Names: direct, import, memory, enqueue, bulk, drain, plugins, roundtrip, naps, delays, pending.
+Without a name, all of them.
 """
 
 import asyncio
+import contextlib
 import json
+import os
 import subprocess
 import sys
 import time
 import timeit
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +92,17 @@ def drain() -> None:
     _drain_task("noop_sync", noop_sync, concurrency=10)
 
 
+def plugins() -> None:
+    """Drains by workers with all plugins and with none, in turn, the best of each."""
+    for name, task, concurrency in (("noop", noop, 100), ("noop_sync", noop_sync, 10)):
+        rates: dict[str | None, list[float]] = {None: [], "": []}
+        for loaded in (None, "") * 3:
+            with _plugins(loaded):
+                rates[loaded].append(_drain_rate(name, task, concurrency))
+        shown = f"drain of {RUNS:,}, {name}, all plugins beside none"
+        show(shown, max(rates[None]), "runs/s", max(rates[""]), "goal >= 0.9")
+
+
 def roundtrip() -> None:
     """delay() to result(), one at a time on an idle system."""
     count = 1_000
@@ -131,6 +144,13 @@ def naps() -> None:
 
 
 def _drain_task(name: str, task: Task[[], None], concurrency: int) -> None:
+    rate = _drain_rate(name, task, concurrency)
+    _bound("publish", RUNS)
+    bound = _bound("drain", RUNS, concurrency)
+    show(f"drain of {RUNS:,}, {name}", rate, "runs/s", bound, "goal >= 0.5")
+
+
+def _drain_rate(name: str, task: Task[[], None], concurrency: int) -> float:
     from jtask.client import get_client
 
     client = get_client()
@@ -143,9 +163,18 @@ def _drain_task(name: str, task: Task[[], None], concurrency: int) -> None:
         end = until(empty)
     sample = [client.handle(run.run_id) for run in runs[:500]]
     first = min(run.start_time or end for run in sample if run.wait(timeout=30))
-    _bound("publish", RUNS)
-    bound = _bound("drain", RUNS, concurrency)
-    show(f"drain of {RUNS:,}, {name}", RUNS / (end - first), "runs/s", bound, "goal >= 0.5")
+    return RUNS / (end - first)
+
+
+@contextlib.contextmanager
+def _plugins(names: str | None) -> Iterator[None]:
+    """Say which plugins the processes started in the block load; None is all."""
+    if names is not None:
+        os.environ["JTASK_PLUGINS"] = names
+    try:
+        yield
+    finally:
+        os.environ.pop("JTASK_PLUGINS", None)
 
 
 def _bound(name: str, *arguments: int) -> float:
@@ -178,6 +207,7 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "enqueue": enqueue,
     "bulk": bulk,
     "drain": drain,
+    "plugins": plugins,
     "roundtrip": roundtrip,
     "naps": naps,
     "delays": delayed.delays,
