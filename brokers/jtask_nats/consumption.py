@@ -69,7 +69,6 @@ class NatsConsumption:
         self._pulse = Pulse(self._loop.time)
         self._ping: asyncio.Task[None] | None = None
         self._healing: asyncio.Task[None] | None = None
-        self._healed_at = 0.0
         self._heal_pause = _HEAL_PAUSE[0]
         self._said = ""
         self._stopped = False
@@ -309,8 +308,9 @@ class NatsConsumption:
                 handle.cancel()
 
     async def _heal(self) -> None:
-        # What breaks again before it is heard is not asked again at once.
-        await asyncio.sleep(max(0.0, self._healed_at + self._heal_pause - self._loop.time()))
+        # A stream made anew while the server still deletes the old one takes no batches. And what
+        # breaks again before it is heard is asked again later each time.
+        await asyncio.sleep(self._heal_pause)
         pause, longest = _HEAL_PAUSE
         try:
             while any(puller.is_broken for puller in self._pullers()):
@@ -323,7 +323,6 @@ class NatsConsumption:
             self._said = ""
         finally:
             self._healing = None
-            self._healed_at = self._loop.time()
         self.wants_more()
 
     def _complain(self, reason: str) -> None:
