@@ -162,7 +162,7 @@ class _Report(Schedule):
     def _tell(self) -> None:
         with self._lock:
             if not self.over:
-                stack = stack_of_thread(self._main, _Executor.perform.__code__)
+                stack = stack_of_thread(self._main, _Executor._call_reported.__code__)
                 self._run.remark(self._limits.remark(stack))
 
 
