@@ -22,6 +22,7 @@ from jtask.cancelling import (
 )
 from jtask.contract import Watch
 from jtask.errors import BrokerError
+from jtask.settings import get_settings
 from jtask.worker import Cancellation
 
 if TYPE_CHECKING:
@@ -121,12 +122,16 @@ class Listening:
 
     async def _is_fulfilled(self, wish: Wish) -> bool:
         answer = await already_over(self._broker, wish.run_id) or await pursue(self._client, wish)
-        if answer is None and time.time() - wish.at > _LOST_AFTER:
+        age = time.time() - wish.at
+        # Later a run without an outcome may have ended long ago, its outcome kept no more.
+        is_outdated = age > get_settings().result_ttl
+        if answer is None and age > _LOST_AFTER and not is_outdated:
             answer = await give_up_lost(self._client, wish)
-        if answer is None or answer.state is None:
-            return False
-        await forget(self._broker, wish.run_id)
-        return True
+        is_over = answer is not None and answer.state is not None
+        if is_over or (answer is None and is_outdated):
+            await forget(self._broker, wish.run_id)
+            return True
+        return False
 
 
 def _facts(job: "Job") -> dict[str, Any]:

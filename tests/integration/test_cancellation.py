@@ -1,6 +1,7 @@
 """Cancel runs wherever they are, on both brokers."""
 
 import asyncio
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -8,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from jtask import Run, StateName, runtime, task
-from jtask.cancelling import CancelResult, find_wish, wishes
+from jtask import Run, StateName, cancelling, runtime, task
+from jtask.cancelling import CancelResult, wishes
 from jtask.client import get_client
 from jtask.contract import Event
 from jtask.errors import RunCancelled
@@ -323,31 +324,40 @@ def test_runs_are_found_by_task_tag_and_queue(jtask_worker: StartWorker) -> None
         go_on.set()
 
 
-def test_a_worker_finishes_what_a_caller_began_and_left() -> None:
+def begin_and_die(run_id: str, *, taken_off: bool, began: float | None = None) -> None:
+    """Do the first steps of a cancellation, as a caller that is killed then."""
+
+    async def begin(broker: Any) -> None:
+        wish = await cancelling._store_wish(broker, run_id, "left behind")
+        if began is not None:
+            facts = json.dumps({"message": wish.message, "at": began}).encode()
+            await broker.put_record("cancellations", run_id, facts + b"\n" + wish.head)
+        if taken_off:
+            assert await broker.cancel(run_id)
+
+    on_io(begin)
+
+
+def test_a_worker_ends_a_run_that_a_dying_caller_took_off_its_queue(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     run = quick.delay(1)
-    client = get_client()
-
-    async def begin_and_die() -> None:
-        from jtask import cancelling
-
-        await cancelling._store_wish(client.broker, run.run_id, "left behind")
-        await client.broker.cancel(run.run_id)
-
-    client.io.run(begin_and_die())
-    assert not run.done()
-    wish = on_io(lambda broker: find_wish(broker, run.run_id))
-    assert wish is not None
-
-    async def look() -> bool:
-        from jtask import cancelling
-
-        await cancelling.give_up_lost(client, wish)
-        return True
-
-    client.io.run(look())
-    assert_cancelled(run, "left behind")
+    begin_and_die(run.run_id, taken_off=True, began=time.time() - 60)
+    monkeypatch.setattr("jtask_cancellation.listening._FIRST_LOOK", 0.01)
+    with run_worker(quick):
+        assert_cancelled(run, "left behind")
+        eventually(lambda: on_io(wishes) == [])
     assert run.info is not None
     assert run.info.task_key == quick.key
+
+
+def test_a_cancellation_older_than_outcomes_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = quick.delay(1)
+    begin_and_die(run.run_id, taken_off=True, began=time.time() - 100 * 86_400)
+    monkeypatch.setattr("jtask_cancellation.listening._FIRST_LOOK", 0.01)
+    with run_worker(quick):
+        eventually(lambda: on_io(wishes) == [])
+    assert not run.wait(0.01)
 
 
 def test_a_worker_that_comes_later_ends_a_run_that_was_to_be_cancelled(
@@ -363,14 +373,7 @@ def test_a_worker_that_comes_later_ends_a_run_that_was_to_be_cancelled(
         raise RunCancelled
 
     run = slow.delay(1)
-    client = get_client()
-
-    async def begin_and_die() -> None:
-        from jtask import cancelling
-
-        await cancelling._store_wish(client.broker, run.run_id, "left behind")
-
-    client.io.run(begin_and_die())
+    begin_and_die(run.run_id, taken_off=False)
     monkeypatch.setattr("jtask_cancellation.listening._FIRST_LOOK", 0.01)
     with run_worker(slow):
         assert_cancelled(run, "left behind")
