@@ -189,7 +189,7 @@ class Connection:
         self._disconnect_callbacks.append(callback)
 
     def on_denied(self, callback: Callable[[str], None]) -> None:
-        """Call a function with each subject that the server does not permit us to publish to."""
+        """Call a function with each subject that the server does not permit us to use."""
         self._denied_callbacks.append(callback)
 
     def on_close(self, callback: Callable[[], None]) -> None:
@@ -454,8 +454,10 @@ class Connection:
             self._deny(text.removeprefix(_DENIED_PUBLISH).strip('"'))
         elif text.startswith(_DENIED_SUBSCRIBE) and self._opened:
             # Taken away while we were subscribed: only we can know when it is granted again.
-            subject = text.removeprefix(_DENIED_SUBSCRIBE).split('"')[1:2]
-            self._loop.call_later(_SUBSCRIBE_AGAIN, self._subscribe_again, subject)
+            subjects = text.removeprefix(_DENIED_SUBSCRIBE).split('"')[1:2]
+            self._loop.call_later(_SUBSCRIBE_AGAIN, self._subscribe_again, subjects)
+            for subject in subjects:
+                self._tell_denied(subject)
 
     def _subscribe_again(self, subjects: list[str]) -> None:
         """Ask for subscriptions again; the server ignores those that it has."""
@@ -466,6 +468,9 @@ class Connection:
 
     def _deny(self, subject: str) -> None:
         self._questions.fail(subject, not_permitted("publish to", subject, self.url))
+        self._tell_denied(subject)
+
+    def _tell_denied(self, subject: str) -> None:
         for callback in self._denied_callbacks:
             callback(subject)
 

@@ -60,11 +60,11 @@ class Puller:
         heard: Whether anything came since this was last set to False.
         is_broken: Whether there is no use in pulling before `renew`.
         request_subject: Where pulls are sent.
+        inbox: Where their answers arrive.
     """
 
     __slots__ = (
         "_connection",
-        "_inbox",
         "_owner",
         "_prefix",
         "_stopping",
@@ -72,6 +72,7 @@ class Puller:
         "desk",
         "heard",
         "idle",
+        "inbox",
         "is_broken",
         "outstanding",
         "priority",
@@ -88,8 +89,8 @@ class Puller:
         consumer = consumer_name(desk.queue, desk.priority)
         self.request_subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
         self._prefix = len(desk.link.subjects.queued(desk.queue, desk.priority, ""))
-        self._inbox = self._connection.new_inbox()
-        self._subscription = self._connection.subscribe(self._inbox, self._on_message)
+        self.inbox = self._connection.new_inbox()
+        self._subscription = self._connection.subscribe(self.inbox, self._on_message)
         self._stopping = False
         self.outstanding = 0
         self.idle = False
@@ -100,7 +101,7 @@ class Puller:
         """Ask for some more."""
         self.outstanding += count
         order = json.dumps({"batch": count, **_ORDERS[way]}).encode()
-        self._connection.send(self.request_subject, order, reply=self._inbox)
+        self._connection.send(self.request_subject, order, reply=self.inbox)
 
     def renew(self) -> None:
         """Forget what was asked for: the server has."""

@@ -146,11 +146,13 @@ class NatsConsumption:
             self.broken(puller, "the connection was lost")
 
     def on_denied(self, subject: str) -> None:
-        """Take note that the server does not permit to publish to a subject."""
+        """Take note that the server does not permit us to use a subject."""
+        url = self._link.connection.url
         for puller in self._pullers():
             if puller.request_subject == subject:
-                url = self._link.connection.url
                 self.broken(puller, str(not_permitted("publish to", subject, url)))
+            elif puller.inbox == subject:
+                self.broken(puller, str(not_permitted("subscribe to", subject, url)))
 
     def arrived(self, delivery: NatsDelivery, at: float) -> None:
         """Hand a delivery out, or keep it until its instant and until there is credit."""
