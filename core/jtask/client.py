@@ -281,7 +281,9 @@ async def connected_client() -> Client:
         ConfigurationError: A setting is wrong.
         BrokerUnavailable: The broker cannot be reached.
     """
-    return _client or await asyncio.to_thread(get_client)
+    if _client is not None:
+        return _client
+    return await asyncio.to_thread(get_client)
 
 
 def close_client() -> None:

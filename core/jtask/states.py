@@ -38,6 +38,9 @@ _AFTER_EXECUTING = frozenset(
         StateName.CRASHED,
         StateName.CANCELLED,
         StateName.AWAITING_RETRY,
+        # Raised by the body, its own or of another run that it waited for.
+        StateName.EXPIRED,
+        StateName.NOT_READY,
         # Handed back by a stopping worker, or delivered again because its worker died.
         StateName.PENDING,
         StateName.SCHEDULED,

@@ -12,7 +12,14 @@ import pytest
 
 from jtask import Task, runtime, task
 from jtask.engine import TaskHooks, attempt, drive
-from jtask.errors import RunCancelled, RunFailed, RunRefused, RunTimedOut
+from jtask.errors import (
+    RunCancelled,
+    RunExpired,
+    RunFailed,
+    RunNotReady,
+    RunRefused,
+    RunTimedOut,
+)
 from jtask.hooks import hookimpl
 from jtask.lifecycle import HandBack, PutOff, Retry
 from jtask.outcomes import Outcome
@@ -129,6 +136,23 @@ def test_the_hooks_of_a_call_that_fails(call: Any, jtask_plugin: AddPlugin) -> N
     ]
     assert recorder.outcome is not None
     assert isinstance(recorder.outcome.error, ZeroDivisionError)
+
+
+@both
+@pytest.mark.parametrize("error", [RunExpired("late"), RunNotReady("not yet")])
+def test_the_end_of_another_run_may_be_let_through(
+    error: RunFailed, call: Any, jtask_plugin: AddPlugin
+) -> None:
+    recorder = Recorder()
+    jtask_plugin(recorder)
+
+    def wait_for_another() -> None:
+        raise error
+
+    with pytest.raises(type(error)):
+        call(wait_for_another)
+    assert recorder.outcome is not None
+    assert recorder.outcome.error is error
 
 
 @both
