@@ -9,7 +9,7 @@ RENEW_SECONDS = 30.0
 LAPSE_SECONDS = 3 * RENEW_SECONDS
 """A declaration that nobody renewed for this long is no living worker's."""
 OVERDUE_SECONDS = 30.0
-"""A run that is late by more than this may be lost, and is looked for."""
+"""A run that is late by more than this and waits nowhere is lost."""
 SETTLED_AHEAD_SECONDS = 5.0
 """A run is not put in place anew closer to its instant than this: the broker may be moving it from
 the delayed runs to the waiting ones, and would have both."""

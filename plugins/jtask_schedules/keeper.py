@@ -77,9 +77,7 @@ class Keeper:
         while (found := await self.find(key)) is not None and not found.schedule.paused:
             schedule, now = found.schedule, self._clock()
             pending = schedule.pending
-            if pending is not None and not await self._is_gone(schedule, pending, now):
-                if pending - now > decisions.SETTLED_AHEAD_SECONDS:
-                    await self._broker.enqueue([schedule.message(pending)])
+            if pending is not None and not await self._is_over(schedule, pending, now):
                 return
             after = replace(schedule, pending=schedule.timetable.next_after(max(now, pending or 0)))
             await self._put_next(after)
@@ -200,17 +198,17 @@ class Keeper:
         """Tell whether a run that was let start before has its outcome."""
         return tick.instant in schedule.started and await self._broker.get(tick.run_id) is not None
 
-    async def _is_gone(self, schedule: Schedule, pending: float, now: float) -> bool:
-        """Tell whether a pending run will not come any more.
+    async def _is_over(self, schedule: Schedule, pending: float, now: float) -> bool:
+        """Tell whether a pending run will not come any more; put one in place that can come yet.
 
         It was cancelled, or a worker without this schedule executed it, or its queue was purged.
         """
         run_id = schedule.run_id(pending)
         if await self._broker.get(run_id) is not None:
             return True
-        if now - pending < decisions.OVERDUE_SECONDS:
+        if await self._broker.find_waiting(run_id) is not None:
             return False
-        async for waiting in self._broker.waiting(schedule.declaration.queue):
-            if waiting.run_id == run_id:
-                return False
-        return True
+        if pending - now > decisions.SETTLED_AHEAD_SECONDS:
+            await self._put_next(schedule)
+        # Late by a little, it is in a worker's hands that is about to ask for the next one.
+        return now - pending > decisions.OVERDUE_SECONDS
