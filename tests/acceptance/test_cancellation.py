@@ -1,6 +1,8 @@
 """Cancel runs of real workers, and kill whoever takes part."""
 
 import json
+import os
+import signal
 import sys
 from typing import Any
 
@@ -135,3 +137,40 @@ def test_a_run_whose_caller_is_killed_while_it_cancels_is_ended_by_a_worker(plac
     assert (end["state"], end["message"]) == ("Cancelled", "by a dying caller")
     assert place.marks() == []
     assert worker.stop() == 0
+
+
+def test_a_server_that_is_killed_while_many_runs_are_cancelled_leaves_none_without_an_end(
+    place: Any, eventually: Any
+) -> None:
+    place.write("tasks.py", TASKS)
+    assert place.jtask("server", "start").returncode == 0
+    server = json.loads(place.jtask("server", "status", "--json").stdout)["pid"]
+    caller = place.start_python(
+        """
+        import tasks
+        from jtask.errors import BrokerError
+        from jtask_cancellation.many import cancel_many
+
+        runs = tasks.sleepy.delay_many([(n,) for n in range(1000)])
+        tasks.mark("sent")
+        try:
+            cancel_many((run.run_id for run in runs), "in the middle")
+        except BrokerError:
+            print("interrupted")
+        tasks.mark(" ".join(run.run_id for run in runs))
+        """
+    )
+    eventually(lambda: place.marks() == ["sent"])
+    os.kill(server, signal.SIGKILL)
+    assert caller.wait() == 0
+    run_ids = place.marks()[-1].split()
+    assert cancelled(place, *run_ids).keys() == set(run_ids)
+    ends = place.ask(
+        f"""
+        from jtask import get_run
+        runs = [get_run(run_id) for run_id in {run_ids}]
+        print(json.dumps([run.wait(30) and run.state.name for run in runs]))
+        """
+    )
+    assert ends == ["Cancelled"] * 1000
+    assert not [mark for mark in place.marks() if mark.startswith("begun")]
