@@ -1,6 +1,7 @@
 """What `@task(...)` was told, checked."""
 
 import inspect
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -140,8 +141,12 @@ def _is_priority(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _TOP_PRIORITY
 
 
-def _seconds(value: float | timedelta) -> float:
-    return value.total_seconds() if isinstance(value, timedelta) else float(value)
+def _seconds(value: object) -> float:
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise TaskDefinitionError(f"a time must be a finite number of seconds, got {value!r}")
+    return float(value)
 
 
 def _instant(value: Instant, now: float, *, relative: bool = False) -> float:
@@ -151,6 +156,5 @@ def _instant(value: Instant, now: float, *, relative: bool = False) -> float:
                 f"the time {value.isoformat()} has no time zone: add one, such as datetime.UTC"
             )
         return value.timestamp()
-    if isinstance(value, timedelta) or relative:
-        return now + _seconds(value)
-    return float(value)
+    seconds = _seconds(value)
+    return now + seconds if relative or isinstance(value, timedelta) else seconds

@@ -122,6 +122,14 @@ def test_a_datetime_without_a_time_zone_is_refused(jtask_broker: str, option: st
         hello.with_options(**{option: naive}).delay()
 
 
+@pytest.mark.parametrize(
+    "option", [{"countdown": float("nan")}, {"eta": float("inf")}, {"expires": "soon"}]
+)
+def test_a_time_that_is_none_is_refused(jtask_broker: str, option: dict[str, Any]) -> None:
+    with pytest.raises(TaskDefinitionError, match="must be a finite number of seconds"):
+        hello.apply_async(**option)
+
+
 def test_a_run_that_expired_before_any_worker_came_ends_as_expired(
     jtask_worker: StartWorker,
 ) -> None:
