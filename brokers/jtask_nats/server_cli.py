@@ -2,12 +2,13 @@
 
 import json
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from jtask_nats.embedded import ServerStatus, ensure_server, server_status, stop_server
-from jtask_nats.server_config import Sync
+if TYPE_CHECKING:
+    from jtask_nats.embedded import ServerStatus
+    from jtask_nats.server_config import Sync
 
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
@@ -21,6 +22,8 @@ def server() -> None:
 @_as_json
 def start(*, as_json: bool) -> None:
     """Start the server unless it runs."""
+    from jtask_nats.embedded import ensure_server
+
     endpoint = ensure_server()
     facts = {
         "started": endpoint.started,
@@ -37,6 +40,8 @@ def start(*, as_json: bool) -> None:
 @_as_json
 def stop(*, as_json: bool) -> None:
     """Stop the server; what is stored stays, and the next program starts it again."""
+    from jtask_nats.embedded import stop_server
+
     stopped = stop_server()
     _tell({"stopped": stopped}, "stopped" if stopped else "no server was running", as_json=as_json)
 
@@ -46,6 +51,8 @@ def stop(*, as_json: bool) -> None:
 @click.pass_context
 def status(context: click.Context, *, as_json: bool) -> None:
     """Show the running server; exit code 1 when there is none."""
+    from jtask_nats.embedded import server_status
+
     found = server_status()
     if found is None:
         _tell({"running": False}, "no server is running", as_json=as_json)
@@ -53,7 +60,7 @@ def status(context: click.Context, *, as_json: bool) -> None:
     _tell(_facts(found), _description(found), as_json=as_json)
 
 
-def durability(sync: Sync) -> str:
+def durability(sync: "Sync") -> str:
     """Say in one line what the embedded server's data survives."""
     crash = (
         "an OS crash or power cut loses nothing that was accepted"
@@ -67,12 +74,12 @@ def _tell(facts: dict[str, Any], text: str, *, as_json: bool) -> None:
     click.echo(json.dumps(facts) if as_json else text)
 
 
-def _facts(found: ServerStatus) -> dict[str, Any]:
+def _facts(found: "ServerStatus") -> dict[str, Any]:
     paths = {"home": str(found.home), "log": str(found.log)}
     return {"running": True, **asdict(found), **paths, "durability": durability(found.sync)}
 
 
-def _description(found: ServerStatus) -> str:
+def _description(found: "ServerStatus") -> str:
     lines = {
         "url": found.url,
         "pid": found.pid or "unknown",

@@ -5,7 +5,6 @@ from typing import Any
 import click
 
 from jtask.cli.parameters import SECONDS
-from jtask.settings import put_settings
 
 
 def serve_options() -> list[click.Option]:
@@ -31,4 +30,6 @@ def serve_options() -> list[click.Option]:
 
 def _put(ctx: click.Context, option: click.Parameter, value: Any) -> None:
     if value is not None and not ctx.resilient_parsing:
+        from jtask.settings import put_settings  # slow to import, and not needed for the help
+
         put_settings(**{str(option.name): value})

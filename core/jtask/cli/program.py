@@ -29,18 +29,15 @@ class Program(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a command by name; plugins are loaded only where they may have a say."""
         own = super().get_command(ctx, cmd_name)
-        if own is not None and cmd_name not in _EXTENDED:
-            return own
-        self._add_plugin_commands()
+        if own is None:
+            self._add_plugin_commands()
+        elif cmd_name in _EXTENDED:
+            self._try_plugin_commands(ctx)
         return super().get_command(ctx, cmd_name)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return all names; a broken plugin must not take the help away."""
-        try:
-            self._add_plugin_commands()
-        except JTaskError as error:
-            if not ctx.resilient_parsing:
-                click.echo(f"Warning: {error}", err=True)
+        """Return all names."""
+        self._try_plugin_commands(ctx)
         return super().list_commands(ctx)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -52,6 +49,14 @@ class Program(click.Group):
             ctx.exit(exit_code_of(error))
         except KeyboardInterrupt:
             ctx.exit(ExitCode.INTERRUPTED)
+
+    def _try_plugin_commands(self, ctx: click.Context) -> None:
+        """Add the plugins' commands; a broken plugin must not take the help away."""
+        try:
+            self._add_plugin_commands()
+        except JTaskError as error:
+            if not ctx.resilient_parsing:
+                click.echo(f"Warning: {error}", err=True)
 
     def _add_plugin_commands(self) -> None:
         if self._plugged:
