@@ -17,7 +17,7 @@ from typing import Any
 
 from jtask.failures import capture
 from jtask.runtime import RunContext, executing
-from jtask.states import State, StateName
+from jtask.states import State
 from jtask.targets import load_targets
 from jtask.tasks import Task
 from jtask_timeouts.coroutines import call_on_loop
@@ -28,7 +28,7 @@ from jtask_timeouts.stacks import stack_of_thread
 from jtask_timeouts.verdict import Cut
 
 SOFT = signal.SIGUSR1
-"""Raises SoftTimeout in the task."""
+"""Raises SoftTimeout in a plain task; the process sends it to itself."""
 
 STACK = signal.SIGUSR2
 """Writes the stack to the descriptor for stacks, whatever the process is doing."""
@@ -61,7 +61,6 @@ class _Executor:
         self._stacks = stacks
         self._limits = Limits()
         self._executing = False
-        self._is_async = False
         self._asyncio_task: asyncio.Task[Any] | None = None
         signal.signal(SOFT, self._on_soft)
         signal.signal(END, self._on_end)
@@ -75,7 +74,6 @@ class _Executor:
             args, kwargs = task.codecs.arguments.decode(request.payload)
             run = request.context(task)
             run.on_state = self._tell
-            self._is_async = task.is_async
             self._limits = Limits(*request.limits)
             value = self._call(run, args, kwargs)
             return Reply(VALUE, payload=task.codecs.result.encode(value))
@@ -97,17 +95,18 @@ class _Executor:
                 self._executing = True
                 if run.task.is_async:
                     return asyncio.run(self._call_async(run, args, kwargs))
-                return self._call_reported(run, args, kwargs)
+                return self.call_reported(run, args, kwargs)
             finally:
                 # A single step, during which no signal is handled.
                 self._executing = False
 
-    def _call_reported(self, run: RunContext, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        report = _Report(run, self._limits)
+    def call_reported(self, run: RunContext, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call a plain task's function; its stack below this frame is told when it is slow."""
+        clock = _Clock(run, self._limits)
         try:
             return run.task.fn(*args, **kwargs)
         finally:
-            report.close()
+            clock.close()
 
     async def _call_async(
         self, run: RunContext, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -122,8 +121,7 @@ class _Executor:
         os.write(self._stacks, state.message.encode())
 
     def _on_soft(self, _number: int, _frame: FrameType | None) -> None:
-        # A coroutine has a clock of its own here.
-        if self._executing and not self._is_async:
+        if self._executing:
             raise self._limits.soft_timeout()
 
     def _on_end(self, _number: int, _frame: FrameType | None) -> None:
@@ -135,10 +133,11 @@ class _Executor:
             raise Cut
 
 
-class _Report(Schedule):
-    """Tells the worker where the main thread is, if it gets there; without a signal.
+class _Clock(Schedule):
+    """Tells the worker where the main thread is, then has SoftTimeout raised in it.
 
-    A signal would cut short what C code is waiting for, in a run that may be quite well.
+    Telling takes no signal, which would cut short what C code is waiting for in a run that may be
+    quite well.
     """
 
     __slots__ = ("_limits", "_lock", "_main", "_run")
@@ -148,22 +147,27 @@ class _Report(Schedule):
         self._limits = limits
         self._lock = threading.Lock()
         self._main = threading.get_ident()
-        run.state = State(StateName.RUNNING, time.time())
-        due = [] if limits.report is None else [Step(time.monotonic() + limits.report, self._tell)]
-        super().__init__(due)
-        if due:
+        now = time.monotonic()
+        acts = ((limits.report, self._tell), (limits.soft, self._warn))
+        super().__init__([Step(now + after, act) for after, act in acts if after is not None])
+        if self.steps:
             get_deadlines().add(self)
 
     def close(self) -> None:
-        """Tell nothing any more."""
+        """Do nothing any more."""
         with self._lock:
             self.over = True
 
     def _tell(self) -> None:
         with self._lock:
             if not self.over:
-                stack = stack_of_thread(self._main, _Executor._call_reported.__code__)
+                stack = stack_of_thread(self._main, _Executor.call_reported.__code__)
                 self._run.remark(self._limits.remark(stack))
+
+    def _warn(self) -> None:
+        with self._lock:
+            if not self.over:
+                signal.pthread_kill(self._main, SOFT)
 
 
 def _die_with(lifeline: int) -> None:

@@ -37,7 +37,7 @@ class Schedule:
     __slots__ = ("over", "steps")
 
     def __init__(self, steps: list[Step]) -> None:
-        self.steps = sorted(steps, key=lambda step: step.at, reverse=True)
+        self.steps = sorted(steps, key=lambda step: step.at)[::-1]  # the next one last
         self.over = False
 
 

@@ -5,11 +5,13 @@ of `value` (its bytes follow), `failed` (an Exception) and `crashed` (any other 
 """
 
 import json
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from jtask.failures import Failure
 from jtask.runtime import RunContext
+from jtask.states import State, StateName
 
 if TYPE_CHECKING:
     from jtask.tasks import Task
@@ -84,7 +86,9 @@ class Request:
     def context(self, task: "Task[..., Any]") -> RunContext:
         """Return the run as the task sees it in the child."""
         facts: dict[str, Any] = {**self.facts, "tags": tuple(self.facts["tags"])}
-        return RunContext(task=task, blocking=not task.is_async, **facts)
+        run = RunContext(task=task, blocking=not task.is_async, **facts)
+        run.state = State(StateName.RUNNING, time.time())
+        return run
 
 
 def facts_of(run: RunContext) -> dict[str, Any]:

@@ -169,12 +169,9 @@ class IsolatedCall:
                 self._steps.pop().act()
 
     def _due(self, child: Child, now: float) -> list[Step]:
-        limits, steps = self._limits, list[Step]()
-        if limits.hard is not None:
-            steps.append(Step(now + limits.hard, lambda: self._time_out(child)))
-        if limits.soft is not None:
-            steps.append(Step(now + limits.soft, lambda: child.signal(signal.SIGUSR1)))
-        return steps
+        # The child keeps the soft limit itself.
+        hard = self._limits.hard
+        return [] if hard is None else [Step(now + hard, lambda: self._time_out(child))]
 
     def _hear(self, child: Child) -> None:
         if text := child.told():

@@ -86,16 +86,16 @@ def fail() -> None:
 
 @isolated()
 def linger() -> None:
-    mark(f"pid {os.getpid()}")
     try:
+        mark(f"pid {os.getpid()}")
         sum(itertools.repeat(0))
     finally:
         mark("finally")
 
 @isolated()
 def wait() -> None:
-    mark(f"pid {os.getpid()}")
     try:
+        mark(f"pid {os.getpid()}")
         time.sleep(60)
     finally:
         mark("finally")
@@ -103,8 +103,8 @@ def wait() -> None:
 @isolated()
 async def wait_async() -> None:
     import asyncio
-    mark(f"pid {os.getpid()}")
     try:
+        mark(f"pid {os.getpid()}")
         await asyncio.sleep(60)
     finally:
         mark("finally")
@@ -161,10 +161,14 @@ def test_a_soft_timeout_is_raised_in_the_child(served: Any) -> None:
         """
         import tasks
         runs = [tasks.tidy.delay(), tasks.tidy_async.delay()]
-        print(json.dumps([run.result(timeout=30) for run in runs]))
+        print(json.dumps([[run.result(timeout=30), run.run_id] for run in runs]))
         """
     )
-    assert answers == ["cleaned up: task run exceeded soft timeout of 0.3 seconds"] * 2
+    for function, (value, run_id) in zip(["tidy", "tidy_async"], answers, strict=True):
+        assert value == "cleaned up: task run exceeded soft timeout of 0.3 seconds"
+        shown = served.jtask("runs", "show", run_id).stdout
+        assert "still executing after 0.3 seconds" in shown
+        assert f"in {function}" in shown
 
 
 def test_a_child_that_dies_is_a_crash_and_the_next_run_has_another(served: Any) -> None:
@@ -255,7 +259,7 @@ def test_a_cancelled_run_is_ended_after_a_grace(place: Any, name: str) -> None:
     place.write("tasks.py", TASKS)
     answers = place.ask(
         f"""
-        import os, time
+        import os, pathlib, time
         os.environ["JTASK_URL"] = "memory://here"
         import tasks
         from jtask.client import get_client
@@ -263,7 +267,8 @@ def test_a_cancelled_run_is_ended_after_a_grace(place: Any, name: str) -> None:
 
         worker = start_worker(tasks.{name}, tasks.length, concurrency=1).info.worker
         run = tasks.{name}.delay()
-        while not os.path.exists(os.environ["MARKS"]):
+        marks = pathlib.Path(os.environ["MARKS"])
+        while not (marks.exists() and marks.read_text().endswith("\\n")):
             time.sleep(0.01)
 
         async def cancel():

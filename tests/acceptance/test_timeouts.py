@@ -16,8 +16,8 @@ async def wait() -> None:
 
 @task(queue="limited", isolation="process")
 def linger() -> None:
-    mark("lingers")
     try:
+        mark("lingers")
         time.sleep(60)
     finally:
         mark("cleaned up")

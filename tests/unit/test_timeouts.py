@@ -463,6 +463,16 @@ def test_steps_happen_in_the_order_of_their_instants() -> None:
     assert happened == ["a", "b"]
 
 
+def test_steps_of_one_instant_happen_in_their_order() -> None:
+    happened: list[str] = []
+    done = threading.Event()
+    now = time.monotonic()
+    first, second = Step(now, lambda: happened.append("a")), Step(now, lambda: happened.append("b"))
+    Deadlines().add(Schedule([first, second, Step(now, done.set)]))
+    assert done.wait(30)
+    assert happened == ["a", "b"]
+
+
 def test_a_step_that_fails_does_not_stop_the_others(caplog: pytest.LogCaptureFixture) -> None:
     done = threading.Event()
 
