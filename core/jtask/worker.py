@@ -343,7 +343,9 @@ class Worker:
             return
         except BaseException as error:
             reply = self._give_up_on(job, error)
-        self.client.io.post(self._finish, job, reply)
+        # One that was left behind may come here too: when its loop has ended, it is torn down.
+        if not job.left_behind:
+            self.client.io.post(self._finish, job, reply)
 
     def _abandon(self, job: Job, error: BaseException) -> None:
         job.left_behind = True
