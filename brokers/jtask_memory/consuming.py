@@ -78,23 +78,25 @@ class MemoryConsumption:
     def _pump(self) -> None:
         # Cleared before looking, so that whatever is stored after the look wakes it again.
         self._is_woken = False
+        # One instant for both looks: a pause that ended between them would be seen by neither.
+        now = self._space.clock.time()
         for _ in range(self._credit - len(self._held)):
-            if self._is_stopped or (claim := self._take()) is None:
+            if self._is_stopped or (claim := self._take(now)) is None:
                 break
             self._held[claim.number] = claim
             self._receive(MemoryDelivery(claim, self._space, self))
-        self._await_next_due()
+        self._await_next_due(now)
 
-    def _take(self) -> Claim | None:
+    def _take(self, now: float) -> Claim | None:
         with self._space.lock:
-            return self._space.backlog.take(self._queues, self._space.clock.time())
+            return self._space.backlog.take(self._queues, now)
 
-    def _await_next_due(self) -> None:
+    def _await_next_due(self, now: float) -> None:
         self._cancel_timer()
         if self._is_stopped or len(self._held) >= self._credit:
             return
         with self._space.lock:
-            instant = self._space.backlog.next_due(self._queues, self._space.clock.time())
+            instant = self._space.backlog.next_due(self._queues, now)
         if instant is not None:
             self._timer = self._space.clock.call_at(instant, self._pump, self._loop)
 
