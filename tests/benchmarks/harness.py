@@ -55,7 +55,9 @@ async def raw_connection() -> Client:
 
 
 @contextlib.contextmanager
-def worker(*targets: str, concurrency: int, processes: int = 1) -> Iterator[subprocess.Popen[bytes]]:
+def worker(
+    *targets: str, concurrency: int, processes: int = 1
+) -> Iterator[subprocess.Popen[bytes]]:
     """Run `jtask serve` beside the block."""
     command = [
         *(sys.executable, "-m", "jtask.cli", "serve", "--log-level", "warning"),

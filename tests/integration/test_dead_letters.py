@@ -34,6 +34,8 @@ PATIENCE = 30  # seconds; only a failing test waits so long
 @pytest.fixture(params=["jtask_memory", "jtask_nats"])
 def jtask_broker(request: pytest.FixtureRequest) -> str:
     return str(request.getfixturevalue(request.param))
+
+
 MEGABYTE = 1_000_000
 
 

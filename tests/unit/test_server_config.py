@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from jtask.errors import BrokerTooOld, BrokerUnavailable, ConfigurationError
 from jtask.settings import Settings
 from jtask_nats.server_binary import ask_version, find_server
