@@ -1,5 +1,7 @@
 """Where a NATS server is, apart from who may enter."""
 
+import os
+from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
@@ -45,3 +47,14 @@ def _shown(url: str) -> str:
 
 def _plain(text: str | None) -> str | None:
     return None if text is None else unquote(text)
+
+
+def readable(credentials: Path | None) -> Path | None:
+    """Return a credentials file that can be read, or None when there is none.
+
+    Raises:
+        ConfigurationError: It cannot be read.
+    """
+    if credentials is not None and not os.access(credentials, os.R_OK):
+        raise ConfigurationError(f"the NATS credentials file {credentials} cannot be read")
+    return credentials

@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 import logging
-import os
 import secrets
 import ssl
 from collections import deque
@@ -14,7 +13,7 @@ from typing import Any
 from nats.errors import Error as NatsError
 
 from jtask.errors import BrokerError, BrokerUnavailable, ConfigurationError
-from jtask_nats.addresses import Address
+from jtask_nats.addresses import Address, readable
 from jtask_nats.client import Client, reconnect_delay
 from jtask_nats.jetstream_api import call_api
 from jtask_nats.nats_errors import (
@@ -136,7 +135,7 @@ class Connection:
         urls = [Address.parse(server) for server in servers]
         user, password = user or urls[0].user, password or urls[0].password
         bare = [url.bare for url in urls]
-        credentials = _readable(credentials)
+        credentials = readable(credentials)
         needs_tls = tls is not None or any(url.bare.startswith("tls:") for url in urls)
         connection = cls(bare, needs_tls)
         try:
@@ -487,12 +486,6 @@ class Connection:
         if not self._opened and self._loop.time() > self._open_until:
             # asyncio.wait_for, which nats-py connects with, can swallow the timeout's cancellation.
             raise TimeoutError
-
-
-def _readable(credentials: Path | None) -> Path | None:
-    if credentials is not None and not os.access(credentials, os.R_OK):
-        raise ConfigurationError(f"the NATS credentials file {credentials} cannot be read")
-    return credentials
 
 
 def _call_all(callbacks: list[Callable[[], None]]) -> None:
