@@ -122,10 +122,10 @@ async def perform(
     """
     task, envelope = job.task, job.envelope
     job.run = run = _context(job, worker, on_state)
+    run.abandon = partial(abandon, job)
     # Looked at once the run can be found: whoever cancels does it the other way round.
     if job.cancelled is not None and job.verdict is None:
         job.verdict = Settle(StateName.CANCELLED, job.cancelled)
-    run.abandon = partial(abandon, job)
     if job.verdict is not None:
         return _settled(run, job, await _end(run, job.verdict), inline_limit)
     try:
