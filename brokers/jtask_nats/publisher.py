@@ -174,13 +174,14 @@ class Publisher:
         # A copy sent again has the same batch id: what the server still holds of a torn copy
         # makes it refuse the next one as incomplete, and forget both.
         line = b"Nats-Batch-Id: %b\r\nNats-Batch-Sequence: " % token_hex(8).encode()
+        check = self._connection.check
         commands: list[bytes] = []
         largest = 0
         for number, (subject, headers, body) in enumerate(messages, 1):
             last = number == len(messages)
             end = b"\r\nNats-Batch-Commit: 1\r\n" if last else b"\r\n"
             block = b"%b%b%d%b" % (headers, line, number, end)
-            largest = max(largest, self._connection.check(subject, block, body))
+            largest = max(largest, check(subject, block, body))
             commands.append(publish_command(subject, reply if last else "", block, body))
         return commands, largest
 

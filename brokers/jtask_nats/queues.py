@@ -34,8 +34,10 @@ class Queues:
             if message.priority != DEFAULT_PRIORITY:
                 await self._open_priority(message.queue, message.priority)
         subjects, now = self._link.subjects, time.time()
+        limit = self._link.inline_limit
         for message in messages:
-            self._check_size(message)
+            if len(message.body) > limit:
+                raise _too_large(message, limit)
         ready = [outgoing(subjects, one, now) for one in messages]
         await self._link.topology.ensure(Store.RUNS)
         try:
@@ -52,7 +54,8 @@ class Queues:
             whole = self.enqueue([message])
             asyncio.run_coroutine_threadsafe(whole, self._loop).result()
             return
-        self._check_size(message)
+        if len(message.body) > link.inline_limit:
+            raise _too_large(message, link.inline_limit)
         ready = outgoing(link.subjects, message, time.time())
         try:
             link.publisher.publish_from_thread(ready.subject, ready.body, ready.headers)
@@ -95,14 +98,6 @@ class Queues:
         if await topology.ensure_consumer(queue, priority, owner=False):
             news = f"{queue} {priority}".encode()
             self._link.connection.send(self._link.subjects.new_priority, news)
-
-    def _check_size(self, message: Message) -> None:
-        limit = self._link.inline_limit
-        if len(message.body) > limit:
-            raise BrokerError(
-                f"the body of the run {message.run_id} has {len(message.body)} bytes and the "
-                f"broker takes at most {limit}; keep it as a blob"
-            )
 
     async def _store(self, ready: Sequence[Outgoing]) -> None:
         if len(ready) == 1:
@@ -148,3 +143,10 @@ class Queues:
     async def _load(self, queue: str, priority: int) -> int:
         info = await self._link.topology.consumer_info(queue, priority)
         return 0 if info is None else int(info["num_pending"]) + int(info["num_ack_pending"])
+
+
+def _too_large(message: Message, limit: int) -> BrokerError:
+    return BrokerError(
+        f"the body of the run {message.run_id} has {len(message.body)} bytes and the "
+        f"broker takes at most {limit}; keep it as a blob"
+    )

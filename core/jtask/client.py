@@ -2,10 +2,12 @@
 
 import asyncio
 import atexit
+import concurrent.futures
 import functools
 import logging
 import os
 import threading
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 from weakref import WeakValueDictionary
 
@@ -65,22 +67,29 @@ class Client:
             self._thread_enqueue.enqueue_from_thread(prepared.message)
         else:
             self.io.run(self._send([prepared]))
-        return self._sent([prepared])[0]
+        self._scheduled(prepared)
+        return prepared.handle
 
     async def enqueue(self, prepared: Prepared) -> Run[Any]:
         """Store one run from any event loop; durable on return."""
-        return (await self.enqueue_many([prepared]))[0]
+        await self.io.bridge(self._send([prepared]))
+        self._scheduled(prepared)
+        return prepared.handle
 
-    def enqueue_many_blocking(self, prepared: list[Prepared]) -> list[Run[Any]]:
-        """Store many runs, blocking this thread."""
+    def enqueue_many_blocking(self, groups: Iterable[list[Prepared]]) -> list[Run[Any]]:
+        """Store groups of runs, blocking this thread; one is prepared while others are sent."""
         self._refuse_own_thread()
-        self.io.run(self._send(prepared))
-        return self._sent(prepared)
+        sending = [(group, self.io.submit(self._send(group))) for group in groups]
+        concurrent.futures.wait([sent for _, sent in sending])
+        return self._sent([(group, sent.exception()) for group, sent in sending])
 
-    async def enqueue_many(self, prepared: list[Prepared]) -> list[Run[Any]]:
-        """Store many runs from any event loop."""
-        await self.io.bridge(self._send(prepared))
-        return self._sent(prepared)
+    async def enqueue_many(self, groups: Iterable[list[Prepared]]) -> list[Run[Any]]:
+        """Store groups of runs from any event loop."""
+        sending = [(group, self.io.submit(self._send(group))) for group in groups]
+        errors = await asyncio.gather(
+            *(asyncio.wrap_future(sent) for _, sent in sending), return_exceptions=True
+        )
+        return self._sent([(g, e) for (g, _), e in zip(sending, errors, strict=True)])
 
     async def _send(self, prepared: list[Prepared]) -> None:
         for run in prepared:
@@ -89,10 +98,14 @@ class Client:
                 await self.broker.put_blob(f"{run.message.run_id}.args", run.blob)
         await self.broker.enqueue([run.message for run in prepared])
 
-    def _sent(self, prepared: list[Prepared]) -> list[Run[Any]]:
-        for run in prepared:
+    def _sent(self, groups: list[tuple[list[Prepared], BaseException | None]]) -> list[Run[Any]]:
+        stored = [run for group, error in groups if error is None for run in group]
+        for run in stored:
             self._scheduled(run)
-        return [run.handle for run in prepared]
+        for _, error in groups:
+            if error is not None:
+                raise error
+        return [run.handle for run in stored]
 
     def _scheduled(self, run: Prepared) -> None:
         self.events.add(Event(run.message.run_id, StateName.SCHEDULED, run.created, run.task_key))

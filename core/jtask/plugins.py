@@ -117,8 +117,12 @@ def _direct_caller(impls: list[pluggy.HookImpl]) -> Callable[..., list[Any]]:
     functions = [(impl.function, impl.argnames) for impl in reversed(impls)]
 
     def call(**facts: Any) -> list[Any]:
-        answers = (function(*[facts[name] for name in names]) for function, names in functions)
-        return [answer for answer in answers if answer is not None]
+        answers: list[Any] = []
+        for function, names in functions:
+            answer = function(*[facts[name] for name in names])
+            if answer is not None:
+                answers.append(answer)
+        return answers
 
     return call
 

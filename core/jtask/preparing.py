@@ -1,11 +1,12 @@
 """Check and encode runs before anything is sent."""
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from jtask.contract import Message
+from jtask.contract import ATOMIC_LIMIT, Message
 from jtask.envelope import Envelope
 from jtask.errors import TaskDefinitionError
 from jtask.runs import Run
@@ -77,8 +78,12 @@ class Preparation:
         payload = self._task.codecs.arguments.encode(args, kwargs)
         return self._prepare(self._client.ids.new(), args, kwargs, payload)
 
-    def many(self, bound: tuple[Any, ...], calls: Iterable[Call]) -> list[Prepared]:
-        """Prepare many runs; the first that is refused stops it."""
+    def many(self, bound: tuple[Any, ...], calls: Iterable[Call]) -> Iterator[list[Prepared]]:
+        """Prepare many runs in groups that are stored all or none.
+
+        All arguments are checked and all hooks are asked before the first group is there; what
+        remains to be done for a group can go on while the one before is sent.
+        """
         arguments = [_arguments(bound, call) for call in calls]
         codec = self._task.codecs.arguments
         if any(kwargs for _, kwargs in arguments):
@@ -86,10 +91,12 @@ class Preparation:
         else:
             payloads = codec.encode_many([args for args, _ in arguments])
         ids = self._client.ids.new_many(len(payloads))
-        return [
+        runs = (
             self._prepare(run_id, args, kwargs, payload)
             for run_id, (args, kwargs), payload in zip(ids, arguments, payloads, strict=True)
-        ]
+        )
+        ready = runs if self._hook is None else iter(list(runs))
+        return iter(lambda: list(islice(ready, ATOMIC_LIMIT)), [])
 
     def _prepare(
         self, run_id: str, args: tuple[Any, ...], kwargs: dict[str, Any], payload: bytes

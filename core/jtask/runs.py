@@ -52,7 +52,8 @@ class Run(Generic[R]):
         self._task = task
         self._body: bytes | None = None
         self._settled: SettledRun | None = None
-        self._callbacks: list[Callback] = []
+        # No list for each: most of many handles are never asked.
+        self._callbacks: tuple[Callback, ...] = ()
         self._trouble: JTaskError | None = None
         self._leader: Run[Any] | None = None
 
@@ -243,7 +244,7 @@ class Run(Generic[R]):
         """
         with _settling:
             if self._body is None:
-                self._callbacks.append(callback)
+                self._callbacks = (*self._callbacks, callback)
             return self._body is None
 
     def follow(self, leader: "Run[Any]") -> None:
@@ -264,7 +265,7 @@ class Run(Generic[R]):
             if self._body is not None:
                 return
             self._body = body
-            callbacks, self._callbacks = self._callbacks, []
+            callbacks, self._callbacks = self._callbacks, ()
         for callback in callbacks:
             callback()
 
@@ -272,7 +273,7 @@ class Run(Generic[R]):
         """Wake who waits now with an error instead of the run's end. For the client only."""
         with _settling:
             self._trouble = error
-            callbacks, self._callbacks = self._callbacks, []
+            callbacks, self._callbacks = self._callbacks, ()
         for callback in callbacks:
             callback()
 
@@ -289,8 +290,7 @@ class Run(Generic[R]):
 
     def _forget(self, callback: Callback) -> None:
         with _settling:
-            if callback in self._callbacks:
-                self._callbacks.remove(callback)
+            self._callbacks = tuple(known for known in self._callbacks if known != callback)
 
     @property
     def _record(self) -> SettledRun:

@@ -214,8 +214,8 @@ class Task(Generic[P, R]):
         from jtask.client import get_client
 
         client = get_client()
-        prepared = self._preparation(client).many(self._bound, calls)
-        return cast("list[Run[R]]", client.enqueue_many_blocking(prepared))
+        groups = self._preparation(client).many(self._bound, calls)
+        return cast("list[Run[R]]", client.enqueue_many_blocking(groups))
 
     async def adelay_many(
         self, calls: Iterable[Sequence[Any] | Mapping[str, Any]]
@@ -224,8 +224,8 @@ class Task(Generic[P, R]):
         from jtask.client import connected_client
 
         client = await connected_client()
-        prepared = self._preparation(client).many(self._bound, calls)
-        return cast("list[Run[R]]", await client.enqueue_many(prepared))
+        groups = self._preparation(client).many(self._bound, calls)
+        return cast("list[Run[R]]", await client.enqueue_many(groups))
 
     def apply_async(
         self,

@@ -313,7 +313,7 @@ def test_a_wait_that_took_too_long_leaves_nothing_behind() -> None:
     for _ in range(3):
         run.wait(0.001)
         asyncio.run(main())
-    assert run._callbacks == []
+    assert run._callbacks == ()
 
 
 def test_delaying_from_a_done_callback_is_refused_with_the_way_out(worker: RunningWorker) -> None:
