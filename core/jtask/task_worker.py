@@ -1,6 +1,7 @@
 """Start a worker in this process: `serve(task, ...)`."""
 
 import asyncio
+import gc
 import logging
 import sys
 import threading
@@ -147,6 +148,8 @@ class _Serving:
         with stop_signals_to(self._on_signal):
             worker = self.start()
             worker.on_give_up(self._give_up)
+            # What exists by now stays: the collector need not walk it again while runs come and go.
+            gc.freeze()
             self._signalled.wait()
             self.stop(worker)
         if self._given_up is not None:
