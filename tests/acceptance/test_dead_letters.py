@@ -56,8 +56,13 @@ def test_letters_whose_replay_is_killed_at_every_step_are_executed_once_each(pla
     )
     (place.folder / "repaired").touch()
     steps = [("put_record", "1"), ("enqueue", "1"), ("put_record", "2"), ("drop_letter", "1")]
-    for run_id, step in zip(run_ids, steps, strict=True):
-        assert place.start(sys.executable, "dying.py", run_id, *step).wait() == 9
+    ends = [
+        place.start(sys.executable, "dying.py", run_id, *step).wait()
+        for run_id, step in zip(run_ids, steps, strict=True)
+    ]
+    # Whether a later step is needed at all depends on how far the new run has come.
+    assert ends[:2] == [9, 9]
+    assert set(ends) <= {0, 9}
     new_ids = []
     for _ in range(2):
         done = place.jtask("dead", "replay", *run_ids, "--json")
