@@ -60,9 +60,9 @@ def test_letters_whose_replay_is_killed_at_every_step_are_executed_once_each(pla
         place.start(sys.executable, "dying.py", run_id, *step).wait()
         for run_id, step in zip(run_ids, steps, strict=True)
     ]
-    # Whether a later step is needed at all depends on how far the new run has come.
-    assert ends[:2] == [9, 9]
-    assert set(ends) <= {0, 9}
+    # The worker that starts the new run may have taken the third step already.
+    assert [*ends[:2], ends[3]] == [9, 9, 9]
+    assert ends[2] in {0, 9}
     new_ids = []
     for _ in range(2):
         done = place.jtask("dead", "replay", *run_ids, "--json")
