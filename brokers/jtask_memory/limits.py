@@ -1,9 +1,7 @@
-"""What is too big for a message, and what is as good as never."""
+"""What is too big for a message."""
 
 from jtask.errors import BrokerError
 
-FOREVER = 32_503_680_000.0
-"""Seconds since the epoch: the year 3000, which stands for a pause without an end."""
 INLINE_LIMIT = 1_000_000
 """Bytes. Memory needs no limit, but what works here shall work on a server too."""
 

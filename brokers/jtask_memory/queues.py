@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
-from jtask.contract import Message, QueueInfo, WaitingRun
+from jtask.contract import FOREVER, Message, QueueInfo, WaitingRun
 from jtask_memory.expiring import Expiring
-from jtask_memory.limits import FOREVER
 
 DEDUP_WINDOW = 30.0
 """Seconds for which a run id that was stored is not stored again."""
@@ -22,6 +21,7 @@ class Claim(NamedTuple):
     run_id: str
     queue: str
     body: bytes
+    priority: int
     deliveries: int
     number: int
 
@@ -119,7 +119,9 @@ class Backlog:
         run.place = _Place.HELD
         run.deliveries += 1
         run.claim = next(self._numbers)
-        return Claim(run.run_id, run.queue, run.body, run.deliveries, run.claim)
+        return Claim(
+            run.run_id, run.queue, run.body, run.priority, run.deliveries, run.claim
+        )
 
     def remove(self, claim: Claim) -> bool:
         """Take a claimed run away for good; False when the claim was lost."""

@@ -9,15 +9,13 @@ import time
 from datetime import datetime
 from typing import Any
 
+from jtask.contract import FOREVER
 from jtask.errors import PermissionDenied
 from jtask_nats import headers
 from jtask_nats.connection import Connection
 from jtask_nats.direct_reads import last_message, read_all
 from jtask_nats.nats_errors import CONSUMER_NOT_FOUND, ApiError
 from jtask_nats.subjects import Subjects, last_token
-
-FOREVER = 32_503_680_000.0
-"""Seconds since the epoch: the year 3000, which stands for a pause without an end."""
 
 _log = logging.getLogger("jtask")
 

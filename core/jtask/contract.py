@@ -14,6 +14,8 @@ from typing import NamedTuple, Protocol, runtime_checkable
 DEFAULT_PRIORITY = 0
 ATOMIC_LIMIT = 1000
 """How many messages `enqueue` must be able to store as all or none."""
+FOREVER = 32_503_680_000.0
+"""The year 3000, which brokers write down for an instant that never comes."""
 
 
 @dataclass(slots=True)
@@ -59,6 +61,11 @@ class Delivery(Protocol):
     @property
     def body(self) -> bytes:
         """The envelope."""
+        ...
+
+    @property
+    def priority(self) -> int:
+        """The message's priority, 0 to 9."""
         ...
 
     @property
@@ -406,7 +413,8 @@ class QueueInfo(NamedTuple):
         waiting: Runs that could start now.
         executing: Runs in the hands of workers.
         delayed: Runs whose instant has not come.
-        paused_until: Nothing is delivered before this instant; None when it is not paused.
+        paused_until: Nothing is delivered before this instant, `FOREVER` for a pause without an
+            end; None when it is not paused.
     """
 
     name: str

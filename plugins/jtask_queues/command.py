@@ -13,7 +13,6 @@ from jtask.cli.parameters import SECONDS, as_json
 if TYPE_CHECKING:
     from jtask.contract import QueueInfo
 
-_FAR = 500 * 366 * 86_400.0  # seconds; a pause that ends later than that has no end
 
 
 @click.group()
@@ -108,6 +107,7 @@ def _print(found: "list[QueueInfo]") -> None:
 
 def _pause(end: float | None) -> str:
     from jtask.cli.tables import local_time
+    from jtask.contract import FOREVER
 
-    has_end = end is not None and end < time.time() + _FAR
+    has_end = end is not None and end < FOREVER
     return f"paused until {local_time(end)}" if has_end and end is not None else "paused"
