@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from jtask.contract import QueueInfo
 
 
-
 @click.group()
 def queues() -> None:
     """Look after queues."""
