@@ -147,6 +147,11 @@ class MemoryDelivery:
         return self._claim.body
 
     @property
+    def priority(self) -> int:
+        """The message's priority."""
+        return self._claim.priority
+
+    @property
     def deliveries(self) -> int:
         """How often this message was delivered, this time included."""
         return self._claim.deliveries

@@ -119,9 +119,7 @@ class Backlog:
         run.place = _Place.HELD
         run.deliveries += 1
         run.claim = next(self._numbers)
-        return Claim(
-            run.run_id, run.queue, run.body, run.priority, run.deliveries, run.claim
-        )
+        return Claim(run.run_id, run.queue, run.body, run.priority, run.deliveries, run.claim)
 
     def remove(self, claim: Claim) -> bool:
         """Take a claimed run away for good; False when the claim was lost."""

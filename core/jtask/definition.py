@@ -15,7 +15,7 @@ Kind = Literal["plain", "static", "class"]
 Instant = float | datetime | timedelta
 _RESERVED = frozenset({"wait_for", "return_state"})
 _SERIALIZERS = ("json", "cloudpickle")
-_TOP_PRIORITY = 9
+TOP_PRIORITY = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Definition:
             )
         if not _is_priority(self.priority):
             raise TaskDefinitionError(
-                f"priority must be a whole number from 0 to {_TOP_PRIORITY}, got {self.priority!r}"
+                f"priority must be a whole number from 0 to {TOP_PRIORITY}, got {self.priority!r}"
             )
         if self.delay is not None and self.eta is not None:
             raise TaskDefinitionError("give either a delay or an eta, not both")
@@ -138,7 +138,7 @@ def _name(fn: Any) -> str:
 
 
 def _is_priority(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _TOP_PRIORITY
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= TOP_PRIORITY
 
 
 def _seconds(value: object) -> float:

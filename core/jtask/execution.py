@@ -183,11 +183,12 @@ def settle_unstarted(job: Job, worker: str, state: State) -> SettledRun:
     )
 
 
-def encode_letter(reason: str, outcome: SettledRun | None, message: bytes) -> bytes:
-    """Return the body of a dead letter: why, the outcome if there is one, the message itself."""
+def encode_letter(reason: str, outcome: SettledRun, message: bytes, priority: int) -> bytes:
+    """Return the body of a dead letter: why, the outcome, the message itself."""
     head: dict[str, object] = {"v": VERSION, "reason": reason, "at": time.time()}
-    if outcome is not None:
-        head["outcome"] = encode_settled(outcome).partition(b"\n")[0].decode()
+    head["outcome"] = encode_settled(outcome).partition(b"\n")[0].decode()
+    if priority:
+        head["priority"] = priority
     return b"%b\n%b" % (to_json(head), message)
 
 
@@ -241,7 +242,7 @@ def _settled(run: RunContext, job: Job, outcome: Outcome, inline_limit: int) -> 
         body = encode_settled(settled)
     letter = None
     if (reason := outcome.dead_letter) is not None:
-        letter = Letter(reason, _letter(reason, settled, job.delivery.body, inline_limit))
+        letter = Letter(reason, _letter(reason, settled, job.delivery, inline_limit))
     if len(body) <= inline_limit:
         return Settled(body, letter=letter)
     payload = settled.payload
@@ -249,15 +250,14 @@ def _settled(run: RunContext, job: Job, outcome: Outcome, inline_limit: int) -> 
     return Settled(body, payload, letter)
 
 
-def _letter(reason: str, settled: SettledRun, message: bytes, inline_limit: int) -> bytes:
-    body = encode_letter(reason, settled, message)
+def _letter(reason: str, settled: SettledRun, delivery: Delivery, inline_limit: int) -> bytes:
+    message, priority = delivery.body, delivery.priority
+    body = encode_letter(reason, settled, message, priority)
     if len(body) <= inline_limit:
         return body
     # The message counts more than what is said about it: it is what can be replayed.
-    history = bare(settled.history)
-    return encode_letter(
-        reason, replace(settled, failure=summary(settled.failure), history=history), message
-    )
+    settled = replace(settled, failure=summary(settled.failure), history=bare(settled.history))
+    return encode_letter(reason, settled, message, priority)
 
 
 def _next_envelope(run: RunContext, envelope: Envelope, put_off: PutOff) -> Envelope:

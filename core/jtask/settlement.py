@@ -148,7 +148,7 @@ class Settlement:
         await self._insist(put)
 
     async def _dead_letter(self, delivery: Delivery, reason: str, settled: SettledRun) -> None:
-        letter = encode_letter(reason, settled, delivery.body)
+        letter = encode_letter(reason, settled, delivery.body, delivery.priority)
         await self._insist(lambda: delivery.dead_letter(reason, letter))
 
     async def _insist(self, act: Callable[[], Awaitable[Any]]) -> None:

@@ -1,7 +1,8 @@
 """`jtask dead`: look after dead letters."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -23,10 +24,48 @@ _CONDITIONS = (
 )
 
 
-def _conditions(command: F) -> F:
-    for option in reversed(_CONDITIONS):
-        command = option(command)
+_CHOICE = (
+    click.argument("run_ids", nargs=-1, metavar="[ID]..."),
+    *_CONDITIONS,
+    click.option("--all", "all_", is_flag=True, help="All there are."),
+    yes_option,
+    as_json,
+)
+
+
+def _with(parts: Iterable[Callable[[F], F]], command: F) -> F:
+    for part in reversed(list(parts)):
+        command = part(command)
     return command
+
+
+def _conditions(command: F) -> F:
+    return _with(_CONDITIONS, command)
+
+
+def _of_chosen(verb: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Have a command take ids, conditions or --all, and be called with the ids that are meant.
+
+    Args:
+        verb: What it does, to ask whether that is wanted.
+    """
+
+    def decorate(act: Callable[..., None]) -> Callable[..., None]:
+        @wraps(act)
+        def command(
+            run_ids: tuple[str, ...],
+            *,
+            all_: bool,
+            yes: bool,
+            as_json: bool,
+            **conditions: Any,
+        ) -> None:
+            chosen = _chosen(verb, run_ids, conditions, all_=all_, yes=yes)
+            act(chosen, as_json=as_json)
+
+        return _with(_CHOICE, command)
+
+    return decorate
 
 
 @click.group()
@@ -66,26 +105,11 @@ def show(run_id: str, *, as_json: bool) -> None:
 
 
 @dead.command()
-@click.argument("run_ids", nargs=-1, metavar="[ID]...")
-@_conditions
-@click.option("--all", "all_", is_flag=True, help="All there are.")
-@yes_option
-@as_json
-@click.pass_context
-def replay(
-    ctx: click.Context,
-    /,
-    run_ids: tuple[str, ...],
-    *,
-    all_: bool,
-    yes: bool,
-    as_json: bool,
-    **conditions: Any,
-) -> None:
+@_of_chosen("Replay")
+def replay(chosen: list[str], *, as_json: bool) -> None:
     """Execute the runs of dead letters again, each as one new run however often this is done."""
     from jtask_dead_letters.upkeep import replay_letters
 
-    chosen = _chosen("Replay", run_ids, conditions, all_=all_, yes=yes)
     done = replay_letters(chosen)
     if as_json:
         click.echo(json.dumps([answer._asdict() for answer in done]))
@@ -95,37 +119,22 @@ def replay(
         elif not as_json:
             click.echo(f"{answer.run_id}  is replayed as  {answer.new_run_id}")
     if any(answer.problem is not None for answer in done):
-        ctx.exit(ExitCode.FAILED)
+        click.get_current_context().exit(ExitCode.FAILED)
 
 
 @dead.command()
-@click.argument("run_ids", nargs=-1, metavar="[ID]...")
-@_conditions
-@click.option("--all", "all_", is_flag=True, help="All there are.")
-@yes_option
-@as_json
-@click.pass_context
-def drop(
-    ctx: click.Context,
-    /,
-    run_ids: tuple[str, ...],
-    *,
-    all_: bool,
-    yes: bool,
-    as_json: bool,
-    **conditions: Any,
-) -> None:
+@_of_chosen("Forget")
+def drop(chosen: list[str], *, as_json: bool) -> None:
     """Forget dead letters."""
     from jtask_dead_letters.upkeep import drop_letters
 
-    chosen = _chosen("Forget", run_ids, conditions, all_=all_, yes=yes)
     dropped = drop_letters(chosen)
     if as_json:
         click.echo(json.dumps(dropped))
     else:
         click.echo(f"{_count(len(dropped))} forgotten", err=True)
-    if run_ids and len(dropped) < len(run_ids):
-        ctx.exit(ExitCode.FAILED)
+    if len(dropped) < len(chosen):
+        click.get_current_context().exit(ExitCode.FAILED)
 
 
 def _chosen(

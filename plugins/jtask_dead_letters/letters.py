@@ -5,7 +5,8 @@ from typing import Any, cast
 
 from pydantic_core import from_json
 
-from jtask.contract import DeadLetter
+from jtask.contract import DEFAULT_PRIORITY, DeadLetter
+from jtask.definition import TOP_PRIORITY
 from jtask.envelope import Envelope, decode_envelope, decode_settled
 from jtask.errors import EnvelopeError
 from jtask.failures import Failure
@@ -23,6 +24,7 @@ class Letter:
         at: Since when, seconds since the epoch.
         outcome: How it ended; None when that cannot be read.
         envelope: The run as it would be executed; None when it cannot be read.
+        priority: Of the run on its queue.
     """
 
     run_id: str
@@ -31,6 +33,7 @@ class Letter:
     at: float
     outcome: SettledRun | None
     envelope: Envelope | None
+    priority: int = DEFAULT_PRIORITY
 
     @property
     def task(self) -> str:
@@ -94,22 +97,38 @@ class Filter:
 def read_letter(stored: DeadLetter) -> Letter:
     """Return what a dead letter says; what cannot be read in it is None."""
     line, _, message = stored.body.partition(b"\n")
+    head = _head(line)
     return Letter(
         run_id=stored.run_id,
         queue=stored.queue,
         reason=stored.reason,
         at=stored.at,
-        outcome=_outcome(line),
+        outcome=_outcome(head),
         envelope=_envelope(message),
+        priority=_priority(head),
     )
 
 
-def _outcome(line: bytes) -> SettledRun | None:
+def _head(line: bytes) -> dict[str, Any]:
     try:
-        head = cast("dict[str, Any]", from_json(line))
+        found = from_json(line)
+    except ValueError:
+        return {}
+    return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
+
+
+def _outcome(head: dict[str, Any]) -> SettledRun | None:
+    try:
         return decode_settled(str(head["outcome"]).encode())
-    except (ValueError, KeyError, TypeError):  # EnvelopeError is a ValueError
+    except (EnvelopeError, KeyError):
         return None
+
+
+def _priority(head: dict[str, Any]) -> int:
+    found = head.get("priority")
+    if isinstance(found, int) and 0 <= found <= TOP_PRIORITY:
+        return found
+    return DEFAULT_PRIORITY
 
 
 def _envelope(message: bytes) -> Envelope | None:

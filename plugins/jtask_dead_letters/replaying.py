@@ -133,7 +133,7 @@ async def _enqueue(client: "Client", letter: Letter, run_id: str) -> None:
     envelope, blob = await _renewed(client, letter, run_id)
     if blob is not None:
         await broker.put_blob(f"{run_id}.args", blob)
-    await broker.enqueue([Message(run_id, letter.queue, envelope.encode())])
+    await broker.enqueue([Message(run_id, letter.queue, envelope.encode(), letter.priority)])
     scheduled = Event(run_id, StateName.SCHEDULED, envelope.created, envelope.task_key)
     client.events.add(scheduled._replace(detail=f"replay of run {letter.run_id}"))
 

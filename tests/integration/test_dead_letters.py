@@ -225,6 +225,18 @@ def test_a_replay_knows_what_it_is_a_replay_of(jtask_worker: StartWorker) -> Non
     assert found == [None, run.run_id]
 
 
+def test_a_replay_keeps_the_priority() -> None:
+    run = fail(fragile.with_options(priority=7).delay("late"))
+    assert find_letter(run.run_id).priority == 7
+    fragile.delay("first")
+    again = replay_letter(run.run_id)
+    switch.fails = False
+    with run_worker(fragile, concurrency=1, prefetch=0):
+        assert again.result(PATIENCE) == "late"
+        eventually(lambda: len(switch.executed) == 2)
+    assert [value for value, _, _ in switch.executed] == ["late", "first"]
+
+
 def test_an_expired_run_is_replayed_without_its_expiry() -> None:
     run = fragile.apply_async(("late",), expires=0.01)
     time.sleep(0.02)

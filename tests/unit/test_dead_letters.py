@@ -12,7 +12,10 @@ from jtask_dead_letters.letters import Filter, Letter, read_letter
 
 
 def letter(
-    error: Exception | None = None, state: StateName = StateName.FAILED, at: float = 100.0
+    error: Exception | None = None,
+    state: StateName = StateName.FAILED,
+    at: float = 100.0,
+    priority: int = 0,
 ) -> Letter:
     settled = SettledRun(
         run_id="r",
@@ -29,7 +32,8 @@ def letter(
         failure=None if error is None else capture(error),
     )
     message = Envelope("r", "add-012345678901", "add", "json", b'{"a":1}', 1.0).encode()
-    return read_letter(DeadLetter("r", "sums", "why", at, encode_letter("why", settled, message)))
+    body = encode_letter("why", settled, message, priority)
+    return read_letter(DeadLetter("r", "sums", "why", at, body))
 
 
 def test_a_letter_says_what_ran_and_how_it_ended() -> None:
@@ -41,11 +45,22 @@ def test_a_letter_says_what_ran_and_how_it_ended() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{}", b"[]\nx", b'{"outcome":1}\n\xff', b'{"outcome":"{}"}\n{}'], ids=range(5)
+    "body",
+    [
+        b"",
+        b"{}",
+        b"[]\nx",
+        b'{"outcome":1}\n\xff',
+        b'{"outcome":"{}"}\n{}',
+        b'{"priority":10}\nx',
+        b'{"priority":"9"}\nx',
+    ],
+    ids=range(7),
 )
 def test_a_letter_that_cannot_be_read_is_still_one(body: bytes) -> None:
     read = read_letter(DeadLetter("r", "sums", "why", 1.0, body))
     assert (read.outcome, read.envelope, read.state, read.name) == (None, None, "", "")
+    assert read.priority == 0
     assert read.error == "jtask.errors.EnvelopeError"
     assert Filter(error="EnvelopeError").takes(read)
 
@@ -70,6 +85,11 @@ def test_a_letter_that_cannot_be_read_is_still_one(body: bytes) -> None:
 )
 def test_a_letter_is_meant_when_all_conditions_hold(wanted: Filter, is_meant: bool) -> None:
     assert wanted.takes(letter(ValueError("no"))) is is_meant
+
+
+@pytest.mark.parametrize("priority", [0, 9])
+def test_a_letter_knows_the_priority_of_the_run(priority: int) -> None:
+    assert letter(priority=priority).priority == priority
 
 
 def test_an_end_without_an_exception_goes_by_what_result_raises() -> None:

@@ -22,7 +22,7 @@ class QueueContract(Contract):
         assert delivery.run_id == message.run_id
         assert delivery.queue == "reports"
         assert delivery.body == b"\x00 any \xff bytes"
-        assert delivery.deliveries == 1
+        assert (delivery.priority, delivery.deliveries) == (0, 1)
 
     @rule
     async def test_a_run_waits_for_a_queue_that_nobody_has_consumed_yet(self, bench: Bench) -> None:
