@@ -3,6 +3,7 @@
 import asyncio
 import json
 import threading
+from collections.abc import Callable
 from typing import NamedTuple
 
 from jtask.errors import BrokerError
@@ -24,6 +25,7 @@ class PubAck(NamedTuple):
 
 
 Subjects = tuple[str, ...] | frozenset[str]
+Done = Callable[[PubAck | BrokerError], None]
 
 
 class Pending:
@@ -68,28 +70,18 @@ class Pending:
 
 
 class PendingForLoop(Pending):
-    """Awaited as a future."""
+    """Calls a function, on the loop."""
 
-    __slots__ = ("future",)
+    __slots__ = ("_done",)
 
     def __init__(
-        self,
-        subjects: Subjects,
-        command: bytes,
-        size: int,
-        deadline: float,
-        future: "asyncio.Future[PubAck]",
+        self, subjects: Subjects, command: bytes, size: int, deadline: float, done: Done
     ) -> None:
         super().__init__(subjects, command, size, deadline)
-        self.future = future
+        self._done = done
 
     def settle(self, outcome: PubAck | BrokerError) -> None:
-        if self.future.done():
-            return
-        if isinstance(outcome, BrokerError):
-            self.future.set_exception(outcome)
-        else:
-            self.future.set_result(outcome)
+        self._done(outcome)
 
 
 class PendingForThread(Pending):
@@ -111,6 +103,16 @@ class PendingForThread(Pending):
     def wait(self, seconds: float) -> bool:
         """Block until it is settled; False when it was not in time."""
         return self._lock.acquire(timeout=max(seconds, 0.0))
+
+
+def settle_future(future: "asyncio.Future[PubAck]", outcome: PubAck | BrokerError) -> None:
+    """Give a future what came of a message."""
+    if future.done():
+        return
+    if isinstance(outcome, BrokerError):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)
 
 
 def read_ack(data: bytes, subject: str) -> PubAck | ApiError:

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import time
 from collections.abc import Sequence
+from functools import partial
 from secrets import token_hex
 
 from jtask.errors import BrokerError, BrokerUnavailable
@@ -17,7 +18,15 @@ from jtask_nats.nats_errors import (
     not_permitted,
     too_large,
 )
-from jtask_nats.pending import Pending, PendingForLoop, PendingForThread, PubAck, read_ack
+from jtask_nats.pending import (
+    Done,
+    Pending,
+    PendingForLoop,
+    PendingForThread,
+    PubAck,
+    read_ack,
+    settle_future,
+)
 from jtask_nats.protocol import publish_command, status_of
 
 __all__ = ["BATCH_LIMIT", "PubAck", "Publisher"]
@@ -79,19 +88,30 @@ class Publisher:
             BrokerUnavailable, PermissionDenied, or BrokerError for what is too large.
         """
         future: asyncio.Future[PubAck] = self._loop.create_future()
+        self.publish_then(subject, body, headers, partial(settle_future, future))
+        return future
+
+    def publish_then(self, subject: str, body: bytes, headers: bytes, done: Done) -> None:
+        """Do `publish`, and call a function with what came of it.
+
+        Args:
+            subject: As for `publish`; likewise the next two.
+            body: The message.
+            headers: Header lines.
+            done: Called on the loop, for an error at once perhaps.
+        """
         try:
             size = self._connection.check(subject, headers, body)
         except BrokerError as error:
-            future.set_exception(error)
-            return future
+            done(error)
+            return
         token = str(next(self._numbers))
         command = publish_command(subject, self._prefix + token, headers, body)
         deadline = time.monotonic() + self._timeout
-        self._pending[token] = PendingForLoop((subject,), command, size, deadline, future)
+        self._pending[token] = PendingForLoop((subject,), command, size, deadline, done)
         self._connection.write(command)
         if self._timer is None:
             self._timer = self._loop.call_later(_CHECK_EVERY, self._check)
-        return future
 
     async def publish_batch(self, messages: Sequence[tuple[str, bytes, bytes]]) -> None:
         """Publish 1 to 1000 messages to one stream, all or none.
@@ -111,9 +131,10 @@ class Publisher:
             await self.publish(subject, body, headers)
             return
         async with self._batches:
-            batch = self._send_batch(messages)
+            stored: asyncio.Future[PubAck] = self._loop.create_future()
+            batch = self._send_batch(messages, partial(settle_future, stored))
             try:
-                await batch.future
+                await stored
             except ApiError as error:
                 if error.err_code != DUPLICATE_IN_BATCH or batch.sent == 1:
                     raise
@@ -154,15 +175,14 @@ class Publisher:
             if pending.wait(_RESEND_AFTER):
                 return
 
-    def _send_batch(self, messages: Sequence[tuple[str, bytes, bytes]]) -> PendingForLoop:
+    def _send_batch(self, messages: Sequence[tuple[str, bytes, bytes]], done: Done) -> Pending:
         if not 1 < len(messages) <= BATCH_LIMIT:
             raise BrokerError(f"a batch has 1 to {BATCH_LIMIT} messages, not {len(messages)}")
         token = str(next(self._numbers))
         commands, size = self._batch_commands(messages, self._prefix + token)
-        future: asyncio.Future[PubAck] = self._loop.create_future()
         subjects = frozenset(subject for subject, _, _ in messages)
         deadline = time.monotonic() + self._timeout
-        batch = PendingForLoop(subjects, b"".join(commands), size, deadline, future)
+        batch = PendingForLoop(subjects, b"".join(commands), size, deadline, done)
         self._pending[token] = batch
         self._connection.write(batch.command)
         self._start_timer()

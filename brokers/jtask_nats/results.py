@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 from jtask.contract import OutcomeRecord
 from jtask.errors import BrokerError
@@ -33,22 +34,10 @@ class Results:
     def put(self, outcome: OutcomeRecord) -> asyncio.Future[bool]:
         """Store the first outcome of a run; sends at once."""
         stored: asyncio.Future[bool] = self._loop.create_future()
-
-        def answered(published: "asyncio.Future[PubAck]") -> None:
-            if stored.done() or published.cancelled():
-                stored.cancel()
-                return
-            error = published.exception()
-            if error is None:
-                stored.set_result(True)
-            elif isinstance(error, ApiError) and error.err_code == WRONG_LAST_SEQUENCE:
-                self._compare(outcome, stored)
-            else:
-                stored.set_exception(error)
-
         link = self._link
         subject = link.subjects.outcome(outcome.run_id)
-        link.publisher.publish(subject, outcome.body, FIRST_ONLY).add_done_callback(answered)
+        done = partial(self._answered, outcome, stored)
+        link.publisher.publish_then(subject, outcome.body, FIRST_ONLY, done)
         return stored
 
     async def get(self, run_id: str) -> OutcomeRecord | None:
@@ -78,6 +67,18 @@ class Results:
             # What is stored after this returns must not be missed.
             await connection.flush()
         return watch
+
+    def _answered(
+        self, outcome: OutcomeRecord, stored: asyncio.Future[bool], answer: PubAck | BrokerError
+    ) -> None:
+        if stored.done():
+            return
+        if isinstance(answer, PubAck):
+            stored.set_result(True)
+        elif isinstance(answer, ApiError) and answer.err_code == WRONG_LAST_SEQUENCE:
+            self._compare(outcome, stored)
+        else:
+            stored.set_exception(answer)
 
     def _compare(self, outcome: OutcomeRecord, stored: asyncio.Future[bool]) -> None:
         task = self._loop.create_task(self._settle(outcome, stored))

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from jtask.contract import Delivery, Event, FullBroker, OutcomeRecord
@@ -50,7 +51,7 @@ class Settlement:
         if isinstance(reply, Settled) and reply.is_plain and job.envelope.blob is None:
             record = OutcomeRecord(job.delivery.run_id, reply.body)
             stored = asyncio.ensure_future(self._broker.put(record))
-            stored.add_done_callback(lambda done: self._stored(job, reply, done))
+            stored.add_done_callback(partial(self._stored, job, reply))
         else:
             self._settle_slowly(job, reply)
 
