@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from jtask import lifecycle
 from jtask.errors import RunAbandoned, RunRefused
-from jtask.lifecycle import HandBack, PutOff, Retry, Settle
+from jtask.lifecycle import DeadLetter, HandBack, PutOff, Retry, Settle
 from jtask.outcomes import ERROR_OF, Outcome
 from jtask.plugins import first_answer
 from jtask.runtime import RunContext, executing
@@ -132,12 +132,18 @@ def drive(coroutine: Coroutine[Any, Any, Any]) -> Any:
 
 
 async def settle(
-    run: RunContext, hooks: TaskHooks, decision: Settle, error: BaseException | None = None
+    run: RunContext,
+    hooks: TaskHooks,
+    decision: Settle | DeadLetter,
+    error: BaseException | None = None,
 ) -> Outcome:
     """End a run without an attempt, such as one with unreadable arguments."""
     data = error or ERROR_OF[decision.state](decision.message or None)
     await _enter(run, hooks, decision.state, decision.message, data=data)
-    return await _announce(run, hooks, Outcome(cast("Any", run.state), error=error))
+    outcome = Outcome(cast("Any", run.state), error=error)
+    if isinstance(decision, DeadLetter):
+        outcome.dead_letter = decision.message
+    return await _announce(run, hooks, outcome)
 
 
 def _call(run: RunContext, hooks: TaskHooks) -> Any:

@@ -127,7 +127,8 @@ async def perform(
     if job.cancelled is not None and job.verdict is None:
         job.verdict = Settle(StateName.CANCELLED, job.cancelled)
     if job.verdict is not None:
-        return _settled(run, job, await _end(run, job.verdict), inline_limit)
+        ended = await engine.settle(run, task.hooks, job.verdict)
+        return _settled(run, job, ended, inline_limit)
     try:
         task.codecs.check(envelope.serializer)
         run.args, run.kwargs = task.codecs.arguments.decode(envelope.payload)
@@ -154,14 +155,6 @@ def _reply(job: Job, result: engine.Result, inline_limit: int) -> Reply:
     if isinstance(result, PutOff):
         return _again(result.at, _next_envelope(run, envelope, result), inline_limit)
     return result
-
-
-async def _end(run: RunContext, verdict: Settle | DeadLetter) -> Outcome:
-    decision = Settle(verdict.state, verdict.message)
-    outcome = await engine.settle(run, run.task.hooks, decision)
-    if isinstance(verdict, DeadLetter):
-        outcome.dead_letter = verdict.message
-    return outcome
 
 
 def settle_unstarted(job: Job, worker: str, state: State) -> SettledRun:

@@ -35,8 +35,8 @@ class Outcome:
         value: What the task returned; meaningful for successful states.
         error: What the task raised; None for states that come without an exception.
         payload: The value as it will be stored; None where it is not stored.
-        dead_letter: Why a worker shall keep the run with the dead letters; a plugin may set it in
-            the `jtask_settled` hook.
+        dead_letter: Why a worker shall keep the run with the dead letters, None to keep nothing; a
+            plugin may change it in the `jtask_settled` hook.
     """
 
     state: State

@@ -383,7 +383,8 @@ class Worker:
             return
         self._release(job)
         self._settlement.settle(job, reply)
-        if isinstance(job.verdict, DeadLetter):
+        is_kept = isinstance(reply, Settled) and reply.letter is not None
+        if is_kept and isinstance(job.verdict, DeadLetter):
             self._settlement.tell_set_aside(job.delivery, job.verdict.message)
 
     def _release(self, job: Job) -> None:

@@ -1,7 +1,7 @@
 """The plugin that keeps what failed for good, and has it executed again.
 
-`jtask_dead_letters.upkeep` has the functions, `jtask dead` calls them. What a worker lost too often
-and what it cannot read is kept by the worker itself, without this plugin.
+`jtask_dead_letters.upkeep` has the functions, `jtask dead` calls them. Runs that lost their workers
+too often and messages that cannot be read are kept by the worker itself, without this plugin.
 """
 
 from collections.abc import Awaitable
@@ -27,12 +27,13 @@ _KEPT = frozenset({StateName.FAILED, StateName.TIMED_OUT, StateName.CRASHED, Sta
 def jtask_options() -> list[Option]:
     """Declare `dead_letter`."""
     return [
-        Option("dead_letter", default=True, check=_flag, help="Keep runs that failed for good.")
+        Option(
+            "dead_letter",
+            default=True,
+            check=_flag,
+            help="Keep runs that failed for good, those that lost their workers too.",
+        )
     ]
-
-
-# No jtask_applies: a run of a task that keeps no letters may be a replay all the same, of one that
-# lost its workers.
 
 
 @hookimpl
@@ -40,7 +41,9 @@ def jtask_settled(run: "RunContext", outcome: "Outcome") -> None:
     """Have the worker keep a run that failed for good; direct calls tell their caller."""
     if outcome.state.name not in _KEPT or run.queue is None:
         return
-    if run.task.options["dead_letter"] and outcome.dead_letter is None:
+    if not run.task.options["dead_letter"]:
+        outcome.dead_letter = None
+    elif outcome.dead_letter is None:
         outcome.dead_letter = outcome.state.message or outcome.state.name.value
 
 

@@ -1,5 +1,6 @@
 """Keep what failed for good, and execute it again, on both brokers."""
 
+import asyncio
 import json
 import threading
 import time
@@ -12,10 +13,11 @@ from click.testing import CliRunner
 from jtask import Run, StateName, runtime, task
 from jtask.cli.program import main
 from jtask.client import get_client
-from jtask.contract import Message
+from jtask.contract import Delivery, Message
 from jtask.errors import RunCancelled, RunNotFound, TaskDefinitionError
 from jtask.hooks import hookimpl
 from jtask.lifecycle import Retry
+from jtask.settlement import crash_counter
 from jtask.testing import RunningWorker, run_worker
 from jtask_dead_letters import REPLAY_OF
 from jtask_dead_letters.upkeep import (
@@ -172,6 +174,49 @@ def test_a_task_can_do_without_letters(jtask_worker: StartWorker) -> None:
     jtask_worker(fleeting)
     assert fleeting.delay().wait(PATIENCE)
     assert list_letters() == []
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_a_task_can_do_without_letters_of_runs_that_lost_their_workers(keeps: bool) -> None:
+    executed: list[int] = []
+
+    @task(dead_letter=keeps)
+    def deadly(number: int) -> None:
+        executed.append(number)
+
+    run = deadly.delay(1)
+    lose_workers(run, deadly.queue)
+    with run_worker(deadly):
+        assert run.wait(PATIENCE)
+        assert deadly.delay(2).wait(PATIENCE)
+    assert (run.state.name, executed) == (StateName.CRASHED, [2])
+    assert [letter.run_id for letter in list_letters()] == [run.run_id] * keeps
+
+
+def test_a_message_that_cannot_be_read_is_kept_whatever_its_queue_is_for() -> None:
+    @task(dead_letter=False)
+    def fleeting() -> None: ...
+
+    client = get_client()
+    run = client.handle(client.ids.new())
+    client.io.run(client.broker.enqueue([Message(run.run_id, fleeting.queue, b"nonsense")]))
+    with run_worker(fleeting):
+        assert run.wait(PATIENCE)
+        eventually(lambda: [letter.run_id for letter in list_letters()] == [run.run_id])
+
+
+def lose_workers(run: Run[Any], queue: str) -> None:
+    """Have a run look as if three workers had died of it."""
+    client = get_client()
+
+    async def lose() -> None:
+        await client.broker.add(crash_counter(run.run_id), 3)
+        taken: asyncio.Future[Delivery] = asyncio.get_running_loop().create_future()
+        consumption = await client.broker.consume([queue], 1, taken.set_result)
+        await (await taken).hand_back()
+        await consumption.close()
+
+    client.io.run(lose())
 
 
 def test_a_direct_call_is_not_kept() -> None:
