@@ -2,9 +2,9 @@
 
 import asyncio
 
-from jtask.contract import FullBroker
+from jtask.contract import FullBroker, OpenResultStore
 
-__all__ = ["open_broker", "open_embedded"]
+__all__ = ["open_broker", "open_embedded", "open_embedded_results", "open_results"]
 
 
 async def open_broker(url: str, client: str, loop: asyncio.AbstractEventLoop) -> FullBroker:
@@ -33,3 +33,23 @@ async def open_embedded(url: str, client: str, loop: asyncio.AbstractEventLoop) 
     from jtask_nats.opening import open_own
 
     return await open_own(client)
+
+
+async def open_results(url: str, client: str, loop: asyncio.AbstractEventLoop) -> OpenResultStore:
+    """Connect to a server that keeps outcomes for another broker; the arguments as above."""
+    del loop
+    from jtask_nats.broker import OUTCOMES
+    from jtask_nats.opening import open_server
+
+    return await open_server(url, client, OUTCOMES)
+
+
+async def open_embedded_results(
+    url: str, client: str, loop: asyncio.AbstractEventLoop
+) -> OpenResultStore:
+    """Let this user's own server keep outcomes for another broker; the arguments as above."""
+    del url, loop
+    from jtask_nats.broker import OUTCOMES
+    from jtask_nats.opening import open_own
+
+    return await open_own(client, OUTCOMES)

@@ -40,8 +40,8 @@ from jtask_nats.waiting_runs import NatsWaitingRuns
 
 _log = logging.getLogger("jtask")
 
-_WRITTEN_BLINDLY = (Store.RUNS, Store.RESULTS, Store.EVENTS)
-"""What is published to without asking first whether it is there."""
+EVERYTHING = (Store.RUNS, Store.RESULTS, Store.EVENTS)
+OUTCOMES = (Store.RESULTS,)
 
 
 class NatsBroker:
@@ -52,12 +52,19 @@ class NatsBroker:
         client: This process's client id.
         settings: Namespace, times, replicas.
         access: How the lease guard reaches the server.
+        stores: What is published to without asking first whether it is there.
     """
 
     def __init__(
-        self, connection: Connection, client: str, settings: Settings, access: GuardAccess
+        self,
+        connection: Connection,
+        client: str,
+        settings: Settings,
+        access: GuardAccess,
+        stores: Sequence[Store] = EVERYTHING,
     ) -> None:
         subjects = Subjects(settings.namespace)
+        self._stores = stores
         self._connection = connection
         self._topology = Topology(connection, subjects, settings)
         publisher = Publisher(connection, timeout=settings.enqueue_timeout)
@@ -84,7 +91,12 @@ class NatsBroker:
 
     @classmethod
     async def open(
-        cls, connection: Connection, client: str, settings: Settings, access: GuardAccess
+        cls,
+        connection: Connection,
+        client: str,
+        settings: Settings,
+        access: GuardAccess,
+        stores: Sequence[Store] = EVERYTHING,
     ) -> "NatsBroker":
         """Put the streams in place that are written to without waiting.
 
@@ -92,9 +104,9 @@ class NatsBroker:
             ConfigurationError: They cannot be what jtask needs.
             BrokerError: The server refuses, or does not answer.
         """
-        broker = cls(connection, client, settings, access)
+        broker = cls(connection, client, settings, access, stores)
         try:
-            await broker._topology.ensure(*_WRITTEN_BLINDLY)
+            await broker._topology.ensure(*stores)
         except BaseException:
             await broker.close()
             raise
@@ -282,6 +294,6 @@ class NatsBroker:
     async def _restore(self) -> None:
         """Look whether the streams are there: the server may be new, or have lost its disk."""
         try:
-            await self._topology.ensure(*_WRITTEN_BLINDLY)
+            await self._topology.ensure(*self._stores)
         except JTaskError as error:
             _log.warning("the streams cannot be put in place again: %s", error)

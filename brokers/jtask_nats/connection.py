@@ -5,7 +5,6 @@ import itertools
 import logging
 import secrets
 import ssl
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from nats.errors import Error as NatsError
 
 from jtask.errors import BrokerError, BrokerUnavailable, ConfigurationError
 from jtask_nats.addresses import Address, readable
+from jtask_nats.backlog import Backlog
 from jtask_nats.client import Client, reconnect_delay
 from jtask_nats.jetstream_api import call_api
 from jtask_nats.nats_errors import (
@@ -24,14 +24,20 @@ from jtask_nats.nats_errors import (
     too_large,
     unreachable,
 )
-from jtask_nats.protocol import Handler, Reply, is_subject, message_size, publish_command
+from jtask_nats.protocol import (
+    CRLF,
+    Handler,
+    Reply,
+    is_subject,
+    message_size,
+    publish_command,
+)
 from jtask_nats.questions import Questions
 from jtask_nats.transport import SharedSocket
 from jtask_nats.versions import check_version
 
 _PING_EVERY = 10.0  # seconds; two that stay unanswered end the connection
 _WRITE_AT_ONCE = 256  # commands; more would keep the server waiting
-_BACKLOG_LIMIT = 8 << 20  # bytes kept while disconnected
 _FLUSH_TIMEOUT = 2.0  # seconds
 _SUBSCRIBE_AGAIN = 2.0  # seconds after the server has not permitted it
 _COMPLAINTS = 100  # remembered, so that each is a warning once
@@ -87,8 +93,7 @@ class Connection:
             needs_tls=needs_tls,
         )
         self._out: list[bytes] = []
-        self._backlog: deque[bytes] = deque()
-        self._backlog_size = 0
+        self._backlog = Backlog()
         self._questions = Questions()
         self._up_event = asyncio.Event()
         self._reconnect_callbacks: list[Callable[[], None]] = []
@@ -230,7 +235,15 @@ class Connection:
         if self._client.is_up:
             self.write(command)
         elif not reply:
-            self._keep(command)
+            self._backlog.add(command)
+
+    def answer(self, reply: str, data: bytes) -> None:
+        """Do `send` for a few bytes to an address that the server itself has given: acks."""
+        command = f"PUB {reply}  {len(data)}\r\n".encode() + data + CRLF
+        if self._client.is_up:
+            self.write(command)
+        else:
+            self._backlog.add(command)
 
     async def request(
         self, subject: str, payload: bytes = b"", *, headers: bytes = b"", timeout: float = 5.0
@@ -405,12 +418,6 @@ class Connection:
             del self._subjects[sid]
             self.write(b"UNSUB %b\r\n" % sid)
 
-    def _keep(self, command: bytes) -> None:
-        self._backlog.append(command)
-        self._backlog_size += len(command)
-        while self._backlog_size > _BACKLOG_LIMIT:
-            self._backlog_size -= len(self._backlog.popleft())
-
     def _flush_out(self) -> None:
         out, self._out = self._out, []
         if out and self._client.is_up:
@@ -418,10 +425,8 @@ class Connection:
 
     def _on_up(self) -> None:
         lines = [b"SUB %b %b\r\n" % (s.encode(), sid) for sid, s in self._subjects.items()]
-        if lines or self._backlog:
-            self._socket.write(b"".join([*lines, *self._backlog]))
-        self._backlog.clear()
-        self._backlog_size = 0
+        if commands := [*lines, *self._backlog.take()]:
+            self._socket.write(b"".join(commands))
         self._out.clear()
         self._up_event.set()
         self._said = ""

@@ -121,7 +121,7 @@ class Puller:
             self._on_status(block)
             return
         if self._stopping:
-            self.desk.send(reply, NAK)
+            self.desk.answer(reply, NAK)
             return
         tokens = reply.split(".")
         if len(tokens) == _PLAIN_TOKENS:

@@ -26,14 +26,14 @@ class Desk:
         freed: Called each time a run has left.
     """
 
-    __slots__ = ("_freed", "held", "leases", "link", "priority", "queue", "send")
+    __slots__ = ("_freed", "answer", "held", "leases", "link", "priority", "queue")
 
     def __init__(
         self, link: Link, leases: Leases, queue: str, priority: int, freed: Callable[[], None]
     ) -> None:
         self.link = link
         self.leases = leases
-        self.send = link.connection.send
+        self.answer = link.connection.answer
         self.queue = queue
         self.priority = priority
         self.held: dict[str, NatsDelivery] = {}
@@ -119,7 +119,7 @@ class NatsDelivery:
                 # The claim was lost, and whoever got the run has already settled it.
                 if error.err_code != WRONG_LAST_SEQUENCE:
                     raise
-            desk.send(self.reply, ACK)
+            desk.answer(self.reply, ACK)
         finally:
             desk.remove(self)
 
@@ -134,7 +134,7 @@ class NatsDelivery:
             lines = headers.message_id(f"{self.run_id}:{self.seq}") + headers.reason(reason)
             subject = desk.link.subjects.letter(self.queue, self.run_id)
             await desk.link.publisher.publish(subject, body, lines)
-            desk.send(self.reply, ACK)
+            desk.answer(self.reply, ACK)
         finally:
             desk.remove(self)
 
@@ -142,5 +142,5 @@ class NatsDelivery:
         if self._open:
             self._open = False
             desk = self._desk
-            desk.send(self.reply, answer)
+            desk.answer(self.reply, answer)
             desk.remove(self)

@@ -7,22 +7,24 @@ from pathlib import Path
 
 from jtask.errors import JTaskError
 from jtask.settings import Settings, get_settings
-from jtask_nats.broker import NatsBroker
+from jtask_nats.broker import EVERYTHING, NatsBroker
 from jtask_nats.connection import Connection
 from jtask_nats.embedded import ensure_server
 from jtask_nats.lease_guard import GuardAccess
+from jtask_nats.topology import Store
 
 _REVIVE_EVERY = 1.0  # seconds
 
 _log = logging.getLogger("jtask")
 
 
-async def open_server(url: str, client: str) -> NatsBroker:
+async def open_server(url: str, client: str, stores: Sequence[Store] = EVERYTHING) -> NatsBroker:
     """Connect to one server or a cluster.
 
     Args:
         url: `nats://` or `tls://`, user and password if need be, hosts with commas between.
         client: This process's client id.
+        stores: What it is for.
 
     Raises:
         BrokerUnavailable: It cannot be reached within the connect timeout.
@@ -34,11 +36,15 @@ async def open_server(url: str, client: str) -> NatsBroker:
     credentials = str(settings.nats_credentials) if settings.nats_credentials else None
     access = GuardAccess(tuple(servers_of(url)), credentials=credentials)
     connection = await _connect(access, client, settings)
-    return await NatsBroker.open(connection, client, settings, access)
+    return await NatsBroker.open(connection, client, settings, access, stores)
 
 
-async def open_own(client: str) -> NatsBroker:
+async def open_own(client: str, stores: Sequence[Store] = EVERYTHING) -> NatsBroker:
     """Connect to the embedded server; start it when it does not run, now or later.
+
+    Args:
+        client: This process's client id.
+        stores: What it is for.
 
     Raises:
         BrokerUnavailable: It does not start.
@@ -51,7 +57,7 @@ async def open_own(client: str) -> NatsBroker:
     settings = get_settings()
     connection = await _connect(access, client, settings)
     Revival(connection)
-    return await NatsBroker.open(connection, client, settings, access)
+    return await NatsBroker.open(connection, client, settings, access, stores)
 
 
 def servers_of(url: str) -> Sequence[str]:

@@ -131,7 +131,7 @@ def _direct_caller(impls: list[pluggy.HookImpl]) -> Callable[..., list[Any]]:
 def _picker(names: Sequence[str]) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
     """Return what takes from the facts those that an implementation asks for, in its order."""
     if not names:
-        return lambda facts: ()
+        return lambda _: ()
     if len(names) > 1:
         return itemgetter(*names)
     only = names[0]
