@@ -46,7 +46,9 @@ class Client:
         settings = get_settings()
         self.io = get_io_thread()
         self.ids = get_run_ids()
-        self.broker: FullBroker = self.io.run(open_broker(settings.url, self.ids.client))
+        self.broker: FullBroker = self.io.run(
+            open_broker(settings.url, self.ids.client, settings.results_url)
+        )
         self.inline_limit = self.broker.inline_limit
         self.events = events.EventBuffer(self.io, self.broker)
         self._thread_enqueue = self.broker if isinstance(self.broker, ThreadEnqueue) else None

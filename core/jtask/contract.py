@@ -227,6 +227,27 @@ class ResultStore(Protocol):
         ...
 
 
+class OpenResultStore(ResultStore, Protocol):
+    """A result store with a connection of its own; what `jtask.results` factories return.
+
+    Every `FullBroker` is one.
+    """
+
+    @property
+    def url(self) -> str:
+        """Where it is, without credentials."""
+        ...
+
+    @property
+    def inline_limit(self) -> int:
+        """The largest body that `put` takes, in bytes; at least 64 KiB."""
+        ...
+
+    async def close(self) -> None:
+        """Send what is still buffered, then let go of the connection."""
+        ...
+
+
 class Event(NamedTuple):
     """One state entered by one run.
 
@@ -490,6 +511,26 @@ class BrokerFactory(Protocol):
 
         Args:
             url: The value of JTASK_URL.
+            client: This process's client id (`jtask.ids.RunIds.client`).
+            loop: The I/O loop, which is running this.
+
+        Raises:
+            BrokerUnavailable: It cannot be reached within the connect timeout of the settings.
+            BrokerTooOld: It lacks something.
+        """
+        ...
+
+
+class ResultStoreFactory(Protocol):
+    """What an entry point of the group `jtask.results` names, by URL scheme."""
+
+    async def __call__(
+        self, url: str, client: str, loop: asyncio.AbstractEventLoop
+    ) -> OpenResultStore:
+        """Connect.
+
+        Args:
+            url: The value of JTASK_RESULTS_URL.
             client: This process's client id (`jtask.ids.RunIds.client`).
             loop: The I/O loop, which is running this.
 

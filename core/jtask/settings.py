@@ -36,6 +36,8 @@ class Settings(BaseSettings):
 
     url: str = "embedded://"
     """Broker: `embedded://` (default), `nats://host:port[,host:port]`, `tls://...`, `memory://`."""
+    results_url: str | None = None
+    """Where outcomes are kept; unset is the broker itself."""
     namespace: str = Field(default="default", pattern=r"^[A-Za-z0-9_-]{1,32}$")
     """Keeps applications on one server apart."""
     home: Path | None = None

@@ -109,6 +109,7 @@ class Stage:
         home = {"JTASK_HOME": str(self.folder / "server")} if self._own_server else {}
         return home | {
             "JTASK_URL": url,
+            "JTASK_RESULTS_URL": url,
             "JTASK_NAMESPACE": "jtask-demo",
             "JTASK_LEASE": str(_LEASE_SECONDS),
             "JTASK_MAX_CRASHES": "3",

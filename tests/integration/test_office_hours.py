@@ -3,52 +3,18 @@
 import importlib.util
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tomllib
 from datetime import datetime
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+from installing import install
 
 FOLDER = Path(__file__).parents[2] / "examples" / "plugins" / "office_hours"
 MODULE = FOLDER / "jtask_office_hours.py"
-
-
-def install(target: Path) -> None:
-    """Install the folder as pip does, without the network."""
-    if importlib.util.find_spec("hatchling") and importlib.util.find_spec("pip"):
-        source = target.parent / "source"
-        shutil.copytree(FOLDER, source)
-        options = ["--no-index", "--no-deps", "--no-build-isolation", "--target", target, source]
-        subprocess.run(
-            [sys.executable, "-m", "pip", "install", "--quiet", *options],
-            check=True,
-            capture_output=True,
-        )
-    else:
-        _lay_out(target)
-
-
-def _lay_out(target: Path) -> None:
-    """Write what a wheel of the folder unpacks to, where its build backend is not installed."""
-    project = tomllib.loads((FOLDER / "pyproject.toml").read_text())
-    name, version = project["project"]["name"], project["project"]["version"]
-    info = target / f"{name.replace('-', '_')}-{version}.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-    groups = project["project"]["entry-points"]
-    lines = [
-        line
-        for group, points in groups.items()
-        for line in (f"[{group}]", *(f"{key} = {value}" for key, value in points.items()))
-    ]
-    (info / "entry_points.txt").write_text("\n".join(lines) + "\n")
-    for file in project["tool"]["hatch"]["build"]["targets"]["wheel"]["include"]:
-        shutil.copy(FOLDER / file, target)
 
 
 def run(folder: Path, program: str, *paths: Path) -> Any:
@@ -71,7 +37,7 @@ def run(folder: Path, program: str, *paths: Path) -> Any:
 @pytest.fixture
 def installed(tmp_path: Path) -> Path:
     target = tmp_path / "site"
-    install(target)
+    install(FOLDER, target)
     return target
 
 

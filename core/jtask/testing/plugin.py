@@ -95,6 +95,8 @@ def _environment(**variables: str) -> Generator[None]:
     from jtask.client import close_client
 
     with pytest.MonkeyPatch.context() as patch:
+        # The outcomes of a test stay with its broker, whatever the project's settings say.
+        patch.setenv("JTASK_RESULTS_URL", variables["JTASK_URL"])
         for name, value in variables.items():
             patch.setenv(name, value)
         close_client()

@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import Callable
 from functools import partial
+from typing import cast
 
-from jtask.contract import FullBroker, OutcomeRecord, Watch
+from jtask.contract import FullBroker, OpenResultStore, OutcomeRecord, Watch
 from jtask.ids import RunIds
 from jtask.testing.contract.base import Contract, rule
 from jtask.testing.contract.bench import Bench, eventually, until
@@ -27,7 +28,19 @@ def _has(seen: list[OutcomeRecord], run_id: str) -> Callable[[], bool]:
 
 
 class ResultStoreContract(Contract):
-    """Rules for `ResultStore`."""
+    """Rules for `ResultStore`; what is no more than a result store says how to open itself."""
+
+    async def open_results(self, client: str) -> OpenResultStore:
+        """Open one more client of the store under test; unused where `open_broker` is defined.
+
+        Args:
+            client: The client id: ten hexadecimal digits.
+        """
+        return await super().open_broker(client)
+
+    async def open_broker(self, client: str) -> FullBroker:
+        """Open one more client; the rules here ask it for nothing but what a result store has."""
+        return cast("FullBroker", await self.open_results(client))
 
     @rule
     async def test_an_outcome_is_read_back_by_any_client(self, bench: Bench) -> None:

@@ -1,0 +1,41 @@
+"""Install the packages in examples/plugins into a folder of a test's own."""
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+
+def install(folder: Path, target: Path) -> None:
+    """Install an example's folder as pip does, without the network."""
+    if importlib.util.find_spec("hatchling") and importlib.util.find_spec("pip"):
+        source = target.parent / f"source-of-{folder.name}"
+        shutil.copytree(folder, source)
+        options = ["--no-index", "--no-deps", "--no-build-isolation", "--target", target, source]
+        subprocess.run(
+            [sys.executable, "-m", "pip", "install", "--quiet", *options],
+            check=True,
+            capture_output=True,
+        )
+    else:
+        _lay_out(folder, target)
+
+
+def _lay_out(folder: Path, target: Path) -> None:
+    """Write what a wheel of the folder unpacks to, where its build backend is not installed."""
+    project = tomllib.loads((folder / "pyproject.toml").read_text())
+    name, version = project["project"]["name"], project["project"]["version"]
+    info = target / f"{name.replace('-', '_')}-{version}.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    groups = project["project"]["entry-points"]
+    lines = [
+        line
+        for group, points in groups.items()
+        for line in (f"[{group}]", *(f"{key} = {value}" for key, value in points.items()))
+    ]
+    (info / "entry_points.txt").write_text("\n".join(lines) + "\n")
+    for file in project["tool"]["hatch"]["build"]["targets"]["wheel"]["include"]:
+        shutil.copy(folder / file, target)
