@@ -8,7 +8,7 @@ import contextlib
 import inspect
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, cast
 
@@ -30,12 +30,41 @@ _log = logging.getLogger("jtask")
 
 
 class TaskHooks:
-    """The hooks that concern one task, resolved once; one that nobody implements is None."""
+    """The hooks that concern one task, resolved once; one that nobody implements is None.
 
-    __slots__ = ("admit", "around", "enqueue", "failed", "invoke", "recall", "settled", "state")
+    Args:
+        plugins: Whose hooks.
+        task: The task.
+        without: Plugins to leave out; those that have nothing to do with the task unless given.
+    """
 
-    def __init__(self, plugins: "Plugins", task: "Task[..., Any]") -> None:
-        without = plugins.uninterested(task)
+    __slots__ = (
+        "_by_headers",
+        "_plugins",
+        "_task",
+        "_without",
+        "admit",
+        "around",
+        "enqueue",
+        "failed",
+        "invoke",
+        "recall",
+        "settled",
+        "state",
+    )
+
+    def __init__(
+        self,
+        plugins: "Plugins",
+        task: "Task[..., Any]",
+        without: "Sequence[object] | None" = None,
+    ) -> None:
+        if without is None:
+            without = plugins.uninterested(task)
+        self._plugins = plugins
+        self._task = task
+        self._without = without
+        self._by_headers: dict[tuple[str, ...], TaskHooks] = {}
         self.enqueue: _HookCaller = plugins.caller("jtask_enqueue", without)
         self.recall: _HookCaller = plugins.caller("jtask_recall", without)
         self.admit: _HookCaller = plugins.caller("jtask_admit", without)
@@ -44,6 +73,17 @@ class TaskHooks:
         self.failed: _HookCaller = plugins.caller("jtask_failed", without)
         self.state: _HookCaller = plugins.caller("jtask_state", without)
         self.settled: _HookCaller = plugins.caller("jtask_settled", without)
+
+    def concerning(self, headers: Mapping[str, str]) -> "TaskHooks":
+        """Return the hooks for a run with some headers, which may concern more plugins."""
+        known = tuple(name for name in headers if name in self._plugins.headers)
+        if not known:
+            return self
+        if known not in self._by_headers:
+            concerned = [self._plugins.headers[name] for name in known]
+            without = [plugin for plugin in self._without if plugin not in concerned]
+            self._by_headers[known] = TaskHooks(self._plugins, self._task, without)
+        return self._by_headers[known]
 
 
 async def attempt(

@@ -120,24 +120,24 @@ async def perform(
         stopping: Tells whether the worker interrupts its runs in order to stop.
         abandon: Ends a job with an error although its function still executes.
     """
-    task, envelope = job.task, job.envelope
+    task, envelope, hooks = job.task, job.envelope, _hooks(job)
     job.run = run = _context(job, worker, on_state)
     run.abandon = partial(abandon, job)
     # Looked at once the run can be found: whoever cancels does it the other way round.
     if job.cancelled is not None and job.verdict is None:
         job.verdict = Settle(StateName.CANCELLED, job.cancelled)
     if job.verdict is not None:
-        ended = await engine.settle(run, task.hooks, job.verdict)
+        ended = await engine.settle(run, hooks, job.verdict)
         return _settled(run, job, ended, inline_limit)
     try:
         task.codecs.check(envelope.serializer)
         run.args, run.kwargs = task.codecs.arguments.decode(envelope.payload)
     except (ArgumentError, SerializationError) as error:
         unreadable = Settle(StateName.FAILED, str(error))
-        result: engine.Result = await engine.settle(run, task.hooks, unreadable, error)
+        result: engine.Result = await engine.settle(run, hooks, unreadable, error)
     else:
         result = await engine.attempt(
-            run, task.hooks, encode=task.codecs.result.encode, stopping=stopping
+            run, hooks, encode=task.codecs.result.encode, stopping=stopping
         )
     return _reply(job, result, inline_limit)
 
@@ -145,7 +145,12 @@ async def perform(
 async def end_abandoned(job: Job, error: BaseException, inline_limit: int) -> Reply:
     """End a run whose function still executes, and says nothing more."""
     run = cast("RunContext", job.run)
-    return _reply(job, await engine.abandon(run, job.task.hooks, error), inline_limit)
+    return _reply(job, await engine.abandon(run, _hooks(job), error), inline_limit)
+
+
+def _hooks(job: Job) -> engine.TaskHooks:
+    hooks, headers = job.task.hooks, job.envelope.headers
+    return hooks.concerning(headers) if headers else hooks
 
 
 def _reply(job: Job, result: engine.Result, inline_limit: int) -> Reply:

@@ -44,7 +44,17 @@ def jtask_applies(task: "Task[..., Any]") -> bool | None:
     """Say whether this plugin has anything to do with a task.
 
     Called once per task, before its first run. False spares the task's runs every other hook of
-    the plugin; None and True do not. A failure is raised where the task is first used.
+    the plugin, save those runs that carry one of its headers (`jtask_headers`); None and True do
+    not. A failure is raised where the task is first used.
+    """
+
+
+@hookspec
+def jtask_headers() -> Iterable[str] | None:
+    """Name headers of runs that concern this plugin whatever it says of their tasks.
+
+    Called once, when the plugins are loaded. A worker asks a plugin about the runs that carry one
+    of its headers even where `jtask_applies` said False. A failure makes loading fail.
     """
 
 

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from operator import itemgetter
-from typing import Any
+from typing import Any, cast
 
 import pluggy
 
@@ -20,7 +20,7 @@ _log = logging.getLogger("jtask")
 
 
 class Plugins:
-    """The loaded plugins and the options they declare."""
+    """The loaded plugins, the options they declare, and which headers concern which of them."""
 
     def __init__(self, names: Iterable[str] | None = None) -> None:
         """Load plugins by the names of their entry points.
@@ -35,7 +35,7 @@ class Plugins:
         self.manager.add_hookspecs(hooks)
         for point in _chosen({p.name: p for p in entry_points(group=GROUP)}, names):
             self._load(point)
-        self.options = self._declared_options()
+        self._ask_what_they_declare()
 
     @property
     def names(self) -> list[str]:
@@ -52,7 +52,7 @@ class Plugins:
         """
         try:
             self._register(plugin)
-            self.options = self._declared_options()
+            self._ask_what_they_declare()
         except Exception as error:
             if self.manager.is_registered(plugin):
                 self.manager.unregister(plugin)
@@ -61,7 +61,7 @@ class Plugins:
     def remove(self, plugin: object) -> None:
         """Undo `add`."""
         self.manager.unregister(plugin)
-        self.options = self._declared_options()
+        self._ask_what_they_declare()
 
     def caller(self, hook: str, without: Iterable[object] = ()) -> Callable[..., list[Any]] | None:
         """Return a function that calls a hook of all plugins but some; None when none has it."""
@@ -102,6 +102,15 @@ class Plugins:
     def _register(self, plugin: object, name: str | None = None) -> None:
         self.manager.register(plugin, name)
         self.manager.check_pending()
+
+    def _ask_what_they_declare(self) -> None:
+        self.options = self._declared_options()
+        self.headers: dict[str, object] = {}
+        for impl in self.manager.hook.jtask_headers.get_hookimpls():
+            for name in cast("Iterable[str]", impl.function() or ()):
+                if name in self.headers:
+                    raise ConfigurationError(f"two plugins have the header {name!r}")
+                self.headers[name] = impl.plugin
 
     def _declared_options(self) -> dict[str, Option]:
         declared: dict[str, Option] = {}

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from jtask.worker import WorkerInfo
     from jtask_schedules.schedule import Tick
 
+HEADER = "jtask-schedule"
+"""The header of a schedule's runs: the task's key."""
+
 _RETRY_SECONDS = 1.0
 
 
@@ -51,14 +54,20 @@ def jtask_applies(task: "Task[..., Any]") -> bool:
 
 
 @hookimpl
+def jtask_headers() -> Iterable[str]:
+    """See the runs of schedules also where the code of their task has none any more."""
+    return [HEADER]
+
+
+@hookimpl
 def jtask_admit(run: "RunContext") -> "Awaitable[Retry | None] | None":
     """Put the next run of the schedule in place before this one starts."""
-    if not run.headers or run.attempt > 1:
+    if HEADER not in run.headers or run.attempt > 1:
         return None
     from jtask_schedules.schedule import tick_of
 
     tick = tick_of(run.run_id, run.headers)
-    return None if tick is None else _admit(tick)
+    return None if tick is None else _admit(tick, has_schedule=_has_schedule(run.task))
 
 
 @hookimpl
@@ -98,7 +107,8 @@ def _agree(options: Mapping[str, object]) -> None:
         raise ValueError("a time zone is for a cron line, and there is none")
 
 
-async def _admit(tick: "Tick") -> "Retry | None":
+async def _admit(tick: "Tick", *, has_schedule: bool) -> "Retry | None":
+    """Let a run start once the next one is in place; where there is no schedule, pass it on."""
     import time
 
     from jtask.client import get_client
@@ -107,14 +117,18 @@ async def _admit(tick: "Tick") -> "Retry | None":
     from jtask_schedules.keeper import Keeper
 
     client = get_client()
+    keeper = Keeper(client.broker)
+    decision = keeper.arrive(tick) if has_schedule else keeper.stray(tick)
     try:
-        refusal = await client.io.bridge(Keeper(client.broker).arrive(tick))
+        refusal = await client.io.bridge(decision)
     except BrokerError as error:
         # Started now, it might be the schedule's last run.
         return Retry(time.time() + _RETRY_SECONDS, f"its schedule cannot go on yet: {error}")
     if refusal is not None:
         raise RunRefused(refusal)
-    return None
+    if has_schedule:
+        return None
+    return Retry(time.time() + _RETRY_SECONDS, "left to a worker whose code has its schedule")
 
 
 def _check_cron(value: object) -> object:

@@ -40,7 +40,7 @@ def declare(
         # All workers renew: one at a time is enough.
         is_due = now - found.declared >= RENEW_SECONDS / 2
         return replace(found, declared=now) if is_due else None
-    if version in found.superseded and now - found.declared <= LAPSE_SECONDS:
+    if version in found.superseded and not is_forsaken(found, now):
         return None
     earlier = (*(v for v in found.superseded if v != version), in_force)
     return replace(
@@ -63,6 +63,11 @@ def void(found: Schedule, tick: Tick) -> str | None:
     if is_covered and tick.instant not in found.started:
         return "another run of its schedule made up for it"
     return None
+
+
+def is_forsaken(found: Schedule, now: float) -> bool:
+    """Tell whether no living worker's code has a schedule."""
+    return now - found.declared > LAPSE_SECONDS
 
 
 def is_late(found: Schedule, tick: Tick, now: float) -> bool:

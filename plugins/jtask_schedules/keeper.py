@@ -102,6 +102,19 @@ class Keeper:
                 late = decisions.is_late(schedule, tick, now)
                 return "it was missed, and its schedule skips what was missed" if late else None
 
+    async def stray(self, tick: Tick) -> str | None:
+        """Say why a run must end that came where its task has no schedule.
+
+        Returns:
+            str | None: None while a worker lives that has the schedule: the run is for that one.
+        """
+        found = await self.find(tick.key)
+        if found is None:
+            return "its schedule was removed"
+        if decisions.is_forsaken(found.schedule, self._clock()):
+            return "no worker has its schedule any more"
+        return decisions.void(found.schedule, tick)
+
     async def sweep(self, lifetime: float) -> list[Schedule]:
         """Remove the schedules that no worker has declared for some seconds, and return them."""
         oldest = self._clock() - lifetime
@@ -151,8 +164,9 @@ class Keeper:
             ScheduleError: There is no such schedule, or a living worker declares it.
         """
         schedule = (await self._existing(key)).schedule
-        age = self._clock() - schedule.declared
-        if not declared_too and age <= decisions.LAPSE_SECONDS:
+        now = self._clock()
+        if not declared_too and not decisions.is_forsaken(schedule, now):
+            age = now - schedule.declared
             raise ScheduleError(
                 f"a worker declared the schedule of {schedule.declaration.name!r} {age:.0f} s ago "
                 "and would create it again: pause it, or stop the worker and remove it by force"

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from jtask.contract import Message
 from jtask.envelope import Envelope
+from jtask_schedules import HEADER
 from jtask_schedules.timetable import Timetable
 
 if TYPE_CHECKING:
     from jtask.tasks import Task
 
-_NAME = "jtask-schedule"
 _CHAIN = "jtask-schedule-chain"
 _INSTANT = "jtask-schedule-at"
 
@@ -118,7 +118,7 @@ class Schedule:
 
     def message(self, instant: float) -> Message:
         """Return the run that is due at an instant."""
-        headers = {_NAME: self.key, _CHAIN: self.chain, _INSTANT: f"{instant:.3f}"}
+        headers = {HEADER: self.key, _CHAIN: self.chain, _INSTANT: f"{instant:.3f}"}
         return self._message(self.run_id(instant), instant, headers, instant)
 
     def message_now(self, run_id: str, now: float) -> Message:
@@ -169,7 +169,7 @@ def decode_schedule(body: bytes) -> Schedule:
 
 def tick_of(run_id: str, headers: Mapping[str, str]) -> Tick | None:
     """Return which tick of which schedule a run is; None for any other run."""
-    key = headers.get(_NAME)
+    key = headers.get(HEADER)
     if key is None:
         return None
     return Tick(key, headers.get(_CHAIN, ""), float(headers.get(_INSTANT, "0")), run_id)

@@ -13,17 +13,25 @@ from jtask.client import get_client
 from jtask.errors import RunExpired, TaskDefinitionError
 from jtask.ids import created_at
 from jtask.testing.workers import RunningWorker
+from jtask_schedules import decisions
 from jtask_schedules.keeper import Keeper
 
 PATIENCE = 30.0  # seconds; the machine may be busy
 StartWorker = Callable[..., RunningWorker]
 
 started: list[tuple[str, float]] = []
+unscheduled: list[str] = []
 
 
 @task(key="scheduled-beat", every=1)
 def beat() -> None:
     started.append((str(runtime.run_id), time.time()))
+    if runtime.task.options["every"] is None:
+        unscheduled.append(str(runtime.run_id))
+
+
+beat_no_more = beat.with_options(every=None)
+"""The task as a later version of the code has it."""
 
 
 @task(key="scheduled-abeat", every=timedelta(seconds=1), queue="beats")
@@ -44,6 +52,7 @@ def hello() -> float:
 @pytest.fixture(params=["jtask_memory", "jtask_nats"])
 def jtask_broker(request: pytest.FixtureRequest) -> str:
     started.clear()
+    unscheduled.clear()
     return str(request.getfixturevalue(request.param))
 
 
@@ -82,6 +91,35 @@ def test_a_paused_schedule_starts_nothing_until_it_is_resumed(jtask_worker: Star
     assert all(created_at(run_id) <= paused for run_id, _ in started)
     on_io(lambda keeper: keeper.resume(beat.key))
     eventually(lambda: created_at(started[-1][0]) > paused)
+
+
+def test_a_run_of_a_schedule_that_the_code_has_dropped_is_left_to_code_that_has_it(
+    jtask_worker: StartWorker,
+) -> None:
+    later = jtask_worker(beat_no_more, concurrency=2)
+    jtask_worker(beat, concurrency=1)
+    eventually(lambda: len(started) >= 3)
+    assert later.problem() is None
+    assert unscheduled == []
+
+
+def test_a_run_of_a_schedule_that_no_code_has_any_more_ends_and_is_not_followed(
+    jtask_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declaring = jtask_worker(beat)
+    eventually(lambda: started)
+    declaring.stop()
+    monkeypatch.setattr(decisions, "LAPSE_SECONDS", 0.0)
+    schedule = on_io(lambda keeper: keeper.find(beat.key)).schedule
+    jtask_worker(beat_no_more, hello)
+    run = get_client().handle(schedule.run_id(schedule.pending))
+    assert run.wait(PATIENCE)
+    assert run.state.message == "no worker has its schedule any more"
+    assert run.state.name == "Cancelled"
+    client = get_client()
+    assert client.io.run(client.broker.depth(beat.queue)) == 0
+    assert on_io(lambda keeper: keeper.find(beat.key)).schedule.pending == schedule.pending
+    assert unscheduled == []
 
 
 def test_a_task_with_pickled_arguments_can_be_scheduled(jtask_worker: StartWorker) -> None:

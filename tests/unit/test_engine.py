@@ -210,7 +210,7 @@ def test_hooks_that_nobody_implements_cost_nothing() -> None:
     def work() -> None: ...
 
     hooks = TaskHooks(Plugins([]), work)
-    assert [name for name in TaskHooks.__slots__ if getattr(hooks, name) is not None] == []
+    assert implemented(hooks) == []
 
 
 def test_only_the_implemented_hooks_are_called() -> None:
@@ -224,7 +224,47 @@ def test_only_the_implemented_hooks_are_called() -> None:
     plugins = Plugins([])
     plugins.add(OneHook())
     hooks = TaskHooks(plugins, work)
-    assert [name for name in TaskHooks.__slots__ if getattr(hooks, name)] == ["settled"]
+    assert implemented(hooks) == ["settled"]
+
+
+def test_a_header_concerns_the_plugin_that_names_it_whatever_it_says_of_the_task() -> None:
+    class Marked:
+        @hookimpl
+        def jtask_headers(self) -> list[str]:
+            return ["mark", "other-mark"]
+
+        @hookimpl
+        def jtask_applies(self) -> bool:
+            return False
+
+        @hookimpl
+        def jtask_admit(self) -> None: ...
+
+    class NotMarked:
+        @hookimpl
+        def jtask_applies(self) -> bool:
+            return False
+
+        @hookimpl
+        def jtask_settled(self) -> None: ...
+
+    @task
+    def work() -> None: ...
+
+    plugins = Plugins([])
+    plugins.add(Marked())
+    plugins.add(NotMarked())
+    hooks = TaskHooks(plugins, work)
+    assert implemented(hooks) == []
+    assert hooks.concerning({"else": "x"}) is hooks
+    marked = hooks.concerning({"else": "x", "mark": "y"})
+    assert implemented(marked) == ["admit"]
+    assert hooks.concerning({"mark": "z"}) is marked
+
+
+def implemented(hooks: TaskHooks) -> list[str]:
+    names = [name for name in TaskHooks.__slots__ if not name.startswith("_")]
+    return [name for name in names if getattr(hooks, name) is not None]
 
 
 # --- failures of hooks ---------------------------------------------------------------------------

@@ -52,6 +52,20 @@ def test_the_built_in_plugins_come_through_entry_points() -> None:
     assert "nats_server" in Plugins().names
 
 
+def test_two_plugins_cannot_have_the_same_header(install: Install) -> None:
+    headers = """
+from jtask.hooks import hookimpl
+
+@hookimpl
+def jtask_headers():
+    return ["mark"]
+"""
+    install("one", headers)
+    install("two", headers)
+    with pytest.raises(ConfigurationError, match="two plugins have the header 'mark'"):
+        Plugins(["one", "two"])
+
+
 def test_only_the_named_plugins_are_loaded(install: Install) -> None:
     install("shiny", GOOD)
     assert Plugins(["shiny"]).names == ["shiny"]

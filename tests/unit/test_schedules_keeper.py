@@ -112,6 +112,30 @@ async def test_a_run_delivered_again_after_a_crash_starts_again_and_adds_none(ho
 
 
 @in_a_house
+async def test_a_run_without_a_schedule_in_the_code_is_for_a_worker_that_has_it(
+    house: House,
+) -> None:
+    await house.keeper.declare(DECLARED)
+    tick = await house.due()
+    await house.keeper.declare(DECLARED)  # by a worker that lives
+    house.clock.advance(LAPSE_SECONDS)
+    assert await house.keeper.stray(tick) is None
+    house.clock.advance(0.1)
+    assert await house.keeper.stray(tick) == "no worker has its schedule any more"
+    await house.keeper.remove(KEY)
+    assert await house.keeper.stray(tick) == "its schedule was removed"
+
+
+@in_a_house
+async def test_a_void_run_ends_wherever_it_comes(house: House) -> None:
+    await house.keeper.declare(DECLARED)
+    tick = await house.due()
+    await house.keeper.declare(DECLARED)
+    await house.keeper.pause(KEY)
+    assert await house.keeper.stray(tick) == "its schedule is paused"
+
+
+@in_a_house
 async def test_a_run_that_has_ended_does_not_start_again(house: House) -> None:
     await house.keeper.declare(DECLARED)
     tick = await house.due()
