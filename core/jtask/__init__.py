@@ -8,21 +8,35 @@ from jtask.tasks import AsyncTask, SyncTask, Task, task
 
 if TYPE_CHECKING:
     from jtask.client import get_run
+    from jtask.connection import Connection, aclose, aconnect, close, connect
     from jtask.runs import Run
 
 __all__ = [
     "AsyncTask",
+    "Connection",
     "Run",
     "State",
     "StateName",
     "SyncTask",
     "Task",
+    "aclose",
+    "aconnect",
+    "close",
+    "connect",
     "get_run",
     "tags",
     "task",
 ]
 
-_LAZY = {"Run": "jtask.runs", "get_run": "jtask.client"}
+_LAZY = {
+    "Connection": "jtask.connection",
+    "Run": "jtask.runs",
+    "aclose": "jtask.connection",
+    "aconnect": "jtask.connection",
+    "close": "jtask.connection",
+    "connect": "jtask.connection",
+    "get_run": "jtask.client",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -148,6 +148,8 @@ class Client:
 
     async def find_state(self, run: Run[Any]) -> State:
         """Return the last known state of a run that is not known to be over."""
+        if self._closed:
+            raise _disconnected(run)
         if await self._ask(run) and run.info is not None:
             return run.info.state
         state = State(StateName.SCHEDULED, created_at(run.run_id))
@@ -180,6 +182,9 @@ class Client:
             return
         own = client_of(run.run_id) == self.ids.client
         while not run.done():
+            if self._closed:
+                self._disconnect(run)
+                return
             try:
                 await (self._expect_own(run) if own else self._expect_foreign(run))
                 return
@@ -231,11 +236,14 @@ class Client:
             async with limit:
                 await self._ask(run)
 
-        # valuerefs copies in one step; other threads add handles meanwhile.
-        runs = [run for ref in self._handles.valuerefs() if (run := ref()) and not run.done()]
-        for error in await asyncio.gather(*map(ask, runs), return_exceptions=True):
+        answers = await asyncio.gather(*map(ask, self._waited_for()), return_exceptions=True)
+        for error in answers:
             if isinstance(error, Exception):
                 _log.debug("an outcome could not be asked for: %s", error)
+
+    def _waited_for(self) -> list[Run[Any]]:
+        # valuerefs copies in one step; other threads add handles meanwhile.
+        return [run for ref in self._handles.valuerefs() if (run := ref()) and not run.done()]
 
     def _spawn(self, coroutine: Any) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)
@@ -256,10 +264,23 @@ class Client:
             _log.debug("the client did not close cleanly: %s", error)
 
     async def _close(self) -> None:
+        for run in self._waited_for():
+            self._disconnect(run)
         self.events.flush()
         for task in list(self._background):
             task.cancel()
         await self.broker.close()
+
+    def _disconnect(self, run: Run[Any]) -> None:
+        self._handles.pop(run.run_id, None)
+        run.give_up(_disconnected(run))
+
+
+def _disconnected(run: Run[Any]) -> BrokerUnavailable:
+    return BrokerUnavailable(
+        f"this process has disconnected: get_run({run.run_id!r}) connects again and gives another "
+        f"handle on the run"
+    )
 
 
 async def _close_after(watch: Watch, over: asyncio.Event) -> None:
@@ -287,6 +308,11 @@ def get_client() -> Client:
             events.connect(_client.events.on_state)
             atexit.register(close_client)
         return _client
+
+
+def current_client() -> Client | None:
+    """Return this process's client if it is connected."""
+    return _client
 
 
 async def connected_client() -> Client:

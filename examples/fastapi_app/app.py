@@ -7,7 +7,6 @@ curl -X POST 'http://127.0.0.1:8000/reports?customer=Ada'       # 202 and the id
 curl http://127.0.0.1:8000/reports/<id>                         # its state, later its result
 """
 
-import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,17 +14,16 @@ from typing import Any
 from fastapi import FastAPI, HTTPException, Response
 from tasks import make_report
 
+import jtask
 from jtask import get_run
-from jtask.client import close_client, get_client
 from jtask.errors import BrokerError, RunNotFound
 
 
 @asynccontextmanager
 async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
-    # Connecting blocks, so it is done here, away from the event loop, and not by the first request.
-    await asyncio.to_thread(get_client)
-    yield
-    await asyncio.to_thread(close_client)
+    # Here, and not by the first request: a service whose broker is down does not start.
+    async with jtask.aconnect():
+        yield
 
 
 app = FastAPI(lifespan=lifespan)

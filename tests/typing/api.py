@@ -7,7 +7,21 @@ from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from typing import Any, assert_type
 
-from jtask import AsyncTask, Run, State, SyncTask, Task, get_run, tags, task
+from jtask import (
+    AsyncTask,
+    Connection,
+    Run,
+    State,
+    SyncTask,
+    Task,
+    aclose,
+    aconnect,
+    close,
+    connect,
+    get_run,
+    tags,
+    task,
+)
 from jtask.task_worker import serve
 
 
@@ -192,3 +206,17 @@ def handles() -> None:
         assert_type(current, tuple[str, ...])
     serve(add, fetch, Shop.sell, concurrency=3)
     serve(handles)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] # error: no task
+
+
+def connect_and_close() -> None:
+    assert_type(connect(), Connection)
+    with connect("memory://") as connection:
+        assert_type(connection.url, str)
+    close()
+
+
+async def connect_and_close_on_a_loop() -> None:
+    assert_type(await aconnect(), Connection)
+    async with aconnect("memory://") as connection:
+        assert_type(connection, Connection)
+    await aclose()
