@@ -1,10 +1,10 @@
 """One delivered run, from its envelope to what the broker shall do with it."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from pydantic_core import to_json
 
@@ -120,26 +120,33 @@ async def perform(
         stopping: Tells whether the worker interrupts its runs in order to stop.
         abandon: Ends a job with an error although its function still executes.
     """
-    task, envelope, hooks = job.task, job.envelope, _hooks(job)
+    hooks = _hooks(job)
     job.run = run = _context(job, worker, on_state)
-    run.abandon = partial(abandon, job)
     # Looked at once the run can be found: whoever cancels does it the other way round.
     if job.cancelled is not None and job.verdict is None:
         job.verdict = Settle(StateName.CANCELLED, job.cancelled)
     if job.verdict is not None:
         ended = await engine.settle(run, hooks, job.verdict)
         return _settled(run, job, ended, inline_limit)
+    run.abandon = partial(abandon, job)
     try:
-        task.codecs.check(envelope.serializer)
-        run.args, run.kwargs = task.codecs.arguments.decode(envelope.payload)
+        return _reply(job, await _attempt(job, run, hooks, stopping), inline_limit)
+    finally:
+        # It leads back to the run: left there, each run would be work for the garbage collector.
+        run.abandon = None
+
+
+def _attempt(
+    job: Job, run: RunContext, hooks: engine.TaskHooks, stopping: Callable[[], bool]
+) -> Coroutine[Any, Any, engine.Result]:
+    codecs = job.task.codecs
+    try:
+        codecs.check(job.envelope.serializer)
+        run.args, run.kwargs = codecs.arguments.decode(job.envelope.payload)
     except (ArgumentError, SerializationError) as error:
         unreadable = Settle(StateName.FAILED, str(error))
-        result: engine.Result = await engine.settle(run, hooks, unreadable, error)
-    else:
-        result = await engine.attempt(
-            run, hooks, encode=task.codecs.result.encode, stopping=stopping
-        )
-    return _reply(job, result, inline_limit)
+        return engine.settle(run, hooks, unreadable, error)
+    return engine.attempt(run, hooks, encode=codecs.result.encode, stopping=stopping)
 
 
 async def end_abandoned(job: Job, error: BaseException, inline_limit: int) -> Reply:
