@@ -25,7 +25,7 @@ class PubAck(NamedTuple):
 
 
 Subjects = tuple[str, ...] | frozenset[str]
-Done = Callable[[PubAck | BrokerError], None]
+Settle = Callable[[PubAck | BrokerError], None]
 
 
 class Pending:
@@ -36,6 +36,7 @@ class Pending:
         command: What goes over the wire.
         size: The largest part that counts against the server's max_payload.
         deadline: When to give up, on the monotonic clock.
+        settle: Called once with what came of it; on the loop.
     """
 
     __slots__ = (
@@ -45,15 +46,19 @@ class Pending:
         "retry_at",
         "sent",
         "sent_at",
+        "settle",
         "size",
         "subjects",
     )
 
-    def __init__(self, subjects: Subjects, command: bytes, size: int, deadline: float) -> None:
+    def __init__(
+        self, subjects: Subjects, command: bytes, size: int, deadline: float, settle: Settle
+    ) -> None:
         self.subjects = subjects
         self.command = command
         self.size = size
         self.deadline = deadline
+        self.settle = settle
         self.sent = 1
         self.sent_at = 0.0  # of the last copy but the first
         self.retry_at: float | None = None
@@ -64,38 +69,19 @@ class Pending:
         """One of its subjects, for a message to people."""
         return next(iter(self.subjects))
 
-    def settle(self, outcome: PubAck | BrokerError) -> None:
-        """Wake who waits."""
-        raise NotImplementedError
 
-
-class PendingForLoop(Pending):
-    """Calls a function, on the loop."""
-
-    __slots__ = ("_done",)
-
-    def __init__(
-        self, subjects: Subjects, command: bytes, size: int, deadline: float, done: Done
-    ) -> None:
-        super().__init__(subjects, command, size, deadline)
-        self._done = done
-
-    def settle(self, outcome: PubAck | BrokerError) -> None:
-        self._done(outcome)
-
-
-class PendingForThread(Pending):
-    """Awaited by a blocked thread; a bare lock is the lightest thing that can be waited for."""
+class Answer:
+    """What a blocked thread waits for; a bare lock is the lightest thing that can be waited for."""
 
     __slots__ = ("_lock", "outcome")
 
-    def __init__(self, subjects: Subjects, command: bytes, size: int, deadline: float) -> None:
-        super().__init__(subjects, command, size, deadline)
+    def __init__(self) -> None:
         self.outcome: PubAck | BrokerError | None = None
         self._lock = threading.Lock()
         self._lock.acquire()
 
     def settle(self, outcome: PubAck | BrokerError) -> None:
+        """Wake the thread."""
         if self.outcome is None:
             self.outcome = outcome
             self._lock.release()

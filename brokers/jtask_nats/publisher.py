@@ -18,15 +18,7 @@ from jtask_nats.nats_errors import (
     not_permitted,
     too_large,
 )
-from jtask_nats.pending import (
-    Done,
-    Pending,
-    PendingForLoop,
-    PendingForThread,
-    PubAck,
-    read_ack,
-    settle_future,
-)
+from jtask_nats.pending import Answer, Pending, PubAck, Settle, read_ack, settle_future
 from jtask_nats.protocol import publish_command, status_of
 
 __all__ = ["BATCH_LIMIT", "PubAck", "Publisher"]
@@ -91,24 +83,24 @@ class Publisher:
         self.publish_then(subject, body, headers, partial(settle_future, future))
         return future
 
-    def publish_then(self, subject: str, body: bytes, headers: bytes, done: Done) -> None:
+    def publish_then(self, subject: str, body: bytes, headers: bytes, settle: Settle) -> None:
         """Do `publish`, and call a function with what came of it.
 
         Args:
             subject: As for `publish`; likewise the next two.
             body: The message.
             headers: Header lines.
-            done: Called on the loop, for an error at once perhaps.
+            settle: Called on the loop, for an error at once perhaps.
         """
         try:
             size = self._connection.check(subject, headers, body)
         except BrokerError as error:
-            done(error)
+            settle(error)
             return
         token = str(next(self._numbers))
         command = publish_command(subject, self._prefix + token, headers, body)
         deadline = time.monotonic() + self._timeout
-        self._pending[token] = PendingForLoop((subject,), command, size, deadline, done)
+        self._pending[token] = Pending((subject,), command, size, deadline, settle)
         self._connection.write(command)
         if self._timer is None:
             self._timer = self._loop.call_later(_CHECK_EVERY, self._check)
@@ -153,36 +145,37 @@ class Publisher:
         token = str(next(self._numbers))
         command = publish_command(subject, self._prefix + token, headers, body)
         deadline = time.monotonic() + self._timeout
-        pending = PendingForThread((subject,), command, size, deadline)
+        answer = Answer()
+        pending = Pending((subject,), command, size, deadline, answer.settle)
         self._pending[token] = pending
         try:
             alone = len(self._pending) == 1
             self._connection.write_from_thread(command, direct=alone)
-            self._block(pending)
+            self._block(answer, deadline)
         finally:
             self._pending.pop(token, None)
-        outcome = pending.outcome
+        outcome = answer.outcome
         if isinstance(outcome, PubAck):
             return outcome
         raise outcome or self._gave_up(pending)
 
-    def _block(self, pending: PendingForThread) -> None:
+    def _block(self, answer: Answer, deadline: float) -> None:
         """Wait for the answer; the loop looks after what is pending only when it is told to."""
-        if pending.wait(min(_RESEND_AFTER, self._timeout)):
+        if answer.wait(min(_RESEND_AFTER, self._timeout)):
             return
-        while time.monotonic() < pending.deadline + _GRACE:
+        while time.monotonic() < deadline + _GRACE:
             self._connection.call_from_thread(self._start_timer)
-            if pending.wait(_RESEND_AFTER):
+            if answer.wait(_RESEND_AFTER):
                 return
 
-    def _send_batch(self, messages: Sequence[tuple[str, bytes, bytes]], done: Done) -> Pending:
+    def _send_batch(self, messages: Sequence[tuple[str, bytes, bytes]], settle: Settle) -> Pending:
         if not 1 < len(messages) <= BATCH_LIMIT:
             raise BrokerError(f"a batch has 1 to {BATCH_LIMIT} messages, not {len(messages)}")
         token = str(next(self._numbers))
         commands, size = self._batch_commands(messages, self._prefix + token)
         subjects = frozenset(subject for subject, _, _ in messages)
         deadline = time.monotonic() + self._timeout
-        batch = PendingForLoop(subjects, b"".join(commands), size, deadline, done)
+        batch = Pending(subjects, b"".join(commands), size, deadline, settle)
         self._pending[token] = batch
         self._connection.write(batch.command)
         self._start_timer()

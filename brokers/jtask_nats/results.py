@@ -36,8 +36,8 @@ class Results:
         stored: asyncio.Future[bool] = self._loop.create_future()
         link = self._link
         subject = link.subjects.outcome(outcome.run_id)
-        done = partial(self._answered, outcome, stored)
-        link.publisher.publish_then(subject, outcome.body, FIRST_ONLY, done)
+        answered = partial(self._answered, outcome, stored)
+        link.publisher.publish_then(subject, outcome.body, FIRST_ONLY, answered)
         return stored
 
     async def get(self, run_id: str) -> OutcomeRecord | None:

@@ -17,7 +17,7 @@ from jtask.errors import RunAbandoned, RunRefused
 from jtask.lifecycle import DeadLetter, HandBack, PutOff, Retry, Settle
 from jtask.outcomes import ERROR_OF, Outcome
 from jtask.plugins import first_answer
-from jtask.runtime import RunContext, executing
+from jtask.runtime import RunContext, reset_current, set_current
 from jtask.states import StateName
 
 if TYPE_CHECKING:
@@ -188,7 +188,8 @@ async def settle(
 
 def _call(run: RunContext, hooks: TaskHooks) -> Any:
     # No coroutine: one cannot raise the StopIteration that a plain function may raise.
-    with executing(run):
+    token = set_current(run)
+    try:
         function = _function(run, hooks.invoke)
         if hooks.around is None:
             return function(*run.args, **run.kwargs)
@@ -196,10 +197,13 @@ def _call(run: RunContext, hooks: TaskHooks) -> Any:
             for manager in _managers(run, hooks.around):
                 stack.enter_context(manager)
             return function(*run.args, **run.kwargs)
+    finally:
+        reset_current(token)
 
 
 async def _call_async(run: RunContext, hooks: TaskHooks) -> Any:
-    with executing(run):
+    token = set_current(run)
+    try:
         function = _function(run, hooks.invoke)
         if hooks.around is None:
             return await function(*run.args, **run.kwargs)
@@ -210,6 +214,8 @@ async def _call_async(run: RunContext, hooks: TaskHooks) -> Any:
                 else:
                     stack.enter_context(manager)
             return await function(*run.args, **run.kwargs)
+    finally:
+        reset_current(token)
 
 
 def _function(run: RunContext, invoke: _HookCaller) -> Callable[..., Any]:

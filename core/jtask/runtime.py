@@ -3,9 +3,10 @@
 Each name of `RunContext` can be read from this module inside a run; outside it is None.
 """
 
+import contextlib
 import time
-from collections.abc import Mapping
-from contextvars import ContextVar
+from collections.abc import Generator, Mapping
+from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -176,19 +177,24 @@ def current_run() -> RunContext | None:
     return _current.get()
 
 
-class executing:  # noqa: N801 - used as a function is, and it is on every run's path
+def set_current(run: RunContext) -> "Token[RunContext | None]":
+    """Make a run the current one until `reset_current` gets what this returns."""
+    return _current.set(run)
+
+
+def reset_current(token: "Token[RunContext | None]") -> None:
+    """Undo `set_current`, in the same context."""
+    _current.reset(token)
+
+
+@contextlib.contextmanager
+def executing(run: RunContext) -> Generator[None]:
     """Make a run the current one inside a `with` block."""
-
-    __slots__ = ("_run", "_token")
-
-    def __init__(self, run: RunContext) -> None:
-        self._run = run
-
-    def __enter__(self) -> None:
-        self._token = _current.set(self._run)
-
-    def __exit__(self, *_: object) -> None:
-        _current.reset(self._token)
+    token = set_current(run)
+    try:
+        yield
+    finally:
+        reset_current(token)
 
 
 def __getattr__(name: str) -> Any:
