@@ -67,31 +67,38 @@ class Client:
         self._track(prepared.handle)
         if prepared.blob is None and self._thread_enqueue is not None:
             self._thread_enqueue.enqueue_from_thread(prepared.message)
+            self.events.add(_scheduled(prepared))
         else:
             self.io.run(self._send([prepared]))
-        self._scheduled(prepared)
         return prepared.handle
 
     async def enqueue(self, prepared: Prepared) -> Run[Any]:
         """Store one run from any event loop; durable on return."""
         await self.io.bridge(self._send([prepared]))
-        self._scheduled(prepared)
         return prepared.handle
 
     def enqueue_many_blocking(self, groups: Iterable[list[Prepared]]) -> list[Run[Any]]:
         """Store groups of runs, blocking this thread; one is prepared while others are sent."""
         self._refuse_own_thread()
-        sending = [(group, self.io.submit(self._send(group))) for group in groups]
+        sending = self._start_sending(groups)
         concurrent.futures.wait([sent for _, sent in sending])
-        return self._sent([(group, sent.exception()) for group, sent in sending])
+        return _stored([(handles, sent.exception()) for handles, sent in sending])
 
     async def enqueue_many(self, groups: Iterable[list[Prepared]]) -> list[Run[Any]]:
         """Store groups of runs from any event loop."""
-        sending = [(group, self.io.submit(self._send(group))) for group in groups]
+        sending = self._start_sending(groups)
         errors = await asyncio.gather(
             *(asyncio.wrap_future(sent) for _, sent in sending), return_exceptions=True
         )
-        return self._sent([(g, e) for (g, _), e in zip(sending, errors, strict=True)])
+        return _stored([(h, e) for (h, _), e in zip(sending, errors, strict=True)])
+
+    def _start_sending(
+        self, groups: Iterable[list[Prepared]]
+    ) -> "list[tuple[list[Run[Any]], concurrent.futures.Future[None]]]":
+        # Only the handles are kept: what else a group is made of can go once it is stored.
+        return [
+            ([run.handle for run in group], self.io.submit(self._send(group))) for group in groups
+        ]
 
     async def _send(self, prepared: list[Prepared]) -> None:
         for run in prepared:
@@ -99,18 +106,7 @@ class Client:
             if run.blob is not None:
                 await self.broker.put_blob(f"{run.message.run_id}.args", run.blob)
         await self.broker.enqueue([run.message for run in prepared])
-
-    def _sent(self, groups: list[tuple[list[Prepared], BaseException | None]]) -> list[Run[Any]]:
-        stored = [run for group, error in groups if error is None for run in group]
-        for run in stored:
-            self._scheduled(run)
-        for _, error in groups:
-            if error is not None:
-                raise error
-        return [run.handle for run in stored]
-
-    def _scheduled(self, run: Prepared) -> None:
-        self.events.add(Event(run.message.run_id, StateName.SCHEDULED, run.created, run.task_key))
+        self.events.extend([_scheduled(run) for run in prepared])
 
     def _refuse_own_thread(self) -> None:
         if self.io.is_current:
@@ -274,6 +270,17 @@ class Client:
     def _disconnect(self, run: Run[Any]) -> None:
         self._handles.pop(run.run_id, None)
         run.give_up(_disconnected(run))
+
+
+def _stored(groups: list[tuple[list[Run[Any]], BaseException | None]]) -> list[Run[Any]]:
+    for _, error in groups:
+        if error is not None:
+            raise error
+    return [run for handles, _ in groups for run in handles]
+
+
+def _scheduled(run: Prepared) -> Event:
+    return Event(run.message.run_id, _SCHEDULED, run.created, run.task_key)
 
 
 def _disconnected(run: Run[Any]) -> BrokerUnavailable:

@@ -3,8 +3,8 @@
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import TYPE_CHECKING, Any
+from itertools import islice, repeat
+from typing import TYPE_CHECKING, Any, cast
 
 from jtask.contract import ATOMIC_LIMIT, Message
 from jtask.envelope import Envelope
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from jtask.tasks import Task
 
 Call = Sequence[Any] | Mapping[str, Any]
+_NO_NAMES: dict[str, Any] = {}
 
 
 @dataclass(slots=True)
@@ -84,12 +85,14 @@ class Preparation:
         All arguments are checked and all hooks are asked before the first group is there; what
         remains to be done for a group can go on while the one before is sent.
         """
-        arguments = [_arguments(bound, call) for call in calls]
+        calls = list(calls)
         codec = self._task.codecs.arguments
-        if any(kwargs for _, kwargs in arguments):
-            payloads = [codec.encode(args, kwargs) for args, kwargs in arguments]
+        if not bound and all(type(call) is tuple for call in calls):
+            tuples = cast("list[tuple[Any, ...]]", calls)
+            payloads, arguments = codec.encode_many(tuples), zip(tuples, repeat(_NO_NAMES))
         else:
-            payloads = codec.encode_many([args for args, _ in arguments])
+            named = [_arguments(bound, call) for call in calls]
+            payloads, arguments = [codec.encode(*one) for one in named], iter(named)
         ids = self._client.ids.new_many(len(payloads))
         runs = (
             self._prepare(run_id, args, kwargs, payload)
