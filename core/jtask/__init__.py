@@ -2,9 +2,10 @@
 
 from typing import TYPE_CHECKING, Any
 
+from jtask.decorator import task
 from jtask.states import State, StateName
 from jtask.tagging import tags
-from jtask.tasks import AsyncTask, SyncTask, Task, task
+from jtask.tasks import AsyncTask, SyncTask, Task
 
 if TYPE_CHECKING:
     from jtask.client import get_run

@@ -16,6 +16,17 @@ Instant = float | datetime | timedelta
 _RESERVED = frozenset({"wait_for", "return_state"})
 _SERIALIZERS = ("json", "cloudpickle")
 TOP_PRIORITY = 9
+OWN_OPTIONS = (
+    "name",
+    "key",
+    "description",
+    "tags",
+    "version",
+    "queue",
+    "priority",
+    "serializer",
+)
+"""What `@task(...)` takes by itself; all else is for plugins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +75,16 @@ class Definition:
         """Return a copy with those changes that are not None."""
         return replace(self, **{name: v for name, v in changes.items() if v is not None})
 
+    def with_options(self, options: Mapping[str, object], **own: Any) -> "Definition":
+        """Return a copy with those of jtask's own options that are not None, and plugins' options.
+
+        Raises:
+            TaskDefinitionError: A value is not acceptable.
+        """
+        if own.get("tags") is not None:
+            own["tags"] = check_tags(own["tags"])
+        return self.changed(**own, options={**self.options, **options} if options else None)
+
     def not_before(self, now: float) -> float | None:
         """Return the instant before which a run called now does not start; None is now."""
         if self.eta is not None:
@@ -95,7 +116,20 @@ def unwrap(fn: Any) -> tuple[Callable[..., Any], Kind]:
             f"{_name(fn)!r} is a generator function, which cannot be a task: return a list instead"
         )
     _check_parameters(fn)
+    if kind == "plain" and _looks_like_class_method(fn):
+        raise class_method_around(fn)
     return fn, kind
+
+
+def class_method_around(fn: Callable[..., Any]) -> TaskDefinitionError:
+    """Return the error for `@classmethod` above `@task`, where the task never hears of the class.
+
+    Until Python 3.12 a class method asks what it wraps to bind itself, from 3.13 on it does not.
+    """
+    return TaskDefinitionError(
+        f"task {_name(fn)!r} is a class method: put @task above @classmethod, not below it; if it "
+        f"is none, give its first parameter another name than 'cls'"
+    )
 
 
 def is_coroutine_function(fn: Callable[..., Any]) -> bool:
@@ -131,6 +165,14 @@ def _check_parameters(fn: Callable[..., Any]) -> None:
         raise TaskDefinitionError(
             f"task {_name(fn)!r}: the parameter name {min(taken)!r} is reserved: rename it"
         )
+
+
+def _looks_like_class_method(fn: Callable[..., Any]) -> bool:
+    """Tell whether a function in a class body takes the class: it stands below `@classmethod`."""
+    around, _, _ = getattr(fn, "__qualname__", "").rpartition(".")
+    if not around or around.endswith("<locals>"):
+        return False
+    return next(iter(inspect.signature(fn).parameters), None) == "cls"
 
 
 def _name(fn: Any) -> str:

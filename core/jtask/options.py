@@ -4,7 +4,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+from jtask.definition import OWN_OPTIONS
 from jtask.errors import TaskDefinitionError
+
+_ELSEWHERE = {
+    "delay": "it belongs to a call: use .with_options(delay=...).delay(...)",
+    "eta": "it belongs to a call: use .with_options(eta=...).delay(...)",
+    "expires": "it belongs to a call: use .with_options(expires=...).delay(...)",
+    "countdown": "it belongs to a call: use .apply_async(..., countdown=...)",
+    "key": "a copy keeps the key of its task",
+}
+"""What has its place elsewhere than where it was given."""
 
 
 def _accept(value: object) -> object:
@@ -74,5 +84,7 @@ def _refusal(task_name: str, name: str, error: Exception) -> TaskDefinitionError
 def _hint(name: str, declared: Mapping[str, Option], unloaded: str | None) -> str:
     if unloaded is not None:
         return f"the plugin {unloaded!r} declares it and is not loaded: name it in JTASK_PLUGINS"
-    near = get_close_matches(name, declared, n=1)
+    if name in _ELSEWHERE:
+        return _ELSEWHERE[name]
+    near = get_close_matches(name, [*declared, *OWN_OPTIONS], n=1)
     return f"did you mean {near[0]!r}?" if near else "no installed plugin declares it"

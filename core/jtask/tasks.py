@@ -1,4 +1,4 @@
-"""`@task`: a function that can also be run in the background."""
+"""Tasks: functions that can also be run in the background."""
 
 import functools
 import inspect
@@ -18,14 +18,7 @@ from typing import (
 )
 
 from jtask import keys
-from jtask.definition import (
-    Definition,
-    Instant,
-    SerializerName,
-    check_tags,
-    is_coroutine_function,
-    unwrap,
-)
+from jtask.definition import Definition, Instant, SerializerName, class_method_around
 from jtask.errors import TaskDefinitionError
 from jtask.options import check_options
 
@@ -113,7 +106,10 @@ class Task(Generic[P, R]):
 
         if self._unbound is not None:
             return self._unbound.codecs
-        return CallCodecs(self, self._owner or _class_around(self.fn))
+        owner = self._owner or _class_around(self.fn)
+        if owner is not None and isinstance(vars(owner).get(_path(self.fn)[-1]), classmethod):
+            raise class_method_around(self.fn)
+        return CallCodecs(self, owner)
 
     @functools.cached_property
     def hooks(self) -> "TaskHooks":
@@ -160,12 +156,13 @@ class Task(Generic[P, R]):
             options: Options that plugins declare.
 
         Raises:
-            TaskDefinitionError: A value is not acceptable.
+            TaskDefinitionError: An unknown option, or a value that is not acceptable.
         """
-        changed = self._definition.changed(
+        changed = self._definition.with_options(
+            options,
             name=name,
             description=description,
-            tags=None if tags is None else check_tags(tags),
+            tags=tags,
             version=version,
             queue=queue,
             priority=priority,
@@ -173,7 +170,6 @@ class Task(Generic[P, R]):
             delay=delay,
             eta=eta,
             expires=expires,
-            options={**self._definition.options, **options} if options else None,
             key=self.key,
         )
         copy = type(self)(self.fn, changed)
@@ -342,6 +338,10 @@ class Task(Generic[P, R]):
         return copy
 
 
+# The overloads of `__get__`: taken from the class, where checkers leave `cls` with a class method;
+# then from an object a method, a class method, a static method.
+
+
 class SyncTask(Task[P, R]):
     """A task made of a plain function."""
 
@@ -357,6 +357,12 @@ class SyncTask(Task[P, R]):
     def __get__(
         self: "SyncTask[Concatenate[S, Q], R]", instance: S, owner: type | None = None
     ) -> "SyncTask[Q, R]": ...
+    @overload
+    def __get__(
+        self: "SyncTask[Concatenate[type[S], Q], R]", instance: S, owner: type | None = None
+    ) -> "SyncTask[Q, R]": ...
+    @overload
+    def __get__(self, instance: object, owner: type | None = None) -> "SyncTask[P, R]": ...
     def __get__(self, instance: Any, owner: type | None = None) -> "SyncTask[..., R]":
         return cast("SyncTask[..., R]", self._bind(instance, owner))
 
@@ -378,95 +384,14 @@ class AsyncTask(Task[P, R]):
     def __get__(
         self: "AsyncTask[Concatenate[S, Q], R]", instance: S, owner: type | None = None
     ) -> "AsyncTask[Q, R]": ...
+    @overload
+    def __get__(
+        self: "AsyncTask[Concatenate[type[S], Q], R]", instance: S, owner: type | None = None
+    ) -> "AsyncTask[Q, R]": ...
+    @overload
+    def __get__(self, instance: object, owner: type | None = None) -> "AsyncTask[P, R]": ...
     def __get__(self, instance: Any, owner: type | None = None) -> "AsyncTask[..., R]":
         return cast("AsyncTask[..., R]", self._bind(instance, owner))
-
-
-@overload
-def task(  # type: ignore[overload-overlap] # the coroutine function is the closer match
-    fn: Callable[P, Coroutine[Any, Any, R]], /
-) -> AsyncTask[P, R]: ...
-@overload
-def task(fn: Callable[P, R], /) -> SyncTask[P, R]: ...
-@overload
-def task(
-    *,
-    name: str | None = None,
-    key: str | None = None,
-    description: str | None = None,
-    tags: Iterable[str] | None = None,
-    version: str | None = None,
-    queue: str | None = None,
-    priority: int = 0,
-    serializer: SerializerName | None = None,
-    **options: object,
-) -> "_Decorator": ...
-def task(
-    fn: Any = None,
-    /,
-    *,
-    name: str | None = None,
-    key: str | None = None,
-    description: str | None = None,
-    tags: Iterable[str] | None = None,
-    version: str | None = None,
-    queue: str | None = None,
-    priority: int = 0,
-    serializer: SerializerName | None = None,
-    **options: object,
-) -> Any:
-    """Make a task of a function: plain, coroutine, method, static or class method.
-
-    Args:
-        fn: The function, when used as `@task` without parentheses.
-        name: For people; default: the function's name.
-        key: What workers know it by; default: the name and a hash of it and of the function's
-            qualified name.
-        description: Default: the docstring.
-        tags: Kept with every run.
-        version: A free text kept with every run.
-        queue: Where runs wait; default: a queue of the task's own.
-        priority: 0 to 9; a worker takes higher ones first.
-        serializer: `"json"` (default), or `"cloudpickle"` for what JSON cannot carry.
-        options: Options that plugins declare.
-
-    Raises:
-        TaskDefinitionError: Not a function that can be a task, or a value is not acceptable.
-        TaskKeyConflict: Another task of this process has the key.
-    """
-    definition = Definition(
-        name=name,
-        key=key,
-        description=description,
-        tags=check_tags(tags or ()),
-        version=version,
-        queue=queue,
-        priority=priority,
-        serializer=serializer,
-        options=options,
-    )
-    decorate: Any = _Decorator(definition)
-    return decorate if fn is None else decorate(fn)
-
-
-class _Decorator:
-    """What `@task(...)` returns; a class, so that the overloads survive the parentheses."""
-
-    def __init__(self, definition: Definition) -> None:
-        self._definition = definition
-
-    @overload
-    def __call__(  # type: ignore[overload-overlap] # as for `task`
-        self, fn: Callable[P, Coroutine[Any, Any, R]], /
-    ) -> AsyncTask[P, R]: ...
-    @overload
-    def __call__(self, fn: Callable[P, R], /) -> SyncTask[P, R]: ...
-    def __call__(self, fn: Any, /) -> Any:
-        function, kind = unwrap(fn)
-        kinds: dict[bool, type[Task[..., Any]]] = {False: SyncTask, True: AsyncTask}
-        made = kinds[is_coroutine_function(function)](function, self._definition.changed(kind=kind))
-        keys.register(made)
-        return made
 
 
 def _check_options(definition: Definition, name: str) -> dict[str, object]:
@@ -479,9 +404,13 @@ def _check_options(definition: Definition, name: str) -> dict[str, object]:
     return check_options(definition.options, plugins.options, name, plugins.find_unloaded)
 
 
+def _path(fn: Callable[..., Any]) -> list[str]:
+    return str(getattr(fn, "__qualname__", "")).split(".")
+
+
 def _class_around(fn: Callable[..., Any]) -> type | None:
     """Return the class in whose body a function stands, as far as its module can be asked."""
-    *path, _ = getattr(fn, "__qualname__", "").split(".")
+    *path, _ = _path(fn)
     found: Any = sys.modules.get(getattr(fn, "__module__", ""))
     for name in path:
         found = getattr(found, name, None)

@@ -63,6 +63,36 @@ def test_an_unknown_option_suggests_the_nearest(budget: None) -> None:
         def work() -> None: ...
 
 
+@pytest.mark.parametrize(
+    ("option", "hint"),
+    [
+        ("quue", "did you mean 'queue'?"),
+        ("budgt", "did you mean 'budget'?"),
+        ("delay", "it belongs to a call: use .with_options(delay=...).delay(...)"),
+        ("countdown", "it belongs to a call: use .apply_async(..., countdown=...)"),
+        ("zzz", "no installed plugin declares it"),
+    ],
+)
+def test_a_mistaken_option_gets_one_sentence_with_the_way_out(
+    budget: None, option: str, hint: str
+) -> None:
+    options: dict[str, Any] = {option: 1}
+    with pytest.raises(TaskDefinitionError) as refused:
+
+        @task(**options)
+        def work() -> None: ...
+
+    assert str(refused.value) == f"task 'work': there is no option {option!r}: {hint}"
+
+
+def test_a_copy_cannot_have_another_key() -> None:
+    @task
+    def work() -> None: ...
+
+    with pytest.raises(TaskDefinitionError, match="no option 'key': a copy keeps the key of its"):
+        work.with_options(key="other")
+
+
 def test_an_option_that_no_plugin_declares_is_refused() -> None:
     with pytest.raises(TaskDefinitionError, match="no installed plugin declares it"):
         check_options({"zzz": 1}, {}, "work")

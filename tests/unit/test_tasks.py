@@ -174,14 +174,9 @@ class Shop:
     def inner_static(x: int) -> int:
         return x + 2
 
-    @classmethod
-    @task
-    def outer_class(cls, x: int) -> str:
-        return f"{cls.__name__} {x}"
-
     @task
     @classmethod
-    def inner_class(cls, x: int) -> str:
+    def kind(cls, x: int) -> str:
         return f"{cls.__name__} {x}"
 
 
@@ -219,10 +214,44 @@ def test_static_methods_work_in_both_decorator_orders(shop: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", [Shop, Market])
-def test_class_methods_work_in_both_decorator_orders(kind: type[Shop]) -> None:
+def test_a_class_method_gets_the_class_it_is_called_on(kind: type[Shop]) -> None:
     for shop in (kind, kind("Ann")):
-        assert shop.outer_class(1) == f"{kind.__name__} 1"
-        assert shop.inner_class(1) == f"{kind.__name__} 1"
+        assert shop.kind(1) == f"{kind.__name__} 1"
+        assert shop.kind._bound == (kind,)
+
+
+ABOVE_CLASSMETHOD = "is a class method: put @task above @classmethod, not below it"
+
+
+def test_a_task_below_classmethod_is_refused_where_it_is_defined() -> None:
+    with pytest.raises(TaskDefinitionError, match=f"^task 'open' {ABOVE_CLASSMETHOD}"):
+
+        class Office:
+            @classmethod
+            @task
+            def open(cls, hour: int) -> None: ...
+
+
+class Warehouse:
+    @classmethod
+    @task
+    def stock(own, item: str) -> None:  # the class is not called `cls`
+        ...
+
+
+def test_a_task_below_classmethod_is_refused_at_its_first_use_whatever_the_class_is_called() -> (
+    None
+):
+    with pytest.raises(TaskDefinitionError, match=f"^task 'stock' {ABOVE_CLASSMETHOD}"):
+        _ = vars(Warehouse)["stock"].__func__.codecs
+
+
+def test_a_function_that_is_no_method_may_take_something_called_cls() -> None:
+    @task
+    def describe(cls: str) -> str:
+        return cls
+
+    assert describe("first") == "first"
 
 
 def test_a_callable_object_can_be_a_task() -> None:
