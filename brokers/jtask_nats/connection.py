@@ -39,7 +39,7 @@ from jtask_nats.versions import check_version
 _PING_EVERY = 10.0  # seconds; two that stay unanswered end the connection
 _WRITE_AT_ONCE = 256  # commands; more would keep the server waiting
 _FLUSH_TIMEOUT = 2.0  # seconds
-_SUBSCRIBE_AGAIN = 2.0  # seconds after the server has not permitted it
+_SUBSCRIBE_AGAIN = 1.0  # seconds after the server has not permitted it
 _COMPLAINTS = 100  # remembered, so that each is a warning once
 _DENIED_PUBLISH = "Permissions Violation for Publish to "
 _DENIED_SUBSCRIBE = "Permissions Violation for Subscription to "
@@ -105,6 +105,9 @@ class Connection:
         self._said = ""
         self._complaints: set[str] = set()
         self._inbox = ""
+        self._answers = ""
+        self._unheard: set[str] = set()
+        """What we subscribed to and the server does not permit, as far as is known."""
 
     @classmethod
     async def open(
@@ -264,6 +267,8 @@ class Connection:
         try:
             async with asyncio.timeout(timeout):
                 await self.until_up()
+                if self._answers in self._unheard:
+                    raise self._deaf(subject)
                 self._questions.add(inbox, subject, answer)
                 self.write(publish_command(subject, inbox, headers, payload))
                 return await answer
@@ -407,11 +412,11 @@ class Connection:
 
     async def _open_inbox(self, prefix: str, timeout: float) -> None:
         self._inbox = f"{prefix}.{secrets.token_hex(8)}"
-        answers = f"{self._inbox}r.*"
-        self.subscribe(answers, self._questions.on_answer)
+        self._answers = f"{self._inbox}r.*"
+        self.subscribe(self._answers, self._questions.on_answer)
         await self.flush(timeout)
         if self._said.startswith(_DENIED_SUBSCRIBE):
-            raise not_permitted("subscribe to", answers, self.url)
+            raise not_permitted("subscribe to", self._answers, self.url)
 
     def _forget(self, sid: bytes) -> None:
         if self._handlers.pop(sid, None) is not None:
@@ -431,6 +436,7 @@ class Connection:
         self._up_event.set()
         self._said = ""
         self._complaints.clear()
+        self._unheard.clear()
         if self._opened:
             _log.info("connected to the NATS server at %s again", self.url)
             _call_all(self._reconnect_callbacks)
@@ -460,11 +466,20 @@ class Connection:
             # Taken away while we were subscribed: only we can know when it is granted again.
             subjects = text.removeprefix(_DENIED_SUBSCRIBE).split('"')[1:2]
             self._loop.call_later(_SUBSCRIBE_AGAIN, self._subscribe_again, subjects)
+            self._unheard.update(subjects)
+            if self._answers in subjects:
+                # Else whoever asked would wait long after the permission is back.
+                self._questions.fail_all(self._deaf)
             for subject in subjects:
                 self._tell_denied(subject)
 
+    def _deaf(self, subject: str) -> BrokerUnavailable:
+        reason = not_permitted("subscribe to", self._answers, self.url)
+        return BrokerUnavailable(f"no answer on {subject} can be heard: {reason}")
+
     def _subscribe_again(self, subjects: list[str]) -> None:
         """Ask for subscriptions again; the server ignores those that it has."""
+        self._unheard.difference_update(subjects)
         if self._client.is_up:
             for sid, subject in self._subjects.items():
                 if subject in subjects:

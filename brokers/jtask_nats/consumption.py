@@ -148,7 +148,10 @@ class NatsConsumption:
     def on_denied(self, subject: str) -> None:
         """Take note that the server does not permit us to use a subject."""
         url = self._link.connection.url
+        # Of those that are being repaired it is known already.
         for puller in self._pullers():
+            if puller.is_broken:
+                continue
             if puller.request_subject == subject:
                 self.broken(puller, str(not_permitted("publish to", subject, url)))
             elif puller.inbox == subject:
@@ -283,10 +286,11 @@ class NatsConsumption:
 
     def _look_for_silence(self) -> None:
         pullers = self._pullers()
-        # What was not answered while its consumer is being repaired says nothing.
         if self._healing is None:
             for puller in self._pulse.listen(pullers):
                 self.broken(puller, "the server is silent")
+        else:
+            self._pulse.excuse(pullers)
         is_connected = self._link.connection.is_connected
         if self._ping is None and is_connected and not any(p.outstanding for p in pullers):
             self._ping = self._loop.create_task(self._ping_server())

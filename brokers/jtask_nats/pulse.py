@@ -84,6 +84,12 @@ class Pulse:
             puller.heard = False
         return silent
 
+    def excuse(self, pullers: Iterable[Pulling]) -> None:
+        """Begin their silence anew: while a consumer is being repaired none of them need hear."""
+        now = self._clock()
+        for puller in pullers:
+            self._heard_at[puller] = now
+
     def _show(self, reason: str) -> None:
         self._last = reason
         self._shown_until = self._clock() + _SHOWN

@@ -264,6 +264,37 @@ def test_a_user_that_is_locked_out_gets_back_in_when_let(
     run(main())
 
 
+def test_a_question_whose_answer_may_not_be_heard_fails_at_once(
+    start_nats: Callable[..., NatsServer], run: Run, connect: Connect
+) -> None:
+    server = start_nats(config=USERS)
+
+    async def main() -> None:
+        connection = await connect(server, user="guest", password="guest")
+        connection.subscribe("mute", lambda *_: None)
+        asked = asyncio.ensure_future(connection.request("mute", timeout=600))
+        await connection.flush(30)
+        server.reload(USERS.replace("_PRIVATE.>", "_INBOX.>"))
+        with pytest.raises(BrokerUnavailable, match=r"can be heard: .* not permit .* _INBOX"):
+            await asked
+        with pytest.raises(BrokerUnavailable, match="can be heard"):
+            await connection.request("mute", timeout=600)
+        server.reload(USERS)
+
+        async def is_answered() -> bool:
+            try:
+                return (await connection.request("nobody", timeout=600)).status == 503
+            except BrokerUnavailable:
+                return False
+
+        async with asyncio.timeout(30):
+            while not await is_answered():
+                await asyncio.sleep(0.01)
+        await connection.close()
+
+    run(main())
+
+
 def test_what_is_sent_while_disconnected_arrives_unless_it_asks(
     nats_server: NatsServer, run: Run, connect: Connect
 ) -> None:

@@ -67,6 +67,14 @@ def test_who_asks_for_nothing_is_not_silent(clock: Clock, puller: Puller) -> Non
     assert wait(Pulse(clock), clock, 5 * SILENCE, puller) == []
 
 
+def test_silence_during_a_repair_does_not_count(clock: Clock) -> None:
+    pulse, puller = Pulse(clock), Puller()
+    wait(pulse, clock, SILENCE - 1, puller)
+    pulse.excuse([puller])
+    assert wait(pulse, clock, SILENCE - 1, puller) == []
+    assert wait(pulse, clock, 1, puller) == [puller]
+
+
 def test_all_is_well_at_first(clock: Clock) -> None:
     assert Pulse(clock).problem is None
 
