@@ -12,6 +12,7 @@ from jtask.execution import Job
 from jtask.io_thread import new_loop
 
 Perform = Callable[[Job], Coroutine[Any, Any, None]]
+_JOIN_SECONDS = 1.0
 
 
 class LoopRunner:
@@ -53,9 +54,15 @@ class LoopRunner:
         """Cancel what is executing."""
         self._loop.call_soon_threadsafe(self._cancel_all)
 
-    def close(self) -> None:
-        """Let the thread end; nothing is submitted any more."""
+    async def close(self) -> None:
+        """End the loop and wait a moment for its thread; nothing is submitted any more.
+
+        A task that blocks the loop keeps the thread, a daemon, until it returns or the process
+        ends.
+        """
         self._loop.call_soon_threadsafe(self._loop.stop)
+        # Not here: this is the I/O thread, which other workers of the process share.
+        await asyncio.to_thread(self._thread.join, _JOIN_SECONDS)
 
     def _start_waiting(self) -> None:
         self._woken = False

@@ -162,7 +162,7 @@ class Worker:
             task.cancel()
         self.client.events.flush()
         await self._consumption.close()
-        self._loop_runner.close()
+        await self._loop_runner.close()
         self._thread_runner.close()
         return len(waiting) + interrupted
 
