@@ -2,16 +2,19 @@
 
 A cancellation is a wish that is stored until the run is over, in this order:
 
-1. The wish is stored, and the workers are told of it.
+1. The workers are told of the wish, so that one looks after it later; then it is stored.
 2. A waiting run is taken off its queue, then its outcome is stored; or the worker that holds the
    run is asked to end it.
 3. The wish is forgotten once the run has an outcome.
 
 Whoever dies between two steps leaves the wish behind, and a worker that was told of it, or that
-starts later, goes on with `pursue`. All of this happens on the I/O thread.
+starts later, goes on with `pursue`. Whoever cancels the same run meanwhile takes over the wish and
+does not forget it before the run has an outcome: it may have been taken off its queue already. All
+of this happens on the I/O thread.
 """
 
 import asyncio
+import contextlib
 import json
 import time
 from dataclasses import dataclass
@@ -92,23 +95,19 @@ async def cancel_run(client: "Client", run_id: str, message: str) -> CancelAnswe
     broker = client.broker
     if (over := await already_over(broker, run_id)) is not None:
         return over
-    wish = await _store_wish(broker, run_id, message)
-    deadline = time.monotonic() + _PATIENCE
-    while (answer := await pursue(client, wish)) is None:
-        if time.monotonic() > deadline:
-            answer = CancelAnswer(run_id, CancelResult.NOT_FOUND)
-            break
-        await asyncio.sleep(_PAUSE_SECONDS)
-    if answer.state is not None or answer.result is CancelResult.NOT_FOUND:
+    wish, is_first = await _store_wish(broker, run_id, message)
+    answer = await _pursue_patiently(client, wish)
+    if answer.state is not None or (answer.result is CancelResult.NOT_FOUND and is_first):
         await forget(broker, run_id)
     return answer
 
 
 async def cancel_waiting(client: "Client", run_id: str, message: str) -> CancelAnswer | None:
     """End a run that waits; None, and nothing else happens, when it does not wait any more."""
-    wish = await _store_wish(client.broker, run_id, message)
+    wish, is_first = await _store_wish(client.broker, run_id, message)
     answer = await _take_off(client, wish)
-    await forget(client.broker, run_id)
+    if answer is not None or is_first:
+        await forget(client.broker, run_id)
     return answer
 
 
@@ -149,9 +148,9 @@ async def forget(broker: FullBroker, run_id: str) -> None:
     await broker.delete_record(_BUCKET, run_id)
 
 
-def write_question(wish: Wish) -> bytes:
+def write_question(run_id: str, message: str) -> bytes:
     """Return what workers are asked."""
-    return json.dumps({"run_id": wish.run_id, "message": wish.message}).encode()
+    return json.dumps({"run_id": run_id, "message": message}).encode()
 
 
 def read_question(question: bytes) -> tuple[str, str]:
@@ -160,15 +159,72 @@ def read_question(question: bytes) -> tuple[str, str]:
     return str(asked["run_id"]), str(asked["message"])
 
 
-async def _store_wish(broker: FullBroker, run_id: str, message: str) -> Wish:
-    found = await broker.find_waiting(run_id)
-    head = b"" if found is None else found.body.partition(b"\n")[0]
-    wish = Wish(run_id, message, time.time(), head)
-    facts = json.dumps({"message": message, "at": wish.at}).encode()
-    await broker.put_record(_BUCKET, run_id, b"%b\n%b" % (facts, head))
+async def _pursue_patiently(client: "Client", wish: Wish) -> CancelAnswer:
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        answer = await pursue(client, wish)
+        is_promise = answer is not None and _is_promise(answer)
+        if answer is not None and not is_promise:
+            return answer
+        if time.monotonic() > deadline:
+            result = CancelResult.INTERRUPTED if is_promise else CancelResult.NOT_FOUND
+            return CancelAnswer(wish.run_id, result)
+        if not is_promise:
+            await asyncio.sleep(_PAUSE_SECONDS)
+        elif kept := await _kept_promise(client.broker, wish.run_id):
+            return kept
+
+
+def _is_promise(answer: CancelAnswer) -> bool:
+    """Tell whether a worker said that a run never starts, whose end is not known to be stored.
+
+    Should that worker die before, another one gets the run and may start it.
+    """
+    return answer.result is CancelResult.NEVER_STARTS and answer.state is None
+
+
+async def _kept_promise(broker: FullBroker, run_id: str) -> CancelAnswer | None:
+    """Wait until the end of a run is stored; None when that does not happen for a while."""
+    stored = asyncio.Event()
+    watch = await broker.watch(run_id, lambda _: stored.set(), stored.set)
+    try:
+        over = await already_over(broker, run_id)
+        if over is None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stored.wait(), _PATIENCE)
+            over = await already_over(broker, run_id)
+    finally:
+        await watch.close()
+    if over is None or over.state is None or over.state.name is not StateName.CANCELLED:
+        return over
+    return CancelAnswer(run_id, CancelResult.NEVER_STARTS, over.state)
+
+
+async def _store_wish(broker: FullBroker, run_id: str, message: str) -> tuple[Wish, bool]:
+    """Store a wish, or take over the one that is there; tell whether it is the first."""
     # One worker that knows is enough: it goes on should this process die.
-    await broker.ask(WORKERS, write_question(wish), timeout=_ASK_SECONDS, answers=1)
-    return wish
+    question = write_question(run_id, message)
+    await broker.ask(WORKERS, question, timeout=_ASK_SECONDS, answers=1)
+    while True:
+        record = await broker.get_record(_BUCKET, run_id)
+        earlier = None if record is None else _read_wish(run_id, record.body)
+        found = await broker.find_waiting(run_id)
+        wish = _renewed(earlier, run_id, message, None if found is None else found.body)
+        revision = 0 if record is None else record.revision
+        if await broker.put_record(_BUCKET, run_id, _write_wish(wish), revision=revision):
+            return wish, earlier is None
+
+
+def _renewed(earlier: Wish | None, run_id: str, message: str, body: bytes | None) -> Wish:
+    at = time.time() if earlier is None else earlier.at
+    if body is not None:
+        return Wish(run_id, message, at, body.partition(b"\n")[0])
+    return Wish(run_id, message, at, b"" if earlier is None else earlier.head)
+
+
+def _write_wish(wish: Wish) -> bytes:
+    facts = json.dumps({"message": wish.message, "at": wish.at}).encode()
+    return b"%b\n%b" % (facts, wish.head)
 
 
 def _read_wish(run_id: str, body: bytes) -> Wish:
@@ -186,7 +242,7 @@ async def _take_off(client: "Client", wish: Wish) -> CancelAnswer | None:
 
 
 async def _ask_holder(broker: FullBroker, wish: Wish) -> CancelAnswer | None:
-    question = write_question(wish)
+    question = write_question(wish.run_id, wish.message)
     answers = await broker.ask(HOLDERS, question, timeout=_ASK_SECONDS, answers=1)
     return CancelAnswer(wish.run_id, CancelResult(answers[0].decode())) if answers else None
 

@@ -328,7 +328,7 @@ def begin_and_die(run_id: str, *, taken_off: bool, began: float | None = None) -
     """Do the first steps of a cancellation, as a caller that is killed then."""
 
     async def begin(broker: Any) -> None:
-        wish = await cancelling._store_wish(broker, run_id, "left behind")
+        wish, _ = await cancelling._store_wish(broker, run_id, "left behind")
         if began is not None:
             facts = json.dumps({"message": wish.message, "at": began}).encode()
             await broker.put_record("cancellations", run_id, facts + b"\n" + wish.head)

@@ -1,0 +1,175 @@
+"""Clients and workers on the memory broker that are killed in place of any request to it.
+
+A worker's own code is real; what it executes begins when the test says so, one step at a time.
+"""
+
+import asyncio
+import queue
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, Generic, TypeVar, cast
+from unittest import mock
+
+from jtask.contract import Delivery
+from jtask.engine import drive
+from jtask.execution import Job
+from jtask.runners import LoopRunner, ThreadRunner
+from jtask.worker import Worker
+from jtask_cancellation.listening import Listening
+from jtask_memory import MemoryBroker, Space
+
+P = TypeVar("P")
+Turn = queue.SimpleQueue[None]
+"""Who has it goes on: the test, or one of the threads."""
+PATIENCE = 20  # seconds of the machine's time, for a thread to take its turn
+
+
+class Process:
+    """A client of the broker, until it is killed; also its own I/O thread and event buffer."""
+
+    def __init__(
+        self, space: Space, loop: asyncio.AbstractEventLoop, death: str | None = None
+    ) -> None:
+        self.loop = loop
+        self.io = self.events = self
+        self.inline_limit = 500_000
+        self.is_dead = False
+        self.died = loop.create_future()
+        self.death = death
+        self.claims: set[str] = set()
+        self._real = MemoryBroker("memory://mortal", space, loop)
+        self.broker = cast("Any", Mortal(self, self._real))
+
+    def die(self) -> None:
+        if not self.is_dead:
+            self.is_dead = True
+            self.died.set_result(None)
+
+    def post(self, function: Callable[..., Any], *args: Any) -> None:
+        self.loop.call_soon_threadsafe(lambda: None if self.is_dead else function(*args))
+
+    def add(self, event: Any) -> None:
+        """Keep no events."""
+
+    def on_state(self, run: Any, state: Any) -> None:
+        """Keep no events."""
+
+    async def listen(self, topic: str, answer: Callable[[bytes], bytes | None]) -> Any:
+        return await self._real.listen(topic, lambda q: None if self.is_dead else answer(q))
+
+    async def consume(self, queues: Any, credit: int, receive: Callable[[Delivery], None]) -> Any:
+        def take(delivery: Delivery) -> None:
+            self.claims.add(delivery.run_id)
+            receive(cast("Delivery", Mortal(self, delivery)))
+
+        return await self._real.consume(queues, credit, take)
+
+    def settles(self, delivery: Delivery) -> None:
+        self.claims.discard(delivery.run_id)
+
+
+class Mortal:
+    """A broker or a delivery; its user may die in place of a request, which then has no answer."""
+
+    def __init__(self, process: Process, real: Any) -> None:
+        self._process = process
+        self._real = real
+
+    def __getattr__(self, name: str) -> Any:
+        process, real = self._process, self._real
+        found = getattr(process if name in ("listen", "consume") else real, name)
+        if not callable(found):
+            return found
+
+        def request(*args: Any, **options: Any) -> Any:
+            if process.death == name:
+                process.die()
+            if process.is_dead:
+                return process.loop.create_future()
+            if name in ("ack", "put_off", "hand_back", "dead_letter"):
+                process.settles(real)
+            return found(*args, **options)
+
+        return request
+
+
+class HeldThreads(ThreadRunner):
+    """Threads that begin a job when they are told to, and move one at a time."""
+
+    def __init__(self, perform: Any, size: int, turn: Turn) -> None:
+        super().__init__(self._perform_in_turn, size)
+        self._whole = perform
+        self._turn = turn
+        self.submitted: list[Job] = []
+
+    def submit(self, job: Job) -> None:
+        self.submitted.append(job)
+        if job.verdict is not None:
+            asyncio.get_running_loop().call_soon(self.begin, job)
+
+    def begin(self, job: Job) -> None:
+        self.submitted.remove(job)
+        super().submit(job)
+        self._turn.get(timeout=PATIENCE)
+
+    async def _perform_in_turn(self, job: Job) -> None:
+        try:
+            await self._whole(job)
+        finally:
+            self._turn.put(None)
+
+
+class HeldLoop(LoopRunner):
+    """The loop of everything else, on which a job begins when it is told to."""
+
+    def __init__(self, perform: Any) -> None:
+        with mock.patch("jtask.runners.new_loop", asyncio.get_running_loop):
+            super().__init__(perform)
+        self.submitted: list[Job] = []
+
+    def submit(self, job: Job) -> None:
+        self.submitted.append(job)
+        if job.verdict is not None:
+            self.begin(job)
+
+    def begin(self, job: Job) -> None:
+        self.submitted.remove(job)
+        super().submit(job)
+
+    def _run(self) -> None:
+        """Be driven by the machine."""
+
+
+class WorkerProcess(Process, Generic[P]):
+    """A worker with one slot that holds two runs more, and what its functions play."""
+
+    def __init__(
+        self, space: Space, loop: asyncio.AbstractEventLoop, tasks: Iterable[Any], turn: Turn
+    ) -> None:
+        super().__init__(space, loop)
+        self.plays: list[P] = []
+        self.is_buried = False
+        with (
+            mock.patch("jtask.worker.ThreadRunner", partial(HeldThreads, turn=turn)),
+            mock.patch("jtask.worker.LoopRunner", HeldLoop),
+        ):
+            self.worker = Worker(cast("Any", self), tasks, concurrency=1, prefetch=2)
+        self.threads = cast("HeldThreads", self.worker._thread_runner)
+        self.coroutines = cast("HeldLoop", self.worker._loop_runner)
+        self.listening = Listening(self.worker)
+
+    async def start(self) -> None:
+        await self.worker.start()
+        await self.listening.start()
+
+    def submitted(self) -> list[tuple[Any, Job]]:
+        """What could begin, and who begins it."""
+        runners = (self.threads, self.coroutines)
+        return [(runner, job) for runner in runners for job in runner.submitted]
+
+    def want_nothing(self) -> None:
+        """Get no more runs; those that it has stay its own until its lease ends."""
+        drive(cast("Any", self.worker._consumption).stop())
+
+    async def end_lease(self) -> None:
+        await cast("Any", self.worker._consumption).close()
