@@ -65,3 +65,14 @@ def test_a_result_store_that_is_not_installed_is_named(place: Place) -> None:
     done = place.jtask("runs", "ls", JTASK_URL="memory://", JTASK_RESULTS_URL="sqlite:///x.db")
     assert done.returncode == 2
     assert "no result store has the scheme 'sqlite' (is its package installed?)" in done.stderr
+
+
+def test_who_looks_into_another_store_than_the_worker_is_told(place: Place, file: Path) -> None:
+    place.write("tasks.py", "from jtask import task\n@task\ndef up(s: str): return s.upper()\n")
+    place.serve("tasks.py").is_ready()
+    run_id = place.enqueue("tasks:up", "a")
+    assert place.result(run_id)["result"] == "A"
+    done = place.jtask("result", run_id, JTASK_RESULTS_URL="embedded://")
+    assert done.returncode == 1
+    assert f"run {run_id} is Completed since" in done.stderr
+    assert "or elsewhere (JTASK_RESULTS_URL)" in done.stderr

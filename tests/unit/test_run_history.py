@@ -1,10 +1,11 @@
 """Where runs stand, told from events that arrive in any order."""
 
+import random
 from itertools import permutations
 
 import pytest
 
-from jtask.cli.history import is_of_task, name_of, summarise
+from jtask.cli.history import NewestRuns, is_of_task, name_of, summarise
 from jtask.cli.run_report import RunReport
 from jtask.contract import Event
 from jtask.ids import RunIds, created_at
@@ -66,3 +67,45 @@ def test_a_report_of_a_run_that_is_not_over_is_made_of_its_events() -> None:
         "Running",
     ]
     assert "+1.0 s" in report.to_text()
+
+
+def lives(count: int) -> list[Event]:
+    """The events of some runs, of two tasks, half of which have failed; in a random order."""
+    events: list[Event] = []
+    for number, run_id in enumerate(RunIds().new_many(count)):
+        task = f"task{number % 2}-0123456789ab"
+        events.append(Event(run_id, StateName.SCHEDULED, BEGUN + number, task))
+        events.append(Event(run_id, StateName.RUNNING, BEGUN + number + 1, task))
+        if number % 4 < 2:
+            events.append(Event(run_id, StateName.FAILED, BEGUN + number + 2, task))
+    random.Random(4).shuffle(events)
+    return events
+
+
+@pytest.mark.parametrize("task", [None, "task1"])
+def test_the_newest_runs_are_those_that_all_events_would_give(task: str | None) -> None:
+    events = lives(200)
+    newest = NewestRuns(20, task)
+    for event in events:
+        newest.add(event)
+    every = summarise(e for e in events if task is None or is_of_task(e.task, task))
+    newest_ids = sorted(every, reverse=True)[:20]
+    assert newest.summaries() == [every[run_id] for run_id in newest_ids]
+    failed = [run_id for run_id in newest_ids if every[run_id].state == "Failed"]
+    assert [found.run_id for found in newest.summaries("Failed")] == failed
+    assert newest.has_forgotten
+
+
+def test_no_more_runs_are_held_than_are_kept() -> None:
+    newest = NewestRuns(5)
+    for event in lives(200):
+        newest.add(event)
+        assert len(newest.summaries()) <= 5
+
+
+def test_runs_that_were_created_before_an_instant_are_left_out() -> None:
+    newest = NewestRuns(5)
+    for event in lives(3):
+        newest.add(event)
+    assert newest.summaries(since=BEGUN + 3600) == []
+    assert not newest.has_forgotten

@@ -1,5 +1,6 @@
 """Where runs stand, told from their events: decisions only."""
 
+import heapq
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -57,6 +58,51 @@ def summarise(events: Iterable[Event]) -> dict[str, RunSummary]:
             known = summaries[event.run_id] = _first(event)
         _take_in(known, event)
     return summaries
+
+
+class NewestRuns:
+    """Fold events into summaries of the newest runs; what is older is forgotten on the way.
+
+    Args:
+        count: How many runs to keep.
+        task: Keep runs of the task with this name or key only.
+    """
+
+    def __init__(self, count: int, task: str | None = None) -> None:
+        self._count = count
+        self._task = task
+        self._kept: dict[str, RunSummary] = {}
+        self._ids: list[str] = []  # a heap: the oldest first, for ids are ordered by time
+        self.has_forgotten = False
+
+    def add(self, event: Event) -> None:
+        """Take in one event; those of a run may come in any order."""
+        known = self._kept.get(event.run_id)
+        if known is None:
+            if not self._makes_room(event):
+                return
+            known = self._kept[event.run_id] = _first(event)
+        _take_in(known, event)
+
+    def summaries(self, state: str | None = None, since: float = 0.0) -> list[RunSummary]:
+        """Return the runs that were created since an instant, in a state if given, newest first."""
+        found = [
+            summary
+            for summary in self._kept.values()
+            if summary.created >= since and state in (None, summary.state)
+        ]
+        return sorted(found, key=lambda summary: summary.run_id, reverse=True)
+
+    def _makes_room(self, event: Event) -> bool:
+        if self._task is not None and not is_of_task(event.task, self._task):
+            return False
+        if len(self._ids) < self._count:
+            heapq.heappush(self._ids, event.run_id)
+            return True
+        self.has_forgotten = True
+        oldest = heapq.heappushpop(self._ids, event.run_id)
+        self._kept.pop(oldest, None)
+        return oldest != event.run_id
 
 
 def is_of_task(key: str, wanted: str) -> bool:

@@ -23,11 +23,14 @@ def result(ctx: click.Context, run_id: str, timeout: float | None, *, as_json: b
     """Wait for a run and print its value.
 
     Text is printed as it is, anything else as JSON. If the run failed, its error and traceback go
-    to stderr, and the exit code is 1.
+    to stderr, and the exit code is 1; so it is at once where nothing is known of the run.
     """
-    from jtask.client import get_run
+    from jtask.cli.whereabouts import check_can_end
+    from jtask.client import get_client, get_run
 
-    print_end(ctx, get_run(run_id), timeout, as_json=as_json)
+    run = get_run(run_id)
+    check_can_end(get_client(), run_id)
+    print_end(ctx, run, timeout, as_json=as_json)
 
 
 def print_end(ctx: click.Context, run: "Run[Any]", timeout: float | None, *, as_json: bool) -> None:

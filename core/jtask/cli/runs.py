@@ -2,20 +2,23 @@
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from jtask.cli.parameters import SECONDS, as_json
+from jtask.cli.tables import local_time, print_table
 
 if TYPE_CHECKING:
     from jtask.cli.history import RunSummary
     from jtask.contract import Event
     from jtask.outcomes import SettledRun
 
-_CLOCK_MARGIN = 60.0  # seconds by which the clocks of callers, workers and broker may differ
+_FIRST_LOOK = 60.0  # seconds
+_FURTHER = 10  # times as far as before
+_KEPT = 50_000  # runs, where a state is wanted that a run may still leave
 
 
 @click.group()
@@ -38,24 +41,18 @@ def runs() -> None:
 @as_json
 def ls(limit: int, state: str | None, task: str | None, since: float, *, as_json: bool) -> None:
     """List the newest runs with the latest state of each."""
-    from jtask.cli.history import is_of_task, summarise
-
     wanted = _state_name(state)
-    events = _read_events(time.time() - since)
-    found = [
-        summary
-        for summary in summarise(events).values()
-        if (wanted is None or summary.state == wanted)
-        and (task is None or is_of_task(summary.task, task))
-    ]
-    # Ids are ordered by time.
-    found.sort(key=lambda summary: summary.run_id, reverse=True)
+    found, is_cut = _find_newest(limit, wanted, task, time.time() - since)
     if as_json:
-        click.echo(json.dumps([asdict(s) | {"ended": s.ended} for s in found[:limit]]))
+        click.echo(json.dumps([asdict(s) | {"ended": s.ended} for s in found]))
     elif found:
-        _print_table(found[:limit])
+        _print_table(found)
     else:
-        click.echo("no runs", err=True)
+        click.echo(f"no such runs since {local_time(time.time() - since)}", err=True)
+    if is_cut:
+        click.echo(
+            f"only the newest {_KEPT} runs were looked at: narrow --task or --since", err=True
+        )
 
 
 @runs.command()
@@ -87,45 +84,63 @@ def _state_name(given: str | None) -> str | None:
     return names[given.lower()]
 
 
-def _read_events(since: float, wanted: "Callable[[Event], bool]" = lambda _: True) -> "list[Event]":
+def _find_newest(
+    limit: int, state: str | None, task: str | None, since: float
+) -> "tuple[list[RunSummary], bool]":
+    """Return the newest runs that are wanted, and whether there may be more in what was read.
+
+    The event log is read forwards only. To see the newest first, a short while is read, then one
+    ten times as long, until enough of the runs that were created in it are found.
+    """
+    from jtask.cli.history import NewestRuns
+    from jtask.cli.whereabouts import CLOCK_MARGIN
     from jtask.client import get_client
 
     client = get_client()
+    kept = limit if state is None else max(limit, _KEPT)
 
-    async def read() -> "list[Event]":
-        return [event async for event in client.broker.read(since=since) if wanted(event)]
+    async def read(since: float) -> NewestRuns:
+        newest = NewestRuns(kept, task)
+        async for event in client.broker.read(since=since):
+            newest.add(event)
+        return newest
 
-    return client.io.run(read())
+    now, look = time.time(), _FIRST_LOOK
+    while now - look > since:
+        newest = client.io.run(read(now - look - CLOCK_MARGIN))
+        found = newest.summaries(state, now - look)
+        if len(found) >= limit:
+            return found[:limit], False
+        look *= _FURTHER
+    newest = client.io.run(read(since))
+    found = newest.summaries(state)[:limit]
+    return found, state is not None and newest.has_forgotten and len(found) < limit
 
 
 def _look_up(run_id: str) -> "tuple[list[Event], SettledRun | None]":
+    from jtask.cli.whereabouts import events_of
     from jtask.client import get_client, get_run
     from jtask.envelope import decode_settled
-    from jtask.ids import created_at
 
     get_run(run_id)  # or raise that this is no run id
-    events = _read_events(created_at(run_id) - _CLOCK_MARGIN, lambda e: e.run_id == run_id)
     client = get_client()
+    events = client.io.run(events_of(client.broker, run_id))
     record = client.io.run(client.broker.get(run_id))
     return events, None if record is None else decode_settled(record.body)
 
 
 def _print_table(summaries: "Sequence[RunSummary]") -> None:
-    rows = [("RUN", "TASK", "STATE", "ATTEMPT", "CREATED", "TOOK")]
-    rows += [_row(summary) for summary in summaries]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        click.echo("  ".join(cells).rstrip())
+    heads = ("RUN", "TASK", "STATE", "ATTEMPT", "CREATED", "TOOK")
+    print_table(heads, [_row(summary) for summary in summaries])
 
 
-def _row(summary: "RunSummary") -> tuple[Any, ...]:
+def _row(summary: "RunSummary") -> tuple[str, ...]:
     from jtask.cli.history import name_of
     from jtask.durations import describe_seconds
 
     took = ""
     if summary.started is not None and summary.ended is not None:
         took = describe_seconds(max(0.0, summary.ended - summary.started))
-    created = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(summary.created))
     name = name_of(summary.task) or "?"
+    created = local_time(summary.created)
     return (summary.run_id, name, str(summary.state), str(summary.attempt), created, took)
