@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import random
 from collections.abc import Mapping
 from enum import Enum
 from typing import Any
@@ -25,11 +26,14 @@ _EVENTS_SIZE = 256 << 20  # bytes, which the server reserves
 _MAX_WAITING = 8192  # pulls that may stand at a consumer; cannot be changed later
 _MAX_ACK_PENDING = 100_000
 _ANSWER_TIMEOUT = 10.0  # seconds
+_MAKE_AGAIN = (0.1, 0.2, 0.4)  # seconds for the server to delete the folder of a consumer
 
 _NAME_IN_USE = 10058
 _SUBJECTS_OVERLAP = 10065
 _CONSUMER_EXISTS = 10148
-_CANNOT_CHANGE = 10012  # a consumer's max_waiting
+_NOT_CREATED = 10012  # a consumer that is there and cannot be changed, or that has no place on disk
+_GONE_MEANWHILE = {10104, 10149}  # no store for a consumer; changed while it was being deleted
+_NO_PLACE = ("no such file", "creating store")
 _JETSTREAM_OFF = {10039, 10076}
 
 # Without these jtask would lose runs or stand still; the rest is tuning.
@@ -142,26 +146,20 @@ class Topology:
             body["action"] = "create"
         name = f"{self.stream_of(queue)}.{config['name']}"
         try:
-            made = await self._api(f"CONSUMER.CREATE.{name}", body)
-            await self.pauses.lay_on(queue, name, pause_of(made))
+            made = await self._create_consumer(name, body)
+            if made is not None:
+                await self.pauses.lay_on(queue, name, pause_of(made))
         except PermissionDenied:
             # Whoever set the server up made it, or the pulls will say that it is missing.
             _log.debug("may not create the consumer %s", name)
-        except ApiError as error:
-            if error.err_code not in (_CONSUMER_EXISTS, _CANNOT_CHANGE):
-                raise
         self._consumers.add((queue, priority))
         return True
 
     async def consumer_info(self, queue: str, priority: int) -> Config | None:
         """Return what the server says of a queue's consumer; None when there is none."""
-        name = f"{self.stream_of(queue)}.{consumer_name(queue, priority)}"
-        try:
-            return await self._api(f"CONSUMER.INFO.{name}")
-        except ApiError as error:
-            if error.err_code != CONSUMER_NOT_FOUND:
-                raise
-            return None
+        return await self._find_consumer(
+            f"{self.stream_of(queue)}.{consumer_name(queue, priority)}"
+        )
 
     async def consumer_infos(self) -> list[Config]:
         """Return what the server says of all consumers."""
@@ -180,6 +178,46 @@ class Topology:
             if queue in wanted and priority.isdigit():
                 found.append((queue, int(priority)))
         return found
+
+    async def _create_consumer(self, name: str, body: Config) -> Config | None:
+        """Return what was made; None when it is there and must stay as it is.
+
+        The server deletes a consumer's folder a moment after the consumer: one that is made again
+        meanwhile loses its own, and what it knows is lost at the server's restart. It is made anew
+        unless somebody holds a run of it, who would lose the claim.
+        """
+        for pause in _MAKE_AGAIN:
+            try:
+                return await self._api(f"CONSUMER.CREATE.{name}", body)
+            except ApiError as error:
+                if not _has_no_place(error):
+                    if error.err_code in (_CONSUMER_EXISTS, _NOT_CREATED):
+                        return None
+                    raise
+                _log.debug("the consumer %s is half made: %s", name, error)
+            found = await self._find_consumer(name)
+            if found is not None and found["num_ack_pending"]:
+                return None
+            if found is not None:
+                await self._delete_consumer(name)
+            # Not at the same moment as others who found it like this.
+            await asyncio.sleep(pause * random.uniform(1.0, 2.0))
+        return await self._api(f"CONSUMER.CREATE.{name}", body)
+
+    async def _find_consumer(self, name: str) -> Config | None:
+        try:
+            return await self._api(f"CONSUMER.INFO.{name}")
+        except ApiError as error:
+            if error.err_code != CONSUMER_NOT_FOUND:
+                raise
+            return None
+
+    async def _delete_consumer(self, name: str) -> None:
+        try:
+            await self._api(f"CONSUMER.DELETE.{name}")
+        except ApiError as error:
+            if error.err_code != CONSUMER_NOT_FOUND:
+                raise
 
     async def _pages(self, suffix: str, key: str) -> list[Any]:
         found: list[Any] = []
@@ -349,6 +387,14 @@ def drift_of(have: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, tu
 def consumer_name(queue: str, priority: int = DEFAULT_PRIORITY) -> str:
     """Return the name of the consumer of a queue's priority."""
     return f"{queue}_{priority}"
+
+
+def _has_no_place(error: ApiError) -> bool:
+    """Tell whether a consumer was refused because its folder is not there, or not any more."""
+    description = error.description.lower()
+    return error.err_code in _GONE_MEANWHILE or (
+        error.err_code == _NOT_CREATED and any(word in description for word in _NO_PLACE)
+    )
 
 
 def _is_newer(have: Config) -> bool:

@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import shutil
 import time
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -100,13 +102,92 @@ def test_a_worker_makes_a_deleted_consumer_again(run: Run, nats_server: Any) -> 
     async def main() -> None:
         broker, worker = await open_broker(nats_server), Worker()
         await broker.consume(["mails"], 10, worker.receive)
-        await broker._connection.api("CONSUMER.DELETE.JTASK_default.mails_0")
+        api = broker._connection.api
+        while not (await api("CONSUMER.INFO.JTASK_default.mails_0"))["num_waiting"]:
+            await asyncio.sleep(0.005)
+        await api("CONSUMER.DELETE.JTASK_default.mails_0")
         later = runs("mails", 5)
         await broker.enqueue(later)
         await until(lambda: worker.ids == ids(later))
         await broker.close()
 
     run(main())
+
+
+def folder_of_consumer(server: Any) -> Path:
+    return next(server._folder.rglob("streams")) / "JTASK_default" / "obs" / "mails_0"
+
+
+def lose(folder: Path) -> None:
+    while folder.exists():
+        # The server may be writing there in the same moment.
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_a_consumer_without_its_folder_is_made_again(run: Run, nats_server: Any) -> None:
+    async def main() -> None:
+        first, second = await open_broker(nats_server), await open_broker(nats_server)
+        worker, other = Worker(), Worker()
+        await first.consume(["mails"], 10, worker.receive)
+        folder = folder_of_consumer(nats_server)
+        lose(folder)
+        await second.consume(["mails"], 10, other.receive)
+        assert folder.exists()
+        await first.enqueue(sent := runs("mails", 20))
+        await until(lambda: worker.ids | other.ids == ids(sent))
+        await first.close()
+        await second.close()
+
+    run(main())
+
+
+def test_a_consumer_without_its_folder_stays_while_a_run_is_held(
+    run: Run, nats_server: Any
+) -> None:
+    async def main() -> None:
+        first, second = await open_broker(nats_server), await open_broker(nats_server)
+        holder, other = Worker(acks=False), Worker()
+        await first.enqueue(held := runs("mails", 1))
+        await first.consume(["mails"], 1, holder.receive)
+        await until(lambda: holder.ids == ids(held))
+        lose(folder_of_consumer(nats_server))
+        await second.consume(["mails"], 10, other.receive)
+        await first.enqueue(sent := runs("mails", 5))
+        await until(lambda: other.ids == ids(sent))
+        holder.got[0].ack()
+        await first.close()
+        await second.close()
+
+    run(main())
+
+
+def test_a_worker_outlives_that_its_consumer_is_deleted_and_made_again_all_the_time(
+    nats_server: Any,
+) -> None:
+    async def main() -> None:
+        broker, worker = await open_broker(nats_server), Worker()
+        consumption = await broker.consume(["mails"], 10, worker.receive)
+        api = broker._connection.api
+        consumer = "JTASK_default.mails_0"
+        config = (await api(f"CONSUMER.INFO.{consumer}"))["config"]
+        order = {"stream_name": "JTASK_default", "config": config}
+        sent: list[Message] = []
+        for _ in range(40):
+            await broker.enqueue(more := runs("mails", 2))
+            sent += more
+            # The server is still deleting the old one's folder when the new one gets it.
+            changes = [
+                api(f"CONSUMER.DELETE.{consumer}"),
+                api(f"CONSUMER.CREATE.{consumer}", order),
+            ]
+            await asyncio.gather(*changes, return_exceptions=True)
+            await asyncio.sleep(0.01)
+        await until(lambda: worker.ids == ids(sent))
+        await until(lambda: consumption.problem() is None)
+        assert folder_of_consumer(nats_server).exists()
+        await broker.close()
+
+    asyncio.run(main())
 
 
 def test_a_worker_makes_a_deleted_stream_again(run: Run, nats_server: Any) -> None:
