@@ -7,6 +7,8 @@ if TYPE_CHECKING:
     from jtask.execution import Job
 
 _LARGEST_PREFETCH = 1000
+_AHEAD_SHARE = 20  # of PACE_SECONDS: what ends in 5 ms
+_FARTHEST_AHEAD = 200
 
 
 class Intake:
@@ -15,12 +17,17 @@ class Intake:
     Args:
         slots: How many runs may execute at once.
         prefetch: How many more may be held; None adapts it to the pace.
+        reaches_ahead: Whether the runner gets more runs than there are slots while they end fast,
+            so that it need not wait for the I/O thread after each; it must keep to the slots
+            itself.
     """
 
     PACE_SECONDS = 0.1
 
-    def __init__(self, slots: int, prefetch: int | None) -> None:
+    def __init__(self, slots: int, prefetch: int | None, *, reaches_ahead: bool = False) -> None:
         self._slots = slots
+        self._reaches_ahead = reaches_ahead
+        self._ahead = 0
         self._free = slots
         self._fixed = prefetch is not None
         self._prefetch = 1 if prefetch is None else prefetch
@@ -43,8 +50,8 @@ class Intake:
         return self._waiting.popleft()
 
     def take_slot(self) -> bool:
-        """Take a slot if one is free."""
-        if self._free <= 0:
+        """Take a slot if one is free, or will be in a moment."""
+        if self._free + self._ahead <= 0:
             return False
         self._free -= 1
         return True
@@ -70,10 +77,11 @@ class Intake:
         return waiting
 
     def adapt(self) -> bool:
-        """Follow the pace of the last PACE_SECONDS; tell whether the credit changed."""
+        """Follow the pace of the last PACE_SECONDS; tell whether anything changed."""
         ended, self._ended = self._ended, 0
-        if self._fixed:
-            return False
-        before = self._prefetch
-        self._prefetch = max(1, min(ended, _LARGEST_PREFETCH))
-        return self._prefetch != before
+        before = self._prefetch, self._ahead
+        if self._reaches_ahead:
+            self._ahead = min(ended // _AHEAD_SHARE, _FARTHEST_AHEAD)
+        if not self._fixed:
+            self._prefetch = max(1, min(ended, _LARGEST_PREFETCH))
+        return before != (self._prefetch, self._ahead)

@@ -1,10 +1,17 @@
-"""Where a worker executes runs: an event loop of its own, or threads."""
+"""Where a worker executes runs: an event loop of its own, or threads.
+
+A runner may be given more jobs than it executes at once: when one ends, it begins the next without
+asking the I/O thread, which alone submits and takes back. Whether a job has begun is decided by who
+takes it out of `_waiting`: each method of a deque is one step.
+"""
 
 import asyncio
+import contextlib
 import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
+from enum import Enum
 from typing import Any
 
 from jtask.engine import drive
@@ -15,6 +22,11 @@ Perform = Callable[[Job], Coroutine[Any, Any, None]]
 _JOIN_SECONDS = 1.0
 
 
+class _Wake(Enum):
+    WORK = "one more job waits"
+    END = "one thread shall end"
+
+
 class LoopRunner:
     """Execute asynchronous tasks on one loop in a thread of its own.
 
@@ -22,12 +34,15 @@ class LoopRunner:
 
     Args:
         perform: Executes one job and reports its end; must not raise.
+        size: The largest number of jobs that execute at once.
     """
 
-    def __init__(self, perform: Perform) -> None:
+    def __init__(self, perform: Perform, size: int) -> None:
         self._perform = perform
+        self._size = size
         self._loop = new_loop()
         self._waiting: deque[Job] = deque()
+        self._running = 0  # those left behind not counted
         self._woken = False
         self._tasks: dict[Job, asyncio.Task[None]] = {}
         self._left_behind: set[asyncio.Task[None]] = set()
@@ -35,11 +50,22 @@ class LoopRunner:
         self._thread.start()
 
     def submit(self, job: Job) -> None:
-        """Execute a job; called on the I/O thread."""
+        """Execute a job, at once if it only has to be settled; called on the I/O thread."""
+        if job.verdict is not None:
+            self._loop.call_soon_threadsafe(self._start, job)
+            return
         self._waiting.append(job)
         if not self._woken:
             self._woken = True
-            self._loop.call_soon_threadsafe(self._start_waiting)
+            self._loop.call_soon_threadsafe(self._wake)
+
+    def take_back(self, job: Job) -> bool:
+        """Have a job not begin; False when it has begun."""
+        return _removed(self._waiting, job)
+
+    def take_back_all(self) -> list[Job]:
+        """Have nothing more begin; return what has not."""
+        return _emptied(self._waiting)
 
     def cancel(self, job: Job) -> None:
         """Cancel one job if it is executing."""
@@ -49,6 +75,7 @@ class LoopRunner:
         """Report the end of a job whose coroutine goes on; called on this loop."""
         self._left_behind.add(ended := self._loop.create_task(end))
         ended.add_done_callback(self._left_behind.discard)
+        self._one_ended()
 
     def cancel_all(self) -> None:
         """Cancel what is executing."""
@@ -64,17 +91,33 @@ class LoopRunner:
         # Not here: this is the I/O thread, which other workers of the process share.
         await asyncio.to_thread(self._thread.join, _JOIN_SECONDS)
 
-    def _start_waiting(self) -> None:
+    def _wake(self) -> None:
         self._woken = False
-        for _ in range(len(self._waiting)):
-            job = self._waiting.popleft()
-            self._tasks[job] = self._loop.create_task(self._execute(job))
+        self._start_waiting()
+
+    def _start_waiting(self) -> None:
+        while self._running < self._size:
+            try:
+                job = self._waiting.popleft()
+            except IndexError:
+                return
+            self._start(job)
+
+    def _start(self, job: Job) -> None:
+        self._running += 1
+        self._tasks[job] = self._loop.create_task(self._execute(job))
 
     async def _execute(self, job: Job) -> None:
         try:
             await self._perform(job)
         finally:
             self._tasks.pop(job, None)
+            if not job.left_behind:
+                self._one_ended()
+
+    def _one_ended(self) -> None:
+        self._running -= 1
+        self._start_waiting()
 
     def _cancel(self, job: Job) -> None:
         if (task := self._tasks.get(job)) is not None:
@@ -107,24 +150,45 @@ class ThreadRunner:
     def __init__(self, perform: Perform, size: int) -> None:
         self._perform = perform
         self._size = size
-        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._waiting: deque[Job] = deque()
+        self._wakes: queue.SimpleQueue[_Wake] = queue.SimpleQueue()
+        self._verdicts: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._settles = False
         self._unfinished = 0
         self._threads = 0
         self._lock = threading.Lock()
 
     def submit(self, job: Job) -> None:
-        """Execute a job; called on the I/O thread."""
-        # A run that only has to be settled must not wait for one that executes: one thread more.
-        size = self._size if job.verdict is None else self._size + 1
+        """Execute a job, at once if it only has to be settled; called on the I/O thread."""
+        if job.verdict is not None:
+            self._verdicts.put(job)
+            if not self._settles:
+                self._settles = True
+                self._start_thread("jtask-task-settling", self._settle)
+            return
         with self._lock:
             self._unfinished += 1
-            start = self._threads < min(self._unfinished, size)
+            start = self._threads < min(self._unfinished, self._size)
             self._threads += start
-        self._jobs.put(job)
+        self._waiting.append(job)
+        self._wakes.put(_Wake.WORK)
         if start:
-            threading.Thread(
-                target=self._work, name=f"jtask-task-{self._threads}", daemon=True
-            ).start()
+            self._start_thread(f"jtask-task-{self._threads}", self._work)
+
+    def take_back(self, job: Job) -> bool:
+        """Have a job not begin; False when it has begun."""
+        if not _removed(self._waiting, job):
+            return False
+        with self._lock:
+            self._unfinished -= 1
+        return True
+
+    def take_back_all(self) -> list[Job]:
+        """Have nothing more begin; return what has not."""
+        taken = _emptied(self._waiting)
+        with self._lock:
+            self._unfinished -= len(taken)
+        return taken
 
     def replace(self, end: Coroutine[Any, Any, None]) -> None:
         """Put another thread in the place of one that stays busy; from any thread.
@@ -134,27 +198,53 @@ class ThreadRunner:
         Args:
             end: Reports the job's end, without ever suspending; must not raise.
         """
-        threading.Thread(
-            target=self._take_over, args=(end,), name="jtask-task-substitute", daemon=True
-        ).start()
+        self._start_thread("jtask-task-substitute", self._take_over, end)
 
     def close(self) -> None:
         """Let the threads end, a busy one after its job; nothing is submitted any more."""
         with self._lock:
             threads = self._threads
         for _ in range(threads):
-            self._jobs.put(None)
+            self._wakes.put(_Wake.END)
+        self._verdicts.put(None)
+
+    def _start_thread(self, name: str, target: Callable[..., object], *args: object) -> None:
+        threading.Thread(target=target, args=args, name=name, daemon=True).start()
 
     def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
+        while self._wakes.get() is _Wake.WORK:
+            try:
+                job = self._waiting.popleft()
+            except IndexError:
+                continue  # it was taken back
             drive(self._perform(job))
             if job.left_behind:
                 return
             with self._lock:
                 self._unfinished -= 1
 
+    def _settle(self) -> None:
+        while (job := self._verdicts.get()) is not None:
+            drive(self._perform(job))
+
     def _take_over(self, end: Coroutine[Any, Any, None]) -> None:
         drive(end)
         with self._lock:
             self._unfinished -= 1
         self._work()
+
+
+def _removed(waiting: deque[Job], job: Job) -> bool:
+    try:
+        waiting.remove(job)
+    except ValueError:
+        return False
+    return True
+
+
+def _emptied(waiting: deque[Job]) -> list[Job]:
+    taken: list[Job] = []
+    with contextlib.suppress(IndexError):
+        while True:
+            taken.append(waiting.popleft())
+    return taken

@@ -108,7 +108,9 @@ class Worker:
             place=lifeline.place(),
         )
         self._max_crashes = get_settings().max_crashes
-        self._intake = Intake(concurrency, prefetch)
+        # Two runners cannot keep to one number of slots each by itself.
+        of_one_kind = len({task.is_async for task in self._tasks.values()}) == 1
+        self._intake = Intake(concurrency, prefetch, reaches_ahead=of_one_kind)
         self._suspects: deque[Job] = deque()
         self._suspect: Job | None = None
         self._executing: dict[str, Job] = {}
@@ -121,7 +123,7 @@ class Worker:
         self._consumption: Consumption | None = None
         self._background: set[asyncio.Task[Any]] = set()
         self._settlement = Settlement(self._broker, client.events, self.info.name)
-        self._loop_runner = LoopRunner(self._perform)
+        self._loop_runner = LoopRunner(self._perform, concurrency)
         self._thread_runner = ThreadRunner(self._perform, concurrency)
 
     async def start(self) -> None:
@@ -151,7 +153,7 @@ class Worker:
         if self._consumption is None:
             return 0
         await self._consumption.stop()
-        waiting = [*self._intake.take_all(), *self._suspects]
+        waiting = [*self._intake.take_all(), *self._suspects, *self._take_back_unbegun()]
         self._suspects.clear()
         for job in waiting:
             await self._settlement.hand_back(job, "handed back before it started")
@@ -215,6 +217,10 @@ class Worker:
         if job is None or job.is_over:
             return Cancellation.NOT_HERE
         if job.verdict is None:
+            if self._runner(job).take_back(job):
+                job.verdict = Settle(StateName.CANCELLED, message)
+                self._submit(job)
+                return Cancellation.NEVER_STARTS
             return self._interrupt_one(job, message)
         cancelled = job.verdict.state is StateName.CANCELLED
         return Cancellation.NEVER_STARTS if cancelled else Cancellation.NOT_HERE
@@ -388,9 +394,7 @@ class Worker:
             self._settlement.tell_set_aside(job.delivery, job.verdict.message)
 
     def _release(self, job: Job) -> None:
-        self._executing.pop(job.delivery.run_id, None)
-        if not self._executing:
-            self._idle.set()
+        self._forget(job)
         self._intake.free_slot()
         if not self._pacing:
             self._pacing = True
@@ -399,6 +403,11 @@ class Worker:
             self._suspect = None
         if not self._stopping:
             self._dispatch()
+
+    def _forget(self, job: Job) -> None:
+        self._executing.pop(job.delivery.run_id, None)
+        if not self._executing:
+            self._idle.set()
 
     def _follow_pace(self) -> None:
         """Adapt the credit while runs end; an idle worker has no timer for it."""
@@ -428,6 +437,12 @@ class Worker:
         self._executing.clear()
         return interrupted
 
+    def _take_back_unbegun(self) -> list[Job]:
+        taken = [*self._loop_runner.take_back_all(), *self._thread_runner.take_back_all()]
+        for job in taken:
+            self._forget(job)
+        return taken
+
     # --- standing chores -------------------------------------------------------------------
 
     async def _announce(self) -> None:
@@ -441,7 +456,7 @@ class Worker:
         }
         while True:
             try:
-                body = json.dumps(info | {"executing": len(self._executing)}).encode()
+                body = json.dumps(info | {"executing": len(self.executing())}).encode()
                 await self._broker.announce(self.info.name, body, 3 * _ANNOUNCE_SECONDS)
             except BrokerError as error:
                 _log.debug("the worker could not announce itself: %s", error)

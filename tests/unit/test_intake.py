@@ -65,6 +65,36 @@ def test_a_free_prefetch_follows_the_pace(ended: int, prefetch: int) -> None:
     assert intake.credit == 11
 
 
+def end_runs(intake: Intake, count: int) -> None:
+    for _ in range(count):
+        intake.take_slot()
+        intake.free_slot()
+
+
+@pytest.mark.parametrize(("ended", "ahead"), [(0, 0), (19, 0), (20, 1), (1000, 50), (9000, 200)])
+def test_a_runner_is_given_ahead_what_ends_in_a_moment(ended: int, ahead: int) -> None:
+    intake = Intake(3, 0, reaches_ahead=True)
+    end_runs(intake, ended)
+    intake.adapt()
+    assert sum(intake.take_slot() for _ in range(300)) == 3 + ahead
+
+
+def test_nothing_is_given_ahead_once_the_pace_is_gone() -> None:
+    intake = Intake(1, 0, reaches_ahead=True)
+    end_runs(intake, 1000)
+    assert intake.adapt()
+    assert intake.adapt()
+    assert not intake.adapt()
+    assert [intake.take_slot(), intake.take_slot()] == [True, False]
+
+
+def test_a_runner_that_cannot_keep_to_the_slots_is_given_nothing_ahead() -> None:
+    intake = Intake(1, 0)
+    end_runs(intake, 1000)
+    intake.adapt()
+    assert [intake.take_slot(), intake.take_slot()] == [True, False]
+
+
 @given(st.integers(1, 5), st.lists(st.sampled_from(["add", "next", "free", "take"]), max_size=60))
 def test_never_more_runs_than_slots_and_none_is_lost(slots: int, steps: list[str]) -> None:
     intake = Intake(slots, None)

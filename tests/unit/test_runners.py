@@ -2,12 +2,140 @@
 
 import asyncio
 import threading
+from collections import Counter
 from typing import Any, cast
 
+import pytest
+
 from jtask.execution import Job
-from jtask.runners import LoopRunner
+from jtask.lifecycle import Settle
+from jtask.runners import LoopRunner, ThreadRunner
+from jtask.states import StateName
 
 PATIENCE = 20.0  # seconds
+
+
+RUNNERS = pytest.mark.parametrize("kind", [LoopRunner, ThreadRunner])
+
+
+class Stub:
+    left_behind = False
+
+    def __init__(self, verdict: Settle | None) -> None:
+        self.verdict = verdict
+
+
+def job(verdict: Settle | None = None) -> Job:
+    return cast("Job", Stub(verdict))
+
+
+class Gate:
+    """Jobs that say when they begin and end when they are let go, on loops and in threads alike."""
+
+    def __init__(self) -> None:
+        self.begun: list[object] = []
+        self.executing = 0
+        self.most = 0
+        self.changed = threading.Condition()
+        self.open = 0
+
+    async def perform(self, one: Job) -> None:
+        on_loop = threading.current_thread().name == "jtask-tasks"
+        with self.changed:
+            self.begun.append(one)
+            self.executing += 1
+            self.most = max(self.most, self.executing)
+            self.changed.notify_all()
+        if on_loop:
+            while not self._may_end():
+                await asyncio.sleep(0.001)
+        else:
+            with self.changed:
+                assert self.changed.wait_for(self._may_end, PATIENCE)
+        with self.changed:
+            self.executing -= 1
+            self.changed.notify_all()
+
+    def _may_end(self) -> bool:
+        with self.changed:
+            if self.open <= 0:
+                return False
+            self.open -= 1
+            return True
+
+    def let_end(self, count: int) -> None:
+        with self.changed:
+            self.open += count
+            self.changed.notify_all()
+
+    def until_begun(self, count: int) -> None:
+        with self.changed:
+            assert self.changed.wait_for(lambda: len(self.begun) >= count, PATIENCE)
+
+    def until_idle(self) -> None:
+        with self.changed:
+            assert self.changed.wait_for(lambda: not self.executing, PATIENCE)
+
+
+@RUNNERS
+def test_a_runner_keeps_to_its_size_and_to_the_order(kind: Any) -> None:
+    gate, jobs = Gate(), [job() for _ in range(7)]
+    runner = kind(gate.perform, 2)
+    for one in jobs:
+        runner.submit(one)
+    gate.until_begun(2)
+    gate.let_end(7)
+    gate.until_begun(7)
+    gate.until_idle()
+    assert gate.most == 2
+    assert Counter(map(id, gate.begun)) == Counter(map(id, jobs))
+    if kind is LoopRunner:
+        assert gate.begun == jobs
+
+
+@RUNNERS
+def test_what_has_not_begun_can_be_taken_back_and_what_has_cannot(kind: Any) -> None:
+    gate, first, second, third = Gate(), job(), job(), job()
+    runner = kind(gate.perform, 1)
+    for one in (first, second, third):
+        runner.submit(one)
+    gate.until_begun(1)
+    assert not runner.take_back(first)
+    assert runner.take_back(second)
+    assert not runner.take_back(second)
+    gate.let_end(2)
+    gate.until_begun(2)
+    gate.until_idle()
+    assert gate.begun == [first, third]
+
+
+@RUNNERS
+def test_all_that_has_not_begun_can_be_taken_back_at_once(kind: Any) -> None:
+    gate, jobs = Gate(), [job() for _ in range(5)]
+    runner = kind(gate.perform, 1)
+    for one in jobs:
+        runner.submit(one)
+    gate.until_begun(1)
+    assert runner.take_back_all() == jobs[1:]
+    last = job()
+    runner.submit(last)
+    gate.let_end(2)
+    gate.until_begun(2)
+    assert gate.begun == [jobs[0], last]
+
+
+@RUNNERS
+def test_what_only_has_to_be_settled_waits_for_nothing_that_executes(kind: Any) -> None:
+    gate, blocks, settled = Gate(), job(), job(Settle(StateName.CANCELLED))
+    runner = kind(gate.perform, 1)
+    runner.submit(blocks)
+    gate.until_begun(1)
+    runner.submit(job())
+    runner.submit(settled)
+    gate.until_begun(2)
+    assert gate.begun == [blocks, settled]
+    gate.let_end(3)
+    gate.until_begun(3)
 
 
 def closed(runner: LoopRunner) -> None:
@@ -26,8 +154,8 @@ def test_a_closed_loop_has_no_thread_any_more() -> None:
         threads.append(threading.current_thread())
         executed.set()
 
-    runner = LoopRunner(perform)
-    runner.submit(cast("Any", object()))
+    runner = LoopRunner(perform, 1)
+    runner.submit(job())
     assert executed.wait(PATIENCE)
     closed(runner)
     assert not threads[0].is_alive()
@@ -42,8 +170,8 @@ def test_closing_does_not_wait_for_a_task_that_blocks_the_loop() -> None:
         blocks.set()
         go_on.wait(PATIENCE)
 
-    runner = LoopRunner(perform)
-    runner.submit(cast("Any", object()))
+    runner = LoopRunner(perform, 1)
+    runner.submit(job())
     assert blocks.wait(PATIENCE)
     closed(runner)
     assert threads[0].is_alive()
