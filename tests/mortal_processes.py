@@ -112,6 +112,12 @@ class HeldThreads(ThreadRunner):
         super().submit(job)
         self._turn.get(timeout=PATIENCE)
 
+    def take_back(self, job: Job) -> bool:
+        if job not in self.submitted:
+            return super().take_back(job)
+        self.submitted.remove(job)
+        return True
+
     async def _perform_in_turn(self, job: Job) -> None:
         try:
             await self._whole(job)
@@ -122,9 +128,9 @@ class HeldThreads(ThreadRunner):
 class HeldLoop(LoopRunner):
     """The loop of everything else, on which a job begins when it is told to."""
 
-    def __init__(self, perform: Any) -> None:
+    def __init__(self, perform: Any, size: int) -> None:
         with mock.patch("jtask.runners.new_loop", asyncio.get_running_loop):
-            super().__init__(perform)
+            super().__init__(perform, size)
         self.submitted: list[Job] = []
 
     def submit(self, job: Job) -> None:
@@ -135,6 +141,12 @@ class HeldLoop(LoopRunner):
     def begin(self, job: Job) -> None:
         self.submitted.remove(job)
         super().submit(job)
+
+    def take_back(self, job: Job) -> bool:
+        if job not in self.submitted:
+            return super().take_back(job)
+        self.submitted.remove(job)
+        return True
 
     def _run(self) -> None:
         """Be driven by the machine."""

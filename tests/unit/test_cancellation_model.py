@@ -338,8 +338,6 @@ class CancellationMachine(RuleBasedStateMachine):
         executing = CancelResult.ASKED if run.kind == "plain" else CancelResult.INTERRUPTED
         if any(play.run.run_id == run.run_id for _, play in self.acting()):
             return {executing}
-        if any(job.delivery.run_id == run.run_id for _, _, job in self.submitted()):
-            return {executing}
         if any(run.run_id in worker.claims for worker in self.living()):
             return {CancelResult.NEVER_STARTS}
         if self.waits(run):
