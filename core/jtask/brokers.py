@@ -7,7 +7,7 @@ from importlib.metadata import entry_points
 from typing import Any, NamedTuple
 
 from jtask.contract import BrokerFactory, FullBroker, ResultStoreFactory
-from jtask.errors import ConfigurationError
+from jtask.errors import ConfigurationError, JTaskError
 
 _CREDENTIALS = re.compile(r"(^|//|,)[^/@,]+@")
 
@@ -47,8 +47,10 @@ async def open_broker(url: str, client: str, results_url: str | None = None) -> 
     broker = await open_it(url, client, loop)
     try:
         store = await open_store(results_url, client, loop)
-    except BaseException:
+    except BaseException as error:
         await broker.close()
+        if isinstance(error, JTaskError):
+            raise _of_the_store(error) from error
         raise
     return with_results(broker, store)
 
@@ -58,16 +60,27 @@ def without_credentials(urls: str) -> str:
     return _CREDENTIALS.sub(r"\1", urls)
 
 
+def _of_the_store(error: JTaskError) -> JTaskError:
+    """Return an error about a URL as one about the setting that it came from here."""
+    said = str(error).replace(_BROKER.setting, _RESULT_STORE.setting)
+    return type(error)(f"the {_RESULT_STORE.name}: {said}")
+
+
 def _find_factory(kind: _Kind, url: str) -> Any:
     scheme, separator, _ = url.partition("://")
     points = {point.name: point for point in entry_points(group=kind.group)}
-    if not separator or scheme not in points:
+    known = ", ".join(f"{name}://" for name in sorted(points))
+    if not separator:
+        raise ConfigurationError(
+            f"{kind.setting} is {without_credentials(url)!r}, which begins with no scheme; "
+            f"known: {known}"
+        )
+    if scheme not in points:
         near = get_close_matches(scheme, points, n=1)
         hint = f"did you mean {near[0]}://...?" if near else "is its package installed?"
-        known = ", ".join(f"{name}://" for name in sorted(points))
         raise ConfigurationError(
             f"{kind.setting} is {without_credentials(url)!r}: no {kind.name} has the scheme "
-            f"{without_credentials(scheme)!r} ({hint}); known: {known}"
+            f"{scheme!r} ({hint}); known: {known}"
         )
     try:
         return points[scheme].load()

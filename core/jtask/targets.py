@@ -50,6 +50,8 @@ def _load(target: str) -> list[Task[..., Any]]:
         raise TargetError(
             f"{target!r} names no module: use module:task, file.py:task, a module or a file"
         )
+    if Path(place).is_dir() and (_is_file(place) or place.startswith(".")):
+        raise TargetError(f"{target!r} is a folder: give a file in it, such as {place}/tasks.py")
     module = _import_file(Path(place)) if _is_file(place) else _import_module(place)
     return [_named(module, name, target)] if name else _all_tasks(module, target)
 
@@ -106,14 +108,14 @@ def _import_module(name: str) -> ModuleType:
 
 
 def _cannot_import(name: str, error: Exception | SystemExit) -> TargetError:
-    where = ""
+    said, where = str(error), ""
     # The last frame that is not jtask's own: where the user's code went wrong.
     for frame, line in traceback.walk_tb(error.__traceback__):
         if not frame.f_globals.get("__name__", "").startswith("jtask."):
             where = f" (line {line} of {frame.f_code.co_filename})"
     if isinstance(error, SyntaxError):
-        where = f" (line {error.lineno} of {error.filename})"
-    return TargetError(f"{name!r} cannot be imported: {type(error).__name__}: {error}{where}")
+        said, where = error.msg, f" (line {error.lineno} of {error.filename})"
+    return TargetError(f"{name!r} cannot be imported: {type(error).__name__}: {said}{where}")
 
 
 def _named(module: ModuleType, name: str, target: str) -> Task[..., Any]:

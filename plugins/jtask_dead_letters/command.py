@@ -113,6 +113,8 @@ def replay(chosen: list[str], *, as_json: bool) -> None:
     done = replay_letters(chosen)
     if as_json:
         click.echo(json.dumps([answer._asdict() for answer in done]))
+    elif not done:
+        click.echo("no such dead letters", err=True)
     for answer in done:
         if answer.problem is not None:
             click.echo(f"Error: {answer.problem}", err=True)
@@ -133,6 +135,9 @@ def drop(chosen: list[str], *, as_json: bool) -> None:
         click.echo(json.dumps(dropped))
     else:
         click.echo(f"{_count(len(dropped))} forgotten", err=True)
+    for run_id in chosen:
+        if run_id not in dropped:
+            click.echo(f"Error: there is no dead letter of run {run_id}", err=True)
     if len(dropped) < len(chosen):
         click.get_current_context().exit(ExitCode.FAILED)
 

@@ -41,18 +41,20 @@ def ls(*, as_json: bool) -> None:
 @as_json
 def pause(queue: str, until: float | None, for_: float | None, *, as_json: bool) -> None:
     """Let no run of QUEUE start; without an end until it is resumed. What executes goes on."""
-    from jtask_queues.upkeep import pause_queue
+    from jtask_queues.upkeep import list_queues, pause_queue
 
     if until is not None and for_ is not None:
         raise click.UsageError("give either --until or --for, not both")
     seconds = for_ if until is None else until - time.time()
     if seconds is not None and seconds <= 0:
         raise click.UsageError("the pause would be over already: give a later instant")
+    is_known = queue in [info.name for info in list_queues()]
     end = pause_queue(queue, seconds)
     if as_json:
         click.echo(json.dumps({"queue": queue, "paused_until": end}))
     else:
-        click.echo(f"{queue} is {_pause(end)}", err=True)
+        later = "" if is_known else "; it holds no runs and nobody serves it by now"
+        click.echo(f"{queue} is {_pause(end)}{later}", err=True)
 
 
 @queues.command()

@@ -69,13 +69,18 @@ def test_serve_without_a_broker_exits_with_3(tasks: Any) -> None:
         ["serve", "tasks.py", "--reload-dir", "no-such-folder"],
         ["enqueue"],
         ["no-such-command"],
-        ["runs", "ls", "--state", "Lost"],
+        ["runs", "ls", "--state", "lost"],
         ["runs", "ls", "--since", "yesterday"],
     ],
     ids=lambda arguments: " ".join(arguments),
 )
 def test_wrong_usage_exits_with_2(tasks: Any, arguments: list[str]) -> None:
     check(tasks.jtask(*arguments), 2, "Usage: jtask")
+
+
+def test_a_misspelt_state_gets_a_suggestion(tasks: Any) -> None:
+    check(tasks.jtask("runs", "ls", "--state", "fail"), 2, "did you mean Failed?")
+    check(tasks.jtask("runs", "ls", "--state", "zzz"), 2, "use one of Scheduled, Pending")
 
 
 @pytest.mark.parametrize(
@@ -107,10 +112,40 @@ def test_a_command_without_a_broker_exits_with_3(tasks: Any, arguments: list[str
     check(tasks.jtask(*arguments, **NOWHERE), 3, "127.0.0.1:9")
 
 
+def test_enqueue_says_that_nobody_serves_a_queue_that_was_named_by_hand(tasks: Any) -> None:
+    worker = tasks.serve("tasks.py:resize")
+    worker.is_ready()
+    key = tasks.ask("import tasks; print(json.dumps(tasks.resize.key))")
+
+    def said(*arguments: str) -> str:
+        done = tasks.jtask("enqueue", *arguments)
+        assert (done.returncode, len(done.stdout.split())) == (0, 1)
+        return str(done.stderr)
+
+    assert said("resize", "width=1") == (
+        f"no worker serves queue 'resize' now, the run waits for one; did you mean {key!r}?\n"
+    )
+    misspelt = (
+        f"no worker serves queue '{key[:-1]}' now, the run waits for one; did you mean {key!r}?"
+    )
+    assert said("tasks.py:resize", "1", "--queue", key[:-1]) == f"{misspelt}\n"
+    assert said(key, "width=1") == ""
+
+
+def test_enqueue_refuses_a_broker_that_ends_with_the_program(tasks: Any) -> None:
+    done = tasks.jtask("enqueue", "tasks.py:resize", "1", JTASK_URL="memory://")
+    check(done, 2, "would end with this program")
+
+
+def test_serving_a_folder_is_refused(tasks: Any) -> None:
+    for folder in (".", "./", f"{tasks.folder}"):
+        check(tasks.jtask("serve", folder), 2, "is a folder: give a file in it")
+
+
 def test_what_is_no_run_or_an_unknown_one_exits_with_1(tasks: Any) -> None:
     check(tasks.jtask("result", "abc"), 1, "'abc' is not a run id")
     check(tasks.jtask("runs", "show", "abc"), 1, "'abc' is not a run id")
-    check(tasks.jtask("runs", "show", SOME_ID), 1, f"nothing is known of a run {SOME_ID}")
+    check(tasks.jtask("runs", "show", SOME_ID), 1, f"nothing is known of run {SOME_ID}")
     check(tasks.jtask("result", SOME_ID), 1, f"nothing is known of run {SOME_ID} at nats://")
 
 

@@ -468,6 +468,7 @@ def test_the_program_replays_by_id_and_by_condition() -> None:
     answers = json.loads(program("replay", "--task", "fragile", "--yes", "--json").stdout)
     assert [a["run_id"] for a in answers] == [second.run_id, third.run_id]
     assert json.loads(program("replay", "--all", "--yes", "--json").stdout) == []
+    assert program("replay", "--all").stderr == "no such dead letters\n"
     execute()
     assert sorted(value for value, _, _ in switch.executed) == ["a", "b", "c"]
     unknown = program("replay", get_client().ids.new())
@@ -477,7 +478,9 @@ def test_the_program_replays_by_id_and_by_condition() -> None:
 def test_the_program_drops() -> None:
     runs = [fail(fragile.delay()) for _ in range(2)]
     assert program("drop", runs[0].run_id).stderr == "1 dead letter forgotten\n"
-    assert program("drop", runs[0].run_id).exit_code == 1
+    again = program("drop", runs[0].run_id)
+    assert again.exit_code == 1
+    assert f"Error: there is no dead letter of run {runs[0].run_id}\n" in again.stderr
     said = program("drop", "--error", "ValueError", "--yes", "--json")
     assert json.loads(said.stdout) == [runs[1].run_id]
 

@@ -115,7 +115,10 @@ def test_the_program_lists_queues() -> None:
 
 
 def test_the_program_pauses_and_resumes() -> None:
-    assert "reports is paused until" in program("pause", "reports", "--for", "10m").stderr
+    said = program("pause", "reports", "--for", "10m").stderr
+    assert "reports is paused until" in said
+    assert said.endswith("; it holds no runs and nobody serves it by now\n")
+    assert program("pause", "reports", "--for", "10m").stderr.count("nobody serves it") == 0
     [info] = list_queues()
     assert info.paused_until is not None
     assert 500 < info.paused_until - time.time() <= 600

@@ -125,6 +125,11 @@ def test_the_store_is_closed_even_where_closing_the_broker_fails() -> None:
             "(did you mean memory://...?); known: embedded://, memory://, nats://, tls://",
         ),
         (
+            ("me:secret@localhost:4222", None),
+            "JTASK_URL is 'localhost:4222', which begins with no scheme; "
+            "known: embedded://, memory://, nats://, tls://",
+        ),
+        (
             ("pigeon://me:secret@roof", None),
             "JTASK_URL is 'pigeon://roof': no broker has the scheme 'pigeon' "
             "(is its package installed?); known: embedded://, memory://, nats://, tls://",

@@ -4,6 +4,7 @@ import json
 import re
 import time
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from inspect import Parameter
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import click
 
 from jtask.cli.parameters import SECONDS, as_json
 from jtask.cli.result import print_end
-from jtask.errors import ArgumentError, TargetError
+from jtask.errors import ArgumentError, ConfigurationError, TargetError
 
 if TYPE_CHECKING:
     from jtask.runs import Run
@@ -45,10 +46,13 @@ def enqueue(
 
     ARGS are `name=value` pairs; with a target also bare values. A value is JSON, or else text.
     """
+    _refuse_own_memory()
     if _is_target(name):
         run, key, on = _enqueue_target(name, arguments, queue, delay)
     else:
         run, key, on = _enqueue_key(name, arguments, queue, delay)
+    if queue is not None or not _is_target(name):
+        _say_if_unserved(on)
     if wait:
         click.echo(f"run {run.run_id} is on queue {on}", err=True)
         print_end(ctx, run, None, as_json=as_json)
@@ -64,6 +68,30 @@ def parse_value(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
+
+
+def _refuse_own_memory() -> None:
+    from jtask.settings import get_settings
+
+    if get_settings().url.startswith("memory:"):
+        raise ConfigurationError(
+            "a run in memory:// would end with this program: unset JTASK_URL, or name a server"
+        )
+
+
+def _say_if_unserved(queue: str) -> None:
+    """Say that the run may wait for long: a queue that was named by hand may be misspelt."""
+    from jtask.cli.history import name_of
+    from jtask.client import get_client
+
+    client = get_client()
+    infos = [json.loads(info) for _, info in client.io.run(client.broker.workers())]
+    served = {served for info in infos for served in info.get("queues", ())}
+    if queue not in served:
+        near = [other for other in served if name_of(other) == queue]
+        near = near or get_close_matches(queue, served, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        click.echo(f"no worker serves queue {queue!r} now, the run waits for one{hint}", err=True)
 
 
 def _is_target(name: str) -> bool:

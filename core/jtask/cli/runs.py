@@ -65,22 +65,26 @@ def show(run_id: str, *, as_json: bool) -> None:
 
     events, outcome = _look_up(run_id)
     if not events and outcome is None:
-        raise RunNotFound(f"nothing is known of a run {run_id}: it never was, or is kept no more")
+        raise RunNotFound(
+            f"nothing is known of run {run_id}: it has no outcome and no event; it never was, is "
+            f"kept no more, or belongs to another JTASK_URL or JTASK_NAMESPACE"
+        )
     report = RunReport(run_id, events, outcome)
     click.echo(json.dumps(report.to_json(), ensure_ascii=False) if as_json else report.to_text())
 
 
 def _state_name(given: str | None) -> str | None:
+    from difflib import get_close_matches
+
     from jtask.states import StateName
 
     if given is None:
         return None
     names = {name.lower(): name.value for name in StateName}
     if given.lower() not in names:
-        raise click.BadParameter(
-            f"there is no state {given!r}: use one of {', '.join(StateName)}",
-            param_hint="'--state'",
-        )
+        near = get_close_matches(given.lower(), names, n=1)
+        hint = f"did you mean {names[near[0]]}?" if near else f"use one of {', '.join(StateName)}"
+        raise click.BadParameter(f"there is no state {given!r}: {hint}", param_hint="'--state'")
     return names[given.lower()]
 
 
