@@ -87,6 +87,7 @@ class Preparation:
         """
         calls = list(calls)
         codec = self._task.codecs.arguments
+        arguments: Iterable[tuple[tuple[Any, ...], dict[str, Any]]]
         if not bound and all(type(call) is tuple for call in calls):
             tuples = cast("list[tuple[Any, ...]]", calls)
             payloads, arguments = codec.encode_many(tuples), zip(tuples, repeat(_NO_NAMES))
