@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Coroutine
 from datetime import datetime
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -44,6 +45,7 @@ def pause(name: str) -> None:
     """Start nothing of the schedule NAME (a task's name or key) until it is resumed."""
     keeper = _keeper()
     _run(keeper.pause(_find(keeper, name).key))
+    click.echo(f"{name} is paused", err=True)
 
 
 @schedules.command()
@@ -52,6 +54,7 @@ def resume(name: str) -> None:
     """Go on with the paused schedule NAME, from its next time."""
     keeper = _keeper()
     _run(keeper.resume(_find(keeper, name).key))
+    click.echo(f"{name} goes on", err=True)
 
 
 @schedules.command()
@@ -74,6 +77,7 @@ def rm(name: str, *, force: bool) -> None:
     """Remove the schedule NAME, which no worker declares any more."""
     keeper = _keeper()
     _run(keeper.remove(_find(keeper, name).key, declared_too=force))
+    click.echo(f"{name} is removed", err=True)
 
 
 def _keeper() -> "Keeper":
@@ -95,7 +99,9 @@ def _find(keeper: "Keeper", name: str) -> "Schedule":
     known = _run(keeper.all())
     found = [one for one in known if name in (one.key, one.declaration.name)]
     if not found:
-        raise ScheduleError(f"there is no schedule {name!r}: `jtask schedules ls` lists them")
+        near = get_close_matches(name, [one.declaration.name for one in known], n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "`jtask schedules ls` lists them"
+        raise ScheduleError(f"there is no schedule {name!r}: {hint}")
     if len(found) > 1:
         keys = ", ".join(one.key for one in found)
         raise ScheduleError(f"{len(found)} schedules are called {name!r}: give the key, of {keys}")

@@ -31,6 +31,12 @@ def total(*numbers: int) -> int:
 @task
 def boom(what: str) -> None:
     raise ValueError(f"no {what}")
+
+@task
+async def nap() -> None:
+    import asyncio
+    mark("naps")
+    await asyncio.sleep(60)
 """
 
 
@@ -88,6 +94,15 @@ def test_result_tells_a_failure_on_stderr_with_the_remote_traceback(tasks: Any) 
     assert 'tasks.py", line' in done.stderr
     done = tasks.jtask("result", run_id, "--json")
     assert (done.returncode, json.loads(done.stdout)["error"]["message"]) == (1, "no luck")
+
+
+def test_result_tells_why_a_run_was_cancelled_and_not_where(tasks: Any, eventually: Any) -> None:
+    run_id = tasks.enqueue("tasks:nap")
+    eventually(lambda: tasks.marks() == ["naps"])
+    assert "interrupted" in tasks.jtask("cancel", run_id).stdout
+    done = tasks.jtask("result", run_id)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"Error: run {run_id} Cancelled: cancelled by `jtask cancel`\n"
 
 
 def test_result_gives_up_after_its_timeout_with_124(tasks: Any) -> None:

@@ -92,7 +92,8 @@ def test_a_schedule_is_paused_resumed_run_and_removed_by_commands(
     shown = eventually(lambda: [one for one in ls(place) if one["pending"]])[0]
     said = (shown["name"], shown["cron"], shown["timezone"], len(shown["next"]))
     assert said == ("beat", "0 0 1 1 *", "Europe/Berlin", 3)
-    assert place.jtask("schedules", "pause", "beat").returncode == 0
+    assert place.jtask("schedules", "pause", "beat").stderr == "beat is paused\n"
+    assert "did you mean 'beat'?" in place.jtask("schedules", "pause", "baet").stderr
     table = place.jtask("schedules", "ls").stdout
     assert ("beat" in table, "paused" in table) == (True, True)
     assert place.jtask("schedules", "resume", shown["task"]).returncode == 0

@@ -65,13 +65,18 @@ def _has_value(ended: "SettledRun") -> bool:
 
 
 def _print_failure(ended: "SettledRun", *, as_json: bool) -> None:
+    from jtask.states import StateName
+
     failure = ended.failure
     if as_json:
         error = None if failure is None else failure.to_json()
         click.echo(json.dumps({**_facts(ended), "error": error}, ensure_ascii=False))
         return
     summary = failure.summary if failure is not None else ended.state.message
-    if failure is not None and failure.traceback:
+    if ended.state.name is StateName.CANCELLED:
+        # Where it was interrupted says nothing of why.
+        summary = ended.state.message or summary
+    elif failure is not None and failure.traceback:
         click.echo(failure.traceback.rstrip(), err=True)
     click.echo(f"Error: run {ended.run_id} {ended.state.name}: {summary}", err=True)
 
