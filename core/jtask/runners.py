@@ -46,6 +46,7 @@ class LoopRunner:
         self._woken = False
         self._tasks: dict[Job, asyncio.Task[None]] = {}
         self._left_behind: set[asyncio.Task[None]] = set()
+        self._ended: concurrent.futures.Future[None] = concurrent.futures.Future()
         self._thread = threading.Thread(target=self._run, name="jtask-tasks", daemon=True)
         self._thread.start()
 
@@ -88,8 +89,10 @@ class LoopRunner:
         ends.
         """
         self._loop.call_soon_threadsafe(self._loop.stop)
-        # Not here: this is the I/O thread, which other workers of the process share.
-        await asyncio.to_thread(self._thread.join, _JOIN_SECONDS)
+        # Awaited, not joined: this is the I/O thread, which other workers of the process share.
+        await asyncio.wait([asyncio.wrap_future(self._ended)], timeout=_JOIN_SECONDS)
+        if self._ended.done():
+            self._thread.join()
 
     def _wake(self) -> None:
         self._woken = False
@@ -137,6 +140,7 @@ class LoopRunner:
         self._loop.run_forever()
         self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         self._loop.close()
+        self._ended.set_result(None)
 
 
 class ThreadRunner:
