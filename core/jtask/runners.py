@@ -6,6 +6,7 @@ takes it out of `_waiting`: each method of a deque is one step.
 """
 
 import asyncio
+import concurrent.futures
 import contextlib
 import queue
 import threading
