@@ -53,8 +53,9 @@ class SharedSocket(Transport):
         del buffer_size
         self.close()
         self._begin()
-        opening = _open_socket(self._loop, uri.hostname or "", uri.port or 4222)
-        self._socket = await asyncio.wait_for(opening, connect_timeout)
+        # No wait_for: what fails in the moment of its cancellation is reported as never retrieved.
+        async with asyncio.timeout(connect_timeout):
+            self._socket = await _open_socket(self._loop, uri.hostname or "", uri.port or 4222)
         self._loop.add_reader(self._socket, self._on_readable)
 
     async def connect_tls(
@@ -71,8 +72,10 @@ class SharedSocket(Transport):
         plain, self._socket = self._socket, None
         self._loop.remove_reader(plain)
         name = uri if isinstance(uri, str) else uri.hostname
-        opening = asyncio.open_connection(sock=plain, ssl=ssl_context, server_hostname=name)
-        self._streams = await asyncio.wait_for(opening, connect_timeout)
+        async with asyncio.timeout(connect_timeout):
+            self._streams = await asyncio.open_connection(
+                sock=plain, ssl=ssl_context, server_hostname=name
+            )
 
     def share(self) -> None:
         """Let threads write from now on; the handshake is over."""
