@@ -145,7 +145,7 @@ def encode_settled(run: SettledRun) -> bytes:
         "id": run.run_id,
         "task": run.task_key,
         "name": run.task_name,
-        "state": run.state.name.value,
+        "state": str(run.state.name),
         "at": run.state.at,
         "attempt": run.attempt,
         "created": run.created,

@@ -64,7 +64,7 @@ class Letter(NamedTuple):
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Settled:
     """Store this outcome, then take the run off its queue.
 
