@@ -33,28 +33,31 @@ class EventBuffer:
 
     def on_state(self, run: "RunContext", state: "State") -> None:
         """Add the event of a state that a run entered."""
-        self.add(
-            Event(
-                run.run_id,
-                state.name,
-                state.at,
-                run.task.key,
-                run.attempt,
-                run.worker,
-                state.message,
-                cast("Any", state.details.get("until")) if state.details else None,
-            )
+        event = Event(
+            run.run_id,
+            state.name,
+            state.at,
+            run.task.key,
+            run.attempt,
+            run.worker,
+            state.message,
+            cast("Any", state.details.get("until")) if state.details else None,
         )
+        self._events.append(event)
+        if not self._armed:
+            self._wake()
 
     def add(self, event: Event) -> None:
         """Add one event; sent within FLUSH_SECONDS."""
         self._events.append(event)
-        self._wake()
+        if not self._armed:
+            self._wake()
 
     def extend(self, events: list[Event]) -> None:
         """Add many events."""
         self._events.extend(events)
-        self._wake()
+        if not self._armed:
+            self._wake()
 
     def flush(self) -> None:
         """Send what is there; on the I/O thread only."""
@@ -64,9 +67,8 @@ class EventBuffer:
             self._log.append([events.popleft() for _ in range(min(len(events), BATCH))])
 
     def _wake(self) -> None:
-        if not self._armed:
-            self._armed = True
-            self._io.post(self._arm)
+        self._armed = True
+        self._io.post(self._arm)
 
     def _arm(self) -> None:
         self._io.loop.call_later(FLUSH_SECONDS, self.flush)

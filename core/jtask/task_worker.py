@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 DEFAULT_CONCURRENCY = 10
 DEFAULT_SHUTDOWN_SECONDS = 30.0
+_YOUNG_OBJECTS = 10_000  # between two looks of the garbage collector
 _log = logging.getLogger("jtask.worker")
 
 
@@ -148,8 +149,7 @@ class _Serving:
         with stop_signals_to(self._on_signal):
             worker = self.start()
             worker.on_give_up(self._give_up)
-            # What exists by now stays: the collector need not walk it again while runs come and go.
-            gc.freeze()
+            _calm_collector()
             self._signalled.wait()
             self.stop(worker)
         if self._given_up is not None:
@@ -197,3 +197,15 @@ class _Serving:
             from jtask.io_thread import get_io_thread
 
             get_io_thread().post(self._hurry.set)
+
+
+def _calm_collector() -> None:
+    """Spare the garbage collector what a worker does not leave for it.
+
+    What exists by now stays. And the runs in hand are some thousand objects that come and go
+    together: looked at after each 700, as by default, they would be looked at all the time.
+    """
+    gc.freeze()
+    youngest, *older = gc.get_threshold()
+    if 0 < youngest < _YOUNG_OBJECTS:
+        gc.set_threshold(_YOUNG_OBJECTS, *older)
