@@ -8,9 +8,9 @@ A cancellation is a wish that is stored until the run is over, in this order:
 3. The wish is forgotten once the run has an outcome.
 
 Whoever dies between two steps leaves the wish behind, and a worker that was told of it, or that
-starts later, goes on with `pursue`. Whoever cancels the same run meanwhile takes over the wish and
-does not forget it before the run has an outcome: it may have been taken off its queue already. All
-of this happens on the I/O thread.
+comes across it later, goes on with `pursue`. Whoever cancels the same run meanwhile takes over the
+wish and does not forget it before the run has an outcome: it may have been taken off its queue
+already. All of this happens on the I/O thread.
 """
 
 import asyncio

@@ -57,21 +57,23 @@ class Listening:
         self._broker = worker.client.broker
         self._watches: list[Watch] = []
         self._cares: dict[str, asyncio.Task[None]] = {}
+        self._looking: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Listen, and look at what was left behind before this worker came."""
+        """Listen, and look now and then at what was left behind without this worker being told."""
         for topic, answer in (
             (WORKERS, self._note),
             (HOLDERS, self._cancel),
             (HELD, self._tell_held),
         ):
             self._watches.append(await self._broker.listen(topic, answer))
-        for wish in await wishes(self._broker):
-            self._care_for(wish.run_id)
+        self._looking = asyncio.get_running_loop().create_task(self._look_around())
 
     async def stop(self) -> None:
         """Begin nothing new, and fall silent once the worker executes nothing."""
+        if self._looking is not None:
+            self._looking.cancel()
         for care in self._cares.values():
             care.cancel()
         self._ending = asyncio.get_running_loop().create_task(self._close_when_drained())
@@ -83,6 +85,16 @@ class Listening:
             await asyncio.sleep(_DRAINED_EVERY)
         for watch in self._watches:
             await watch.close()
+
+    async def _look_around(self) -> None:
+        """Find what was wished before this worker came, or while it could not be reached."""
+        while True:
+            try:
+                for wish in await wishes(self._broker):
+                    self._care_for(wish.run_id)
+            except BrokerError as error:
+                _log.debug("cancellations cannot be looked for: %s", error)
+            await asyncio.sleep(_LONGEST_PAUSE * random.uniform(1.0, 1.5))
 
     def _note(self, question: bytes) -> bytes:
         run_id, _ = read_question(question)

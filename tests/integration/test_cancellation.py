@@ -380,6 +380,23 @@ def test_a_worker_that_comes_later_ends_a_run_that_was_to_be_cancelled(
         eventually(lambda: on_io(wishes) == [])
 
 
+def test_a_worker_finds_a_cancellation_that_it_was_not_told_of(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def nobody_hears(*_: Any, **__: Any) -> list[bytes]:
+        return []
+
+    monkeypatch.setattr("jtask_cancellation.listening._FIRST_LOOK", 0.01)
+    monkeypatch.setattr("jtask_cancellation.listening._LONGEST_PAUSE", 0.01)
+    run = quick.apply_async((1,), countdown=3600)
+    with run_worker(quick):
+        with monkeypatch.context() as patch:
+            patch.setattr(get_client().broker, "ask", nobody_hears)
+            begin_and_die(run.run_id, taken_off=True, began=time.time() - 60)
+        assert_cancelled(run, "left behind")
+        eventually(lambda: on_io(wishes) == [])
+
+
 def test_a_stopping_worker_can_be_asked_until_its_runs_are_over() -> None:
     begun = threading.Event()
 
