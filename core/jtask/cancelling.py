@@ -5,7 +5,8 @@ A cancellation is a wish that is stored until the run is over, in this order:
 1. The workers are told of the wish, so that one looks after it later; then it is stored.
 2. A waiting run is taken off its queue, then its outcome is stored; or the worker that holds the
    run is asked to end it.
-3. The wish is forgotten once the run has an outcome.
+3. Of a run that was taken off its queue the plugins are told (`jtask.announcing`).
+4. The wish is forgotten once the run has an outcome.
 
 Whoever dies between two steps leaves the wish behind, and a worker that was told of it, or that
 comes across it later, goes on with `pursue`. Whoever cancels the same run meanwhile takes over the
@@ -22,11 +23,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from jtask.contract import Event, FullBroker, OutcomeRecord, WaitingRun
-from jtask.envelope import Envelope, decode_envelope, decode_settled, encode_settled
-from jtask.errors import EnvelopeError
-from jtask.ids import created_at
+from jtask.envelope import Envelope, decode_settled, encode_settled
 from jtask.outcomes import SettledRun
 from jtask.states import State, StateName
+from jtask.wishes import Wish, change_wish, forget, readable, store_wish
 
 if TYPE_CHECKING:
     from jtask.client import Client
@@ -37,7 +37,6 @@ HOLDERS = "cancel"
 WORKERS = "cancelling"
 """The topic under which the workers are told of a wish."""
 
-_BUCKET = "cancellations"
 _PATIENCE = 2.0  # seconds for a run that is on its way between the broker and a worker
 _ASK_SECONDS = 0.25  # a worker answers at once
 _PAUSE_SECONDS = 0.05
@@ -73,40 +72,27 @@ class CancelAnswer:
     state: State | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """The stored wish that a run end.
-
-    Attributes:
-        run_id: The run.
-        message: Why, kept with its state.
-        at: Since when, seconds since the epoch.
-        head: The envelope without its payload, if the run was seen waiting.
-    """
-
-    run_id: str
-    message: str
-    at: float
-    head: bytes = b""
-
-
 async def cancel_run(client: "Client", run_id: str, message: str) -> CancelAnswer:
     """End a run; the answer says truly what came of it."""
     broker = client.broker
     if (over := await already_over(broker, run_id)) is not None:
         return over
-    wish, is_first = await _store_wish(broker, run_id, message)
+    wish, is_first = await _make_wish(broker, run_id, message)
     answer = await _pursue_patiently(client, wish)
-    if answer.state is not None or (answer.result is CancelResult.NOT_FOUND and is_first):
+    if answer.state is not None:
+        await _after_end(broker, wish, answer)
+    elif answer.result is CancelResult.NOT_FOUND and is_first:
         await forget(broker, run_id)
     return answer
 
 
 async def cancel_waiting(client: "Client", run_id: str, message: str) -> CancelAnswer | None:
     """End a run that waits; None, and nothing else happens, when it does not wait any more."""
-    wish, is_first = await _store_wish(client.broker, run_id, message)
+    wish, is_first = await _make_wish(client.broker, run_id, message)
     answer = await _take_off(client, wish)
-    if answer is not None or is_first:
+    if answer is not None:
+        await _after_end(client.broker, wish, answer)
+    elif is_first:
         await forget(client.broker, run_id)
     return answer
 
@@ -130,22 +116,6 @@ async def already_over(broker: FullBroker, run_id: str) -> CancelAnswer | None:
     if record is None:
         return None
     return CancelAnswer(run_id, CancelResult.ALREADY_OVER, decode_settled(record.body).state)
-
-
-async def wishes(broker: FullBroker) -> list[Wish]:
-    """Return the wishes that are not known to be fulfilled."""
-    return [_read_wish(record.key, record.body) for record in await broker.records(_BUCKET)]
-
-
-async def find_wish(broker: FullBroker, run_id: str) -> Wish | None:
-    """Return the wish for a run's end; None when there is none or no more."""
-    record = await broker.get_record(_BUCKET, run_id)
-    return None if record is None else _read_wish(run_id, record.body)
-
-
-async def forget(broker: FullBroker, run_id: str) -> None:
-    """Forget a wish."""
-    await broker.delete_record(_BUCKET, run_id)
 
 
 def write_question(run_id: str, message: str) -> bytes:
@@ -200,45 +170,34 @@ async def _kept_promise(broker: FullBroker, run_id: str) -> CancelAnswer | None:
     return CancelAnswer(run_id, CancelResult.NEVER_STARTS, over.state)
 
 
-async def _store_wish(broker: FullBroker, run_id: str, message: str) -> tuple[Wish, bool]:
+async def _make_wish(broker: FullBroker, run_id: str, message: str) -> tuple[Wish, bool]:
     """Store a wish, or take over the one that is there; tell whether it is the first."""
     # One worker that knows is enough: it goes on should this process die.
     question = write_question(run_id, message)
     await broker.ask(WORKERS, question, timeout=_ASK_SECONDS, answers=1)
-    while True:
-        record = await broker.get_record(_BUCKET, run_id)
-        earlier = None if record is None else _read_wish(run_id, record.body)
-        found = await broker.find_waiting(run_id)
-        wish = _renewed(earlier, run_id, message, None if found is None else found.body)
-        revision = 0 if record is None else record.revision
-        if await broker.put_record(_BUCKET, run_id, _write_wish(wish), revision=revision):
-            return wish, earlier is None
-
-
-def _renewed(earlier: Wish | None, run_id: str, message: str, body: bytes | None) -> Wish:
-    at = time.time() if earlier is None else earlier.at
-    if body is not None:
-        return Wish(run_id, message, at, body.partition(b"\n")[0])
-    return Wish(run_id, message, at, b"" if earlier is None else earlier.head)
-
-
-def _write_wish(wish: Wish) -> bytes:
-    facts = json.dumps({"message": wish.message, "at": wish.at}).encode()
-    return b"%b\n%b" % (facts, wish.head)
-
-
-def _read_wish(run_id: str, body: bytes) -> Wish:
-    facts, _, head = body.partition(b"\n")
-    read = json.loads(facts)
-    return Wish(run_id, str(read["message"]), float(read["at"]), head)
+    return await store_wish(broker, run_id, message)
 
 
 async def _take_off(client: "Client", wish: Wish) -> CancelAnswer | None:
     broker = client.broker
     found: WaitingRun | None = await broker.find_waiting(wish.run_id)
+    if found is not None and not wish.head:
+        # Before it is taken off: should this process die then, nobody else knows what it was.
+        wish = wish.seen(found)
+        await change_wish(broker, wish)
     if found is None or not await broker.cancel(wish.run_id):
         return None
     return await _end(client, wish, found.body)
+
+
+async def _after_end(broker: FullBroker, wish: Wish, answer: CancelAnswer) -> None:
+    """Forget the wish, once the plugins have been told; others who ended the run see to that."""
+    if not wish.ended(answer.state):
+        await forget(broker, wish.run_id)
+    elif answer.result is CancelResult.NEVER_STARTS and answer.state is not None:
+        from jtask.announcing import announce  # much to import, and seldom needed
+
+        await announce(broker, wish.run_id, answer.state)
 
 
 async def _ask_holder(broker: FullBroker, wish: Wish) -> CancelAnswer | None:
@@ -250,8 +209,8 @@ async def _ask_holder(broker: FullBroker, wish: Wish) -> CancelAnswer | None:
 async def _end(client: "Client", wish: Wish, body: bytes) -> CancelAnswer:
     """Store the outcome of a run that nobody will execute; the first outcome stands."""
     broker, run_id = client.broker, wish.run_id
-    envelope = _readable(run_id, body)
-    state = State(StateName.CANCELLED, time.time(), wish.message)
+    envelope = readable(run_id, body)
+    state = State(StateName.CANCELLED, time.time(), wish.message, wish.details)
     record = OutcomeRecord(run_id, encode_settled(_settled(envelope, state)))
     if not await broker.put(record) and (over := await already_over(broker, run_id)):
         return over
@@ -261,14 +220,6 @@ async def _end(client: "Client", wish: Wish, body: bytes) -> CancelAnswer:
     if envelope.blob is not None:
         await broker.delete_blob(f"{run_id}.args")
     return CancelAnswer(run_id, CancelResult.NEVER_STARTS, state)
-
-
-def _readable(run_id: str, body: bytes) -> Envelope:
-    """Return the envelope of a run, or one that says as little as is known."""
-    try:
-        return decode_envelope(body)
-    except EnvelopeError:
-        return Envelope(run_id, "", "", "json", b"", created_at(run_id))
 
 
 def _settled(envelope: Envelope, state: State) -> SettledRun:

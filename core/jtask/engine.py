@@ -179,7 +179,8 @@ async def settle(
 ) -> Outcome:
     """End a run without an attempt, such as one with unreadable arguments."""
     data = error or ERROR_OF[decision.state](decision.message or None)
-    await _enter(run, hooks, decision.state, decision.message, data=data)
+    at = decision.at if isinstance(decision, Settle) else None
+    await _enter(run, hooks, decision.state, decision.message, at=at, data=data)
     outcome = Outcome(cast("Any", run.state), error=error)
     if isinstance(decision, DeadLetter):
         outcome.dead_letter = decision.message
@@ -286,11 +287,12 @@ async def _enter(
     name: StateName,
     message: str = "",
     *,
+    at: float | None = None,
     until: float | None = None,
     data: Any = None,
 ) -> None:
     details = None if until is None else {"until": until}
-    state = run.enter(name, message, details=details, data=data)
+    state = run.enter(name, message, at, details=details, data=data)
     if hooks.state is not None:
         await _ask(hooks.state, "jtask_state", run, state=state)
 

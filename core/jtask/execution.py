@@ -38,6 +38,7 @@ class Job:
         left_behind: Whether its function still executes although the run has ended.
         cancelled: Why it was cancelled; None while it is not.
         verdict: How it ends without being attempted; None when it is to be attempted.
+        is_announced: Whether its end is stored already, and only the plugins are to be told of it.
     """
 
     delivery: Delivery
@@ -50,6 +51,7 @@ class Job:
     left_behind: bool = False
     cancelled: str | None = None
     verdict: Settle | DeadLetter | None = None
+    is_announced: bool = False
 
     @property
     def is_over(self) -> bool:

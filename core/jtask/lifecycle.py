@@ -38,10 +38,11 @@ class Execute:
 
 @dataclass(frozen=True, slots=True)
 class Settle:
-    """End the run in a final state."""
+    """End the run in a final state; at an instant in seconds since the epoch, None is now."""
 
     state: StateName
     message: str = ""
+    at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,7 +96,8 @@ class Settlement:
                 await self._broker.add(crash_counter(job.delivery.run_id), -1)
             except BrokerError as error:
                 _log.debug("a hand-back was not taken off the crash count: %s", error)
-        self.emit(job.delivery.run_id, job.envelope.task_key, StateName.SCHEDULED, message)
+        if not job.is_announced:
+            self.emit(job.delivery.run_id, job.envelope.task_key, StateName.SCHEDULED, message)
         await job.delivery.hand_back()
 
     def emit(self, run_id: str, key: str, state: StateName, detail: str) -> None:

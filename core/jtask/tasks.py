@@ -296,7 +296,7 @@ class Task(Generic[P, R]):
         return self._add_hook("on_crashed", hook)
 
     def on_cancellation(self, hook: HookT, /) -> HookT:
-        """Call a function when a run has been cancelled in a worker's hands."""
+        """Call a function when a run has been cancelled."""
         return self._add_hook("on_cancellation", hook)
 
     def on_retry(self, hook: HookT, /) -> HookT:

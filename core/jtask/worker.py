@@ -15,6 +15,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from jtask import lifecycle, lifeline
+from jtask.announcing import job_of, say_nothing
 from jtask.contract import Consumption, Delivery
 from jtask.envelope import decode_envelope, encode_settled
 from jtask.errors import BrokerError, EnvelopeError, RunAbandoned
@@ -35,6 +36,7 @@ from jtask.runtime import RunContext
 from jtask.settings import get_settings
 from jtask.settlement import Settlement, crash_counter
 from jtask.states import State, StateName
+from jtask.wishes import Wish
 
 if TYPE_CHECKING:
     from jtask.client import Client
@@ -225,6 +227,26 @@ class Worker:
         cancelled = job.verdict.state is StateName.CANCELLED
         return Cancellation.NEVER_STARTS if cancelled else Cancellation.NOT_HERE
 
+    async def announce(self, wish: Wish, state: State) -> None:
+        """Tell the plugins of a run that was cancelled while no worker held it; on the I/O thread.
+
+        Returns once they have been told.
+
+        Args:
+            wish: For its end; its task must be one that this worker serves.
+            state: How it ended.
+
+        Raises:
+            CancelledError: The worker stopped meanwhile.
+        """
+        told = asyncio.get_running_loop().create_future()
+        job = job_of(wish, self._tasks[wish.envelope.task_key], state, told)
+        self._intake.add(job)
+        # Over the number of slots if need be: what executes may take long.
+        self._intake.pull_out(job)
+        self._start(job)
+        await told
+
     def _interrupt_one(self, job: Job, message: str) -> Cancellation:
         first, job.cancelled = job.cancelled is None, message
         run = job.run
@@ -341,7 +363,7 @@ class Worker:
                 job,
                 self.info.name,
                 self.client.inline_limit,
-                self.client.events.on_state,
+                say_nothing if job.is_announced else self.client.events.on_state,
                 self._is_interrupting,
                 self._abandon,
             )
@@ -388,6 +410,9 @@ class Worker:
         if job.abandoned:
             return
         self._release(job)
+        if job.is_announced:
+            job.delivery.ack()
+            return
         self._settlement.settle(job, reply)
         is_kept = isinstance(reply, Settled) and reply.letter is not None
         if is_kept and isinstance(job.verdict, DeadLetter):

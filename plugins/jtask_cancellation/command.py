@@ -17,7 +17,7 @@ _MESSAGE = "cancelled by `jtask cancel`"
 
 @click.command()
 @click.argument("run_ids", nargs=-1, metavar="[ID]...")
-@click.option("--task", help="All runs of the task with this key or name.")
+@click.option("--task", help="All runs of the task with this key or name, or module:task.")
 @click.option("--tag", help="All runs with this tag.")
 @click.option("--queue", help="All runs of this queue.")
 @click.option("--message", default=_MESSAGE, help="Why, kept with the runs.")
@@ -38,7 +38,8 @@ def cancel(
     """End the runs ID..., or all that meet the conditions, waiting and executing ones.
 
     Prints what came of each: `never starts`, `interrupted`, `asked` (it ends when its code looks),
-    `already over`, or `not found`.
+    `already over`, or `not found`. With --task module:task or file.py:task the code is loaded, and
+    the task's hooks are called here; else workers call them.
     """
     from jtask_cancellation.many import cancel_many
 
@@ -61,6 +62,11 @@ def _checked(run_ids: tuple[str, ...]) -> list[str]:
 def _found(task: str | None, tag: str | None, queue: str | None, *, yes: bool) -> list[str]:
     from jtask_cancellation.many import find_runs
 
+    if task is not None and ":" in task:
+        from jtask.targets import load_targets
+
+        (loaded,) = load_targets([task])
+        task = loaded.key
     found = find_runs(task=task, tag=tag, queue=queue)
     if found:
         runs = "1 run" if len(found) == 1 else f"{len(found)} runs"

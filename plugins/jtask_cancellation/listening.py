@@ -7,22 +7,21 @@ import random
 import time
 from typing import TYPE_CHECKING, Any
 
+from jtask.announcing import TELLERS, claimed
 from jtask.cancelling import (
     HOLDERS,
     WORKERS,
     CancelResult,
-    Wish,
     already_over,
-    find_wish,
-    forget,
     give_up_lost,
     pursue,
     read_question,
-    wishes,
 )
 from jtask.contract import Watch
 from jtask.errors import BrokerError
 from jtask.settings import get_settings
+from jtask.states import State
+from jtask.wishes import Wish, find_wish, forget, wishes
 from jtask.worker import Cancellation
 
 if TYPE_CHECKING:
@@ -40,6 +39,7 @@ _RESULTS = {
 _FIRST_LOOK = 5.0  # seconds; by then whoever began is done with it, or dead
 _LONGEST_PAUSE = 30.0  # seconds
 _LOST_AFTER = 10.0  # seconds; by then a run that still exists waits, or its holder has answered
+_FOREIGN_UNTIL = 300.0  # seconds
 _DRAINED_EVERY = 0.1  # seconds
 _log = logging.getLogger("jtask.worker")
 
@@ -58,6 +58,9 @@ class Listening:
         self._watches: list[Watch] = []
         self._cares: dict[str, asyncio.Task[None]] = {}
         self._looking: asyncio.Task[None] | None = None
+        self._telling: set[str] = set()
+        """Runs of which the plugins are being told here: that is not given up half-way."""
+        self._served = {task.key for task in worker.info.tasks}
         self._ending: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -66,6 +69,7 @@ class Listening:
             (WORKERS, self._note),
             (HOLDERS, self._cancel),
             (HELD, self._tell_held),
+            (TELLERS, self._hear_of_end),
         ):
             self._watches.append(await self._broker.listen(topic, answer))
         self._looking = asyncio.get_running_loop().create_task(self._look_around())
@@ -74,13 +78,14 @@ class Listening:
         """Begin nothing new, and fall silent once the worker executes nothing."""
         if self._looking is not None:
             self._looking.cancel()
-        for care in self._cares.values():
-            care.cancel()
+        for run_id, care in self._cares.items():
+            if run_id not in self._telling:
+                care.cancel()
         self._ending = asyncio.get_running_loop().create_task(self._close_when_drained())
 
     async def _close_when_drained(self) -> None:
         while True:
-            if not self._worker.executing():
+            if not self._worker.executing() and not self._telling:
                 break
             await asyncio.sleep(_DRAINED_EVERY)
         for watch in self._watches:
@@ -91,10 +96,20 @@ class Listening:
         while True:
             try:
                 for wish in await wishes(self._broker):
-                    self._care_for(wish.run_id)
+                    if self._concerns(wish):
+                        self._care_for(wish.run_id)
             except BrokerError as error:
                 _log.debug("cancellations cannot be looked for: %s", error)
             await asyncio.sleep(_LONGEST_PAUSE * random.uniform(1.0, 1.5))
+
+    def _concerns(self, wish: Wish) -> bool:
+        """Tell whether to look after a wish; those of others' tasks are theirs, after a while.
+
+        Many may be kept for long, only to have hooks called once a worker serves the task.
+        """
+        key, age = wish.envelope.task_key, time.time() - wish.at
+        is_ours = not key or key in self._served
+        return is_ours or age < _FOREIGN_UNTIL or age > get_settings().result_ttl
 
     def _note(self, question: bytes) -> bytes:
         run_id, _ = read_question(question)
@@ -111,20 +126,41 @@ class Listening:
         del question
         return json.dumps([_facts(job) for job in self._worker.held()]).encode()
 
-    def _care_for(self, run_id: str) -> None:
+    def _hear_of_end(self, question: bytes) -> bytes | None:
+        """Answer a caller that has cancelled a run of ours on its queue, without our code."""
+        asked = json.loads(question)
+        if self._ending is not None or asked["task"] not in self._served:
+            return None
+        name = self._worker.info.name
+        if asked.get("worker") == name:
+            self._stop_caring(asked["run_id"])
+            self._care_for(asked["run_id"], at_once=True)
+        return name.encode()
+
+    def _care_for(self, run_id: str, *, at_once: bool = False) -> None:
         if run_id in self._cares:
             return
-        care = asyncio.get_running_loop().create_task(self._see_to(run_id))
+        care = asyncio.get_running_loop().create_task(self._see_to(run_id, at_once=at_once))
         self._cares[run_id] = care
-        care.add_done_callback(lambda _: self._cares.pop(run_id, None))
+        care.add_done_callback(lambda done: self._no_more(run_id, done))
 
-    async def _see_to(self, run_id: str) -> None:
+    def _stop_caring(self, run_id: str) -> None:
+        if run_id not in self._telling and (care := self._cares.pop(run_id, None)) is not None:
+            care.cancel()
+
+    def _no_more(self, run_id: str, care: "asyncio.Task[None]") -> None:
+        if self._cares.get(run_id) is care:
+            del self._cares[run_id]
+
+    async def _see_to(self, run_id: str, *, at_once: bool) -> None:
         """Look again and again, ever less often, until the wish is fulfilled or withdrawn."""
         pause = _FIRST_LOOK
         while True:
-            # Not all workers at the same moment: most find that another was faster.
-            await asyncio.sleep(pause * random.uniform(1.0, 1.5))
-            pause = min(2 * pause, _LONGEST_PAUSE)
+            if not at_once:
+                # Not all workers at the same moment: most find that another was faster.
+                await asyncio.sleep(pause * random.uniform(1.0, 1.5))
+                pause = min(2 * pause, _LONGEST_PAUSE)
+            at_once = False
             try:
                 wish = await find_wish(self._broker, run_id)
                 if wish is None or await self._is_fulfilled(wish):
@@ -139,11 +175,36 @@ class Listening:
         is_outdated = age > get_settings().result_ttl
         if answer is None and age > _LOST_AFTER and not is_outdated:
             answer = await give_up_lost(self._client, wish)
-        is_over = answer is not None and answer.state is not None
-        if is_over or (answer is None and is_outdated):
+        state = None if answer is None else answer.state
+        if state is not None and wish.ended(state) and not is_outdated:
+            return await self._is_told(wish.run_id, state)
+        if state is not None or (answer is None and is_outdated):
             await forget(self._broker, wish.run_id)
             return True
         return False
+
+    async def _is_told(self, run_id: str, state: State) -> bool:
+        """Tell the plugins of a run that was ended on its queue, unless somebody else does."""
+        # Read anew: whoever ended the run may have learned what it is only then.
+        wish = await find_wish(self._broker, run_id)
+        if wish is None:
+            return True
+        key = wish.envelope.task_key
+        if key and key not in self._served:
+            return True  # workers that serve it do, now or when they start
+        async with claimed(self._broker, run_id) as claim:
+            if claim is None:
+                return False
+            if key:
+                await self._tell(claim, state)
+        return True
+
+    async def _tell(self, wish: Wish, state: State) -> None:
+        self._telling.add(wish.run_id)
+        try:
+            await self._worker.announce(wish, state)
+        finally:
+            self._telling.discard(wish.run_id)
 
 
 def _facts(job: "Job") -> dict[str, Any]:

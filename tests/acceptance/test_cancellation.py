@@ -114,7 +114,7 @@ def test_a_run_whose_caller_is_killed_while_it_cancels_is_ended_by_a_worker(plac
         """
         import os, sys, time
         from types import SimpleNamespace
-        from jtask import cancelling
+        from jtask import wishes
         from jtask.client import get_client, get_run
 
         client = get_client()
@@ -125,7 +125,7 @@ def test_a_run_whose_caller_is_killed_while_it_cancels_is_ended_by_a_worker(plac
             os._exit(9)
 
         # As if it had begun a minute ago: a worker waits a little before it believes in a death.
-        cancelling.time = SimpleNamespace(time=lambda: time.time() - 60, monotonic=time.monotonic)
+        wishes.time = SimpleNamespace(time=lambda: time.time() - 60)
         client.broker.cancel = taken_off_and_dead
         get_run(sys.argv[1]).cancel("by a dying caller")
         """,
@@ -136,6 +136,40 @@ def test_a_run_whose_caller_is_killed_while_it_cancels_is_ended_by_a_worker(plac
     end = place.result(run_id)
     assert (end["state"], end["message"]) == ("Cancelled", "by a dying caller")
     assert place.marks() == []
+    assert worker.stop() == 0
+
+
+HOOKED = """
+import os
+from jtask import task
+
+def tell(task, run, state):
+    mark(f"told {os.getpid()} {run.run_id}")
+
+@task(queue="hooked", on_cancellation=[tell])
+def hooked(n: int) -> int:
+    return n
+"""
+
+
+def test_hooks_are_called_by_the_program_if_it_loads_the_code_else_by_a_worker(
+    place: Any, eventually: Any
+) -> None:
+    place.write("hooks.py", HOOKED)
+    here, there = (place.enqueue("hooks.py:hooked", n, "--delay", "1h") for n in "12")
+    key = place.ask("import hooks; print(json.dumps(hooks.hooked.key))")
+    assert place.jtask("cancel", "--task", "other", "--yes").stderr == "no runs\n"
+    assert cancelled(place, there) == {there: "never starts"}
+    assert place.marks() == []
+    assert cancelled(place, "--task", "hooks.py:hooked", "--yes") == {here: "never starts"}
+    assert [mark.split()[2] for mark in place.marks()] == [here]
+    worker = place.serve("hooks.py")
+    eventually(lambda: len(place.marks()) == 2)
+    assert place.marks()[1] == f"told {worker.pid} {there}"
+    last = place.enqueue("hooks.py:hooked", "3", "--delay", "1h")
+    assert cancelled(place, "--task", key, "--yes") == {last: "never starts"}
+    eventually(lambda: len(place.marks()) == 3)
+    assert place.marks()[2] == f"told {worker.pid} {last}"
     assert worker.stop() == 0
 
 

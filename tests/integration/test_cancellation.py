@@ -5,18 +5,20 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from jtask import Run, StateName, cancelling, runtime, task
-from jtask.cancelling import CancelResult, wishes
+from jtask import Run, State, StateName, runtime, task
+from jtask.cancelling import CancelResult
 from jtask.client import get_client
 from jtask.contract import Event
 from jtask.errors import RunCancelled
 from jtask.hooks import hookimpl
 from jtask.lifecycle import Retry
 from jtask.testing import RunningWorker, run_worker
+from jtask.wishes import change_wish, find_wish, store_wish, wishes
 from jtask_cancellation.many import cancel_many, find_runs
 
 pytestmark = pytest.mark.usefixtures("jtask_broker")
@@ -328,7 +330,7 @@ def begin_and_die(run_id: str, *, taken_off: bool, began: float | None = None) -
     """Do the first steps of a cancellation, as a caller that is killed then."""
 
     async def begin(broker: Any) -> None:
-        wish, _ = await cancelling._store_wish(broker, run_id, "left behind")
+        wish, _ = await store_wish(broker, run_id, "left behind")
         if began is not None:
             facts = json.dumps({"message": wish.message, "at": began}).encode()
             await broker.put_record("cancellations", run_id, facts + b"\n" + wish.head)
@@ -414,3 +416,158 @@ def test_a_stopping_worker_can_be_asked_until_its_runs_are_over() -> None:
         assert run.cancel("now").result is CancelResult.ASKED
         stopping.join(PATIENCE)
     assert_cancelled(run, "now")
+
+
+# --- hooks of runs that no worker held ----------------------------------------------------------
+
+told: list[tuple[str, str, str, str]] = []
+"""Run, state's message, worker and thread of each call of a hook."""
+
+
+def tell(task: Any, run: Any, state: State) -> None:
+    assert runtime.run_id == run.run_id
+    assert state.name is StateName.CANCELLED
+    thread = threading.current_thread().name
+    told.append((run.run_id, state.message, run.worker, thread))
+
+
+async def tell_later(task: Any, run: Any, state: State) -> None:
+    await asyncio.sleep(0)
+    tell(task, run, state)
+
+
+@task(on_cancellation=[tell])
+def plain_told(n: int = 0) -> None: ...
+
+
+@task(on_cancellation=[tell_later])
+async def async_told(n: int = 0) -> None: ...
+
+
+both = pytest.mark.parametrize("told_task", [plain_told, async_told], ids=["plain", "async"])
+
+
+@pytest.fixture
+def _no_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let whoever cancels not have the code of any task, and workers look soon."""
+    monkeypatch.setattr("jtask.announcing.find_task", lambda _: None)
+    monkeypatch.setattr("jtask_cancellation.listening._FIRST_LOOK", 0.01)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_told() -> None:
+    told.clear()
+
+
+@both
+@pytest.mark.parametrize("delay", [None, 3600])
+def test_where_the_code_is_the_hooks_of_a_waiting_run_are_called_at_once(
+    told_task: Any, delay: float | None
+) -> None:
+    run = told_task.apply_async((1,), countdown=delay)
+    other = get_client().handle(run.run_id)
+    assert other.cancel("not today").result is CancelResult.NEVER_STARTS
+    assert told == [(run.run_id, "not today", "", "jtask-cancelled")]
+    assert on_io(wishes) == []
+    assert other.cancel("again").result is CancelResult.ALREADY_OVER
+    assert len(told) == 1
+
+
+def test_a_hook_may_cancel_other_runs() -> None:
+    later = plain_told.delay(2)
+
+    @task(on_cancellation=[lambda *_: later.cancel("too")])
+    def leader() -> None: ...
+
+    assert leader.delay().cancel().result is CancelResult.NEVER_STARTS
+    assert [(run_id, message) for run_id, message, _, _ in told] == [(later.run_id, "too")]
+
+
+def test_many_at_once_have_their_hooks_called_each() -> None:
+    runs = plain_told.delay_many([(n,) for n in range(50)])
+    cancel_many([run.run_id for run in runs], "all")
+    assert sorted(run_id for run_id, *_ in told) == sorted(run.run_id for run in runs)
+    assert on_io(wishes) == []
+
+
+@both
+@pytest.mark.usefixtures("_no_code")
+def test_without_the_code_a_worker_that_serves_the_task_calls_the_hooks_once(
+    told_task: Any, jtask_worker: StartWorker
+) -> None:
+    for _ in range(3):
+        jtask_worker(told_task)
+    jtask_worker(quick)
+    run = told_task.apply_async((1,), countdown=3600)
+    assert run.cancel("not today").result is CancelResult.NEVER_STARTS
+    assert_cancelled(run, "not today")
+    eventually(lambda: on_io(wishes) == [])
+    [(run_id, message, worker, thread)] = told
+    assert (run_id, message) == (run.run_id, "not today")
+    assert worker != ""
+    assert thread.startswith("jtask-task")
+    eventually(lambda: len(events_of(run.run_id)) >= 2)
+    assert [e.state for e in events_of(run.run_id)] == ["Scheduled", "Cancelled"]
+
+
+@pytest.mark.usefixtures("_no_code")
+def test_without_code_and_worker_the_hooks_wait_for_a_worker_that_serves_the_task(
+    jtask_worker: StartWorker,
+) -> None:
+    run = plain_told.delay(1)
+    run.cancel("not today")
+    assert_cancelled(run, "not today")
+    jtask_worker(quick)
+    assert quick.delay(1).result(PATIENCE) == 1
+    [wish] = on_io(wishes)
+    assert (wish.run_id, told) == (run.run_id, [])
+    jtask_worker(plain_told)
+    eventually(lambda: told)
+    eventually(lambda: on_io(wishes) == [])
+    assert [message for _, message, _, _ in told] == ["not today"]
+
+
+@pytest.mark.usefixtures("_no_code")
+def test_the_hooks_are_called_by_another_worker_when_the_one_that_began_died(
+    jtask_worker: StartWorker,
+) -> None:
+    run = plain_told.delay(1)
+    run.cancel("not today")
+
+    until = time.time() + 1
+
+    async def begin_to_tell(broker: Any) -> None:
+        wish = await find_wish(broker, run.run_id)
+        assert wish is not None
+        assert await change_wish(broker, replace(wish, claimed=until))
+
+    on_io(begin_to_tell)
+    jtask_worker(plain_told)
+    eventually(lambda: told)
+    assert time.time() >= until
+
+
+def test_plugins_hear_of_a_run_that_is_cancelled_on_its_queue(jtask_plugin: Any) -> None:
+    heard: list[Any] = []
+
+    class Ears:
+        @hookimpl
+        def jtask_state(self, run: Any, state: State) -> None:
+            heard.append((run.run_id, run.queue, run.tags, state.name.value))
+
+        @hookimpl
+        def jtask_settled(self, run: Any, outcome: Any) -> None:
+            heard.append((run.run_id, outcome.state.message))
+
+    jtask_plugin(Ears())
+
+    @task(tags=["nightly"])
+    def listened() -> None: ...
+
+    run = listened.apply_async(queue="ears")
+    run.cancel("no more")
+    assert heard == [
+        (run.run_id, "ears", ("nightly",), "Cancelled"),
+        (run.run_id, "no more"),
+    ]
+    assert run.info is None or run.info.worker == ""

@@ -7,7 +7,9 @@ and what whoever waits heard.
 
 import asyncio
 import queue
+import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar, cast
@@ -20,14 +22,17 @@ from mortal_processes import PATIENCE, Process, Turn, WorkerProcess
 from virtual_loop import VirtualLoop
 
 from jtask import runtime, task
-from jtask.cancelling import CancelAnswer, CancelResult, cancel_run, wishes
+from jtask.cancelling import CancelAnswer, CancelResult, cancel_run
 from jtask.contract import Message
 from jtask.envelope import Envelope, decode_settled
 from jtask.errors import RunCancelled
 from jtask.execution import Job
 from jtask.ids import RunIds
+from jtask.keys import find_task
 from jtask.runtime import RunContext, current_run
 from jtask.settings import Settings
+from jtask.states import State, StateName
+from jtask.wishes import wishes
 from jtask_memory import MemoryBroker, Space, VirtualClock
 
 T = TypeVar("T")
@@ -125,6 +130,25 @@ async def stubborn() -> str:
     return await STAGE[runtime.run_id]().act_async(stubborn=True)
 
 
+TOLD: Counter[str] = Counter()
+"""How often the hooks of each run were called."""
+
+
+def tell(task: Any, run: RunContext, state: State) -> None:
+    assert state.name is StateName.CANCELLED
+    TOLD[run.run_id] += 1
+
+
+def apart_in_turn(work: Callable[[], None]) -> "asyncio.Future[None]":
+    """Do something in a thread while the loop waits, so that no time passes."""
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join(PATIENCE)
+    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    done.set_result(None)
+    return done
+
+
 FUNCTIONS: dict[str, Any] = {"plain": plain, "gentle": gentle, "stubborn": stubborn}
 TASKS = {
     (kind, retries): task(  # type: ignore[call-overload]
@@ -133,6 +157,7 @@ TASKS = {
         queue="model",
         retries=retries,
         retry_delay_seconds=RETRY_SECONDS,
+        on_cancellation=[tell],
     )
     for kind, function in FUNCTIONS.items()
     for retries in (0, 1)
@@ -160,6 +185,9 @@ class CancellationMachine(RuleBasedStateMachine):
         self.ids = RunIds()
         self.runs: dict[str, ModelRun] = {}
         self.workers: list[Worker] = []
+        self.has_code = False
+        """Whether whoever cancels has the code of the tasks."""
+        self.all_lived = True
         self.do(self.start_worker())
 
     # --- how anything happens --------------------------------------------------------------
@@ -167,7 +195,12 @@ class CancellationMachine(RuleBasedStateMachine):
     def do(self, work: Coroutine[Any, Any, Any]) -> Any:
         """Do something, and all that follows from it at once."""
         now = self.clock.time
-        with mock.patch.multiple(time, time=now, monotonic=now):
+        here = self.has_code
+        with (
+            mock.patch.multiple(time, time=now, monotonic=now),
+            mock.patch("jtask.announcing.find_task", lambda key: find_task(key) if here else None),
+            mock.patch("jtask.announcing.apart", apart_in_turn),
+        ):
             return self.runner.run(self._with_all_that_follows(work))
 
     async def _with_all_that_follows(self, work: Coroutine[Any, Any, Any]) -> Any:
@@ -185,6 +218,7 @@ class CancellationMachine(RuleBasedStateMachine):
     async def bury(self, worker: Worker) -> None:
         """End what a process takes along when it dies, and have its functions end."""
         worker.is_buried = True
+        self.all_lived = False
         for run_id in worker.claims:
             self.runs[run_id].losses += 1
         worker.want_nothing()
@@ -292,8 +326,9 @@ class CancellationMachine(RuleBasedStateMachine):
     # --- cancelling ------------------------------------------------------------------------
 
     @precondition(lambda self: self.runs)
-    @rule(data=st.data())
-    def somebody_cancels(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), has_code=st.booleans())
+    def somebody_cancels(self, data: st.DataObject, has_code: bool) -> None:
+        self.has_code = has_code
         self.cancel_one(data, None)
 
     @precondition(lambda self: self.runs)
@@ -327,6 +362,7 @@ class CancellationMachine(RuleBasedStateMachine):
         asking = self.loop.create_task(cancel_run(cast("Any", caller), run.run_id, "enough"))
         await asyncio.wait([asking, caller.died], return_when=asyncio.FIRST_COMPLETED)
         if caller.is_dead:
+            self.all_lived = False
             asking.cancel()
             return None
         return await asking
@@ -435,6 +471,18 @@ class CancellationMachine(RuleBasedStateMachine):
         assert [run.run_id for run in self.runs.values() if len(run.heard) != 1] == []
         assert [info for info in self.do(self.waiter.queues()) if sum(info[1:4])] == []
         assert self.do(wishes(self.waiter)) == []
+        for run in self.runs.values():
+            self.is_told(run)
+
+    def is_told(self, run: ModelRun) -> None:
+        told = TOLD[run.run_id]
+        if run.end == "Cancelled" and not decode_settled(run.heard[0]).task_key:
+            assert run.losses, "a run was ended by somebody who did not know what it was"
+        elif run.end == "Cancelled":
+            assert told >= 1, "the hooks of a cancelled run were not called"
+            assert told == 1 or not self.all_lived, "hooks were called twice"
+        else:
+            assert told == 0 or not self.all_lived
 
     async def begin_all(self) -> None:
         for _, runner, job in self.submitted():
