@@ -29,11 +29,12 @@ from hypothesis.stateful import (
 from relay import Relay
 
 from jtask import Run
-from jtask.cancelling import CancelResult, wishes
+from jtask.cancelling import CancelResult
 from jtask.client import close_client, get_client
 from jtask.errors import BrokerError
 from jtask.ids import created_at
 from jtask.settings import get_settings
+from jtask.wishes import wishes
 from jtask_schedules.keeper import Keeper
 
 PATIENCE = 30  # seconds; only a failing test waits so long
