@@ -1,0 +1,41 @@
+"""What happened to runs."""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import NamedTuple, Protocol
+
+
+class Event(NamedTuple):
+    """One state entered by one run.
+
+    Attributes:
+        until: The instant that a waiting state waits for.
+    """
+
+    run_id: str
+    state: str
+    at: float
+    task: str
+    attempt: int = 1
+    worker: str = ""
+    detail: str = ""
+    until: float | None = None
+
+
+class EventLog(Protocol):
+    """Keep what happened, in order of arrival, without ever slowing a run."""
+
+    def append(self, events: Sequence[Event]) -> None:
+        """Send a batch; fire and forget."""
+        ...
+
+    def read(self, *, since: float | None = None) -> AsyncIterator[Event]:
+        """Read back what is kept, oldest first, up to now.
+
+        Args:
+            since: Skip what was appended before this instant.
+        """
+        ...
+
+    def follow(self) -> AsyncIterator[Event]:
+        """Yield events as they arrive, from now on, for ever."""
+        ...

@@ -1,0 +1,169 @@
+"""Runs on their way to a queue, and in a worker's hands."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+DEFAULT_PRIORITY = 0
+ATOMIC_LIMIT = 1000
+"""How many messages `enqueue` must be able to store as all or none."""
+
+
+@dataclass(slots=True)
+class Message:
+    """One run on its way to a queue.
+
+    Attributes:
+        run_id: Storing the same id twice within the broker's dedup window stores it once.
+        queue: Letters, digits, `_` and `-`.
+        body: The envelope.
+        priority: 0 (lowest, default) to 9.
+        at: Not delivered before this instant; None is now.
+        expires: Worth nothing after this instant; None is never. It is delivered all the same, so
+            that a worker settles it as Expired and whoever waits hears of it; the broker may
+            discard it a day later.
+    """
+
+    run_id: str
+    queue: str
+    body: bytes
+    priority: int = DEFAULT_PRIORITY
+    at: float | None = None
+    expires: float | None = None
+
+
+class Delivery(Protocol):
+    """One run in this worker's hands, under a lease that the broker renews by itself.
+
+    Exactly one of its methods is called, once; then the claim is over. Each returns when the
+    broker has taken it, and none raises because the claim was lost meanwhile.
+    """
+
+    @property
+    def run_id(self) -> str:
+        """The id from the message's address, so that it is known for an unreadable body too."""
+        ...
+
+    @property
+    def queue(self) -> str:
+        """The queue it came from."""
+        ...
+
+    @property
+    def body(self) -> bytes:
+        """The envelope."""
+        ...
+
+    @property
+    def priority(self) -> int:
+        """The message's priority, 0 to 9."""
+        ...
+
+    @property
+    def deliveries(self) -> int:
+        """How often this message was delivered, this time included."""
+        ...
+
+    def ack(self) -> None:
+        """Take the run off the queue; its outcome is stored. Never blocks, may be batched."""
+        ...
+
+    async def hand_back(self) -> None:
+        """Give the run to another worker at once."""
+        ...
+
+    async def put_off(self, at: float, body: bytes | None = None) -> None:
+        """Queue the run again for an instant, with a new body if given; never lost, never twice."""
+        ...
+
+    async def dead_letter(self, reason: str, body: bytes) -> None:
+        """Move the run to the dead letters.
+
+        Args:
+            reason: One sentence.
+            body: What to keep: the record that docs/wire-format.md calls a dead letter.
+        """
+        ...
+
+
+class Consumption(Protocol):
+    """A worker's standing wish for runs."""
+
+    def set_credit(self, credit: int) -> None:
+        """Change how many deliveries may be unsettled at once; a lower value takes time to hold."""
+        ...
+
+    async def stop(self) -> None:
+        """Want nothing more. What is on the way is handed back; held deliveries stay held."""
+        ...
+
+    async def close(self) -> None:
+        """Stop, and stop renewing leases."""
+        ...
+
+    def problem(self) -> str | None:
+        """Say why nothing can be consumed right now, in one sentence; None while all is well."""
+        ...
+
+
+class Broker(Protocol):
+    """Hold runs durably until a worker has settled them."""
+
+    @property
+    def url(self) -> str:
+        """Where it is, without credentials."""
+        ...
+
+    @property
+    def inline_limit(self) -> int:
+        """The largest body that `enqueue` and `ResultStore.put` take, in bytes."""
+        ...
+
+    async def enqueue(self, messages: Sequence[Message]) -> None:
+        """Store messages; they are durable on return.
+
+        Up to ATOMIC_LIMIT messages are stored all or none; more are stored in such groups, in
+        order. Lost answers are retried without storing twice.
+
+        Raises:
+            BrokerUnavailable: Not stored within the enqueue timeout of the settings.
+            BrokerFull: No room.
+            PermissionDenied: Not allowed.
+        """
+        ...
+
+    async def consume(
+        self, queues: Sequence[str], credit: int, receive: Callable[[Delivery], None]
+    ) -> Consumption:
+        """Deliver runs of some queues, highest priority first, until stopped.
+
+        Queues come into being by being named. Resumes by itself after a lost connection, a lost
+        consumer or a restarted server.
+
+        Args:
+            queues: Which.
+            credit: How many deliveries may be unsettled at once.
+            receive: Called on the loop for each delivery; must not block.
+        """
+        ...
+
+    async def cancel(self, run_id: str) -> bool:
+        """Take a waiting or delayed run off its queue; False when none is waiting."""
+        ...
+
+    async def depth(self, queue: str) -> int:
+        """Count the runs of a queue that wait or are being executed."""
+        ...
+
+    async def close(self) -> None:
+        """Send what is still buffered, then let go of the connection."""
+        ...
+
+
+@runtime_checkable
+class ThreadEnqueue(Protocol):
+    """A shorter way for synchronous callers: optional for a broker."""
+
+    def enqueue_from_thread(self, message: Message) -> None:
+        """Do `enqueue([message])` from any thread but the loop's, blocking it."""
+        ...
