@@ -200,7 +200,11 @@ class Worker:
 
     def held(self) -> list[Job]:
         """Return the runs that this worker holds, executing or not yet; on the I/O thread."""
-        return [*self._executing.values(), *self._intake.waiting(), *self._suspects]
+        return [*self._executing.values(), *self.unstarted()]
+
+    def unstarted(self) -> list[Job]:
+        """Return the runs that this worker holds and has not begun; on the I/O thread."""
+        return [*self._intake.waiting(), *self._suspects]
 
     def cancel(self, run_id: str, message: str) -> Cancellation:
         """End a run that this worker holds; on the I/O thread.
@@ -211,7 +215,7 @@ class Worker:
             run_id: The run.
             message: Why, kept with its state.
         """
-        for waiting in (*self._intake.waiting(), *self._suspects):
+        for waiting in self.unstarted():
             if waiting.delivery.run_id == run_id:
                 self._never_start(waiting, message)
                 return Cancellation.NEVER_STARTS
@@ -228,21 +232,17 @@ class Worker:
         return Cancellation.NEVER_STARTS if cancelled else Cancellation.NOT_HERE
 
     async def announce(self, wish: Wish, state: State) -> None:
-        """Tell the plugins of a run that was cancelled while no worker held it; on the I/O thread.
+        """Tell the plugins of a run of a served task that was cancelled while no worker held it.
 
-        Returns once they have been told.
+        On the I/O thread. Raises CancelledError when the worker stops meanwhile.
 
         Args:
-            wish: For its end; its task must be one that this worker serves.
+            wish: For its end.
             state: How it ended.
-
-        Raises:
-            CancelledError: The worker stopped meanwhile.
         """
         told = asyncio.get_running_loop().create_future()
         job = job_of(wish, self._tasks[wish.envelope.task_key], state, told)
         self._intake.add(job)
-        # Over the number of slots if need be: what executes may take long.
         self._intake.pull_out(job)
         self._start(job)
         await told

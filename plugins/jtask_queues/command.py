@@ -77,10 +77,10 @@ def resume(queue: str, *, as_json: bool) -> None:
 @yes_option
 @as_json
 def purge(queue: str, *, yes: bool, as_json: bool) -> None:
-    """Cancel all runs that wait on QUEUE, delayed ones too. What executes goes on."""
+    """Cancel all runs of QUEUE that have not begun, delayed ones too. What executes goes on."""
     from jtask_queues.upkeep import purge_queue
 
-    confirm(f"Cancel all runs that wait on {queue}?", yes=yes)
+    confirm(f"Cancel all runs of {queue} that have not begun?", yes=yes)
     count = purge_queue(queue)
     if as_json:
         click.echo(json.dumps({"queue": queue, "cancelled": count}))

@@ -9,6 +9,7 @@ from jtask.cancelling import CancelResult, cancel_waiting
 from jtask.contract import QueueInfo
 from jtask.definition import Instant
 from jtask.keys import check_name
+from jtask_queues.giving_up import have_given_up
 
 if TYPE_CHECKING:
     from jtask.client import Client
@@ -56,7 +57,7 @@ def resume_queue(queue: str) -> bool:
 
 
 def purge_queue(queue: str, message: str = PURGED) -> int:
-    """Cancel the runs that wait on a queue now, delayed ones too; what executes goes on.
+    """Cancel the runs of a queue that have not begun, delayed ones too; what executes goes on.
 
     Args:
         queue: Which.
@@ -80,7 +81,9 @@ async def _purge(client: "Client", queue: str, message: str) -> int:
             answer = await cancel_waiting(client, run_id, message)
             return answer is not None and answer.result is CancelResult.NEVER_STARTS
 
-    return sum(await asyncio.gather(*map(cancel, run_ids)))
+    cancelled = sum(await asyncio.gather(*map(cancel, run_ids)))
+    # Afterwards: what a worker gives up makes room for what waits.
+    return cancelled + await have_given_up(client.broker, queue, message)
 
 
 def _instant(until: Instant, now: float) -> float:

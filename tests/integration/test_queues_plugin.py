@@ -100,6 +100,34 @@ def test_purging_leaves_what_executes_alone(jtask_worker: StartWorker) -> None:
     assert run.result(PATIENCE) == "done"
 
 
+def test_purging_has_workers_give_up_what_they_have_not_begun(jtask_worker: StartWorker) -> None:
+    begun, go_on, executed = threading.Event(), threading.Event(), list[int]()
+
+    @task(queue="slow")
+    def slow(n: int) -> int:
+        executed.append(n)
+        begun.set()
+        go_on.wait(PATIENCE)
+        return n
+
+    jtask_worker(slow, concurrency=1, prefetch=5)
+    first = slow.delay(0)
+    assert begun.wait(PATIENCE)
+    runs = [slow.delay(n) for n in range(1, 11)]
+    other = report.delay(1)
+    deadline = time.monotonic() + PATIENCE
+    while [info.executing for info in list_queues() if info.name == "slow"] != [6]:
+        assert time.monotonic() < deadline, "nothing was prefetched"
+    assert purge_queue("slow") == 10
+    for run in runs:
+        assert run.wait(PATIENCE)
+        assert (run.state.name, run.state.message) == (StateName.CANCELLED, "purged from its queue")
+    go_on.set()
+    assert first.result(PATIENCE) == 0
+    assert executed == [0]
+    assert not other.done()
+
+
 def test_the_program_lists_queues() -> None:
     assert "no queues" in program("ls").stderr
     report.delay(1)

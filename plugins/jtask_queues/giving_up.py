@@ -1,0 +1,50 @@
+"""What a worker does when a queue is purged: it gives up the runs that it has not begun."""
+
+import json
+from typing import TYPE_CHECKING
+
+from jtask.contract import Control, Watch
+
+if TYPE_CHECKING:
+    from jtask.worker import Worker
+
+_PURGED = "purged-queues"
+"""The topic under which workers hear of it."""
+
+_ASK_SECONDS = 0.5  # every worker that lives answers by then
+
+
+class PurgeListening:
+    """One worker's ear for purges; on the I/O thread only.
+
+    Args:
+        worker: Whose runs are given up.
+    """
+
+    def __init__(self, worker: "Worker") -> None:
+        self._worker = worker
+        self._watch: Watch | None = None
+
+    async def start(self) -> None:
+        """Hear of purges."""
+        self._watch = await self._worker.client.broker.listen(_PURGED, self._give_up)
+
+    async def stop(self) -> None:
+        """Hear of nothing more."""
+        if self._watch is not None:
+            await self._watch.close()
+
+    def _give_up(self, question: bytes) -> bytes:
+        asked = json.loads(question)
+        given_up = 0
+        for job in self._worker.unstarted():
+            if job.delivery.queue == asked["queue"]:
+                self._worker.cancel(job.delivery.run_id, asked["message"])
+                given_up += 1
+        return b"%d" % given_up
+
+
+async def have_given_up(broker: Control, queue: str, message: str) -> int:
+    """Have the workers give up the runs of a queue that they have not begun; return how many."""
+    question = json.dumps({"queue": queue, "message": message}).encode()
+    return sum(map(int, await broker.ask(_PURGED, question, timeout=_ASK_SECONDS)))
