@@ -15,6 +15,7 @@ from jtask.errors import BrokerError, BrokerUnavailable, ConfigurationError
 from jtask_nats.addresses import Address, readable
 from jtask_nats.backlog import Backlog
 from jtask_nats.client import Client, reconnect_delay
+from jtask_nats.complaints import Complaints, denied_publish, denied_subscribe
 from jtask_nats.jetstream_api import call_api
 from jtask_nats.nats_errors import (
     is_access_error,
@@ -33,6 +34,7 @@ from jtask_nats.protocol import (
     publish_command,
 )
 from jtask_nats.questions import Questions
+from jtask_nats.subscription import Subscription
 from jtask_nats.transport import SharedSocket
 from jtask_nats.versions import check_version
 
@@ -40,35 +42,10 @@ _PING_EVERY = 10.0  # seconds; two that stay unanswered end the connection
 _WRITE_AT_ONCE = 256  # commands; more would keep the server waiting
 _FLUSH_TIMEOUT = 2.0  # seconds
 _SUBSCRIBE_AGAIN = 1.0  # seconds after the server has not permitted it
-_COMPLAINTS = 100  # remembered, so that each is a warning once
-_DENIED_PUBLISH = "Permissions Violation for Publish to "
-_DENIED_SUBSCRIBE = "Permissions Violation for Subscription to "
 
 __all__ = ["Connection", "Handler", "Reply", "Subscription"]
 
 _log = logging.getLogger("jtask")
-
-
-class Subscription:
-    """A standing subscription, renewed by itself after a reconnect."""
-
-    __slots__ = ("_connection", "_sid", "subject")
-
-    def __init__(self, connection: "Connection", sid: bytes, subject: str) -> None:
-        self._connection = connection
-        self._sid = sid
-        self.subject = subject
-
-    def unsubscribe(self) -> None:
-        """Want no more messages; none is delivered after this."""
-        self._connection._forget(self._sid)  # pyright: ignore[reportPrivateUsage]
-
-    async def drain(self) -> None:
-        """Want no more messages; those on the way are still delivered before this returns."""
-        if self._connection.is_connected:
-            self._connection.write(b"UNSUB %b\r\n" % self._sid)
-            await self._connection.flush()
-        self.unsubscribe()
 
 
 class Connection:
@@ -103,7 +80,7 @@ class Connection:
         self._opened = self._closed = False
         self._open_until = 0.0
         self._said = ""
-        self._complaints: set[str] = set()
+        self._complaints = Complaints()
         self._inbox = ""
         self._answers = ""
         self._unheard: set[str] = set()
@@ -222,6 +199,12 @@ class Connection:
         # A thread may write in the same instant what is answered there.
         self._flush_out()
         return Subscription(self, sid, subject)
+
+    def unsubscribe(self, sid: bytes) -> None:
+        """Want no more of a subscription, by its number; nothing happens when there is none."""
+        if self._handlers.pop(sid, None) is not None:
+            del self._subjects[sid]
+            self.write(b"UNSUB %b\r\n" % sid)
 
     def send(self, subject: str, data: bytes, *, headers: bytes = b"", reply: str = "") -> None:
         """Publish without an answer from a stream; written once this pass of the loop is over.
@@ -415,13 +398,8 @@ class Connection:
         self._answers = f"{self._inbox}r.*"
         self.subscribe(self._answers, self._questions.on_answer)
         await self.flush(timeout)
-        if self._said.startswith(_DENIED_SUBSCRIBE):
+        if denied_subscribe(self._said) is not None:
             raise not_permitted("subscribe to", self._answers, self.url)
-
-    def _forget(self, sid: bytes) -> None:
-        if self._handlers.pop(sid, None) is not None:
-            del self._subjects[sid]
-            self.write(b"UNSUB %b\r\n" % sid)
 
     def _flush_out(self) -> None:
         out, self._out = self._out, []
@@ -435,7 +413,7 @@ class Connection:
         self._out.clear()
         self._up_event.set()
         self._said = ""
-        self._complaints.clear()
+        self._complaints.forget()
         self._unheard.clear()
         if self._opened:
             _log.info("connected to the NATS server at %s again", self.url)
@@ -455,39 +433,33 @@ class Connection:
     def _on_complaint(self, text: str) -> None:
         self._said = text
         if self._opened:
-            level = logging.DEBUG if text in self._complaints else logging.WARNING
-            if len(self._complaints) >= _COMPLAINTS:
-                self._complaints.clear()
-            self._complaints.add(text)
-            _log.log(level, "the NATS server at %s says: %s", self.url, text)
-        if text.startswith(_DENIED_PUBLISH):
-            self._deny(text.removeprefix(_DENIED_PUBLISH).strip('"'))
-        elif text.startswith(_DENIED_SUBSCRIBE) and self._opened:
-            # Taken away while we were subscribed: only we can know when it is granted again.
-            subjects = text.removeprefix(_DENIED_SUBSCRIBE).split('"')[1:2]
-            self._loop.call_later(_SUBSCRIBE_AGAIN, self._subscribe_again, subjects)
-            self._unheard.update(subjects)
-            if self._answers in subjects:
-                # Else whoever asked would wait long after the permission is back.
-                self._questions.fail_all(self._deaf)
-            for subject in subjects:
-                self._tell_denied(subject)
+            self._complaints.say(text, self.url)
+        if (subject := denied_publish(text)) is not None:
+            self._questions.fail(subject, not_permitted("publish to", subject, self.url))
+            self._tell_denied(subject)
+        elif self._opened and (subject := denied_subscribe(text)) is not None:
+            self._on_deaf_to(subject)
+
+    def _on_deaf_to(self, subject: str) -> None:
+        # Taken away while we were subscribed: only we can know when it is granted again.
+        self._loop.call_later(_SUBSCRIBE_AGAIN, self._subscribe_again, subject)
+        self._unheard.add(subject)
+        if subject == self._answers:
+            # Else whoever asked would wait long after the permission is back.
+            self._questions.fail_all(self._deaf)
+        self._tell_denied(subject)
 
     def _deaf(self, subject: str) -> BrokerUnavailable:
         reason = not_permitted("subscribe to", self._answers, self.url)
         return BrokerUnavailable(f"no answer on {subject} can be heard: {reason}")
 
-    def _subscribe_again(self, subjects: list[str]) -> None:
+    def _subscribe_again(self, denied: str) -> None:
         """Ask for subscriptions again; the server ignores those that it has."""
-        self._unheard.difference_update(subjects)
+        self._unheard.discard(denied)
         if self._client.is_up:
             for sid, subject in self._subjects.items():
-                if subject in subjects:
+                if subject == denied:
                     self.write(b"SUB %b %b\r\n" % (subject.encode(), sid))
-
-    def _deny(self, subject: str) -> None:
-        self._questions.fail(subject, not_permitted("publish to", subject, self.url))
-        self._tell_denied(subject)
 
     def _tell_denied(self, subject: str) -> None:
         for callback in self._denied_callbacks:
