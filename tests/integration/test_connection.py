@@ -4,11 +4,13 @@ import asyncio
 import socket
 import ssl
 import subprocess
-from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 import pytest
+from nats_clients import Connect, Connected, Run, open_connection
+from nats_servers import NatsServer, Proxy, StartNats
+from waiting import until
 
 from jtask.errors import (
     BrokerError,
@@ -21,11 +23,6 @@ from jtask_nats.connection import Connection
 from jtask_nats.nats_errors import STREAM_NOT_FOUND, ApiError
 from jtask_nats.protocol import Parser, header_value, status_of
 from jtask_nats.publisher import Publisher
-
-NatsServer = Any  # the class in conftest.py, which tests cannot import
-Proxy = Any
-Run = Callable[[Coroutine[Any, Any, Any]], Any]
-Connect = Callable[..., Awaitable[Connection]]
 
 USERS = """
 authorization { users: [
@@ -45,12 +42,6 @@ async def make_stream(connection: Connection, name: str = "S", **config: Any) ->
 async def stored(connection: Connection, name: str = "S") -> int:
     info = await connection.api(f"STREAM.INFO.{name}")
     return info["state"]["messages"]
-
-
-async def eventually(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 def closed_port() -> int:
@@ -74,12 +65,8 @@ def test_what_the_server_says_of_itself_is_known(
     run(main())
 
 
-def test_request_returns_the_answer_of_a_subscriber(
-    nats_server: NatsServer, run: Run, connect: Connect
-) -> None:
-    async def main() -> None:
-        connection = await connect(nats_server)
-
+def test_request_returns_the_answer_of_a_subscriber(connected: Connected) -> None:
+    async def main(connection: Connection) -> None:
         def answer(subject: str, reply: str, data: bytes, headers: bytes | None) -> None:
             assert header_value(headers, b"Trace") == b"t1"
             connection.send(reply, subject.encode() + b":" + data, headers=b"Seen: yes\r\n")
@@ -89,41 +76,31 @@ def test_request_returns_the_answer_of_a_subscriber(
         assert reply.data == b"ask.me:hello"
         assert header_value(reply.headers, b"Seen") == b"yes"
         assert reply.status is None
-        await connection.close()
 
-    run(main())
+    connected(main)
 
 
-def test_request_that_nobody_serves_has_status_503(
-    nats_server: NatsServer, run: Run, connect: Connect
-) -> None:
-    async def main() -> None:
-        connection = await connect(nats_server)
+def test_request_that_nobody_serves_has_status_503(connected: Connected) -> None:
+    async def main(connection: Connection) -> None:
         reply = await connection.request("nobody.there")
         assert reply.status == 503
-        await connection.close()
 
-    run(main())
+    connected(main)
 
 
-def test_request_without_answer_raises_broker_unavailable(
-    nats_server: NatsServer, run: Run, connect: Connect
-) -> None:
-    async def main() -> None:
-        connection = await connect(nats_server)
+def test_request_without_answer_raises_broker_unavailable(connected: Connected) -> None:
+    async def main(connection: Connection) -> None:
         connection.subscribe("silent", lambda *_: None)
         with pytest.raises(BrokerUnavailable, match=r"did not answer on silent within 0\.2 s"):
             await connection.request("silent", timeout=0.2)
-        await connection.close()
 
-    run(main())
+    connected(main)
 
 
 def test_request_fails_at_once_when_the_connection_is_lost(
-    nats_server: NatsServer, run: Run, connect: Connect
+    connected: Connected, nats_server: NatsServer
 ) -> None:
-    async def main() -> None:
-        connection = await connect(nats_server)
+    async def main(connection: Connection) -> None:
         received = asyncio.Event()
         connection.subscribe("silent", lambda *_: received.set())
         request = asyncio.ensure_future(connection.request("silent", timeout=1000))
@@ -131,48 +108,38 @@ def test_request_fails_at_once_when_the_connection_is_lost(
         nats_server.kill()
         with pytest.raises(BrokerUnavailable, match="the connection was lost"):
             await request
-        await connection.close()
 
-    run(main())
+    connected(main)
 
 
 def test_request_waits_for_the_connection_to_come_back(
-    nats_server: NatsServer, run: Run, connect: Connect
+    connected: Connected, nats_server: NatsServer
 ) -> None:
-    async def main() -> None:
-        connection = await connect(nats_server)
+    async def main(connection: Connection) -> None:
         nats_server.kill()
-        await eventually(lambda: not connection.is_connected)
+        await until(lambda: not connection.is_connected)
         request = asyncio.ensure_future(connection.request("nobody", timeout=50))
         await asyncio.sleep(0)
         nats_server.start()
         assert (await request).status == 503
-        await connection.close()
 
-    run(main())
+    connected(main)
 
 
-def test_api_returns_the_answer_and_raises_what_jetstream_refuses(
-    nats_server: NatsServer, run: Run, connect: Connect
-) -> None:
-    async def main() -> None:
-        connection = await connect(nats_server)
+def test_api_returns_the_answer_and_raises_what_jetstream_refuses(connected: Connected) -> None:
+    async def main(connection: Connection) -> None:
         await make_stream(connection)
         assert await stored(connection) == 0
         with pytest.raises(ApiError, match="stream not found") as caught:
             await connection.api("STREAM.INFO.NONE")
         assert caught.value.err_code == STREAM_NOT_FOUND
         assert caught.value.code == 404
-        await connection.close()
 
-    run(main())
+    connected(main)
 
 
-def test_unsubscribe_stops_the_messages(
-    nats_server: NatsServer, run: Run, connect: Connect
-) -> None:
-    async def main() -> None:
-        connection = await connect(nats_server)
+def test_unsubscribe_stops_the_messages(connected: Connected) -> None:
+    async def main(connection: Connection) -> None:
         got: list[bytes] = []
         subscription = connection.subscribe("news", lambda s, r, data, h: got.append(data))
         connection.send("news", b"1")
@@ -181,16 +148,14 @@ def test_unsubscribe_stops_the_messages(
         connection.send("news", b"2")
         await connection.flush()
         assert got == [b"1"]
-        await connection.close()
 
-    run(main())
+    connected(main)
 
 
 def test_a_failing_handler_harms_no_other_message(
-    nats_server: NatsServer, run: Run, connect: Connect, caplog: pytest.LogCaptureFixture
+    connected: Connected, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def main() -> None:
-        connection = await connect(nats_server)
+    async def main(connection: Connection) -> None:
         got: list[bytes] = []
 
         def fail(subject: str, reply: str, data: bytes, headers: bytes | None) -> None:
@@ -202,17 +167,15 @@ def test_a_failing_handler_harms_no_other_message(
         connection.send("news", b"2")
         await connection.flush()
         assert got == [b"1", b"2"]
-        await connection.close()
 
-    run(main())
+    connected(main)
     assert "a message on news could not be handled" in caplog.text
 
 
 def test_subscriptions_and_callbacks_survive_a_killed_server(
-    nats_server: NatsServer, run: Run, connect: Connect
+    connected: Connected, nats_server: NatsServer
 ) -> None:
-    async def main() -> None:
-        connection = await connect(nats_server)
+    async def main(connection: Connection) -> None:
         happened: list[str] = []
         got: list[bytes] = []
         connection.on_disconnect(lambda: happened.append("lost"))
@@ -221,56 +184,51 @@ def test_subscriptions_and_callbacks_survive_a_killed_server(
         for word in (b"1", b"2"):
             nats_server.kill()
             nats_server.start()
-            await eventually(lambda: happened[-1:] == ["back"] and connection.is_connected)
+            await until(lambda: happened[-1:] == ["back"] and connection.is_connected)
             connection.send("news", word)
-            await eventually(lambda: got[-1:] == [word])  # noqa: B023 - awaited here
+            await until(lambda: got[-1:] == [word])  # noqa: B023 - awaited here
             happened.append("checked")
         assert happened == ["lost", "back", "checked"] * 2
-        await connection.close()
 
-    run(main())
+    connected(main)
 
 
-def test_a_garbled_greeting_does_not_end_the_reconnecting(run: Run, proxy: Proxy) -> None:
-    async def main() -> None:
-        connection = await Connection.open([await proxy.start()], name="test", connect_timeout=20)
+def test_a_garbled_greeting_does_not_end_the_reconnecting(
+    connected: Connected, proxy: Proxy
+) -> None:
+    async def main(connection: Connection) -> None:
         proxy.greetings = [b"INFO\r\n", b"INFO {\r\n", b"\xff\xfe\r\n", b"", b"x" * 100_000]
         proxy.cut_after_request = b"cut"
         connection.send("x", b"cut")
-        await eventually(lambda: not connection.is_connected)
-        await eventually(lambda: connection.is_connected)
+        await until(lambda: not connection.is_connected)
+        await until(lambda: connection.is_connected)
         assert proxy.greetings == []
         assert (await connection.request("nobody")).status == 503
-        await connection.close()
-        await proxy.stop()
 
-    run(main())
+    connected(main, proxy)
 
 
 def test_a_user_that_is_locked_out_gets_back_in_when_let(
-    start_nats: Callable[..., NatsServer], run: Run, connect: Connect
+    connected: Connected, start_nats: StartNats
 ) -> None:
     server = start_nats(config=USERS)
 
-    async def main() -> None:
-        connection = await connect(server, user="guest", password="guest")
+    async def main(connection: Connection) -> None:
         server.reload(USERS.replace("guest", "other"))
-        await eventually(lambda: not connection.is_connected)
+        await until(lambda: not connection.is_connected)
         server.reload(USERS)
-        await eventually(lambda: connection.is_connected)
+        await until(lambda: connection.is_connected)
         assert (await connection.request("nobody", timeout=30)).status == 503
-        await connection.close()
 
-    run(main())
+    connected(main, server, user="guest", password="guest")
 
 
 def test_a_question_whose_answer_may_not_be_heard_fails_at_once(
-    start_nats: Callable[..., NatsServer], run: Run, connect: Connect
+    connected: Connected, start_nats: StartNats
 ) -> None:
     server = start_nats(config=USERS)
 
-    async def main() -> None:
-        connection = await connect(server, user="guest", password="guest")
+    async def main(connection: Connection) -> None:
         connection.subscribe("mute", lambda *_: None)
         asked = asyncio.ensure_future(connection.request("mute", timeout=600))
         await connection.flush(30)
@@ -287,83 +245,72 @@ def test_a_question_whose_answer_may_not_be_heard_fails_at_once(
             except BrokerUnavailable:
                 return False
 
-        async with asyncio.timeout(30):
-            while not await is_answered():
-                await asyncio.sleep(0.01)
-        await connection.close()
+        await until(is_answered)
 
-    run(main())
+    connected(main, server, user="guest", password="guest")
 
 
 def test_what_is_sent_while_disconnected_arrives_unless_it_asks(
-    nats_server: NatsServer, run: Run, connect: Connect
+    connected: Connected, nats_server: NatsServer
 ) -> None:
-    async def main() -> None:
-        connection = await connect(nats_server)
+    async def main(connection: Connection) -> None:
         await make_stream(connection)
         nats_server.kill()
-        await eventually(lambda: not connection.is_connected)
+        await until(lambda: not connection.is_connected)
         connection.send("s.kept", b"an acknowledgement")
         connection.send("s.dropped", b"a question", reply="somewhere")
         nats_server.start()
-        await eventually(lambda: connection.is_connected)
+        await until(lambda: connection.is_connected)
         info = await connection.api("STREAM.INFO.S", {"subjects_filter": ">"}, timeout=30)
         assert info["state"]["subjects"] == {"s.kept": 1}
-        await connection.close()
 
-    run(main())
+    connected(main)
 
 
-def test_close_sends_what_is_pending(nats_server: NatsServer, run: Run, connect: Connect) -> None:
-    async def main() -> None:
-        connection, witness = await connect(nats_server), await connect(nats_server)
+def test_close_sends_what_is_pending(
+    connected: Connected, connect: Connect, nats_server: NatsServer
+) -> None:
+    async def main(witness: Connection) -> None:
+        connection = await connect(nats_server)
         await make_stream(witness)
         for _ in range(1000):
             connection.send("s.x", b"x" * 1000)
         await connection.close()
-        await eventually_stored(witness, 1000)
-        await witness.close()
 
-    run(main())
+        async def all_stored() -> bool:
+            return await stored(witness) == 1000
 
+        await until(all_stored)
 
-async def eventually_stored(connection: Connection, count: int) -> None:
-    async with asyncio.timeout(30):
-        while await stored(connection) < count:
-            await asyncio.sleep(0.01)
+    connected(main)
 
 
 def test_close_is_clean_while_reconnecting(
-    nats_server: NatsServer, run: Run, connect: Connect
+    connected: Connected, proxy: Proxy, nats_server: NatsServer
 ) -> None:
-    async def main() -> None:
-        connection = await connect(nats_server)
+    async def main(connection: Connection) -> None:
         nats_server.kill()
-        await eventually(lambda: not connection.is_connected)
-        await asyncio.sleep(0.3)
+        await until(lambda: proxy.connections > 2)
+        assert not connection.is_connected
         await connection.close()
         await connection.close()
         with pytest.raises(BrokerUnavailable, match="closed"):
             await connection.request("x")
 
-    run(main())
+    connected(main, proxy)
 
 
-def test_large_messages_arrive_whole_in_any_number_of_pieces(
-    nats_server: NatsServer, run: Run, connect: Connect
-) -> None:
-    async def main() -> None:
-        connection = await connect(nats_server)
+def test_large_messages_arrive_whole_in_any_number_of_pieces(connected: Connected) -> None:
+    async def main(connection: Connection) -> None:
         bodies = [bytes([n]) * (1000 * n * n) for n in range(30)]
         got: list[bytes] = []
         connection.subscribe("big", lambda s, r, data, h: got.append(data))
         for body in bodies:
             connection.send("big", body)
-        await eventually(lambda: len(got) == len(bodies))
+        await until(lambda: len(got) == len(bodies))
         assert got == bodies
-        await connection.close()
 
-    run(main())
+    connected(main)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 50, 1000])
@@ -397,19 +344,17 @@ def test_a_header_block_gives_its_status_and_values() -> None:
 
 @pytest.mark.parametrize("subject", ["", "a b", "a\r\nPUB b 1", "a\tb", "a" * 2000])
 def test_a_subject_that_would_break_the_protocol_is_refused(
-    subject: str, nats_server: NatsServer, run: Run, connect: Connect
+    connected: Connected, subject: str
 ) -> None:
-    async def main() -> None:
-        connection = await connect(nats_server)
+    async def main(connection: Connection) -> None:
         for use in (
             lambda: connection.send(subject, b""),
             lambda: connection.subscribe(subject, lambda *_: None),
         ):
             with pytest.raises(BrokerError, match="cannot be a NATS subject"):
                 use()
-        await connection.close()
 
-    run(main())
+    connected(main)
 
 
 def test_an_unreachable_server_is_named_without_its_password(run: Run) -> None:
@@ -417,9 +362,7 @@ def test_an_unreachable_server_is_named_without_its_password(run: Run) -> None:
 
     async def main() -> None:
         with pytest.raises(BrokerUnavailable) as caught:
-            await Connection.open(
-                [f"nats://me:hidden@127.0.0.1:{port}"], name="test", connect_timeout=0.3
-            )
+            await open_connection(f"nats://me:hidden@127.0.0.1:{port}", connect_timeout=0.3)
         text = str(caught.value)
         assert f"nats://127.0.0.1:{port} within 0.3 s" in text
         assert "JTASK_URL" in text
@@ -435,7 +378,7 @@ def test_a_server_that_says_nothing_is_unavailable(run: Run) -> None:
             listening.listen()
             url = f"nats://127.0.0.1:{listening.getsockname()[1]}"
             with pytest.raises(BrokerUnavailable, match="no NATS server answered"):
-                await Connection.open([url], name="test", connect_timeout=0.3)
+                await open_connection(url, connect_timeout=0.3)
 
     run(main())
 
@@ -450,15 +393,19 @@ def test_the_first_reachable_server_of_several_is_taken(nats_server: NatsServer,
     run(main())
 
 
-def test_a_server_that_starts_late_is_waited_for(nats_server: NatsServer, run: Run) -> None:
+def test_a_server_that_starts_late_is_waited_for(
+    run: Run, proxy: Proxy, nats_server: NatsServer
+) -> None:
     async def main() -> None:
         nats_server.kill()
-        opening = asyncio.ensure_future(
-            Connection.open([nats_server.url], name="test", connect_timeout=30)
-        )
-        await asyncio.sleep(0.2)
+        opening = asyncio.ensure_future(open_connection(await proxy.start(), connect_timeout=30))
+        await until(lambda: proxy.connections > 1)
+        assert not opening.done()
         nats_server.start()
-        await (await opening).close()
+        connection = await opening
+        assert connection.is_connected
+        await connection.close()
+        await proxy.stop()
 
     run(main())
 
@@ -475,35 +422,31 @@ def test_an_old_server_is_refused(run: Run) -> None:
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
         url = f"nats://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         with pytest.raises(BrokerTooOld, match=r"2\.9\.0"):
-            await Connection.open([url], name="test", connect_timeout=20)
+            await open_connection(url)
         server.close()
-        await eventually(lambda: len(asyncio.all_tasks()) == 1)
+        await until(lambda: len(asyncio.all_tasks()) == 1)
 
     run(main())
 
 
-def test_a_wrong_password_is_refused_at_once(
-    start_nats: Callable[..., NatsServer], run: Run
-) -> None:
+def test_a_wrong_password_is_refused_at_once(start_nats: StartNats, run: Run) -> None:
     server = start_nats(config=USERS)
 
     async def main() -> None:
         url = f"nats://boss:wrong@127.0.0.1:{server.port}"
         with pytest.raises(PermissionDenied, match="refused this user") as caught:
-            await Connection.open([url], name="test", connect_timeout=1000)
+            await open_connection(url, connect_timeout=1000)
         assert "wrong" not in str(caught.value)
 
     run(main())
 
 
-def test_user_and_password_may_stand_in_the_url(
-    start_nats: Callable[..., NatsServer], run: Run
-) -> None:
+def test_user_and_password_may_stand_in_the_url(start_nats: StartNats, run: Run) -> None:
     server = start_nats(config=USERS)
 
     async def main() -> None:
         url = f"nats://boss:secret@127.0.0.1:{server.port}"
-        connection = await Connection.open([url], name="test", connect_timeout=20)
+        connection = await open_connection(url)
         assert connection.url == server.url
         await connection.close()
 
@@ -511,23 +454,21 @@ def test_user_and_password_may_stand_in_the_url(
 
 
 def test_what_is_not_permitted_raises_instead_of_timing_out(
-    start_nats: Callable[..., NatsServer], run: Run, connect: Connect
+    connected: Connected, start_nats: StartNats
 ) -> None:
     server = start_nats(config=USERS)
 
-    async def main() -> None:
-        connection = await connect(server, user="guest", password="guest")
+    async def main(connection: Connection) -> None:
         with pytest.raises(PermissionDenied, match=r"publish to closed\.x"):
             await connection.request("closed.x", timeout=1000)
         with pytest.raises(PermissionDenied, match=r"STREAM\.DELETE\.S"):
             await connection.api("STREAM.DELETE.S", timeout=1000)
-        await connection.close()
 
-    run(main())
+    connected(main, server, user="guest", password="guest")
 
 
 def test_an_inbox_that_is_not_permitted_is_noticed_when_opening(
-    start_nats: Callable[..., NatsServer], run: Run, connect: Connect
+    start_nats: StartNats, run: Run, connect: Connect
 ) -> None:
     server = start_nats(config=USERS)
 
@@ -544,7 +485,7 @@ def test_an_inbox_that_is_not_permitted_is_noticed_when_opening(
 def test_what_is_no_nats_url_is_refused(url: str, run: Run) -> None:
     async def main() -> None:
         with pytest.raises(ConfigurationError, match="nats://host:port") as caught:
-            await Connection.open([url], name="test", connect_timeout=1)
+            await open_connection(url, connect_timeout=1)
         assert "pw" not in str(caught.value)
 
     run(main())
@@ -553,11 +494,8 @@ def test_what_is_no_nats_url_is_refused(url: str, run: Run) -> None:
 def test_a_missing_credentials_file_is_named(run: Run, tmp_path: Path) -> None:
     async def main() -> None:
         with pytest.raises(ConfigurationError, match=r"nobody\.creds"):
-            await Connection.open(
-                ["nats://127.0.0.1:1"],
-                name="test",
-                connect_timeout=1,
-                credentials=tmp_path / "nobody.creds",
+            await open_connection(
+                "nats://127.0.0.1:1", connect_timeout=1, credentials=tmp_path / "nobody.creds"
             )
 
     run(main())
@@ -569,7 +507,7 @@ def test_tls_url_refuses_a_server_without_tls(
     async def main() -> None:
         url = f"tls://127.0.0.1:{nats_server.port}"
         with pytest.raises(BrokerUnavailable, match="offers no TLS"):
-            await Connection.open([url], name="test", connect_timeout=1000)
+            await open_connection(url, connect_timeout=1000)
 
     run(main())
 
@@ -588,7 +526,7 @@ def certificate(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def test_tls_publishes_from_the_loop_and_from_threads_and_reconnects(
-    start_nats: Callable[..., NatsServer], certificate: tuple[Path, Path], run: Run
+    start_nats: StartNats, certificate: tuple[Path, Path], run: Run
 ) -> None:
     server = start_nats(
         config=f'tls {{ cert_file: "{certificate[0]}", key_file: "{certificate[1]}" }}'
@@ -597,7 +535,7 @@ def test_tls_publishes_from_the_loop_and_from_threads_and_reconnects(
 
     async def main() -> None:
         url = f"tls://127.0.0.1:{server.port}"
-        connection = await Connection.open([url], name="test", connect_timeout=20, tls=context)
+        connection = await open_connection(url, tls=context)
         await make_stream(connection)
         publisher = Publisher(connection, timeout=40)
         await publisher.publish("s.x", b"x" * 900_000, b"Nats-Msg-Id: 1\r\n")
@@ -611,7 +549,7 @@ def test_tls_publishes_from_the_loop_and_from_threads_and_reconnects(
 
 
 def test_a_certificate_that_cannot_be_trusted_is_the_named_reason(
-    start_nats: Callable[..., NatsServer], certificate: tuple[Path, Path], run: Run
+    start_nats: StartNats, certificate: tuple[Path, Path], run: Run
 ) -> None:
     server = start_nats(
         config=f'tls {{ cert_file: "{certificate[0]}", key_file: "{certificate[1]}" }}'
@@ -619,8 +557,6 @@ def test_a_certificate_that_cannot_be_trusted_is_the_named_reason(
 
     async def main() -> None:
         with pytest.raises(BrokerUnavailable, match="certificate verify failed"):
-            await Connection.open(
-                [f"tls://127.0.0.1:{server.port}"], name="test", connect_timeout=3
-            )
+            await open_connection(f"tls://127.0.0.1:{server.port}", connect_timeout=3)
 
     run(main())

@@ -1,10 +1,10 @@
 """Streams are made once, brought up to date, and never spoilt."""
 
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import pytest
+from nats_clients import Connected
 
 from jtask.errors import ConfigurationError
 from jtask.settings import Settings
@@ -12,8 +12,6 @@ from jtask_nats.connection import Connection
 from jtask_nats.subjects import Subjects
 from jtask_nats.topology import Store, Topology, stream_configs
 
-Run = Callable[[Coroutine[Any, Any, Any]], Any]
-Connect = Callable[..., Awaitable[Connection]]
 ALL = tuple(Store)
 
 
@@ -26,29 +24,25 @@ async def config_of(connection: Connection, name: str) -> dict[str, Any]:
     return (await connection.api(f"STREAM.INFO.{name}"))["config"]
 
 
-def test_two_processes_make_the_same_streams(run: Run, connect: Connect, nats_server: Any) -> None:
-    async def main() -> None:
-        connection = await connect(nats_server)
+def test_two_processes_make_the_same_streams(connected: Connected) -> None:
+    async def main(connection: Connection) -> None:
         await topology(connection).ensure(*ALL)
         await topology(connection).ensure(*ALL)
         names = (await connection.api("STREAM.NAMES", {}))["streams"]
         assert sorted(names) == sorted(topology(connection).stream(store) for store in ALL)
-        await connection.close()
 
-    run(main())
+    connected(main)
 
 
-def test_what_is_set_is_what_is_wanted(run: Run, connect: Connect, nats_server: Any) -> None:
-    async def main() -> None:
-        connection = await connect(nats_server)
+def test_what_is_set_is_what_is_wanted(connected: Connected) -> None:
+    async def main(connection: Connection) -> None:
         await topology(connection).ensure(*ALL)
         for store, wanted in stream_configs(Subjects("shop"), Settings()).items():
             have = await config_of(connection, topology(connection).stream(store))
             have["metadata"] = {"jtask": have["metadata"]["jtask"]}
             assert {key: have.get(key) for key in wanted} == wanted
-        await connection.close()
 
-    run(main())
+    connected(main)
 
 
 def test_the_stream_of_runs_has_no_limit_that_would_drop_one() -> None:
@@ -56,25 +50,18 @@ def test_the_stream_of_runs_has_no_limit_that_would_drop_one() -> None:
     assert not {"max_msgs", "max_bytes", "max_age", "max_msgs_per_subject"} & runs.keys()
 
 
-def test_a_stream_of_other_settings_is_updated(
-    run: Run, connect: Connect, nats_server: Any
-) -> None:
-    async def main() -> None:
-        connection = await connect(nats_server)
+def test_a_stream_of_other_settings_is_updated(connected: Connected) -> None:
+    async def main(connection: Connection) -> None:
         await topology(connection, result_ttl=60).ensure(Store.RESULTS)
         await topology(connection, result_ttl=3600).ensure(Store.RESULTS)
         config = await config_of(connection, "JTASK_shop_RESULTS")
         assert config["max_age"] == 3600 * 10**9
-        await connection.close()
 
-    run(main())
+    connected(main)
 
 
-def test_what_an_operator_added_to_a_stream_stays(
-    run: Run, connect: Connect, nats_server: Any
-) -> None:
-    async def main() -> None:
-        connection = await connect(nats_server)
+def test_what_an_operator_added_to_a_stream_stays(connected: Connected) -> None:
+    async def main(connection: Connection) -> None:
         await topology(connection, result_ttl=60).ensure(Store.RESULTS)
         config = await config_of(connection, "JTASK_shop_RESULTS")
         config["description"] = "ours"
@@ -82,84 +69,65 @@ def test_what_an_operator_added_to_a_stream_stays(
         await topology(connection, result_ttl=3600).ensure(Store.RESULTS)
         config = await config_of(connection, "JTASK_shop_RESULTS")
         assert (config["description"], config["max_age"]) == ("ours", 3600 * 10**9)
-        await connection.close()
 
-    run(main())
+    connected(main)
 
 
-def test_a_stream_of_a_newer_version_is_left_alone(
-    run: Run, connect: Connect, nats_server: Any
-) -> None:
-    async def main() -> None:
-        connection = await connect(nats_server)
+def test_a_stream_of_a_newer_version_is_left_alone(connected: Connected) -> None:
+    async def main(connection: Connection) -> None:
         config = stream_configs(Subjects("shop"), Settings())[Store.RESULTS]
         newer = config | {"name": "JTASK_shop_RESULTS", "max_age": 10**10}
         newer |= {"metadata": {"jtask": "99"}, "duplicate_window": 10**9}
         await connection.api("STREAM.CREATE.JTASK_shop_RESULTS", newer)
         await topology(connection).ensure(Store.RESULTS)
         assert (await config_of(connection, "JTASK_shop_RESULTS"))["max_age"] == 10**10
-        await connection.close()
 
-    run(main())
+    connected(main)
 
 
-def test_a_stream_that_would_lose_runs_is_refused(
-    run: Run, connect: Connect, nats_server: Any
-) -> None:
-    async def main() -> None:
-        connection = await connect(nats_server)
+def test_a_stream_that_would_lose_runs_is_refused(connected: Connected) -> None:
+    async def main(connection: Connection) -> None:
         config = stream_configs(Subjects("shop"), Settings())[Store.RUNS]
         await connection.api(
             "STREAM.CREATE.JTASK_shop", config | {"name": "JTASK_shop", "storage": "memory"}
         )
         with pytest.raises(ConfigurationError, match=r"JTASK_shop is not what jtask needs.*memory"):
             await topology(connection).ensure(Store.RUNS)
-        await connection.close()
 
-    run(main())
+    connected(main)
 
 
 def test_a_difference_that_loses_nothing_is_warned_of(
-    run: Run, connect: Connect, nats_server: Any, caplog: pytest.LogCaptureFixture
+    connected: Connected, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def main() -> None:
-        connection = await connect(nats_server)
+    async def main(connection: Connection) -> None:
         config = stream_configs(Subjects("shop"), Settings())[Store.EVENTS]
         del config["persist_mode"]
         await connection.api(
             "STREAM.CREATE.JTASK_shop_EVENTS", config | {"name": "JTASK_shop_EVENTS"}
         )
         await topology(connection).ensure(Store.EVENTS)
-        await connection.close()
 
     with caplog.at_level(logging.WARNING, "jtask"):
-        run(main())
+        connected(main)
     assert "JTASK_shop_EVENTS differs from the settings (persist_mode" in caplog.text
 
 
-def test_another_stream_with_our_subjects_is_named(
-    run: Run, connect: Connect, nats_server: Any
-) -> None:
-    async def main() -> None:
-        connection = await connect(nats_server)
+def test_another_stream_with_our_subjects_is_named(connected: Connected) -> None:
+    async def main(connection: Connection) -> None:
         await connection.api("STREAM.CREATE.ALL", {"name": "ALL", "subjects": ["jtask.>"]})
         with pytest.raises(ConfigurationError, match="another stream"):
             await topology(connection).ensure(Store.RUNS)
-        await connection.close()
 
-    run(main())
+    connected(main)
 
 
-def test_a_workers_lease_replaces_the_one_that_a_producer_set(
-    run: Run, connect: Connect, nats_server: Any
-) -> None:
-    async def main() -> None:
-        connection = await connect(nats_server)
+def test_a_workers_lease_replaces_the_one_that_a_producer_set(connected: Connected) -> None:
+    async def main(connection: Connection) -> None:
         await topology(connection, lease=5).ensure_consumer("mails", 3, owner=False)
         await topology(connection, lease=7).ensure_consumer("mails", 3, owner=True)
         await topology(connection, lease=9).ensure_consumer("mails", 3, owner=False)
         config = (await connection.api("CONSUMER.INFO.JTASK_shop.mails_3"))["config"]
         assert config["ack_wait"] == 7 * 10**9
-        await connection.close()
 
-    run(main())
+    connected(main)

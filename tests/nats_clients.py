@@ -1,0 +1,149 @@
+"""Connections to a test's nats-server, brokers on it, and both loops to use them on."""
+
+import asyncio
+import contextlib
+import gc
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from typing import Any, Protocol, TypeVar
+
+import pytest
+import uvloop
+from nats_servers import NatsServer, Proxy
+
+from jtask.ids import RunIds
+from jtask.settings import Settings
+from jtask_nats.broker import NatsBroker
+from jtask_nats.connection import Connection
+from jtask_nats.lease_guard import GuardAccess
+
+T = TypeVar("T")
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
+Connect = Callable[..., Awaitable[Connection]]
+OpenBroker = Callable[..., Awaitable[NatsBroker]]
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def run(request: pytest.FixtureRequest) -> Run:
+    """Run a coroutine; nothing may be left behind: no task, no unheard exception."""
+    factory = uvloop.new_event_loop if request.param == "uvloop" else asyncio.new_event_loop
+
+    def run_clean(main: Coroutine[Any, Any, Any]) -> Any:
+        unheard: list[dict[str, Any]] = []
+        with asyncio.Runner(loop_factory=factory) as runner:
+            runner.get_loop().set_exception_handler(lambda _, context: unheard.append(context))
+            result = runner.run(_leaving_no_task(main))
+            gc.collect()
+        assert unheard == [], unheard
+        return result
+
+    return run_clean
+
+
+async def _leaving_no_task(main: Coroutine[Any, Any, T]) -> T:
+    result = await main
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    assert left == set(), left
+    return result
+
+
+async def open_connection(url: str, **options: Any) -> Connection:
+    """Open a connection, patiently: the machine may be busy."""
+    defaults: dict[str, Any] = {"name": "test", "connect_timeout": 20.0}
+    return await Connection.open([url], **(defaults | options))
+
+
+async def open_broker(url: str, user: str | None = None, **settings: Any) -> NatsBroker:
+    """Open a broker, as a user with the password `pw` perhaps."""
+    connection = await open_connection(url, user=user, password=user and "pw")
+    access = GuardAccess((url,))
+    return await NatsBroker.open(connection, RunIds().client, Settings(**settings), access)
+
+
+@pytest.fixture
+def connect() -> Connect:
+    """Open a connection to a server of the test; options as for `Connection.open`."""
+
+    async def connect_to(server: NatsServer, **options: Any) -> Connection:
+        return await open_connection(server.url, **options)
+
+    return connect_to
+
+
+class Connected(Protocol):
+    """Run a coroutine function with a connection that is closed afterwards.
+
+    It goes to `nats_server`, or to what is named; options as for `Connection.open`.
+    """
+
+    def __call__(
+        self,
+        main: Callable[[Connection], Awaitable[None]],
+        to: NatsServer | Proxy | None = None,
+        **options: Any,
+    ) -> None: ...
+
+
+@pytest.fixture
+def connected(run: Run, request: pytest.FixtureRequest) -> Connected:
+    """Run a coroutine function with a connection; see `Connected`."""
+
+    def run_connected(
+        main: Callable[[Connection], Awaitable[None]],
+        to: NatsServer | Proxy | None = None,
+        **options: Any,
+    ) -> None:
+        async def around(far: NatsServer | Proxy) -> None:
+            async with reached(far) as url, contextlib.AsyncExitStack() as opened:
+                connection = await open_connection(url, **options)
+                opened.push_async_callback(connection.close)
+                await main(connection)
+
+        run(around(to or request.getfixturevalue("nats_server")))
+
+    return run_connected
+
+
+class WithBrokers(Protocol):
+    """Run a coroutine function that gets a function to open brokers with.
+
+    They are on `nats_server`, or on what is named, and are closed afterwards, the last one first.
+    """
+
+    def __call__(
+        self,
+        main: Callable[[OpenBroker], Awaitable[None]],
+        on: NatsServer | Proxy | None = None,
+    ) -> None: ...
+
+
+@pytest.fixture
+def with_brokers(run: Run, request: pytest.FixtureRequest) -> WithBrokers:
+    """Run a coroutine function that opens brokers; see `WithBrokers`."""
+
+    def run_with_brokers(
+        main: Callable[[OpenBroker], Awaitable[None]],
+        on: NatsServer | Proxy | None = None,
+    ) -> None:
+        async def around(far: NatsServer | Proxy) -> None:
+            async with reached(far) as url, contextlib.AsyncExitStack() as opened:
+
+                async def open_one(user: str | None = None, **settings: Any) -> NatsBroker:
+                    broker = await open_broker(url, user, **settings)
+                    opened.push_async_callback(broker.close)
+                    return broker
+
+                await main(open_one)
+
+        run(around(on or request.getfixturevalue("nats_server")))
+
+    return run_with_brokers
+
+
+@contextlib.asynccontextmanager
+async def reached(far: NatsServer | Proxy) -> AsyncGenerator[str]:
+    """Give the URL of a server, or of a proxy that is in its way."""
+    if isinstance(far, NatsServer):
+        yield far.url
+        return
+    yield await far.start()
+    await far.stop()
