@@ -1,5 +1,6 @@
 """Task options that plugins declare."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -77,6 +78,28 @@ def check_options(
     return checked
 
 
+def check_parameters(function: Callable[..., object], *parameters: str) -> None:
+    """Refuse a function that cannot be called with so many positional arguments.
+
+    Args:
+        function: An option's value.
+        parameters: What it is called with.
+
+    Raises:
+        ValueError: It takes fewer, or wants more.
+    """
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return  # some built-in functions do not say
+    try:
+        signature.bind(*parameters)
+    except TypeError:
+        name = getattr(function, "__name__", None) or repr(function)
+        wanted = ", ".join(parameters)
+        raise ValueError(f"{name}{signature} cannot be called with ({wanted})") from None
+
+
 def _refusal(task_name: str, name: str, error: Exception) -> TaskDefinitionError:
     return TaskDefinitionError(f"task {task_name!r}, option {name!r}: {error}")
 
@@ -86,5 +109,7 @@ def _hint(name: str, declared: Mapping[str, Option], unloaded: str | None) -> st
         return f"the plugin {unloaded!r} declares it and is not loaded: name it in JTASK_PLUGINS"
     if name in _ELSEWHERE:
         return _ELSEWHERE[name]
-    near = get_close_matches(name, [*declared, *OWN_OPTIONS], n=1)
+    known = [*declared, *OWN_OPTIONS]
+    longer = [one for one in known if one.startswith(f"{name}_")]
+    near = longer if len(longer) == 1 else get_close_matches(name, known, n=1)
     return f"did you mean {near[0]!r}?" if near else "no installed plugin declares it"

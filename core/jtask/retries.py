@@ -1,6 +1,8 @@
 """Words for `retry_delay_seconds=`."""
 
+import math
 from collections.abc import Callable
+from typing import Any
 
 from jtask.errors import TaskDefinitionError
 
@@ -17,10 +19,12 @@ def exponential_backoff(backoff_factor: float) -> Callable[[int], list[float]]:
         backoff_factor: The first delay, in seconds.
 
     Raises:
-        TaskDefinitionError: The factor is below 0.
+        TaskDefinitionError: The factor is below 0, or no number.
     """
-    if backoff_factor < 0:
-        raise TaskDefinitionError(f"backoff_factor must not be below 0, got {backoff_factor!r}")
+    factor: Any = backoff_factor
+    is_number = isinstance(factor, int | float) and not isinstance(factor, bool)
+    if not is_number or not 0 <= factor < math.inf:
+        raise TaskDefinitionError(f"backoff_factor must be seconds from 0 on, got {factor!r}")
 
     def delays(retries: int) -> list[float]:
         return [backoff_factor * 2.0**number for number in range(min(retries, LONGEST_LIST))]

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
-from jtask.options import Option
+from jtask.options import Option, check_parameters
 from jtask.retries import LONGEST_LIST
 
 
@@ -54,6 +54,8 @@ def _count(value: object) -> int | None:
 
 
 def _delay(value: object) -> Any:
+    if callable(value):
+        check_parameters(value, "retries")
     if value is None or callable(value):
         return value
     return _seconds(value) if _is_number(value) else delays_of(value)
@@ -68,8 +70,11 @@ def _jitter(value: object) -> float | None:
 
 
 def _condition(value: object) -> Callable[..., Any] | None:
-    if value is not None and not callable(value):
+    if value is None:
+        return None
+    if not callable(value):
         raise ValueError(f"must be a function of task, run and state, got {value!r}")
+    check_parameters(value, "task", "run", "state")
     return value
 
 
@@ -78,6 +83,8 @@ def _exceptions(value: object) -> tuple[type[Exception], ...] | None:
         return None
     several = isinstance(value, list | tuple)
     given: list[Any] = [*cast("Sequence[Any]", value)] if several else [value]
+    if not given:
+        raise ValueError("names no exception, so nothing would be tried again: leave it out")
     for kind in given:
         if not isinstance(kind, type) or not issubclass(kind, Exception):
             raise ValueError(f"must be Exception classes, got {kind!r}")

@@ -14,6 +14,8 @@ from jtask_retries.options import delays_of
 if TYPE_CHECKING:
     from jtask.tasks import Task
 
+_LONGEST = 10 * 365 * 86_400.0  # seconds; a delay that doubles each time soon leaves the calendar
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -41,7 +43,7 @@ class Policy:
         """Return the seconds between a failed attempt, counted from 1, and the next one."""
         if not self.delays:
             return 0.0
-        delay = self.delays[min(attempt, len(self.delays)) - 1]
+        delay = min(self.delays[min(attempt, len(self.delays)) - 1], _LONGEST)
         return spread(delay, self.jitter) if self.jitter else delay
 
     def retry(self, attempt: int, error: BaseException, now: float) -> Retry:
@@ -80,4 +82,6 @@ def _delays(task: "Task[..., Any]", delay: Any, retries: int) -> list[float]:
             delay = delay(retries)
         return delays_of([delay] if isinstance(delay, int | float) else delay)
     except Exception as error:
-        raise TaskDefinitionError(f"task {task.name!r}, retry_delay_seconds: {error}") from error
+        raise TaskDefinitionError(
+            f"task {task.name!r}, option 'retry_delay_seconds', with retries={retries}: {error}"
+        ) from error

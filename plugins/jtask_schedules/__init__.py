@@ -47,8 +47,8 @@ def jtask_applies(task: "Task[..., Any]") -> bool:
         task.signature.bind()
     except TypeError as error:
         raise TaskDefinitionError(
-            f"task {task.name!r} has a schedule, which calls it without arguments, but there is a "
-            f"{error}: give every parameter a default"
+            f"task {task.name!r} has a schedule, which calls it without arguments ({error}): "
+            f"give every parameter a default"
         ) from None
     return True
 

@@ -1,6 +1,7 @@
 """When a schedule's runs are due: from its options alone, so that all processes agree."""
 
 import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -10,7 +11,9 @@ from zoneinfo import ZoneInfo
 from cronsim import CronSim, CronSimError
 
 SHORTEST_INTERVAL = 1.0  # seconds
+LONGEST_INTERVAL = 10 * 366 * 86_400.0  # seconds
 _CRON_FIELDS = 5
+_ZERO_STEP = re.compile(r"/0+(?!\d)")
 _LONGEST_GRACE = 60.0  # seconds
 _HINTS = {
     "Wrong number of fields": "it needs five fields: minute, hour, day, month, weekday",
@@ -90,6 +93,8 @@ def check_cron(value: object) -> str | None:
         next(CronSim(line, datetime(2000, 1, 1, tzinfo=UTC)))
     except CronSimError as error:
         problem = _HINTS.get(str(error), str(error))
+        if _ZERO_STEP.search(line):
+            problem = "a step must be at least 1"
         raise ValueError(f"{value!r} is no cron line: {problem}") from None
     except StopIteration:
         raise ValueError(f"{value!r} is no cron line: its date never comes") from None
@@ -121,8 +126,8 @@ def check_every(value: object) -> float | None:
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
         raise ValueError(f"must be seconds or a timedelta, got {value!r}")
-    if not SHORTEST_INTERVAL <= seconds <= timedelta.max.total_seconds():
-        raise ValueError(f"must be at least {SHORTEST_INTERVAL:g} second, got {value!r}")
+    if not SHORTEST_INTERVAL <= seconds <= LONGEST_INTERVAL:
+        raise ValueError(f"must be at least 1 second and at most 10 years, got {value!r}")
     return round(float(seconds), 3)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, cast
 
-from jtask.options import Option
+from jtask.options import Option, check_parameters
 from jtask.states import StateName
 
 Hook = Callable[[Any, Any, Any], object]
@@ -46,4 +46,5 @@ def _hooks(option: str, value: object) -> tuple[Hook, ...] | None:
     for hook in hooks:
         if not callable(hook):
             raise TypeError(f"hook {hook!r} of type {type(hook).__name__} cannot be called")
+        check_parameters(hook, "task", "run", "state")
     return tuple(cast("Sequence[Hook]", hooks))

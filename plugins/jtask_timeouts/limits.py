@@ -1,6 +1,5 @@
 """How long an attempt may take: the options, and what they mean."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -15,6 +14,7 @@ GRACE_SECONDS = 1.0
 """How long a run that was interrupted may take to end before stronger means are used."""
 
 ISOLATIONS = ("none", "process")
+_LONGEST = 366 * 86_400.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +84,8 @@ def _check_seconds(value: object) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"must be a number of seconds, got {value!r}")
-    if not 0 < value < math.inf:
-        raise ValueError(f"must be more than 0 seconds and finite, got {value!r}")
+    if not 0 < value <= _LONGEST:
+        raise ValueError(f"must be more than 0 seconds and at most a year, got {value!r}")
     return float(value)
 
 

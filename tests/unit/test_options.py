@@ -10,7 +10,7 @@ from jtask import task
 from jtask.definition import Definition
 from jtask.errors import ConfigurationError, TaskDefinitionError
 from jtask.hooks import hookimpl
-from jtask.options import Option, check_options
+from jtask.options import Option, check_options, check_parameters
 from jtask.plugins import get_plugins
 
 
@@ -91,6 +91,19 @@ def test_a_copy_cannot_have_another_key() -> None:
 
     with pytest.raises(TaskDefinitionError, match="no option 'key': a copy keeps the key of its"):
         work.with_options(key="other")
+
+
+def test_the_beginning_of_an_option_suggests_the_whole() -> None:
+    with pytest.raises(TaskDefinitionError, match="did you mean 'timeout_seconds'"):
+        task(timeout=3)(lambda: None)
+
+
+def test_a_function_that_cannot_be_called_as_it_will_be_is_refused() -> None:
+    check_parameters(lambda task, *rest: None, "task", "run", "state")
+    check_parameters(print, "task")
+    for function in (lambda: None, lambda a, b, c: None):
+        with pytest.raises(ValueError, match=r"^<lambda>\(.*\) cannot be called with \(a, b\)$"):
+            check_parameters(function, "a", "b")
 
 
 def test_an_option_that_no_plugin_declares_is_refused() -> None:

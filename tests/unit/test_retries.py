@@ -5,7 +5,7 @@ import functools
 import logging
 import math
 import time
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -285,8 +285,15 @@ def test_a_delay_is_a_number_a_list_whose_last_one_repeats_or_a_function(
 def test_exponential_backoff_lists_at_most_50_delays() -> None:
     assert exponential_backoff(10)(4) == [10, 20, 40, 80]
     assert len(exponential_backoff(1)(1000)) == 50
-    with pytest.raises(TaskDefinitionError, match="must not be below 0"):
-        exponential_backoff(-1)
+    for factor in (-1, float("nan"), "10", True):
+        with pytest.raises(TaskDefinitionError, match="must be seconds from 0 on, got"):
+            exponential_backoff(cast("Any", factor))
+
+
+def test_a_delay_that_has_doubled_out_of_the_calendar_is_ten_years() -> None:
+    work = task(retries=50, retry_delay_seconds=exponential_backoff(10))(lambda: None)
+    _ = work.hooks
+    assert policy_of(work).retry(50, ValueError(), time.time()).at < time.time() + 11 * 366 * 86_400
 
 
 @given(factor=st.floats(0.001, 50), draw=st.floats(0, 1), delay=st.floats(0, 1e6))
@@ -392,6 +399,12 @@ def test_each_try_is_in_the_history_with_its_reason_and_traceback() -> None:
         ("retry_delay_seconds", [1] * 51, "takes at most 50 delays, got 51"),
         ("retry_jitter_factor", -0.1, "must be a number from 0 on, got -0.1"),
         ("retry_condition_fn", 3, "must be a function of task, run and state, got 3"),
+        (
+            "retry_condition_fn",
+            lambda run: True,
+            "<lambda>(run) cannot be called with (task, run, state)",
+        ),
+        ("retry_on", (), "names no exception, so nothing would be tried again: leave it out"),
         ("retry_on", [int], "must be Exception classes, got <class 'int'>"),
         ("retry_on", ValueError("x"), "must be Exception classes, got ValueError('x')"),
         ("retry_on", SystemExit, "must be Exception classes, got <class 'SystemExit'>"),
@@ -406,6 +419,6 @@ def test_a_wrong_value_is_refused_at_the_definition(option: str, value: Any, sen
 @pytest.mark.parametrize("answer", [None, "3", ["x"], [1] * 51])
 def test_a_delay_function_that_gives_no_delays_is_refused_at_the_first_use(answer: Any) -> None:
     body = Flaky(0)
-    with pytest.raises(TaskDefinitionError, match="task 'work', retry_delay_seconds: "):
+    with pytest.raises(TaskDefinitionError, match="option 'retry_delay_seconds', with retries=1: "):
         call(body, retries=1, retry_delay_seconds=lambda retries: answer)
     assert body.calls == 0

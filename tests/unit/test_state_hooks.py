@@ -254,6 +254,7 @@ def test_a_decorator_on_a_bound_method_counts_for_the_task() -> None:
     [
         ([print, 3], "hook 3 of type int cannot be called"),
         (["print"], "hook 'print' of type str cannot be called"),
+        ([lambda run: None], "<lambda>(run) cannot be called with (task, run, state)"),
         (3, "must be a list of functions, got 3 of type int"),
     ],
 )
