@@ -35,6 +35,7 @@ from jtask.errors import BrokerError
 from jtask.ids import created_at
 from jtask.settings import get_settings
 from jtask.wishes import wishes
+from jtask_cancellation.listening import HELD
 from jtask_schedules.keeper import Keeper
 
 PATIENCE = 30  # seconds; only a failing test waits so long
@@ -174,6 +175,8 @@ class NatsMachine(RuleBasedStateMachine):
         return open_runs[data.draw(st.integers(0, 7)) % len(open_runs)]
 
     def cancel(self, known: ModelRun) -> None:
+        # A worker that is cut off just now is taken for dead, and could not be told.
+        self.eventually(self.all_workers_hear)
         known.is_wished = True
         try:
             answer = known.run.cancel("enough")
@@ -187,6 +190,11 @@ class NatsMachine(RuleBasedStateMachine):
             assert known.run.state.name == answer.state.name
         elif answer.result is not CancelResult.NOT_FOUND:
             known.asked_after = self.disturbances
+
+    def all_workers_hear(self) -> bool:
+        client = get_client()
+        asking = client.broker.ask(HELD, b"", timeout=0.5, answers=len(self.workers))
+        return len(client.io.run(asking)) == len(self.workers)
 
     def wait_for_its_start(self, known: ModelRun) -> None:
         deadline = time.monotonic() + 1
