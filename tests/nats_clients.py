@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import gc
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import pytest
 import uvloop
@@ -20,6 +20,8 @@ T = TypeVar("T")
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 Connect = Callable[..., Awaitable[Connection]]
 OpenBroker = Callable[..., Awaitable[NatsBroker]]
+Connected = Callable[..., None]  # the fixture `connected`
+WithBrokers = Callable[..., None]  # the fixture `with_brokers`
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
@@ -69,23 +71,12 @@ def connect() -> Connect:
     return connect_to
 
 
-class Connected(Protocol):
+@pytest.fixture
+def connected(run: Run, request: pytest.FixtureRequest) -> Connected:
     """Run a coroutine function with a connection that is closed afterwards.
 
     It goes to `nats_server`, or to what is named; options as for `Connection.open`.
     """
-
-    def __call__(
-        self,
-        main: Callable[[Connection], Awaitable[None]],
-        to: NatsServer | Proxy | None = None,
-        **options: Any,
-    ) -> None: ...
-
-
-@pytest.fixture
-def connected(run: Run, request: pytest.FixtureRequest) -> Connected:
-    """Run a coroutine function with a connection; see `Connected`."""
 
     def run_connected(
         main: Callable[[Connection], Awaitable[None]],
@@ -103,22 +94,12 @@ def connected(run: Run, request: pytest.FixtureRequest) -> Connected:
     return run_connected
 
 
-class WithBrokers(Protocol):
+@pytest.fixture
+def with_brokers(run: Run, request: pytest.FixtureRequest) -> WithBrokers:
     """Run a coroutine function that gets a function to open brokers with.
 
     They are on `nats_server`, or on what is named, and are closed afterwards, the last one first.
     """
-
-    def __call__(
-        self,
-        main: Callable[[OpenBroker], Awaitable[None]],
-        on: NatsServer | Proxy | None = None,
-    ) -> None: ...
-
-
-@pytest.fixture
-def with_brokers(run: Run, request: pytest.FixtureRequest) -> WithBrokers:
-    """Run a coroutine function that opens brokers; see `WithBrokers`."""
 
     def run_with_brokers(
         main: Callable[[OpenBroker], Awaitable[None]],
