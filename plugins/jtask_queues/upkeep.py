@@ -2,12 +2,11 @@
 
 import asyncio
 import time
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from jtask.cancelling import CancelResult, cancel_waiting
 from jtask.contract import QueueInfo
-from jtask.definition import Instant
+from jtask.definition import Definition, Instant
 from jtask.keys import check_name
 from jtask_queues.giving_up import have_given_up
 
@@ -38,12 +37,12 @@ def pause_queue(queue: str, until: Instant | None = None) -> float | None:
         float | None: The instant at which the pause ends, seconds since the epoch.
 
     Raises:
-        TaskDefinitionError: That is no name of a queue.
+        TaskDefinitionError: That is no name of a queue, or no instant.
     """
     from jtask.client import get_client
 
     client = get_client()
-    end = None if until is None else _instant(until, time.time())
+    end = Definition(expires=until).not_after(time.time())
     client.io.run(client.broker.pause_queue(check_name("queue", queue), end))
     return end
 
@@ -84,9 +83,3 @@ async def _purge(client: "Client", queue: str, message: str) -> int:
     cancelled = sum(await asyncio.gather(*map(cancel, run_ids)))
     # Afterwards: what a worker gives up makes room for what waits.
     return cancelled + await have_given_up(client.broker, queue, message)
-
-
-def _instant(until: Instant, now: float) -> float:
-    if isinstance(until, datetime):
-        return until.timestamp()
-    return now + (until.total_seconds() if isinstance(until, timedelta) else until)

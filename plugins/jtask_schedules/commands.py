@@ -34,7 +34,10 @@ def ls(*, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([_to_json(one, now) for one in found], ensure_ascii=False))
     elif found:
-        _print_table([_row(one, now) for one in found])
+        from jtask.cli.tables import print_table
+
+        heads = ("NAME", "TASK", "WHEN", "TIMEZONE", "NEXT", "LAST")
+        print_table(heads, [_row(one, now) for one in found])
     else:
         click.echo("no schedules", err=True)
 
@@ -146,11 +149,3 @@ def _row(schedule: "Schedule", now: float) -> tuple[str, ...]:
 def _show(instant: float, schedule: "Schedule") -> str:
     zone = ZoneInfo(schedule.declaration.timezone)
     return datetime.fromtimestamp(instant, zone).strftime("%Y-%m-%d %H:%M:%S")
-
-
-def _print_table(rows: list[tuple[str, ...]]) -> None:
-    rows = [("NAME", "TASK", "WHEN", "TIMEZONE", "NEXT", "LAST"), *rows]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        click.echo("  ".join(cells).rstrip())

@@ -61,6 +61,20 @@ def test_a_pause_ends_by_itself(until: Any, jtask_worker: StartWorker) -> None:
     assert time.time() >= end
 
 
+@pytest.mark.parametrize(
+    ("until", "complaint"),
+    [
+        ("soon", "finite number of seconds, got 'soon'"),
+        (float("nan"), "finite number"),
+        (datetime(2099, 1, 1), "has no time zone"),
+    ],
+    ids=str,
+)
+def test_an_end_that_is_none_is_refused(until: Any, complaint: str) -> None:
+    with pytest.raises(TaskDefinitionError, match=complaint):
+        pause_queue("reports", until)
+
+
 def test_a_name_that_no_queue_can_have_is_refused() -> None:
     for change in (pause_queue, resume_queue, purge_queue):
         with pytest.raises(TaskDefinitionError, match="letters, digits"):
