@@ -4,23 +4,21 @@ import asyncio
 import contextlib
 import shutil
 import time
-from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 import pytest
+from nats_clients import OpenBroker, WithBrokers
+from nats_clients import open_broker as open_broker_on
+from nats_servers import NatsServer, StartNats
+from waiting import until
 
 from jtask.contract import Delivery, Message
 from jtask.errors import BrokerUnavailable, JTaskError
 from jtask.ids import RunIds
-from jtask.settings import Settings
 from jtask_nats.broker import NatsBroker
-from jtask_nats.connection import Connection
 from jtask_nats.deliveries import NatsDelivery
-from jtask_nats.lease_guard import GuardAccess
 
-Run = Callable[[Coroutine[Any, Any, Any]], Any]
-PATIENCE = 40.0  # seconds
 RUN_IDS = RunIds()
 
 
@@ -41,23 +39,8 @@ authorization {
 """
 
 
-async def open_broker(server: Any, user: str | None = None, **settings: Any) -> NatsBroker:
-    password = "pw" if user else None
-    connection = await Connection.open(
-        [server.url], name="test", connect_timeout=20.0, user=user, password=password
-    )
-    access = GuardAccess((server.url,))
-    return await NatsBroker.open(connection, RunIds().client, Settings(**settings), access)
-
-
 def runs(queue: str, count: int, **fields: Any) -> list[Message]:
     return [Message(run_id, queue, b"{}", **fields) for run_id in RUN_IDS.new_many(count)]
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 class Worker:
@@ -81,9 +64,25 @@ def ids(messages: list[Message]) -> set[str]:
     return {message.run_id for message in messages}
 
 
-def test_a_worker_pulls_again_from_a_server_that_was_killed(run: Run, nats_server: Any) -> None:
-    async def main() -> None:
-        broker, worker = await open_broker(nats_server), Worker()
+async def holder_of_one_run(broker: NatsBroker) -> Worker:
+    """Start a worker that has got a run and does not ack it."""
+    worker = Worker(acks=False)
+    await broker.consume(["mails"], 10, worker.receive)
+    await broker.enqueue(runs("mails", 1))
+    await until(lambda: len(worker.got) == 1)
+    return worker
+
+
+async def has_stored(broker: NatsBroker, count: int) -> bool:
+    info = await broker._connection.api("STREAM.INFO.JTASK_default")
+    return bool(info["state"]["messages"] == count)
+
+
+def test_a_worker_pulls_again_from_a_server_that_was_killed(
+    with_brokers: WithBrokers, nats_server: NatsServer
+) -> None:
+    async def main(open_broker: OpenBroker) -> None:
+        broker, worker = await open_broker(), Worker()
         consumption = await broker.consume(["mails"], 10, worker.receive)
         nats_server.kill()
         await until(lambda: consumption.problem() is not None)
@@ -93,29 +92,26 @@ def test_a_worker_pulls_again_from_a_server_that_was_killed(run: Run, nats_serve
         await broker.enqueue(later)
         await until(lambda: worker.ids == ids(later))
         await until(lambda: consumption.problem() is None)
-        await broker.close()
 
-    run(main())
+    with_brokers(main)
 
 
-def test_a_worker_makes_a_deleted_consumer_again(run: Run, nats_server: Any) -> None:
-    async def main() -> None:
-        broker, worker = await open_broker(nats_server), Worker()
+def test_a_worker_makes_a_deleted_consumer_again(with_brokers: WithBrokers) -> None:
+    async def main(open_broker: OpenBroker) -> None:
+        broker, worker = await open_broker(), Worker()
         await broker.consume(["mails"], 10, worker.receive)
         api = broker._connection.api
-        while not (await api("CONSUMER.INFO.JTASK_default.mails_0"))["num_waiting"]:
-            await asyncio.sleep(0.005)
+
+        async def has_asked() -> bool:
+            return bool((await api("CONSUMER.INFO.JTASK_default.mails_0"))["num_waiting"])
+
+        await until(has_asked)
         await api("CONSUMER.DELETE.JTASK_default.mails_0")
         later = runs("mails", 5)
         await broker.enqueue(later)
         await until(lambda: worker.ids == ids(later))
-        await broker.close()
 
-    run(main())
-
-
-def folder_of_consumer(server: Any) -> Path:
-    return next(server._folder.rglob("streams")) / "JTASK_default" / "obs" / "mails_0"
+    with_brokers(main)
 
 
 def lose(folder: Path) -> None:
@@ -124,48 +120,47 @@ def lose(folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_a_consumer_without_its_folder_is_made_again(run: Run, nats_server: Any) -> None:
-    async def main() -> None:
-        first, second = await open_broker(nats_server), await open_broker(nats_server)
+def test_a_consumer_without_its_folder_is_made_again(
+    with_brokers: WithBrokers, nats_server: NatsServer
+) -> None:
+    async def main(open_broker: OpenBroker) -> None:
+        first, second = await open_broker(), await open_broker()
         worker, other = Worker(), Worker()
         await first.consume(["mails"], 10, worker.receive)
-        folder = folder_of_consumer(nats_server)
+        folder = nats_server.folder_of_consumer("mails_0")
         lose(folder)
         await second.consume(["mails"], 10, other.receive)
         assert folder.exists()
         await first.enqueue(sent := runs("mails", 20))
         await until(lambda: worker.ids | other.ids == ids(sent))
-        await first.close()
-        await second.close()
 
-    run(main())
+    with_brokers(main)
 
 
 def test_a_consumer_without_its_folder_stays_while_a_run_is_held(
-    run: Run, nats_server: Any
+    with_brokers: WithBrokers, nats_server: NatsServer
 ) -> None:
-    async def main() -> None:
-        first, second = await open_broker(nats_server), await open_broker(nats_server)
+    async def main(open_broker: OpenBroker) -> None:
+        first, second = await open_broker(), await open_broker()
         holder, other = Worker(acks=False), Worker()
         await first.enqueue(held := runs("mails", 1))
         await first.consume(["mails"], 1, holder.receive)
         await until(lambda: holder.ids == ids(held))
-        lose(folder_of_consumer(nats_server))
+        lose(nats_server.folder_of_consumer("mails_0"))
         await second.consume(["mails"], 10, other.receive)
         await first.enqueue(sent := runs("mails", 5))
         await until(lambda: other.ids == ids(sent))
         holder.got[0].ack()
-        await first.close()
-        await second.close()
 
-    run(main())
+    with_brokers(main)
 
 
+@pytest.mark.parametrize("run", ["asyncio"], indirect=True)
 def test_a_worker_outlives_that_its_consumer_is_deleted_and_made_again_all_the_time(
-    nats_server: Any,
+    with_brokers: WithBrokers, nats_server: NatsServer
 ) -> None:
-    async def main() -> None:
-        broker, worker = await open_broker(nats_server), Worker()
+    async def main(open_broker: OpenBroker) -> None:
+        broker, worker = await open_broker(), Worker()
         consumption = await broker.consume(["mails"], 10, worker.receive)
         api = broker._connection.api
         consumer = "JTASK_default.mails_0"
@@ -184,42 +179,39 @@ def test_a_worker_outlives_that_its_consumer_is_deleted_and_made_again_all_the_t
             await asyncio.sleep(0.01)
         await until(lambda: worker.ids == ids(sent))
         await until(lambda: consumption.problem() is None)
-        assert folder_of_consumer(nats_server).exists()
-        await broker.close()
+        assert nats_server.folder_of_consumer("mails_0").exists()
 
-    asyncio.run(main())
+    with_brokers(main)
 
 
-def test_a_worker_makes_a_deleted_stream_again(run: Run, nats_server: Any) -> None:
-    async def main() -> None:
-        broker, worker = await open_broker(nats_server), Worker()
+def test_a_worker_makes_a_deleted_stream_again(with_brokers: WithBrokers) -> None:
+    async def main(open_broker: OpenBroker) -> None:
+        broker, worker = await open_broker(), Worker()
         await broker.consume(["mails"], 10, worker.receive)
         await broker.enqueue(first := runs("mails", 1))
         await until(lambda: worker.ids == ids(first))
         await broker._connection.api("STREAM.DELETE.JTASK_default")
         await broker.enqueue(later := runs("mails", 5))
         await until(lambda: worker.ids == ids(first + later))
-        await broker.close()
 
-    run(main())
+    with_brokers(main)
 
 
-def test_a_producer_makes_a_deleted_stream_again(run: Run, nats_server: Any) -> None:
-    async def main() -> None:
-        broker = await open_broker(nats_server, enqueue_timeout=1)
+def test_a_producer_makes_a_deleted_stream_again(with_brokers: WithBrokers) -> None:
+    async def main(open_broker: OpenBroker) -> None:
+        broker = await open_broker(enqueue_timeout=1)
         await broker._connection.api("STREAM.DELETE.JTASK_default")
         with pytest.raises(BrokerUnavailable):
             await broker.enqueue(runs("mails", 1))
         await broker.enqueue(runs("mails", 1))
         assert await broker.depth("mails") == 1
-        await broker.close()
 
-    run(main())
+    with_brokers(main)
 
 
-def test_two_workers_share_a_queue(run: Run, nats_server: Any) -> None:
-    async def main() -> None:
-        one, other = await open_broker(nats_server), await open_broker(nats_server)
+def test_two_workers_share_a_queue(with_brokers: WithBrokers) -> None:
+    async def main(open_broker: OpenBroker) -> None:
+        one, other = await open_broker(), await open_broker()
         first, second = Worker(acks=False), Worker(acks=False)
         await one.consume(["mails"], 20, first.receive)
         await other.consume(["mails"], 20, second.receive)
@@ -228,15 +220,13 @@ def test_two_workers_share_a_queue(run: Run, nats_server: Any) -> None:
         await until(lambda: len(first.got) + len(second.got) == 40)
         assert len(first.got) == len(second.got) == 20
         assert first.ids | second.ids == ids(messages)
-        await one.close()
-        await other.close()
 
-    run(main())
+    with_brokers(main)
 
 
-def test_what_a_worker_cannot_take_stays_with_the_server(run: Run, nats_server: Any) -> None:
-    async def main() -> None:
-        broker, worker = await open_broker(nats_server), Worker(acks=False)
+def test_what_a_worker_cannot_take_stays_with_the_server(with_brokers: WithBrokers) -> None:
+    async def main(open_broker: OpenBroker) -> None:
+        broker, worker = await open_broker(), Worker(acks=False)
         queues = ["one", "two", "three"]
         consumption = await broker.consume(queues, 4, worker.receive)
         messages = [message for queue in queues for message in runs(queue, 20)]
@@ -255,28 +245,26 @@ def test_what_a_worker_cannot_take_stays_with_the_server(run: Run, nats_server: 
             worker.got[settled(worker)].ack()
         assert worker.ids == ids(messages)
         await consumption.close()
-        await broker.close()
 
     def settled(worker: Worker) -> int:
         return sum(1 for one in worker.got if not one._open)  # type: ignore[attr-defined]
 
-    run(main())
+    with_brokers(main)
 
 
-def test_an_idle_queue_keeps_no_credit_from_a_busy_one(run: Run, nats_server: Any) -> None:
-    async def main() -> None:
-        broker, worker = await open_broker(nats_server), Worker(acks=False)
+def test_an_idle_queue_keeps_no_credit_from_a_busy_one(with_brokers: WithBrokers) -> None:
+    async def main(open_broker: OpenBroker) -> None:
+        broker, worker = await open_broker(), Worker(acks=False)
         await broker.consume(["idle", "busy", "quiet"], 10, worker.receive)
         await broker.enqueue(runs("busy", 50))
         await until(lambda: len(worker.got) == 10)
-        await broker.close()
 
-    run(main())
+    with_brokers(main)
 
 
-def test_a_run_is_delivered_at_its_instant_and_not_before(run: Run, nats_server: Any) -> None:
-    async def main() -> None:
-        broker, worker = await open_broker(nats_server), Worker()
+def test_a_run_is_delivered_at_its_instant_and_not_before(with_brokers: WithBrokers) -> None:
+    async def main(open_broker: OpenBroker) -> None:
+        broker, worker = await open_broker(), Worker()
         await broker.consume(["mails"], 10, worker.receive)
         now = time.time()
         wanted = [now + delay for delay in (0.05, 0.2, 0.4, 0.6, 0.9, 1.3)]
@@ -286,14 +274,13 @@ def test_a_run_is_delivered_at_its_instant_and_not_before(run: Run, nats_server:
         due = {message.run_id: message.at or 0.0 for message in messages}
         for delivery, at in zip(worker.got, worker.at, strict=True):
             assert at >= due[delivery.run_id]
-        await broker.close()
 
-    run(main())
+    with_brokers(main)
 
 
-def test_what_is_on_the_way_when_a_worker_stops_goes_to_another(run: Run, nats_server: Any) -> None:
-    async def main() -> None:
-        one, other = await open_broker(nats_server), await open_broker(nats_server)
+def test_what_is_on_the_way_when_a_worker_stops_goes_to_another(with_brokers: WithBrokers) -> None:
+    async def main(open_broker: OpenBroker) -> None:
+        one, other = await open_broker(lease=600), await open_broker(lease=600)
         first, second = Worker(), Worker()
         consumption = await one.consume(["mails"], 1000, first.receive)
         messages = runs("mails", 2000)
@@ -302,19 +289,15 @@ def test_what_is_on_the_way_when_a_worker_stops_goes_to_another(run: Run, nats_s
         await consumption.stop()
         await storing
         await other.consume(["mails"], 1000, second.receive)
-        # Within the lease, so nothing was left to run out.
-        async with asyncio.timeout(14):
-            while first.ids | second.ids != ids(messages):
-                await asyncio.sleep(0.01)
-        await one.close()
-        await other.close()
+        # Long before the leases end: nothing was left to wait for that.
+        await until(lambda: first.ids | second.ids == ids(messages))
 
-    run(main())
+    with_brokers(main)
 
 
-def test_a_run_put_off_for_the_same_instant_twice_is_not_lost(run: Run, nats_server: Any) -> None:
-    async def main() -> None:
-        broker, worker = await open_broker(nats_server), Worker(acks=False)
+def test_a_run_put_off_for_the_same_instant_twice_is_not_lost(with_brokers: WithBrokers) -> None:
+    async def main(open_broker: OpenBroker) -> None:
+        broker, worker = await open_broker(), Worker(acks=False)
         await broker.consume(["mails"], 10, worker.receive)
         await broker.enqueue(runs("mails", 1))
         instant = time.time()
@@ -324,44 +307,34 @@ def test_a_run_put_off_for_the_same_instant_twice_is_not_lost(run: Run, nats_ser
         await until(lambda: len(worker.got) == 4)
         assert [one.body for one in worker.got] == [b"{}", b"turn 0", b"turn 1", b"turn 2"]
         worker.got[3].ack()
-        await broker.close()
 
-    run(main())
+    with_brokers(main)
 
 
 @pytest.mark.parametrize("delay", [0, 0.8, 60])
 def test_a_run_put_off_comes_once_even_when_its_message_was_never_acked(
-    run: Run, nats_server: Any, delay: float
+    with_brokers: WithBrokers, delay: float
 ) -> None:
-    async def main() -> None:
-        broker, worker = await open_broker(nats_server, lease=1), Worker(acks=False)
-        await broker.consume(["mails"], 10, worker.receive)
-        await broker.enqueue(runs("mails", 1))
-        await until(lambda: len(worker.got) == 1)
+    async def main(open_broker: OpenBroker) -> None:
+        broker = await open_broker(lease=1)
+        worker = await holder_of_one_run(broker)
         delivery: Any = worker.got[0]
-        send, delivery._desk.send = delivery._desk.send, lambda *_: None
+        answer, delivery._desk.answer = delivery._desk.answer, lambda *_: None
         await delivery.put_off(time.time() + delay, b"next")
-        delivery._desk.send = send
-        state = {"messages": 2}
-        async with asyncio.timeout(PATIENCE):
-            while state["messages"] > 1:  # until the server has given up the first one
-                await asyncio.sleep(0.01)
-                state = (await broker._connection.api("STREAM.INFO.JTASK_default"))["state"]
+        delivery._desk.answer = answer
+        await until(lambda: has_stored(broker, 1))  # the server has given up the first one
         await until(lambda: len(worker.got) == (1 if delay == 60 else 2))
         assert [one.body for one in worker.got[1:]] == [b"next"] * (delay != 60)
-        await broker.close()
 
-    run(main())
+    with_brokers(main)
 
 
 def test_putting_off_a_run_that_another_has_put_off_meanwhile_changes_nothing(
-    run: Run, nats_server: Any
+    with_brokers: WithBrokers,
 ) -> None:
-    async def main() -> None:
-        broker, worker = await open_broker(nats_server), Worker(acks=False)
-        await broker.consume(["mails"], 10, worker.receive)
-        await broker.enqueue(runs("mails", 1))
-        await until(lambda: len(worker.got) == 1)
+    async def main(open_broker: OpenBroker) -> None:
+        broker = await open_broker()
+        worker = await holder_of_one_run(broker)
         held: Any = worker.got[0]
         other = NatsDelivery(
             held._desk, held.run_id, held.body, held.deliveries, held.reply, held.seq
@@ -372,17 +345,16 @@ def test_putting_off_a_run_that_another_has_put_off_meanwhile_changes_nothing(
         held.seq = f"0{held.seq}"  # another name, as if half a minute had passed
         await held.put_off(time.time(), b"by the former holder")
         assert await broker.depth("mails") == 0
-        await broker.close()
 
-    run(main())
+    with_brokers(main)
 
 
 def test_runs_put_off_do_not_make_the_server_forget_what_a_dead_worker_held(
-    run: Run, nats_server: Any
+    with_brokers: WithBrokers, nats_server: NatsServer
 ) -> None:
-    async def main() -> None:
-        dying = await open_broker(nats_server, lease=1)
-        living = await open_broker(nats_server, lease=1)
+    async def main(open_broker: OpenBroker) -> None:
+        dying = await open_broker_on(nats_server.url, lease=1)
+        living = await open_broker(lease=1)
         first, second = Worker(acks=False), Worker(acks=False)
         await dying.consume(["mails"], 20, first.receive)
         await living.enqueue(runs("mails", 60))
@@ -397,71 +369,62 @@ def test_runs_put_off_do_not_make_the_server_forget_what_a_dead_worker_held(
             delivery.ack()
         lost = {delivery.run_id for delivery in first.got}
         await until(lambda: lost <= {delivery.run_id for delivery in second.got})
-        await living.close()
         with contextlib.suppress(JTaskError):
             await dying.close()
+        await living.close()
 
-    run(main())
+    with_brokers(main)
 
 
 def test_a_run_whose_lease_was_lost_is_not_given_to_its_holder_again(
-    run: Run, nats_server: Any
+    with_brokers: WithBrokers,
 ) -> None:
-    async def main() -> None:
-        broker, worker = await open_broker(nats_server, lease=1), Worker(acks=False)
-        await broker.consume(["mails"], 10, worker.receive)
-        await broker.enqueue(runs("mails", 1))
-        await until(lambda: len(worker.got) == 1)
+    async def main(open_broker: OpenBroker) -> None:
+        broker = await open_broker(lease=1)
+        worker = await holder_of_one_run(broker)
         nak = worker.got[0].reply  # type: ignore[attr-defined]
         broker._connection.send(nak, b"-NAK")  # the server thinks that nobody has it
         await until(lambda: worker.got[0].reply != nak)  # type: ignore[attr-defined]
         assert len(worker.got) == 1
         worker.got[0].ack()
-        state = {"messages": 1}
-        async with asyncio.timeout(PATIENCE):
-            while state["messages"]:
-                state = (await broker._connection.api("STREAM.INFO.JTASK_default"))["state"]
-        await broker.close()
+        await until(lambda: has_stored(broker, 0))
 
-    run(main())
+    with_brokers(main)
 
 
-def test_a_run_in_hand_of_a_stopping_worker_is_not_cancelled(run: Run, nats_server: Any) -> None:
-    async def main() -> None:
-        broker, worker = await open_broker(nats_server), Worker(acks=False)
+def test_a_run_in_hand_of_a_stopping_worker_is_not_cancelled(with_brokers: WithBrokers) -> None:
+    async def main(open_broker: OpenBroker) -> None:
+        broker, worker = await open_broker(), Worker(acks=False)
         consumption = await broker.consume(["mails"], 1, worker.receive)
         await broker.enqueue(messages := runs("mails", 1))
         await until(lambda: len(worker.got) == 1)
         await consumption.stop()
         assert await broker.cancel(messages[0].run_id) is False
         worker.got[0].ack()
-        await broker.close()
 
-    run(main())
+    with_brokers(main)
 
 
 def test_users_with_few_permissions_can_work_where_an_admin_has_set_up(
-    run: Run, start_nats: Any
+    with_brokers: WithBrokers, start_nats: StartNats
 ) -> None:
     server = start_nats(config=USERS)
 
-    async def main() -> None:
-        admin = await open_broker(server, user="admin")
+    async def main(open_broker: OpenBroker) -> None:
+        admin = await open_broker(user="admin")
         await admin.depth("mails")
-        producer = await open_broker(server, user="producer")
-        consumer, worker = await open_broker(server, user="worker"), Worker()
+        producer = await open_broker(user="producer")
+        consumer, worker = await open_broker(user="worker"), Worker()
         await consumer.consume(["mails"], 10, worker.receive)
         await producer.enqueue(messages := runs("mails", 3))
         await until(lambda: worker.ids == ids(messages))
-        for broker in (admin, producer, consumer):
-            await broker.close()
 
-    run(main())
+    with_brokers(main, server)
 
 
-def test_a_run_in_hand_is_not_cancelled_and_one_handed_back_is(run: Run, nats_server: Any) -> None:
-    async def main() -> None:
-        broker, worker = await open_broker(nats_server), Worker(acks=False)
+def test_a_run_in_hand_is_not_cancelled_and_one_handed_back_is(with_brokers: WithBrokers) -> None:
+    async def main(open_broker: OpenBroker) -> None:
+        broker, worker = await open_broker(), Worker(acks=False)
         consumption = await broker.consume(["mails"], 1, worker.receive)
         held, waiting, back = runs("mails", 3)
         await broker.enqueue([held, waiting, back])
@@ -474,6 +437,5 @@ def test_a_run_in_hand_is_not_cancelled_and_one_handed_back_is(run: Run, nats_se
         await worker.got[1].hand_back()
         assert await broker.cancel(back.run_id) is True
         assert await broker.depth("mails") == 0
-        await broker.close()
 
-    run(main())
+    with_brokers(main)

@@ -1,60 +1,41 @@
 """The first outcome stands, and whoever waits hears of it."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any
+
+from nats_clients import OpenBroker, WithBrokers
+from nats_servers import NatsServer
+from waiting import until
 
 from jtask.contract import OutcomeRecord
 from jtask.ids import RunIds
-from jtask.settings import Settings
-from jtask_nats.broker import NatsBroker
-from jtask_nats.connection import Connection
-from jtask_nats.lease_guard import GuardAccess
 
-Run = Callable[[Coroutine[Any, Any, Any]], Any]
-PATIENCE = 40.0  # seconds
 RUN_IDS = RunIds()
 
 
-async def open_broker(server: Any) -> NatsBroker:
-    connection = await Connection.open([server.url], name="test", connect_timeout=20.0)
-    access = GuardAccess((server.url,))
-    return await NatsBroker.open(connection, RUN_IDS.client, Settings(), access)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while not condition():
-            await asyncio.sleep(0.005)
-
-
-def test_the_second_outcome_of_a_run_loses(run: Run, nats_server: Any) -> None:
-    async def main() -> None:
-        one, other = await open_broker(nats_server), await open_broker(nats_server)
+def test_the_second_outcome_of_a_run_loses(with_brokers: WithBrokers) -> None:
+    async def main(open_broker: OpenBroker) -> None:
+        one, other = await open_broker(), await open_broker()
         run_id = RUN_IDS.new()
         assert await one.put(OutcomeRecord(run_id, b"first")) is True
         assert await other.put(OutcomeRecord(run_id, b"second")) is False
         assert await one.get(run_id) == OutcomeRecord(run_id, b"first")
-        await one.close()
-        await other.close()
 
-    run(main())
+    with_brokers(main)
 
 
-def test_an_outcome_whose_answer_was_lost_has_won(run: Run, nats_server: Any) -> None:
-    async def main() -> None:
-        broker = await open_broker(nats_server)
+def test_an_outcome_whose_answer_was_lost_has_won(with_brokers: WithBrokers) -> None:
+    async def main(open_broker: OpenBroker) -> None:
+        broker = await open_broker()
         outcome = OutcomeRecord(RUN_IDS.new(), b"only")
         await broker.put(outcome)
         assert await broker.put(outcome) is True
-        await broker.close()
 
-    run(main())
+    with_brokers(main)
 
 
-def test_an_outcome_that_lost_is_pushed_to_nobody(run: Run, nats_server: Any) -> None:
-    async def main() -> None:
-        broker = await open_broker(nats_server)
+def test_an_outcome_that_lost_is_pushed_to_nobody(with_brokers: WithBrokers) -> None:
+    async def main(open_broker: OpenBroker) -> None:
+        broker = await open_broker()
         run_id, last = RUN_IDS.new(), RUN_IDS.new()
         heard: list[OutcomeRecord] = []
         await broker.watch(RUN_IDS.client, heard.append, lambda: None)
@@ -66,14 +47,13 @@ def test_an_outcome_that_lost_is_pushed_to_nobody(run: Run, nats_server: Any) ->
         assert await asyncio.gather(*puts) == [True, False, True]
         await until(lambda: len(heard) == 2)
         assert heard == [OutcomeRecord(run_id, b"first"), OutcomeRecord(last, b"last")]
-        await broker.close()
 
-    run(main())
+    with_brokers(main)
 
 
-def test_many_wait_through_one_subscription(run: Run, nats_server: Any) -> None:
-    async def main() -> None:
-        waiter, worker = await open_broker(nats_server), await open_broker(nats_server)
+def test_many_wait_through_one_subscription(with_brokers: WithBrokers) -> None:
+    async def main(open_broker: OpenBroker) -> None:
+        waiter, worker = await open_broker(), await open_broker()
         run_ids = RUN_IDS.new_many(3000)
         heard: dict[str, bytes] = {}
         await waiter.watch(
@@ -83,15 +63,15 @@ def test_many_wait_through_one_subscription(run: Run, nats_server: Any) -> None:
         assert all(await asyncio.gather(*puts))
         await until(lambda: len(heard) == len(run_ids))
         assert heard == {run_id: run_id.encode() for run_id in run_ids}
-        await waiter.close()
-        await worker.close()
 
-    run(main())
+    with_brokers(main)
 
 
-def test_a_lost_connection_is_a_gap_in_what_is_watched(run: Run, nats_server: Any) -> None:
-    async def main() -> None:
-        broker = await open_broker(nats_server)
+def test_a_lost_connection_is_a_gap_in_what_is_watched(
+    with_brokers: WithBrokers, nats_server: NatsServer
+) -> None:
+    async def main(open_broker: OpenBroker) -> None:
+        broker = await open_broker()
         run_id = RUN_IDS.new()
         gaps: list[None] = []
         heard: list[OutcomeRecord] = []
@@ -101,6 +81,5 @@ def test_a_lost_connection_is_a_gap_in_what_is_watched(run: Run, nats_server: An
         await until(lambda: bool(gaps))
         assert await broker.put(OutcomeRecord(run_id, b"late")) is True
         await until(lambda: heard == [OutcomeRecord(run_id, b"late")])
-        await broker.close()
 
-    run(main())
+    with_brokers(main)
