@@ -7,26 +7,25 @@ import subprocess
 import sys
 import sysconfig
 import textwrap
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import PATIENCE, eventually
 
 from jtask_nats.embedded import stop_server
 
 JTASK = str(Path(sysconfig.get_path("scripts")) / "jtask")
-_PATIENCE = 40.0  # seconds; the machine may be busy
 
 
-def eventually(condition: Callable[[], Any]) -> Any:
-    """Wait until a condition holds, and return what it gave."""
-    deadline = time.monotonic() + _PATIENCE
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "the condition did not come true"
-        time.sleep(0.01)
-    return found
+def is_alive(pid: int) -> bool:
+    """Tell whether a process runs; one that is dead but unreaped does not."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
 
 
 class Program:
@@ -69,7 +68,7 @@ class Program:
         return json.loads(self.log.splitlines()[-1])
 
     def wait(self) -> int:
-        return self._process.wait(timeout=_PATIENCE)
+        return self._process.wait(timeout=PATIENCE)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         self.send(number)
@@ -133,7 +132,7 @@ class Place:
             env=self.env | env,
             capture_output=True,
             text=True,
-            timeout=_PATIENCE,
+            timeout=PATIENCE,
             check=False,
         )
 
@@ -158,7 +157,7 @@ class Place:
             env=self.env,
             capture_output=True,
             text=True,
-            timeout=_PATIENCE + 10,
+            timeout=PATIENCE + 10,
             check=False,
         )
         assert done.returncode == 0, done.stderr
@@ -222,15 +221,6 @@ def eventually_fixture() -> Callable[[Callable[[], Any]], Any]:
     return eventually
 
 
-@pytest.fixture
-def is_alive() -> Callable[[int], bool]:
-    """Tell whether a process runs; one that is dead but unreaped does not."""
-
-    def alive(pid: int) -> bool:
-        try:
-            stat = Path(f"/proc/{pid}/stat").read_text()
-        except OSError:
-            return False
-        return stat.rpartition(")")[2].split()[0] != "Z"
-
-    return alive
+@pytest.fixture(name="is_alive")
+def is_alive_fixture() -> Callable[[int], bool]:
+    return is_alive

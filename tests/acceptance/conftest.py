@@ -1,5 +1,5 @@
 """The fixtures of `processes`, for tests of what a user does."""
 
-from processes import eventually_fixture, is_alive, place
+from processes import eventually_fixture, is_alive_fixture, place
 
-__all__ = ["eventually_fixture", "is_alive", "place"]
+__all__ = ["eventually_fixture", "is_alive_fixture", "place"]

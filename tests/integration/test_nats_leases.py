@@ -1,29 +1,25 @@
 """Who lives keeps its runs, who does not loses them within a lease."""
 
 import asyncio
-import contextlib
 import os
-import re
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
+from nats_clients import OpenBroker, Run, WithBrokers
+from nats_servers import NatsServer
+from processes import is_alive
+from waiting import until
 
 from jtask.contract import Delivery, Message
 from jtask.ids import RunIds
-from jtask.settings import Settings
 from jtask_nats.broker import NatsBroker
-from jtask_nats.connection import Connection
-from jtask_nats.lease_guard import GuardAccess, Sight, must_renew
+from jtask_nats.lease_guard import Sight, must_renew
 from jtask_nats.lease_table import CAPACITY, NO_SLOT, SIZE, LeaseTable
 
-Run = Callable[[Coroutine[Any, Any, Any]], Any]
-PATIENCE = 40.0  # seconds
 LEASE = 2.0  # seconds
 
 # Takes one run, says so, does something, and acks it.
@@ -74,163 +70,155 @@ def work(lease):
 """
 
 
-async def open_broker(server: Any, **settings: Any) -> NatsBroker:
-    connection = await Connection.open([server.url], name="test", connect_timeout=20.0)
-    access = GuardAccess((server.url,))
-    return await NatsBroker.open(connection, RunIds().client, Settings(**settings), access)
+class Worker:
+    """A process that has taken a run and now does some work."""
+
+    def __init__(self, url: str, work: str) -> None:
+        program = WORKER + work + "\nasyncio.run(main())\n"
+        command = [sys.executable, "-c", program, url, str(LEASE)]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self.guard = 0
+        """The pid of what keeps its leases while it cannot."""
+
+    async def has_taken(self) -> None:
+        word, guard = await self._line()
+        assert word == "taken"
+        self.guard = int(guard)
+
+    async def has_acked(self) -> None:
+        assert await self._line() == ["done"]
+
+    async def _line(self) -> list[str]:
+        assert self.process.stdout is not None
+        return (await asyncio.to_thread(self.process.stdout.readline)).split()
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while not condition():
-            await asyncio.sleep(0.005)
-
-
-class Observer:
-    """Another worker of the same queue: it gets what the first one loses."""
-
-    def __init__(self) -> None:
-        self.got: list[Delivery] = []
-
-    async def watch(self, server: Any) -> NatsBroker:
-        broker = await open_broker(server, lease=LEASE)
-        await broker.consume(["mails"], 10, self.got.append)
-        return broker
+StartWorker = Callable[[str], Awaitable[Worker]]
 
 
 @pytest.fixture
-def start_worker(nats_server: Any) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
-    """Start a process that takes the run and then does some work."""
-    started: list[subprocess.Popen[str]] = []
+def start_worker(nats_server: NatsServer) -> Iterator[StartWorker]:
+    """Start a process that does a kind of work, and wait until it has taken a run."""
+    started: list[Worker] = []
 
-    def start(work: str) -> subprocess.Popen[str]:
-        program = WORKER + work + "\nasyncio.run(main())\n"
-        command = [sys.executable, "-c", program, nats_server.url, str(LEASE)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        started.append(process)
-        return process
+    async def start(work: str) -> Worker:
+        worker = Worker(nats_server.url, work)
+        started.append(worker)
+        await worker.has_taken()
+        return worker
 
     yield start
-    for process in started:
-        process.kill()
-        process.communicate()
+    for worker in started:
+        worker.process.kill()
+        worker.process.communicate()
 
 
-async def line_of(process: subprocess.Popen[str]) -> list[str]:
-    assert process.stdout is not None
-    return (await asyncio.to_thread(process.stdout.readline)).split()
+@pytest.fixture
+def run() -> Run:
+    """One loop will do: what counts here happens in other threads and processes."""
+    return asyncio.run
 
 
-async def with_one_run(server: Any) -> NatsBroker:
-    broker = await open_broker(server, lease=LEASE)
+async def enqueue_one(open_broker: OpenBroker) -> NatsBroker:
+    broker = await open_broker(lease=LEASE)
     await broker.enqueue([Message(RunIds().new(), "mails", b"{}")])
     return broker
 
 
-def test_a_run_is_kept_while_its_task_blocks_a_thread(nats_server: Any) -> None:
-    async def main() -> None:
-        observer = Observer()
-        broker = await open_broker(nats_server, lease=1)
+async def lost_runs(open_broker: OpenBroker) -> list[Delivery]:
+    """Start another worker of the same queue, and return what it gets: what the first one loses."""
+    lost: list[Delivery] = []
+    broker = await open_broker(lease=LEASE)
+    await broker.consume(["mails"], 10, lost.append)
+    return lost
+
+
+async def is_empty(broker: NatsBroker) -> bool:
+    return await broker.depth("mails") == 0
+
+
+def test_a_run_is_kept_while_its_task_blocks_a_thread(with_brokers: WithBrokers) -> None:
+    async def main(open_broker: OpenBroker) -> None:
+        broker = await open_broker(lease=1)
         taken: asyncio.Future[Delivery] = asyncio.get_running_loop().create_future()
         await broker.consume(["mails"], 1, taken.set_result)
         await broker.enqueue([Message(RunIds().new(), "mails", b"{}")])
         delivery = await taken
-        other = await observer.watch(nats_server)
-        await asyncio.to_thread(threading.Event().wait, 3.0)
+        lost = await lost_runs(open_broker)
+        await asyncio.to_thread(threading.Event().wait, 3.0)  # three leases
         delivery.ack()
-        while await broker.depth("mails"):
-            await asyncio.sleep(0.01)
-        assert observer.got == []
-        await other.close()
-        await broker.close()
+        await until(lambda: is_empty(broker))
+        assert lost == []
 
-    asyncio.run(main())
+    with_brokers(main)
 
 
 def test_a_run_is_kept_while_its_task_holds_the_interpreter(
-    nats_server: Any, start_worker: Callable[[str], subprocess.Popen[str]]
+    with_brokers: WithBrokers, start_worker: StartWorker
 ) -> None:
-    async def main() -> None:
-        broker, observer = await with_one_run(nats_server), Observer()
-        worker = start_worker(BUSY)
-        assert (await line_of(worker))[0] == "taken"
-        other = await observer.watch(nats_server)
-        assert await line_of(worker) == ["done"]
-        while await broker.depth("mails"):
-            await asyncio.sleep(0.01)
-        assert observer.got == []
-        await other.close()
-        await broker.close()
+    async def main(open_broker: OpenBroker) -> None:
+        broker = await enqueue_one(open_broker)
+        worker = await start_worker(BUSY)
+        lost = await lost_runs(open_broker)
+        await worker.has_acked()
+        await until(lambda: is_empty(broker))
+        assert lost == []
 
-    asyncio.run(main())
+    with_brokers(main)
 
 
 def test_a_run_of_a_stopped_worker_goes_to_another(
-    nats_server: Any, start_worker: Callable[[str], subprocess.Popen[str]]
+    with_brokers: WithBrokers, start_worker: StartWorker
 ) -> None:
-    async def main() -> None:
-        broker, observer = await with_one_run(nats_server), Observer()
-        worker = start_worker(BUSY)
-        assert (await line_of(worker))[0] == "taken"
-        worker.send_signal(signal.SIGSTOP)
-        other = await observer.watch(nats_server)
-        await until(lambda: len(observer.got) == 1)
-        assert observer.got[0].deliveries == 2
-        await other.close()
-        await broker.close()
+    async def main(open_broker: OpenBroker) -> None:
+        await enqueue_one(open_broker)
+        worker = await start_worker(BUSY)
+        worker.process.send_signal(signal.SIGSTOP)
+        lost = await lost_runs(open_broker)
+        await until(lambda: len(lost) == 1)
+        assert lost[0].deliveries == 2
 
-    asyncio.run(main())
+    with_brokers(main)
 
 
 def test_a_run_of_a_stuck_worker_goes_to_another(
-    nats_server: Any, start_worker: Callable[[str], subprocess.Popen[str]]
+    with_brokers: WithBrokers, start_worker: StartWorker
 ) -> None:
-    async def main() -> None:
-        broker, observer = await with_one_run(nats_server), Observer()
-        worker = start_worker(STUCK)
-        assert (await line_of(worker))[0] == "taken"
-        other = await observer.watch(nats_server)
-        await until(lambda: len(observer.got) == 1)
-        await other.close()
-        await broker.close()
+    async def main(open_broker: OpenBroker) -> None:
+        await enqueue_one(open_broker)
+        await start_worker(STUCK)
+        lost = await lost_runs(open_broker)
+        await until(lambda: len(lost) == 1)
+        assert lost[0].deliveries == 2
 
-    asyncio.run(main())
+    with_brokers(main)
 
 
 def test_the_guard_ends_with_its_worker(
-    nats_server: Any, start_worker: Callable[[str], subprocess.Popen[str]]
+    with_brokers: WithBrokers, start_worker: StartWorker
 ) -> None:
-    async def main() -> None:
-        broker = await with_one_run(nats_server)
-        worker = start_worker(STUCK)
-        _, guard = await line_of(worker)
-        assert Path(f"/proc/{guard}").exists()
-        worker.kill()
-        await until(lambda: not is_running(int(guard)))
-        await broker.close()
+    async def main(open_broker: OpenBroker) -> None:
+        await enqueue_one(open_broker)
+        worker = await start_worker(STUCK)
+        assert is_alive(worker.guard)
+        worker.process.kill()
+        await until(lambda: not is_alive(worker.guard))
 
-    asyncio.run(main())
+    with_brokers(main)
 
 
-def test_closing_a_broker_ends_its_guard(nats_server: Any) -> None:
-    async def main() -> None:
-        broker = await open_broker(nats_server)
+def test_closing_a_broker_ends_its_guard(with_brokers: WithBrokers) -> None:
+    async def main(open_broker: OpenBroker) -> None:
+        broker = await open_broker()
         await broker.consume(["mails"], 1, lambda delivery: None)
         guard = broker._leases._guard
         assert guard is not None
         await until(lambda: guard.pid is not None)
         await broker.close()
-        assert not is_running(guard.pid or 0)
+        assert guard.pid is not None
+        assert not is_alive(guard.pid)
 
-    asyncio.run(main())
-
-
-def is_running(pid: int) -> bool:
-    """A process that nobody has waited for yet does not run either."""
-    with contextlib.suppress(OSError):
-        stat = Path(f"/proc/{pid}/stat").read_text()
-        return not re.search(r"\) Z ", stat)
-    return False
+    with_brokers(main)
 
 
 @pytest.mark.parametrize(
