@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from waiting import PATIENCE, eventually
 
-from jtask_nats.embedded import stop_server
+from jtask_nats.embedded import server_status, stop_server
 
 JTASK = str(Path(sysconfig.get_path("scripts")) / "jtask")
 
@@ -162,6 +162,13 @@ class Place:
         )
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout.splitlines()[-1])
+
+    def kill_server(self) -> None:
+        """End the embedded server as a crash would."""
+        status = server_status(self.home)
+        assert status is not None
+        assert status.pid is not None
+        os.kill(status.pid, signal.SIGKILL)
 
     def clear(self) -> None:
         """End every process that was started here, whoever's child it has become."""

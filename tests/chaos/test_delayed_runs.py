@@ -1,14 +1,10 @@
 """Delayed runs and schedules while everything around them dies."""
 
-import os
-import signal
 from collections import Counter
 from itertools import pairwise
 from typing import Any
 
 import pytest
-
-from jtask_nats.embedded import server_status
 
 TASKS = """
 import time
@@ -25,13 +21,6 @@ def beat():
 """
 SERVE = ("tasks.py:on_time", "-c", "20")
 LEASE = {"JTASK_LEASE": "2"}
-
-
-def kill_server(place: Any) -> None:
-    status = server_status(place.home)
-    assert status is not None
-    assert status.pid is not None
-    os.kill(status.pid, signal.SIGKILL)
 
 
 def test_a_thousand_delayed_runs_survive_the_death_of_everything_and_come_on_time(
@@ -54,7 +43,7 @@ def test_a_thousand_delayed_runs_survive_the_death_of_everything_and_come_on_tim
         """
     )
     worker.kill()
-    kill_server(place)
+    place.kill_server()
     survivor = place.serve(*SERVE, **LEASE)
     survivor.is_ready()
     late = place.ask(
@@ -88,10 +77,10 @@ def test_a_schedule_survives_the_death_of_its_workers_and_of_the_server(
 
     workers = [place.serve("tasks.py:beat", **LEASE) for _ in range(2)]
     goes_on(2)
-    kill_server(place)
+    place.kill_server()
     goes_on(2)
     workers[0].kill()
-    kill_server(place)
+    place.kill_server()
     goes_on(2)
     workers[1].kill()
     last = place.serve("tasks.py:beat", **LEASE)

@@ -1,13 +1,9 @@
 """Runs that wait for a retry while everything around them dies."""
 
-import os
-import signal
 from collections import Counter
 from typing import Any
 
 import pytest
-
-from jtask_nats.embedded import server_status
 
 TASKS = """
 import time
@@ -27,13 +23,6 @@ def often(n: int) -> int:
         raise ValueError("boom")
     return n
 """
-
-
-def kill_server(place: Any) -> None:
-    status = server_status(place.home)
-    assert status is not None
-    assert status.pid is not None
-    os.kill(status.pid, signal.SIGKILL)
 
 
 def test_a_thousand_runs_that_wait_for_their_retry_survive_the_death_of_everything(
@@ -56,7 +45,7 @@ def test_a_thousand_runs_that_wait_for_their_retry_survive_the_death_of_everythi
         """
     )
     worker.kill()
-    kill_server(place)
+    place.kill_server()
     waiting = 1000 - sum(mark.endswith(" 2") for mark in place.marks())
     survivor = place.serve("tasks.py", "-c", "20", JTASK_LEASE="2")
     survivor.is_ready()
@@ -109,7 +98,7 @@ def test_no_run_is_lost_or_stuck_when_workers_and_servers_die_among_retries(
         worker.kill()
         caller.kill()
         if already != 400:
-            kill_server(place)
+            place.kill_server()
         worker = place.serve("tasks.py", "-c", "10", JTASK_LEASE="1")
         worker.is_ready()
     ends = place.ask(
