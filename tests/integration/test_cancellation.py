@@ -4,60 +4,30 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from in_process import StartWorker, events_of, on_each_broker, on_io
+from waiting import PATIENCE, eventually
 
 from jtask import Run, State, StateName, runtime, task
 from jtask.cancelling import CancelResult
 from jtask.client import get_client
-from jtask.contract import Event
 from jtask.errors import RunCancelled
 from jtask.hooks import hookimpl
 from jtask.lifecycle import Retry
-from jtask.testing import RunningWorker, run_worker
+from jtask.testing import run_worker
 from jtask.wishes import change_wish, find_wish, store_wish, wishes
 from jtask_cancellation.many import cancel_many, find_runs
 
 pytestmark = pytest.mark.usefixtures("jtask_broker")
-
-StartWorker = Callable[..., RunningWorker]
-PATIENCE = 30  # seconds; only a failing test waits so long
-
-
-@pytest.fixture(params=["jtask_memory", "jtask_nats"])
-def jtask_broker(request: pytest.FixtureRequest) -> str:
-    return str(request.getfixturevalue(request.param))
+jtask_broker = on_each_broker
 
 
 @task
 def quick(n: int = 0) -> int:
     return n
-
-
-def eventually(condition: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + PATIENCE
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.005)
-    return found
-
-
-def events_of(run_id: str) -> list[Event]:
-    client = get_client()
-
-    async def read() -> list[Event]:
-        client.events.flush()
-        return [event async for event in client.broker.read() if event.run_id == run_id]
-
-    return client.io.run(read())
-
-
-def on_io(make: Callable[[Any], Any]) -> Any:
-    client = get_client()
-    return client.io.run(make(client.broker))
 
 
 def waiting() -> set[str]:

@@ -4,21 +4,23 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from in_process import StartWorker, arguments_blob, on_each_broker, on_io
+from waiting import PATIENCE, eventually
 
 from jtask import Run, StateName, runtime, task
 from jtask.cli.program import main
 from jtask.client import get_client
-from jtask.contract import Delivery, Message
+from jtask.contract import Delivery, FullBroker, Message
 from jtask.errors import RunCancelled, RunNotFound, TaskDefinitionError
 from jtask.hooks import hookimpl
+from jtask.ids import created_at
 from jtask.lifecycle import Retry
 from jtask.settlement import crash_counter
-from jtask.testing import RunningWorker, run_worker
+from jtask.testing import run_worker
 from jtask_dead_letters import REPLAY_OF
 from jtask_dead_letters.upkeep import (
     drop_letters,
@@ -29,13 +31,7 @@ from jtask_dead_letters.upkeep import (
 )
 
 pytestmark = pytest.mark.usefixtures("jtask_broker")
-StartWorker = Callable[..., RunningWorker]
-PATIENCE = 30  # seconds; only a failing test waits so long
-
-
-@pytest.fixture(params=["jtask_memory", "jtask_nats"])
-def jtask_broker(request: pytest.FixtureRequest) -> str:
-    return str(request.getfixturevalue(request.param))
+jtask_broker = on_each_broker
 
 
 MEGABYTE = 1_000_000
@@ -73,14 +69,6 @@ def _failing() -> None:
     switch.fails, switch.executed = True, []
 
 
-def eventually(condition: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + PATIENCE
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.005)
-    return found
-
-
 def fail(run: Run[Any], *, worker: bool = True) -> Run[Any]:
     """Have a run end as a dead letter."""
     if worker:
@@ -93,9 +81,15 @@ def fail(run: Run[Any], *, worker: bool = True) -> Run[Any]:
 def execute() -> None:
     """Have all that waits executed, now without failing."""
     switch.fails = False
-    client = get_client()
     with run_worker(fragile):
-        eventually(lambda: client.io.run(client.broker.depth(fragile.queue)) == 0)
+        eventually(lambda: on_io(lambda broker: broker.depth(fragile.queue)) == 0)
+
+
+def send_too_late() -> Run[Any]:
+    """Send a run that has expired before anybody gets it."""
+    run = fragile.apply_async(("late",), expires=0.01)
+    eventually(lambda: time.time() > created_at(run.run_id) + 0.02)
+    return run
 
 
 def program(*arguments: str) -> Any:
@@ -126,9 +120,7 @@ def test_what_fails_for_good_is_kept_with_error_payload_and_history(jtask_plugin
 
 
 def test_an_expired_run_is_kept() -> None:
-    run = fragile.apply_async(("late",), expires=0.01)
-    time.sleep(0.02)
-    letter = find_letter(fail(run).run_id)
+    letter = find_letter(fail(send_too_late()).run_id)
     assert (letter.state, letter.error) == ("Expired", "jtask.errors.RunExpired")
 
 
@@ -145,7 +137,7 @@ def test_a_crashed_run_is_kept(jtask_worker: StartWorker) -> None:
 def test_a_message_that_cannot_be_read_is_kept_and_cannot_be_replayed() -> None:
     client = get_client()
     run_id = client.ids.new()
-    client.io.run(client.broker.enqueue([Message(run_id, fragile.queue, b"nonsense")]))
+    on_io(lambda broker: broker.enqueue([Message(run_id, fragile.queue, b"nonsense")]))
     letter = find_letter(fail(client.handle(run_id)).run_id)
     assert (letter.name, letter.envelope) == ("", None)
     [answer] = replay_letters([run_id])
@@ -199,7 +191,7 @@ def test_a_message_that_cannot_be_read_is_kept_whatever_its_queue_is_for() -> No
 
     client = get_client()
     run = client.handle(client.ids.new())
-    client.io.run(client.broker.enqueue([Message(run.run_id, fleeting.queue, b"nonsense")]))
+    on_io(lambda broker: broker.enqueue([Message(run.run_id, fleeting.queue, b"nonsense")]))
     with run_worker(fleeting):
         assert run.wait(PATIENCE)
         eventually(lambda: [letter.run_id for letter in list_letters()] == [run.run_id])
@@ -207,16 +199,15 @@ def test_a_message_that_cannot_be_read_is_kept_whatever_its_queue_is_for() -> No
 
 def lose_workers(run: Run[Any], queue: str) -> None:
     """Have a run look as if three workers had died of it."""
-    client = get_client()
 
-    async def lose() -> None:
-        await client.broker.add(crash_counter(run.run_id), 3)
+    async def lose(broker: FullBroker) -> None:
+        await broker.add(crash_counter(run.run_id), 3)
         taken: asyncio.Future[Delivery] = asyncio.get_running_loop().create_future()
-        consumption = await client.broker.consume([queue], 1, taken.set_result)
+        consumption = await broker.consume([queue], 1, taken.set_result)
         await (await taken).hand_back()
         await consumption.close()
 
-    client.io.run(lose())
+    on_io(lose)
 
 
 def test_a_direct_call_is_not_kept() -> None:
@@ -283,9 +274,7 @@ def test_a_replay_keeps_the_priority() -> None:
 
 
 def test_an_expired_run_is_replayed_without_its_expiry() -> None:
-    run = fragile.apply_async(("late",), expires=0.01)
-    time.sleep(0.02)
-    again = replay_letter(fail(run).run_id)
+    again = replay_letter(fail(send_too_late()).run_id)
     execute()
     assert again.result(PATIENCE) == "late"
 
@@ -293,14 +282,9 @@ def test_an_expired_run_is_replayed_without_its_expiry() -> None:
 def test_arguments_that_were_a_blob_are_replayed_and_their_first_copy_is_dropped() -> None:
     value = "v" * (2 * MEGABYTE)
     run = fail(fragile.delay(value))
-    client = get_client()
-
-    def blob() -> bytes | None:
-        return client.io.run(client.broker.get_blob(f"{run.run_id}.args"))
-
-    assert blob() is not None
+    assert arguments_blob(run.run_id) is not None
     again = replay_letter(run.run_id)
-    assert blob() is None
+    assert arguments_blob(run.run_id) is None
     execute()
     assert again.result(PATIENCE) == value
 
@@ -432,8 +416,7 @@ def test_letters_are_dropped_with_their_arguments() -> None:
     kept = fail(fragile.delay())
     assert drop_letters([run.run_id, get_client().ids.new()]) == [run.run_id]
     assert [letter.run_id for letter in list_letters()] == [kept.run_id]
-    client = get_client()
-    assert client.io.run(client.broker.get_blob(f"{run.run_id}.args")) is None
+    assert arguments_blob(run.run_id) is None
 
 
 # --- the program ---------------------------------------------------------------------------------

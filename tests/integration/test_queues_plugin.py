@@ -3,27 +3,21 @@
 import json
 import threading
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from in_process import StartWorker, on_each_broker
+from waiting import PATIENCE
 
 from jtask import StateName, task
 from jtask.cli.program import main
 from jtask.errors import TaskDefinitionError
-from jtask.testing import RunningWorker
 from jtask_queues.upkeep import list_queues, pause_queue, purge_queue, resume_queue
 
 pytestmark = pytest.mark.usefixtures("jtask_broker")
-StartWorker = Callable[..., RunningWorker]
-PATIENCE = 30  # seconds; only a failing test waits so long
-
-
-@pytest.fixture(params=["jtask_memory", "jtask_nats"])
-def jtask_broker(request: pytest.FixtureRequest) -> str:
-    return str(request.getfixturevalue(request.param))
+jtask_broker = on_each_broker
 
 
 @task(queue="reports")

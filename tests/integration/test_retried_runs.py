@@ -3,43 +3,21 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from operator import methodcaller
 from typing import Any
 
 import pytest
+from in_process import StartWorker, events_of, on_each_broker, on_io
+from waiting import PATIENCE, eventually
 
 from jtask import StateName, runtime, task
 from jtask.client import get_client
 from jtask.contract import Event
 from jtask.errors import RunCancelled, RunCrashed
-from jtask.testing import RunningWorker
 
-StartWorker = Callable[..., RunningWorker]
-PATIENCE = 30  # seconds; only a failing test waits so long
+pytestmark = pytest.mark.usefixtures("jtask_broker")
+jtask_broker = on_each_broker
 FOR_EVER = 3600  # seconds; nothing here waits so long
-
-
-@pytest.fixture(params=["jtask_memory", "jtask_nats"], autouse=True)
-def jtask_broker(request: pytest.FixtureRequest) -> str:
-    return str(request.getfixturevalue(request.param))
-
-
-def eventually(condition: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + PATIENCE
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.005)
-    return found
-
-
-def events_of(run_id: str) -> list[Event]:
-    client = get_client()
-
-    async def read() -> list[Event]:
-        client.events.flush()
-        return [event async for event in client.broker.read() if event.run_id == run_id]
-
-    return sorted(client.io.run(read()), key=lambda event: event.at)
 
 
 def states_of(run_id: str, last: str) -> list[Event]:
@@ -121,10 +99,9 @@ def test_a_run_that_waits_for_its_retry_leaves_the_only_slot_to_others(
     assert [run.result(PATIENCE) for run in work.delay_many([(n,) for n in range(20)])] == [
         *range(20)
     ]
-    client = get_client()
     for run in waiting:
         assert not run.wait(0)
-        assert client.io.run(client.broker.cancel(run.run_id)), "it waits in the broker"
+        assert on_io(methodcaller("cancel", run.run_id)), "it waits in the broker"
 
 
 def test_a_run_without_retries_left_fails_with_its_own_error(jtask_worker: StartWorker) -> None:

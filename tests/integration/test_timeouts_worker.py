@@ -8,19 +8,16 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from in_process import StartWorker, events_of
+from waiting import PATIENCE
 
-from jtask import Run, StateName, task
-from jtask.client import get_client
-from jtask.contract import Event
+from jtask import StateName, task
 from jtask.errors import RunTimedOut, SoftTimeout
 from jtask.hooks import hookimpl
 from jtask.lifecycle import Retry
-from jtask.testing import RunningWorker
 
 pytestmark = pytest.mark.usefixtures("jtask_broker")
 
-StartWorker = Callable[..., RunningWorker]
-PATIENCE = 30  # seconds; only a failing test waits so long
 LIMIT = 0.1
 
 _release = threading.Event()
@@ -73,16 +70,6 @@ def add(a: int, b: int) -> int:
     return a + b
 
 
-def events_of(run: Run[Any]) -> list[Event]:
-    client = get_client()
-
-    async def read() -> list[Event]:
-        client.events.flush()
-        return [event async for event in client.broker.read() if event.run_id == run.run_id]
-
-    return client.io.run(read())
-
-
 @pytest.mark.parametrize("overlong", [spin, wait, hang, ignore_cancellation], ids=lambda t: t.name)
 def test_an_overlong_run_is_timed_out_and_frees_its_slot(
     jtask_worker: StartWorker, overlong: Any
@@ -117,7 +104,9 @@ def test_what_a_run_that_was_left_behind_does_later_counts_for_nothing(
         run.result(timeout=PATIENCE)
     _release.set()
     assert [add.delay(i, 1).result(timeout=PATIENCE) for i in range(20)] == list(range(1, 21))
-    states = [event.state for event in events_of(run) if not event.detail.startswith("still")]
+    states = [
+        event.state for event in events_of(run.run_id) if not event.detail.startswith("still")
+    ]
     assert states == ["Scheduled", "Pending", "Running", "TimedOut"]
 
 
@@ -136,7 +125,7 @@ def test_a_timeout_is_a_failure_that_a_plugin_may_have_tried_again(
     run = overlong.delay()
     with pytest.raises(RunTimedOut):
         run.result(timeout=PATIENCE)
-    states = [event.state for event in events_of(run)]
+    states = [event.state for event in events_of(run.run_id)]
     assert "AwaitingRetry" in states
     assert states[-1] == "TimedOut"
 
@@ -154,7 +143,7 @@ def test_the_stack_of_an_overlong_run_is_in_its_history(jtask_worker: StartWorke
     run = hang.delay()
     with pytest.raises(RunTimedOut):
         run.result(timeout=PATIENCE)
-    (told,) = [event.detail for event in events_of(run) if event.detail.startswith("still")]
+    (told,) = [event.detail for event in events_of(run.run_id) if event.detail.startswith("still")]
     assert "_release.wait(60)" in told
 
 
