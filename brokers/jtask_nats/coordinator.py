@@ -9,11 +9,15 @@ from jtask.errors import BrokerUnavailable
 from jtask_nats import headers
 from jtask_nats.direct_reads import last_message, read_all
 from jtask_nats.link import Link
-from jtask_nats.nats_errors import MESSAGE_NOT_FOUND, WRONG_LAST_SEQUENCE, ApiError
+from jtask_nats.nats_errors import (
+    MESSAGE_NOT_FOUND,
+    NO_SUCH_SEQUENCE,
+    WRONG_LAST_SEQUENCE,
+    ApiError,
+)
 from jtask_nats.subjects import last_token
 from jtask_nats.topology import Store
 
-_NO_SUCH_SEQUENCE = 10043
 _RIVALRY_LIMIT = 20
 """How often a slot may be lost to others in a row; each time somebody else got one."""
 
@@ -92,7 +96,7 @@ class NatsCoordinator:
                         f"STREAM.MSG.DELETE.{stream}", {"seq": slot.sequence, "no_erase": True}
                     )
                 except ApiError as error:
-                    if error.err_code not in (MESSAGE_NOT_FOUND, _NO_SUCH_SEQUENCE):
+                    if error.err_code not in (MESSAGE_NOT_FOUND, NO_SUCH_SEQUENCE):
                         raise
 
     async def _slots(self, name: str) -> dict[int, Slot]:

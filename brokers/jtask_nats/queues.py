@@ -8,7 +8,12 @@ from jtask.contract import ATOMIC_LIMIT, DEFAULT_PRIORITY, Message
 from jtask.errors import BrokerError, BrokerUnavailable
 from jtask_nats.direct_reads import last_message
 from jtask_nats.link import Link
-from jtask_nats.nats_errors import DUPLICATE_IN_BATCH, ApiError
+from jtask_nats.nats_errors import (
+    DUPLICATE_IN_BATCH,
+    MESSAGE_NOT_FOUND,
+    NO_SUCH_SEQUENCE,
+    ApiError,
+)
 from jtask_nats.outbound import Outgoing, outgoing
 from jtask_nats.topology import Store
 
@@ -78,7 +83,7 @@ class Queues:
         )
         if waiting is None or await self._is_in_hand(run_id, waiting.subject, waiting.sequence):
             return delayed
-        removed = await self._purge(waiting.subject)
+        removed = await self._delete(waiting.sequence)
         # A worker may have got it a moment ago.
         taken = await self._is_in_hand(run_id, waiting.subject, waiting.sequence)
         return delayed or (removed and not taken)
@@ -117,6 +122,19 @@ class Queues:
                 # Some are stored already, by an earlier call: add what is missing.
                 publish = self._link.publisher.publish
                 await asyncio.gather(*(publish(s, body, lines) for s, lines, body in group))
+
+    async def _delete(self, sequence: int) -> bool:
+        # No purge: should a dead worker hold the message, the server would also forget what others
+        # have in hand, which then never comes again once they have died (nats-server 2.15.1).
+        stream = self._link.topology.stream(Store.RUNS)
+        message = {"seq": sequence, "no_erase": True}
+        try:
+            await self._link.connection.api(f"STREAM.MSG.DELETE.{stream}", message)
+        except ApiError as error:
+            if error.err_code not in (MESSAGE_NOT_FOUND, NO_SUCH_SEQUENCE):
+                raise
+            return False
+        return True
 
     async def _purge(self, subject: str) -> bool:
         stream = self._link.topology.stream(Store.RUNS)
