@@ -6,19 +6,17 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
+from nats_servers import StartNats
+from waiting import PATIENCE
 
 import jtask
 from jtask import task
 from jtask.client import current_client
 from jtask.errors import BrokerUnavailable, ConfigurationError
 from jtask.settings import get_settings
-
-PATIENCE = 30.0
-StartNats = Callable[..., Any]
 
 
 @task

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +15,7 @@ import nats
 import pytest
 from click.testing import CliRunner, Result
 from nats.js.errors import APIError
+from waiting import eventually
 
 from jtask.cli.exit_codes import ExitCode
 from jtask.cli.program import Program
@@ -56,13 +56,6 @@ def home(tmp_path: Path, set_env: Callable[[str, str], None]) -> Iterator[Path]:
     folder = tmp_path / "data"
     yield folder
     stop_server(folder)
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true"
-        time.sleep(0.005)
 
 
 def kill_hard(server: Endpoint) -> None:

