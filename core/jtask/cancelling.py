@@ -23,8 +23,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from jtask.contract import Event, FullBroker, OutcomeRecord, WaitingRun
-from jtask.envelope import Envelope, decode_settled, encode_settled
-from jtask.outcomes import SettledRun
+from jtask.envelope import decode_settled, encode_settled, settle_unstarted
 from jtask.states import State, StateName
 from jtask.wishes import Wish, change_wish, forget, readable, store_wish
 
@@ -211,7 +210,7 @@ async def _end(client: "Client", wish: Wish, body: bytes) -> CancelAnswer:
     broker, run_id = client.broker, wish.run_id
     envelope = readable(run_id, body)
     state = State(StateName.CANCELLED, time.time(), wish.message, wish.details)
-    record = OutcomeRecord(run_id, encode_settled(_settled(envelope, state)))
+    record = OutcomeRecord(run_id, encode_settled(settle_unstarted(run_id, envelope, state)))
     if not await broker.put(record) and (over := await already_over(broker, run_id)):
         return over
     client.events.add(
@@ -220,20 +219,3 @@ async def _end(client: "Client", wish: Wish, body: bytes) -> CancelAnswer:
     if envelope.blob is not None:
         await broker.delete_blob(f"{run_id}.args")
     return CancelAnswer(run_id, CancelResult.NEVER_STARTS, state)
-
-
-def _settled(envelope: Envelope, state: State) -> SettledRun:
-    return SettledRun(
-        run_id=envelope.run_id,
-        task_key=envelope.task_key,
-        task_name=envelope.task_name,
-        state=state,
-        attempt=envelope.attempt,
-        created=envelope.created,
-        started=envelope.started,
-        ended=state.at,
-        run_time=envelope.run_time,
-        worker="",
-        serializer=envelope.serializer,
-        history=envelope.history,
-    )

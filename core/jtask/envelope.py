@@ -138,6 +138,31 @@ def decode_envelope(body: bytes) -> Envelope:
         raise EnvelopeError(f"the envelope has a field of the wrong kind: {error}") from None
 
 
+def settle_unstarted(run_id: str, envelope: Envelope, state: State, worker: str = "") -> SettledRun:
+    """Return what is to be stored of a run that ends without being executed.
+
+    Args:
+        run_id: The run, whatever its envelope says.
+        envelope: What is known of it.
+        state: Its final state.
+        worker: Who ended it; empty when nobody had it.
+    """
+    return SettledRun(
+        run_id=run_id,
+        task_key=envelope.task_key,
+        task_name=envelope.task_name,
+        state=state,
+        attempt=envelope.attempt,
+        created=envelope.created,
+        started=envelope.started,
+        ended=state.at,
+        run_time=envelope.run_time,
+        worker=worker,
+        serializer=envelope.serializer,
+        history=envelope.history,
+    )
+
+
 def encode_settled(run: SettledRun) -> bytes:
     """Return the body of an outcome."""
     head: dict[str, Any] = {

@@ -171,25 +171,6 @@ def _reply(job: Job, result: engine.Result, inline_limit: int) -> Reply:
     return result
 
 
-def settle_unstarted(job: Job, worker: str, state: State) -> SettledRun:
-    """Return the stored form of a run that ends without being executed here."""
-    envelope = job.envelope
-    return SettledRun(
-        run_id=job.delivery.run_id,
-        task_key=envelope.task_key,
-        task_name=envelope.task_name,
-        state=state,
-        attempt=envelope.attempt,
-        created=envelope.created,
-        started=envelope.started,
-        ended=state.at,
-        run_time=envelope.run_time,
-        worker=worker,
-        serializer=envelope.serializer,
-        history=envelope.history,
-    )
-
-
 def encode_letter(reason: str, outcome: SettledRun, message: bytes, priority: int) -> bytes:
     """Return the body of a dead letter: why, the outcome, the message itself."""
     head: dict[str, object] = {"v": VERSION, "reason": reason, "at": time.time()}

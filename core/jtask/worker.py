@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from jtask import lifecycle, lifeline
 from jtask.announcing import job_of, say_nothing
 from jtask.contract import Consumption, Delivery
-from jtask.envelope import decode_envelope, encode_settled
+from jtask.envelope import decode_envelope, encode_settled, settle_unstarted
 from jtask.errors import BrokerError, EnvelopeError, RunAbandoned
 from jtask.execution import (
     Job,
@@ -26,7 +26,6 @@ from jtask.execution import (
     describe_crash,
     end_abandoned,
     perform,
-    settle_unstarted,
 )
 from jtask.ids import process_label
 from jtask.intake import Intake
@@ -401,7 +400,8 @@ class Worker:
             # Settled, for what fails in jtask itself would fail again in every worker.
             _log.error("run %s could not be executed", job.delivery.run_id, exc_info=error)
             state = State(StateName.CRASHED, time.time(), describe_crash(error))
-        return Settled(encode_settled(settle_unstarted(job, self.info.name, state)))
+        run_id, worker = job.delivery.run_id, self.info.name
+        return Settled(encode_settled(settle_unstarted(run_id, job.envelope, state, worker)))
 
     def _is_interrupting(self) -> bool:
         return self._interrupting
