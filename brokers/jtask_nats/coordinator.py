@@ -10,10 +10,9 @@ from jtask_nats import headers
 from jtask_nats.direct_reads import last_message, read_all
 from jtask_nats.link import Link
 from jtask_nats.nats_errors import (
-    MESSAGE_NOT_FOUND,
-    NO_SUCH_SEQUENCE,
     WRONG_LAST_SEQUENCE,
     ApiError,
+    is_gone,
 )
 from jtask_nats.subjects import last_token
 from jtask_nats.topology import Store
@@ -96,7 +95,7 @@ class NatsCoordinator:
                         f"STREAM.MSG.DELETE.{stream}", {"seq": slot.sequence, "no_erase": True}
                     )
                 except ApiError as error:
-                    if error.err_code not in (MESSAGE_NOT_FOUND, NO_SUCH_SEQUENCE):
+                    if not is_gone(error):
                         raise
 
     async def _slots(self, name: str) -> dict[int, Slot]:

@@ -9,9 +9,9 @@ INCOMPLETE_BATCH = 10176
 DUPLICATE_IN_BATCH = 10201
 STREAM_NOT_FOUND = 10059
 CONSUMER_NOT_FOUND = 10014
-MESSAGE_NOT_FOUND = 10037
-NO_SUCH_SEQUENCE = 10043
 
+_GONE = {10037, 10043}
+_DELETE_FAILED = 10057  # its description is the store's own error
 _STORE_FAILED = 10077  # its description is the store's own error
 _FULL = {10002, 10023, 10028, 10047}
 _FULL_WORDS = ("no space", "disk", "resource", "maximum bytes")
@@ -39,6 +39,13 @@ class ApiError(BrokerError):
 
 class StoreFull(ApiError, BrokerFull):
     """JetStream has no room for a message."""
+
+
+def is_gone(error: ApiError) -> bool:
+    """Tell whether a message could not be deleted because it was not there any more."""
+    if error.err_code == _DELETE_FAILED:
+        return "no message found" in error.description
+    return error.err_code in _GONE
 
 
 def api_error(error: Mapping[str, object], asked: str = "") -> ApiError:

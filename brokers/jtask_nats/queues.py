@@ -10,9 +10,8 @@ from jtask_nats.direct_reads import last_message
 from jtask_nats.link import Link
 from jtask_nats.nats_errors import (
     DUPLICATE_IN_BATCH,
-    MESSAGE_NOT_FOUND,
-    NO_SUCH_SEQUENCE,
     ApiError,
+    is_gone,
 )
 from jtask_nats.outbound import Outgoing, outgoing
 from jtask_nats.topology import Store
@@ -131,7 +130,7 @@ class Queues:
         try:
             await self._link.connection.api(f"STREAM.MSG.DELETE.{stream}", message)
         except ApiError as error:
-            if error.err_code not in (MESSAGE_NOT_FOUND, NO_SUCH_SEQUENCE):
+            if not is_gone(error):
                 raise
             return False
         return True

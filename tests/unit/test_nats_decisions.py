@@ -8,6 +8,7 @@ from jtask_nats.blobs import assemble
 from jtask_nats.consumer import Way
 from jtask_nats.coordinator import Choice, Slot, choose, counter_value
 from jtask_nats.direct_reads import Stored
+from jtask_nats.nats_errors import ApiError, is_gone
 from jtask_nats.opening import servers_of
 from jtask_nats.outbound import outgoing, put_off
 from jtask_nats.pulls import Pull, Standing, share
@@ -198,3 +199,19 @@ def test_a_url_may_name_several_servers_and_one_user() -> None:
 
 def test_an_instant_is_never_rounded_to_an_earlier_one() -> None:
     assert headers.millis(1.0001) == 1001
+
+
+@pytest.mark.parametrize(
+    ("code", "description", "gone"),
+    [
+        (10037, "no message found", True),
+        (10043, "sequence 7 not found", True),
+        (10057, "no message found", True),
+        (10057, "disk failure", False),
+        (10059, "stream not found", False),
+    ],
+)
+def test_only_a_message_that_somebody_else_has_deleted_is_gone(
+    code: int, description: str, gone: bool
+) -> None:
+    assert is_gone(ApiError(500, code, description)) is gone
