@@ -50,11 +50,9 @@ def pause(queue: str, until: float | None, for_: float | None, *, as_json: bool)
         raise click.UsageError("the pause would be over already: give a later instant")
     is_known = queue in [info.name for info in list_queues()]
     end = pause_queue(queue, seconds)
-    if as_json:
-        click.echo(json.dumps({"queue": queue, "paused_until": end}))
-    else:
-        later = "" if is_known else "; it holds no runs and nobody serves it by now"
-        click.echo(f"{queue} is {_pause(end)}{later}", err=True)
+    later = "" if is_known else "; it holds no runs and nobody serves it by now"
+    said = f"{queue} is {_pause(end)}{later}"
+    _tell(said, {"queue": queue, "paused_until": end}, as_json=as_json)
 
 
 @queues.command()
@@ -65,11 +63,8 @@ def resume(queue: str, *, as_json: bool) -> None:
     from jtask_queues.upkeep import resume_queue
 
     was_paused = resume_queue(queue)
-    if as_json:
-        click.echo(json.dumps({"queue": queue, "was_paused": was_paused}))
-    else:
-        said = "goes on" if was_paused else "was not paused"
-        click.echo(f"{queue} {said}", err=True)
+    said = "goes on" if was_paused else "was not paused"
+    _tell(f"{queue} {said}", {"queue": queue, "was_paused": was_paused}, as_json=as_json)
 
 
 @queues.command()
@@ -82,10 +77,15 @@ def purge(queue: str, *, yes: bool, as_json: bool) -> None:
 
     confirm(f"Cancel all runs of {queue} that have not begun?", yes=yes)
     count = purge_queue(queue)
+    said = f"{count} {'run' if count == 1 else 'runs'} cancelled"
+    _tell(said, {"queue": queue, "cancelled": count}, as_json=as_json)
+
+
+def _tell(text: str, facts: dict[str, object], *, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps({"queue": queue, "cancelled": count}))
+        click.echo(json.dumps(facts))
     else:
-        click.echo(f"{count} {'run' if count == 1 else 'runs'} cancelled", err=True)
+        click.echo(text, err=True)
 
 
 def _print(found: "list[QueueInfo]") -> None:

@@ -12,21 +12,37 @@ else:  # older versions of click have no generic one
     _ParamType = click.ParamType
 
 
-class Seconds(_ParamType):
-    """A length of time: `90`, `1.5s`, `10m`, `1h`, `7d`."""
-
-    name = "seconds"
+class Number(_ParamType):
+    """A text that stands for a number, as `read` tells; a default may be the number itself."""
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
-        """Return seconds."""
+        """Return the number."""
         if isinstance(value, int | float):
             return float(value)
         try:
-            return parse_seconds(str(value))
+            return self.read(str(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+    def read(self, text: str) -> float:
+        """Return the number that a text stands for.
+
+        Raises:
+            ValueError: It stands for none; says what would.
+        """
+        raise NotImplementedError
+
+
+class Seconds(Number):
+    """A length of time: `90`, `1.5s`, `10m`, `1h`, `7d`."""
+
+    name = "seconds"
+
+    def read(self, text: str) -> float:
+        """Return seconds."""
+        return parse_seconds(text)
 
 
 SECONDS = Seconds()
