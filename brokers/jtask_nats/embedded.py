@@ -115,7 +115,7 @@ def stop_server(home: Path | None = None) -> bool:
         bool: False when there was none.
 
     Raises:
-        BrokerUnavailable: It does not answer or does not stop.
+        BrokerUnavailable: It does not answer or does not stop, or was started again at once.
         PermissionDenied: It is somebody else's process.
     """
     files = ServerFiles(data_folder(home, get_settings()))
@@ -125,6 +125,8 @@ def stop_server(home: Path | None = None) -> bool:
         while not _is_idle(files):
             if told is None:
                 told = _terminate(files)
+            elif files.read_pid() not in {told, None} and _find(files) is not None:
+                raise _used(files)
             if time.monotonic() > deadline:
                 raise _silent(files)
             time.sleep(_OTHERS_POLL)
@@ -298,6 +300,13 @@ def _terminate(files: ServerFiles) -> int | None:
             f"the embedded server of {files.home} (pid {pid}) belongs to another user"
         ) from None
     return pid
+
+
+def _used(files: ServerFiles) -> BrokerUnavailable:
+    return BrokerUnavailable(
+        f"the embedded server of {files.home} was stopped, and a program that uses it has started "
+        f"it again (pid {files.read_pid()}): end its workers and callers first"
+    )
 
 
 def _silent(files: ServerFiles) -> BrokerUnavailable:

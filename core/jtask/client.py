@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 from jtask import events
 from jtask.brokers import open_broker
 from jtask.contract import Event, FullBroker, OutcomeRecord, ThreadEnqueue, Watch
-from jtask.errors import BrokerUnavailable, JTaskError, RunNotFound
+from jtask.errors import BrokerUnavailable, JTaskError, RunNotFound, TargetError
 from jtask.ids import client_of, created_at, get_run_ids, is_run_id
 from jtask.io_thread import get_io_thread
 from jtask.outcomes import SettledRun
@@ -123,6 +123,8 @@ class Client:
         Raises:
             RunNotFound: That is no run id.
         """
+        if not isinstance(run_id, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise RunNotFound(f"a run id is a text, such as {self.ids.new()}, not {run_id!r}")
         if not is_run_id(run_id):
             raise RunNotFound(f"{run_id!r} is not a run id, such as {self.ids.new()}")
         known = self._handles.get(run_id)
@@ -357,7 +359,12 @@ def get_run(run_id: str, task: "Task[..., Any] | None" = None) -> Run[Any]:
 
     Raises:
         RunNotFound: That is no run id.
+        TargetError: That is no task.
     """
+    from jtask.tasks import Task
+
+    if task is not None and not isinstance(task, Task):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TargetError(f"{task!r} is not a task: give the function that has @task")
     return get_client().handle(run_id, task)
 
 

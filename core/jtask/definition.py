@@ -56,6 +56,7 @@ class Definition:
     options: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def __post_init__(self) -> None:
+        _check_text("name", self.name)
         if self.key is not None:
             keys.check_name("key", self.key)
         if self.queue is not None:
@@ -88,14 +89,39 @@ class Definition:
     def not_before(self, now: float) -> float | None:
         """Return the instant before which a run called now does not start; None is now."""
         if self.eta is not None:
-            return _instant(self.eta, now)
+            return instant_of("eta", self.eta, now)
         if self.delay is not None:
-            return now + _seconds(self.delay)
+            return now + _seconds("delay", self.delay)
         return None
 
     def not_after(self, now: float) -> float | None:
         """Return the instant after which a run called now does not start; None is never."""
-        return None if self.expires is None else _instant(self.expires, now, relative=True)
+        if self.expires is None:
+            return None
+        return instant_of("expires", self.expires, now, relative=True)
+
+
+def instant_of(option: str, value: Instant, now: float, *, relative: bool = False) -> float:
+    """Return the instant that an option names, seconds since the epoch.
+
+    Args:
+        option: Its name, for messages.
+        value: A datetime, a time from now, or a number.
+        now: What such a time is counted from.
+        relative: Whether a number is a time from now too.
+
+    Raises:
+        TaskDefinitionError: It names none.
+    """
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise TaskDefinitionError(
+                f"{option} {value.isoformat()} has no time zone: add one, such as datetime.UTC"
+            )
+        return value.timestamp()
+    wish = "a datetime, a timedelta" if relative else "a datetime"
+    seconds = _seconds(option, value, wish)
+    return now + seconds if relative or isinstance(value, timedelta) else seconds
 
 
 def unwrap(fn: Any) -> tuple[Callable[..., Any], Kind]:
@@ -179,24 +205,20 @@ def _name(fn: Any) -> str:
     return str(getattr(fn, "__name__", None) or type(fn).__name__)
 
 
+def _check_text(option: str, value: object) -> None:
+    if value is not None and not isinstance(value, str):
+        raise TaskDefinitionError(f"{option} must be a text, got {value!r}")
+
+
 def _is_priority(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= TOP_PRIORITY
 
 
-def _seconds(value: object) -> float:
+def _seconds(option: str, value: object, wish: str = "a timedelta") -> float:
     if isinstance(value, timedelta):
         return value.total_seconds()
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise TaskDefinitionError(f"a time must be a finite number of seconds, got {value!r}")
+        raise TaskDefinitionError(
+            f"{option} must be {wish} or a finite number of seconds, got {value!r}"
+        )
     return float(value)
-
-
-def _instant(value: Instant, now: float, *, relative: bool = False) -> float:
-    if isinstance(value, datetime):
-        if value.tzinfo is None:
-            raise TaskDefinitionError(
-                f"the time {value.isoformat()} has no time zone: add one, such as datetime.UTC"
-            )
-        return value.timestamp()
-    seconds = _seconds(value)
-    return now + seconds if relative or isinstance(value, timedelta) else seconds

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import PydanticSerializationError
 
 from jtask.errors import ArgumentError, JTaskError, SerializationError
 from jtask.json_types import (
@@ -256,7 +257,16 @@ def _loss(found: Difference) -> str:
 
 
 def _cannot_dump(value: Any, error: Exception) -> str:
-    return f"({type(value).__name__}) cannot be sent as JSON, {_named(error)}"
+    reason = _named(error)
+    if isinstance(error, PydanticSerializationError):
+        reason = str(error).removeprefix("Error serializing to JSON: ")
+    if "invalid utf-8" in reason:
+        # What a pydantic model holds is written by its own configuration.
+        reason = (
+            "it holds bytes that are no text: give its model model_config = "
+            "ConfigDict(ser_json_bytes='base64', val_json_bytes='base64')"
+        )
+    return f"({type(value).__name__}) cannot be sent as JSON, {reason}"
 
 
 def _reason(error: Exception) -> str:

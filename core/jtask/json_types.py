@@ -103,8 +103,13 @@ def describe(error: ErrorDetails, depth: int = 0) -> str:
     text = error["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
     text = text.partition(", unable to parse")[0]
     wish = text.removeprefix("Input should ")
-    said = f"must {wish}" if wish != text else f"is wrong: {text[:1].lower()}{text[1:]}"
+    said = f"must {wish}" if wish != text else f"is wrong: {_in_a_sentence(text)}"
     return f"{at(error['loc'][depth:], after=' ')}{said}, got {brief(error['input'])}"
+
+
+def _in_a_sentence(text: str) -> str:
+    # Not a word such as UUID.
+    return text if text[:2].isupper() else f"{text[:1].lower()}{text[1:]}"
 
 
 def at(steps: tuple[Any, ...], *, before: str = "", after: str = "") -> str:

@@ -65,13 +65,20 @@ def task_key(name: str, fn: Callable[..., Any]) -> str:
     return f"{readable}-{digest[:_HASH_DIGITS]}"
 
 
+def is_name(value: str) -> bool:
+    """Tell whether a broker can use a text as a key or a queue's name."""
+    return _NAME.fullmatch(value) is not None
+
+
 def check_name(kind: str, value: str) -> str:
     """Return a key or queue name that a broker can use in an address.
 
     Raises:
         TaskDefinitionError: Other characters, or too long.
     """
-    if not _NAME.fullmatch(value):
+    if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TaskDefinitionError(f"{kind} must be a text, got {value!r}")
+    if not is_name(value):
         raise TaskDefinitionError(
             f"{kind} {value!r} may hold letters, digits, '_' and '-' only, up to 128 of them"
         )

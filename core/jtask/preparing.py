@@ -158,7 +158,7 @@ def _arguments(bound: tuple[Any, ...], call: Call) -> tuple[tuple[Any, ...], dic
         return (*bound, *call) if bound else call, {}
     if isinstance(call, Mapping):
         return bound, dict(call)
-    if isinstance(call, str | bytes):
+    if isinstance(call, str | bytes) or not isinstance(call, Sequence):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TaskDefinitionError(
             f"each call must be a tuple of arguments or a dict of them, got {call!r}"
         )

@@ -51,7 +51,8 @@ def _load(target: str) -> list[Task[..., Any]]:
             f"{target!r} names no module: use module:task, file.py:task, a module or a file"
         )
     if Path(place).is_dir() and (_is_file(place) or place.startswith(".")):
-        raise TargetError(f"{target!r} is a folder: give a file in it, such as {place}/tasks.py")
+        file = Path(place) / "tasks.py"
+        raise TargetError(f"{target!r} is a folder: give a file in it, such as {file}")
     module = _import_file(Path(place)) if _is_file(place) else _import_module(place)
     return [_named(module, name, target)] if name else _all_tasks(module, target)
 
@@ -99,12 +100,25 @@ def _import_module(name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name and (name == error.name or name.startswith(error.name + ".")):
             raise TargetError(
-                f"there is no module {name!r} on the import path: run from its folder, or give the "
-                f"file, such as {name.replace('.', '/')}.py"
+                f"there is no module {name!r} on the import path: "
+                f"{_dotted_task(name, error.name) or _where_to_run(name)}"
             ) from None
         raise _cannot_import(name, error) from error
     except (Exception, SystemExit) as error:
         raise _cannot_import(name, error) from error
+
+
+def _dotted_task(name: str, missing: str) -> str | None:
+    """Return what to write in place of `module.task`, if it is one."""
+    place, _, last = name.rpartition(".")
+    module = sys.modules.get(place)
+    if missing != name or module is None or last not in _tasks_in(module):
+        return None
+    return f"did you mean {place}:{last}?"
+
+
+def _where_to_run(name: str) -> str:
+    return f"run from its folder, or give the file, such as {name.replace('.', '/')}.py"
 
 
 def _cannot_import(name: str, error: Exception | SystemExit) -> TargetError:
@@ -134,7 +148,10 @@ def _named(module: ModuleType, name: str, target: str) -> Task[..., Any]:
 def _all_tasks(module: ModuleType, target: str) -> list[Task[..., Any]]:
     tasks = list(_tasks_in(module).values())
     if not tasks:
-        raise TargetError(f"{target!r} has no task to serve: decorate a function in it with @task")
+        way = "decorate a function in it with @task"
+        if hasattr(module, "__path__"):
+            way = f"give the module in it that has tasks, such as {module.__name__}.tasks"
+        raise TargetError(f"{target!r} has no task to serve: {way}")
     return tasks
 
 

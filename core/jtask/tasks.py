@@ -254,6 +254,8 @@ class Task(Generic[P, R]):
 
         if idempotency_key is not None:
             raise TaskDefinitionError("idempotency_key is not supported yet: leave it out")
+        if not isinstance(args, tuple):
+            _check_sequence(args)
         definition = self._definition
         if any(given is not None for given in (countdown, eta, expires, queue, priority)):
             definition = definition.changed(
@@ -392,6 +394,13 @@ class AsyncTask(Task[P, R]):
     def __get__(self, instance: object, owner: type | None = None) -> "AsyncTask[P, R]": ...
     def __get__(self, instance: Any, owner: type | None = None) -> "AsyncTask[..., R]":
         return cast("AsyncTask[..., R]", self._bind(instance, owner))
+
+
+def _check_sequence(args: object) -> None:
+    if isinstance(args, str | bytes) or not isinstance(args, Sequence):
+        raise TaskDefinitionError(
+            f"args must be a tuple or a list of arguments, got {args!r}: write ({args!r},) for one"
+        )
 
 
 def _check_options(definition: Definition, name: str) -> dict[str, object]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from jtask.cancelling import CancelResult, cancel_waiting
 from jtask.contract import QueueInfo
-from jtask.definition import Definition, Instant
+from jtask.definition import Instant, instant_of
 from jtask.keys import check_name
 from jtask_queues.giving_up import have_given_up
 
@@ -42,7 +42,7 @@ def pause_queue(queue: str, until: Instant | None = None) -> float | None:
     from jtask.client import get_client
 
     client = get_client()
-    end = Definition(expires=until).not_after(time.time())
+    end = None if until is None else instant_of("until", until, time.time(), relative=True)
     client.io.run(client.broker.pause_queue(check_name("queue", queue), end))
     return end
 

@@ -86,6 +86,7 @@ def test_a_misspelt_state_gets_a_suggestion(tasks: Any) -> None:
 @pytest.mark.parametrize(
     ("arguments", "fragment"),
     [
+        (["tasks.resize", "width=1"], "did you mean tasks:resize?"),
         (["tasks.py:resize"], "misses argument 'width'"),
         (["tasks.py:resize", "1", "2"], "takes"),
         (["tasks.py:resize", "width=wide"], "argument 'width'"),

@@ -21,9 +21,10 @@ from jtask.cli.exit_codes import ExitCode
 from jtask.cli.program import Program
 from jtask.errors import BrokerTooOld, BrokerUnavailable, ConfigurationError
 from jtask.settings import get_settings
-from jtask_nats import server_commands
+from jtask_nats import embedded, server_commands
 from jtask_nats.embedded import Endpoint, ensure_server, server_status, stop_server
 from jtask_nats.server_binary import find_server
+from jtask_nats.server_files import ServerFiles
 from jtask_nats.server_lock import release_lock, take_lock
 
 ENSURE = """
@@ -252,6 +253,25 @@ def test_a_stopped_server_is_gone_when_stop_returns(home: Path) -> None:
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", server.port))
     assert not stop_server(home)
+
+
+def test_stopping_a_server_that_is_started_again_at_once_says_so(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ensure_server(home)
+    terminate = embedded._terminate  # pyright: ignore[reportPrivateUsage]
+
+    def terminate_and_start_again(files: ServerFiles) -> int | None:
+        told = terminate(files)
+        eventually(lambda: is_unlocked(home))
+        ensure_server(home)
+        return told
+
+    with monkeypatch.context() as used:
+        used.setattr(embedded, "_terminate", terminate_and_start_again)
+        with pytest.raises(BrokerUnavailable, match=r"has started it again .* end its workers"):
+            stop_server(home)
+    assert stop_server(home)
 
 
 def test_looking_for_a_server_creates_no_folder(home: Path) -> None:

@@ -16,7 +16,7 @@ from uuid import UUID
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import AfterValidator, BaseModel
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from jtask.arguments import ArgumentCodec
 from jtask.errors import ArgumentError, SerializationError
@@ -37,6 +37,14 @@ class Choice(TypedDict):
 class Request(BaseModel):
     path: Path
     when: datetime | None = None
+
+
+class Picture(BaseModel):
+    raw: bytes
+
+
+class EncodedPicture(Picture):
+    model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
 
 
 @dataclass
@@ -412,6 +420,24 @@ def test_self_of_a_plain_class_is_refused_with_the_ways_out():
 def test_self_of_a_subclass_that_would_lose_fields_is_refused():
     with pytest.raises(SerializationError, match="would come back as Job, not UrgentJob"):
         codec(Job.run, owner=Job).encode((UrgentJob(2),), {})
+
+
+def test_bytes_in_a_model_that_would_write_them_as_text_are_refused_with_the_way_out():
+    def plain(model: Picture) -> None: ...
+
+    def encoding(model: EncodedPicture) -> EncodedPicture:
+        return model
+
+    assert "give its model model_config = ConfigDict(ser_json_bytes=" in refusal(
+        plain, Picture(raw=b"\xff")
+    )
+    assert trip(encoding, EncodedPicture(raw=b"\xff")).raw == b"\xff"
+
+
+def test_a_word_in_capitals_stays_so_in_a_message():
+    def find(number: UUID) -> None: ...
+
+    assert "is wrong: UUID input should be" in refusal(find, 1)
 
 
 @pytest.mark.parametrize("cls", [Job, UrgentJob])

@@ -118,6 +118,25 @@ def test_a_target_that_names_nothing_is_refused_with_a_hint(target: str, message
         load_targets([target])
 
 
+def test_a_task_after_a_dot_gets_the_colon_that_it_needs() -> None:
+    write("pack_g/jobs.py")
+    write("pack_g/__init__.py", "")
+    with pytest.raises(TargetError, match=r"did you mean pack_g\.jobs:resize\?"):
+        load_targets(["pack_g.jobs.resize"])
+
+
+def test_a_folder_gets_the_name_of_a_file_in_it() -> None:
+    write("pack_h/jobs.py")
+    with pytest.raises(TargetError, match=r"such as pack_h/tasks\.py$"):
+        load_targets(["pack_h/"])
+
+
+def test_a_package_without_tasks_of_its_own_gets_the_name_of_a_module_in_it() -> None:
+    write("pack_i/__init__.py", "")
+    with pytest.raises(TargetError, match=r"such as pack_i\.tasks$"):
+        load_targets(["pack_i"])
+
+
 def test_a_module_without_tasks_is_refused() -> None:
     write("nothing_here.py", "x = 1")
     with pytest.raises(TargetError, match="no task to serve"):

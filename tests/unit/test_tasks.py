@@ -7,13 +7,15 @@ import subprocess
 import sys
 import threading
 import traceback
+import uuid
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+import jtask
 from jtask import AsyncTask, SyncTask, Task, runtime, tags, task
-from jtask.errors import TaskDefinitionError
+from jtask.errors import RunNotFound, TargetError, TaskDefinitionError
 from jtask.ids import is_run_id
 
 
@@ -435,3 +437,37 @@ def takes_any(found: Callable[..., Any]) -> None:
 def test_a_task_passes_for_a_function() -> None:
     takes_any(add)
     assert list(map(add, [1, 2])) == [2, 3]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: add.apply_async("12"),
+        lambda: add.apply_async(1),  # type: ignore[arg-type]
+        lambda: add.delay_many([1, 2]),  # type: ignore[list-item]
+        lambda: add.delay_many(["12"]),
+    ],
+)
+def test_arguments_that_are_no_tuple_are_refused_and_not_taken_apart(
+    jtask_memory: str, call: Callable[[], object]
+) -> None:
+    with pytest.raises(TaskDefinitionError, match="must be a tuple"):
+        call()
+
+
+def test_the_module_lists_its_names_that_are_imported_at_first_use() -> None:
+    assert {"get_run", "connect", "task"} <= set(dir(jtask))
+
+
+@pytest.mark.parametrize("run_id", [None, 5, uuid.UUID(int=7)])
+def test_a_run_id_that_is_no_text_is_refused_in_one_sentence(
+    jtask_memory: str, run_id: Any
+) -> None:
+    with pytest.raises(RunNotFound, match="a run id is a text, such as"):
+        jtask.get_run(run_id)
+
+
+def test_what_is_no_task_cannot_say_how_to_read_a_result(jtask_memory: str) -> None:
+    run_id: str = add.delay(1).run_id
+    with pytest.raises(TargetError, match="'add' is not a task"):
+        jtask.get_run(run_id, "add")  # type: ignore[call-overload]

@@ -44,14 +44,15 @@ def enqueue(
     NAME is a target, `module:task` or `file.py:task`: its code is loaded and the arguments are
     checked. Or it is a task's key: then the run is sent without the code.
 
-    ARGS are `name=value` pairs; with a target also bare values. A value is JSON, or else text.
+    ARGS are `name=value` pairs; with a target also bare values. A value is JSON, or else text. Put
+    `--` before bare values that begin with a minus.
     """
     _refuse_own_memory()
     if _is_target(name):
         run, key, on = _enqueue_target(name, arguments, queue, delay)
     else:
         run, key, on = _enqueue_key(name, arguments, queue, delay)
-    if queue is not None or not _is_target(name):
+    if wait or queue is not None or not _is_target(name):
         _say_if_unserved(on)
     if wait:
         click.echo(f"run {run.run_id} is on queue {on}", err=True)
@@ -157,10 +158,13 @@ def _enqueue_key(
     from jtask.client import get_client
     from jtask.contract import Message
     from jtask.envelope import Envelope
-    from jtask.keys import check_name
+    from jtask.keys import check_name, is_name
     from jtask.preparing import Prepared
     from jtask.settings import get_settings
 
+    if not is_name(key) and "." in key:
+        place, _, last = key.rpartition(".")
+        raise TargetError(f"{key!r} is no task's key: did you mean {place}:{last}?")
     check_name("task key", key)
     positional, named = _split(arguments)
     if positional:
