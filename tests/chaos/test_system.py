@@ -1,12 +1,8 @@
 """What must hold for a whole system when its parts die, block, fill up or come in crowds."""
 
-import os
-import signal
 from typing import Any
 
 import pytest
-
-from jtask_nats.embedded import server_status
 
 TASKS = """
 import asyncio, hashlib, re, time
@@ -98,10 +94,7 @@ def test_no_accepted_run_is_lost_when_the_server_is_killed_and_waiters_wake(
     )
     for already in (50, 250):
         eventually(lambda target=already: len(place.marks()) > target)
-        status = server_status(place.home)
-        assert status is not None
-        assert status.pid is not None
-        os.kill(status.pid, signal.SIGKILL)
+        place.kill_server()
     assert waiting.answer() == list(range(600))
     assert worker.stop() == 0
 
@@ -211,15 +204,15 @@ def test_delay_without_a_server_fails_within_the_stated_time(place: Any) -> None
         """
     )
     assert name == "BrokerUnavailable"
-    assert "127.0.0.1:9" in message
+    assert "127.0.0.1:9 within 1 s" in message
     assert "\n" not in message
-    assert seconds < 10
+    assert 1 <= seconds < 30  # what it would be without the setting
 
 
 def test_delay_fails_within_its_timeout_while_the_server_hangs(place: Any) -> None:
     place.write("tasks.py", TASKS)
     place.env |= {"JTASK_ENQUEUE_TIMEOUT": "1.5"}
-    name, seconds, then = place.ask(
+    name, message, seconds, then = place.ask(
         """
         import os, pathlib, signal, time, tasks
         from jtask_nats.embedded import server_status
@@ -230,13 +223,14 @@ def test_delay_fails_within_its_timeout_while_the_server_hangs(place: Any) -> No
         try:
             tasks.echo.delay(2)
         except Exception as error:
-            name, seconds = type(error).__name__, time.monotonic() - begun
+            found = [type(error).__name__, str(error), time.monotonic() - begun]
         os.kill(pid, signal.SIGCONT)
-        print(json.dumps([name, seconds, len(tasks.echo.delay(3).run_id)]))
+        print(json.dumps([*found, len(tasks.echo.delay(3).run_id)]))
         """
     )
     assert name == "BrokerUnavailable"
-    assert 1.0 < seconds < 15
+    assert "within 1.5 s" in message
+    assert 1.5 <= seconds < 30
     assert then == 36
 
 
