@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from in_process import StartWorker, on_each_broker
+from in_process import StartWorker, on_each_broker, on_io
 from waiting import PATIENCE
 
 from jtask import StateName, task
@@ -25,15 +25,21 @@ def report(n: int = 0) -> int:
     return n
 
 
+@task(queue="letters")
+def letter() -> str:
+    return "sent"
+
+
 def program(*arguments: str) -> Any:
     return CliRunner().invoke(main, ["queues", *arguments])
 
 
 def test_nothing_of_a_paused_queue_starts_until_it_is_resumed(jtask_worker: StartWorker) -> None:
-    jtask_worker(report)
+    jtask_worker(report, letter)
     assert pause_queue("reports") is None
     run = report.delay(1)
-    assert not run.wait(0.05)
+    assert letter.delay().result(PATIENCE) == "sent"  # so long the other one had
+    assert on_io(lambda broker: broker.get(run.run_id)) is None
     assert resume_queue("reports") is True
     assert run.result(PATIENCE) == 1
     assert resume_queue("reports") is False
@@ -87,7 +93,7 @@ def test_purging_cancels_what_waits_and_wakes_whoever_waits_for_it() -> None:
     waiter.join(PATIENCE)
     for run in runs:
         assert (run.state.name, run.state.message) == (StateName.CANCELLED, "purged from its queue")
-    assert not other.wait(0.01)
+    assert on_io(lambda broker: broker.get(other.run_id)) is None
     assert purge_queue("reports") == 0
 
 
