@@ -138,7 +138,8 @@ def folder_errors(home: Path) -> Generator[None, None, None]:
                 f"set JTASK_HOME to a folder that can be written"
             ) from error
         raise BrokerUnavailable(
-            f"the embedded server cannot use its data folder {home}: {reason}"
+            f"the embedded server cannot use its data folder {home} ({reason}): mend that, or set "
+            f"JTASK_HOME to another folder"
         ) from error
 
 

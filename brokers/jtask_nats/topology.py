@@ -35,6 +35,7 @@ _NOT_CREATED = 10012  # a consumer that is there and cannot be changed, or that 
 _GONE_MEANWHILE = {10104, 10149}  # no store for a consumer; changed while it was being deleted
 _NO_PLACE = ("no such file", "creating store")
 _JETSTREAM_OFF = {10039, 10076}
+_NO_CLUSTER = 10074
 
 # Without these jtask would lose runs or stand still; the rest is tuning.
 _ESSENTIAL = (
@@ -239,6 +240,11 @@ class Topology:
                 raise ConfigurationError(
                     f"JetStream is not enabled on {self._connection.url}; start nats-server "
                     "with -js, or enable it for this account"
+                ) from None
+            if error.err_code == _NO_CLUSTER:
+                raise ConfigurationError(
+                    f"JTASK_REPLICAS is {self._settings.replicas}, and {self._connection.url} is "
+                    f"no cluster; leave it out, or name the servers of a cluster in JTASK_URL"
                 ) from None
             if error.err_code == _SUBJECTS_OVERLAP:
                 raise ConfigurationError(

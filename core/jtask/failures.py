@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from types import CodeType, TracebackType
 from typing import Any, cast
 
-from jtask.errors import RemoteTraceback, TaskFailed
+from jtask.errors import JTaskError, RemoteTraceback, TaskFailed
 from jtask.keys import canonical_module
 from jtask.round_trip import differences
 
@@ -137,7 +137,7 @@ def _cut(text: str) -> str:
 
 
 def _traceback_text(error: BaseException, task: Callable[..., Any] | None) -> str:
-    start = _first_own_frame(error.__traceback__, task)
+    start = _first_own_frame(error, task)
     try:
         shown = traceback.TracebackException(type(error), error, start, compact=True)
         return _cut("".join(shown.format()))
@@ -145,9 +145,9 @@ def _traceback_text(error: BaseException, task: Callable[..., Any] | None) -> st
         return f"{_type_name(type(error))}: {_message(error)}\n"
 
 
-def _first_own_frame(
-    start: TracebackType | None, task: Callable[..., Any] | None
-) -> TracebackType | None:
+def _first_own_frame(error: BaseException, task: Callable[..., Any] | None) -> TracebackType | None:
+    """Return where a traceback is to begin; None where only jtask's own frames would be in it."""
+    start = error.__traceback__
     frames: list[TracebackType] = []
     while start:
         frames.append(start)
@@ -156,11 +156,21 @@ def _first_own_frame(
     for frame in frames:
         if code is not None and frame.tb_frame.f_code is code:
             return frame
+    if isinstance(error, JTaskError) and all(map(_is_jtasks_own, frames)):
+        return None
     for frame in frames:
-        module = str(frame.tb_frame.f_globals.get("__name__", ""))
-        if module.partition(".")[0] not in _ENGINE:
+        if _package_of(frame) not in _ENGINE:
             return frame
     return frames[0] if frames else None
+
+
+def _is_jtasks_own(frame: TracebackType) -> bool:
+    package = _package_of(frame)
+    return package in _ENGINE or package.startswith("jtask_")
+
+
+def _package_of(frame: TracebackType) -> str:
+    return str(frame.tb_frame.f_globals.get("__name__", "")).partition(".")[0]
 
 
 def _code_of(task: Any) -> CodeType | None:

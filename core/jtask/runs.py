@@ -13,6 +13,7 @@ from jtask.envelope import decode_settled
 from jtask.errors import JTaskError, ResultTimeout, TaskFailed
 from jtask.failures import rebuild
 from jtask.outcomes import ERROR_OF, SettledRun
+from jtask.runtime import current_run
 from jtask.states import SUCCESSFUL, State, StateName
 
 if TYPE_CHECKING:
@@ -132,6 +133,7 @@ class Run(Generic[R]):
         """
         if self._body is not None:
             return True
+        _warn_of_blocked_loop(self.run_id)
         deadline = None if timeout is None else time.monotonic() + timeout
         over = threading.Event()
         if not self.when_over(over.set):
@@ -336,6 +338,19 @@ class Run(Generic[R]):
 
     def _too_late(self, timeout: float | None) -> ResultTimeout:
         return ResultTimeout(f"run {self.run_id} did not end within {timeout} seconds")
+
+
+def _warn_of_blocked_loop(run_id: str) -> None:
+    """Tell a coroutine that it holds up its like, which may be what it waits for."""
+    waiting = current_run()
+    if waiting is None or asyncio._get_running_loop() is None:
+        return
+    _log.warning(
+        "task %s holds up its event loop, and all asynchronous tasks on it, while it waits for run "
+        "%s: use `await run` in place of run.result() or run.wait()",
+        waiting.task_name,
+        run_id,
+    )
 
 
 def _wake(loop: asyncio.AbstractEventLoop, future: "asyncio.Future[None]") -> None:

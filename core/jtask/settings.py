@@ -7,7 +7,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, ValidationError
 from pydantic_settings import (
@@ -20,8 +20,15 @@ from pydantic_settings import (
 
 from jtask.errors import ConfigurationError
 
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
 _PREFIX = "JTASK_"
 _log = logging.getLogger("jtask")
+
+
+def _name_of(longest: int) -> str:
+    return rf"^[A-Za-z0-9_-]{{1,{longest}}}$"
 
 
 class Settings(BaseSettings):
@@ -38,7 +45,7 @@ class Settings(BaseSettings):
     """Broker: `embedded://` (default), `nats://host:port[,host:port]`, `tls://...`, `memory://`."""
     results_url: str | None = None
     """Where outcomes are kept; unset is the broker itself."""
-    namespace: str = Field(default="default", pattern=r"^[A-Za-z0-9_-]{1,32}$")
+    namespace: str = Field(default="default", pattern=_name_of(32))
     """Keeps applications on one server apart."""
     home: Path | None = None
     """Folder of the embedded server; default: `jtask` in the user's data folder."""
@@ -46,7 +53,7 @@ class Settings(BaseSettings):
     """Comma-separated names of the plugins to load; unset loads all that are installed."""
     serializer: Literal["json", "cloudpickle"] = "json"
     """For tasks that do not say."""
-    queue: str | None = None
+    queue: str | None = Field(default=None, pattern=_name_of(128))
     """Queue of tasks that do not say; unset gives each task its own."""
     default_retries: int = Field(default=0, ge=0)
     """How often a failed run of a task that does not say is tried again."""
@@ -115,7 +122,7 @@ def get_settings() -> Settings:
         first = error.errors(include_url=False)[0]
         name = ".".join(str(part) for part in first["loc"])
         raise ConfigurationError(
-            f"setting {name!r} ({_PREFIX}{name.upper()}): {first['msg']}, got {first['input']!r}"
+            f"setting {name!r} ({_PREFIX}{name.upper()}) {_complaint(name, first)}"
         ) from None
 
 
@@ -123,6 +130,17 @@ def put_settings(**values: object) -> None:
     """Set something for this process and those that it starts, above all other sources."""
     os.environ.update({f"{_PREFIX}{name.upper()}": str(value) for name, value in values.items()})
     get_settings.cache_clear()
+
+
+def _complaint(name: str, error: "ErrorDetails") -> str:
+    if error["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(name, Settings.model_fields, n=1)
+        return f"is unknown: did you mean {near[0]!r}?" if near else "is unknown: leave it out"
+    wish = error["msg"].replace("Input should", "must", 1)
+    if error["type"] == "string_pattern_mismatch":
+        longest = error.get("ctx", {})["pattern"].rpartition(",")[2].removesuffix("}$")
+        wish = f"may hold letters, digits, '_' and '-' only, up to {longest} of them"
+    return f"{wish}, got {error['input']!r}"
 
 
 def _warn_of_unknown_variables() -> None:

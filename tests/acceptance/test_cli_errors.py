@@ -138,6 +138,13 @@ def test_enqueue_refuses_a_broker_that_ends_with_the_program(tasks: Any) -> None
     check(done, 2, "would end with this program")
 
 
+def test_a_worker_that_nobody_can_reach_says_so(tasks: Any) -> None:
+    worker = tasks.serve("tasks.py", JTASK_URL="memory://")
+    worker.is_ready()
+    assert "no other program can give this worker runs" in worker.log
+    assert worker.stop() == 0
+
+
 def test_serving_a_folder_is_refused(tasks: Any) -> None:
     for folder in (".", "./", f"{tasks.folder}"):
         check(tasks.jtask("serve", folder), 2, "is a folder: give a file in it")

@@ -100,6 +100,26 @@ def test_a_delayed_run_gives_the_value_of_its_task(worker: RunningWorker) -> Non
     assert run.worker == f"{os.uname().nodename}-{os.getpid()}"
 
 
+def test_a_coroutine_that_blocks_its_loop_for_a_run_is_told_what_to_write(
+    jtask_worker: StartWorker, caplog: pytest.LogCaptureFixture
+) -> None:
+    @task
+    async def blocking() -> int:
+        return add.delay(1).result(PATIENCE)
+
+    @task
+    async def waiting() -> int:
+        return await add.delay(1)
+
+    jtask_worker(add, blocking, waiting)
+    with caplog.at_level(logging.WARNING, "jtask"):
+        assert waiting.delay().result(PATIENCE) == 2
+        assert "event loop" not in caplog.text
+        assert blocking.delay().result(PATIENCE) == 2
+    assert "task blocking holds up its event loop" in caplog.text
+    assert "use `await run`" in caplog.text
+
+
 def test_a_run_that_nobody_waits_for_is_executed_too(jtask_worker: StartWorker) -> None:
     done = threading.Event()
 

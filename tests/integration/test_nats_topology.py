@@ -122,6 +122,14 @@ def test_another_stream_with_our_subjects_is_named(connected: Connected) -> None
     connected(main)
 
 
+def test_replicas_without_a_cluster_are_a_wrong_setting(connected: Connected) -> None:
+    async def main(connection: Connection) -> None:
+        with pytest.raises(ConfigurationError, match=r"JTASK_REPLICAS is 3, .* is no cluster"):
+            await topology(connection, replicas=3).ensure(Store.RUNS)
+
+    connected(main)
+
+
 def test_a_workers_lease_replaces_the_one_that_a_producer_set(connected: Connected) -> None:
     async def main(connection: Connection) -> None:
         await topology(connection, lease=5).ensure_consumer("mails", 3, owner=False)

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 import jtask.failures
-from jtask.errors import RemoteTraceback, TaskFailed
+from jtask.errors import RemoteTraceback, TaskDefinitionError, TaskFailed
 from jtask.failures import Failure, capture, rebuild
+from jtask.keys import check_name
 
 
 class Simple(Exception):
@@ -119,6 +120,19 @@ def test_an_error_from_jtask_alone_keeps_its_frames(monkeypatch):
         jtask.failures.rebuild(None)  # type: ignore[arg-type]
     inside = caught.value.with_traceback(caught.value.__traceback__.tb_next)
     assert "in rebuild" in capture(inside).traceback
+
+
+def test_what_jtask_raises_on_purpose_shows_no_frames_of_its_own():
+    with pytest.raises(TaskDefinitionError) as caught:
+        check_name("queue", "a b")
+    outside = caught.value.__traceback__
+    assert "in test_what" in capture(caught.value).traceback
+    assert outside is not None
+    inside = caught.value.with_traceback(outside.tb_next)
+    assert capture(inside).traceback == (
+        "jtask.errors.TaskDefinitionError: queue 'a b' may hold letters, digits, '_' and '-' only, "
+        "up to 128 of them\n"
+    )
 
 
 def test_causes_are_kept_and_part_of_the_traceback():

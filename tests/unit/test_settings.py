@@ -78,10 +78,10 @@ def test_settings_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [
-        ("LEASE", "soon", r"^setting 'lease' \(JTASK_LEASE\): .*number.*, got 'soon'$"),
-        ("LEASE", "0.5", r"^setting 'lease' \(JTASK_LEASE\): .*greater than or equal to 1"),
-        ("REPLICAS", "9", r"^setting 'replicas' \(JTASK_REPLICAS\): .*less than or equal to 5"),
-        ("NAMESPACE", "a.b", r"^setting 'namespace' \(JTASK_NAMESPACE\): .*, got 'a.b'$"),
+        ("LEASE", "soon", r"^setting 'lease' \(JTASK_LEASE\) .*number.*, got 'soon'$"),
+        ("LEASE", "0.5", r"^setting 'lease' \(JTASK_LEASE\) .*greater than or equal to 1"),
+        ("REPLICAS", "9", r"^setting 'replicas' \(JTASK_REPLICAS\) .*less than or equal to 5"),
+        ("NAMESPACE", "a.b", r"^setting 'namespace' \(JTASK_NAMESPACE\) .*, got 'a.b'$"),
         ("SERIALIZER", "pickle", r"^setting 'serializer' .*'json' or 'cloudpickle', got 'pickle'$"),
         ("CONNECT_TIMEOUT", "0", r"^setting 'connect_timeout' .*greater than 0"),
         ("MAX_CRASHES", "1.5", r"^setting 'max_crashes' .*integer"),
@@ -97,13 +97,22 @@ def test_a_wrong_value_is_refused_in_one_sentence(
     assert caught.value.__cause__ is None
 
 
+@pytest.mark.parametrize(("name", "most"), [("JTASK_QUEUE", 128), ("JTASK_NAMESPACE", 32)])
+def test_a_name_that_the_broker_cannot_use_is_refused_in_words(
+    monkeypatch: pytest.MonkeyPatch, name: str, most: int
+) -> None:
+    monkeypatch.setenv(name, "a b")
+    with pytest.raises(ConfigurationError, match=f"letters, digits, .* up to {most} of them, got"):
+        get_settings()
+
+
 @pytest.mark.parametrize(
     ("file", "text"),
     [("jtask.toml", "namespce = 'x'"), ("pyproject.toml", "[tool.jtask]\nnamespce = 'x'")],
 )
 def test_a_name_in_a_file_that_does_not_exist_is_refused(file: str, text: str) -> None:
     write(file, text)
-    with pytest.raises(ConfigurationError, match="'namespce'"):
+    with pytest.raises(ConfigurationError, match=r"'namespce' .* did you mean 'namespace'\?$"):
         get_settings()
 
 

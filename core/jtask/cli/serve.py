@@ -92,9 +92,20 @@ def serve(
     tasks = load_targets(list(targets))
     # After the import: a program that sets up logging itself is left alone.
     log_to_stderr(level)
+    _warn_of_own_memory()
     serve_tasks(
         *tasks, concurrency=concurrency, prefetch=prefetch, shutdown_timeout=shutdown_timeout
     )
+
+
+def _warn_of_own_memory() -> None:
+    from jtask.settings import get_settings
+
+    if get_settings().url.startswith("memory:"):
+        logging.getLogger("jtask.worker").warning(
+            "memory:// is inside this process: no other program can give this worker runs; unset "
+            "JTASK_URL, or name a server"
+        )
 
 
 def _supervise(
