@@ -1,4 +1,4 @@
-"""Install the packages in examples/plugins into a folder of a test's own."""
+"""Load the modules in examples/plugins, or install them into a folder of a test's own."""
 
 import importlib.util
 import shutil
@@ -6,6 +6,17 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from types import ModuleType
+
+
+def load(file: Path) -> ModuleType:
+    """Return an example's module, which is not installed."""
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def install(folder: Path, target: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from programs import environment, output_of
 from waiting import PATIENCE, eventually
 
 from jtask_nats.embedded import server_status, stop_server
@@ -90,8 +91,7 @@ class Place:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.home = folder / "home"
-        self.env = {k: v for k, v in os.environ.items() if not k.startswith("JTASK_")}
-        self.env |= {"JTASK_HOME": str(self.home), "JTASK_CONNECT_TIMEOUT": "30"}
+        self.env = environment(JTASK_HOME=str(self.home), JTASK_CONNECT_TIMEOUT="30")
         self.env |= {"MARKS": str(folder / "marks"), "PYTHONDONTWRITEBYTECODE": "1"}
         self._programs: list[Program] = []
 
@@ -151,17 +151,9 @@ class Place:
 
     def ask(self, code: str) -> Any:
         """Run a program of a user's and return the JSON that it prints last."""
-        done = subprocess.run(
-            [sys.executable, "-c", "import json\n" + textwrap.dedent(code)],
-            cwd=self.folder,
-            env=self.env,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE + 10,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout.splitlines()[-1])
+        program = "import json\n" + textwrap.dedent(code)
+        printed = output_of(sys.executable, "-c", program, folder=self.folder, env=self.env)
+        return json.loads(printed.splitlines()[-1])
 
     def kill_server(self) -> None:
         """End the embedded server as a crash would."""

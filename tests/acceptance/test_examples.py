@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from programs import output_of
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 JTASK = (sys.executable, "-m", "jtask.cli")
@@ -25,16 +26,7 @@ Start = Callable[..., subprocess.Popen[str]]
 
 def run(example: str, *command: str) -> str:
     """Run a program of an example to its end and return what it printed."""
-    ended = subprocess.run(
-        command,
-        cwd=EXAMPLES / example,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-    assert ended.returncode == 0, ended.stderr
-    return ended.stdout
+    return output_of(*command, folder=EXAMPLES / example)
 
 
 @pytest.fixture

@@ -1,9 +1,7 @@
 """The third-party plugin in examples/plugins: found once it is installed, and does what it says."""
 
-import importlib.util
 import json
 import os
-import subprocess
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -11,7 +9,8 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from installing import install
+from installing import install, load
+from programs import environment, output_of
 
 FOLDER = Path(__file__).parents[2] / "examples" / "plugins" / "office_hours"
 MODULE = FOLDER / "jtask_office_hours.py"
@@ -19,19 +18,9 @@ MODULE = FOLDER / "jtask_office_hours.py"
 
 def run(folder: Path, program: str, *paths: Path) -> Any:
     """Run a program with some folders on its path; return the JSON that it prints."""
-    variables = {k: v for k, v in os.environ.items() if not k.startswith("JTASK_")}
-    variables |= {"JTASK_URL": "memory://office", "PYTHONPATH": os.pathsep.join(map(str, paths))}
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=folder,
-        env=variables,
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    path = os.pathsep.join(map(str, paths))
+    env = environment(JTASK_URL="memory://office", PYTHONPATH=path)
+    return json.loads(output_of(sys.executable, "-c", program, folder=folder, env=env))
 
 
 @pytest.fixture
@@ -107,12 +96,7 @@ def test_the_plugin_has_less_than_forty_lines() -> None:
 
 @pytest.fixture(scope="module")
 def plugin() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("office_hours", MODULE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load(MODULE)
 
 
 FRIDAY, MONDAY = (2040, 1, 6), (2040, 1, 9)

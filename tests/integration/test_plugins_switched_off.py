@@ -1,13 +1,12 @@
 """Whichever plugin is switched off, the rest works, and its options name it."""
 
 import json
-import os
-import subprocess
 import sys
 from importlib.metadata import distribution
 from typing import Any
 
 import pytest
+from programs import environment, output_of
 
 PLUGINS = sorted(p.name for p in distribution("jtask").entry_points.select(group="jtask.plugins"))
 PROGRAM = """
@@ -38,19 +37,9 @@ print(json.dumps({"values": values, "refusals": refusals}))
 
 def run_with(plugins: list[str], looked_at: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return what the program says of itself and found, with some plugins loaded."""
-    variables = {k: v for k, v in os.environ.items() if not k.startswith("JTASK_")}
-    variables |= {"JTASK_PLUGINS": ",".join(plugins), "JTASK_URL": "memory://off"}
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, looked_at],
-        env=variables,
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "Traceback" not in done.stderr
-    version, found = map(json.loads, done.stdout.splitlines())
+    env = environment(JTASK_PLUGINS=",".join(plugins), JTASK_URL="memory://off")
+    printed = output_of(sys.executable, "-c", PROGRAM, looked_at, env=env)
+    version, found = map(json.loads, printed.splitlines())
     return version, found
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import re
 import signal
 import subprocess
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 from nats_clients import open_connection
 from nats_servers import NatsServer, StartNats
+from programs import environment, output_of
 from waiting import PATIENCE, eventually
 
 PROGRAM = (sys.executable, "-m", "jtask.cli")
@@ -52,8 +52,7 @@ class Worker:
     def __init__(self, folder: Path, server: NatsServer, *options: str) -> None:
         self.folder, self.server = folder, server
         (folder / "tasks.py").write_text(TASKS)
-        self.env = {k: v for k, v in os.environ.items() if not k.startswith("JTASK_")}
-        self.env |= {"JTASK_CONNECT_TIMEOUT": "30"}
+        self.env = environment(JTASK_CONNECT_TIMEOUT="30")
         self._log = folder / "worker.log"
         command = [*PROGRAM, "serve", "tasks.py", "--health-port", "0", *options]
         with self._log.open("wb") as log:
@@ -98,17 +97,7 @@ class Worker:
         return run_id
 
     def _enqueue(self, *arguments: str) -> str:
-        done = subprocess.run(
-            [*PROGRAM, "enqueue", *arguments],
-            cwd=self.folder,
-            env=self._as("admin"),
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        return output_of(*PROGRAM, "enqueue", *arguments, folder=self.folder, env=self._as("admin"))
 
     def _as(self, user: str) -> dict[str, str]:
         return self.env | {"JTASK_URL": f"nats://{user}:pw@127.0.0.1:{self.server.port}"}

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
+from direct_calls import both, call_async, call_plain
 
 from jtask import Task, runtime, task
 from jtask.engine import TaskHooks, attempt, drive
@@ -29,26 +30,6 @@ from jtask.states import State, StateName
 
 AddPlugin = Callable[[object], None]
 Call = Callable[[Task[..., Any]], Any]
-
-
-def call_plain(body: Callable[[], Any]) -> Any:
-    @task
-    def work() -> Any:
-        return body()
-
-    return work()
-
-
-def call_async(body: Callable[[], Any]) -> Any:
-    @task
-    async def work() -> Any:
-        await asyncio.sleep(0)
-        return body()
-
-    return asyncio.run(work())
-
-
-both = pytest.mark.parametrize("call", [call_plain, call_async])
 
 
 class Recorder:

@@ -8,6 +8,7 @@ import time
 from typing import Any, cast
 
 import pytest
+from direct_calls import both, call_plain
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,26 +36,6 @@ class Flaky:
         if self.calls <= self.failures:
             raise self.error
         return self.calls
-
-
-def call(body: Flaky, **options: Any) -> int:
-    @task(**options)
-    def work() -> int:
-        return body()
-
-    return work()
-
-
-def call_async(body: Flaky, **options: Any) -> int:
-    @task(**options)
-    async def work() -> int:
-        await asyncio.sleep(0)
-        return body()
-
-    return asyncio.run(work())
-
-
-both = pytest.mark.parametrize("call", [call, call_async])
 
 
 # --- how often -----------------------------------------------------------------------------------
@@ -240,13 +221,13 @@ def test_the_condition_is_not_asked_when_no_retry_is_left() -> None:
         return True
 
     with pytest.raises(ValueError, match="boom"):
-        call(Flaky(9), retries=2, retry_condition_fn=condition)
+        call_plain(Flaky(9), retries=2, retry_condition_fn=condition)
     assert asked == [1, 2]
 
 
 def test_an_asynchronous_condition_of_a_plain_task_called_in_a_coroutine_is_awaited() -> None:
     async def main() -> int:
-        return call(Flaky(1), retries=1, retry_condition_fn=async_condition)
+        return call_plain(Flaky(1), retries=1, retry_condition_fn=async_condition)
 
     assert asyncio.run(main()) == 2
 
@@ -334,7 +315,7 @@ def test_a_direct_call_waits_for_its_retries_and_says_until_when(
 
     jtask_plugin(Watch())
     begun = time.time()
-    assert call(Flaky(1), retries=1, retry_delay_seconds=0.05) == 2
+    assert call_plain(Flaky(1), retries=1, retry_delay_seconds=0.05) == 2
     names = [state.name.value for state in states]
     assert names == ["Pending", "Running", "AwaitingRetry", "Retrying", "Completed"]
     awaiting, retrying = states[2:4]
@@ -412,7 +393,7 @@ def test_each_try_is_in_the_history_with_its_reason_and_traceback() -> None:
 )
 def test_a_wrong_value_is_refused_at_the_definition(option: str, value: Any, sentence: str) -> None:
     with pytest.raises(TaskDefinitionError) as raised:
-        call(Flaky(0), **{option: value})
+        call_plain(Flaky(0), **{option: value})
     assert str(raised.value) == f"task 'work', option '{option}': {sentence}"
 
 
@@ -420,5 +401,5 @@ def test_a_wrong_value_is_refused_at_the_definition(option: str, value: Any, sen
 def test_a_delay_function_that_gives_no_delays_is_refused_at_the_first_use(answer: Any) -> None:
     body = Flaky(0)
     with pytest.raises(TaskDefinitionError, match="option 'retry_delay_seconds', with retries=1: "):
-        call(body, retries=1, retry_delay_seconds=lambda retries: answer)
+        call_plain(body, retries=1, retry_delay_seconds=lambda retries: answer)
     assert body.calls == 0

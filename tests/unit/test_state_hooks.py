@@ -6,6 +6,7 @@ import threading
 from typing import Any
 
 import pytest
+from direct_calls import both, call_plain
 
 from jtask import Task, runtime, task
 from jtask.errors import RunCancelled, RunNotReady, RunTimedOut, TaskDefinitionError
@@ -47,26 +48,6 @@ class Log:
 
     def options(self) -> dict[str, Any]:
         return {option: [self.hook(option)] for option in OPTIONS}
-
-
-def call(body: Any, **options: Any) -> Any:
-    @task(**options)
-    def work() -> Any:
-        return body()
-
-    return work()
-
-
-def call_async(body: Any, **options: Any) -> Any:
-    @task(**options)
-    async def work() -> Any:
-        await asyncio.sleep(0)
-        return body()
-
-    return asyncio.run(work())
-
-
-both = pytest.mark.parametrize("call", [call, call_async])
 
 
 def raises(error: BaseException) -> Any:
@@ -137,7 +118,7 @@ def test_a_cached_value_is_a_completion(jtask_plugin: Any) -> None:
 
     jtask_plugin(Recall())
     log = Log()
-    assert call(lambda: 7, **log.options()) == 42
+    assert call_plain(lambda: 7, **log.options()) == 42
     assert log.calls == [("on_completion", "Cached")]
     assert log.states[0].result() == 42
 
@@ -157,7 +138,7 @@ def test_hooks_of_a_plain_task_run_in_its_thread_even_inside_a_running_loop() ->
         threads.add(threading.current_thread().name)
 
     async def main() -> int:
-        result: int = call(lambda: 7, on_completion=[note, log.async_hook("", "async")])
+        result: int = call_plain(lambda: 7, on_completion=[note, log.async_hook("", "async")])
         return result
 
     assert asyncio.run(main()) == 7
@@ -197,7 +178,7 @@ def test_ctrl_c_in_a_hook_of_a_direct_call_gets_through() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        call(lambda: 7, on_completion=[interrupt])
+        call_plain(lambda: 7, on_completion=[interrupt])
 
 
 # --- declaring -----------------------------------------------------------------------------------
@@ -262,13 +243,13 @@ def test_what_is_no_hook_is_refused_at_the_definition(
     option: str, value: Any, sentence: str
 ) -> None:
     with pytest.raises(TaskDefinitionError) as raised:
-        call(lambda: 7, **{option: value})
+        call_plain(lambda: 7, **{option: value})
     assert str(raised.value) == f"task 'work', option '{option}': {sentence}"
 
 
 def test_a_function_that_is_not_in_a_list_is_told_how() -> None:
     with pytest.raises(TaskDefinitionError, match=r"type builtin_function_or_method: write on_run"):
-        call(lambda: 7, on_running=print)
+        call_plain(lambda: 7, on_running=print)
 
 
 def test_a_decorator_refuses_what_cannot_be_called_and_keeps_the_rest() -> None:
