@@ -1,13 +1,13 @@
 """`jtask demo` works on real input, loses nothing, and leaves nothing behind."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from programs import environment
 
 from jtask_demo.library import standard_library
 
@@ -15,9 +15,8 @@ DEMO = (sys.executable, "-m", "jtask.cli", "demo")
 PATIENCE = 55.0  # seconds
 
 
-def environment(folder: Path, **variables: str) -> dict[str, str]:
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("JTASK_")}
-    return kept | {"TMPDIR": str(folder), "JTASK_CONNECT_TIMEOUT": "30"} | variables
+def demo_environment(folder: Path, **variables: str) -> dict[str, str]:
+    return environment(TMPDIR=str(folder), JTASK_CONNECT_TIMEOUT="30", **variables)
 
 
 def left_behind(folder: Path) -> list[str]:
@@ -36,7 +35,7 @@ def left_behind(folder: Path) -> list[str]:
 def test_a_killed_worker_costs_no_run(tmp_path: Path) -> None:
     ended = subprocess.run(
         [*DEMO, "--json"],
-        env=environment(tmp_path),
+        env=demo_environment(tmp_path),
         capture_output=True,
         text=True,
         timeout=PATIENCE,
@@ -54,7 +53,7 @@ def test_a_killed_worker_costs_no_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_demo_takes_everything_down(tmp_path: Path, number: int) -> None:
-    demo = subprocess.Popen(DEMO, env=environment(tmp_path), stderr=subprocess.PIPE, text=True)
+    demo = subprocess.Popen(DEMO, env=demo_environment(tmp_path), stderr=subprocess.PIPE, text=True)
     assert demo.stderr is not None
     with demo.stderr:
         assert "runs are stored" in demo.stderr.readline()
@@ -68,7 +67,7 @@ def test_an_interrupted_demo_takes_everything_down(tmp_path: Path, number: int) 
 def test_a_broker_inside_one_process_is_refused_by_name(tmp_path: Path) -> None:
     ended = subprocess.run(
         DEMO,
-        env=environment(tmp_path, JTASK_URL="memory://"),
+        env=demo_environment(tmp_path, JTASK_URL="memory://"),
         capture_output=True,
         text=True,
         timeout=PATIENCE,

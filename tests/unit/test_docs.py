@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-import os
 import re
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import click
 import pytest
+from programs import environment
 
 from jtask.cli import main as program
 from jtask.contract import FullBroker
@@ -39,16 +39,11 @@ def name_of(page: Path) -> str:
     return page.name
 
 
-def clean_environment(**variables: str) -> dict[str, str]:
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("JTASK_")}
-    return kept | variables
-
-
 @pytest.mark.parametrize("page", RUNNABLE, ids=name_of)
 def test_the_python_of_a_page_runs(page: Path) -> None:
     ended = subprocess.run(
         [sys.executable, docs_pages.__file__, page],
-        env=clean_environment(JTASK_URL="memory://docs"),
+        env=environment(JTASK_URL="memory://docs"),
         capture_output=True,
         text=True,
         timeout=PATIENCE,
@@ -173,7 +168,7 @@ def test_the_server_configurations_are_ones(tmp_path: Path) -> None:
         config.write_text(text.replace("/data", str(tmp_path)))
         checked = subprocess.run(
             [find_server(), "-t", "-c", config],
-            env=clean_environment(NATS_PASSWORD="secret"),
+            env=environment(NATS_PASSWORD="secret"),
             capture_output=True,
             text=True,
             check=False,
@@ -196,7 +191,7 @@ def test_a_stranger_needs_nothing_but_the_wire_format(jtask_nats: str, tmp_path:
         url = f"nats://{endpoint.user}:{endpoint.password}@127.0.0.1:{endpoint.port}"
         ended = subprocess.run(
             [sys.executable, "-c", example.text],
-            env=clean_environment(NATS_URL=url),
+            env=environment(NATS_URL=url),
             capture_output=True,
             text=True,
             timeout=PATIENCE,
