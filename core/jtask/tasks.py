@@ -21,6 +21,7 @@ from jtask import keys
 from jtask.definition import Definition, Instant, SerializerName, class_method_around
 from jtask.errors import TaskDefinitionError
 from jtask.options import check_options
+from jtask.retries import exponential_backoff as exponential_backoff  # where Prefect has it
 
 if TYPE_CHECKING:
     from jtask.call_codecs import CallCodecs

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import jtask
+import jtask.retries
 from jtask import AsyncTask, SyncTask, Task, runtime, tags, task
 from jtask.errors import RunNotFound, TargetError, TaskDefinitionError
 from jtask.ids import is_run_id
@@ -471,3 +472,7 @@ def test_what_is_no_task_cannot_say_how_to_read_a_result(jtask_memory: str) -> N
     run_id: str = add.delay(1).run_id
     with pytest.raises(TargetError, match="'add' is not a task"):
         jtask.get_run(run_id, "add")  # type: ignore[call-overload]
+
+
+def test_programs_of_prefect_find_the_backoff_beside_the_tasks() -> None:
+    assert jtask.tasks.exponential_backoff is jtask.retries.exponential_backoff
