@@ -109,7 +109,7 @@ def _hint(name: str, declared: Mapping[str, Option], unloaded: str | None) -> st
         return f"the plugin {unloaded!r} declares it and is not loaded: name it in JTASK_PLUGINS"
     if name in _ELSEWHERE:
         return _ELSEWHERE[name]
-    known = [*declared, *OWN_OPTIONS]
+    known = [*declared, *OWN_OPTIONS, *_ELSEWHERE]
     longer = [one for one in known if one.startswith(f"{name}_")]
     near = longer if len(longer) == 1 else get_close_matches(name, known, n=1)
     return f"did you mean {near[0]!r}?" if near else "no installed plugin declares it"

@@ -67,6 +67,7 @@ def test_an_unknown_option_suggests_the_nearest(budget: None) -> None:
     ("option", "hint"),
     [
         ("quue", "did you mean 'queue'?"),
+        ("dealy", "did you mean 'delay'?"),
         ("budgt", "did you mean 'budget'?"),
         ("delay", "it belongs to a call: use .with_options(delay=...).delay(...)"),
         ("countdown", "it belongs to a call: use .apply_async(..., countdown=...)"),
