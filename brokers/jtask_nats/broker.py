@@ -15,7 +15,7 @@ from jtask.contract import (
     WaitingRun,
     Watch,
 )
-from jtask.errors import JTaskError
+from jtask.errors import BrokerError, JTaskError
 from jtask.settings import Settings
 from jtask_nats.blobs import Blobs
 from jtask_nats.connection import Connection
@@ -166,6 +166,10 @@ class NatsBroker:
     def put(self, outcome: OutcomeRecord) -> asyncio.Future[bool]:
         """Store the first outcome of a run; see `jtask.contract.ResultStore`."""
         return self._results.put(outcome)
+
+    def put_then(self, outcome: OutcomeRecord, done: Callable[[bool | BrokerError], None]) -> None:
+        """Do `put`, and call a function on the loop with what came of it."""
+        self._results.put_then(outcome, done)
 
     async def get(self, run_id: str) -> OutcomeRecord | None:
         """Return a run's outcome, or None when there is none yet or no more."""

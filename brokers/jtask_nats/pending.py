@@ -25,7 +25,8 @@ class PubAck(NamedTuple):
 
 
 Subjects = tuple[str, ...] | frozenset[str]
-Settle = Callable[[PubAck | BrokerError], None]
+Settle = Callable[[bytes | BrokerError], None]
+"""Takes what came of a message: the stream's answer as it came (see `read_ack`), or an error."""
 
 
 class Pending:
@@ -76,11 +77,11 @@ class Answer:
     __slots__ = ("_lock", "outcome")
 
     def __init__(self) -> None:
-        self.outcome: PubAck | BrokerError | None = None
+        self.outcome: bytes | BrokerError | None = None
         self._lock = threading.Lock()
         self._lock.acquire()
 
-    def settle(self, outcome: PubAck | BrokerError) -> None:
+    def settle(self, outcome: bytes | BrokerError) -> None:
         """Wake the thread."""
         if self.outcome is None:
             self.outcome = outcome
@@ -91,32 +92,32 @@ class Answer:
         return self._lock.acquire(timeout=max(seconds, 0.0))
 
 
-def settle_future(future: "asyncio.Future[PubAck]", outcome: PubAck | BrokerError) -> None:
+def settle_future(future: "asyncio.Future[PubAck]", outcome: bytes | BrokerError) -> None:
     """Give a future what came of a message."""
     if future.done():
         return
     if isinstance(outcome, BrokerError):
         future.set_exception(outcome)
     else:
-        future.set_result(outcome)
+        future.set_result(read_ack(outcome))
 
 
-def read_ack(data: bytes, subject: str) -> PubAck | ApiError:
-    """Read a stream's answer to a publish."""
-    at = data.find(b'"seq":')
-    if at < 0 or data.find(b'"error":', 0, 16) >= 0:
-        return _read_refusal(data, subject)
-    seq, more, rest = data[at + 6 : -1].partition(b",")
-    if not more:
-        return PubAck(int(seq))
-    return PubAck(int(seq), b'"duplicate"' in rest, _value(data) if b'"val"' in rest else None)
-
-
-def _read_refusal(data: bytes, subject: str) -> ApiError:
+def refusal_in(data: bytes, subject: str) -> ApiError | None:
+    """Return the error in a stream's answer to a publish, if it is one."""
+    if data.find(b'"seq":') >= 0 and data.find(b'"error":', 0, 16) < 0:
+        return None
     try:
         return api_error(json.loads(data)["error"], subject)
     except (ValueError, KeyError, TypeError, AttributeError):
         return ApiError(0, 0, f"it answered {data[:80]!r}", subject)
+
+
+def read_ack(data: bytes) -> PubAck:
+    """Read a stream's answer that is no refusal."""
+    seq, more, rest = data[data.find(b'"seq":') + 6 : -1].partition(b",")
+    if not more:
+        return PubAck(int(seq))
+    return PubAck(int(seq), b'"duplicate"' in rest, _value(data) if b'"val"' in rest else None)
 
 
 def _value(data: bytes) -> int:

@@ -18,7 +18,15 @@ from jtask_nats.nats_errors import (
     not_permitted,
     too_large,
 )
-from jtask_nats.pending import Answer, Pending, PubAck, Settle, read_ack, settle_future
+from jtask_nats.pending import (
+    Answer,
+    Pending,
+    PubAck,
+    Settle,
+    read_ack,
+    refusal_in,
+    settle_future,
+)
 from jtask_nats.protocol import publish_command, status_of
 
 __all__ = ["BATCH_LIMIT", "PubAck", "Publisher"]
@@ -155,8 +163,8 @@ class Publisher:
         finally:
             self._pending.pop(token, None)
         outcome = answer.outcome
-        if isinstance(outcome, PubAck):
-            return outcome
+        if isinstance(outcome, bytes):
+            return read_ack(outcome)
         raise outcome or self._gave_up(pending)
 
     def _block(self, answer: Answer, deadline: float) -> None:
@@ -205,14 +213,16 @@ class Publisher:
         if pending is None:
             return
         self._last_token = token
-        outcome = self._read(pending, data, headers)
-        if isinstance(outcome, PubAck) or not self._put_off(token, pending, outcome):
-            self._settle(token, pending, outcome)
+        refusal = self._refusal(pending, data, headers)
+        if refusal is None:
+            self._settle(token, pending, data)
+        elif not self._put_off(token, pending, refusal):
+            self._settle(token, pending, refusal)
 
-    def _read(self, pending: Pending, data: bytes, headers: bytes | None) -> PubAck | BrokerError:
+    def _refusal(self, pending: Pending, data: bytes, headers: bytes | None) -> BrokerError | None:
         if headers is not None and status_of(headers)[0] == _NO_RESPONDERS:
             return no_stream(pending.subject, self._connection.url)
-        return read_ack(data, pending.subject)
+        return refusal_in(data, pending.subject)
 
     def _put_off(self, token: str, pending: Pending, refusal: BrokerError) -> bool:
         """Send again in a moment what was refused only for now."""
@@ -307,7 +317,7 @@ class Publisher:
             )
             self._settle(token, pending, closed)
 
-    def _settle(self, token: str, pending: Pending, outcome: PubAck | BrokerError) -> None:
+    def _settle(self, token: str, pending: Pending, outcome: bytes | BrokerError) -> None:
         # A thread that has given up may have taken it away meanwhile.
         self._pending.pop(token, None)
         pending.settle(outcome)

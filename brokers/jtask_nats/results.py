@@ -12,9 +12,10 @@ from jtask_nats.direct_reads import last_message
 from jtask_nats.headers import FIRST_ONLY
 from jtask_nats.link import Link
 from jtask_nats.nats_errors import WRONG_LAST_SEQUENCE, ApiError
-from jtask_nats.publisher import PubAck
 from jtask_nats.subjects import last_token
 from jtask_nats.topology import Store
+
+_IS_FIRST = True
 
 
 class Results:
@@ -34,11 +35,15 @@ class Results:
     def put(self, outcome: OutcomeRecord) -> asyncio.Future[bool]:
         """Store the first outcome of a run; sends at once."""
         stored: asyncio.Future[bool] = self._loop.create_future()
+        self.put_then(outcome, partial(_settle, stored))
+        return stored
+
+    def put_then(self, outcome: OutcomeRecord, done: Callable[[bool | BrokerError], None]) -> None:
+        """Do `put`, and call a function on the loop with what came of it."""
         link = self._link
         subject = link.subjects.outcome(outcome.run_id)
-        answered = partial(self._answered, outcome, stored)
+        answered = partial(self._answered, outcome, done)
         link.publisher.publish_then(subject, outcome.body, FIRST_ONLY, answered)
-        return stored
 
     async def get(self, run_id: str) -> OutcomeRecord | None:
         """Return a run's outcome, or None."""
@@ -69,36 +74,43 @@ class Results:
         return watch
 
     def _answered(
-        self, outcome: OutcomeRecord, stored: asyncio.Future[bool], answer: PubAck | BrokerError
+        self,
+        outcome: OutcomeRecord,
+        done: Callable[[bool | BrokerError], None],
+        answer: bytes | BrokerError,
     ) -> None:
-        if stored.done():
-            return
-        if isinstance(answer, PubAck):
-            stored.set_result(True)
+        if isinstance(answer, bytes):
+            done(_IS_FIRST)
         elif isinstance(answer, ApiError) and answer.err_code == WRONG_LAST_SEQUENCE:
-            self._compare(outcome, stored)
+            task = self._loop.create_task(self._compare(outcome, done))
+            self._comparing.add(task)
+            task.add_done_callback(self._comparing.discard)
         else:
-            stored.set_exception(answer)
+            done(answer)
 
-    def _compare(self, outcome: OutcomeRecord, stored: asyncio.Future[bool]) -> None:
-        task = self._loop.create_task(self._settle(outcome, stored))
-        self._comparing.add(task)
-        task.add_done_callback(self._comparing.discard)
-
-    async def _settle(self, outcome: OutcomeRecord, stored: asyncio.Future[bool]) -> None:
+    async def _compare(
+        self, outcome: OutcomeRecord, done: Callable[[bool | BrokerError], None]
+    ) -> None:
         """Tell whether what came first is another outcome, or this one sent a second time."""
         try:
             first = await self.get(outcome.run_id)
         except BrokerError as error:
-            if not stored.done():
-                stored.set_exception(error)
+            done(error)
         else:
-            if not stored.done():
-                stored.set_result(first is not None and first.body == outcome.body)
+            done(first is not None and first.body == outcome.body)
 
     def _tell_of_gap(self) -> None:
         for watch in tuple(self._watches):
             watch.gap()
+
+
+def _settle(stored: asyncio.Future[bool], answer: bool | BrokerError) -> None:
+    if stored.done():
+        return
+    if isinstance(answer, BrokerError):
+        stored.set_exception(answer)
+    else:
+        stored.set_result(answer)
 
 
 class _Watch:

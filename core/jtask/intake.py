@@ -7,7 +7,8 @@ if TYPE_CHECKING:
     from jtask.execution import Job
 
 _LARGEST_PREFETCH = 1000
-_AHEAD_SHARE = 20  # of PACE_SECONDS: what ends in 5 ms
+_LOOKS = 5  # make the pace: what ended in a tenth of a second
+_AHEAD_SHARE = 20  # of that: what ends in 5 ms
 _FARTHEST_AHEAD = 200
 
 
@@ -22,7 +23,8 @@ class Intake:
             itself.
     """
 
-    PACE_SECONDS = 0.1
+    PACE_SECONDS = 0.02
+    """Between two looks at how many runs have ended."""
 
     def __init__(self, slots: int, prefetch: int | None, *, reaches_ahead: bool = False) -> None:
         self._slots = slots
@@ -33,6 +35,7 @@ class Intake:
         self._prefetch = 1 if prefetch is None else prefetch
         self._waiting: deque[Job] = deque()
         self._ended = 0
+        self._looks: deque[int] = deque(maxlen=_LOOKS)
 
     @property
     def credit(self) -> int:
@@ -77,11 +80,12 @@ class Intake:
         return waiting
 
     def adapt(self) -> bool:
-        """Follow the pace of the last PACE_SECONDS; tell whether anything changed."""
-        ended, self._ended = self._ended, 0
-        before = self._prefetch, self._ahead
+        """Follow the pace of the last tenth of a second; tell whether there was any."""
+        self._looks.append(self._ended)
+        self._ended = 0
+        ended = sum(self._looks)
         if self._reaches_ahead:
             self._ahead = min(ended // _AHEAD_SHARE, _FARTHEST_AHEAD)
         if not self._fixed:
             self._prefetch = max(1, min(ended, _LARGEST_PREFETCH))
-        return before != (self._prefetch, self._ahead)
+        return ended > 0

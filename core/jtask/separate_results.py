@@ -2,7 +2,7 @@
 
 from typing import Any, cast
 
-from jtask.contract import FullBroker, OpenResultStore, ThreadEnqueue
+from jtask.contract import FullBroker, OpenResultStore, QuickPut, ThreadEnqueue
 
 
 def with_results(broker: FullBroker, store: OpenResultStore) -> FullBroker:
@@ -19,11 +19,15 @@ class _SeparateResults:
         # A body that fits both: runs and outcomes are measured with one limit.
         self.inline_limit = min(broker.inline_limit, store.inline_limit)
         self.put, self.get, self.watch = store.put, store.get, store.watch
+        if isinstance(store, QuickPut):
+            self.put_then = store.put_then
         if isinstance(broker, ThreadEnqueue):
             # Here and not by __getattr__, which isinstance(..., ThreadEnqueue) does not ask.
             self.enqueue_from_thread = broker.enqueue_from_thread
 
     def __getattr__(self, name: str) -> Any:
+        if name == "put_then":  # the broker's would store elsewhere
+            raise AttributeError(name)
         return getattr(self._broker, name)
 
     async def close(self) -> None:

@@ -3,11 +3,11 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from jtask.contract import Delivery, Event, FullBroker, OutcomeRecord
+from jtask.contract import Delivery, Event, FullBroker, OutcomeRecord, QuickPut
 from jtask.envelope import encode_settled
 from jtask.errors import BrokerError
 from jtask.execution import Again, Job, Reply, Settled, encode_letter
@@ -38,6 +38,7 @@ class Settlement:
         self._broker = broker
         self._events = events
         self._worker = worker
+        self._put_then = broker.put_then if isinstance(broker, QuickPut) else self._put_slowly
         self._set_aside_hook = get_plugins().caller("jtask_set_aside")
         self._unsettled = 0
         self._done = asyncio.Event()
@@ -50,8 +51,7 @@ class Settlement:
         self._done.clear()
         if isinstance(reply, Settled) and reply.is_plain and job.envelope.blob is None:
             record = OutcomeRecord(job.delivery.run_id, reply.body)
-            stored = asyncio.ensure_future(self._broker.put(record))
-            stored.add_done_callback(partial(self._stored, job, reply))
+            self._put_then(record, partial(self._stored, job, reply))
         else:
             self._settle_slowly(job, reply)
 
@@ -104,15 +104,32 @@ class Settlement:
         """Record a state that was entered without a run context."""
         self._events.add(Event(run_id, state, time.time(), key, worker=self._worker, detail=detail))
 
-    def _stored(self, job: Job, reply: Settled, done: "asyncio.Future[bool]") -> None:
-        if not done.cancelled() and done.exception() is None:
+    def _stored(self, job: Job, reply: Settled, answer: bool | BrokerError) -> None:
+        if isinstance(answer, bool):
             job.delivery.ack()
             self._one_settled()
         else:
             self._settle_slowly(job, reply)
 
+    def _put_slowly(
+        self, outcome: OutcomeRecord, done: Callable[[bool | BrokerError], None]
+    ) -> None:
+        """Do what `put_then` does with a store that has none."""
+
+        async def put() -> None:
+            try:
+                answer: bool | BrokerError = await self._broker.put(outcome)
+            except BrokerError as error:
+                answer = error
+            done(answer)
+
+        self._do(put())
+
     def _settle_slowly(self, job: Job, reply: Reply) -> None:
-        task = asyncio.get_running_loop().create_task(self._settle(job, reply))
+        self._do(self._settle(job, reply))
+
+    def _do(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 

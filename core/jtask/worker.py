@@ -436,11 +436,11 @@ class Worker:
 
     def _follow_pace(self) -> None:
         """Adapt the credit while runs end; an idle worker has no timer for it."""
-        changed = self._intake.adapt()
-        self._pacing = changed and not self._stopping
+        credit = self._intake.credit
+        self._pacing = self._intake.adapt() and not self._stopping
         if self._pacing:
             self.client.io.loop.call_later(Intake.PACE_SECONDS, self._follow_pace)
-        if changed and self._consumption is not None:
+        if self._intake.credit != credit and self._consumption is not None:
             self._consumption.set_credit(self._intake.credit)
 
     # --- stopping --------------------------------------------------------------------------

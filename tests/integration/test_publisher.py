@@ -17,7 +17,7 @@ from waiting import until
 from jtask.errors import BrokerError, BrokerFull, BrokerUnavailable, PermissionDenied
 from jtask_nats.connection import Connection
 from jtask_nats.nats_errors import DUPLICATE_IN_BATCH, WRONG_LAST_SEQUENCE, ApiError
-from jtask_nats.pending import PubAck, read_ack
+from jtask_nats.pending import PubAck, read_ack, refusal_in
 from jtask_nats.publisher import BATCH_LIMIT, Publisher
 
 GUEST = """
@@ -487,9 +487,10 @@ def test_closing_tells_whoever_still_waits(publishing: Publishing, nats_server: 
     ],
 )
 def test_answers_are_read(answer: bytes, ack: PubAck) -> None:
-    assert read_ack(answer, "s") == ack
+    assert refusal_in(answer, "s") is None
+    assert read_ack(answer) == ack
 
 
 @pytest.mark.parametrize("answer", [b"", b"+OK", b'{"error":3}', b"[]", b'{"type":"x"}'])
 def test_an_answer_that_is_none_is_an_error(answer: bytes) -> None:
-    assert isinstance(read_ack(answer, "s"), ApiError)
+    assert isinstance(refusal_in(answer, "s"), ApiError)

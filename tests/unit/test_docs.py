@@ -120,7 +120,7 @@ def test_every_setting_is_described_with_its_default() -> None:
 def test_every_protocol_of_the_contract_is_described() -> None:
     documented = [row[0] for row in table("brokers.md", "The protocols")]
     kept = {base.__name__ for base in FullBroker.__bases__} - {"Protocol"}
-    assert set(documented) == kept | {"ThreadEnqueue"}
+    assert set(documented) == kept | {"ThreadEnqueue", "QuickPut"}
 
 
 def test_every_plugin_of_jtask_is_described() -> None:

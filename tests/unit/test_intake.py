@@ -44,31 +44,44 @@ def test_the_credit_is_the_slots_and_the_prefetch() -> None:
     assert Intake(10, None).credit == 11
 
 
-def test_a_given_prefetch_stays() -> None:
-    intake = Intake(1, 4)
-    for _ in range(50):
+def end_runs(intake: Intake, count: int) -> None:
+    for _ in range(count):
         intake.take_slot()
         intake.free_slot()
-    assert not intake.adapt()
+
+
+def test_a_given_prefetch_stays() -> None:
+    intake = Intake(1, 4)
+    end_runs(intake, 50)
+    intake.adapt()
     assert intake.credit == 5
 
 
 @pytest.mark.parametrize(("ended", "prefetch"), [(0, 1), (1, 1), (7, 7), (5000, 1000)])
 def test_a_free_prefetch_follows_the_pace(ended: int, prefetch: int) -> None:
     intake = Intake(10, None)
-    for _ in range(ended):
-        intake.take_slot()
-        intake.free_slot()
-    assert intake.adapt() is (prefetch != 1)
+    end_runs(intake, ended)
+    intake.adapt()
     assert intake.credit == 10 + prefetch
-    assert not intake.adapt() if prefetch == 1 else intake.adapt()
+
+
+def test_the_pace_is_what_ended_in_the_last_tenth_of_a_second() -> None:
+    intake = Intake(10, None)
+    looks = round(0.1 / Intake.PACE_SECONDS)
+    for _ in range(2 * looks):
+        end_runs(intake, 6)
+        assert intake.adapt()
+    assert intake.credit == 10 + 6 * looks
+
+
+def test_an_idle_worker_forgets_its_pace() -> None:
+    intake = Intake(10, None)
+    end_runs(intake, 600)
+    followed = 0
+    while intake.adapt():
+        followed += 1
+    assert followed == round(0.1 / Intake.PACE_SECONDS)
     assert intake.credit == 11
-
-
-def end_runs(intake: Intake, count: int) -> None:
-    for _ in range(count):
-        intake.take_slot()
-        intake.free_slot()
 
 
 @pytest.mark.parametrize(("ended", "ahead"), [(0, 0), (19, 0), (20, 1), (1000, 50), (9000, 200)])
@@ -82,9 +95,8 @@ def test_a_runner_is_given_ahead_what_ends_in_a_moment(ended: int, ahead: int) -
 def test_nothing_is_given_ahead_once_the_pace_is_gone() -> None:
     intake = Intake(1, 0, reaches_ahead=True)
     end_runs(intake, 1000)
-    assert intake.adapt()
-    assert intake.adapt()
-    assert not intake.adapt()
+    while intake.adapt():
+        pass
     assert [intake.take_slot(), intake.take_slot()] == [True, False]
 
 

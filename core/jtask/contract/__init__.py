@@ -9,7 +9,7 @@ says what is in them). A broker raises `jtask.errors` only.
 from jtask.contract.brokers import BrokerFactory, FullBroker, ResultStoreFactory
 from jtask.contract.coordination import Control, Coordinator, Presence
 from jtask.contract.events import Event, EventLog
-from jtask.contract.outcomes import OpenResultStore, OutcomeRecord, ResultStore, Watch
+from jtask.contract.outcomes import OpenResultStore, OutcomeRecord, QuickPut, ResultStore, Watch
 from jtask.contract.queues import FOREVER, QueueInfo, Queues, WaitingRun
 from jtask.contract.runs import (
     ATOMIC_LIMIT,
@@ -44,6 +44,7 @@ __all__ = [
     "Presence",
     "QueueInfo",
     "Queues",
+    "QuickPut",
     "Record",
     "Records",
     "ResultStore",

@@ -1,7 +1,9 @@
 """The ends of runs."""
 
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from jtask.errors import BrokerError
 
 
 class OutcomeRecord(NamedTuple):
@@ -50,6 +52,15 @@ class ResultStore(Protocol):
             deliver: Called on the loop for each outcome; may see one twice.
             gap: Called on the loop when outcomes may have been missed: ask with `get`.
         """
+        ...
+
+
+@runtime_checkable
+class QuickPut(Protocol):
+    """A shorter way for workers, without a future for each outcome: optional for a result store."""
+
+    def put_then(self, outcome: OutcomeRecord, done: Callable[[bool | BrokerError], None]) -> None:
+        """Do `put`, and call a function on the loop with its answer, or with its error."""
         ...
 
 

@@ -5,7 +5,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import cast
 
-from jtask.contract import FullBroker, OpenResultStore, OutcomeRecord, Watch
+import pytest
+
+from jtask.contract import FullBroker, OpenResultStore, OutcomeRecord, QuickPut, Watch
+from jtask.errors import BrokerError
 from jtask.ids import RunIds
 from jtask.testing.contract.base import Contract, rule
 from jtask.testing.contract.bench import Bench, eventually, until
@@ -93,6 +96,22 @@ class ResultStoreContract(Contract):
         sent = [broker.put(outcome) for outcome in outcomes]
         assert [await stored for stored in sent] == [True] * 200
         assert [await broker.get(outcome.run_id) for outcome in outcomes] == outcomes
+
+    @rule
+    async def test_a_quick_put_answers_like_a_put(self, bench: Bench) -> None:
+        broker = await bench.broker()
+        if not isinstance(broker, QuickPut):
+            pytest.skip("it has no quick put")
+        run_ids = bench.run_ids.new_many(50)
+        answers: list[bool | BrokerError] = []
+        for run_id in run_ids:
+            broker.put_then(OutcomeRecord(run_id, b"first"), answers.append)
+        await until(lambda: len(answers) == len(run_ids), "all are answered")
+        assert answers == [True] * len(run_ids)
+        broker.put_then(OutcomeRecord(run_ids[0], b"second"), answers.append)
+        await until(lambda: len(answers) > len(run_ids), "the second one is answered")
+        assert answers[-1] is False
+        assert await broker.get(run_ids[0]) == OutcomeRecord(run_ids[0], b"first")
 
     @rule
     async def test_an_outcome_of_the_inline_limit_is_stored_and_pushed_whole(
