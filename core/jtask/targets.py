@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import sys
 import traceback
+from contextvars import ContextVar
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +14,8 @@ from jtask.errors import TargetError
 from jtask.keys import canonical_module, module_of_file
 from jtask.tasks import Task
 
+_loading: ContextVar[bool] = ContextVar("jtask_loading", default=False)
+
 
 def load_targets(targets: list[str]) -> list[Task[..., Any]]:
     """Import what the targets name and return their tasks, each once.
@@ -21,10 +24,27 @@ def load_targets(targets: list[str]) -> list[Task[..., Any]]:
         TargetError: A target is malformed, cannot be imported, or has no such task.
     """
     found: dict[str, Task[..., Any]] = {}
-    for target in targets:
-        for task in _load(target):
-            found.setdefault(task.key, task)
+    token = _loading.set(True)
+    try:
+        for target in targets:
+            for task in _load(target):
+                found.setdefault(task.key, task)
+    finally:
+        _loading.reset(token)
     return list(found.values())
+
+
+def refuse_while_loading(call: str) -> None:
+    """Refuse what a file must not do while it is loaded as a target.
+
+    Raises:
+        TargetError: It is being loaded.
+    """
+    if _loading.get():
+        raise TargetError(
+            f"{call} was called while the file was loaded to be served: "
+            f"write it under if __name__ == '__main__':"
+        )
 
 
 def target_of(task: Task[..., Any]) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from jtask.errors import ConfigurationError, TargetError, WorkerUnhealthy
 from jtask.plugins import call_logged, get_plugins
 from jtask.signals import stop_signals_to
+from jtask.targets import refuse_while_loading
 from jtask.tasks import Task
 
 if TYPE_CHECKING:
@@ -93,8 +94,9 @@ def check_servable(tasks: tuple[object, ...]) -> None:
     """Refuse what cannot be served.
 
     Raises:
-        TargetError: Naming it.
+        TargetError: Naming it, or what called `serve` where that is no good.
     """
+    refuse_while_loading("serve()")
     if not tasks:
         raise TargetError("there is nothing to serve: pass at least one task")
     for task in tasks:

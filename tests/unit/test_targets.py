@@ -159,6 +159,15 @@ def test_an_import_that_fails_is_told_with_its_file_and_line(code: str, message:
         load_targets(["failing"])
 
 
+@pytest.mark.parametrize("call", ["serve(resize)", "serve(resize, processes=2)", "resize.serve()"])
+def test_a_file_that_serves_when_it_is_loaded_is_told_where_to_do_so(call: str) -> None:
+    file = write(f"eager_{len(call)}.py", f"{TASKS}\nfrom jtask.task_worker import serve\n{call}\n")
+    with pytest.raises(
+        TargetError, match=r"if __name__ == '__main__'.*\(line \d+ of .*eager_\d+.py"
+    ):
+        load_targets([str(file)])
+
+
 def test_a_task_names_a_target_that_loads_it_again() -> None:
     file = write("pack_f/jobs.py")
     write("pack_f/__init__.py", "")
