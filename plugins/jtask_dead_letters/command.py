@@ -19,8 +19,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 _CONDITIONS = (
     click.option("--task", help="Only of the task with this key or name."),
     click.option("--error", help="Only with this type of error, such as ValueError."),
-    click.option("--since", type=PAST, metavar="INSTANT", help="Only since then (2h: 2 hours ago)."),
-    click.option("--until", type=PAST, metavar="INSTANT", help="Only until then (2h: 2 hours ago)."),
+    click.option("--since", type=PAST, metavar="INSTANT", help="Only since (2h: 2 hours ago)."),
+    click.option("--until", type=PAST, metavar="INSTANT", help="Only until (2h: 2 hours ago)."),
 )
 
 
