@@ -20,6 +20,7 @@ from jtask_nats.broker import NatsBroker
 from jtask_nats.connection import Connection
 from jtask_nats.deliveries import ACK, NatsDelivery
 from jtask_nats.embedded import server_status
+from jtask_nats.results import Results
 
 def strike():
     open(os.environ["MARKS"] + "." + os.environ["STRIKE"], "x").close()
@@ -43,15 +44,18 @@ def striking(whole):
     return request
 
 def striking_put(whole):
-    def put(*args):
+    def put_then(self, outcome, done):
         mine = count()
         if mine and when == "before":
             strike()
-        stored = whole(*args)
-        if mine and when == "after":
-            stored.add_done_callback(lambda _: strike())
-        return stored
-    return put
+
+        def stored(answer):
+            if mine and when == "after":
+                strike()
+            done(answer)
+
+        whole(self, outcome, stored)
+    return put_then
 
 def striking_answer(whole):
     def answer(self, reply, body):
@@ -66,7 +70,7 @@ if "STRIKE" in os.environ:
     if name == "acknowledge":
         Connection.answer = striking_answer(Connection.answer)
     elif name == "put":
-        NatsBroker.put = striking_put(NatsBroker.put)
+        Results.put_then = striking_put(Results.put_then)
     else:
         owner = NatsDelivery if hasattr(NatsDelivery, name) else NatsBroker
         setattr(owner, name, striking(getattr(owner, name)))
