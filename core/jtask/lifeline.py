@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 READY = b"r"
 _log = logging.getLogger("jtask.worker")
-_held = False
 _place = 0
 
 
@@ -50,16 +49,11 @@ def hold(descriptor: int, place: int) -> None:
     """
     from jtask.plugins import get_plugins
 
-    global _held, _place
-    _held, _place = True, place
+    global _place
+    _place = place
     get_plugins().manager.register(Lifeline(descriptor), name="lifeline")
 
 
 def place() -> int:
     """Return which of its supervisor's workers this process is; 0 without a supervisor."""
     return _place
-
-
-def is_held() -> bool:
-    """Tell whether this process is a supervised worker."""
-    return _held

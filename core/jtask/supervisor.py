@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from jtask.cli.exit_codes import ExitCode
-from jtask.errors import ConfigurationError
-from jtask.lifeline import READY, is_held
+from jtask.lifeline import READY
 from jtask.signals import stop_signals_to
 
 STOP_MARGIN_SECONDS = 20.0
@@ -45,14 +44,8 @@ def supervise(
         changes: Yields changed files; the workers are replaced after each.
 
     Raises:
-        ConfigurationError: Called while a worker process loads its tasks.
         SystemExit: No worker could start; with the worker's own exit code.
     """
-    if is_held():
-        raise ConfigurationError(
-            "serve(processes=...) was called while a worker loads this module: put the call under "
-            'if __name__ == "__main__":'
-        )
     command = [sys.executable, "-m", "jtask.cli", "serve", *options]
     supervisor = _Supervisor(command, targets, processes, shutdown_timeout)
     if changes is not None:

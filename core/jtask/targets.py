@@ -43,7 +43,7 @@ def refuse_while_loading(call: str) -> None:
     if _loading.get():
         raise TargetError(
             f"{call} was called while the file was loaded to be served: "
-            f"write it under if __name__ == '__main__':"
+            f'put the call under if __name__ == "__main__":'
         )
 
 

@@ -29,8 +29,12 @@ def demo(context: click.Context, workers: int, *, as_json: bool) -> None:
     from jtask_demo.show import perform
     from jtask_demo.stage import Stage
 
-    # So that SIGTERM, too, takes down what was started.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    def end_like_ctrl_c(_number: int, _frame: object) -> None:
+        # asyncio lets that in only where nothing is half done: a worker that was just started must
+        # be known before the stage is left.
+        signal.raise_signal(signal.SIGINT)
+
+    signal.signal(signal.SIGTERM, end_like_ctrl_c)
     with Stage() as stage, report.audience(plain=as_json) as audience:
         found = asyncio.run(perform(stage, standard_library(), workers, audience))
     (report.print_json if as_json else report.print_tables)(found)

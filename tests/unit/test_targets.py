@@ -162,9 +162,8 @@ def test_an_import_that_fails_is_told_with_its_file_and_line(code: str, message:
 @pytest.mark.parametrize("call", ["serve(resize)", "serve(resize, processes=2)", "resize.serve()"])
 def test_a_file_that_serves_when_it_is_loaded_is_told_where_to_do_so(call: str) -> None:
     file = write(f"eager_{len(call)}.py", f"{TASKS}\nfrom jtask.task_worker import serve\n{call}\n")
-    with pytest.raises(
-        TargetError, match=r"if __name__ == '__main__'.*\(line \d+ of .*eager_\d+.py"
-    ):
+    told = r'if __name__ == "__main__".*\(line \d+ of .*eager_\d+\.py'
+    with pytest.raises(TargetError, match=told):
         load_targets([str(file)])
 
 
