@@ -46,8 +46,8 @@ def cancel(
     conditions = any(given is not None for given in (task, tag, queue))
     if conditions == bool(run_ids):
         raise click.UsageError("say which runs: ID..., or one or more of --task, --tag, --queue")
-    wanted = _found(task, tag, queue, yes=yes) if conditions else _checked(run_ids)
-    answers = cancel_many(wanted, message)
+    groups = _found(task, tag, queue, yes=yes) if conditions else [_checked(run_ids)]
+    answers = [answer for group in groups for answer in cancel_many(group, message)]
     _report(answers, as_json=as_json)
     if any(answer.result == "not found" for answer in answers) and not conditions:
         ctx.exit(ExitCode.FAILED)
@@ -59,7 +59,7 @@ def _checked(run_ids: tuple[str, ...]) -> list[str]:
     return [get_run(run_id).run_id for run_id in run_ids]
 
 
-def _found(task: str | None, tag: str | None, queue: str | None, *, yes: bool) -> list[str]:
+def _found(task: str | None, tag: str | None, queue: str | None, *, yes: bool) -> list[list[str]]:
     from jtask_cancellation.many import find_runs
 
     if task is not None and ":" in task:
@@ -71,7 +71,8 @@ def _found(task: str | None, tag: str | None, queue: str | None, *, yes: bool) -
     if found:
         runs = "1 run" if len(found) == 1 else f"{len(found)} runs"
         confirm(f"Cancel {runs}?", yes=yes)
-    return [run.run_id for run in found]
+    # Those that execute come last: else others of them would begin in the slots that they leave.
+    return [[run.run_id for run in found if run.executing is last] for last in (False, True)]
 
 
 def _report(answers: "list[CancelAnswer]", *, as_json: bool) -> None:

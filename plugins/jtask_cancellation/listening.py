@@ -214,4 +214,5 @@ def _facts(job: "Job") -> dict[str, Any]:
         "name": job.task.name,
         "queue": job.delivery.queue,
         "tags": job.envelope.tags,
+        "executing": job.run is not None,
     }

@@ -29,6 +29,7 @@ class Found:
         name: Its task's name.
         queue: Where it waits or came from.
         tags: Its tags.
+        executing: Whether a worker has begun it.
     """
 
     run_id: str
@@ -36,6 +37,7 @@ class Found:
     name: str
     queue: str
     tags: tuple[str, ...]
+    executing: bool = False
 
     def is_wanted(self, task: str | None, tag: str | None, queue: str | None) -> bool:
         """Tell whether it is of a task (its key or name), has a tag and is of a queue."""
@@ -109,4 +111,5 @@ def _held(facts: dict[str, Any]) -> Found:
         name=facts["name"],
         queue=facts["queue"],
         tags=tuple(facts["tags"]),
+        executing=bool(facts.get("executing")),
     )
