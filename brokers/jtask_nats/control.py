@@ -1,9 +1,11 @@
 """Questions to whoever listens now, over core NATS: nothing is stored."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 from jtask.contract import Watch
+from jtask.errors import BrokerUnavailable
 from jtask_nats.connection import Connection, Subscription
 from jtask_nats.link import Link
 from jtask_nats.nats_errors import no_answer
@@ -34,8 +36,10 @@ class NatsControl:
 
         subscription = connection.subscribe(self._link.subjects.asked(topic), receive)
         if connection.is_connected:
-            # What is asked after this returns must be heard.
-            await connection.flush()
+            # What is asked after this returns must be heard. A connection that is lost meanwhile
+            # subscribes again before anything else: whoever listens need not begin anew.
+            with contextlib.suppress(BrokerUnavailable):
+                await connection.flush()
         return _Listening(subscription)
 
     async def ask(

@@ -1,0 +1,29 @@
+"""Questions and who hears them, on a real nats-server."""
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+from nats_clients import Connected
+from nats_servers import Proxy
+from waiting import until
+
+from jtask_nats.connection import Connection
+from jtask_nats.control import NatsControl
+from jtask_nats.subjects import Subjects
+
+
+def test_who_begins_to_listen_while_the_connection_breaks_is_heard_after_it(
+    connected: Connected, proxy: Proxy
+) -> None:
+    async def main(connection: Connection) -> None:
+        subjects = Subjects("test")
+        control = NatsControl(
+            cast("Any", SimpleNamespace(connection=connection, subjects=subjects))
+        )
+        proxy.cut_after_request = subjects.asked("news").encode()
+        await control.listen("news", lambda question: b"heard " + question)
+        await until(lambda: connection.is_connected)
+        assert proxy.cuts == 1
+        assert await control.ask("news", b"it", timeout=10, answers=1) == [b"heard it"]
+
+    connected(main, proxy)
