@@ -110,8 +110,7 @@ async def attempt(
         return await _settled(run, hooks, recalled)
     if hooks.admit is not None:
         try:
-            answers = _call_hook(hooks.admit, "jtask_admit", run)
-            wait = await _first(answers, "jtask_admit", run) if answers else None
+            wait = await _ask(hooks.admit, "jtask_admit", run)
         except RunRefused as refusal:
             return await settle(run, hooks, Settle(StateName.CANCELLED, str(refusal)), refusal)
         if wait is not None:
@@ -136,12 +135,7 @@ async def attempt(
     completed = run.enter(StateName.COMPLETED, data=value)
     if hooks.state is not None:
         await _ask(hooks.state, "jtask_state", run, state=completed)
-    outcome = Outcome(completed, value, None, payload)
-    if hooks.settled is not None and (
-        answers := _call_hook(hooks.settled, "jtask_settled", run, outcome=outcome)
-    ):
-        await _first(answers, "jtask_settled", run)
-    return outcome
+    return await _announce(run, hooks, Outcome(completed, value, None, payload))
 
 
 async def abandon(run: RunContext, hooks: TaskHooks, error: BaseException) -> Result:
@@ -299,25 +293,10 @@ async def _enter(
 
 async def _ask(caller: Callable[..., list[Any]], hook: str, run: RunContext, **facts: Any) -> Any:
     """Call a hook for its answer; a failure other than a refusal is logged and counts as None."""
-    answers = _call_hook(caller, hook, run, **facts)
-    return await _first(answers, hook, run) if answers else None
-
-
-def _call_hook(
-    caller: Callable[..., list[Any]], hook: str, run: RunContext, **facts: Any
-) -> list[Any] | None:
-    """Do the part of `_ask` that every run takes; mostly no plugin has anything to say."""
     try:
-        return caller(run=run, **facts)
-    except RunRefused:
-        raise
-    except Exception:
-        _log.exception("a plugin failed in %s", hook)
-        return None
-
-
-async def _first(answers: list[Any], hook: str, run: RunContext) -> Any:
-    try:
+        answers = caller(run=run, **facts)
+        if not answers:
+            return None
         if run.blocking:
             answers = [_wait(a) if inspect.isawaitable(a) else a for a in answers]
         return await first_answer(answers)

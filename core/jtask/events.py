@@ -43,21 +43,17 @@ class EventBuffer:
             state.message,
             cast("Any", state.details.get("until")) if state.details else None,
         )
-        self._events.append(event)
-        if not self._armed:
-            self._wake()
+        self.add(event)
 
     def add(self, event: Event) -> None:
         """Add one event; sent within FLUSH_SECONDS."""
         self._events.append(event)
-        if not self._armed:
-            self._wake()
+        self._wake()
 
     def extend(self, events: list[Event]) -> None:
         """Add many events."""
         self._events.extend(events)
-        if not self._armed:
-            self._wake()
+        self._wake()
 
     def flush(self) -> None:
         """Send what is there; on the I/O thread only."""
@@ -67,8 +63,9 @@ class EventBuffer:
             self._log.append([events.popleft() for _ in range(min(len(events), BATCH))])
 
     def _wake(self) -> None:
-        self._armed = True
-        self._io.post(self._arm)
+        if not self._armed:
+            self._armed = True
+            self._io.post(self._arm)
 
     def _arm(self) -> None:
         self._io.loop.call_later(FLUSH_SECONDS, self.flush)
