@@ -122,7 +122,7 @@ class Preparation:
             run_id=run_id,
             task=self._task,
             args=args,
-            kwargs=kwargs,
+            kwargs=dict(kwargs),  # calls without names share an empty one
             queue=self._queue,
             at=self._at,
             expires=self._expires,
