@@ -11,10 +11,10 @@ from typing import Any, Generic, TypeVar, cast
 from unittest import mock
 
 from jtask.contract import Delivery
-from jtask.engine import drive
-from jtask.execution import Job
-from jtask.runners import LoopRunner, ThreadRunner
+from jtask.execution.attempt import drive
+from jtask.execution.job import Job
 from jtask.worker import Worker
+from jtask.worker.runners import LoopRunner, ThreadRunner
 from jtask_cancellation.listening import Listening
 from jtask_memory import MemoryBroker, Space
 
@@ -129,7 +129,7 @@ class HeldLoop(LoopRunner):
     """The loop of everything else, on which a job begins when it is told to."""
 
     def __init__(self, perform: Any, size: int) -> None:
-        with mock.patch("jtask.runners.new_loop", asyncio.get_running_loop):
+        with mock.patch("jtask.worker.runners.new_loop", asyncio.get_running_loop):
             super().__init__(perform, size)
         self.submitted: list[Job] = []
 
@@ -162,8 +162,8 @@ class WorkerProcess(Process, Generic[P]):
         self.plays: list[P] = []
         self.is_buried = False
         with (
-            mock.patch("jtask.worker.ThreadRunner", partial(HeldThreads, turn=turn)),
-            mock.patch("jtask.worker.LoopRunner", HeldLoop),
+            mock.patch("jtask.worker.worker.ThreadRunner", partial(HeldThreads, turn=turn)),
+            mock.patch("jtask.worker.worker.LoopRunner", HeldLoop),
         ):
             self.worker = Worker(cast("Any", self), tasks, concurrency=1, prefetch=2)
         self.threads = cast("HeldThreads", self.worker._thread_runner)

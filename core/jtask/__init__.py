@@ -8,8 +8,8 @@ from jtask.tagging import tags
 from jtask.tasks import AsyncTask, SyncTask, Task
 
 if TYPE_CHECKING:
-    from jtask.client import get_run
-    from jtask.connection import Connection, aclose, aconnect, close, connect
+    from jtask.client.client import get_run
+    from jtask.client.connection import Connection, aclose, aconnect, close, connect
     from jtask.runs import Run
 
 __all__ = [
@@ -30,12 +30,12 @@ __all__ = [
 ]
 
 _LAZY = {
-    "Connection": "jtask.connection",
+    "Connection": "jtask.client.connection",
     "Run": "jtask.runs",
-    "aclose": "jtask.connection",
-    "aconnect": "jtask.connection",
-    "close": "jtask.connection",
-    "connect": "jtask.connection",
+    "aclose": "jtask.client.connection",
+    "aconnect": "jtask.client.connection",
+    "close": "jtask.client.connection",
+    "connect": "jtask.client.connection",
     "get_run": "jtask.client",
 }
 

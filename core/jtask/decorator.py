@@ -3,8 +3,14 @@
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, ParamSpec, TypeVar, overload
 
-from jtask import keys
-from jtask.definition import OWN_OPTIONS, Definition, SerializerName, is_coroutine_function, unwrap
+from jtask.declaration import keys
+from jtask.declaration.definition import (
+    OWN_OPTIONS,
+    Definition,
+    SerializerName,
+    is_coroutine_function,
+    unwrap,
+)
 from jtask.tasks import AsyncTask, SyncTask, Task
 
 P = ParamSpec("P")

@@ -6,7 +6,7 @@ Each class's docstring is its default message, so that the text is written once.
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from jtask.failures import Failure
+    from jtask.wire.failures import Failure
 
 
 class JTaskError(Exception):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from jtask.runtime import EnqueueRequest, RunContext
     from jtask.states import State
     from jtask.tasks import Task
-    from jtask.worker import WorkerInfo
+    from jtask.worker.worker import WorkerInfo
 
 PROJECT = "jtask"
 hookspec = pluggy.HookspecMarker(PROJECT)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from jtask.definition import OWN_OPTIONS
+from jtask.declaration.definition import OWN_OPTIONS
 from jtask.errors import TaskDefinitionError
 
 _ELSEWHERE = {

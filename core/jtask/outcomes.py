@@ -12,8 +12,8 @@ from jtask.errors import (
     RunNotReady,
     RunTimedOut,
 )
-from jtask.failures import Failure
 from jtask.states import SUCCESSFUL, State, StateName
+from jtask.wire.failures import Failure
 
 ERROR_OF: Mapping[StateName, type[RunFailed]] = {
     StateName.FAILED: RunFailed,

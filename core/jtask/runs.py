@@ -8,16 +8,16 @@ import time
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from jtask.cancelling import MESSAGE, CancelAnswer, cancel_run
-from jtask.envelope import decode_settled
+from jtask.client.cancellation import MESSAGE, CancelAnswer, cancel_run
 from jtask.errors import JTaskError, ResultTimeout, TaskFailed
-from jtask.failures import rebuild
 from jtask.outcomes import ERROR_OF, SettledRun
 from jtask.runtime import current_run
 from jtask.states import SUCCESSFUL, State, StateName
+from jtask.wire.envelope import decode_settled
+from jtask.wire.failures import rebuild
 
 if TYPE_CHECKING:
-    from jtask.client import Client
+    from jtask.client.client import Client
     from jtask.tasks import Task
 
 R = TypeVar("R")

@@ -10,9 +10,9 @@ from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from jtask.failures import capture
 from jtask.outcomes import Attempt
 from jtask.states import State, StateName, check_transition
+from jtask.wire.failures import capture
 
 if TYPE_CHECKING:
     from collections.abc import Callable

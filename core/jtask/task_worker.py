@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from jtask.errors import ConfigurationError, TargetError, WorkerUnhealthy
 from jtask.plugins import call_logged, get_plugins
-from jtask.signals import stop_signals_to
-from jtask.targets import refuse_while_loading
 from jtask.tasks import Task
+from jtask.worker.signals import stop_signals_to
+from jtask.worker.targets import refuse_while_loading
 
 if TYPE_CHECKING:
-    from jtask.worker import Worker
+    from jtask.worker.worker import Worker
 
 DEFAULT_CONCURRENCY = 10
 DEFAULT_SHUTDOWN_SECONDS = 30.0
@@ -50,8 +50,8 @@ def serve(
         raise ConfigurationError("concurrency and processes must be at least 1")
     log_to_stderr()
     if processes > 1:
-        from jtask.supervisor import supervise
-        from jtask.targets import target_of
+        from jtask.worker.supervisor import supervise
+        from jtask.worker.targets import target_of
 
         options = worker_arguments(concurrency, prefetch, shutdown_timeout)
         supervise([target_of(task) for task in tasks], processes, options, shutdown_timeout)
@@ -159,8 +159,8 @@ class _Serving:
 
     def start(self) -> "Worker":
         """Connect and want runs."""
-        from jtask.client import get_client
-        from jtask.worker import Worker
+        from jtask.client.client import get_client
+        from jtask.worker.worker import Worker
 
         client = get_client()
 
@@ -176,7 +176,7 @@ class _Serving:
 
     def stop(self, worker: "Worker") -> None:
         """Finish or hand back, then disconnect."""
-        from jtask.client import close_client, get_client
+        from jtask.client.client import close_client, get_client
 
         call_logged(get_plugins().caller("jtask_worker_stopping"), worker=worker.info)
         hurry = self._hurry or asyncio.Event()
@@ -196,7 +196,7 @@ class _Serving:
         self._signals += 1
         self._signalled.set()
         if self._signals > 1 and self._hurry is not None:
-            from jtask.io_thread import get_io_thread
+            from jtask.client.io_thread import get_io_thread
 
             get_io_thread().post(self._hurry.set)
 

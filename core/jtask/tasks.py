@@ -17,18 +17,18 @@ from typing import (
     overload,
 )
 
-from jtask import keys
-from jtask.definition import Definition, Instant, SerializerName, class_method_around
+from jtask.declaration import keys
+from jtask.declaration.definition import Definition, Instant, SerializerName, class_method_around
 from jtask.errors import TaskDefinitionError
 from jtask.options import check_options
 from jtask.retries import exponential_backoff as exponential_backoff  # where Prefect has it
 
 if TYPE_CHECKING:
-    from jtask.call_codecs import CallCodecs
-    from jtask.client import Client
-    from jtask.engine import TaskHooks
-    from jtask.preparing import Preparation
+    from jtask.client.client import Client
+    from jtask.client.enqueueing import Preparation
+    from jtask.execution.attempt import TaskHooks
     from jtask.runs import Run
+    from jtask.serialization.codecs import CallCodecs
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
@@ -103,7 +103,7 @@ class Task(Generic[P, R]):
     @functools.cached_property
     def codecs(self) -> "CallCodecs":
         """What writes and reads its arguments and results."""
-        from jtask.call_codecs import CallCodecs
+        from jtask.serialization.codecs import CallCodecs
 
         if self._unbound is not None:
             return self._unbound.codecs
@@ -115,7 +115,7 @@ class Task(Generic[P, R]):
     @functools.cached_property
     def hooks(self) -> "TaskHooks":
         """The plugins' hooks that concern it."""
-        from jtask.engine import TaskHooks
+        from jtask.execution.attempt import TaskHooks
         from jtask.plugins import get_plugins
 
         if self._unbound is not None:
@@ -192,7 +192,7 @@ class Task(Generic[P, R]):
 
     async def adelay(self, *args: P.args, **kwargs: P.kwargs) -> "Run[R]":
         """Do what `delay` does without blocking the event loop."""
-        from jtask.client import connected_client
+        from jtask.client.client import connected_client
 
         client = await connected_client()
         prepared = self._preparation(client).one((*self._bound, *args), kwargs)
@@ -208,7 +208,7 @@ class Task(Generic[P, R]):
         Returns:
             list[Run[R]]: One handle each, in order.
         """
-        from jtask.client import get_client
+        from jtask.client.client import get_client
 
         client = get_client()
         groups = self._preparation(client).many(self._bound, calls)
@@ -218,7 +218,7 @@ class Task(Generic[P, R]):
         self, calls: Iterable[Sequence[Any] | Mapping[str, Any]]
     ) -> "list[Run[R]]":
         """Do what `delay_many` does without blocking the event loop."""
-        from jtask.client import connected_client
+        from jtask.client.client import connected_client
 
         client = await connected_client()
         groups = self._preparation(client).many(self._bound, calls)
@@ -251,7 +251,7 @@ class Task(Generic[P, R]):
         Raises:
             TaskDefinitionError: A value is not acceptable.
         """
-        from jtask.client import get_client
+        from jtask.client.client import get_client
 
         if idempotency_key is not None:
             raise TaskDefinitionError("idempotency_key is not supported yet: leave it out")
@@ -324,7 +324,7 @@ class Task(Generic[P, R]):
         return hook
 
     def _preparation(self, client: "Client", definition: Definition | None = None) -> "Preparation":
-        from jtask.preparing import Preparation
+        from jtask.client.enqueueing import Preparation
 
         return Preparation(client, self, definition or self._definition)
 
@@ -350,7 +350,7 @@ class SyncTask(Task[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run here and now, like the function it is, and return its value."""
-        from jtask.direct import call
+        from jtask.execution.direct_call import call
 
         return cast("R", call(self, (*self._bound, *args), kwargs))
 
@@ -377,7 +377,7 @@ class AsyncTask(Task[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
         """Run here and now, like the coroutine function it is: await the answer."""
-        from jtask.direct import call_async
+        from jtask.execution.direct_call import call_async
 
         return cast("Coroutine[Any, Any, R]", call_async(self, (*self._bound, *args), kwargs))
 

@@ -1,7 +1,8 @@
 """The plugin that cancels what executes: workers hear of cancellations and see to them.
 
-`Run.cancel` asks (`jtask.cancelling`); each worker listens, ends the run that it holds, and goes on
-with a cancellation whose caller or holder died on the way. Adds `jtask cancel`.
+`Run.cancel` asks (`jtask.client.cancellation`); each worker listens, ends the run that
+it holds, and goes on with a cancellation whose caller or holder died on the way. Adds
+`jtask cancel`.
 """
 
 from typing import TYPE_CHECKING

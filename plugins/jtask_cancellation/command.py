@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jtask.cli.confirming import confirm, yes_option
-from jtask.cli.exit_codes import ExitCode
 from jtask.cli.parameters import as_json
+from jtask.cli.prompts import confirm, yes_option
+from jtask.worker.exit_codes import ExitCode
 
 if TYPE_CHECKING:
-    from jtask.cancelling import CancelAnswer
+    from jtask.client.cancellation import CancelAnswer
 
 _MESSAGE = "cancelled by `jtask cancel`"
 
@@ -63,7 +63,7 @@ def _found(task: str | None, tag: str | None, queue: str | None, *, yes: bool) -
     from jtask_cancellation.many import find_runs
 
     if task is not None and ":" in task:
-        from jtask.targets import load_targets
+        from jtask.worker.targets import load_targets
 
         (loaded,) = load_targets([task])
         task = loaded.key

@@ -7,8 +7,9 @@ import random
 import time
 from typing import TYPE_CHECKING, Any
 
-from jtask.announcing import TELLERS, claimed
-from jtask.cancelling import (
+from jtask.client.cancel_notices import TELLERS, claimed
+from jtask.client.cancel_requests import Wish, find_wish, forget, wishes
+from jtask.client.cancellation import (
     HOLDERS,
     WORKERS,
     CancelResult,
@@ -21,11 +22,10 @@ from jtask.contract import Watch
 from jtask.errors import BrokerError
 from jtask.settings import get_settings
 from jtask.states import State
-from jtask.wishes import Wish, find_wish, forget, wishes
 from jtask.worker import Cancellation
 
 if TYPE_CHECKING:
-    from jtask.execution import Job
+    from jtask.execution.job import Job
     from jtask.worker import Worker
 
 HELD = "held-runs"

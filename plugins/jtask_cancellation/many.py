@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from jtask.cancelling import MESSAGE, CancelAnswer, cancel_run
+from jtask.client.cancellation import MESSAGE, CancelAnswer, cancel_run
 from jtask.contract import FullBroker, WaitingRun
-from jtask.envelope import decode_envelope
 from jtask.errors import EnvelopeError
+from jtask.wire.envelope import decode_envelope
 from jtask_cancellation.listening import HELD
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from jtask.cli.confirming import confirm, yes_option
-from jtask.cli.exit_codes import ExitCode
 from jtask.cli.instants import PAST
 from jtask.cli.parameters import as_json
+from jtask.cli.prompts import confirm, yes_option
+from jtask.worker.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from jtask_dead_letters.letters import Letter

@@ -24,10 +24,10 @@ from typing import TYPE_CHECKING
 
 from jtask.client import get_client
 from jtask.contract import Event, FullBroker, Message, Record
-from jtask.envelope import Envelope
 from jtask.errors import JTaskError, RunRefused
 from jtask.settings import get_settings
 from jtask.states import StateName
+from jtask.wire.envelope import Envelope
 from jtask_dead_letters import REPLAY_OF
 from jtask_dead_letters.letters import Letter
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from jtask.cli.confirming import confirm, yes_option
 from jtask.cli.instants import INSTANT
 from jtask.cli.parameters import SECONDS, as_json
+from jtask.cli.prompts import confirm, yes_option
 
 if TYPE_CHECKING:
     from jtask.contract import QueueInfo

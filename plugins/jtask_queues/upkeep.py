@@ -4,10 +4,10 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from jtask.cancelling import CancelResult, cancel_waiting
+from jtask.client.cancellation import CancelResult, cancel_waiting
 from jtask.contract import QueueInfo
-from jtask.definition import Instant, instant_of
-from jtask.keys import check_name
+from jtask.declaration.definition import Instant, instant_of
+from jtask.declaration.keys import check_name
 from jtask_queues.giving_up import have_given_up
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from jtask import lifecycle
-from jtask.awaiting import finish
+from jtask.execution.sync_await import finish
 from jtask.lifecycle import Retry, Settle
 from jtask.states import State
 

@@ -115,7 +115,7 @@ def _write(
 def _reason(run: "RunContext", outcome: "Outcome") -> str:
     if outcome.error is None or outcome.state.name in _INTENDED:
         return f": {outcome.state.message}" if outcome.state.message else ""
-    from jtask.failures import capture
+    from jtask.wire.failures import capture
 
     failure = capture(outcome.error, task=run.task.fn)
     return f": {failure.summary}\n{failure.traceback.rstrip()}"

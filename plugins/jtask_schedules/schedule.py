@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from jtask.contract import Message
-from jtask.envelope import Envelope
+from jtask.wire.envelope import Envelope
 from jtask_schedules import HEADER
 from jtask_schedules.timetable import Timetable
 

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING
 
-from jtask.awaiting import finish
+from jtask.execution.sync_await import finish
 from jtask.runtime import executing
 
 if TYPE_CHECKING:

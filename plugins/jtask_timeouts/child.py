@@ -15,11 +15,11 @@ from multiprocessing.connection import Connection
 from types import FrameType
 from typing import Any
 
-from jtask.failures import capture
 from jtask.runtime import RunContext, executing
 from jtask.states import State
-from jtask.targets import load_targets
 from jtask.tasks import Task
+from jtask.wire.failures import capture
+from jtask.worker.targets import load_targets
 from jtask_timeouts.coroutines import call_on_loop
 from jtask_timeouts.deadlines import Schedule, Step, get_deadlines
 from jtask_timeouts.frames import CRASHED, FAILED, STARTED, VALUE, Reply, Request

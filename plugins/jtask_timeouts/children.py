@@ -9,7 +9,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from socket import socketpair
 
-from jtask.supervisor import describe_end
+from jtask.worker.supervisor import describe_end
 
 _STACK_SECONDS = 0.5  # for a child to write where it is; it may not get the processor at once
 _PAUSE_SECONDS = 0.02

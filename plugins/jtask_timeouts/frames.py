@@ -9,9 +9,9 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from jtask.failures import Failure
 from jtask.runtime import RunContext
 from jtask.states import State, StateName
+from jtask.wire.failures import Failure
 
 if TYPE_CHECKING:
     from jtask.tasks import Task
@@ -51,7 +51,7 @@ class Request:
     """What a child shall execute.
 
     Attributes:
-        target: Names the task for `jtask.targets`.
+        target: Names the task for `jtask.worker.targets`.
         serializer: How the arguments are written and the value shall be.
         facts: What `jtask.runtime` shall say there.
         limits: The soft and the hard limit.

@@ -12,8 +12,8 @@ from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any
 
 from jtask.errors import ProcessDied, RunCancelled
-from jtask.failures import rebuild
-from jtask.targets import target_of
+from jtask.wire.failures import rebuild
+from jtask.worker.targets import target_of
 from jtask_timeouts.children import Child, get_children
 from jtask_timeouts.deadlines import Step
 from jtask_timeouts.frames import CRASHED, STARTED, VALUE, Reply, Request, facts_of

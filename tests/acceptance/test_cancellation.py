@@ -114,7 +114,7 @@ def test_a_run_whose_caller_is_killed_while_it_cancels_is_ended_by_a_worker(plac
         """
         import os, sys, time
         from types import SimpleNamespace
-        from jtask import wishes
+        from jtask.client import cancel_requests
         from jtask.client import get_client, get_run
 
         client = get_client()
@@ -125,7 +125,7 @@ def test_a_run_whose_caller_is_killed_while_it_cancels_is_ended_by_a_worker(plac
             os._exit(9)
 
         # As if it had begun a minute ago: a worker waits a little before it believes in a death.
-        wishes.time = SimpleNamespace(time=lambda: time.time() - 60)
+        cancel_requests.time = SimpleNamespace(time=lambda: time.time() - 60)
         client.broker.cancel = taken_off_and_dead
         get_run(sys.argv[1]).cancel("by a dying caller")
         """,

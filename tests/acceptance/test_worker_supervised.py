@@ -202,7 +202,7 @@ def test_no_broker_at_the_start_ends_the_supervisor_with_3(place: Any) -> None:
 def test_a_worker_that_does_not_stop_is_killed(place: Any, eventually: Eventually) -> None:
     place.write("tasks.py", TASKS)
     code = """
-from jtask import supervisor
+from jtask.worker import supervisor
 supervisor.STOP_MARGIN_SECONDS = 0.3
 supervisor.supervise(["tasks.py"], 1, [], 0.0)
 """

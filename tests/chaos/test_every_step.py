@@ -80,13 +80,14 @@ TASKS = (
     STRIKING
     + """
 import time
-from jtask import announcing, runtime, task
+from jtask import runtime, task
+from jtask.client import cancel_notices
 from jtask.errors import RunCancelled
 from jtask_cancellation import listening
 
 # Seconds; whoever is killed here is believed to be dead sooner than elsewhere.
 listening._FIRST_LOOK, listening._LOST_AFTER, listening._LONGEST_PAUSE = 0.3, 1.0, 0.6
-announcing._CLAIM_SECONDS = 1.0
+cancel_notices._CLAIM_SECONDS = 1.0
 
 def make(kind, function, n, **options):
     made = task(function, name=f"{kind}{n}", key=f"{kind}{n}", queue=f"{kind}{n}", **options)
@@ -208,7 +209,7 @@ def assert_nothing_is_left(place: Any) -> None:
         """
         import time
         from jtask.client import get_client
-        from jtask.wishes import wishes
+        from jtask.client.cancel_requests import wishes
 
         client = get_client()
         deadline = time.monotonic() + 30

@@ -12,13 +12,13 @@ from in_process import StartWorker, events_of, on_each_broker, on_io
 from waiting import PATIENCE, eventually
 
 from jtask import Run, State, StateName, runtime, task
-from jtask.cancelling import CancelResult
 from jtask.client import get_client
+from jtask.client.cancel_requests import change_wish, find_wish, store_wish, wishes
+from jtask.client.cancellation import CancelResult
 from jtask.errors import RunCancelled
 from jtask.hooks import hookimpl
 from jtask.lifecycle import Retry
 from jtask.testing import run_worker
-from jtask.wishes import change_wish, find_wish, store_wish, wishes
 from jtask_cancellation.many import cancel_many, find_runs
 
 pytestmark = pytest.mark.usefixtures("jtask_broker")
@@ -420,7 +420,7 @@ both = pytest.mark.parametrize("told_task", [plain_told, async_told], ids=["plai
 @pytest.fixture
 def _no_code(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let whoever cancels not have the code of any task, and workers look soon."""
-    monkeypatch.setattr("jtask.announcing.find_task", lambda _: None)
+    monkeypatch.setattr("jtask.client.cancel_notices.find_task", lambda _: None)
     monkeypatch.setattr("jtask_cancellation.listening._FIRST_LOOK", 0.01)
 
 

@@ -19,8 +19,8 @@ from jtask.errors import RunCancelled, RunNotFound, TaskDefinitionError
 from jtask.hooks import hookimpl
 from jtask.ids import created_at
 from jtask.lifecycle import Retry
-from jtask.settlement import crash_counter
 from jtask.testing import run_worker
+from jtask.worker.settlement import crash_counter
 from jtask_dead_letters import REPLAY_OF
 from jtask_dead_letters.upkeep import (
     drop_letters,

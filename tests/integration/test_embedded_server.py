@@ -17,10 +17,10 @@ from click.testing import CliRunner, Result
 from nats.js.errors import APIError
 from waiting import eventually
 
-from jtask.cli.exit_codes import ExitCode
 from jtask.cli.program import Program
 from jtask.errors import BrokerTooOld, BrokerUnavailable, ConfigurationError
 from jtask.settings import get_settings
+from jtask.worker.exit_codes import ExitCode
 from jtask_nats import embedded, server_commands
 from jtask_nats.embedded import Endpoint, ensure_server, server_status, stop_server
 from jtask_nats.server_binary import find_server

@@ -26,7 +26,6 @@ import jtask
 from jtask import Run, State, StateName, get_run, runtime, task
 from jtask.client import get_client
 from jtask.contract import FullBroker, Message, OutcomeRecord
-from jtask.envelope import Envelope, decode_envelope
 from jtask.errors import (
     ArgumentError,
     JTaskError,
@@ -47,6 +46,7 @@ from jtask.ids import RunIds, created_at
 from jtask.lifecycle import Retry
 from jtask.outcomes import Outcome
 from jtask.testing import RunningWorker, run_worker
+from jtask.wire.envelope import Envelope, decode_envelope
 
 pytestmark = pytest.mark.usefixtures("jtask_broker")
 

@@ -29,12 +29,12 @@ from hypothesis.stateful import (
 from relay import Relay
 
 from jtask import Run
-from jtask.cancelling import CancelResult
 from jtask.client import close_client, get_client
+from jtask.client.cancel_requests import wishes
+from jtask.client.cancellation import CancelResult
 from jtask.errors import BrokerError
 from jtask.ids import created_at
 from jtask.settings import get_settings
-from jtask.wishes import wishes
 from jtask_cancellation.listening import HELD
 from jtask_schedules.keeper import Keeper
 
@@ -42,14 +42,15 @@ PATIENCE = 50  # seconds; only a failing test waits so long
 RETRIES = 2
 TASKS = """
 import asyncio, os, time
-from jtask import announcing, runtime, task
+from jtask import runtime, task
+from jtask.client import cancel_notices
 from jtask.errors import RunCancelled
 from jtask_cancellation import listening
 
 if "IS_WORKER" in os.environ:
     # Seconds; here nobody waits long for a caller that heard an error, or for a killed worker.
     listening._FIRST_LOOK, listening._LONGEST_PAUSE = 0.3, 0.6
-    announcing._CLAIM_SECONDS = 1.0
+    cancel_notices._CLAIM_SECONDS = 1.0
 
 def mark(word):
     with open(os.environ["MARKS"], "a") as file:
@@ -328,7 +329,7 @@ def machine(nats_server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     for name in [name for name in os.environ if name.startswith("JTASK_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("JTASK_URL", f"nats://127.0.0.1:{relay.port}")
-    monkeypatch.setattr("jtask.announcing._CLAIM_SECONDS", 1.0)
+    monkeypatch.setattr("jtask.client.cancel_notices._CLAIM_SECONDS", 1.0)
     monkeypatch.setenv("JTASK_LEASE", "1")
     monkeypatch.setenv("JTASK_MAX_CRASHES", "100")
     # Of a worker whose first connection is cut in the middle: by then it says so and ends.

@@ -12,8 +12,8 @@ from nats_servers import NatsServer, StartNats
 from waiting import PATIENCE
 
 from jtask import get_run, task
-from jtask.cancelling import CancelResult
 from jtask.client import close_client, get_client
+from jtask.client.cancellation import CancelResult
 from jtask.contract import OutcomeRecord
 from jtask.errors import BrokerUnavailable
 from jtask.settings import get_settings

@@ -18,8 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
-from jtask.arguments import ArgumentCodec
 from jtask.errors import ArgumentError, SerializationError
+from jtask.serialization.arguments import ArgumentCodec
 
 if typing.TYPE_CHECKING:
     from decimal import Decimal as OnlyForCheckers

@@ -22,17 +22,17 @@ from mortal_processes import PATIENCE, Process, Turn, WorkerProcess
 from virtual_loop import VirtualLoop
 
 from jtask import runtime, task
-from jtask.cancelling import CancelAnswer, CancelResult, cancel_run
+from jtask.client.cancel_requests import wishes
+from jtask.client.cancellation import CancelAnswer, CancelResult, cancel_run
 from jtask.contract import Message
-from jtask.envelope import Envelope, decode_settled
+from jtask.declaration.keys import find_task
 from jtask.errors import RunCancelled
-from jtask.execution import Job
+from jtask.execution.job import Job
 from jtask.ids import RunIds
-from jtask.keys import find_task
 from jtask.runtime import RunContext, current_run
 from jtask.settings import Settings
 from jtask.states import State, StateName
-from jtask.wishes import wishes
+from jtask.wire.envelope import Envelope, decode_settled
 from jtask_memory import MemoryBroker, Space, VirtualClock
 
 T = TypeVar("T")
@@ -198,8 +198,11 @@ class CancellationMachine(RuleBasedStateMachine):
         here = self.has_code
         with (
             mock.patch.multiple(time, time=now, monotonic=now),
-            mock.patch("jtask.announcing.find_task", lambda key: find_task(key) if here else None),
-            mock.patch("jtask.announcing.apart", apart_in_turn),
+            mock.patch(
+                "jtask.client.cancel_notices.find_task",
+                lambda key: find_task(key) if here else None,
+            ),
+            mock.patch("jtask.client.cancel_notices.apart", apart_in_turn),
         ):
             return self.runner.run(self._with_all_that_follows(work))
 

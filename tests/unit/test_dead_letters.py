@@ -3,11 +3,11 @@
 import pytest
 
 from jtask.contract import DeadLetter
-from jtask.envelope import Envelope
-from jtask.execution import encode_letter
-from jtask.failures import capture
+from jtask.execution.job import encode_letter
 from jtask.outcomes import SettledRun
 from jtask.states import State, StateName
+from jtask.wire.envelope import Envelope
+from jtask.wire.failures import capture
 from jtask_dead_letters.letters import Filter, Letter, read_letter
 
 

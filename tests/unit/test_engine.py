@@ -12,7 +12,6 @@ import pytest
 from direct_calls import both, call_async, call_plain
 
 from jtask import Task, runtime, task
-from jtask.engine import TaskHooks, attempt, drive
 from jtask.errors import (
     RunCancelled,
     RunExpired,
@@ -21,6 +20,7 @@ from jtask.errors import (
     RunRefused,
     RunTimedOut,
 )
+from jtask.execution.attempt import TaskHooks, attempt, drive
 from jtask.hooks import hookimpl
 from jtask.lifecycle import HandBack, PutOff, Retry
 from jtask.outcomes import Outcome

@@ -8,17 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jtask.envelope import (
+from jtask.errors import EnvelopeError
+from jtask.outcomes import Attempt, SettledRun
+from jtask.states import State, StateName
+from jtask.wire.envelope import (
     Envelope,
     EnvelopeTemplate,
     decode_envelope,
     decode_settled,
     encode_settled,
 )
-from jtask.errors import EnvelopeError
-from jtask.failures import Failure
-from jtask.outcomes import Attempt, SettledRun
-from jtask.states import State, StateName
+from jtask.wire.failures import Failure
 
 RUN_ID = "01a1fff5-44eb-7316-bfb5-63cd9960aef8"
 

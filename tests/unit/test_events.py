@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
 import pytest
 
-from jtask import events, task
+from jtask import task
+from jtask.client import event_buffer
+from jtask.client.event_buffer import BATCH, EventBuffer
+from jtask.client.io_thread import IoThread
 from jtask.contract import Event
-from jtask.events import BATCH, EventBuffer
-from jtask.io_thread import IoThread
 from jtask.runtime import RunContext
 from jtask.states import State, StateName
 
@@ -104,7 +105,7 @@ def test_adding_never_waits_for_the_log(io: IoThread) -> None:
 def test_the_oldest_events_go_when_too_many_wait(
     io: IoThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(events, "_BUFFERED", 5)
+    monkeypatch.setattr(event_buffer, "_BUFFERED", 5)
     log, blocked = Log(), threading.Event()
     buffer = EventBuffer(io, log)
     io.post(blocked.wait, 20)
@@ -145,15 +146,15 @@ def test_a_state_becomes_an_event_with_the_facts_of_its_run(io: IoThread) -> Non
 def told() -> Iterator[list[str]]:
     states: list[str] = []
     emit: Callable[[RunContext, State], None] = lambda _, state: states.append(state.name)  # noqa: E731
-    events.connect(emit)
+    event_buffer.connect(emit)
     yield states
-    events.connect(None)
+    event_buffer.connect(None)
 
 
 def test_the_states_of_a_direct_call_are_recorded_while_connected(told: list[str]) -> None:
     work()
     assert told == ["Pending", "Running", "Completed"]
-    events.connect(None)
+    event_buffer.connect(None)
     work()
     assert len(told) == 3
 

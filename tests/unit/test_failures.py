@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-import jtask.failures
+import jtask.wire.failures
+from jtask.declaration.keys import check_name
 from jtask.errors import RemoteTraceback, TaskDefinitionError, TaskFailed
-from jtask.failures import Failure, capture, rebuild
-from jtask.keys import check_name
+from jtask.wire.failures import Failure, capture, rebuild
 
 
 class Simple(Exception):
@@ -117,7 +117,7 @@ def test_a_callable_objects_frame_is_found():
 
 def test_an_error_from_jtask_alone_keeps_its_frames(monkeypatch):
     with pytest.raises(AttributeError) as caught:
-        jtask.failures.rebuild(None)  # type: ignore[arg-type]
+        jtask.wire.failures.rebuild(None)  # type: ignore[arg-type]
     inside = caught.value.with_traceback(caught.value.__traceback__.tb_next)
     assert "in rebuild" in capture(inside).traceback
 
@@ -375,7 +375,7 @@ def test_a_constructor_that_raises_is_survived():
 def test_a_scripts_own_exception_has_the_name_under_which_others_import_it(tmp_path):
     script = tmp_path / "script_with_error.py"
     script.write_text(
-        "from jtask.failures import capture, rebuild\n"
+        "from jtask.wire.failures import capture, rebuild\n"
         "class Own(Exception): pass\n"
         "failure = capture(Own('x'))\n"
         "print(failure.type, type(rebuild(failure)) is Own)\n"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jtask.intake import Intake
+from jtask.worker.slots import Intake
 
 
 def job(name: str) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from jtask.io_thread import IoThread, get_io_thread
+from jtask.client.io_thread import IoThread, get_io_thread
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 import jtask
-from jtask import keys, task
+from jtask import task
+from jtask.declaration import keys
 from jtask.errors import TaskDefinitionError, TaskKeyConflict
 
 CORE = Path(jtask.__file__).parents[1]
@@ -40,7 +41,7 @@ def run(*command: str, folder: Path, python: str = sys.executable) -> str:
 
 def serve_by_path(path: Path, folder: Path) -> str:
     code = f"""
-from jtask.targets import load_targets
+from jtask.worker.targets import load_targets
 found = {{t.name: t for t in load_targets([{str(path)!r}])}}
 print(found["add"].key, found["sell"].key)
 """
@@ -159,7 +160,7 @@ def test_a_function_that_is_defined_again_replaces_itself() -> None:
 def test_a_cell_that_is_run_again_in_the_interpreter_replaces_its_task(tmp_path: Path) -> None:
     session = """
 from jtask import task
-from jtask.keys import find_task
+from jtask.declaration.keys import find_task
 for value in (1, 2):
     exec(compile(f"@task\\ndef f(): return {value}", f"<cell {value}>", "exec"))
 assert find_task(f.key)() == 2
@@ -176,7 +177,7 @@ def test_files_of_one_name_in_two_folders_conflict_when_one_process_has_both(
         (tmp_path / folder / "work.py").write_text(MODULE)
     code = """
 from jtask.errors import TaskKeyConflict, TargetError
-from jtask.targets import load_targets
+from jtask.worker.targets import load_targets
 kept = load_targets(["one/work.py"])
 try:
     load_targets(["two/work.py"])

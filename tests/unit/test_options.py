@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from jtask import task
-from jtask.definition import Definition
+from jtask.declaration.definition import Definition
 from jtask.errors import ConfigurationError, TaskDefinitionError
 from jtask.hooks import hookimpl
 from jtask.options import Option, check_options, check_parameters

@@ -6,11 +6,11 @@ from typing import Any, cast
 
 import pytest
 
-from jtask.brokers import open_broker
+from jtask.client.opening import open_broker
+from jtask.client.separate_results import with_results
 from jtask.contract import FullBroker, OutcomeRecord, ThreadEnqueue
 from jtask.errors import BrokerUnavailable, ConfigurationError
 from jtask.ids import RunIds
-from jtask.separate_results import with_results
 from jtask_memory import MemoryBroker
 
 CLIENT = RunIds()

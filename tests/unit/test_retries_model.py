@@ -16,10 +16,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from jtask import runtime, task
 from jtask.contract import Delivery, Message, OutcomeRecord
-from jtask.engine import drive
-from jtask.envelope import Envelope, decode_envelope, decode_settled
-from jtask.execution import Again, Job, Settled, perform
+from jtask.execution.attempt import drive
+from jtask.execution.job import Again, Job, Settled, perform
 from jtask.settings import Settings
+from jtask.wire.envelope import Envelope, decode_envelope, decode_settled
 from jtask_memory import MemoryBroker, Space, VirtualClock
 
 DELAYS = [1.0, 4.0]

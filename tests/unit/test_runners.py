@@ -7,10 +7,10 @@ from typing import Any, cast
 
 import pytest
 
-from jtask.execution import Job
+from jtask.execution.job import Job
 from jtask.lifecycle import Settle
-from jtask.runners import LoopRunner, ThreadRunner
 from jtask.states import StateName
+from jtask.worker.runners import LoopRunner, ThreadRunner
 
 PATIENCE = 20.0  # seconds
 

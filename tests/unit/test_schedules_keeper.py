@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from jtask.contract import Message, OutcomeRecord, WaitingRun
-from jtask.envelope import decode_envelope
 from jtask.ids import created_at, get_run_ids, is_run_id
 from jtask.settings import Settings
+from jtask.wire.envelope import decode_envelope
 from jtask_memory import MemoryBroker, Space, VirtualClock
 from jtask_schedules.decisions import LAPSE_SECONDS, RENEW_SECONDS
 from jtask_schedules.keeper import Keeper, ScheduleError

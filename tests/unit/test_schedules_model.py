@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from jtask.contract import Delivery, OutcomeRecord
-from jtask.envelope import decode_envelope
 from jtask.settings import Settings
+from jtask.wire.envelope import decode_envelope
 from jtask_memory import MemoryBroker, Space, VirtualClock
 from jtask_schedules.decisions import LAPSE_SECONDS, OVERDUE_SECONDS, RENEW_SECONDS
 from jtask_schedules.keeper import Keeper

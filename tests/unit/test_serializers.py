@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field, SecretStr, computed_field, field_validator
 
 from jtask.errors import SerializationError
-from jtask.serializers import ResultCodec
+from jtask.serialization.results import ResultCodec
 
 
 class Colour(enum.Enum):
@@ -407,7 +407,8 @@ def test_large_closed_values_are_not_decoded_for_a_trial(monkeypatch):
 
 def test_importing_the_codecs_imports_neither_pydantic_nor_cloudpickle():
     code = (
-        "import sys, jtask.arguments, jtask.serializers, jtask.failures;"
+        "import sys, jtask.serialization.arguments, jtask.serialization.results;"
+        "import jtask.wire.failures;"
         "print([m for m in ('pydantic', 'cloudpickle') if m in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from jtask.signals import stop_signals_to
+from jtask.worker.signals import stop_signals_to
 
 # On a busy machine; only a failure waits this long.
 PATIENCE = 20

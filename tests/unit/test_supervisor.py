@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from jtask.errors import ConfigurationError
-from jtask.reload import changes_in, folders_of
-from jtask.supervisor import Backoff, describe_end
+from jtask.worker.reload import changes_in, folders_of
+from jtask.worker.supervisor import Backoff, describe_end
 
 
 def test_each_death_makes_the_next_pause_longer_up_to_half_a_minute() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from jtask.errors import TargetError
-from jtask.targets import load_targets, target_of
+from jtask.worker.targets import load_targets, target_of
 
 TASKS = """
 from jtask import task

@@ -1,8 +1,8 @@
 """The program `jtask`.
 
-Data goes to stdout, everything else to stderr; `jtask.cli.exit_codes` is the contract with scripts.
-Shell completion starts the program at each key press, so whatever is slow to import is imported
-by the command that needs it.
+Data goes to stdout, everything else to stderr; `jtask.worker.exit_codes` is the contract with
+scripts. Shell completion starts the program at each key press, so whatever is slow to import is
+imported by the command that needs it.
 """
 
 from jtask.cli.program import main

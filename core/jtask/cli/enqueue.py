@@ -83,7 +83,7 @@ def _refuse_own_memory() -> None:
 def _say_if_unserved(queue: str) -> None:
     """Say that the run may wait for long: a queue that was named by hand may be misspelt."""
     from jtask.cli.history import name_of
-    from jtask.client import get_client
+    from jtask.client.client import get_client
 
     client = get_client()
     infos = [json.loads(info) for _, info in client.io.run(client.broker.workers())]
@@ -102,7 +102,7 @@ def _is_target(name: str) -> bool:
 def _enqueue_target(
     target: str, arguments: Sequence[str], queue: str | None, delay: float | None
 ) -> "tuple[Run[Any], str, str]":
-    from jtask.targets import load_targets
+    from jtask.worker.targets import load_targets
 
     tasks = load_targets([target])
     if len(tasks) > 1:
@@ -155,12 +155,12 @@ def _read(parameter: Parameter, text: Any) -> Any:
 def _enqueue_key(
     key: str, arguments: Sequence[str], queue: str | None, delay: float | None
 ) -> "tuple[Run[Any], str, str]":
-    from jtask.client import get_client
+    from jtask.client.client import get_client
+    from jtask.client.enqueueing import Prepared
     from jtask.contract import Message
-    from jtask.envelope import Envelope
-    from jtask.keys import check_name, is_name
-    from jtask.preparing import Prepared
+    from jtask.declaration.keys import check_name, is_name
     from jtask.settings import get_settings
+    from jtask.wire.envelope import Envelope
 
     if not is_name(key) and "." in key:
         place, _, last = key.rpartition(".")

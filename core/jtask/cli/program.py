@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jtask.cli.enqueue import enqueue
-from jtask.cli.exit_codes import ExitCode, exit_code_of
 from jtask.cli.result import result
 from jtask.cli.runs import runs
 from jtask.cli.serve import serve
 from jtask.cli.version import version
 from jtask.errors import ConfigurationError, JTaskError
+from jtask.worker.exit_codes import ExitCode, exit_code_of
 
 if TYPE_CHECKING:
     from jtask.plugins import Plugins

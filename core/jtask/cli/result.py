@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from jtask.cli.exit_codes import ExitCode
 from jtask.cli.parameters import SECONDS, as_json
 from jtask.errors import ResultTimeout
+from jtask.worker.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from jtask.outcomes import SettledRun
@@ -25,8 +25,8 @@ def result(ctx: click.Context, run_id: str, timeout: float | None, *, as_json: b
     Text is printed as it is, anything else as JSON. If the run failed, its error and traceback go
     to stderr, and the exit code is 1; so it is at once where nothing is known of the run.
     """
-    from jtask.cli.whereabouts import check_can_end
-    from jtask.client import get_client, get_run
+    from jtask.cli.run_lookup import check_can_end
+    from jtask.client.client import get_client, get_run
 
     run = get_run(run_id)
     check_can_end(get_client(), run_id)

@@ -97,8 +97,8 @@ def _find_newest(
     ten times as long, until enough of the runs that were created in it are found.
     """
     from jtask.cli.history import NewestRuns
-    from jtask.cli.whereabouts import CLOCK_MARGIN
-    from jtask.client import get_client
+    from jtask.cli.run_lookup import CLOCK_MARGIN
+    from jtask.client.client import get_client
 
     client = get_client()
     kept = limit if state is None else max(limit, _KEPT)
@@ -122,9 +122,9 @@ def _find_newest(
 
 
 def _look_up(run_id: str) -> "tuple[list[Event], SettledRun | None]":
-    from jtask.cli.whereabouts import events_of
-    from jtask.client import get_client, get_run
-    from jtask.envelope import decode_settled
+    from jtask.cli.run_lookup import events_of
+    from jtask.client.client import get_client, get_run
+    from jtask.wire.envelope import decode_settled
 
     get_run(run_id)  # or raise that this is no run id
     client = get_client()

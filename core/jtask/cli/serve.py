@@ -83,10 +83,10 @@ def serve(
         watch = reload or bool(reload_dirs)
         _supervise(targets, processes, options, shutdown_timeout, reload_dirs, watch=watch)
         return
-    from jtask.targets import load_targets
+    from jtask.worker.targets import load_targets
 
     if lifeline is not None:
-        from jtask.lifeline import hold
+        from jtask.worker.supervised import hold
 
         hold(lifeline, place)
     tasks = load_targets(list(targets))
@@ -117,11 +117,11 @@ def _supervise(
     *,
     watch: bool,
 ) -> None:
-    from jtask.supervisor import supervise
+    from jtask.worker.supervisor import supervise
 
     changes = None
     if watch:
-        from jtask.reload import changes_in, folders_of
+        from jtask.worker.reload import changes_in, folders_of
 
         changes = changes_in(list(reload_dirs) or folders_of(targets))
     supervise(list(targets), processes, options, shutdown_timeout, changes)

@@ -14,7 +14,7 @@ from jtask.cli.parameters import as_json
 @as_json
 def version(*, as_json: bool) -> None:
     """Show versions, broker URL and plugins."""
-    from jtask.brokers import without_credentials
+    from jtask.client.opening import without_credentials
     from jtask.plugins import get_plugins
     from jtask.settings import get_settings
 

@@ -1,7 +1,7 @@
 """What a broker promises, as small protocols; each can be implemented on its own.
 
-Everything here runs on one event loop: the I/O thread's (`jtask.io_thread`). A broker is opened
-there and all its methods are called there, save those of `ThreadEnqueue`. Times are seconds,
+Everything here runs on one event loop: the I/O thread's (`jtask.client.io_thread`). A broker is
+opened there and all its methods are called there, save those of `ThreadEnqueue`. Times are seconds,
 instants seconds since the epoch, sizes bytes. Bodies are opaque to a broker (docs/wire-format.md
 says what is in them). A broker raises `jtask.errors` only.
 """

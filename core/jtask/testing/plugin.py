@@ -92,7 +92,7 @@ def jtask_plugin() -> Generator[Callable[[object], None]]:
 @contextmanager
 def _environment(**variables: str) -> Generator[None]:
     """Set variables, and have jtask start anew before and after."""
-    from jtask.client import close_client
+    from jtask.client.client import close_client
 
     with pytest.MonkeyPatch.context() as patch:
         # The outcomes of a test stay with its broker, whatever the project's settings say.
@@ -109,7 +109,7 @@ def _environment(**variables: str) -> Generator[None]:
 
 
 def _forget_settings() -> None:
-    from jtask.keys import known_tasks
+    from jtask.declaration.keys import known_tasks
     from jtask.settings import get_settings
 
     get_settings.cache_clear()
@@ -120,7 +120,7 @@ def _forget_settings() -> None:
 def _stop_server() -> None:
     import click
 
-    from jtask.client import close_client
+    from jtask.client.client import close_client
     from jtask.plugins import Plugins
 
     close_client()  # which would start the server anew

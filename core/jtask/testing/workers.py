@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jtask.client import Client
+    from jtask.client.client import Client
     from jtask.tasks import Task
-    from jtask.worker import Worker, WorkerInfo
+    from jtask.worker.worker import Worker, WorkerInfo
 
 _CONCURRENCY = 10
 _STOP_SECONDS = 10.0
@@ -76,10 +76,10 @@ def start_worker(
         TargetError: Nothing to serve, or something that is no task.
         BrokerUnavailable: The broker cannot be reached.
     """
-    from jtask.client import get_client
+    from jtask.client.client import get_client
     from jtask.plugins import call_logged, get_plugins
     from jtask.task_worker import check_servable
-    from jtask.worker import Worker
+    from jtask.worker.worker import Worker
 
     check_servable(tasks)
     client = get_client()

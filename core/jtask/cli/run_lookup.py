@@ -1,0 +1,66 @@
+"""Whether the end of a run can still come, looked for wherever a run leaves a trace."""
+
+from typing import TYPE_CHECKING
+
+from jtask.cli.tables import local_time
+from jtask.contract import Event, FullBroker
+from jtask.errors import RunNotFound
+from jtask.ids import created_at
+from jtask.states import FINAL
+
+if TYPE_CHECKING:
+    from jtask.client.client import Client
+
+CLOCK_MARGIN = 60.0
+"""Seconds by which the clocks of callers, workers and broker may differ."""
+
+
+def check_can_end(client: "Client", run_id: str) -> None:
+    """Return if a run has ended or can still end.
+
+    Raises:
+        RunNotFound: It cannot, or nothing is known of it; says what was looked at.
+    """
+    events = client.io.run(_events_of_a_lost_run(client.broker, run_id))
+    if events is None:
+        return
+    if not events:
+        raise RunNotFound(_unknown(run_id, client.broker.url))
+    over = next((event for event in events if event.state in FINAL), None)
+    if over is not None:
+        raise RunNotFound(_forgotten(over))
+
+
+async def events_of(broker: FullBroker, run_id: str) -> list[Event]:
+    """Return the events of a run that are kept."""
+    since = created_at(run_id) - CLOCK_MARGIN
+    return [event async for event in broker.read(since=since) if event.run_id == run_id]
+
+
+async def _events_of_a_lost_run(broker: FullBroker, run_id: str) -> list[Event] | None:
+    """Return what happened to a run that is nowhere now; None for one that is somewhere."""
+    if await _is_somewhere(broker, run_id):
+        return None
+    events = await events_of(broker, run_id)
+    # Once more: meanwhile it may have gone from one place to the other.
+    return None if await _is_somewhere(broker, run_id) else events
+
+
+async def _is_somewhere(broker: FullBroker, run_id: str) -> bool:
+    if await broker.get(run_id) is not None:
+        return True
+    return await broker.find_waiting(run_id) is not None
+
+
+def _unknown(run_id: str, url: str) -> str:
+    return (
+        f"nothing is known of run {run_id} at {url}: it has no outcome and no event, and is on no "
+        f"queue, waiting or delayed; are JTASK_URL and JTASK_NAMESPACE those it was sent with?"
+    )
+
+
+def _forgotten(over: Event) -> str:
+    return (
+        f"run {over.run_id} is {over.state} since {local_time(over.at)}, but its outcome is not "
+        f"there: it is kept no more (JTASK_RESULT_TTL), or elsewhere (JTASK_RESULTS_URL)"
+    )

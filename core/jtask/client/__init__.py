@@ -1,0 +1,19 @@
+"""This process's link to the broker: connect, enqueue runs, wait for their ends, cancel them."""
+
+from jtask.client.client import (
+    Client,
+    close_client,
+    connected_client,
+    current_client,
+    get_client,
+    get_run,
+)
+
+__all__ = [
+    "Client",
+    "close_client",
+    "connected_client",
+    "current_client",
+    "get_client",
+    "get_run",
+]

@@ -1,0 +1,377 @@
+"""This process's link to the broker: enqueues runs and waits for their ends."""
+
+import asyncio
+import atexit
+import concurrent.futures
+import functools
+import logging
+import os
+import threading
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+from weakref import WeakValueDictionary
+
+from jtask.client import event_buffer
+from jtask.client.enqueueing import Prepared
+from jtask.client.io_thread import get_io_thread
+from jtask.client.opening import open_broker
+from jtask.contract import Event, FullBroker, OutcomeRecord, ThreadEnqueue, Watch
+from jtask.errors import BrokerUnavailable, JTaskError, RunNotFound, TargetError
+from jtask.ids import client_of, created_at, get_run_ids, is_run_id
+from jtask.outcomes import SettledRun
+from jtask.runs import Run
+from jtask.settings import get_settings
+from jtask.states import State, StateName
+
+if TYPE_CHECKING:
+    from jtask.tasks import Task
+
+R = TypeVar("R")
+_SCHEDULED = StateName.SCHEDULED.value
+_CLOSE_SECONDS = 5.0
+_RETRY_SECONDS = 0.5
+_RECOVERY_REQUESTS = 64  # at once, after a gap
+_log = logging.getLogger("jtask")
+
+
+class Client:
+    """Connects on creation.
+
+    Raises:
+        ConfigurationError: The URL's scheme is unknown.
+        BrokerUnavailable: The broker cannot be reached within the setting `connect_timeout`.
+    """
+
+    def __init__(self) -> None:
+        settings = get_settings()
+        self.io = get_io_thread()
+        self.ids = get_run_ids()
+        self.broker: FullBroker = self.io.run(
+            open_broker(settings.url, self.ids.client, settings.results_url)
+        )
+        self.inline_limit = self.broker.inline_limit
+        self.events = event_buffer.EventBuffer(self.io, self.broker)
+        self._thread_enqueue = self.broker if isinstance(self.broker, ThreadEnqueue) else None
+        self._handles: WeakValueDictionary[str, Run[Any]] = WeakValueDictionary()
+        self._held: dict[int, Run[Any]] = {}
+        self._own: Watch | None = None
+        self._own_lock: asyncio.Lock | None = None
+        self._background: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    # --- sending ---------------------------------------------------------------------------
+
+    def enqueue_blocking(self, prepared: Prepared) -> Run[Any]:
+        """Store one run, blocking this thread; durable on return."""
+        self._refuse_own_thread()
+        self._track(prepared.handle)
+        if prepared.blob is None and self._thread_enqueue is not None:
+            self._thread_enqueue.enqueue_from_thread(prepared.message)
+            self.events.add(_scheduled(prepared))
+        else:
+            self.io.run(self._send([prepared]))
+        return prepared.handle
+
+    async def enqueue(self, prepared: Prepared) -> Run[Any]:
+        """Store one run from any event loop; durable on return."""
+        await self.io.bridge(self._send([prepared]))
+        return prepared.handle
+
+    def enqueue_many_blocking(self, groups: Iterable[list[Prepared]]) -> list[Run[Any]]:
+        """Store groups of runs, blocking this thread; one is prepared while others are sent."""
+        self._refuse_own_thread()
+        sending = self._start_sending(groups)
+        concurrent.futures.wait([sent for _, sent in sending])
+        return _stored([(handles, sent.exception()) for handles, sent in sending])
+
+    async def enqueue_many(self, groups: Iterable[list[Prepared]]) -> list[Run[Any]]:
+        """Store groups of runs from any event loop."""
+        sending = self._start_sending(groups)
+        errors = await asyncio.gather(
+            *(asyncio.wrap_future(sent) for _, sent in sending), return_exceptions=True
+        )
+        return _stored([(h, e) for (h, _), e in zip(sending, errors, strict=True)])
+
+    def _start_sending(
+        self, groups: Iterable[list[Prepared]]
+    ) -> "list[tuple[list[Run[Any]], concurrent.futures.Future[None]]]":
+        # Only the handles are kept: what else a group is made of can go once it is stored.
+        return [
+            ([run.handle for run in group], self.io.submit(self._send(group))) for group in groups
+        ]
+
+    async def _send(self, prepared: list[Prepared]) -> None:
+        for run in prepared:
+            self._track(run.handle)
+            if run.blob is not None:
+                await self.broker.put_blob(f"{run.message.run_id}.args", run.blob)
+        await self.broker.enqueue([run.message for run in prepared])
+        self.events.extend([_scheduled(run) for run in prepared])
+
+    def _refuse_own_thread(self) -> None:
+        if self.io.is_current:
+            raise JTaskError(
+                "a run was delayed from jtask's own I/O thread, such as a done callback: "
+                "hand the work to another thread"
+            )
+
+    # --- waiting ---------------------------------------------------------------------------
+
+    def handle(self, run_id: str, task: "Task[..., Any] | None" = None) -> Run[Any]:
+        """Return a handle on a run of any process.
+
+        Raises:
+            RunNotFound: That is no run id.
+        """
+        if not isinstance(run_id, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise RunNotFound(f"a run id is a text, such as {self.ids.new()}, not {run_id!r}")
+        if not is_run_id(run_id):
+            raise RunNotFound(f"{run_id!r} is not a run id, such as {self.ids.new()}")
+        known = self._handles.get(run_id)
+        return known if known is not None and task is None else Run(run_id, self, task)
+
+    def expect(self, run: Run[Any]) -> None:
+        """See to it that a handle hears of its run's end; returns at once."""
+        if self._handles.get(run.run_id) is not run:
+            self.io.submit(self._expect(run))
+
+    def hold(self, run: Run[Any]) -> None:
+        """Expect a handle's run, and keep the handle alive until then."""
+        if id(run) not in self._held:
+            self._held[id(run)] = run
+            over = functools.partial(self._held.pop, id(run), None)
+            if not run.when_over(over):
+                over()
+        self.expect(run)
+
+    async def find_state(self, run: Run[Any]) -> State:
+        """Return the last known state of a run that is not known to be over."""
+        if self._closed:
+            raise _disconnected(run)
+        if await self._ask(run) and run.info is not None:
+            return run.info.state
+        state = State(StateName.SCHEDULED, created_at(run.run_id))
+        # Events may lag behind by one flush; the margin also covers clocks that differ a little.
+        async for event in self.broker.read(since=state.at - 60):
+            if event.run_id == run.run_id:
+                state = State(StateName(event.state), event.at, event.detail)
+        return state
+
+    async def load_blob(self, record: SettledRun) -> bytes:
+        """Return a result that is kept as a blob.
+
+        Raises:
+            RunNotFound: It is no longer kept.
+        """
+        blob = await self.broker.get_blob(f"{record.run_id}.result")
+        if blob is None:
+            raise RunNotFound(f"the result of run {record.run_id} is no longer kept")
+        return blob
+
+    def _track(self, run: Run[Any]) -> None:
+        # Before the first wait nobody listens, and a program that never waits is spared the pushes.
+        if self._own is not None:
+            self._handles[run.run_id] = run
+
+    async def _expect(self, run: Run[Any]) -> None:
+        known = self._handles.setdefault(run.run_id, run)
+        if known is not run:
+            run.follow(known)
+            return
+        own = client_of(run.run_id) == self.ids.client
+        while not run.done():
+            if self._closed:
+                self._disconnect(run)
+                return
+            try:
+                await (self._expect_own(run) if own else self._expect_foreign(run))
+                return
+            except BrokerUnavailable as error:
+                _log.debug("cannot ask for run %s yet: %s", run.run_id, error)
+                await asyncio.sleep(_RETRY_SECONDS)
+            except JTaskError as error:
+                self._handles.pop(run.run_id, None)
+                run.give_up(error)
+                return
+
+    async def _expect_own(self, run: Run[Any]) -> None:
+        await self._watch_own()
+        await self._ask(run)
+
+    async def _expect_foreign(self, run: Run[Any]) -> None:
+        watch = await self.broker.watch(run.run_id, self._deliver, self._gap)
+        over = asyncio.Event()
+        if run.when_over(lambda: self.io.post(over.set)) and not await self._ask(run):
+            self._spawn(_close_after(watch, over))
+        else:
+            await watch.close()
+
+    async def _watch_own(self) -> None:
+        if self._own_lock is None:
+            self._own_lock = asyncio.Lock()
+        async with self._own_lock:
+            if self._own is None:
+                self._own = await self.broker.watch(self.ids.client, self._deliver, self._gap)
+
+    async def _ask(self, run: Run[Any]) -> bool:
+        record = await self.broker.get(run.run_id)
+        if record is not None:
+            run.settle(record.body)
+        return record is not None
+
+    def _deliver(self, record: OutcomeRecord) -> None:
+        run = self._handles.pop(record.run_id, None)
+        if run is not None:
+            run.settle(record.body)
+
+    def _gap(self) -> None:
+        self._spawn(self._recover())
+
+    async def _recover(self) -> None:
+        limit = asyncio.Semaphore(_RECOVERY_REQUESTS)
+
+        async def ask(run: Run[Any]) -> None:
+            async with limit:
+                await self._ask(run)
+
+        answers = await asyncio.gather(*map(ask, self._waited_for()), return_exceptions=True)
+        for error in answers:
+            if isinstance(error, Exception):
+                _log.debug("an outcome could not be asked for: %s", error)
+
+    def _waited_for(self) -> list[Run[Any]]:
+        # valuerefs copies in one step; other threads add handles meanwhile.
+        return [run for ref in self._handles.valuerefs() if (run := ref()) and not run.done()]
+
+    def _spawn(self, coroutine: Any) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    # --- ending ----------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Send what is buffered and disconnect."""
+        if self._closed:
+            return
+        self._closed = True
+        event_buffer.connect(None)
+        try:
+            self.io.run(self._close(), timeout=_CLOSE_SECONDS)
+        except (TimeoutError, JTaskError) as error:
+            _log.debug("the client did not close cleanly: %s", error)
+
+    async def _close(self) -> None:
+        for run in self._waited_for():
+            self._disconnect(run)
+        self.events.flush()
+        for task in list(self._background):
+            task.cancel()
+        await self.broker.close()
+
+    def _disconnect(self, run: Run[Any]) -> None:
+        self._handles.pop(run.run_id, None)
+        run.give_up(_disconnected(run))
+
+
+def _stored(groups: list[tuple[list[Run[Any]], BaseException | None]]) -> list[Run[Any]]:
+    for _, error in groups:
+        if error is not None:
+            raise error
+    return [run for handles, _ in groups for run in handles]
+
+
+def _scheduled(run: Prepared) -> Event:
+    return Event(run.message.run_id, _SCHEDULED, run.created, run.task_key)
+
+
+def _disconnected(run: Run[Any]) -> BrokerUnavailable:
+    return BrokerUnavailable(
+        f"this process has disconnected: get_run({run.run_id!r}) connects again and gives another "
+        f"handle on the run"
+    )
+
+
+async def _close_after(watch: Watch, over: asyncio.Event) -> None:
+    await over.wait()
+    await watch.close()
+
+
+_lock = threading.Lock()
+_client: Client | None = None
+
+
+def get_client() -> Client:
+    """Return this process's client, connected by its first use.
+
+    Raises:
+        ConfigurationError: A setting is wrong.
+        BrokerUnavailable: The broker cannot be reached.
+    """
+    global _client
+    if _client is not None:
+        return _client
+    with _lock:
+        if _client is None:
+            _client = Client()
+            event_buffer.connect(_client.events.on_state)
+            atexit.register(close_client)
+        return _client
+
+
+def current_client() -> Client | None:
+    """Return this process's client if it is connected."""
+    return _client
+
+
+async def connected_client() -> Client:
+    """Return this process's client without blocking the event loop while it connects.
+
+    Raises:
+        ConfigurationError: A setting is wrong.
+        BrokerUnavailable: The broker cannot be reached.
+    """
+    if _client is not None:
+        return _client
+    return await asyncio.to_thread(get_client)
+
+
+def close_client() -> None:
+    """Disconnect this process; the next use connects again."""
+    global _client
+    with _lock:
+        client, _client = _client, None
+    if client is not None:
+        client.close()
+        atexit.unregister(close_client)
+
+
+@overload
+def get_run(run_id: str) -> Run[Any]: ...
+@overload
+def get_run(run_id: str, task: "Task[..., R]") -> Run[R]: ...
+def get_run(run_id: str, task: "Task[..., Any] | None" = None) -> Run[Any]:
+    """Return a handle on a run of any process.
+
+    Args:
+        run_id: Its id.
+        task: Its task, where the code is at hand: gives the result its declared type.
+
+    Raises:
+        RunNotFound: That is no run id.
+        TargetError: That is no task.
+    """
+    from jtask.tasks import Task
+
+    if task is not None and not isinstance(task, Task):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TargetError(f"{task!r} is not a task: give the function that has @task")
+    return get_client().handle(run_id, task)
+
+
+def _forget_after_fork() -> None:
+    global _client, _lock
+    _lock = threading.Lock()
+    _client = None
+
+
+os.register_at_fork(after_in_child=_forget_after_fork)

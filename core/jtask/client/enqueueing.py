@@ -1,0 +1,172 @@
+"""Check and encode runs before anything is sent."""
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice, repeat
+from typing import TYPE_CHECKING, Any, cast
+
+from jtask.contract import ATOMIC_LIMIT, Message
+from jtask.errors import TaskDefinitionError
+from jtask.runs import Run
+from jtask.runtime import EnqueueRequest, current_run
+from jtask.tagging import current_tags
+from jtask.wire.envelope import Envelope
+
+if TYPE_CHECKING:
+    from jtask.client.client import Client
+    from jtask.declaration.definition import Definition
+    from jtask.tasks import Task
+
+Call = Sequence[Any] | Mapping[str, Any]
+_NO_NAMES: dict[str, Any] = {}
+
+
+@dataclass(slots=True)
+class Prepared:
+    """A checked and encoded run that only has to be sent.
+
+    Attributes:
+        handle: What the caller gets.
+        message: What the broker gets.
+        task_key: For the event.
+        created: When it was prepared, seconds since the epoch.
+        blob: Arguments that are too big for the message.
+    """
+
+    handle: Run[Any]
+    message: Message
+    task_key: str
+    created: float
+    blob: bytes | None = None
+
+
+class Preparation:
+    """Prepare the runs of one call: what they have in common is worked out once.
+
+    Args:
+        client: Who will send them.
+        task: Their task.
+        definition: The task's options, with those of the call.
+    """
+
+    def __init__(self, client: "Client", task: "Task[..., Any]", definition: "Definition") -> None:
+        self._client = client
+        self._task = task
+        self._limit = client.inline_limit
+        self._created = now = time.time()
+        self._queue = definition.queue or task.queue
+        self._priority = definition.priority
+        self._at = definition.not_before(now)
+        self._expires = definition.not_after(now)
+        self._tags = _merged_tags(task)
+        parent = current_run()
+        self._parent = None if parent is None else parent.run_id
+        self._hook = task.hooks.enqueue
+        self._template = task.codecs.template
+        self._plain = (
+            parent is None and not self._tags and self._expires is None and self._hook is None
+        )
+
+    def one(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Prepared:
+        """Prepare one run.
+
+        Raises:
+            ArgumentError: The arguments do not fit.
+            SerializationError: One would not survive the trip.
+            RunRefused: A plugin refused the run.
+        """
+        payload = self._task.codecs.arguments.encode(args, kwargs)
+        return self._prepare(self._client.ids.new(), args, kwargs, payload)
+
+    def many(self, bound: tuple[Any, ...], calls: Iterable[Call]) -> Iterator[list[Prepared]]:
+        """Prepare many runs in groups that are stored all or none.
+
+        All arguments are checked and all hooks are asked before the first group is there; what
+        remains to be done for a group can go on while the one before is sent.
+        """
+        calls = list(calls)
+        codec = self._task.codecs.arguments
+        arguments: Iterable[tuple[tuple[Any, ...], dict[str, Any]]]
+        if not bound and all(type(call) is tuple for call in calls):
+            tuples = cast("list[tuple[Any, ...]]", calls)
+            payloads, arguments = codec.encode_many(tuples), zip(tuples, repeat(_NO_NAMES))
+        else:
+            named = [_arguments(bound, call) for call in calls]
+            payloads, arguments = [codec.encode(*one) for one in named], iter(named)
+        ids = self._client.ids.new_many(len(payloads))
+        runs = (
+            self._prepare(run_id, args, kwargs, payload)
+            for run_id, (args, kwargs), payload in zip(ids, arguments, payloads, strict=True)
+        )
+        ready = runs if self._hook is None else iter(list(runs))
+        return iter(lambda: list(islice(ready, ATOMIC_LIMIT)), [])
+
+    def _prepare(
+        self, run_id: str, args: tuple[Any, ...], kwargs: dict[str, Any], payload: bytes
+    ) -> Prepared:
+        blob = None
+        body = self._template.encode(run_id, self._created, payload) if self._plain else b""
+        if not self._plain or len(body) > self._limit:
+            body, blob = self._encode(run_id, self._headers(run_id, args, kwargs), payload)
+        message = Message(run_id, self._queue, body, self._priority, self._at, self._expires)
+        handle: Run[Any] = Run(run_id, self._client, self._task)
+        return Prepared(handle, message, self._task.key, self._created, blob)
+
+    def _headers(
+        self, run_id: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> dict[str, str]:
+        if self._hook is None:
+            return {}
+        request = EnqueueRequest(
+            run_id=run_id,
+            task=self._task,
+            args=args,
+            kwargs=dict(kwargs),  # calls without names share an empty one
+            queue=self._queue,
+            at=self._at,
+            expires=self._expires,
+            tags=self._tags,
+        )
+        self._hook(request=request)
+        return request.headers
+
+    def _encode(
+        self, run_id: str, headers: dict[str, str], payload: bytes
+    ) -> tuple[bytes, bytes | None]:
+        envelope = Envelope(
+            run_id=run_id,
+            task_key=self._task.key,
+            task_name=self._task.name,
+            serializer=self._task.serializer,
+            payload=payload,
+            created=self._created,
+            tags=self._tags,
+            parent=self._parent,
+            headers=headers,
+            expires=self._expires,
+        )
+        body = envelope.encode()
+        if len(body) <= self._limit:
+            return body, None
+        envelope.payload, envelope.blob = b"", len(payload)
+        return envelope.encode(), payload
+
+
+def _arguments(bound: tuple[Any, ...], call: Call) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    if isinstance(call, tuple):
+        return (*bound, *call) if bound else call, {}
+    if isinstance(call, Mapping):
+        return bound, dict(call)
+    if isinstance(call, str | bytes) or not isinstance(call, Sequence):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TaskDefinitionError(
+            f"each call must be a tuple of arguments or a dict of them, got {call!r}"
+        )
+    return (*bound, *call), {}
+
+
+def _merged_tags(task: "Task[..., Any]") -> tuple[str, ...]:
+    extra = current_tags()
+    if not extra and not task.tags:
+        return ()
+    return tuple(dict.fromkeys((*sorted(task.tags), *extra)))

@@ -1,0 +1,1 @@
+"""What a task is: its function, its options, its key; facts only."""

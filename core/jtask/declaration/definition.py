@@ -1,0 +1,224 @@
+"""What `@task(...)` was told, checked."""
+
+import inspect
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Literal, cast
+
+from jtask.declaration import keys
+from jtask.errors import TaskDefinitionError
+
+SerializerName = Literal["json", "cloudpickle"]
+Kind = Literal["plain", "static", "class"]
+Instant = float | datetime | timedelta
+_RESERVED = frozenset({"wait_for", "return_state"})
+_SERIALIZERS = ("json", "cloudpickle")
+TOP_PRIORITY = 9
+OWN_OPTIONS = (
+    "name",
+    "key",
+    "description",
+    "tags",
+    "version",
+    "queue",
+    "priority",
+    "serializer",
+)
+"""What `@task(...)` takes by itself; all else is for plugins."""
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """The options of one task; None is "not said".
+
+    Attributes:
+        kind: Whether the function stands in a class as a static or class method.
+        delay: Seconds from the call before which runs do not start.
+        eta: The instant before which runs do not start.
+        expires: The instant, or time from the call, after which runs do not start.
+        options: Options that plugins declare.
+    """
+
+    name: str | None = None
+    key: str | None = None
+    description: str | None = None
+    tags: frozenset[str] = frozenset()
+    version: str | None = None
+    queue: str | None = None
+    priority: int = 0
+    serializer: SerializerName | None = None
+    kind: Kind = "plain"
+    delay: float | timedelta | None = None
+    eta: datetime | float | None = None
+    expires: Instant | None = None
+    options: Mapping[str, object] = field(default_factory=dict[str, object])
+
+    def __post_init__(self) -> None:
+        _check_text("name", self.name)
+        if self.key is not None:
+            keys.check_name("key", self.key)
+        if self.queue is not None:
+            keys.check_name("queue", self.queue)
+        if self.serializer not in (None, *_SERIALIZERS):
+            raise TaskDefinitionError(
+                f"there is no serializer {self.serializer!r}: use one of {', '.join(_SERIALIZERS)}"
+            )
+        if not _is_priority(self.priority):
+            raise TaskDefinitionError(
+                f"priority must be a whole number from 0 to {TOP_PRIORITY}, got {self.priority!r}"
+            )
+        if self.delay is not None and self.eta is not None:
+            raise TaskDefinitionError("give either a delay or an eta, not both")
+
+    def changed(self, **changes: Any) -> "Definition":
+        """Return a copy with those changes that are not None."""
+        return replace(self, **{name: v for name, v in changes.items() if v is not None})
+
+    def with_options(self, options: Mapping[str, object], **own: Any) -> "Definition":
+        """Return a copy with those of jtask's own options that are not None, and plugins' options.
+
+        Raises:
+            TaskDefinitionError: A value is not acceptable.
+        """
+        if own.get("tags") is not None:
+            own["tags"] = check_tags(own["tags"])
+        return self.changed(**own, options={**self.options, **options} if options else None)
+
+    def not_before(self, now: float) -> float | None:
+        """Return the instant before which a run called now does not start; None is now."""
+        if self.eta is not None:
+            return instant_of("eta", self.eta, now)
+        if self.delay is not None:
+            return now + _seconds("delay", self.delay)
+        return None
+
+    def not_after(self, now: float) -> float | None:
+        """Return the instant after which a run called now does not start; None is never."""
+        if self.expires is None:
+            return None
+        return instant_of("expires", self.expires, now, relative=True)
+
+
+def instant_of(option: str, value: Instant, now: float, *, relative: bool = False) -> float:
+    """Return the instant that an option names, seconds since the epoch.
+
+    Args:
+        option: Its name, for messages.
+        value: A datetime, a time from now, or a number.
+        now: What such a time is counted from.
+        relative: Whether a number is a time from now too.
+
+    Raises:
+        TaskDefinitionError: It names none.
+    """
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise TaskDefinitionError(
+                f"{option} {value.isoformat()} has no time zone: add one, such as datetime.UTC"
+            )
+        return value.timestamp()
+    wish = "a datetime, a timedelta" if relative else "a datetime"
+    seconds = _seconds(option, value, wish)
+    return now + seconds if relative or isinstance(value, timedelta) else seconds
+
+
+def unwrap(fn: Any) -> tuple[Callable[..., Any], Kind]:
+    """Return the function in a static or class method, and which of these it was.
+
+    Raises:
+        TaskDefinitionError: Not a function that can be a task.
+    """
+    kind: Kind = "plain"
+    if isinstance(fn, staticmethod | classmethod):
+        kind = "static" if isinstance(fn, staticmethod) else "class"
+        fn = cast("Any", fn).__func__
+    if isinstance(fn, type) or not callable(fn):
+        raise TaskDefinitionError(f"@task needs a function, got {fn!r}")
+    body = fn if inspect.isroutine(fn) else fn.__call__
+    if inspect.isgeneratorfunction(body) or inspect.isasyncgenfunction(body):
+        raise TaskDefinitionError(
+            f"{_name(fn)!r} is a generator function, which cannot be a task: return a list instead"
+        )
+    _check_parameters(fn)
+    if kind == "plain" and _looks_like_class_method(fn):
+        raise class_method_around(fn)
+    return fn, kind
+
+
+def class_method_around(fn: Callable[..., Any]) -> TaskDefinitionError:
+    """Return the error for `@classmethod` above `@task`, where the task never hears of the class.
+
+    Until Python 3.12 a class method asks what it wraps to bind itself, from 3.13 on it does not.
+    """
+    return TaskDefinitionError(
+        f"task {_name(fn)!r} is a class method: put @task above @classmethod, not below it; if it "
+        f"is none, give its first parameter another name than 'cls'"
+    )
+
+
+def is_coroutine_function(fn: Callable[..., Any]) -> bool:
+    """Tell whether calling gives a coroutine, for callable objects too."""
+    return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(
+        getattr(fn, "__call__", None)  # noqa: B004 - the attribute itself is wanted
+    )
+
+
+def check_tags(tags: Iterable[str]) -> frozenset[str]:
+    """Return tags as a set.
+
+    Raises:
+        TaskDefinitionError: One text instead of several, or something that is no text.
+    """
+    if isinstance(tags, str):
+        raise TaskDefinitionError(f"tags must be a list or set of texts, got the text {tags!r}")
+    found = frozenset(tags)
+    for tag in found:
+        if not isinstance(tag, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TaskDefinitionError(f"tags must be texts, got {tag!r}")
+    return found
+
+
+def _check_parameters(fn: Callable[..., Any]) -> None:
+    try:
+        parameters = inspect.signature(fn).parameters
+    except (TypeError, ValueError):
+        raise TaskDefinitionError(
+            f"{_name(fn)!r} has no signature that Python can see: wrap it in a function"
+        ) from None
+    if taken := _RESERVED & set(parameters):
+        raise TaskDefinitionError(
+            f"task {_name(fn)!r}: the parameter name {min(taken)!r} is reserved: rename it"
+        )
+
+
+def _looks_like_class_method(fn: Callable[..., Any]) -> bool:
+    """Tell whether a function in a class body takes the class: it stands below `@classmethod`."""
+    around, _, _ = getattr(fn, "__qualname__", "").rpartition(".")
+    if not around or around.endswith("<locals>"):
+        return False
+    return next(iter(inspect.signature(fn).parameters), None) == "cls"
+
+
+def _name(fn: Any) -> str:
+    return str(getattr(fn, "__name__", None) or type(fn).__name__)
+
+
+def _check_text(option: str, value: object) -> None:
+    if value is not None and not isinstance(value, str):
+        raise TaskDefinitionError(f"{option} must be a text, got {value!r}")
+
+
+def _is_priority(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= TOP_PRIORITY
+
+
+def _seconds(option: str, value: object, wish: str = "a timedelta") -> float:
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise TaskDefinitionError(
+            f"{option} must be {wish} or a finite number of seconds, got {value!r}"
+        )
+    return float(value)

@@ -1,0 +1,84 @@
+"""Call a task here and now, through the same engine as a worker."""
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+from jtask.client import event_buffer
+from jtask.execution.attempt import Result, attempt, drive
+from jtask.ids import get_run_ids, process_label
+from jtask.lifecycle import HandBack, PutOff
+from jtask.outcomes import ERROR_OF, Outcome
+from jtask.runtime import RunContext, current_run
+from jtask.states import StateName
+from jtask.tagging import current_tags
+from jtask.wire.history import remember
+
+if TYPE_CHECKING:
+    from jtask.tasks import Task
+
+
+def call(task: "Task[..., Any]", args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Execute a run in this thread and return its value, or raise what it raised."""
+    run = _begin(task, args, kwargs, blocking=True)
+    while True:
+        result: Result = drive(attempt(run, task.hooks))
+        if isinstance(result, Outcome):
+            return _unpack(result)
+        time.sleep(_pause(run, result))
+        _resume(run)
+
+
+async def call_async(task: "Task[..., Any]", args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Execute a run on this event loop and return its value, or raise what it raised."""
+    run = _begin(task, args, kwargs, blocking=False)
+    while True:
+        result = await attempt(run, task.hooks)
+        if isinstance(result, Outcome):
+            return _unpack(result)
+        await asyncio.sleep(_pause(run, result))
+        _resume(run)
+
+
+def _begin(
+    task: "Task[..., Any]", args: tuple[Any, ...], kwargs: dict[str, Any], *, blocking: bool
+) -> RunContext:
+    parent = current_run()
+    extra = current_tags()
+    run = RunContext(
+        run_id=get_run_ids().new(),
+        task=task,
+        created_at=time.time(),
+        tags=tuple(dict.fromkeys((*task.tags, *extra))) if extra or task.tags else (),
+        parent_id=None if parent is None else parent.run_id,
+        worker=process_label(),
+        args=args,
+        kwargs=kwargs,
+        blocking=blocking,
+        on_state=event_buffer.emit_if_connected,
+    )
+    run.enter(StateName.PENDING)
+    return run
+
+
+def _pause(run: RunContext, result: PutOff | HandBack) -> float:
+    """Take note of how an attempt ended; return the seconds until the next one."""
+    if isinstance(result, HandBack):
+        raise RuntimeError("a direct call was handed back")
+    if result.new_attempt:
+        run.history = remember(run.history, run.end_attempt(result.message))
+        run.attempt += 1
+    return max(0.0, result.at - time.time())
+
+
+def _resume(run: RunContext) -> None:
+    if run.state is not None and run.state.name is StateName.SCHEDULED:
+        run.enter(StateName.PENDING)
+
+
+def _unpack(outcome: Outcome) -> Any:
+    if outcome.successful:
+        return outcome.value
+    if outcome.error is not None:
+        raise outcome.error
+    raise ERROR_OF[outcome.state.name](outcome.state.message)

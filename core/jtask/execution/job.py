@@ -1,0 +1,281 @@
+"""One delivered run, from its envelope to what the broker shall do with it."""
+
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from pydantic_core import to_json
+
+from jtask.contract import Delivery
+from jtask.errors import ArgumentError, SerializationError
+from jtask.execution import attempt as engine
+from jtask.lifecycle import DeadLetter, HandBack, PutOff, Settle, describe
+from jtask.outcomes import Outcome, SettledRun
+from jtask.runtime import RunContext
+from jtask.states import State, StateName
+from jtask.wire.envelope import VERSION, Envelope, encode_settled
+from jtask.wire.failures import capture
+from jtask.wire.history import bare, remember, shortened, summary
+
+if TYPE_CHECKING:
+    from jtask.tasks import Task
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """A run in a worker's hands.
+
+    Attributes:
+        delivery: The broker's side of it.
+        envelope: What came over the wire; `payload` holds the arguments even if they were a blob.
+        task: What to execute.
+        received: When it came, seconds since the epoch.
+        run: What its task sees of it, while it executes.
+        counted: Whether its start was counted as a possible crash.
+        abandoned: Whether it was handed back while it still executes.
+        left_behind: Whether its function still executes although the run has ended.
+        cancelled: Why it was cancelled; None while it is not.
+        verdict: How it ends without being attempted; None when it is to be attempted.
+        is_announced: Whether its end is stored already, and only the plugins are to be told of it.
+    """
+
+    delivery: Delivery
+    envelope: Envelope
+    task: "Task[..., object]"
+    received: float
+    run: RunContext | None = None
+    counted: bool = False
+    abandoned: bool = False
+    left_behind: bool = False
+    cancelled: str | None = None
+    verdict: Settle | DeadLetter | None = None
+    is_announced: bool = False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its final state is known already."""
+        return self.run is not None and self.run.state is not None and self.run.state.is_final()
+
+
+class Letter(NamedTuple):
+    """Why a run is dead-lettered, and what is kept of it."""
+
+    reason: str
+    body: bytes
+
+
+@dataclass(slots=True, eq=False)
+class Settled:
+    """Store this outcome, then take the run off its queue.
+
+    Attributes:
+        body: The outcome's wire form.
+        blob: A return value to store as a blob first.
+        letter: Dead-letter the run instead of dropping it.
+    """
+
+    body: bytes
+    blob: bytes | None = None
+    letter: Letter | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether storing the body is all there is to do."""
+        return self.blob is None and self.letter is None
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Queue the run once more.
+
+    Attributes:
+        at: When, seconds since the epoch.
+        body: The envelope.
+        blob: Arguments to store as a blob first.
+    """
+
+    at: float
+    body: bytes
+    blob: bytes | None = None
+
+
+Reply = Settled | Again | HandBack
+
+
+async def perform(
+    job: Job,
+    worker: str,
+    inline_limit: int,
+    on_state: Callable[[RunContext, State], None],
+    stopping: Callable[[], bool],
+    abandon: Callable[[Job, BaseException], None],
+) -> Reply:
+    """Execute one delivered run; on the thread or loop that its task belongs to.
+
+    Args:
+        job: The run.
+        worker: This worker's name.
+        inline_limit: The largest outcome that needs no blob, in bytes.
+        on_state: Told of each state.
+        stopping: Tells whether the worker interrupts its runs in order to stop.
+        abandon: Ends a job with an error although its function still executes.
+    """
+    hooks = _hooks(job)
+    job.run = run = _context(job, worker, on_state)
+    # Looked at once the run can be found: whoever cancels does it the other way round.
+    if job.cancelled is not None and job.verdict is None:
+        job.verdict = Settle(StateName.CANCELLED, job.cancelled)
+    if job.verdict is not None:
+        ended = await engine.settle(run, hooks, job.verdict)
+        return _settled(run, job, ended, inline_limit)
+    run.abandon = partial(abandon, job)
+    try:
+        return _reply(job, await _attempt(job, run, hooks, stopping), inline_limit)
+    finally:
+        # It leads back to the run: left there, each run would be work for the garbage collector.
+        run.abandon = None
+
+
+def _attempt(
+    job: Job, run: RunContext, hooks: engine.TaskHooks, stopping: Callable[[], bool]
+) -> Coroutine[Any, Any, engine.Result]:
+    codecs = job.task.codecs
+    try:
+        codecs.check(job.envelope.serializer)
+        run.args, run.kwargs = codecs.arguments.decode(job.envelope.payload)
+    except (ArgumentError, SerializationError) as error:
+        unreadable = Settle(StateName.FAILED, str(error))
+        return engine.settle(run, hooks, unreadable, error)
+    return engine.attempt(run, hooks, encode=codecs.result.encode, stopping=stopping)
+
+
+async def end_abandoned(job: Job, error: BaseException, inline_limit: int) -> Reply:
+    """End a run whose function still executes, and says nothing more."""
+    run = cast("RunContext", job.run)
+    return _reply(job, await engine.abandon(run, _hooks(job), error), inline_limit)
+
+
+def _hooks(job: Job) -> engine.TaskHooks:
+    hooks, headers = job.task.hooks, job.envelope.headers
+    return hooks.concerning(headers) if headers else hooks
+
+
+def _reply(job: Job, result: engine.Result, inline_limit: int) -> Reply:
+    run, envelope = cast("RunContext", job.run), job.envelope
+    if isinstance(result, Outcome):
+        return _settled(run, job, result, inline_limit)
+    if isinstance(result, PutOff):
+        return _again(result.at, _next_envelope(run, envelope, result), inline_limit)
+    return result
+
+
+def encode_letter(reason: str, outcome: SettledRun, message: bytes, priority: int) -> bytes:
+    """Return the body of a dead letter: why, the outcome, the message itself."""
+    head: dict[str, object] = {"v": VERSION, "reason": reason, "at": time.time()}
+    head["outcome"] = encode_settled(outcome).partition(b"\n")[0].decode()
+    if priority:
+        head["priority"] = priority
+    return b"%b\n%b" % (to_json(head), message)
+
+
+def _context(job: Job, worker: str, on_state: Callable[[RunContext, State], None]) -> RunContext:
+    envelope = job.envelope
+    run = RunContext(
+        run_id=job.delivery.run_id,
+        task=job.task,
+        created_at=envelope.created,
+        attempt=envelope.attempt,
+        tags=envelope.tags,
+        parent_id=envelope.parent,
+        queue=job.delivery.queue,
+        worker=worker,
+        headers=envelope.headers,
+        started_at=envelope.started,
+        run_time=envelope.run_time,
+        history=envelope.history,
+        cancelled=job.cancelled,
+        blocking=not job.task.is_async,
+        on_state=on_state,
+    )
+    if envelope.attempt > 1:
+        run.state = State(StateName.AWAITING_RETRY, job.received)
+    else:
+        run.enter(StateName.PENDING, at=job.received)
+    return run
+
+
+def _settled(run: RunContext, job: Job, outcome: Outcome, inline_limit: int) -> Settled:
+    envelope = job.envelope
+    settled = SettledRun(
+        run_id=run.run_id,
+        task_key=envelope.task_key,
+        task_name=envelope.task_name,
+        state=outcome.state,
+        attempt=run.attempt,
+        created=run.created_at,
+        started=run.started_at,
+        ended=outcome.state.at,
+        run_time=run.run_time,
+        worker=run.worker,
+        serializer=envelope.serializer,
+        payload=outcome.payload or b"",
+        failure=None if outcome.error is None else capture(outcome.error),
+        history=run.history,
+    )
+    body = encode_settled(settled)
+    if len(body) - len(settled.payload) > inline_limit:
+        settled = replace(settled, failure=shortened(settled.failure), history=bare(run.history))
+        body = encode_settled(settled)
+    letter = None
+    if (reason := outcome.dead_letter) is not None:
+        letter = Letter(reason, _letter(reason, settled, job.delivery, inline_limit))
+    if len(body) <= inline_limit:
+        return Settled(body, letter=letter)
+    payload = settled.payload
+    body = encode_settled(replace(settled, payload=b"", blob=len(payload)))
+    return Settled(body, payload, letter)
+
+
+def _letter(reason: str, settled: SettledRun, delivery: Delivery, inline_limit: int) -> bytes:
+    message, priority = delivery.body, delivery.priority
+    body = encode_letter(reason, settled, message, priority)
+    if len(body) <= inline_limit:
+        return body
+    # The message counts more than what is said about it: it is what can be replayed.
+    settled = replace(settled, failure=summary(settled.failure), history=bare(settled.history))
+    return encode_letter(reason, settled, message, priority)
+
+
+def _next_envelope(run: RunContext, envelope: Envelope, put_off: PutOff) -> Envelope:
+    if not put_off.new_attempt:
+        return envelope
+    return replace(
+        envelope,
+        attempt=run.attempt + 1,
+        started=run.started_at,
+        run_time=run.run_time,
+        expires=None,  # concerns the first start only
+        history=remember(run.history, run.end_attempt(put_off.message)),
+    )
+
+
+def _again(at: float, envelope: Envelope, inline_limit: int) -> Again:
+    payload = envelope.payload
+    if envelope.blob is not None:
+        envelope = replace(envelope, payload=b"")
+    body = envelope.encode()
+    if len(body) <= inline_limit:
+        return Again(at, body)
+    blob = payload if envelope.blob is None else None
+    envelope = replace(envelope, payload=b"", blob=len(payload))
+    body = envelope.encode()
+    if len(body) > inline_limit:
+        body = replace(envelope, history=bare(envelope.history)).encode()
+    return Again(at, body, blob)
+
+
+def describe_crash(error: BaseException) -> str:
+    """Return the message of a run whose execution itself failed inside jtask."""
+    return f"jtask could not execute the run: {describe(error)}"

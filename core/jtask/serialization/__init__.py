@@ -1,0 +1,1 @@
+"""Arguments and results as bytes: JSON by the annotations, or cloudpickle."""

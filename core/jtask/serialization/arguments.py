@@ -1,0 +1,108 @@
+"""How arguments travel."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol
+
+from jtask.errors import SerializationError
+from jtask.serialization.results import Serializer, pickled, unpickled
+from jtask.serialization.signatures import CallSignature
+
+
+class ArgumentCodec:
+    """Arguments of one task to bytes and back, the way that the task declares.
+
+    Building one takes a millisecond, so it is done when a task is first used.
+
+    Args:
+        fn: The task's function, or a callable object.
+        task_name: For messages.
+        serializer: The task's own; a message never chooses.
+        owner: The class that a method belongs to: the type of `self`, the bound of `cls`.
+    """
+
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        *,
+        task_name: str,
+        serializer: Serializer,
+        owner: type | None = None,
+    ) -> None:
+        call = CallSignature(fn, task_name, owner)
+        self._arguments = _arguments(call, serializer, owner)
+
+    def encode(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
+        """Check and serialise the arguments of one call.
+
+        Raises:
+            ArgumentError: They do not fit the signature.
+            SerializationError: One would not survive the trip; the message says which.
+        """
+        return self._arguments.encode(args, kwargs)
+
+    def encode_many(self, calls: Iterable[tuple[Any, ...]]) -> list[bytes]:
+        """Do `encode` for many calls, each given by its positional arguments.
+
+        Raises:
+            ArgumentError: As for `encode`.
+            SerializationError: As for `encode`.
+        """
+        encode = self._arguments.encode
+        nothing: dict[str, Any] = {}
+        return [encode(args, nothing) for args in calls]
+
+    def decode(self, payload: bytes) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return what to call the function with.
+
+        Raises:
+            ArgumentError: The payload does not fit the signature.
+            SerializationError: It cannot be read.
+        """
+        return self._arguments.decode(payload)
+
+
+class _Arguments(Protocol):
+    def encode(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes: ...
+
+    def decode(self, payload: bytes) -> tuple[tuple[Any, ...], dict[str, Any]]: ...
+
+
+class _PickledArguments:
+    def __init__(self, call: CallSignature) -> None:
+        self._call = call
+
+    def encode(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
+        record = self._call.bind_strictly(args, kwargs)
+        try:
+            return pickled((args, dict(kwargs)))
+        except Exception as error:  # a value's own pickling may raise anything
+            raise self._unpicklable(record, error) from error
+
+    def decode(self, payload: bytes) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        content = unpickled(payload, f"the arguments of task {self._call.task_name!r}")
+        try:
+            args, kwargs = content
+        except (TypeError, ValueError):
+            task = self._call.task_name
+            raise SerializationError(f"the pickle for task {task!r} holds no arguments") from None
+        self._call.bind_strictly(args, kwargs)
+        return args, kwargs
+
+    def _unpicklable(self, record: dict[str, Any], error: Exception) -> SerializationError:
+        task = self._call.task_name
+        subject = f"an argument of task {task!r}"
+        for name, value in record.items():
+            try:
+                pickled(value)
+            except Exception as cause:
+                subject, error = f"argument {name!r} of task {task!r}", cause
+                break
+        return SerializationError(f"{subject} cannot be pickled, {type(error).__name__}: {error}")
+
+
+def _arguments(call: CallSignature, serializer: Serializer, owner: type | None) -> _Arguments:
+    if serializer == "cloudpickle":
+        return _PickledArguments(call)
+    from jtask.serialization.json_codecs import JsonArguments  # imports pydantic
+
+    return JsonArguments(call, owner)

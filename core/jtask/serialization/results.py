@@ -1,0 +1,92 @@
+"""How results travel, and the pickling that arguments and results share."""
+
+import importlib
+import pickle
+from collections.abc import Callable
+from typing import Any, Literal, Protocol
+
+from jtask.errors import SerializationError
+
+Serializer = Literal["json", "cloudpickle"]
+
+
+class ResultCodec:
+    """Results of one task to bytes and back, the way that the task declares.
+
+    Args:
+        fn: The task's function; its return annotation says what JSON comes back as.
+        task_name: For messages.
+        serializer: The task's own; a message never chooses.
+    """
+
+    def __init__(self, fn: Callable[..., Any], *, task_name: str, serializer: Serializer) -> None:
+        self._results = _results(fn, task_name, serializer)
+
+    def encode(self, value: Any) -> bytes:
+        """Serialise what the function returned.
+
+        Raises:
+            SerializationError: It is not what is annotated, or would not survive the trip.
+        """
+        return self._results.encode(value)
+
+    def decode(self, payload: bytes) -> Any:
+        """Return the result.
+
+        Raises:
+            SerializationError: The payload cannot be read, or is not what is annotated.
+        """
+        return self._results.decode(payload)
+
+
+def pickled(value: Any) -> bytes:
+    """Return a value as a pickle, classes and functions of `__main__` included; or raise."""
+    # Imported here: it costs time, and few tasks need it.
+    cloudpickle: Any = importlib.import_module("cloudpickle")
+    data: bytes = cloudpickle.dumps(value)
+    return data
+
+
+def unpickled(payload: bytes, subject: str) -> Any:
+    """Return what was pickled.
+
+    Only for tasks whose own code declares cloudpickle: a pickle can run anything.
+
+    Raises:
+        SerializationError: It cannot be read here; the message starts with the subject.
+    """
+    try:
+        return pickle.loads(payload)
+    except Exception as error:  # reading a pickle calls whatever it names
+        text = f"cannot be unpickled, {type(error).__name__}: {error}"
+        raise SerializationError(f"{subject} {text}") from error
+
+
+class _Results(Protocol):
+    def encode(self, value: Any) -> bytes: ...
+
+    def decode(self, payload: bytes) -> Any: ...
+
+
+class _PickledResults:
+    def __init__(self, task_name: str) -> None:
+        self._subject = f"the result of task {task_name!r}"
+
+    def encode(self, value: Any) -> bytes:
+        try:
+            return pickled(value)
+        except Exception as error:  # a value's own pickling may raise anything
+            kind = type(value).__name__
+            text = f"({kind}) cannot be pickled, {type(error).__name__}: {error}"
+            raise SerializationError(f"{self._subject} {text}") from error
+
+    def decode(self, payload: bytes) -> Any:
+        return unpickled(payload, self._subject)
+
+
+def _results(fn: Callable[..., Any], task_name: str, serializer: Serializer) -> _Results:
+    if serializer == "cloudpickle":
+        return _PickledResults(task_name)
+    from jtask.serialization.json_codecs import JsonResults  # imports pydantic
+
+    return JsonResults(fn, task_name)

@@ -1,0 +1,1 @@
+"""What travels between processes, as docs/wire-format.md describes it."""

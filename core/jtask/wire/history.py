@@ -1,0 +1,74 @@
+"""What is kept of a run's earlier attempts: enough to see what happened, never too much to send.
+
+The newest attempts keep their whole failure, older ones its last lines, and of very many the oldest
+are forgotten: their numbers show the gap.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from jtask.outcomes import Attempt
+from jtask.wire.failures import Failure
+
+KEPT = 100
+"""How many attempts are kept."""
+
+_WHOLE = 3
+_WHOLE_TEXT = 16_000  # characters
+_BRIEF_TEXT = 800
+_MESSAGE = 300
+
+
+def remember(history: Sequence[Attempt], attempt: Attempt) -> tuple[Attempt, ...]:
+    """Return a history with one more attempt."""
+    older = [_brief(past) for past in history[-KEPT + 1 : -_WHOLE + 1]]
+    newest = replace(attempt, failure=shortened(attempt.failure))
+    return (*older, *history[-_WHOLE + 1 :], newest)
+
+
+def bare(history: Sequence[Attempt]) -> tuple[Attempt, ...]:
+    """Return the last ten attempts without what they raised, for where there is no room."""
+    return tuple(replace(attempt, failure=None) for attempt in history[-10:])
+
+
+def shortened(failure: Failure | None) -> Failure | None:
+    """Return a failure of which no text is longer than a few pages."""
+    if failure is None:
+        return None
+    cause = failure.cause
+    return Failure(
+        type=failure.type,
+        message=_start(failure.message, _WHOLE_TEXT),
+        traceback=_end(failure.traceback, _WHOLE_TEXT),
+        notes=[_start(note, _MESSAGE) for note in failure.notes[:10]],
+        cause=None if cause is None else _summary(cause),
+    )
+
+
+def summary(failure: Failure | None) -> Failure | None:
+    """Return the type of a failure and the beginning of its message."""
+    return None if failure is None else _summary(failure)
+
+
+def _brief(attempt: Attempt) -> Attempt:
+    failure = attempt.failure
+    if failure is None:
+        return attempt
+    text = _end(failure.traceback, _BRIEF_TEXT)
+    return replace(attempt, failure=replace(_summary(failure), traceback=text))
+
+
+def _summary(failure: Failure) -> Failure:
+    return Failure(failure.type, _start(failure.message, _MESSAGE))
+
+
+def _start(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[:length]}..."
+
+
+def _end(text: str, length: int) -> str:
+    """Keep whole lines from the end on: there Python says what was raised, and where."""
+    if len(text) <= length:
+        return text
+    _, _, kept = text[-length:].partition("\n")
+    return f"...\n{kept or text[-length:]}"

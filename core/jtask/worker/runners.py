@@ -1,0 +1,255 @@
+"""Where a worker executes runs: an event loop of its own, or threads.
+
+A runner may be given more jobs than it executes at once: when one ends, it begins the next without
+asking the I/O thread, which alone submits and takes back. Whether a job has begun is decided by who
+takes it out of `_waiting`: each method of a deque is one step.
+"""
+
+import asyncio
+import concurrent.futures
+import contextlib
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Coroutine
+from enum import Enum
+from typing import Any
+
+from jtask.client.io_thread import new_loop
+from jtask.execution.attempt import drive
+from jtask.execution.job import Job
+
+Perform = Callable[[Job], Coroutine[Any, Any, None]]
+_JOIN_SECONDS = 1.0
+
+
+class _Wake(Enum):
+    WORK = "one more job waits"
+    END = "one thread shall end"
+
+
+class LoopRunner:
+    """Execute asynchronous tasks on one loop in a thread of its own.
+
+    A task that blocks this loop holds up its like, but neither the broker's I/O nor the leases.
+
+    Args:
+        perform: Executes one job and reports its end; must not raise.
+        size: The largest number of jobs that execute at once.
+    """
+
+    def __init__(self, perform: Perform, size: int) -> None:
+        self._perform = perform
+        self._size = size
+        self._loop = new_loop()
+        self._waiting: deque[Job] = deque()
+        self._running = 0  # those left behind not counted
+        self._woken = False
+        self._tasks: dict[Job, asyncio.Task[None]] = {}
+        self._left_behind: set[asyncio.Task[None]] = set()
+        self._ended: concurrent.futures.Future[None] = concurrent.futures.Future()
+        self._thread = threading.Thread(target=self._run, name="jtask-tasks", daemon=True)
+        self._thread.start()
+
+    def submit(self, job: Job) -> None:
+        """Execute a job, at once if it only has to be settled; called on the I/O thread."""
+        if job.verdict is not None:
+            self._loop.call_soon_threadsafe(self._start, job)
+            return
+        self._waiting.append(job)
+        if not self._woken:
+            self._woken = True
+            self._loop.call_soon_threadsafe(self._wake)
+
+    def take_back(self, job: Job) -> bool:
+        """Have a job not begin; False when it has begun."""
+        return _removed(self._waiting, job)
+
+    def take_back_all(self) -> list[Job]:
+        """Have nothing more begin; return what has not."""
+        return _emptied(self._waiting)
+
+    def cancel(self, job: Job) -> None:
+        """Cancel one job if it is executing."""
+        self._loop.call_soon_threadsafe(self._cancel, job)
+
+    def replace(self, end: Coroutine[Any, Any, None]) -> None:
+        """Report the end of a job whose coroutine goes on; called on this loop."""
+        self._left_behind.add(ended := self._loop.create_task(end))
+        ended.add_done_callback(self._left_behind.discard)
+        self._one_ended()
+
+    def cancel_all(self) -> None:
+        """Cancel what is executing."""
+        self._loop.call_soon_threadsafe(self._cancel_all)
+
+    async def close(self) -> None:
+        """End the loop and wait a moment for its thread; nothing is submitted any more.
+
+        A task that blocks the loop keeps the thread, a daemon, until it returns or the process
+        ends.
+        """
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        # Awaited, not joined: this is the I/O thread, which other workers of the process share.
+        await asyncio.wait([asyncio.wrap_future(self._ended)], timeout=_JOIN_SECONDS)
+        if self._ended.done():
+            self._thread.join()
+
+    def _wake(self) -> None:
+        self._woken = False
+        self._start_waiting()
+
+    def _start_waiting(self) -> None:
+        while self._running < self._size:
+            try:
+                job = self._waiting.popleft()
+            except IndexError:
+                return
+            self._start(job)
+
+    def _start(self, job: Job) -> None:
+        self._running += 1
+        self._tasks[job] = self._loop.create_task(self._execute(job))
+
+    async def _execute(self, job: Job) -> None:
+        try:
+            await self._perform(job)
+        finally:
+            self._tasks.pop(job, None)
+            if not job.left_behind:
+                self._one_ended()
+
+    def _one_ended(self) -> None:
+        self._running -= 1
+        self._start_waiting()
+
+    def _cancel(self, job: Job) -> None:
+        if (task := self._tasks.get(job)) is not None:
+            # One turn later: a task that is cancelled before its first step never reports its end.
+            self._loop.call_soon(self._interrupt, job, task)
+
+    def _interrupt(self, job: Job, task: "asyncio.Task[None]") -> None:
+        if not job.is_over:
+            task.cancel()
+
+    def _cancel_all(self) -> None:
+        for task in list(self._tasks.values()):
+            task.cancel()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        self._loop.close()
+        self._ended.set_result(None)
+
+
+class ThreadRunner:
+    """Execute plain tasks in threads, started when they are needed.
+
+    Args:
+        perform: Executes one job and reports its end without ever suspending; must not raise.
+        size: The largest number of threads that execute.
+    """
+
+    def __init__(self, perform: Perform, size: int) -> None:
+        self._perform = perform
+        self._size = size
+        self._waiting: deque[Job] = deque()
+        self._wakes: queue.SimpleQueue[_Wake] = queue.SimpleQueue()
+        self._verdicts: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._settles = False
+        self._unfinished = 0
+        self._threads = 0
+        self._lock = threading.Lock()
+
+    def submit(self, job: Job) -> None:
+        """Execute a job, at once if it only has to be settled; called on the I/O thread."""
+        if job.verdict is not None:
+            self._verdicts.put(job)
+            if not self._settles:
+                self._settles = True
+                self._start_thread("jtask-task-settling", self._settle)
+            return
+        with self._lock:
+            self._unfinished += 1
+            start = self._threads < min(self._unfinished, self._size)
+            self._threads += start
+        self._waiting.append(job)
+        self._wakes.put(_Wake.WORK)
+        if start:
+            self._start_thread(f"jtask-task-{self._threads}", self._work)
+
+    def take_back(self, job: Job) -> bool:
+        """Have a job not begin; False when it has begun."""
+        if not _removed(self._waiting, job):
+            return False
+        with self._lock:
+            self._unfinished -= 1
+        return True
+
+    def take_back_all(self) -> list[Job]:
+        """Have nothing more begin; return what has not."""
+        taken = _emptied(self._waiting)
+        with self._lock:
+            self._unfinished -= len(taken)
+        return taken
+
+    def replace(self, end: Coroutine[Any, Any, None]) -> None:
+        """Put another thread in the place of one that stays busy; from any thread.
+
+        The old one ends after its job, which is marked as left behind.
+
+        Args:
+            end: Reports the job's end, without ever suspending; must not raise.
+        """
+        self._start_thread("jtask-task-substitute", self._take_over, end)
+
+    def close(self) -> None:
+        """Let the threads end, a busy one after its job; nothing is submitted any more."""
+        with self._lock:
+            threads = self._threads
+        for _ in range(threads):
+            self._wakes.put(_Wake.END)
+        self._verdicts.put(None)
+
+    def _start_thread(self, name: str, target: Callable[..., object], *args: object) -> None:
+        threading.Thread(target=target, args=args, name=name, daemon=True).start()
+
+    def _work(self) -> None:
+        while self._wakes.get() is _Wake.WORK:
+            try:
+                job = self._waiting.popleft()
+            except IndexError:
+                continue  # it was taken back
+            drive(self._perform(job))
+            if job.left_behind:
+                return
+            with self._lock:
+                self._unfinished -= 1
+
+    def _settle(self) -> None:
+        while (job := self._verdicts.get()) is not None:
+            drive(self._perform(job))
+
+    def _take_over(self, end: Coroutine[Any, Any, None]) -> None:
+        drive(end)
+        with self._lock:
+            self._unfinished -= 1
+        self._work()
+
+
+def _removed(waiting: deque[Job], job: Job) -> bool:
+    try:
+        waiting.remove(job)
+    except ValueError:
+        return False
+    return True
+
+
+def _emptied(waiting: deque[Job]) -> list[Job]:
+    taken: list[Job] = []
+    with contextlib.suppress(IndexError):
+        while True:
+            taken.append(waiting.popleft())
+    return taken

@@ -1,0 +1,197 @@
+"""See to it that the broker has what became of a run before the run leaves its queue."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from jtask.contract import Delivery, Event, FullBroker, OutcomeRecord, QuickPut
+from jtask.errors import BrokerError
+from jtask.execution.job import Again, Job, Reply, Settled, encode_letter
+from jtask.outcomes import SettledRun
+from jtask.plugins import call_logged, get_plugins
+from jtask.states import State, StateName
+from jtask.wire.envelope import encode_settled
+
+if TYPE_CHECKING:
+    from jtask.client.event_buffer import EventBuffer
+
+UNKNOWN_TASK_SECONDS = 10.0
+"""How long a run that this worker does not know is put off for a worker that does."""
+
+_RETRY_SECONDS = 0.5
+_log = logging.getLogger("jtask.worker")
+
+
+class Settlement:
+    """Store outcomes, then ack; put off, hand back and dead-letter. On the I/O thread only.
+
+    Args:
+        broker: Takes it all.
+        events: Told of what no run context tells.
+        worker: This worker's name.
+    """
+
+    def __init__(self, broker: FullBroker, events: "EventBuffer", worker: str) -> None:
+        self._broker = broker
+        self._events = events
+        self._worker = worker
+        self._put_then = broker.put_then if isinstance(broker, QuickPut) else self._put_slowly
+        self._set_aside_hook = get_plugins().caller("jtask_set_aside")
+        self._unsettled = 0
+        self._done = asyncio.Event()
+        self._done.set()
+        self._background: set[asyncio.Task[None]] = set()
+
+    def settle(self, job: Job, reply: Reply) -> None:
+        """Do what an executed run asks for; returns at once."""
+        self._unsettled += 1
+        self._done.clear()
+        if isinstance(reply, Settled) and reply.is_plain and job.envelope.blob is None:
+            record = OutcomeRecord(job.delivery.run_id, reply.body)
+            self._put_then(record, partial(self._stored, job, reply))
+        else:
+            self._settle_slowly(job, reply)
+
+    async def wait(self) -> None:
+        """Return once the broker has everything."""
+        await self._done.wait()
+
+    async def put_off_unknown(self, delivery: Delivery, key: str) -> None:
+        """Leave a run for a worker that has its task."""
+        reason = f"no task with the key {key!r} is served here"
+        self.emit(delivery.run_id, key, StateName.SCHEDULED, reason)
+        self.tell_set_aside(delivery, reason)
+        at = time.time() + UNKNOWN_TASK_SECONDS
+        await self._insist(lambda: delivery.put_off(at))
+
+    async def set_aside_unreadable(self, delivery: Delivery, problem: str) -> None:
+        """Dead-letter a message that is no envelope."""
+        reason = f"the message cannot be read: {problem}"
+        now = time.time()
+        settled = SettledRun(
+            run_id=delivery.run_id,
+            task_key="",
+            task_name="",
+            state=State(StateName.FAILED, now, reason),
+            attempt=1,
+            created=now,
+            started=None,
+            ended=now,
+            run_time=0.0,
+            worker=self._worker,
+            serializer="json",
+        )
+        self.emit(delivery.run_id, "", StateName.FAILED, reason)
+        self.tell_set_aside(delivery, reason)
+        await self._store(OutcomeRecord(delivery.run_id, encode_settled(settled)))
+        await self._dead_letter(delivery, reason, settled)
+
+    async def hand_back(self, job: Job, message: str) -> None:
+        """Give a run to another worker; a start that was counted as a possible crash is not one."""
+        if job.counted:
+            try:
+                await self._broker.add(crash_counter(job.delivery.run_id), -1)
+            except BrokerError as error:
+                _log.debug("a hand-back was not taken off the crash count: %s", error)
+        if not job.is_announced:
+            self.emit(job.delivery.run_id, job.envelope.task_key, StateName.SCHEDULED, message)
+        await job.delivery.hand_back()
+
+    def emit(self, run_id: str, key: str, state: StateName, detail: str) -> None:
+        """Record a state that was entered without a run context."""
+        self._events.add(Event(run_id, state, time.time(), key, worker=self._worker, detail=detail))
+
+    def _stored(self, job: Job, reply: Settled, answer: bool | BrokerError) -> None:
+        if isinstance(answer, bool):
+            job.delivery.ack()
+            self._one_settled()
+        else:
+            self._settle_slowly(job, reply)
+
+    def _put_slowly(
+        self, outcome: OutcomeRecord, done: Callable[[bool | BrokerError], None]
+    ) -> None:
+        """Do what `put_then` does with a store that has none."""
+
+        async def put() -> None:
+            try:
+                answer: bool | BrokerError = await self._broker.put(outcome)
+            except BrokerError as error:
+                answer = error
+            done(answer)
+
+        self._do(put())
+
+    def _settle_slowly(self, job: Job, reply: Reply) -> None:
+        self._do(self._settle(job, reply))
+
+    def _do(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def _settle(self, job: Job, reply: Reply) -> None:
+        try:
+            if isinstance(reply, Settled):
+                await self._store_all(job, reply)
+            elif isinstance(reply, Again):
+                if (blob := reply.blob) is not None:
+                    key = f"{job.delivery.run_id}.args"
+                    await self._insist(lambda: self._broker.put_blob(key, blob))
+                await self._insist(lambda: job.delivery.put_off(reply.at, reply.body))
+            else:
+                await self.hand_back(job, "handed back by a stopping worker")
+        finally:
+            self._one_settled()
+
+    async def _store_all(self, job: Job, reply: Settled) -> None:
+        run_id = job.delivery.run_id
+        if (blob := reply.blob) is not None:
+            await self._insist(lambda: self._broker.put_blob(f"{run_id}.result", blob))
+        await self._store(OutcomeRecord(run_id, reply.body))
+        if (letter := reply.letter) is not None:
+            await self._insist(lambda: job.delivery.dead_letter(letter.reason, letter.body))
+            return
+        job.delivery.ack()
+        if job.envelope.blob is not None:
+            await self._insist(lambda: self._broker.delete_blob(f"{run_id}.args"))
+
+    async def _store(self, record: OutcomeRecord) -> None:
+        async def put() -> None:
+            if not await self._broker.put(record):
+                _log.info("run %s had already ended elsewhere", record.run_id)
+
+        await self._insist(put)
+
+    async def _dead_letter(self, delivery: Delivery, reason: str, settled: SettledRun) -> None:
+        letter = encode_letter(reason, settled, delivery.body, delivery.priority)
+        await self._insist(lambda: delivery.dead_letter(reason, letter))
+
+    async def _insist(self, act: Callable[[], Awaitable[Any]]) -> None:
+        """Repeat until the broker has taken it: what was executed is not thrown away."""
+        while True:
+            try:
+                await act()
+                return
+            except BrokerError as error:
+                _log.warning("the broker did not take an outcome, trying again: %s", error)
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    def tell_set_aside(self, delivery: Delivery, reason: str) -> None:
+        """Tell the plugins of a run that could not be executed."""
+        call_logged(
+            self._set_aside_hook, run_id=delivery.run_id, queue=delivery.queue, reason=reason
+        )
+
+    def _one_settled(self) -> None:
+        self._unsettled -= 1
+        if not self._unsettled:
+            self._done.set()
+
+
+def crash_counter(run_id: str) -> str:
+    """Return the name of the counter of a run's starts that may have been crashes."""
+    return f"crashes-{run_id}"

@@ -1,0 +1,59 @@
+"""A supervised worker's line to its supervisor: says that it works, ends with the supervisor."""
+
+import logging
+import os
+import signal
+import socket
+import threading
+from typing import TYPE_CHECKING
+
+from jtask.hooks import hookimpl
+
+if TYPE_CHECKING:
+    from jtask.worker.worker import WorkerInfo
+
+READY = b"r"
+_log = logging.getLogger("jtask.worker")
+_place = 0
+
+
+class Lifeline:
+    """The worker's end of a socket whose other end is open as long as the supervisor lives."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._line = socket.socket(fileno=descriptor)
+        self._line.set_inheritable(False)
+        threading.Thread(target=self._watch, name="jtask-lifeline", daemon=True).start()
+
+    @hookimpl
+    def jtask_worker_started(self, worker: "WorkerInfo") -> None:
+        """Tell the supervisor that the start succeeded."""
+        del worker
+        self._line.send(READY)
+
+    def _watch(self) -> None:
+        if not self._line.recv(1):
+            _log.warning("the supervisor is gone: stopping")
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def hold(descriptor: int, place: int) -> None:
+    """Make this process a supervised worker.
+
+    Args:
+        descriptor: The inherited socket.
+        place: Which of the supervisor's workers it is, from 0; its successor is the same.
+
+    Raises:
+        ConfigurationError: The plugins cannot be loaded.
+    """
+    from jtask.plugins import get_plugins
+
+    global _place
+    _place = place
+    get_plugins().manager.register(Lifeline(descriptor), name="lifeline")
+
+
+def place() -> int:
+    """Return which of its supervisor's workers this process is; 0 without a supervisor."""
+    return _place

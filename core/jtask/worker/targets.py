@@ -1,0 +1,196 @@
+"""Find the tasks that a target names: `module`, `module:task`, `file.py`, `file.py:task`."""
+
+import importlib
+import importlib.util
+import sys
+import traceback
+from contextvars import ContextVar
+from difflib import get_close_matches
+from pathlib import Path
+from types import ModuleType
+from typing import Any, cast
+
+from jtask.declaration.keys import canonical_module, module_of_file
+from jtask.errors import TargetError
+from jtask.tasks import Task
+
+_loading: ContextVar[bool] = ContextVar("jtask_loading", default=False)
+
+
+def load_targets(targets: list[str]) -> list[Task[..., Any]]:
+    """Import what the targets name and return their tasks, each once.
+
+    Raises:
+        TargetError: A target is malformed, cannot be imported, or has no such task.
+    """
+    found: dict[str, Task[..., Any]] = {}
+    token = _loading.set(True)
+    try:
+        for target in targets:
+            for task in _load(target):
+                found.setdefault(task.key, task)
+    finally:
+        _loading.reset(token)
+    return list(found.values())
+
+
+def refuse_while_loading(call: str) -> None:
+    """Refuse what a file must not do while it is loaded as a target.
+
+    Raises:
+        TargetError: It is being loaded.
+    """
+    if _loading.get():
+        raise TargetError(
+            f"{call} was called while the file was loaded to be served: "
+            f'put the call under if __name__ == "__main__":'
+        )
+
+
+def target_of(task: Task[..., Any]) -> str:
+    """Return a target that names a task's module, for another process to load.
+
+    Raises:
+        TargetError: The task was not defined in a file.
+    """
+    module = canonical_module(task.fn.__module__)
+    file = getattr(sys.modules.get(task.fn.__module__), "__file__", None)
+    if file is None or "<locals>" in task.fn.__qualname__:
+        raise TargetError(
+            f"task {task.name!r} cannot be loaded by another process: "
+            f"define it at the top of a file"
+        )
+    place = str(Path(file).resolve()) if module_of_file(Path(file))[0] == module else module
+    return f"{place}:{task.fn.__qualname__}"
+
+
+def _load(target: str) -> list[Task[..., Any]]:
+    place, _, name = target.partition(":")
+    if not place:
+        raise TargetError(
+            f"{target!r} names no module: use module:task, file.py:task, a module or a file"
+        )
+    if Path(place).is_dir() and (_is_file(place) or place.startswith(".")):
+        file = Path(place) / "tasks.py"
+        raise TargetError(f"{target!r} is a folder: give a file in it, such as {file}")
+    module = _import_file(Path(place)) if _is_file(place) else _import_module(place)
+    return [_named(module, name, target)] if name else _all_tasks(module, target)
+
+
+def _is_file(place: str) -> bool:
+    return place.endswith(".py") or "/" in place
+
+
+def _import_file(file: Path) -> ModuleType:
+    if not file.is_file():
+        raise TargetError(f"there is no file {str(file)!r}{_near_files(file)}")
+    name, root = module_of_file(file)
+    if str(root) not in sys.path:
+        sys.path.insert(0, str(root))
+    known = sys.modules.get(name)
+    if known is None or Path(getattr(known, "__file__", None) or "").resolve() != file.resolve():
+        sys.modules.pop(name, None)
+        importlib.invalidate_caches()
+        module = _import_module(name)
+        if Path(module.__file__ or "").resolve() == file.resolve():
+            return module
+        return _execute(name, file)
+    return known
+
+
+def _execute(name: str, file: Path) -> ModuleType:
+    """Import a file under its name although another module of that name comes first on the path."""
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise TargetError(f"{str(file)!r} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        raise _cannot_import(str(file), error) from error
+    return module
+
+
+def _import_module(name: str) -> ModuleType:
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and (name == error.name or name.startswith(error.name + ".")):
+            raise TargetError(
+                f"there is no module {name!r} on the import path: "
+                f"{_dotted_task(name, error.name) or _where_to_run(name)}"
+            ) from None
+        raise _cannot_import(name, error) from error
+    except (Exception, SystemExit) as error:
+        raise _cannot_import(name, error) from error
+
+
+def _dotted_task(name: str, missing: str) -> str | None:
+    """Return what to write in place of `module.task`, if it is one."""
+    place, _, last = name.rpartition(".")
+    module = sys.modules.get(place)
+    if missing != name or module is None or last not in _tasks_in(module):
+        return None
+    return f"did you mean {place}:{last}?"
+
+
+def _where_to_run(name: str) -> str:
+    return f"run from its folder, or give the file, such as {name.replace('.', '/')}.py"
+
+
+def _cannot_import(name: str, error: Exception | SystemExit) -> TargetError:
+    said, where = str(error), ""
+    # The last frame that is not jtask's own: where the user's code went wrong.
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        if not frame.f_globals.get("__name__", "").startswith("jtask."):
+            where = f" (line {line} of {frame.f_code.co_filename})"
+    if isinstance(error, SyntaxError):
+        said, where = error.msg, f" (line {error.lineno} of {error.filename})"
+    return TargetError(f"{name!r} cannot be imported: {type(error).__name__}: {said}{where}")
+
+
+def _named(module: ModuleType, name: str, target: str) -> Task[..., Any]:
+    found: Any = module
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    if isinstance(found, Task):
+        return cast("Task[..., Any]", found)
+    tasks = _tasks_in(module)
+    near = get_close_matches(name, tasks, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"its tasks: {', '.join(tasks) or 'none'}"
+    what = "has no" if found is None else "has a function but no task"
+    raise TargetError(f"{target!r}: module {module.__name__!r} {what} {name!r}; {hint}")
+
+
+def _all_tasks(module: ModuleType, target: str) -> list[Task[..., Any]]:
+    tasks = list(_tasks_in(module).values())
+    if not tasks:
+        way = "decorate a function in it with @task"
+        if hasattr(module, "__path__"):
+            way = f"give the module in it that has tasks, such as {module.__name__}.tasks"
+        raise TargetError(f"{target!r} has no task to serve: {way}")
+    return tasks
+
+
+def _tasks_in(module: ModuleType) -> dict[str, Task[..., Any]]:
+    """Return a module's tasks by name, methods of its classes included."""
+    found: dict[str, Task[..., Any]] = {}
+    for name, value in vars(module).items():
+        if isinstance(value, Task):
+            found[name] = value
+        elif isinstance(value, type) and value.__module__ == module.__name__:
+            for inner, member in vars(value).items():
+                unwrapped = getattr(member, "__func__", member)
+                if isinstance(unwrapped, Task):
+                    found[f"{name}.{inner}"] = unwrapped
+    return found
+
+
+def _near_files(file: Path) -> str:
+    folder = file.parent
+    names = [path.name for path in folder.glob("*.py")] if folder.is_dir() else []
+    near = get_close_matches(file.name, names, n=1)
+    return f"; did you mean {str(folder / near[0])!r}?" if near else ""

@@ -1,0 +1,501 @@
+"""A worker's heart: takes runs from the broker, has them executed, hands on their ends.
+
+Everything here but `_perform` happens on the I/O thread, so no locks are needed.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from jtask import lifecycle
+from jtask.client.cancel_notices import job_of, say_nothing
+from jtask.client.cancel_requests import Wish
+from jtask.contract import Consumption, Delivery
+from jtask.errors import BrokerError, EnvelopeError, RunAbandoned
+from jtask.execution.job import (
+    Job,
+    Reply,
+    Settled,
+    describe_crash,
+    end_abandoned,
+    perform,
+)
+from jtask.ids import process_label
+from jtask.lifecycle import DeadLetter, Discard, Execute, HandBack, Settle
+from jtask.runtime import RunContext
+from jtask.settings import get_settings
+from jtask.states import State, StateName
+from jtask.wire.envelope import decode_envelope, encode_settled, settle_unstarted
+from jtask.worker import supervised
+from jtask.worker.runners import LoopRunner, ThreadRunner
+from jtask.worker.settlement import Settlement, crash_counter
+from jtask.worker.slots import Intake
+
+if TYPE_CHECKING:
+    from jtask.client.client import Client
+    from jtask.tasks import Task
+
+_ANNOUNCE_SECONDS = 10.0
+_GRACE_SECONDS = 1.0  # for cancelled coroutines to end, once the shutdown timeout is over
+_log = logging.getLogger("jtask.worker")
+
+
+class Cancellation(Enum):
+    """What asking a worker to cancel a run came to."""
+
+    NOT_HERE = "the worker does not hold the run"
+    NEVER_STARTS = "the run had not started and never will"
+    INTERRUPTED = "the run is being interrupted"
+    ASKED = "the run was asked to end and goes on until it looks"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerInfo:
+    """What a worker is, given to hooks.
+
+    Attributes:
+        name: `host-pid`.
+        tasks: The tasks it serves.
+        queues: Where their runs come from.
+        concurrency: How many runs it executes at once.
+        url: The broker.
+        worker: The worker itself.
+        place: Which of the processes of one `jtask serve` it is, from 0.
+    """
+
+    name: str
+    tasks: "tuple[Task[..., Any], ...]"
+    queues: tuple[str, ...]
+    concurrency: int
+    url: str
+    worker: "Worker"
+    place: int = 0
+
+
+class Worker:
+    """Execute the runs of some tasks.
+
+    Args:
+        client: The process's link to the broker.
+        tasks: What to serve.
+        concurrency: How many runs at once.
+        prefetch: How many runs to hold beyond that; None follows the pace: about what the worker
+            ends in a tenth of a second, at least one.
+    """
+
+    def __init__(
+        self,
+        client: "Client",
+        tasks: "Iterable[Task[..., Any]]",
+        concurrency: int,
+        prefetch: int | None = None,
+    ) -> None:
+        self.client = client
+        self._broker = client.broker
+        self._tasks = {task.key: task for task in tasks}
+        self.info = WorkerInfo(
+            name=process_label(),
+            tasks=tuple(self._tasks.values()),
+            queues=tuple(dict.fromkeys(task.queue for task in self._tasks.values())),
+            concurrency=concurrency,
+            url=self._broker.url,
+            worker=self,
+            place=supervised.place(),
+        )
+        self._max_crashes = get_settings().max_crashes
+        # Two runners cannot keep to one number of slots each by itself.
+        of_one_kind = len({task.is_async for task in self._tasks.values()}) == 1
+        self._intake = Intake(concurrency, prefetch, reaches_ahead=of_one_kind)
+        self._suspects: deque[Job] = deque()
+        self._suspect: Job | None = None
+        self._executing: dict[str, Job] = {}
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._pacing = False
+        self._stopping = False
+        self._on_give_up: Callable[[str], None] | None = None
+        self._interrupting = False
+        self._consumption: Consumption | None = None
+        self._background: set[asyncio.Task[Any]] = set()
+        self._settlement = Settlement(self._broker, client.events, self.info.name)
+        self._loop_runner = LoopRunner(self._perform, concurrency)
+        self._thread_runner = ThreadRunner(self._perform, concurrency)
+
+    async def start(self) -> None:
+        """Want runs from now on.
+
+        Raises:
+            BrokerError: The broker refuses.
+        """
+        for task in self._tasks.values():
+            _ = task.hooks, task.codecs
+        self._consumption = await self._broker.consume(
+            self.info.queues, self._intake.credit, self._receive
+        )
+        self._spawn(self._announce())
+
+    async def stop(self, timeout: float, hurry: asyncio.Event) -> int:
+        """Take nothing new, finish what is executing or hand it back.
+
+        Args:
+            timeout: Seconds that runs may take to finish.
+            hurry: Set to hand back at once.
+
+        Returns:
+            int: How many runs were handed back.
+        """
+        self._stopping = True
+        if self._consumption is None:
+            return 0
+        await self._consumption.stop()
+        waiting = [*self._intake.take_all(), *self._suspects, *self._take_back_unbegun()]
+        self._suspects.clear()
+        for job in waiting:
+            await self._settlement.hand_back(job, "handed back before it started")
+        await _first_of(self._idle.wait(), hurry.wait(), timeout=timeout)
+        interrupted = await self._interrupt()
+        await _first_of(self._settlement.wait(), timeout=get_settings().enqueue_timeout)
+        for task in list(self._background):
+            task.cancel()
+        self.client.events.flush()
+        await self._consumption.close()
+        await self._loop_runner.close()
+        self._thread_runner.close()
+        return len(waiting) + interrupted
+
+    def on_give_up(self, callback: Callable[[str], None]) -> None:
+        """Have a function called with the reason when a plugin wants the worker to end."""
+        self._on_give_up = callback
+
+    # --- what plugins ask -------------------------------------------------------------------
+
+    def problem(self) -> str | None:
+        """Say why the worker cannot get runs right now; None while all is well.
+
+        On the I/O thread.
+        """
+        return None if self._consumption is None else self._consumption.problem()
+
+    def give_up(self, reason: str) -> None:
+        """End the worker as a signal would, with an error; from any thread.
+
+        Nothing happens where the worker is not what the process is there for, as in a test.
+
+        Args:
+            reason: One sentence for whoever started it.
+        """
+        if self._on_give_up is not None:
+            self._on_give_up(reason)
+
+    def executing(self) -> list[RunContext]:
+        """Return the runs that are being executed; from any thread."""
+        return [job.run for job in list(self._executing.values()) if job.run is not None]
+
+    def held(self) -> list[Job]:
+        """Return the runs that this worker holds, executing or not yet; on the I/O thread."""
+        return [*self._executing.values(), *self.unstarted()]
+
+    def unstarted(self) -> list[Job]:
+        """Return the runs that this worker holds and has not begun; on the I/O thread."""
+        return [*self._intake.waiting(), *self._suspects]
+
+    def cancel(self, run_id: str, message: str) -> Cancellation:
+        """End a run that this worker holds; on the I/O thread.
+
+        A run that was asked before is not interrupted again, so that its clean-up can end.
+
+        Args:
+            run_id: The run.
+            message: Why, kept with its state.
+        """
+        for waiting in self.unstarted():
+            if waiting.delivery.run_id == run_id:
+                self._never_start(waiting, message)
+                return Cancellation.NEVER_STARTS
+        job = self._executing.get(run_id)
+        if job is None or job.is_over:
+            return Cancellation.NOT_HERE
+        if job.verdict is None:
+            if self._runner(job).take_back(job):
+                job.verdict = Settle(StateName.CANCELLED, message)
+                self._submit(job)
+                return Cancellation.NEVER_STARTS
+            return self._interrupt_one(job, message)
+        cancelled = job.verdict.state is StateName.CANCELLED
+        return Cancellation.NEVER_STARTS if cancelled else Cancellation.NOT_HERE
+
+    async def announce(self, wish: Wish, state: State) -> None:
+        """Tell the plugins of a run of a served task that was cancelled while no worker held it.
+
+        On the I/O thread. Raises CancelledError when the worker stops meanwhile.
+
+        Args:
+            wish: For its end.
+            state: How it ended.
+        """
+        told = asyncio.get_running_loop().create_future()
+        job = job_of(wish, self._tasks[wish.envelope.task_key], state, told)
+        self._intake.add(job)
+        self._intake.pull_out(job)
+        self._start(job)
+        await told
+
+    def _interrupt_one(self, job: Job, message: str) -> Cancellation:
+        first, job.cancelled = job.cancelled is None, message
+        run = job.run
+        interrupts = job.task.is_async or (run is not None and run.on_cancel is not None)
+        if first and run is not None:
+            run.cancel(message)
+        if first and job.task.is_async:
+            self._loop_runner.cancel(job)
+        return Cancellation.INTERRUPTED if interrupts else Cancellation.ASKED
+
+    # --- taking ----------------------------------------------------------------------------
+
+    def _receive(self, delivery: Delivery) -> None:
+        try:
+            envelope = decode_envelope(delivery.body)
+        except EnvelopeError as error:
+            self._spawn(self._settlement.set_aside_unreadable(delivery, str(error)))
+            return
+        task = self._tasks.get(envelope.task_key)
+        if task is None:
+            self._spawn(self._settlement.put_off_unknown(delivery, envelope.task_key))
+            return
+        job = Job(delivery, envelope, task, time.time())
+        if self._stopping:
+            self._spawn(self._settlement.hand_back(job, "handed back before it started"))
+        elif lifecycle.is_suspect(delivery.deliveries):
+            self._suspects.append(job)
+            self._dispatch()
+        else:
+            self._intake.add(job)
+            self._dispatch()
+
+    def _dispatch(self) -> None:
+        if self._suspects and self._suspect is None and self._intake.take_slot():
+            self._suspect = self._suspects.popleft()
+            self._start(self._suspect)
+        while (job := self._intake.next_job()) is not None:
+            self._start(job)
+
+    def _start(self, job: Job) -> None:
+        self._executing[job.delivery.run_id] = job
+        self._idle.clear()
+        envelope = job.envelope
+        is_plain = envelope.blob is None and envelope.expires is None
+        if job.verdict is not None or (is_plain and job.delivery.deliveries == 1):
+            self._submit(job)
+        else:
+            self._spawn(self._start_checked(job))
+
+    def _never_start(self, job: Job, message: str) -> None:
+        job.verdict = Settle(StateName.CANCELLED, message)
+        if job in self._suspects:
+            self._suspects.remove(job)
+            self._intake.add(job)
+        self._intake.pull_out(job)
+        self._start(job)
+
+    def _submit(self, job: Job) -> None:
+        self._runner(job).submit(job)
+
+    def _runner(self, job: Job) -> LoopRunner | ThreadRunner:
+        return self._loop_runner if job.task.is_async else self._thread_runner
+
+    async def _start_checked(self, job: Job) -> None:
+        try:
+            decision = await self._admit(job)
+            if isinstance(decision, Execute) and job.envelope.blob is not None:
+                decision = await self._fetch_arguments(job)
+        except BrokerError as error:
+            _log.warning("run %s is handed back: %s", job.delivery.run_id, error)
+            self._release(job)
+            await self._settlement.hand_back(job, "handed back unstarted")
+            return
+        if isinstance(decision, Discard):
+            self._release(job)
+            job.delivery.ack()
+            return
+        if not isinstance(decision, Execute):
+            job.verdict = decision
+        elif job.cancelled is not None:
+            job.verdict = Settle(StateName.CANCELLED, job.cancelled)
+        self._submit(job)
+
+    async def _admit(self, job: Job) -> lifecycle.Admission:
+        redelivered = job.delivery.deliveries > 1
+        run_id = job.delivery.run_id
+        settled = redelivered and await self._broker.get(run_id) is not None
+        crashes = 0
+        if redelivered and not settled:
+            # A start is counted from the second delivery on; the first one is taken for a crash.
+            crashes = await self._broker.add(crash_counter(run_id), 1)
+            job.counted = True
+        return lifecycle.admit(
+            crashes=crashes,
+            max_crashes=self._max_crashes,
+            settled=settled,
+            expires=job.envelope.expires,
+            now=time.time(),
+        )
+
+    async def _fetch_arguments(self, job: Job) -> Execute | DeadLetter:
+        blob = await self._broker.get_blob(f"{job.delivery.run_id}.args")
+        if blob is None:
+            return DeadLetter(StateName.CRASHED, "its arguments are no longer kept")
+        job.envelope.payload = blob
+        return Execute()
+
+    # --- executing -------------------------------------------------------------------------
+
+    async def _perform(self, job: Job) -> None:
+        """Execute a job on a runner's thread and report to the I/O thread."""
+        try:
+            reply = await perform(
+                job,
+                self.info.name,
+                self.client.inline_limit,
+                say_nothing if job.is_announced else self.client.events.on_state,
+                self._is_interrupting,
+                self._abandon,
+            )
+        except RunAbandoned:
+            return
+        except BaseException as error:
+            reply = self._give_up_on(job, error)
+        # One that was left behind may come here too: when its loop has ended, it is torn down.
+        if not job.left_behind:
+            self.client.io.post(self._finish, job, reply)
+
+    def _abandon(self, job: Job, error: BaseException) -> None:
+        job.left_behind = True
+        _log.warning(
+            "run %s of task %s was interrupted and goes on: it is left behind, its slot is free",
+            job.delivery.run_id,
+            job.task.name,
+        )
+        self._runner(job).replace(self._perform_end(job, error))
+
+    async def _perform_end(self, job: Job, error: BaseException) -> None:
+        try:
+            reply = await end_abandoned(job, error, self.client.inline_limit)
+        except BaseException as failure:
+            reply = self._give_up_on(job, failure)
+        self.client.io.post(self._finish, job, reply)
+
+    def _give_up_on(self, job: Job, error: BaseException) -> Reply:
+        cancelled = isinstance(error, asyncio.CancelledError)
+        if cancelled and self._interrupting:
+            return HandBack()
+        if cancelled and job.cancelled is not None:
+            state = State(StateName.CANCELLED, time.time(), job.cancelled)
+        else:
+            # Settled, for what fails in jtask itself would fail again in every worker.
+            _log.error("run %s could not be executed", job.delivery.run_id, exc_info=error)
+            state = State(StateName.CRASHED, time.time(), describe_crash(error))
+        run_id, worker = job.delivery.run_id, self.info.name
+        return Settled(encode_settled(settle_unstarted(run_id, job.envelope, state, worker)))
+
+    def _is_interrupting(self) -> bool:
+        return self._interrupting
+
+    def _finish(self, job: Job, reply: Reply) -> None:
+        if job.abandoned:
+            return
+        self._release(job)
+        if job.is_announced:
+            job.delivery.ack()
+            return
+        self._settlement.settle(job, reply)
+        is_kept = isinstance(reply, Settled) and reply.letter is not None
+        if is_kept and isinstance(job.verdict, DeadLetter):
+            self._settlement.tell_set_aside(job.delivery, job.verdict.message)
+
+    def _release(self, job: Job) -> None:
+        self._forget(job)
+        self._intake.free_slot()
+        if not self._pacing:
+            self._pacing = True
+            self.client.io.loop.call_later(Intake.PACE_SECONDS, self._follow_pace)
+        if job is self._suspect:
+            self._suspect = None
+        if not self._stopping:
+            self._dispatch()
+
+    def _forget(self, job: Job) -> None:
+        self._executing.pop(job.delivery.run_id, None)
+        if not self._executing:
+            self._idle.set()
+
+    def _follow_pace(self) -> None:
+        """Adapt the credit while runs end; an idle worker has no timer for it."""
+        credit = self._intake.credit
+        self._pacing = self._intake.adapt() and not self._stopping
+        if self._pacing:
+            self.client.io.loop.call_later(Intake.PACE_SECONDS, self._follow_pace)
+        if self._intake.credit != credit and self._consumption is not None:
+            self._consumption.set_credit(self._intake.credit)
+
+    # --- stopping --------------------------------------------------------------------------
+
+    async def _interrupt(self) -> int:
+        """Take back what still executes: cancel coroutines, end children, leave threads behind."""
+        interrupted = len(self._executing)
+        if not interrupted:
+            return 0
+        self._interrupting = True
+        self._loop_runner.cancel_all()
+        for job in list(self._executing.values()):
+            if job.run is not None and job.run.on_cancel is not None:
+                job.run.on_cancel()
+        await _first_of(self._idle.wait(), timeout=_GRACE_SECONDS)
+        for job in list(self._executing.values()):
+            job.abandoned = True
+            await self._settlement.hand_back(job, "handed back by a stopping worker")
+        self._executing.clear()
+        return interrupted
+
+    def _take_back_unbegun(self) -> list[Job]:
+        taken = [*self._loop_runner.take_back_all(), *self._thread_runner.take_back_all()]
+        for job in taken:
+            self._forget(job)
+        return taken
+
+    # --- standing chores -------------------------------------------------------------------
+
+    async def _announce(self) -> None:
+        info = {
+            "host": os.uname().nodename,
+            "pid": os.getpid(),
+            "started": time.time(),
+            "queues": self.info.queues,
+            "tasks": [task.name for task in self.info.tasks],
+            "concurrency": self.info.concurrency,
+        }
+        while True:
+            try:
+                body = json.dumps(info | {"executing": len(self.executing())}).encode()
+                await self._broker.announce(self.info.name, body, 3 * _ANNOUNCE_SECONDS)
+            except BrokerError as error:
+                _log.debug("the worker could not announce itself: %s", error)
+            await asyncio.sleep(_ANNOUNCE_SECONDS)
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+
+async def _first_of(*waits: Coroutine[Any, Any, Any], timeout: float) -> None:
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    await asyncio.wait(tasks, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
