@@ -11,8 +11,8 @@ from typing import Any, Generic, TypeVar, cast
 from unittest import mock
 
 from jtask.contract import Delivery
-from jtask.execution.attempt import drive
 from jtask.execution.job import Job
+from jtask.execution.sync_await import run_sync
 from jtask.worker import Worker
 from jtask.worker.runners import LoopRunner, ThreadRunner
 from jtask_cancellation.listening import Listening
@@ -181,7 +181,7 @@ class WorkerProcess(Process, Generic[P]):
 
     def want_nothing(self) -> None:
         """Get no more runs; those that it has stay its own until its lease ends."""
-        drive(cast("Any", self.worker._consumption).stop())
+        run_sync(cast("Any", self.worker._consumption).stop())
 
     async def end_lease(self) -> None:
         await cast("Any", self.worker._consumption).close()

@@ -2,10 +2,9 @@
 
 from typing import TYPE_CHECKING, Any
 
-from jtask.decorator import task
 from jtask.states import State, StateName
 from jtask.tagging import tags
-from jtask.tasks import AsyncTask, SyncTask, Task
+from jtask.tasks import AsyncTask, SyncTask, Task, task
 
 if TYPE_CHECKING:
     from jtask.client.client import get_run

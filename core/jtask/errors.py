@@ -3,10 +3,11 @@
 Each class's docstring is its default message, so that the text is written once.
 """
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, cast
 
-if TYPE_CHECKING:
-    from jtask.wire.failures import Failure
+_CAUSES = 5  # of causes, read of what another process wrote
 
 
 class JTaskError(Exception):
@@ -144,3 +145,69 @@ class RemoteTraceback(Exception):
 
     def __str__(self) -> str:
         return f'\n"""\n{self.text}"""'
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What is known of an exception that was raised elsewhere.
+
+    Attributes:
+        type: `module.QualName` of its class.
+        message: Its `str()`.
+        args: What its class can be called with to make it again; None when JSON cannot say.
+        traceback: As Python prints it, from the task's own frame on, causes included.
+        notes: What `add_note` added.
+        cause: What it was raised from or during; its own traceback is part of the outer one.
+    """
+
+    type: str
+    message: str
+    args: list[Any] | None = None
+    traceback: str = ""
+    notes: list[str] = field(default_factory=list[str])
+    cause: "Failure | None" = None
+
+    @property
+    def summary(self) -> str:
+        """`ValueError: message`, as Python would print it."""
+        name = self.type.removeprefix("builtins.")
+        return f"{name}: {self.message}" if self.message else name
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the form that docs/wire-format.md describes; what is empty is left out."""
+        data: dict[str, Any] = {"type": self.type, "message": self.message}
+        if self.args is not None:
+            data["args"] = self.args
+        if self.traceback:
+            data["traceback"] = self.traceback
+        if self.notes:
+            data["notes"] = self.notes
+        if self.cause:
+            data["cause"] = self.cause.to_json()
+        return data
+
+    @classmethod
+    def from_json(cls, data: Any) -> "Failure":
+        """Return the failure that `to_json` wrote, here or elsewhere.
+
+        A worker in any language may have written it, and an odd report must not hide that a run
+        failed: what is missing or of another type counts as empty.
+        """
+        return _from_json(data, _CAUSES)
+
+
+def _from_json(data: Any, depth: int) -> Failure:
+    known = cast("dict[str, Any]", data) if isinstance(data, dict) else {"message": str(data)}
+    cause = known.get("cause")
+    return Failure(
+        type=str(known.get("type") or "Exception"),
+        message=str(known.get("message") or ""),
+        args=_as_list(known.get("args")),
+        traceback=str(known.get("traceback") or ""),
+        notes=[str(note) for note in _as_list(known.get("notes")) or []],
+        cause=_from_json(cause, depth - 1) if cause and depth else None,
+    )
+
+
+def _as_list(value: object) -> list[Any] | None:
+    return list(cast("Iterable[Any]", value)) if isinstance(value, list) else None

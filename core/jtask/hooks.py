@@ -16,13 +16,12 @@ import pluggy
 if TYPE_CHECKING:
     import click
 
+    from jtask.declaration.task_info import TaskInfo
     from jtask.lifecycle import Retry
     from jtask.options import Option
     from jtask.outcomes import Outcome
-    from jtask.runtime import EnqueueRequest, RunContext
+    from jtask.runtime import EnqueueRequest, RunContext, WorkerInfo
     from jtask.states import State
-    from jtask.tasks import Task
-    from jtask.worker.worker import WorkerInfo
 
 PROJECT = "jtask"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -40,7 +39,7 @@ def jtask_options() -> "Iterable[Option] | None":
 
 
 @hookspec
-def jtask_applies(task: "Task[..., Any]") -> bool | None:
+def jtask_applies(task: "TaskInfo[..., Any]") -> bool | None:
     """Say whether this plugin has anything to do with a task.
 
     Called once per task, before its first run. False spares the task's runs every other hook of

@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from jtask.errors import (
+    Failure,
     RunCancelled,
     RunCrashed,
     RunExpired,
@@ -13,7 +15,6 @@ from jtask.errors import (
     RunTimedOut,
 )
 from jtask.states import SUCCESSFUL, State, StateName
-from jtask.wire.failures import Failure
 
 ERROR_OF: Mapping[StateName, type[RunFailed]] = {
     StateName.FAILED: RunFailed,
@@ -103,3 +104,37 @@ class SettledRun:
     blob: int | None = None
     failure: Failure | None = None
     history: Sequence[Attempt] = field(default_factory=tuple[Attempt, ...])
+
+
+CANCEL_MESSAGE = "cancelled on request"
+"""Kept with a cancelled run's state when the caller gives no reason."""
+
+
+class CancelResult(StrEnum):
+    """What came of asking for a run's end."""
+
+    NEVER_STARTS = "never starts"
+    """It waited, and will not be executed."""
+    INTERRUPTED = "interrupted"
+    """It executes and is being ended."""
+    ASKED = "asked"
+    """It executes and was asked to end; it goes on until its code looks."""
+    ALREADY_OVER = "already over"
+    """It had ended before."""
+    NOT_FOUND = "not found"
+    """It waits on no queue, and no worker that answers holds it."""
+
+
+@dataclass(frozen=True, slots=True)
+class CancelAnswer:
+    """What came of asking for a run's end.
+
+    Attributes:
+        run_id: The run.
+        result: What came of it.
+        state: The final state; None while it is not known.
+    """
+
+    run_id: str
+    result: CancelResult
+    state: State | None = None

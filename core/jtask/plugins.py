@@ -2,7 +2,7 @@
 
 import inspect
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -12,10 +12,15 @@ from typing import Any, cast
 import pluggy
 
 from jtask import hooks
+from jtask.declaration.task_info import TaskInfo
 from jtask.errors import ConfigurationError
 from jtask.options import Option
 
 GROUP = "jtask.plugins"
+HookCaller = Callable[..., list[Any]]
+"""Calls a hook of some plugins with facts by name; returns the answers that are not None."""
+
+_CACHED = "hooks"
 _log = logging.getLogger("jtask")
 
 
@@ -63,7 +68,7 @@ class Plugins:
         self.manager.unregister(plugin)
         self._ask_what_they_declare()
 
-    def caller(self, hook: str, without: Iterable[object] = ()) -> Callable[..., list[Any]] | None:
+    def caller(self, hook: str, without: Iterable[object] = ()) -> HookCaller | None:
         """Return a function that calls a hook of all plugins but some; None when none has it."""
         caller = self.manager.subset_hook_caller(hook, list(without))
         impls = caller.get_hookimpls()
@@ -73,7 +78,7 @@ class Plugins:
             return caller
         return _direct_caller(impls)
 
-    def uninterested(self, task: Any) -> list[object]:
+    def uninterested(self, task: TaskInfo[..., Any]) -> list[object]:
         """Return the plugins that have nothing to do with a task."""
         impls = self.manager.hook.jtask_applies.get_hookimpls()
         answers = ((i.plugin, i.function(task) if i.argnames else i.function()) for i in impls)
@@ -122,7 +127,83 @@ class Plugins:
         return declared
 
 
-def _direct_caller(impls: list[pluggy.HookImpl]) -> Callable[..., list[Any]]:
+class TaskHooks:
+    """The hooks that concern one task, resolved once; one that nobody implements is None.
+
+    Args:
+        plugins: Whose hooks.
+        task: The task.
+        without: Plugins to leave out; those that have nothing to do with the task unless given.
+    """
+
+    __slots__ = (
+        "_by_headers",
+        "_plugins",
+        "_task",
+        "_without",
+        "admit",
+        "around",
+        "enqueue",
+        "failed",
+        "invoke",
+        "recall",
+        "settled",
+        "state",
+    )
+
+    def __init__(
+        self,
+        plugins: Plugins,
+        task: TaskInfo[..., Any],
+        without: Sequence[object] | None = None,
+    ) -> None:
+        if without is None:
+            without = plugins.uninterested(task)
+        self._plugins = plugins
+        self._task = task
+        self._without = without
+        self._by_headers: dict[tuple[str, ...], TaskHooks] = {}
+        self.enqueue: HookCaller | None = plugins.caller("jtask_enqueue", without)
+        self.recall: HookCaller | None = plugins.caller("jtask_recall", without)
+        self.admit: HookCaller | None = plugins.caller("jtask_admit", without)
+        self.around: HookCaller | None = plugins.caller("jtask_around", without)
+        self.invoke: HookCaller | None = plugins.caller("jtask_invoke", without)
+        self.failed: HookCaller | None = plugins.caller("jtask_failed", without)
+        self.state: HookCaller | None = plugins.caller("jtask_state", without)
+        self.settled: HookCaller | None = plugins.caller("jtask_settled", without)
+
+    def concerning(self, headers: Mapping[str, str]) -> "TaskHooks":
+        """Return the hooks for a run with some headers, which may concern more plugins."""
+        known = tuple(name for name in headers if name in self._plugins.headers)
+        if not known:
+            return self
+        if known not in self._by_headers:
+            concerned = [self._plugins.headers[name] for name in known]
+            without = [plugin for plugin in self._without if plugin not in concerned]
+            self._by_headers[known] = TaskHooks(self._plugins, self._task, without)
+        return self._by_headers[known]
+
+
+def hooks_of(task: TaskInfo[..., Any]) -> TaskHooks:
+    """Return the plugins' hooks that concern a task; resolved once per task."""
+    facts = vars(task)
+    if _CACHED not in facts:
+        facts[_CACHED] = _resolve(task)
+    hooks: TaskHooks = facts[_CACHED]
+    return hooks
+
+
+def _resolve(task: TaskInfo[..., Any]) -> TaskHooks:
+    if task.unbound is not None:
+        hooks, task.options = hooks_of(task.unbound), task.unbound.options
+        return hooks
+    plugins = get_plugins()
+    defaults = {option.name: option.default for option in plugins.options.values()}
+    task.options = defaults | task.options
+    return TaskHooks(plugins, task)
+
+
+def _direct_caller(impls: list[pluggy.HookImpl]) -> HookCaller:
     """Call plain implementations as pluggy would, at a fifth of the cost."""
     functions = [(impl.function, _picker(impl.argnames)) for impl in reversed(impls)]
 
@@ -180,7 +261,7 @@ async def first_answer(answers: Iterable[Any]) -> Any:
     return first
 
 
-def call_logged(caller: Callable[..., list[Any]] | None, **facts: Any) -> list[Any]:
+def call_logged(caller: HookCaller | None, **facts: Any) -> list[Any]:
     """Call a hook whose failure must not matter: log it and go on."""
     if caller is None:
         return []

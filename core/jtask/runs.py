@@ -5,27 +5,60 @@ import functools
 import logging
 import threading
 import time
-from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any, Generic, Protocol, TypeVar, cast
 
-from jtask.client.cancellation import MESSAGE, CancelAnswer, cancel_run
+from jtask.declaration.task_info import TaskInfo
 from jtask.errors import JTaskError, ResultTimeout, TaskFailed
-from jtask.outcomes import ERROR_OF, SettledRun
+from jtask.outcomes import CANCEL_MESSAGE, ERROR_OF, CancelAnswer, SettledRun
 from jtask.runtime import current_run
+from jtask.serialization.codecs import codecs_of
 from jtask.states import SUCCESSFUL, State, StateName
 from jtask.wire.envelope import decode_settled
 from jtask.wire.failures import rebuild
 
-if TYPE_CHECKING:
-    from jtask.client.client import Client
-    from jtask.tasks import Task
-
 R = TypeVar("R")
+T = TypeVar("T")
 Callback = Callable[[], object]
 _log = logging.getLogger("jtask")
 
 # One lock for all handles: held for a few instructions only.
 _settling = threading.Lock()
+
+
+class RunSource(Protocol):
+    """Where handles get what they are asked for: this process's link to the broker.
+
+    The coroutines run on the I/O loop, by `run` or `bridge`.
+    """
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on the I/O loop and block until it is done."""
+        ...
+
+    async def bridge(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on the I/O loop and await it from any other loop."""
+        ...
+
+    async def find_state(self, run: "Run[Any]") -> State:
+        """Return where a run stands that is not known to be over."""
+        ...
+
+    async def load_blob(self, record: SettledRun) -> bytes:
+        """Return a result that is kept as a blob."""
+        ...
+
+    async def cancel(self, run_id: str, message: str) -> CancelAnswer:
+        """End a run, wherever it is."""
+        ...
+
+    def expect(self, run: "Run[Any]") -> None:
+        """Have a handle settled at its run's end; returns at once."""
+        ...
+
+    def hold(self, run: "Run[Any]") -> None:
+        """Expect a handle's run, and keep the handle alive until then."""
+        ...
 
 
 class Run(Generic[R]):
@@ -39,17 +72,19 @@ class Run(Generic[R]):
         "__weakref__",
         "_body",
         "_callbacks",
-        "_client",
         "_leader",
         "_settled",
+        "_source",
         "_task",
         "_trouble",
         "run_id",
     )
 
-    def __init__(self, run_id: str, client: "Client", task: "Task[..., R] | None" = None) -> None:
+    def __init__(
+        self, run_id: str, source: "RunSource", task: TaskInfo[..., R] | None = None
+    ) -> None:
         self.run_id = run_id
-        self._client = client
+        self._source = source
         self._task = task
         self._body: bytes | None = None
         self._settled: SettledRun | None = None
@@ -81,13 +116,13 @@ class Run(Generic[R]):
     def state(self) -> State:
         """Where the run stands now; asks the broker until the run is over."""
         if self._body is None:
-            return self._client.io.run(self._client.find_state(self))
+            return self._source.run(self._source.find_state(self))
         return self._record.state
 
     async def state_async(self) -> State:
         """Do what `state` does without blocking the event loop."""
         if self._body is None:
-            return await self._client.io.bridge(self._client.find_state(self))
+            return await self._source.bridge(self._source.find_state(self))
         return self._record.state
 
     @property
@@ -138,7 +173,7 @@ class Run(Generic[R]):
         over = threading.Event()
         if not self.when_over(over.set):
             return True
-        self._client.expect(self)
+        self._source.expect(self)
         try:
             over.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
         finally:
@@ -154,7 +189,7 @@ class Run(Generic[R]):
         wake = functools.partial(_wake, loop, over)
         if not self.when_over(wake):
             return True
-        self._client.expect(self)
+        self._source.expect(self)
         try:
             await asyncio.wait_for(over, timeout)
         except TimeoutError:
@@ -179,7 +214,7 @@ class Run(Generic[R]):
             raise self._too_late(timeout)
         record = self._record
         blob = record.blob is not None
-        payload = self._client.io.run(self._client.load_blob(record)) if blob else record.payload
+        payload = self._source.run(self._source.load_blob(record)) if blob else record.payload
         return self._unpack(payload, raise_on_failure=raise_on_failure)
 
     async def result_async(
@@ -191,7 +226,7 @@ class Run(Generic[R]):
         record = self._record
         payload = record.payload
         if record.blob is not None:
-            payload = await self._client.io.bridge(self._client.load_blob(record))
+            payload = await self._source.bridge(self._source.load_blob(record))
         return self._unpack(payload, raise_on_failure=raise_on_failure)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
@@ -200,7 +235,7 @@ class Run(Generic[R]):
             raise self._too_late(timeout)
         return self._error()
 
-    def cancel(self, message: str = MESSAGE) -> CancelAnswer:
+    def cancel(self, message: str = CANCEL_MESSAGE) -> CancelAnswer:
         """End the run, wherever it is: it never starts, or is interrupted, or is asked to end.
 
         Args:
@@ -213,11 +248,11 @@ class Run(Generic[R]):
         Raises:
             BrokerError: The broker cannot be asked; the run may end all the same.
         """
-        return self._client.io.run(cancel_run(self._client, self.run_id, message))
+        return self._source.run(self._source.cancel(self.run_id, message))
 
-    async def cancel_async(self, message: str = MESSAGE) -> CancelAnswer:
+    async def cancel_async(self, message: str = CANCEL_MESSAGE) -> CancelAnswer:
         """Do what `cancel` does without blocking the event loop."""
-        return await self._client.io.bridge(cancel_run(self._client, self.run_id, message))
+        return await self._source.bridge(self._source.cancel(self.run_id, message))
 
     def add_done_callback(self, callback: "Callable[[Run[R]], object]") -> None:
         """Call a function with this handle once the run is over; at once if it is.
@@ -235,7 +270,7 @@ class Run(Generic[R]):
                 _log.exception("a done callback of run %s failed", self.run_id)
 
         if self.when_over(call):
-            self._client.hold(self)
+            self._source.hold(self)
         else:
             call()
 
@@ -311,8 +346,9 @@ class Run(Generic[R]):
     def _decode(self, payload: bytes) -> Any:
         record = self._record
         if self._task is not None:
-            self._task.codecs.check(record.serializer)
-            return self._task.codecs.result.decode(payload)
+            codecs = codecs_of(self._task)
+            codecs.check(record.serializer)
+            return codecs.result.decode(payload)
         if record.serializer != "json":
             raise JTaskError(
                 f"run {self.run_id}: its result is written with {record.serializer!r}, which only "

@@ -5,19 +5,19 @@ Each name of `RunContext` can be read from this module inside a run; outside it 
 
 import contextlib
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Coroutine, Generator, Mapping
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple, Protocol, TypeVar
 
-from jtask.outcomes import Attempt
+from jtask.contract import Event, FullBroker
+from jtask.declaration.task_info import TaskInfo
+from jtask.outcomes import Attempt, CancelResult
 from jtask.states import State, StateName, check_transition
+from jtask.wire.envelope import Envelope
 from jtask.wire.failures import capture
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from jtask.tasks import Task
+T = TypeVar("T")
 
 _current: "ContextVar[RunContext | None]" = ContextVar("jtask_run", default=None)
 
@@ -59,7 +59,7 @@ class RunContext:
     """
 
     run_id: str
-    task: "Task[..., Any]"
+    task: TaskInfo[..., Any]
     created_at: float
     attempt: int = 1
     tags: tuple[str, ...] = ()
@@ -77,8 +77,8 @@ class RunContext:
     error: BaseException | None = None
     cancelled: str | None = None
     blocking: bool = False
-    on_cancel: "Callable[[], None] | None" = None
-    abandon: "Callable[[BaseException], None] | None" = None
+    on_cancel: Callable[[], None] | None = None
+    abandon: Callable[[BaseException], None] | None = None
     on_state: "Callable[[RunContext, State], None] | None" = None
 
     @property
@@ -145,6 +145,127 @@ class RunContext:
         return state
 
 
+class HeldRun(NamedTuple):
+    """A run that a worker holds.
+
+    Attributes:
+        run_id: The run.
+        task: Its task.
+        queue: Where it came from.
+        tags: Its tags.
+        has_slot: Whether it was given a slot; it may start at any moment.
+        is_started: Whether the worker has begun to execute it.
+    """
+
+    run_id: str
+    task: TaskInfo[..., Any]
+    queue: str
+    tags: tuple[str, ...]
+    has_slot: bool
+    is_started: bool
+
+
+class WorkerHandle(Protocol):
+    """What a plugin may ask of a worker."""
+
+    @property
+    def info(self) -> "WorkerInfo":
+        """What the worker is."""
+        ...
+
+    @property
+    def broker(self) -> FullBroker:
+        """The worker's broker; its methods are called on the I/O loop only."""
+        ...
+
+    def run_on_io(self, coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
+        """Run a coroutine on the I/O loop and block this thread until it is done.
+
+        Args:
+            coroutine: What to run; cancelled when the wait ends early.
+            timeout: Seconds; None waits for ever.
+
+        Raises:
+            TimeoutError: Not done in time.
+        """
+        ...
+
+    def record(self, event: Event) -> None:
+        """Record a state that a run entered without a run context; from any thread."""
+        ...
+
+    def problem(self) -> str | None:
+        """Say why the worker cannot get runs right now; None while all is well.
+
+        On the I/O thread.
+        """
+        ...
+
+    def give_up(self, reason: str) -> None:
+        """End the worker as a signal would, with an error; from any thread.
+
+        Args:
+            reason: One sentence for whoever started it.
+        """
+        ...
+
+    def executing(self) -> list[RunContext]:
+        """Return the runs that are being executed; from any thread."""
+        ...
+
+    def held(self) -> list[HeldRun]:
+        """Return the runs that this worker holds, executing or not yet; on the I/O thread."""
+        ...
+
+    def cancel(self, run_id: str, message: str) -> CancelResult:
+        """End a run that this worker holds; on the I/O thread.
+
+        Args:
+            run_id: The run.
+            message: Why, kept with its state.
+
+        Returns:
+            CancelResult: NOT_FOUND when the worker does not hold it.
+        """
+        ...
+
+    async def notify_cancelled(
+        self, run_id: str, envelope: Envelope, queue: str, state: State
+    ) -> None:
+        """Tell the plugins of a run that was cancelled while no worker held it; on the I/O loop.
+
+        Args:
+            run_id: The run; its task is served here.
+            envelope: What is known of it.
+            queue: Where it waited.
+            state: How it ended.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerInfo:
+    """What a worker is, given to hooks.
+
+    Attributes:
+        name: `host-pid`.
+        tasks: The tasks it serves.
+        queues: Where their runs come from.
+        concurrency: How many runs it executes at once.
+        url: The broker.
+        worker: The worker itself.
+        place: Which of the processes of one `jtask serve` it is, from 0.
+    """
+
+    name: str
+    tasks: tuple[TaskInfo[..., Any], ...]
+    queues: tuple[str, ...]
+    concurrency: int
+    url: str
+    worker: WorkerHandle
+    place: int = 0
+
+
 @dataclass(slots=True)
 class EnqueueRequest:
     """A run about to be enqueued, given to the `jtask_enqueue` hook.
@@ -162,7 +283,7 @@ class EnqueueRequest:
     """
 
     run_id: str
-    task: "Task[..., Any]"
+    task: TaskInfo[..., Any]
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     queue: str

@@ -7,9 +7,9 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
+from jtask.declaration.task_info import TaskInfo
 from jtask.errors import ConfigurationError, TargetError, WorkerUnhealthy
 from jtask.plugins import call_logged, get_plugins
-from jtask.tasks import Task
 from jtask.worker.signals import stop_signals_to
 from jtask.worker.targets import refuse_while_loading
 
@@ -23,7 +23,7 @@ _log = logging.getLogger("jtask.worker")
 
 
 def serve(
-    *tasks: Task[..., Any],
+    *tasks: TaskInfo[..., Any],
     concurrency: int = DEFAULT_CONCURRENCY,
     processes: int = 1,
     prefetch: int | None = None,
@@ -60,7 +60,7 @@ def serve(
 
 
 async def aserve(
-    *tasks: Task[..., Any],
+    *tasks: TaskInfo[..., Any],
     concurrency: int = DEFAULT_CONCURRENCY,
     prefetch: int | None = None,
     shutdown_timeout: float = DEFAULT_SHUTDOWN_SECONDS,
@@ -100,7 +100,7 @@ def check_servable(tasks: tuple[object, ...]) -> None:
     if not tasks:
         raise TargetError("there is nothing to serve: pass at least one task")
     for task in tasks:
-        if not isinstance(task, Task):
+        if not isinstance(task, TaskInfo):
             raise TargetError(f"{task!r} is not a task: decorate the function with @task")
 
 
@@ -128,7 +128,7 @@ class _Serving:
 
     def __init__(
         self,
-        tasks: tuple[Task[..., Any], ...],
+        tasks: tuple[TaskInfo[..., Any], ...],
         concurrency: int,
         prefetch: int | None,
         shutdown_timeout: float,

@@ -1,15 +1,15 @@
-"""Tasks: functions that can also be run in the background."""
+"""`@task` and what it makes: functions that can also be run in the background.
+
+`Task` is `TaskInfo`, the facts, with its verbs: call, delay, serve.
+"""
 
 import functools
-import inspect
-import sys
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import (
     TYPE_CHECKING,
     Any,
     Concatenate,
-    Generic,
     ParamSpec,
     Self,
     TypeVar,
@@ -17,16 +17,24 @@ from typing import (
     overload,
 )
 
-from jtask.declaration import keys
-from jtask.declaration.definition import Definition, Instant, SerializerName, class_method_around
+from jtask.declaration import registry
+from jtask.declaration.definition import (
+    OWN_OPTIONS,
+    Definition,
+    Instant,
+    SerializerName,
+    is_coroutine_function,
+    unwrap,
+)
+from jtask.declaration.task_info import TaskInfo
 from jtask.errors import TaskDefinitionError
 from jtask.options import check_options
 from jtask.retries import exponential_backoff as exponential_backoff  # where Prefect has it
 
 if TYPE_CHECKING:
-    from jtask.client.client import Client
+    from jtask.client import Client
     from jtask.client.enqueueing import Preparation
-    from jtask.execution.attempt import TaskHooks
+    from jtask.plugins import TaskHooks
     from jtask.runs import Run
     from jtask.serialization.codecs import CallCodecs
 
@@ -37,94 +45,29 @@ S = TypeVar("S")
 HookT = TypeVar("HookT", bound=Callable[..., object])
 
 
-class Task(Generic[P, R]):
+class Task(TaskInfo[P, R]):
     """A function that can be called, and delayed to a worker.
 
-    Made by `@task`; `P` are the function's parameters, `R` what it returns or, for an asynchronous
-    one, what awaiting it gives.
-
-    Attributes:
-        fn: The function itself: `task.fn(...)` bypasses everything.
-        name: For people.
-        key: What a worker knows the task by; also its queue's name unless it has another.
-        queue: Where its runs wait.
-        description: The docstring's text unless given.
-        tags: On every run of the task.
-        version: A free text kept with its runs.
-        serializer: How arguments and results travel.
-        priority: 0 (default) to 9, higher first.
-        options: What plugins declared and the task set.
-        is_async: Whether `fn` is a coroutine function.
+    Made by `@task`; its facts are those of `jtask.declaration.task_info.TaskInfo`: `name`, `key`,
+    `queue`, `tags`, `version`, `priority`, `serializer`, `options`, `description`, `fn`.
     """
 
-    is_async = False
-
     def __init__(self, fn: Callable[..., Any], definition: Definition) -> None:
-        self.fn = fn
-        self._definition = definition
-        self._bound: tuple[Any, ...] = ()
-        self._unbound: Task[..., R] | None = None
-        self._owner: type | None = None
-        self.name = definition.name or str(getattr(fn, "__name__", None) or type(fn).__name__)
-        # Not inspect.getdoc: for a method that searches the class, and finds this task there.
-        self.description = definition.description or inspect.cleandoc(fn.__doc__ or "")
-        self.tags = definition.tags
-        self.version = definition.version
-        self.priority = definition.priority
-        self.options = _check_options(definition, self.name)
-        self.key = definition.key or keys.task_key(self.name, fn)
-        functools.update_wrapper(cast("Any", self), fn, updated=())
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._owner = owner
-
-    def __repr__(self) -> str:
-        return f"<task {self.name!r} key={self.key!r}>"
-
-    @functools.cached_property
-    def signature(self) -> inspect.Signature:
-        """The function's signature."""
-        return inspect.signature(self.fn)
-
-    @functools.cached_property
-    def queue(self) -> str:
-        """Where its runs wait: `queue=`, else the setting, else a queue of its own."""
-        from jtask.settings import get_settings
-
-        return self._definition.queue or get_settings().queue or self.key
-
-    @functools.cached_property
-    def serializer(self) -> SerializerName:
-        """How arguments and results travel: `serializer=`, else the setting."""
-        from jtask.settings import get_settings
-
-        return self._definition.serializer or get_settings().serializer
+        super().__init__(fn, definition, _check_options(definition, fn))
 
     @functools.cached_property
     def codecs(self) -> "CallCodecs":
         """What writes and reads its arguments and results."""
-        from jtask.serialization.codecs import CallCodecs
+        from jtask.serialization.codecs import codecs_of
 
-        if self._unbound is not None:
-            return self._unbound.codecs
-        owner = self._owner or _class_around(self.fn)
-        if owner is not None and isinstance(vars(owner).get(_path(self.fn)[-1]), classmethod):
-            raise class_method_around(self.fn)
-        return CallCodecs(self, owner)
+        return codecs_of(self)
 
     @functools.cached_property
     def hooks(self) -> "TaskHooks":
         """The plugins' hooks that concern it."""
-        from jtask.execution.attempt import TaskHooks
-        from jtask.plugins import get_plugins
+        from jtask.plugins import hooks_of
 
-        if self._unbound is not None:
-            hooks, self.options = self._unbound.hooks, self._unbound.options
-            return hooks
-        plugins = get_plugins()
-        defaults = {option.name: option.default for option in plugins.options.values()}
-        self.options = defaults | self.options
-        return TaskHooks(plugins, self)
+        return hooks_of(self)
 
     def with_options(
         self,
@@ -159,7 +102,7 @@ class Task(Generic[P, R]):
         Raises:
             TaskDefinitionError: An unknown option, or a value that is not acceptable.
         """
-        changed = self._definition.with_options(
+        changed = self.definition.with_options(
             options,
             name=name,
             description=description,
@@ -174,7 +117,7 @@ class Task(Generic[P, R]):
             key=self.key,
         )
         copy = type(self)(self.fn, changed)
-        copy._bound, copy._owner = self._bound, self._owner
+        copy.bound, copy.owner = self.bound, self.owner
         return copy
 
     def delay(self, *args: P.args, **kwargs: P.kwargs) -> "Run[R]":
@@ -195,7 +138,7 @@ class Task(Generic[P, R]):
         from jtask.client.client import connected_client
 
         client = await connected_client()
-        prepared = self._preparation(client).one((*self._bound, *args), kwargs)
+        prepared = self._preparation(client).one((*self.bound, *args), kwargs)
         return cast("Run[R]", await client.enqueue(prepared))
 
     def delay_many(self, calls: Iterable[Sequence[Any] | Mapping[str, Any]]) -> "list[Run[R]]":
@@ -211,7 +154,7 @@ class Task(Generic[P, R]):
         from jtask.client.client import get_client
 
         client = get_client()
-        groups = self._preparation(client).many(self._bound, calls)
+        groups = self._preparation(client).many(self.bound, calls)
         return cast("list[Run[R]]", client.enqueue_many_blocking(groups))
 
     async def adelay_many(
@@ -221,7 +164,7 @@ class Task(Generic[P, R]):
         from jtask.client.client import connected_client
 
         client = await connected_client()
-        groups = self._preparation(client).many(self._bound, calls)
+        groups = self._preparation(client).many(self.bound, calls)
         return cast("list[Run[R]]", await client.enqueue_many(groups))
 
     def apply_async(
@@ -257,7 +200,7 @@ class Task(Generic[P, R]):
             raise TaskDefinitionError("idempotency_key is not supported yet: leave it out")
         if not isinstance(args, tuple):
             _check_sequence(args)
-        definition = self._definition
+        definition = self.definition
         if any(given is not None for given in (countdown, eta, expires, queue, priority)):
             definition = definition.changed(
                 delay=countdown,
@@ -268,7 +211,7 @@ class Task(Generic[P, R]):
             )
         client = get_client()
         preparation = self._preparation(client, definition)
-        prepared = preparation.one((*self._bound, *args), dict(kwargs or {}))
+        prepared = preparation.one((*self.bound, *args), dict(kwargs or {}))
         return cast("Run[R]", client.enqueue_blocking(prepared))
 
     def serve(self, *, concurrency: int = 10) -> None:
@@ -306,19 +249,14 @@ class Task(Generic[P, R]):
         """Call a function when a run has failed and is to be tried again."""
         return self._add_hook("on_retry", hook)
 
-    def forget_settings(self) -> None:
-        """Read the settings and ask the plugins anew at the next use; for tests."""
-        for name in ("queue", "serializer", "codecs", "hooks"):
-            vars(self).pop(name, None)
-
     def _add_hook(self, option: str, hook: HookT) -> HookT:
-        if self._unbound is not None:
-            return self._unbound._add_hook(option, hook)
-        given = dict(self._definition.options)
+        if self.unbound is not None:
+            return cast("Task[..., R]", self.unbound)._add_hook(option, hook)
+        given = dict(self.definition.options)
         given[option] = [*cast("Iterable[Any]", given.get(option) or ()), hook]
-        changed = self._definition.changed(options=given)
-        self.options = _check_options(changed, self.name)
-        self._definition = changed
+        changed = self.definition.changed(options=given)
+        self.options = _check_options(changed, self.fn)
+        self.definition = changed
         # Resolved anew at the next use, with the new option.
         vars(self).pop("hooks", None)
         return hook
@@ -326,18 +264,19 @@ class Task(Generic[P, R]):
     def _preparation(self, client: "Client", definition: Definition | None = None) -> "Preparation":
         from jtask.client.enqueueing import Preparation
 
-        return Preparation(client, self, definition or self._definition)
+        changed = definition or self.definition
+        return Preparation(client, client.ids, client.inline_limit, self, changed)
 
     def _bind(self, instance: object, owner: type | None) -> "Task[..., R]":
-        if self._owner is None:
-            self._owner = owner
-        target = owner if self._definition.kind == "class" else instance
-        if self._definition.kind == "static" or target is None:
+        if self.owner is None:
+            self.owner = owner
+        target = owner if self.definition.kind == "class" else instance
+        if self.definition.kind == "static" or target is None:
             return self
         # A copy of what is there: a method is bound at each use, which must cost next to nothing.
         copy: Task[..., R] = object.__new__(type(self))
         vars(copy).update(vars(self))
-        copy._bound, copy._unbound = (target,), self
+        copy.bound, copy.unbound = (target,), self
         return copy
 
 
@@ -352,7 +291,7 @@ class SyncTask(Task[P, R]):
         """Run here and now, like the function it is, and return its value."""
         from jtask.execution.direct_call import call
 
-        return cast("R", call(self, (*self._bound, *args), kwargs))
+        return cast("R", call(self, (*self.bound, *args), kwargs))
 
     @overload
     def __get__(self, instance: None, owner: type) -> "SyncTask[P, R]": ...
@@ -379,7 +318,7 @@ class AsyncTask(Task[P, R]):
         """Run here and now, like the coroutine function it is: await the answer."""
         from jtask.execution.direct_call import call_async
 
-        return cast("Coroutine[Any, Any, R]", call_async(self, (*self._bound, *args), kwargs))
+        return cast("Coroutine[Any, Any, R]", call_async(self, (*self.bound, *args), kwargs))
 
     @overload
     def __get__(self, instance: None, owner: type) -> "AsyncTask[P, R]": ...
@@ -397,6 +336,73 @@ class AsyncTask(Task[P, R]):
         return cast("AsyncTask[..., R]", self._bind(instance, owner))
 
 
+@overload
+def task(  # type: ignore[overload-overlap] # the coroutine function is the closer match
+    fn: Callable[P, Coroutine[Any, Any, R]], /
+) -> AsyncTask[P, R]: ...
+@overload
+def task(fn: Callable[P, R], /) -> SyncTask[P, R]: ...
+@overload
+def task(
+    *,
+    name: str | None = None,
+    key: str | None = None,
+    description: str | None = None,
+    tags: Iterable[str] | None = None,
+    version: str | None = None,
+    queue: str | None = None,
+    priority: int = 0,
+    serializer: SerializerName | None = None,
+    **options: object,
+) -> "_Decorator": ...
+def task(fn: Any = None, /, **options: Any) -> Any:
+    """Make a task of a function: plain, coroutine, method, static or class method.
+
+    For a static or class method `@task` stands above `@staticmethod` or `@classmethod`.
+
+    Args:
+        fn: The function, when used as `@task` without parentheses.
+        name: For people; default: the function's name.
+        key: What workers know it by; default: the name and a hash of it and of the function's
+            qualified name.
+        description: Default: the docstring.
+        tags: Kept with every run.
+        version: A free text kept with every run.
+        queue: Where runs wait; default: a queue of the task's own.
+        priority: 0 to 9; a worker takes higher ones first.
+        serializer: `"json"` (default), or `"cloudpickle"` for what JSON cannot carry.
+        options: Options that plugins declare.
+
+    Raises:
+        TaskDefinitionError: Not a function that can be a task, an unknown option, or a value that
+            is not acceptable.
+        TaskKeyConflict: Another task of this process has the key.
+    """
+    own = {name: options.pop(name) for name in OWN_OPTIONS if name in options}
+    decorate: Any = _Decorator(Definition().with_options(options, **own))
+    return decorate if fn is None else decorate(fn)
+
+
+class _Decorator:
+    """What `@task(...)` returns; a class, so that the overloads survive the parentheses."""
+
+    def __init__(self, definition: Definition) -> None:
+        self._definition = definition
+
+    @overload
+    def __call__(  # type: ignore[overload-overlap] # as for `task`
+        self, fn: Callable[P, Coroutine[Any, Any, R]], /
+    ) -> AsyncTask[P, R]: ...
+    @overload
+    def __call__(self, fn: Callable[P, R], /) -> SyncTask[P, R]: ...
+    def __call__(self, fn: Any, /) -> Any:
+        function, kind = unwrap(fn)
+        kinds: dict[bool, type[Task[..., Any]]] = {False: SyncTask, True: AsyncTask}
+        made = kinds[is_coroutine_function(function)](function, self._definition.changed(kind=kind))
+        registry.register(made)
+        return made
+
+
 def _check_sequence(args: object) -> None:
     if isinstance(args, str | bytes) or not isinstance(args, Sequence):
         raise TaskDefinitionError(
@@ -404,24 +410,12 @@ def _check_sequence(args: object) -> None:
         )
 
 
-def _check_options(definition: Definition, name: str) -> dict[str, object]:
+def _check_options(definition: Definition, fn: Callable[..., Any]) -> dict[str, object]:
     # Without options nothing is asked, so that a mere `@task` does not load the plugins.
     if not definition.options:
         return {}
     from jtask.plugins import get_plugins
 
     plugins = get_plugins()
+    name = definition.name_for(fn)
     return check_options(definition.options, plugins.options, name, plugins.find_unloaded)
-
-
-def _path(fn: Callable[..., Any]) -> list[str]:
-    return str(getattr(fn, "__qualname__", "")).split(".")
-
-
-def _class_around(fn: Callable[..., Any]) -> type | None:
-    """Return the class in whose body a function stands, as far as its module can be asked."""
-    *path, _ = _path(fn)
-    found: Any = sys.modules.get(getattr(fn, "__module__", ""))
-    for name in path:
-        found = getattr(found, name, None)
-    return found if path and isinstance(found, type) else None

@@ -12,10 +12,10 @@ from jtask.hooks import hookimpl
 if TYPE_CHECKING:
     import click
 
-    from jtask.worker import Worker, WorkerInfo
+    from jtask.runtime import WorkerHandle, WorkerInfo
     from jtask_cancellation.listening import Listening
 
-_listening: "dict[Worker, Listening]" = {}
+_listening: "dict[WorkerHandle, Listening]" = {}
 
 
 @hookimpl
@@ -24,7 +24,7 @@ def jtask_worker_started(worker: "WorkerInfo") -> None:
     from jtask_cancellation.listening import Listening
 
     listening = _listening[worker.worker] = Listening(worker.worker)
-    worker.worker.client.io.run(listening.start())
+    worker.worker.run_on_io(listening.start())
 
 
 @hookimpl
@@ -32,7 +32,7 @@ def jtask_worker_stopping(worker: "WorkerInfo") -> None:
     """Hear of nothing new; what still executes can be cancelled until it is over."""
     listening = _listening.pop(worker.worker, None)
     if listening is not None:
-        worker.worker.client.io.run(listening.stop())
+        worker.worker.run_on_io(listening.stop())
 
 
 @hookimpl

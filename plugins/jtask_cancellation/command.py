@@ -10,7 +10,7 @@ from jtask.cli.prompts import confirm, yes_option
 from jtask.worker.exit_codes import ExitCode
 
 if TYPE_CHECKING:
-    from jtask.client.cancellation import CancelAnswer
+    from jtask.outcomes import CancelAnswer
 
 _MESSAGE = "cancelled by `jtask cancel`"
 

@@ -5,14 +5,13 @@ import json
 import logging
 import random
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jtask.client.cancel_notices import TELLERS, claimed
 from jtask.client.cancel_requests import Wish, find_wish, forget, wishes
 from jtask.client.cancellation import (
     HOLDERS,
     WORKERS,
-    CancelResult,
     already_over,
     give_up_lost,
     pursue,
@@ -20,22 +19,14 @@ from jtask.client.cancellation import (
 )
 from jtask.contract import Watch
 from jtask.errors import BrokerError
+from jtask.outcomes import CancelResult
+from jtask.runtime import HeldRun, WorkerHandle
 from jtask.settings import get_settings
 from jtask.states import State
-from jtask.worker import Cancellation
-
-if TYPE_CHECKING:
-    from jtask.execution.job import Job
-    from jtask.worker import Worker
 
 HELD = "held-runs"
 """The topic under which workers say what they hold."""
 
-_RESULTS = {
-    Cancellation.NEVER_STARTS: CancelResult.NEVER_STARTS,
-    Cancellation.INTERRUPTED: CancelResult.INTERRUPTED,
-    Cancellation.ASKED: CancelResult.ASKED,
-}
 _FIRST_LOOK = 5.0  # seconds; by then whoever began is done with it, or dead
 _LONGEST_PAUSE = 30.0  # seconds
 _LOST_AFTER = 10.0  # seconds; by then a run that still exists waits, or its holder has answered
@@ -51,10 +42,9 @@ class Listening:
         worker: Whose runs can be cancelled.
     """
 
-    def __init__(self, worker: "Worker") -> None:
+    def __init__(self, worker: WorkerHandle) -> None:
         self._worker = worker
-        self._client = worker.client
-        self._broker = worker.client.broker
+        self._broker = worker.broker
         self._watches: list[Watch] = []
         self._cares: dict[str, asyncio.Task[None]] = {}
         self._looking: asyncio.Task[None] | None = None
@@ -119,12 +109,12 @@ class Listening:
 
     def _cancel(self, question: bytes) -> bytes | None:
         run_id, message = read_question(question)
-        result = _RESULTS.get(self._worker.cancel(run_id, message))
-        return None if result is None else result.encode()
+        result = self._worker.cancel(run_id, message)
+        return None if result is CancelResult.NOT_FOUND else result.encode()
 
     def _tell_held(self, question: bytes) -> bytes:
         del question
-        return json.dumps([_facts(job) for job in self._worker.held()]).encode()
+        return json.dumps([_facts(run) for run in self._worker.held()]).encode()
 
     def _hear_of_end(self, question: bytes) -> bytes | None:
         """Answer a caller that has cancelled a run of ours on its queue, without our code."""
@@ -169,12 +159,14 @@ class Listening:
                 _log.debug("the cancellation of run %s has to wait: %s", run_id, error)
 
     async def _is_fulfilled(self, wish: Wish) -> bool:
-        answer = await already_over(self._broker, wish.run_id) or await pursue(self._client, wish)
+        answer = await already_over(self._broker, wish.run_id) or await pursue(
+            self._broker, self._worker.record, wish
+        )
         age = time.time() - wish.at
         # Later a run without an outcome may have ended long ago, its outcome kept no more.
         is_outdated = age > get_settings().result_ttl
         if answer is None and age > _LOST_AFTER and not is_outdated:
-            answer = await give_up_lost(self._client, wish)
+            answer = await give_up_lost(self._broker, self._worker.record, wish)
         state = None if answer is None else answer.state
         if state is not None and wish.ended(state) and not is_outdated:
             return await self._is_told(wish.run_id, state)
@@ -202,17 +194,17 @@ class Listening:
     async def _tell(self, wish: Wish, state: State) -> None:
         self._telling.add(wish.run_id)
         try:
-            await self._worker.announce(wish, state)
+            await self._worker.notify_cancelled(wish.run_id, wish.envelope, wish.queue, state)
         finally:
             self._telling.discard(wish.run_id)
 
 
-def _facts(job: "Job") -> dict[str, Any]:
+def _facts(run: HeldRun) -> dict[str, Any]:
     return {
-        "run_id": job.delivery.run_id,
-        "task": job.task.key,
-        "name": job.task.name,
-        "queue": job.delivery.queue,
-        "tags": job.envelope.tags,
-        "executing": job.run is not None,
+        "run_id": run.run_id,
+        "task": run.task.key,
+        "name": run.task.name,
+        "queue": run.queue,
+        "tags": run.tags,
+        "executing": run.is_started,
     }

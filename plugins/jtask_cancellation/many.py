@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from jtask.client.cancellation import MESSAGE, CancelAnswer, cancel_run
 from jtask.contract import FullBroker, WaitingRun
 from jtask.errors import EnvelopeError
+from jtask.outcomes import CANCEL_MESSAGE, CancelAnswer
 from jtask.wire.envelope import decode_envelope
 from jtask_cancellation.listening import HELD
 
@@ -65,7 +65,7 @@ def find_runs(
     return list({run.run_id: run for run in runs if run.is_wanted(task, tag, queue)}.values())
 
 
-def cancel_many(run_ids: Iterable[str], message: str = MESSAGE) -> list[CancelAnswer]:
+def cancel_many(run_ids: Iterable[str], message: str = CANCEL_MESSAGE) -> list[CancelAnswer]:
     """Cancel runs, some at a time; the answers come in order.
 
     Args:
@@ -83,7 +83,7 @@ async def _cancel_many(client: "Client", run_ids: list[str], message: str) -> li
 
     async def cancel(run_id: str) -> CancelAnswer:
         async with limit:
-            return await cancel_run(client, run_id, message)
+            return await client.cancel(run_id, message)
 
     return await asyncio.gather(*map(cancel, run_ids))
 

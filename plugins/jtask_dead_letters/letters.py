@@ -7,10 +7,9 @@ from pydantic_core import from_json
 
 from jtask.contract import DEFAULT_PRIORITY, DeadLetter
 from jtask.declaration.definition import TOP_PRIORITY
-from jtask.errors import EnvelopeError
+from jtask.errors import EnvelopeError, Failure
 from jtask.outcomes import ERROR_OF, SettledRun
 from jtask.wire.envelope import Envelope, decode_envelope, decode_settled
-from jtask.wire.failures import Failure
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,10 @@ from jtask.hooks import hookimpl
 if TYPE_CHECKING:
     import click
 
-    from jtask.worker import Worker, WorkerInfo
+    from jtask.runtime import WorkerHandle, WorkerInfo
     from jtask_health.attendant import Attendant
 
-_attendants: "dict[Worker, Attendant]" = {}
+_attendants: "dict[WorkerHandle, Attendant]" = {}
 
 
 @hookimpl

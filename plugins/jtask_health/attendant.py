@@ -5,8 +5,8 @@ import threading
 import time
 
 from jtask.durations import describe_seconds
+from jtask.runtime import WorkerInfo
 from jtask.settings import Settings
-from jtask.worker import WorkerInfo
 from jtask_health.answers import HealthServer
 from jtask_health.condition import Condition
 from jtask_health.watch import Notice, Turn, Watch

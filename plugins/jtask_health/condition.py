@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 from jtask.errors import JTaskError
-from jtask.worker import WorkerInfo
+from jtask.runtime import WorkerInfo
 
 _PATIENCE = 2.0  # seconds; a probe waits as long
 
@@ -20,7 +20,6 @@ class Condition:
     def __init__(self, info: WorkerInfo) -> None:
         self._info = info
         self._worker = info.worker
-        self._io = info.worker.client.io
         self._started = time.time()
         self.stopping = False
         """Whether the worker takes nothing new because it was told to stop."""
@@ -30,7 +29,7 @@ class Condition:
         if self.stopping:
             return "the worker is stopping"
         try:
-            return self._io.run(self._problem(), timeout=_PATIENCE)
+            return self._worker.run_on_io(self._problem(), timeout=_PATIENCE)
         except TimeoutError:
             return f"the thread that talks to the broker has not answered for {_PATIENCE:g} s"
 
@@ -63,11 +62,11 @@ class Condition:
     def _depths(self) -> dict[str, int | None]:
         queues = self._info.queues
         try:
-            depths = self._io.run(self._ask_depths(), timeout=_PATIENCE)
+            depths = self._worker.run_on_io(self._ask_depths(), timeout=_PATIENCE)
         except (JTaskError, TimeoutError):
             return dict.fromkeys(queues)
         return dict(zip(queues, depths, strict=True))
 
     async def _ask_depths(self) -> list[int]:
-        depth = self._worker.client.broker.depth
+        depth = self._worker.broker.depth
         return list(await asyncio.gather(*(depth(queue) for queue in self._info.queues)))

@@ -11,10 +11,10 @@ from jtask.hooks import hookimpl
 if TYPE_CHECKING:
     import click
 
-    from jtask.worker import Worker, WorkerInfo
+    from jtask.runtime import WorkerHandle, WorkerInfo
     from jtask_queues.giving_up import PurgeListening
 
-_listening: "dict[Worker, PurgeListening]" = {}
+_listening: "dict[WorkerHandle, PurgeListening]" = {}
 
 
 @hookimpl
@@ -23,7 +23,7 @@ def jtask_worker_started(worker: "WorkerInfo") -> None:
     from jtask_queues.giving_up import PurgeListening
 
     listening = _listening[worker.worker] = PurgeListening(worker.worker)
-    worker.worker.client.io.run(listening.start())
+    worker.worker.run_on_io(listening.start())
 
 
 @hookimpl
@@ -31,7 +31,7 @@ def jtask_worker_stopping(worker: "WorkerInfo") -> None:
     """Hear of nothing more: what it has not begun is handed back."""
     listening = _listening.pop(worker.worker, None)
     if listening is not None:
-        worker.worker.client.io.run(listening.stop())
+        worker.worker.run_on_io(listening.stop())
 
 
 @hookimpl

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from jtask.contract import Control, Watch
 
 if TYPE_CHECKING:
-    from jtask.worker import Worker
+    from jtask.runtime import WorkerHandle
 
 _PURGED = "purged-queues"
 """The topic under which workers hear of it."""
@@ -21,13 +21,13 @@ class PurgeListening:
         worker: Whose runs are given up.
     """
 
-    def __init__(self, worker: "Worker") -> None:
+    def __init__(self, worker: "WorkerHandle") -> None:
         self._worker = worker
         self._watch: Watch | None = None
 
     async def start(self) -> None:
         """Hear of purges."""
-        self._watch = await self._worker.client.broker.listen(_PURGED, self._give_up)
+        self._watch = await self._worker.broker.listen(_PURGED, self._give_up)
 
     async def stop(self) -> None:
         """Hear of nothing more."""
@@ -37,9 +37,9 @@ class PurgeListening:
     def _give_up(self, question: bytes) -> bytes:
         asked = json.loads(question)
         given_up = 0
-        for job in self._worker.unstarted():
-            if job.delivery.queue == asked["queue"]:
-                self._worker.cancel(job.delivery.run_id, asked["message"])
+        for run in self._worker.held():
+            if not run.has_slot and run.queue == asked["queue"]:
+                self._worker.cancel(run.run_id, asked["message"])
                 given_up += 1
         return b"%d" % given_up
 

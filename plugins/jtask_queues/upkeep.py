@@ -4,10 +4,11 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from jtask.client.cancellation import CancelResult, cancel_waiting
+from jtask.client.cancellation import cancel_waiting
 from jtask.contract import QueueInfo
 from jtask.declaration.definition import Instant, instant_of
 from jtask.declaration.keys import check_name
+from jtask.outcomes import CancelResult
 from jtask_queues.giving_up import have_given_up
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ async def _purge(client: "Client", queue: str, message: str) -> int:
 
     async def cancel(run_id: str) -> bool:
         async with limit:
-            answer = await cancel_waiting(client, run_id, message)
+            answer = await cancel_waiting(client.broker, client.events.add, run_id, message)
             return answer is not None and answer.result is CancelResult.NEVER_STARTS
 
     cancelled = sum(await asyncio.gather(*map(cancel, run_ids)))

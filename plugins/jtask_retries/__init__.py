@@ -12,10 +12,10 @@ from jtask.hooks import hookimpl
 from jtask_retries.options import declared
 
 if TYPE_CHECKING:
+    from jtask.declaration import TaskInfo
     from jtask.lifecycle import Retry
     from jtask.options import Option
     from jtask.runtime import RunContext
-    from jtask.tasks import Task
 
 
 @hookimpl
@@ -25,7 +25,7 @@ def jtask_options() -> "list[Option]":
 
 
 @hookimpl
-def jtask_applies(task: "Task[..., object]") -> bool:
+def jtask_applies(task: "TaskInfo[..., object]") -> bool:
     """Leave tasks alone that have no retries; refuse a policy that cannot work."""
     from jtask_retries.policy import policy_of
 

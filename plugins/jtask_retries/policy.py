@@ -12,7 +12,7 @@ from jtask_retries.jitter import spread
 from jtask_retries.options import delays_of
 
 if TYPE_CHECKING:
-    from jtask.tasks import Task
+    from jtask.declaration import TaskInfo
 
 _LONGEST = 10 * 365 * 86_400.0  # seconds; a delay that doubles each time soon leaves the calendar
 
@@ -54,7 +54,7 @@ class Policy:
         return Retry(at, f"{describe(error)}; {next_one}")
 
 
-def policy_of(task: "Task[..., Any]") -> Policy:
+def policy_of(task: "TaskInfo[..., Any]") -> Policy:
     """Return a task's policy, from its options and the settings.
 
     Raises:
@@ -76,7 +76,7 @@ def _given(value: Any, default: Any) -> Any:
     return default if value is None else value
 
 
-def _delays(task: "Task[..., Any]", delay: Any, retries: int) -> list[float]:
+def _delays(task: "TaskInfo[..., Any]", delay: Any, retries: int) -> list[float]:
     try:
         if callable(delay):
             delay = delay(retries)

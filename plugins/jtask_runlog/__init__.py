@@ -14,8 +14,7 @@ from jtask_runlog.quiet import QuietLog
 
 if TYPE_CHECKING:
     from jtask.outcomes import Outcome
-    from jtask.runtime import RunContext
-    from jtask.worker import WorkerInfo
+    from jtask.runtime import RunContext, WorkerInfo
 
 _log = logging.getLogger("jtask.worker")
 _set_aside = QuietLog(60.0)

@@ -13,10 +13,9 @@ from jtask.options import Option
 if TYPE_CHECKING:
     import click
 
+    from jtask.declaration import TaskInfo
     from jtask.lifecycle import Retry
-    from jtask.runtime import RunContext
-    from jtask.tasks import Task
-    from jtask.worker import WorkerInfo
+    from jtask.runtime import RunContext, WorkerInfo
     from jtask_schedules.schedule import Tick
 
 HEADER = "jtask-schedule"
@@ -37,7 +36,7 @@ def jtask_options() -> Iterable[Option]:
 
 
 @hookimpl
-def jtask_applies(task: "Task[..., Any]") -> bool:
+def jtask_applies(task: "TaskInfo[..., Any]") -> bool:
     """Leave tasks without a schedule alone, and refuse those that cannot be called by one."""
     if not _has_schedule(task):
         return False
@@ -96,7 +95,7 @@ def jtask_cli(cli: "click.Group") -> None:
     cli.add_command(schedules)
 
 
-def _has_schedule(task: "Task[..., Any]") -> bool:
+def _has_schedule(task: "TaskInfo[..., Any]") -> bool:
     return task.options.get("cron") is not None or task.options.get("every") is not None
 
 

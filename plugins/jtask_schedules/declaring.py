@@ -12,11 +12,11 @@ from jtask_schedules.keeper import Keeper
 from jtask_schedules.schedule import Declaration, declaration_of
 
 if TYPE_CHECKING:
-    from jtask.worker import Worker, WorkerInfo
+    from jtask.runtime import WorkerHandle, WorkerInfo
 
 _RETRY_SECONDS = 1.0
 _log = logging.getLogger("jtask.worker")
-_declaring: "dict[Worker, Future[None]]" = {}
+_declaring: "dict[WorkerHandle, Future[None]]" = {}
 
 
 def begin(worker: "WorkerInfo") -> None:

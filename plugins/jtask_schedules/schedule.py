@@ -12,12 +12,13 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from jtask.contract import Message
+from jtask.serialization import codecs_of
 from jtask.wire.envelope import Envelope
 from jtask_schedules import HEADER
 from jtask_schedules.timetable import Timetable
 
 if TYPE_CHECKING:
-    from jtask.tasks import Task
+    from jtask.declaration import TaskInfo
 
 _CHAIN = "jtask-schedule-chain"
 _INSTANT = "jtask-schedule-at"
@@ -175,7 +176,7 @@ def tick_of(run_id: str, headers: Mapping[str, str]) -> Tick | None:
     return Tick(key, headers.get(_CHAIN, ""), float(headers.get(_INSTANT, "0")), run_id)
 
 
-def declaration_of(task: "Task[..., Any]") -> Declaration | None:
+def declaration_of(task: "TaskInfo[..., Any]") -> Declaration | None:
     """Return what a task's code declares; None when it has no schedule."""
     options = task.options
     if options.get("cron") is None and options.get("every") is None:
@@ -186,7 +187,7 @@ def declaration_of(task: "Task[..., Any]") -> Declaration | None:
         queue=task.queue,
         priority=task.priority,
         serializer=task.serializer,
-        payload=base64.b64encode(task.codecs.arguments.encode((), {})).decode(),
+        payload=base64.b64encode(codecs_of(task).arguments.encode((), {})).decode(),
         tags=tuple(sorted(task.tags)),
         cron=cast("str | None", options.get("cron")),
         every=cast("float | None", options.get("every")),

@@ -11,10 +11,10 @@ from jtask.hooks import hookimpl
 from jtask_state_hooks.options import declared, option_for
 
 if TYPE_CHECKING:
+    from jtask.declaration import TaskInfo
     from jtask.options import Option
     from jtask.runtime import RunContext
     from jtask.states import State
-    from jtask.tasks import Task
     from jtask_state_hooks.options import Hook
 
 
@@ -25,7 +25,7 @@ def jtask_options() -> "list[Option]":
 
 
 @hookimpl
-def jtask_applies(task: "Task[..., object]") -> bool:
+def jtask_applies(task: "TaskInfo[..., object]") -> bool:
     """Leave tasks alone that have no hooks."""
     return any(task.options.get(option.name) for option in declared())
 

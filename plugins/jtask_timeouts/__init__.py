@@ -11,9 +11,9 @@ from jtask.hooks import hookimpl
 from jtask_timeouts.limits import Limits, declared_options, limits_of
 
 if TYPE_CHECKING:
+    from jtask.declaration import TaskInfo
     from jtask.options import Option
     from jtask.runtime import RunContext
-    from jtask.tasks import Task
 
 
 @hookimpl
@@ -23,7 +23,7 @@ def jtask_options() -> "list[Option]":
 
 
 @hookimpl
-def jtask_applies(task: "Task[..., Any]") -> bool:
+def jtask_applies(task: "TaskInfo[..., Any]") -> bool:
     """Concern tasks only that have a limit or are isolated."""
     return limits_of(task) != Limits() or _is_isolated(task)
 
@@ -46,5 +46,5 @@ def jtask_invoke(run: "RunContext") -> Callable[..., Any]:
     return lambda *args, **kwargs: call_in_thread(run, limits, args, kwargs)
 
 
-def _is_isolated(task: "Task[..., Any]") -> bool:
+def _is_isolated(task: "TaskInfo[..., Any]") -> bool:
     return task.options.get("isolation") == "process"

@@ -15,9 +15,10 @@ from multiprocessing.connection import Connection
 from types import FrameType
 from typing import Any
 
+from jtask.declaration import TaskInfo
 from jtask.runtime import RunContext, executing
+from jtask.serialization import codecs_of
 from jtask.states import State
-from jtask.tasks import Task
 from jtask.wire.failures import capture
 from jtask.worker.targets import load_targets
 from jtask_timeouts.coroutines import call_on_loop
@@ -71,21 +72,21 @@ class _Executor:
         """Execute one run and return what became of it."""
         try:
             task = self._load(request)
-            args, kwargs = task.codecs.arguments.decode(request.payload)
+            args, kwargs = codecs_of(task).arguments.decode(request.payload)
             run = request.context(task)
             run.on_state = self._tell
             self._limits = Limits(*request.limits)
             value = self._call(run, args, kwargs)
-            return Reply(VALUE, payload=task.codecs.result.encode(value))
+            return Reply(VALUE, payload=codecs_of(task).result.encode(value))
         except Exception as error:
             return Reply(FAILED, capture(error))
         except BaseException as error:
             return Reply(CRASHED, capture(error))
 
-    def _load(self, request: Request) -> Task[..., Any]:
+    def _load(self, request: Request) -> TaskInfo[..., Any]:
         sys.path[:] = request.path
         (task,) = load_targets([request.target])
-        task.codecs.check(request.serializer)
+        codecs_of(task).check(request.serializer)
         return task
 
     def _call(self, run: RunContext, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

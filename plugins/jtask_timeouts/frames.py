@@ -9,12 +9,12 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from jtask.errors import Failure
 from jtask.runtime import RunContext
 from jtask.states import State, StateName
-from jtask.wire.failures import Failure
 
 if TYPE_CHECKING:
-    from jtask.tasks import Task
+    from jtask.declaration import TaskInfo
 
 STARTED, VALUE, FAILED, CRASHED = "started", "value", "failed", "crashed"
 
@@ -83,7 +83,7 @@ class Request:
         head, payload = _parts(frame)
         return cls(payload=payload, **head)
 
-    def context(self, task: "Task[..., Any]") -> RunContext:
+    def context(self, task: "TaskInfo[..., Any]") -> RunContext:
         """Return the run as the task sees it in the child."""
         facts: dict[str, Any] = {**self.facts, "tags": tuple(self.facts["tags"])}
         run = RunContext(task=task, blocking=not task.is_async, **facts)

@@ -12,6 +12,7 @@ from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any
 
 from jtask.errors import ProcessDied, RunCancelled
+from jtask.serialization import codecs_of
 from jtask.wire.failures import rebuild
 from jtask.worker.targets import target_of
 from jtask_timeouts.children import Child, get_children
@@ -125,7 +126,7 @@ class IsolatedCall:
             serializer=run.task.serializer,
             facts=facts_of(run),
             limits=(self._limits.soft, self._limits.hard),
-            payload=run.task.codecs.arguments.encode(args, kwargs),
+            payload=codecs_of(run.task).arguments.encode(args, kwargs),
             path=list(sys.path),
         ).encode()
 
@@ -206,7 +207,7 @@ class IsolatedCall:
 
     def _result(self, reply: Reply) -> Any:
         if reply.kind == VALUE:
-            return self._run.task.codecs.result.decode(reply.payload)
+            return codecs_of(self._run.task).result.decode(reply.payload)
         assert reply.failure is not None
         if reply.kind == CRASHED:
             raise ProcessDied(f"the task raised {reply.failure.summary}")

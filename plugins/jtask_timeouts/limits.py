@@ -8,7 +8,7 @@ from jtask.errors import RunTimedOut, SoftTimeout
 from jtask.options import Option
 
 if TYPE_CHECKING:
-    from jtask.tasks import Task
+    from jtask.declaration import TaskInfo
 
 GRACE_SECONDS = 1.0
 """How long a run that was interrupted may take to end before stronger means are used."""
@@ -49,7 +49,7 @@ class Limits:
         return RunTimedOut(f"task run exceeded timeout of {_seconds(self.hard)}")
 
 
-def limits_of(task: "Task[..., Any]") -> Limits:
+def limits_of(task: "TaskInfo[..., Any]") -> Limits:
     """Return the limits that a task sets."""
     options = cast("Mapping[str, float | None]", task.options)
     return Limits(options.get("soft_timeout_seconds"), options.get("timeout_seconds"))

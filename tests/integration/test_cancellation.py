@@ -14,10 +14,10 @@ from waiting import PATIENCE, eventually
 from jtask import Run, State, StateName, runtime, task
 from jtask.client import get_client
 from jtask.client.cancel_requests import change_wish, find_wish, store_wish, wishes
-from jtask.client.cancellation import CancelResult
 from jtask.errors import RunCancelled
 from jtask.hooks import hookimpl
 from jtask.lifecycle import Retry
+from jtask.outcomes import CancelResult
 from jtask.testing import run_worker
 from jtask_cancellation.many import cancel_many, find_runs
 

@@ -31,9 +31,9 @@ from relay import Relay
 from jtask import Run
 from jtask.client import close_client, get_client
 from jtask.client.cancel_requests import wishes
-from jtask.client.cancellation import CancelResult
 from jtask.errors import BrokerError
 from jtask.ids import created_at
+from jtask.outcomes import CancelResult
 from jtask.settings import get_settings
 from jtask_cancellation.listening import HELD
 from jtask_schedules.keeper import Keeper

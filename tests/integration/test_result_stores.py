@@ -13,9 +13,9 @@ from waiting import PATIENCE
 
 from jtask import get_run, task
 from jtask.client import close_client, get_client
-from jtask.client.cancellation import CancelResult
 from jtask.contract import OutcomeRecord
 from jtask.errors import BrokerUnavailable
+from jtask.outcomes import CancelResult
 from jtask.settings import get_settings
 from jtask.states import StateName
 from jtask_nats import open_broker

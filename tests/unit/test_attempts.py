@@ -1,8 +1,8 @@
 """A run's history: whole where it is new, short where it is old, never too big."""
 
+from jtask.errors import Failure
 from jtask.outcomes import Attempt
 from jtask.wire.envelope import Envelope, decode_envelope
-from jtask.wire.failures import Failure
 from jtask.wire.history import KEPT, bare, remember
 
 LINES = "".join(f"  line {number}\n" for number in range(200)) + "ValueError: boom\n"

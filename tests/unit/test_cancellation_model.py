@@ -23,12 +23,13 @@ from virtual_loop import VirtualLoop
 
 from jtask import runtime, task
 from jtask.client.cancel_requests import wishes
-from jtask.client.cancellation import CancelAnswer, CancelResult, cancel_run
+from jtask.client.cancellation import cancel_run
 from jtask.contract import Message
-from jtask.declaration.keys import find_task
+from jtask.declaration.registry import find_task
 from jtask.errors import RunCancelled
 from jtask.execution.job import Job
 from jtask.ids import RunIds
+from jtask.outcomes import CancelAnswer, CancelResult
 from jtask.runtime import RunContext, current_run
 from jtask.settings import Settings
 from jtask.states import State, StateName
@@ -362,7 +363,9 @@ class CancellationMachine(RuleBasedStateMachine):
 
     async def cancel(self, run: ModelRun, death: str | None) -> CancelAnswer | None:
         caller = Process(self.space, self.loop, death)
-        asking = self.loop.create_task(cancel_run(cast("Any", caller), run.run_id, "enough"))
+        asking = self.loop.create_task(
+            cancel_run(cast("Any", caller.broker), caller.events.add, run.run_id, "enough")
+        )
         await asyncio.wait([asking, caller.died], return_when=asyncio.FIRST_COMPLETED)
         if caller.is_dead:
             self.all_lived = False

@@ -20,11 +20,12 @@ from jtask.errors import (
     RunRefused,
     RunTimedOut,
 )
-from jtask.execution.attempt import TaskHooks, attempt, drive
+from jtask.execution.attempt import attempt
+from jtask.execution.sync_await import run_sync
 from jtask.hooks import hookimpl
 from jtask.lifecycle import HandBack, PutOff, Retry
 from jtask.outcomes import Outcome
-from jtask.plugins import Plugins, get_plugins
+from jtask.plugins import Plugins, TaskHooks, get_plugins
 from jtask.runtime import RunContext
 from jtask.states import State, StateName
 
@@ -566,7 +567,7 @@ def test_a_value_that_cannot_be_stored_fails_the_attempt() -> None:
     def refuse(value: Any) -> bytes:
         raise ValueError(f"cannot store {value}")
 
-    outcome = drive(attempt(pending_run(work), TaskHooks(NO_HOOKS, work), encode=refuse))
+    outcome = run_sync(attempt(pending_run(work), TaskHooks(NO_HOOKS, work), encode=refuse))
     assert outcome.state.name is StateName.FAILED
     assert str(outcome.error) == "cannot store 7"
 
@@ -585,7 +586,7 @@ def test_a_recalled_value_that_cannot_be_stored_does_not_spare_the_call(
 
     plugins = Plugins([])
     plugins.add(Answer("jtask_recall", Outcome(State(StateName.CACHED, 0.0), 42)))
-    outcome = drive(attempt(pending_run(work), TaskHooks(plugins, work), encode=refuse_42))
+    outcome = run_sync(attempt(pending_run(work), TaskHooks(plugins, work), encode=refuse_42))
     assert outcome == Outcome(outcome.state, 7, None, b"stored")
     assert outcome.state.name is StateName.COMPLETED
     assert "a plugin recalled a value that cannot be stored" in caplog.text
@@ -597,7 +598,7 @@ def test_the_time_that_an_attempt_took_adds_to_the_runs_own() -> None:
         raise ValueError
 
     run = pending_run(work, run_time=100.0)
-    drive(attempt(run, TaskHooks(NO_HOOKS, work)))
+    run_sync(attempt(run, TaskHooks(NO_HOOKS, work)))
     assert 100.0 < run.run_time < 160.0
 
 
@@ -621,7 +622,7 @@ def test_an_attempt_that_must_wait_gives_the_instant_and_is_no_new_attempt() -> 
 
     plugins = Plugins([])
     plugins.add(Answer("jtask_admit", Retry(55.0, "limit")))
-    result = drive(attempt(pending_run(work), TaskHooks(plugins, work)))
+    result = run_sync(attempt(pending_run(work), TaskHooks(plugins, work)))
     assert result == PutOff(55.0, StateName.SCHEDULED, "limit", new_attempt=False)
 
 
@@ -630,7 +631,7 @@ def test_what_would_suspend_a_plain_call_is_refused() -> None:
         await asyncio.sleep(0)
 
     with pytest.raises(RuntimeError, match="suspended"):
-        drive(suspend())
+        run_sync(suspend())
 
 
 @pytest.mark.parametrize(
@@ -641,7 +642,7 @@ def test_a_task_may_end_its_own_run(error: Exception, state: str) -> None:
     def work() -> None:
         raise error
 
-    outcome = drive(attempt(pending_run(work), TaskHooks(NO_HOOKS, work)))
+    outcome = run_sync(attempt(pending_run(work), TaskHooks(NO_HOOKS, work)))
     assert outcome.state.name == state
     assert outcome.error is error
 

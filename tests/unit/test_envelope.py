@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jtask.errors import EnvelopeError
+from jtask.errors import EnvelopeError, Failure
 from jtask.outcomes import Attempt, SettledRun
 from jtask.states import State, StateName
 from jtask.wire.envelope import (
@@ -18,7 +18,6 @@ from jtask.wire.envelope import (
     decode_settled,
     encode_settled,
 )
-from jtask.wire.failures import Failure
 
 RUN_ID = "01a1fff5-44eb-7316-bfb5-63cd9960aef8"
 

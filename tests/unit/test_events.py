@@ -11,6 +11,7 @@ from jtask.client import event_buffer
 from jtask.client.event_buffer import BATCH, EventBuffer
 from jtask.client.io_thread import IoThread
 from jtask.contract import Event
+from jtask.execution import direct_call
 from jtask.runtime import RunContext
 from jtask.states import State, StateName
 
@@ -146,15 +147,15 @@ def test_a_state_becomes_an_event_with_the_facts_of_its_run(io: IoThread) -> Non
 def told() -> Iterator[list[str]]:
     states: list[str] = []
     emit: Callable[[RunContext, State], None] = lambda _, state: states.append(state.name)  # noqa: E731
-    event_buffer.connect(emit)
+    direct_call.on_state(emit)
     yield states
-    event_buffer.connect(None)
+    direct_call.on_state(None)
 
 
 def test_the_states_of_a_direct_call_are_recorded_while_connected(told: list[str]) -> None:
     work()
     assert told == ["Pending", "Running", "Completed"]
-    event_buffer.connect(None)
+    direct_call.on_state(None)
     work()
     assert len(told) == 3
 

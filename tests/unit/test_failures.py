@@ -9,8 +9,8 @@ import pytest
 
 import jtask.wire.failures
 from jtask.declaration.keys import check_name
-from jtask.errors import RemoteTraceback, TaskDefinitionError, TaskFailed
-from jtask.wire.failures import Failure, capture, rebuild
+from jtask.errors import Failure, RemoteTraceback, TaskDefinitionError, TaskFailed
+from jtask.wire.failures import capture, rebuild
 
 
 class Simple(Exception):

@@ -9,7 +9,7 @@ import pytest
 
 import jtask
 from jtask import task
-from jtask.declaration import keys
+from jtask.declaration import keys, registry
 from jtask.errors import TaskDefinitionError, TaskKeyConflict
 
 CORE = Path(jtask.__file__).parents[1]
@@ -139,7 +139,7 @@ def test_two_functions_with_one_key_are_refused_naming_both() -> None:
     assert "first" in text
     assert "second" in text
     assert "name= or key=" in text
-    assert keys.find_task("same-key") is first
+    assert registry.find_task("same-key") is first
 
 
 def test_a_function_that_is_defined_again_replaces_itself() -> None:
@@ -153,14 +153,14 @@ def test_a_function_that_is_defined_again_replaces_itself() -> None:
     first = define(1)
     second = define(2)
     assert first.key == second.key
-    assert keys.find_task(first.key) is second
+    assert registry.find_task(first.key) is second
     assert second() == 2
 
 
 def test_a_cell_that_is_run_again_in_the_interpreter_replaces_its_task(tmp_path: Path) -> None:
     session = """
 from jtask import task
-from jtask.declaration.keys import find_task
+from jtask.declaration.registry import find_task
 for value in (1, 2):
     exec(compile(f"@task\\ndef f(): return {value}", f"<cell {value}>", "exec"))
 assert find_task(f.key)() == 2
@@ -207,4 +207,4 @@ def test_a_task_that_nobody_holds_is_forgotten() -> None:
 
     key = short_lived()
     gc.collect()
-    assert keys.find_task(key) is None
+    assert registry.find_task(key) is None

@@ -16,8 +16,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from jtask import runtime, task
 from jtask.contract import Delivery, Message, OutcomeRecord
-from jtask.execution.attempt import drive
 from jtask.execution.job import Again, Job, Settled, perform
+from jtask.execution.sync_await import run_sync
 from jtask.settings import Settings
 from jtask.wire.envelope import Envelope, decode_envelope, decode_settled
 from jtask_memory import MemoryBroker, Space, VirtualClock
@@ -102,7 +102,7 @@ class RetryMachine(RuleBasedStateMachine):
         assert [past.number for past in envelope.history] == [*range(1, model.attempt)]
         job = Job(delivery, envelope, TASKS[model.retries], self.clock.time())
         with mock.patch.object(time, "time", self.clock.time):
-            reply = drive(
+            reply = run_sync(
                 perform(job, "worker", 500_000, lambda *_: None, lambda: False, lambda *_: None)
             )
         if isinstance(reply, Again):

@@ -220,7 +220,7 @@ def test_static_methods_work_in_both_decorator_orders(shop: Any) -> None:
 def test_a_class_method_gets_the_class_it_is_called_on(kind: type[Shop]) -> None:
     for shop in (kind, kind("Ann")):
         assert shop.kind(1) == f"{kind.__name__} 1"
-        assert shop.kind._bound == (kind,)
+        assert shop.kind.bound == (kind,)
 
 
 ABOVE_CLASSMETHOD = "is a class method: put @task above @classmethod, not below it"

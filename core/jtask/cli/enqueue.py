@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from inspect import Parameter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -108,7 +108,7 @@ def _enqueue_target(
     if len(tasks) > 1:
         names = ", ".join(task.name for task in tasks)
         raise TargetError(f"{target!r} has several tasks, say which: {target}:NAME, of {names}")
-    task = tasks[0]
+    task = cast("Task[..., Any]", tasks[0])  # whatever `@task` makes is one
     args, kwargs = _typed(task, *_split(arguments))
     run = task.apply_async(args, kwargs, countdown=delay, queue=queue)
     return run, task.key, queue or task.queue

@@ -16,20 +16,19 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jtask.client.cancel_requests import Wish, change_wish, find_wish, forget
 from jtask.contract import FullBroker
-from jtask.declaration.keys import find_task
+from jtask.declaration.registry import find_task
+from jtask.declaration.task_info import TaskInfo
 from jtask.errors import BrokerError
-from jtask.execution.attempt import drive
 from jtask.execution.job import Job, perform
+from jtask.execution.sync_await import run_sync
 from jtask.lifecycle import Settle
+from jtask.runtime import RunContext
 from jtask.states import State, StateName
-
-if TYPE_CHECKING:
-    from jtask.runtime import RunContext
-    from jtask.tasks import Task
+from jtask.wire.envelope import Envelope
 
 TELLERS = "cancelled-runs"
 """The topic under which workers are asked to call the hooks of a run."""
@@ -103,20 +102,18 @@ async def claimed(broker: FullBroker, run_id: str) -> AsyncGenerator[Wish | None
     await forget(broker, run_id)
 
 
-def job_of(
-    wish: Wish, task: "Task[..., Any]", state: State, told: "asyncio.Future[None] | None" = None
-) -> Job:
+def job_of(delivery: OffQueue, envelope: Envelope, task: TaskInfo[..., Any], state: State) -> Job:
     """Return the job of telling the plugins of a run's end.
 
     Args:
-        wish: What is known of the run.
+        delivery: Stands for the message that is on no queue any more.
+        envelope: What is known of the run.
         task: Its task.
         state: How it ended.
-        told: Is done once a worker has done the job.
     """
     return Job(
-        OffQueue(wish.run_id, wish.queue or task.queue, told),
-        wish.envelope,
+        delivery,
+        envelope,
         task,
         received=state.at,
         cancelled=state.message,
@@ -125,16 +122,17 @@ def job_of(
     )
 
 
-def say_nothing(run: "RunContext", state: State) -> None:
+def say_nothing(run: RunContext, state: State) -> None:
     """Record no event: whoever ended the run has."""
 
 
 async def _announce_here(
-    broker: FullBroker, run_id: str, task: "Task[..., Any]", state: State
+    broker: FullBroker, run_id: str, task: TaskInfo[..., Any], state: State
 ) -> None:
     async with claimed(broker, run_id) as wish:
         if wish is not None:
-            job = job_of(wish, task, state)
+            gone = OffQueue(run_id, wish.queue or task.queue)
+            job = job_of(gone, wish.envelope, task, state)
             await apart(lambda: _call_hooks(job))
 
 
@@ -143,7 +141,7 @@ def _call_hooks(job: Job) -> None:
     if job.task.is_async:
         asyncio.run(telling)
     else:
-        drive(telling)
+        run_sync(telling)
 
 
 def _leave_nothing_behind(job: Job, error: BaseException) -> None:

@@ -18,66 +18,33 @@ import asyncio
 import contextlib
 import json
 import time
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from jtask.client.cancel_requests import Wish, change_wish, forget, readable, store_wish
 from jtask.contract import Event, FullBroker, OutcomeRecord, WaitingRun
+from jtask.outcomes import CancelAnswer, CancelResult
 from jtask.states import State, StateName
 from jtask.wire.envelope import decode_settled, encode_settled, settle_unstarted
 
-if TYPE_CHECKING:
-    from jtask.client.client import Client
-
-MESSAGE = "cancelled on request"
 HOLDERS = "cancel"
 """The topic under which the worker that holds a run is asked to end it."""
 WORKERS = "cancelling"
 """The topic under which the workers are told of a wish."""
+
+Record = Callable[[Event], object]
+"""Takes the event of a state that was entered without a run context."""
 
 _PATIENCE = 2.0  # seconds for a run that is on its way between the broker and a worker
 _ASK_SECONDS = 0.25  # a worker answers at once
 _PAUSE_SECONDS = 0.05
 
 
-class CancelResult(StrEnum):
-    """What came of asking for a run's end."""
-
-    NEVER_STARTS = "never starts"
-    """It waited, and will not be executed."""
-    INTERRUPTED = "interrupted"
-    """It executes and is being ended."""
-    ASKED = "asked"
-    """It executes and was asked to end; it goes on until its code looks."""
-    ALREADY_OVER = "already over"
-    """It had ended before."""
-    NOT_FOUND = "not found"
-    """It waits on no queue, and no worker that answers holds it."""
-
-
-@dataclass(frozen=True, slots=True)
-class CancelAnswer:
-    """What came of asking for a run's end.
-
-    Attributes:
-        run_id: The run.
-        result: What came of it.
-        state: The final state; None while it is not known.
-    """
-
-    run_id: str
-    result: CancelResult
-    state: State | None = None
-
-
-async def cancel_run(client: "Client", run_id: str, message: str) -> CancelAnswer:
+async def cancel_run(broker: FullBroker, record: Record, run_id: str, message: str) -> CancelAnswer:
     """End a run; the answer says truly what came of it."""
-    broker = client.broker
     if (over := await already_over(broker, run_id)) is not None:
         return over
     wish, is_first = await _make_wish(broker, run_id, message)
-    answer = await _pursue_patiently(client, wish)
+    answer = await _pursue_patiently(broker, record, wish)
     if answer.state is not None:
         await _after_end(broker, wish, answer)
     elif answer.result is CancelResult.NOT_FOUND and is_first:
@@ -85,28 +52,30 @@ async def cancel_run(client: "Client", run_id: str, message: str) -> CancelAnswe
     return answer
 
 
-async def cancel_waiting(client: "Client", run_id: str, message: str) -> CancelAnswer | None:
+async def cancel_waiting(
+    broker: FullBroker, record: Record, run_id: str, message: str
+) -> CancelAnswer | None:
     """End a run that waits; None, and nothing else happens, when it does not wait any more."""
-    wish, is_first = await _make_wish(client.broker, run_id, message)
-    answer = await _take_off(client, wish)
+    wish, is_first = await _make_wish(broker, run_id, message)
+    answer = await _take_off(broker, record, wish)
     if answer is not None:
-        await _after_end(client.broker, wish, answer)
+        await _after_end(broker, wish, answer)
     elif is_first:
-        await forget(client.broker, run_id)
+        await forget(broker, run_id)
     return answer
 
 
-async def pursue(client: "Client", wish: Wish) -> CancelAnswer | None:
+async def pursue(broker: FullBroker, record: Record, wish: Wish) -> CancelAnswer | None:
     """Try once to fulfil a wish; None when the run is nowhere to be found for now."""
-    answer = await _take_off(client, wish)
+    answer = await _take_off(broker, record, wish)
     if answer is None:
-        answer = await _ask_holder(client.broker, wish)
-    return answer or await already_over(client.broker, wish.run_id)
+        answer = await _ask_holder(broker, wish)
+    return answer or await already_over(broker, wish.run_id)
 
 
-async def give_up_lost(client: "Client", wish: Wish) -> CancelAnswer:
+async def give_up_lost(broker: FullBroker, record: Record, wish: Wish) -> CancelAnswer:
     """End a run that was taken off its queue by somebody who died before storing its outcome."""
-    return await _end(client, wish, wish.head)
+    return await _end(broker, record, wish, wish.head)
 
 
 async def already_over(broker: FullBroker, run_id: str) -> CancelAnswer | None:
@@ -128,10 +97,10 @@ def read_question(question: bytes) -> tuple[str, str]:
     return str(asked["run_id"]), str(asked["message"])
 
 
-async def _pursue_patiently(client: "Client", wish: Wish) -> CancelAnswer:
+async def _pursue_patiently(broker: FullBroker, record: Record, wish: Wish) -> CancelAnswer:
     deadline = time.monotonic() + _PATIENCE
     while True:
-        answer = await pursue(client, wish)
+        answer = await pursue(broker, record, wish)
         is_promise = answer is not None and _is_promise(answer)
         if answer is not None and not is_promise:
             return answer
@@ -140,7 +109,7 @@ async def _pursue_patiently(client: "Client", wish: Wish) -> CancelAnswer:
             return CancelAnswer(wish.run_id, result)
         if not is_promise:
             await asyncio.sleep(_PAUSE_SECONDS)
-        elif kept := await _kept_promise(client.broker, wish.run_id):
+        elif kept := await _kept_promise(broker, wish.run_id):
             return kept
 
 
@@ -177,8 +146,7 @@ async def _make_wish(broker: FullBroker, run_id: str, message: str) -> tuple[Wis
     return await store_wish(broker, run_id, message)
 
 
-async def _take_off(client: "Client", wish: Wish) -> CancelAnswer | None:
-    broker = client.broker
+async def _take_off(broker: FullBroker, record: Record, wish: Wish) -> CancelAnswer | None:
     found: WaitingRun | None = await broker.find_waiting(wish.run_id)
     if found is not None and not wish.head:
         # Before it is taken off: should this process die then, nobody else knows what it was.
@@ -186,7 +154,7 @@ async def _take_off(client: "Client", wish: Wish) -> CancelAnswer | None:
         await change_wish(broker, wish)
     if found is None or not await broker.cancel(wish.run_id):
         return None
-    return await _end(client, wish, found.body)
+    return await _end(broker, record, wish, found.body)
 
 
 async def _after_end(broker: FullBroker, wish: Wish, answer: CancelAnswer) -> None:
@@ -205,15 +173,15 @@ async def _ask_holder(broker: FullBroker, wish: Wish) -> CancelAnswer | None:
     return CancelAnswer(wish.run_id, CancelResult(answers[0].decode())) if answers else None
 
 
-async def _end(client: "Client", wish: Wish, body: bytes) -> CancelAnswer:
+async def _end(broker: FullBroker, record: Record, wish: Wish, body: bytes) -> CancelAnswer:
     """Store the outcome of a run that nobody will execute; the first outcome stands."""
-    broker, run_id = client.broker, wish.run_id
+    run_id = wish.run_id
     envelope = readable(run_id, body)
     state = State(StateName.CANCELLED, time.time(), wish.message, wish.details)
-    record = OutcomeRecord(run_id, encode_settled(settle_unstarted(run_id, envelope, state)))
-    if not await broker.put(record) and (over := await already_over(broker, run_id)):
+    outcome = OutcomeRecord(run_id, encode_settled(settle_unstarted(run_id, envelope, state)))
+    if not await broker.put(outcome) and (over := await already_over(broker, run_id)):
         return over
-    client.events.add(
+    record(
         Event(run_id, state.name, state.at, envelope.task_key, envelope.attempt, "", wish.message)
     )
     if envelope.blob is not None:

@@ -7,26 +7,27 @@ import functools
 import logging
 import os
 import threading
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from collections.abc import Coroutine, Iterable
+from typing import Any, TypeVar, overload
 from weakref import WeakValueDictionary
 
-from jtask.client import event_buffer
+from jtask.client.cancellation import cancel_run
 from jtask.client.enqueueing import Prepared
+from jtask.client.event_buffer import EventBuffer
 from jtask.client.io_thread import get_io_thread
 from jtask.client.opening import open_broker
 from jtask.contract import Event, FullBroker, OutcomeRecord, ThreadEnqueue, Watch
+from jtask.declaration.task_info import TaskInfo
 from jtask.errors import BrokerUnavailable, JTaskError, RunNotFound, TargetError
+from jtask.execution import direct_call
 from jtask.ids import client_of, created_at, get_run_ids, is_run_id
-from jtask.outcomes import SettledRun
+from jtask.outcomes import CancelAnswer, SettledRun
 from jtask.runs import Run
 from jtask.settings import get_settings
 from jtask.states import State, StateName
 
-if TYPE_CHECKING:
-    from jtask.tasks import Task
-
 R = TypeVar("R")
+T = TypeVar("T")
 _SCHEDULED = StateName.SCHEDULED.value
 _CLOSE_SECONDS = 5.0
 _RETRY_SECONDS = 0.5
@@ -50,7 +51,7 @@ class Client:
             open_broker(settings.url, self.ids.client, settings.results_url)
         )
         self.inline_limit = self.broker.inline_limit
-        self.events = event_buffer.EventBuffer(self.io, self.broker)
+        self.events = EventBuffer(self.io, self.broker)
         self._thread_enqueue = self.broker if isinstance(self.broker, ThreadEnqueue) else None
         self._handles: WeakValueDictionary[str, Run[Any]] = WeakValueDictionary()
         self._held: dict[int, Run[Any]] = {}
@@ -58,6 +59,14 @@ class Client:
         self._own_lock: asyncio.Lock | None = None
         self._background: set[asyncio.Task[None]] = set()
         self._closed = False
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on the I/O loop and block until it is done."""
+        return self.io.run(coroutine)
+
+    async def bridge(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on the I/O loop and await it from any other loop."""
+        return await self.io.bridge(coroutine)
 
     # --- sending ---------------------------------------------------------------------------
 
@@ -117,7 +126,7 @@ class Client:
 
     # --- waiting ---------------------------------------------------------------------------
 
-    def handle(self, run_id: str, task: "Task[..., Any] | None" = None) -> Run[Any]:
+    def handle(self, run_id: str, task: TaskInfo[..., Any] | None = None) -> Run[Any]:
         """Return a handle on a run of any process.
 
         Raises:
@@ -156,6 +165,15 @@ class Client:
             if event.run_id == run.run_id:
                 state = State(StateName(event.state), event.at, event.detail)
         return state
+
+    async def cancel(self, run_id: str, message: str) -> CancelAnswer:
+        """End a run, wherever it is; on the I/O loop.
+
+        Args:
+            run_id: The run.
+            message: Why, kept with its state.
+        """
+        return await cancel_run(self.broker, self.events.add, run_id, message)
 
     async def load_blob(self, record: SettledRun) -> bytes:
         """Return a result that is kept as a blob.
@@ -255,7 +273,7 @@ class Client:
         if self._closed:
             return
         self._closed = True
-        event_buffer.connect(None)
+        direct_call.on_state(None)
         try:
             self.io.run(self._close(), timeout=_CLOSE_SECONDS)
         except (TimeoutError, JTaskError) as error:
@@ -314,7 +332,7 @@ def get_client() -> Client:
     with _lock:
         if _client is None:
             _client = Client()
-            event_buffer.connect(_client.events.on_state)
+            direct_call.on_state(_client.events.on_state)
             atexit.register(close_client)
         return _client
 
@@ -349,8 +367,8 @@ def close_client() -> None:
 @overload
 def get_run(run_id: str) -> Run[Any]: ...
 @overload
-def get_run(run_id: str, task: "Task[..., R]") -> Run[R]: ...
-def get_run(run_id: str, task: "Task[..., Any] | None" = None) -> Run[Any]:
+def get_run(run_id: str, task: TaskInfo[..., R]) -> Run[R]: ...
+def get_run(run_id: str, task: TaskInfo[..., Any] | None = None) -> Run[Any]:
     """Return a handle on a run of any process.
 
     Args:
@@ -361,9 +379,7 @@ def get_run(run_id: str, task: "Task[..., Any] | None" = None) -> Run[Any]:
         RunNotFound: That is no run id.
         TargetError: That is no task.
     """
-    from jtask.tasks import Task
-
-    if task is not None and not isinstance(task, Task):  # pyright: ignore[reportUnnecessaryIsInstance]
+    if task is not None and not isinstance(task, TaskInfo):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TargetError(f"{task!r} is not a task: give the function that has @task")
     return get_client().handle(run_id, task)
 

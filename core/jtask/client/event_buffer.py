@@ -1,16 +1,12 @@
 """State events on their way to the event log: collected, sent in batches, never waited for."""
 
-import os
 from collections import deque
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
+from jtask.client.io_thread import IoThread
 from jtask.contract import Event, EventLog
-
-if TYPE_CHECKING:
-    from jtask.client.io_thread import IoThread
-    from jtask.runtime import RunContext
-    from jtask.states import State
+from jtask.runtime import RunContext
+from jtask.states import State
 
 FLUSH_SECONDS = 0.05
 BATCH = 500
@@ -25,13 +21,13 @@ class EventBuffer:
         log: Takes the batches.
     """
 
-    def __init__(self, io: "IoThread", log: EventLog) -> None:
+    def __init__(self, io: IoThread, log: EventLog) -> None:
         self._io = io
         self._log = log
         self._events: deque[Event] = deque(maxlen=_BUFFERED)
         self._armed = False
 
-    def on_state(self, run: "RunContext", state: "State") -> None:
+    def on_state(self, run: RunContext, state: State) -> None:
         """Add the event of a state that a run entered."""
         event = Event(
             run.run_id,
@@ -69,25 +65,3 @@ class EventBuffer:
 
     def _arm(self) -> None:
         self._io.loop.call_later(FLUSH_SECONDS, self.flush)
-
-
-_emit: "Callable[[RunContext, State], None] | None" = None
-
-
-def emit_if_connected(run: "RunContext", state: "State") -> None:
-    """Record a state of a direct call, when this process talks to a broker anyway."""
-    if _emit is not None:
-        _emit(run, state)
-
-
-def connect(emit: "Callable[[RunContext, State], None] | None") -> None:
-    """Say where the events of direct calls go from now on; None is nowhere."""
-    global _emit
-    _emit = emit
-
-
-def _disconnect_after_fork() -> None:
-    connect(None)
-
-
-os.register_at_fork(after_in_child=_disconnect_after_fork)

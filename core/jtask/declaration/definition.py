@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 from jtask.declaration import keys
 from jtask.errors import TaskDefinitionError
@@ -14,7 +14,7 @@ SerializerName = Literal["json", "cloudpickle"]
 Kind = Literal["plain", "static", "class"]
 Instant = float | datetime | timedelta
 _RESERVED = frozenset({"wait_for", "return_state"})
-_SERIALIZERS = ("json", "cloudpickle")
+_SERIALIZERS: tuple[str, ...] = get_args(SerializerName)
 TOP_PRIORITY = 9
 OWN_OPTIONS = (
     "name",
@@ -71,6 +71,10 @@ class Definition:
             )
         if self.delay is not None and self.eta is not None:
             raise TaskDefinitionError("give either a delay or an eta, not both")
+
+    def name_for(self, fn: Callable[..., Any]) -> str:
+        """Return the name of a task made of a function: the given one, else the function's."""
+        return self.name or _name(fn)
 
     def changed(self, **changes: Any) -> "Definition":
         """Return a copy with those changes that are not None."""

@@ -1,23 +1,17 @@
-"""Which function is which, the same on every machine; and the tasks of this process by key."""
+"""Which function is which, the same on every machine."""
 
 import hashlib
 import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from weakref import WeakValueDictionary
+from typing import Any
 
-from jtask.errors import TaskDefinitionError, TaskKeyConflict
-
-if TYPE_CHECKING:
-    from jtask.tasks import Task
+from jtask.errors import TaskDefinitionError
 
 _HASH_DIGITS = 12
 _NOT_IN_A_KEY = re.compile(r"[^A-Za-z0-9_-]+")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
-
-_tasks: "WeakValueDictionary[str, Task[..., Any]]" = WeakValueDictionary()
 
 
 def qualified_name(fn: Callable[..., Any]) -> str:
@@ -83,40 +77,3 @@ def check_name(kind: str, value: str) -> str:
             f"{kind} {value!r} may hold letters, digits, '_' and '-' only, up to 128 of them"
         )
     return value
-
-
-def register(task: "Task[..., Any]") -> None:
-    """Remember a task by its key.
-
-    A function that is defined again (a reload, a notebook cell, a script imported by its own
-    name) replaces itself.
-
-    Raises:
-        TaskKeyConflict: Another function has the key.
-    """
-    known = _tasks.get(task.key)
-    if known is not None and _origin(known) != _origin(task):
-        raise TaskKeyConflict(
-            f"two tasks have the key {task.key!r}: {_origin(known)} and {_origin(task)}; "
-            f"give one of them another name= or key="
-        )
-    _tasks[task.key] = task
-
-
-def find_task(key: str) -> "Task[..., Any] | None":
-    """Return this process's task with a key."""
-    return _tasks.get(key)
-
-
-def known_tasks() -> "list[Task[..., Any]]":
-    """Return this process's tasks."""
-    return list(_tasks.values())
-
-
-def _origin(task: "Task[..., Any]") -> str:
-    name = qualified_name(task.fn)
-    code = getattr(task.fn, "__code__", None)
-    # In a notebook or the interpreter each cell is a file of its own.
-    if code is None or name.startswith("__main__."):
-        return name
-    return f"{name} ({Path(code.co_filename).resolve()})"

@@ -8,82 +8,20 @@ import contextlib
 import inspect
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from jtask import lifecycle
 from jtask.errors import RunAbandoned, RunRefused
 from jtask.lifecycle import DeadLetter, HandBack, PutOff, Retry, Settle
 from jtask.outcomes import ERROR_OF, Outcome
-from jtask.plugins import first_answer
+from jtask.plugins import HookCaller, TaskHooks, first_answer
 from jtask.runtime import RunContext, reset_current, set_current
 from jtask.states import StateName
 
-if TYPE_CHECKING:
-    from jtask.plugins import Plugins
-    from jtask.tasks import Task
-
 Result = Outcome | PutOff | HandBack
-_HookCaller = Callable[..., list[Any]] | None
 _log = logging.getLogger("jtask")
-
-
-class TaskHooks:
-    """The hooks that concern one task, resolved once; one that nobody implements is None.
-
-    Args:
-        plugins: Whose hooks.
-        task: The task.
-        without: Plugins to leave out; those that have nothing to do with the task unless given.
-    """
-
-    __slots__ = (
-        "_by_headers",
-        "_plugins",
-        "_task",
-        "_without",
-        "admit",
-        "around",
-        "enqueue",
-        "failed",
-        "invoke",
-        "recall",
-        "settled",
-        "state",
-    )
-
-    def __init__(
-        self,
-        plugins: "Plugins",
-        task: "Task[..., Any]",
-        without: "Sequence[object] | None" = None,
-    ) -> None:
-        if without is None:
-            without = plugins.uninterested(task)
-        self._plugins = plugins
-        self._task = task
-        self._without = without
-        self._by_headers: dict[tuple[str, ...], TaskHooks] = {}
-        self.enqueue: _HookCaller = plugins.caller("jtask_enqueue", without)
-        self.recall: _HookCaller = plugins.caller("jtask_recall", without)
-        self.admit: _HookCaller = plugins.caller("jtask_admit", without)
-        self.around: _HookCaller = plugins.caller("jtask_around", without)
-        self.invoke: _HookCaller = plugins.caller("jtask_invoke", without)
-        self.failed: _HookCaller = plugins.caller("jtask_failed", without)
-        self.state: _HookCaller = plugins.caller("jtask_state", without)
-        self.settled: _HookCaller = plugins.caller("jtask_settled", without)
-
-    def concerning(self, headers: Mapping[str, str]) -> "TaskHooks":
-        """Return the hooks for a run with some headers, which may concern more plugins."""
-        known = tuple(name for name in headers if name in self._plugins.headers)
-        if not known:
-            return self
-        if known not in self._by_headers:
-            concerned = [self._plugins.headers[name] for name in known]
-            without = [plugin for plugin in self._without if plugin not in concerned]
-            self._by_headers[known] = TaskHooks(self._plugins, self._task, without)
-        return self._by_headers[known]
 
 
 async def attempt(
@@ -151,20 +89,6 @@ async def abandon(run: RunContext, hooks: TaskHooks, error: BaseException) -> Re
     return await _failed(run, hooks, error, stopping=False)
 
 
-def drive(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """Run a coroutine to its end without an event loop.
-
-    Its run must be `blocking`, so that what asynchronous hooks return is awaited on the I/O thread
-    while this thread waits, and nothing ever suspends here.
-    """
-    try:
-        coroutine.send(None)
-    except StopIteration as stop:
-        return stop.value
-    coroutine.close()
-    raise RuntimeError("a blocking run suspended")
-
-
 async def settle(
     run: RunContext,
     hooks: TaskHooks,
@@ -213,7 +137,7 @@ async def _call_async(run: RunContext, hooks: TaskHooks) -> Any:
         reset_current(token)
 
 
-def _function(run: RunContext, invoke: _HookCaller) -> Callable[..., Any]:
+def _function(run: RunContext, invoke: HookCaller | None) -> Callable[..., Any]:
     """Return what executes the task: its own function unless a plugin stands in for it."""
     if invoke is None:
         return run.task.fn
@@ -221,13 +145,13 @@ def _function(run: RunContext, invoke: _HookCaller) -> Callable[..., Any]:
     return next(answers, run.task.fn)
 
 
-def _managers(run: RunContext, around: Callable[..., list[Any]]) -> list[Any]:
+def _managers(run: RunContext, around: HookCaller) -> list[Any]:
     """Return what to enter; the plugin that is asked first stands innermost."""
     return [manager for manager in reversed(around(run=run)) if manager is not None]
 
 
 async def _recall(
-    run: RunContext, caller: Callable[..., list[Any]], encode: Callable[[Any], bytes] | None
+    run: RunContext, caller: HookCaller, encode: Callable[[Any], bytes] | None
 ) -> Outcome | None:
     outcome = cast("Outcome | None", await _ask(caller, "jtask_recall", run))
     if outcome is None or encode is None or not outcome.successful:
@@ -291,7 +215,7 @@ async def _enter(
         await _ask(hooks.state, "jtask_state", run, state=state)
 
 
-async def _ask(caller: Callable[..., list[Any]], hook: str, run: RunContext, **facts: Any) -> Any:
+async def _ask(caller: HookCaller, hook: str, run: RunContext, **facts: Any) -> Any:
     """Call a hook for its answer; a failure other than a refusal is logged and counts as None."""
     try:
         answers = caller(run=run, **facts)

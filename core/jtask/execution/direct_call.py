@@ -1,39 +1,42 @@
 """Call a task here and now, through the same engine as a worker."""
 
 import asyncio
+import os
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
-from jtask.client import event_buffer
-from jtask.execution.attempt import Result, attempt, drive
+from jtask.declaration.task_info import TaskInfo
+from jtask.execution.attempt import Result, attempt
+from jtask.execution.sync_await import run_sync
 from jtask.ids import get_run_ids, process_label
 from jtask.lifecycle import HandBack, PutOff
 from jtask.outcomes import ERROR_OF, Outcome
+from jtask.plugins import hooks_of
 from jtask.runtime import RunContext, current_run
-from jtask.states import StateName
+from jtask.states import State, StateName
 from jtask.tagging import current_tags
 from jtask.wire.history import remember
 
-if TYPE_CHECKING:
-    from jtask.tasks import Task
 
-
-def call(task: "Task[..., Any]", args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def call(task: TaskInfo[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Execute a run in this thread and return its value, or raise what it raised."""
     run = _begin(task, args, kwargs, blocking=True)
     while True:
-        result: Result = drive(attempt(run, task.hooks))
+        result: Result = run_sync(attempt(run, hooks_of(task)))
         if isinstance(result, Outcome):
             return _unpack(result)
         time.sleep(_pause(run, result))
         _resume(run)
 
 
-async def call_async(task: "Task[..., Any]", args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+async def call_async(
+    task: TaskInfo[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
     """Execute a run on this event loop and return its value, or raise what it raised."""
     run = _begin(task, args, kwargs, blocking=False)
     while True:
-        result = await attempt(run, task.hooks)
+        result = await attempt(run, hooks_of(task))
         if isinstance(result, Outcome):
             return _unpack(result)
         await asyncio.sleep(_pause(run, result))
@@ -41,7 +44,7 @@ async def call_async(task: "Task[..., Any]", args: tuple[Any, ...], kwargs: dict
 
 
 def _begin(
-    task: "Task[..., Any]", args: tuple[Any, ...], kwargs: dict[str, Any], *, blocking: bool
+    task: TaskInfo[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], *, blocking: bool
 ) -> RunContext:
     parent = current_run()
     extra = current_tags()
@@ -55,7 +58,7 @@ def _begin(
         args=args,
         kwargs=kwargs,
         blocking=blocking,
-        on_state=event_buffer.emit_if_connected,
+        on_state=_emit_if_connected,
     )
     run.enter(StateName.PENDING)
     return run
@@ -82,3 +85,28 @@ def _unpack(outcome: Outcome) -> Any:
     if outcome.error is not None:
         raise outcome.error
     raise ERROR_OF[outcome.state.name](outcome.state.message)
+
+
+_emit: Callable[[RunContext, State], None] | None = None
+
+
+def on_state(emit: Callable[[RunContext, State], None] | None) -> None:
+    """Say who gets the states of direct calls from now on; None is nobody.
+
+    A registry, because a direct call must not connect the process: the client registers itself
+    once it is connected.
+    """
+    global _emit
+    _emit = emit
+
+
+def _emit_if_connected(run: RunContext, state: State) -> None:
+    if _emit is not None:
+        _emit(run, state)
+
+
+def _disconnect_after_fork() -> None:
+    on_state(None)
+
+
+os.register_at_fork(after_in_child=_disconnect_after_fork)

@@ -4,23 +4,23 @@ import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 from pydantic_core import to_json
 
 from jtask.contract import Delivery
+from jtask.declaration.task_info import TaskInfo
 from jtask.errors import ArgumentError, SerializationError
 from jtask.execution import attempt as engine
 from jtask.lifecycle import DeadLetter, HandBack, PutOff, Settle, describe
 from jtask.outcomes import Outcome, SettledRun
+from jtask.plugins import TaskHooks, hooks_of
 from jtask.runtime import RunContext
+from jtask.serialization.codecs import codecs_of
 from jtask.states import State, StateName
 from jtask.wire.envelope import VERSION, Envelope, encode_settled
 from jtask.wire.failures import capture
 from jtask.wire.history import bare, remember, shortened, summary
-
-if TYPE_CHECKING:
-    from jtask.tasks import Task
 
 
 @dataclass(slots=True, eq=False)
@@ -43,7 +43,7 @@ class Job:
 
     delivery: Delivery
     envelope: Envelope
-    task: "Task[..., object]"
+    task: TaskInfo[..., object]
     received: float
     run: RunContext | None = None
     counted: bool = False
@@ -139,9 +139,9 @@ async def perform(
 
 
 def _attempt(
-    job: Job, run: RunContext, hooks: engine.TaskHooks, stopping: Callable[[], bool]
+    job: Job, run: RunContext, hooks: TaskHooks, stopping: Callable[[], bool]
 ) -> Coroutine[Any, Any, engine.Result]:
-    codecs = job.task.codecs
+    codecs = codecs_of(job.task)
     try:
         codecs.check(job.envelope.serializer)
         run.args, run.kwargs = codecs.arguments.decode(job.envelope.payload)
@@ -157,8 +157,8 @@ async def end_abandoned(job: Job, error: BaseException, inline_limit: int) -> Re
     return _reply(job, await engine.abandon(run, _hooks(job), error), inline_limit)
 
 
-def _hooks(job: Job) -> engine.TaskHooks:
-    hooks, headers = job.task.hooks, job.envelope.headers
+def _hooks(job: Job) -> TaskHooks:
+    hooks, headers = hooks_of(job.task), job.envelope.headers
     return hooks.concerning(headers) if headers else hooks
 
 

@@ -1,11 +1,25 @@
-"""Call a user's function that may be plain or asynchronous, from a thread without an event loop."""
+"""Run coroutines to their end from a thread without an event loop."""
 
 import asyncio
 import inspect
 import threading
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine
 from contextvars import copy_context
 from typing import Any
+
+
+def run_sync(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine to its end without an event loop.
+
+    Its run must be `blocking`, so that what asynchronous hooks return is awaited on the I/O thread
+    while this thread waits, and nothing ever suspends here.
+    """
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        return stop.value
+    coroutine.close()
+    raise RuntimeError("a blocking run suspended")
 
 
 def finish(answer: Any) -> Any:

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
+from jtask.declaration.definition import SerializerName
 from jtask.errors import SerializationError
-from jtask.serialization.results import Serializer, pickled, unpickled
+from jtask.serialization.results import pickled, unpickled
 from jtask.serialization.signatures import CallSignature
 
 
@@ -25,7 +26,7 @@ class ArgumentCodec:
         fn: Callable[..., Any],
         *,
         task_name: str,
-        serializer: Serializer,
+        serializer: SerializerName,
         owner: type | None = None,
     ) -> None:
         call = CallSignature(fn, task_name, owner)
@@ -100,7 +101,7 @@ class _PickledArguments:
         return SerializationError(f"{subject} cannot be pickled, {type(error).__name__}: {error}")
 
 
-def _arguments(call: CallSignature, serializer: Serializer, owner: type | None) -> _Arguments:
+def _arguments(call: CallSignature, serializer: SerializerName, owner: type | None) -> _Arguments:
     if serializer == "cloudpickle":
         return _PickledArguments(call)
     from jtask.serialization.json_codecs import JsonArguments  # imports pydantic

@@ -1,25 +1,30 @@
 """One task's arguments and results as bytes."""
 
+import sys
+from collections.abc import Callable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from jtask.declaration.definition import SerializerName
+from jtask.declaration.definition import SerializerName, class_method_around
+from jtask.declaration.task_info import TaskInfo
 from jtask.errors import SerializationError
 from jtask.serialization.arguments import ArgumentCodec
 from jtask.serialization.results import ResultCodec
-from jtask.wire.envelope import EnvelopeTemplate
 
-if TYPE_CHECKING:
-    from jtask.tasks import Task
+_CACHED = "codecs"
 
 
 class CallCodecs:
     """The codecs of one task, each built by its first use.
 
     What a task's own code declares decides how bytes are read, never what a message says.
+
+    Args:
+        task: The task.
+        owner: The class that a method belongs to.
     """
 
-    def __init__(self, task: "Task[..., Any]", owner: type | None) -> None:
+    def __init__(self, task: TaskInfo[..., Any], owner: type | None) -> None:
         self._task = task
         self._owner = owner
         self.serializer: SerializerName = task.serializer
@@ -39,13 +44,11 @@ class CallCodecs:
         """For what the function returns."""
         return ResultCodec(self._task.fn, task_name=self._task.name, serializer=self.serializer)
 
-    @cached_property
-    def template(self) -> EnvelopeTemplate:
-        """For plain first attempts."""
-        return EnvelopeTemplate(self._task.key, self._task.name, self.serializer)
-
     def check(self, serializer: str) -> None:
         """Refuse bytes that were written in a way which the task does not declare.
+
+        Args:
+            serializer: How the message says that they were written.
 
         Raises:
             SerializationError: Naming both, and the ways out.
@@ -55,3 +58,38 @@ class CallCodecs:
                 f"task {self._task.name!r} declares serializer={self.serializer!r} here, but the "
                 f"run was written with {serializer!r}: declare the same on both sides"
             )
+
+
+def codecs_of(task: TaskInfo[..., Any]) -> CallCodecs:
+    """Return what writes and reads a task's arguments and results; built once per task.
+
+    Raises:
+        TaskDefinitionError: The task is a class method that was declared the wrong way round.
+    """
+    facts = vars(task)
+    if _CACHED not in facts:
+        facts[_CACHED] = _build(task)
+    codecs: CallCodecs = facts[_CACHED]
+    return codecs
+
+
+def _build(task: TaskInfo[..., Any]) -> CallCodecs:
+    if task.unbound is not None:
+        return codecs_of(task.unbound)
+    owner = task.owner or _class_around(task.fn)
+    if owner is not None and isinstance(vars(owner).get(_path(task.fn)[-1]), classmethod):
+        raise class_method_around(task.fn)
+    return CallCodecs(task, owner)
+
+
+def _path(fn: Callable[..., Any]) -> list[str]:
+    return str(getattr(fn, "__qualname__", "")).split(".")
+
+
+def _class_around(fn: Callable[..., Any]) -> type | None:
+    """Return the class in whose body a function stands, as far as its module can be asked."""
+    *path, _ = _path(fn)
+    found: Any = sys.modules.get(getattr(fn, "__module__", ""))
+    for name in path:
+        found = getattr(found, name, None)
+    return found if path and isinstance(found, type) else None

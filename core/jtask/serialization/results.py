@@ -3,11 +3,10 @@
 import importlib
 import pickle
 from collections.abc import Callable
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
+from jtask.declaration.definition import SerializerName
 from jtask.errors import SerializationError
-
-Serializer = Literal["json", "cloudpickle"]
 
 
 class ResultCodec:
@@ -19,7 +18,9 @@ class ResultCodec:
         serializer: The task's own; a message never chooses.
     """
 
-    def __init__(self, fn: Callable[..., Any], *, task_name: str, serializer: Serializer) -> None:
+    def __init__(
+        self, fn: Callable[..., Any], *, task_name: str, serializer: SerializerName
+    ) -> None:
         self._results = _results(fn, task_name, serializer)
 
     def encode(self, value: Any) -> bytes:
@@ -84,7 +85,7 @@ class _PickledResults:
         return unpickled(payload, self._subject)
 
 
-def _results(fn: Callable[..., Any], task_name: str, serializer: Serializer) -> _Results:
+def _results(fn: Callable[..., Any], task_name: str, serializer: SerializerName) -> _Results:
     if serializer == "cloudpickle":
         return _PickledResults(task_name)
     from jtask.serialization.json_codecs import JsonResults  # imports pydantic

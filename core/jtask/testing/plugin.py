@@ -109,7 +109,7 @@ def _environment(**variables: str) -> Generator[None]:
 
 
 def _forget_settings() -> None:
-    from jtask.declaration.keys import known_tasks
+    from jtask.declaration.registry import known_tasks
     from jtask.settings import get_settings
 
     get_settings.cache_clear()

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jtask.client.client import Client
+    from jtask.runtime import WorkerInfo
     from jtask.tasks import Task
-    from jtask.worker.worker import Worker, WorkerInfo
+    from jtask.worker.worker import Worker
 
 _CONCURRENCY = 10
 _STOP_SECONDS = 10.0

@@ -6,10 +6,9 @@ from typing import Any, TypeVar, cast
 
 from pydantic_core import from_json, to_json
 
-from jtask.errors import EnvelopeError
+from jtask.errors import EnvelopeError, Failure
 from jtask.outcomes import Attempt, SettledRun
 from jtask.states import State, StateName
-from jtask.wire.failures import Failure
 
 VERSION = 1
 _PLAIN = {"v", "id", "task", "name", "ser", "created"}

@@ -3,71 +3,21 @@
 import json
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from types import CodeType, TracebackType
 from typing import Any, cast
 
 from jtask.declaration.keys import canonical_module
-from jtask.errors import JTaskError, RemoteTraceback, TaskFailed
+from jtask.errors import Failure, JTaskError, RemoteTraceback, TaskFailed
 from jtask.serialization.round_trip import differences
 
 _TEXT_LIMIT = 64 * 1024  # characters
-_CAUSES = 5
+_DEPTH = 5  # causes of causes
 # What lies between a worker's thread or loop and a task's own frame.
 _ENGINE = frozenset({"jtask", "pluggy", "asyncio", "concurrent", "contextlib", "threading"})
 _MAIN = ("__main__", "__mp_main__")
 # Python gives these a meaning of their own when they leave a coroutine or a generator.
 _NEVER_REBUILT = (StopIteration, StopAsyncIteration)
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """What is known of an exception that was raised elsewhere.
-
-    Attributes:
-        type: `module.QualName` of its class.
-        message: Its `str()`.
-        args: What its class can be called with to make it again; None when JSON cannot say.
-        traceback: As Python prints it, from the task's own frame on, causes included.
-        notes: What `add_note` added.
-        cause: What it was raised from or during; its own traceback is part of the outer one.
-    """
-
-    type: str
-    message: str
-    args: list[Any] | None = None
-    traceback: str = ""
-    notes: list[str] = field(default_factory=list[str])
-    cause: "Failure | None" = None
-
-    @property
-    def summary(self) -> str:
-        """`ValueError: message`, as Python would print it."""
-        name = self.type.removeprefix("builtins.")
-        return f"{name}: {self.message}" if self.message else name
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the form that docs/wire-format.md describes; what is empty is left out."""
-        data: dict[str, Any] = {"type": self.type, "message": self.message}
-        if self.args is not None:
-            data["args"] = self.args
-        if self.traceback:
-            data["traceback"] = self.traceback
-        if self.notes:
-            data["notes"] = self.notes
-        if self.cause:
-            data["cause"] = self.cause.to_json()
-        return data
-
-    @classmethod
-    def from_json(cls, data: Any) -> "Failure":
-        """Return the failure that `to_json` wrote, here or elsewhere.
-
-        A worker in any language may have written it, and an odd report must not hide that a run
-        failed: what is missing or of another type counts as empty.
-        """
-        return _from_json(data, _CAUSES)
 
 
 def capture(error: BaseException, *, task: Callable[..., Any] | None = None) -> Failure:
@@ -78,7 +28,7 @@ def capture(error: BaseException, *, task: Callable[..., Any] | None = None) -> 
         task: The task's function, if known: the traceback starts at its frame. Otherwise it
             starts after the frames of jtask itself.
     """
-    return _capture(error, _traceback_text(error, task), _CAUSES)
+    return _capture(error, _traceback_text(error, task), _DEPTH)
 
 
 def rebuild(failure: Failure) -> Exception:
@@ -122,8 +72,10 @@ def _message(error: BaseException) -> str:
 
 
 def _notes(error: BaseException) -> list[str]:
-    notes = _as_list(getattr(error, "__notes__", None)) or []
-    return [_cut(note) for note in notes if isinstance(note, str)]
+    notes: object = getattr(error, "__notes__", None)
+    if not isinstance(notes, list):  # a class may give the name another meaning
+        return []
+    return [_cut(note) for note in cast("list[object]", notes) if isinstance(note, str)]
 
 
 def _cut(text: str) -> str:
@@ -251,20 +203,3 @@ def _member(module: Any, path: list[str]) -> Any:
             return None
         found = namespace.get(name)
     return found
-
-
-def _from_json(data: Any, depth: int) -> Failure:
-    known = cast("dict[str, Any]", data) if isinstance(data, dict) else {"message": str(data)}
-    cause = known.get("cause")
-    return Failure(
-        type=str(known.get("type") or "Exception"),
-        message=str(known.get("message") or ""),
-        args=_as_list(known.get("args")),
-        traceback=str(known.get("traceback") or ""),
-        notes=[str(note) for note in _as_list(known.get("notes")) or []],
-        cause=_from_json(cause, depth - 1) if cause and depth else None,
-    )
-
-
-def _as_list(value: object) -> list[Any] | None:
-    return list(cast("Iterable[Any]", value)) if isinstance(value, list) else None

@@ -7,8 +7,8 @@ are forgotten: their numbers show the gap.
 from collections.abc import Sequence
 from dataclasses import replace
 
+from jtask.errors import Failure
 from jtask.outcomes import Attempt
-from jtask.wire.failures import Failure
 
 KEPT = 100
 """How many attempts are kept."""

@@ -1,5 +1,6 @@
 """A worker: takes runs from the broker, executes them in its slots, settles them."""
 
-from jtask.worker.worker import Cancellation, Worker, WorkerInfo
+from jtask.runtime import WorkerInfo
+from jtask.worker.worker import Worker
 
-__all__ = ["Cancellation", "Worker", "WorkerInfo"]
+__all__ = ["Worker", "WorkerInfo"]

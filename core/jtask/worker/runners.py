@@ -16,8 +16,8 @@ from enum import Enum
 from typing import Any
 
 from jtask.client.io_thread import new_loop
-from jtask.execution.attempt import drive
 from jtask.execution.job import Job
+from jtask.execution.sync_await import run_sync
 
 Perform = Callable[[Job], Coroutine[Any, Any, None]]
 _JOIN_SECONDS = 1.0
@@ -222,7 +222,7 @@ class ThreadRunner:
                 job = self._waiting.popleft()
             except IndexError:
                 continue  # it was taken back
-            drive(self._perform(job))
+            run_sync(self._perform(job))
             if job.left_behind:
                 return
             with self._lock:
@@ -230,10 +230,10 @@ class ThreadRunner:
 
     def _settle(self) -> None:
         while (job := self._verdicts.get()) is not None:
-            drive(self._perform(job))
+            run_sync(self._perform(job))
 
     def _take_over(self, end: Coroutine[Any, Any, None]) -> None:
-        drive(end)
+        run_sync(end)
         with self._lock:
             self._unfinished -= 1
         self._work()

@@ -5,8 +5,9 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from jtask.client.event_buffer import EventBuffer
 from jtask.contract import Delivery, Event, FullBroker, OutcomeRecord, QuickPut
 from jtask.errors import BrokerError
 from jtask.execution.job import Again, Job, Reply, Settled, encode_letter
@@ -14,9 +15,6 @@ from jtask.outcomes import SettledRun
 from jtask.plugins import call_logged, get_plugins
 from jtask.states import State, StateName
 from jtask.wire.envelope import encode_settled
-
-if TYPE_CHECKING:
-    from jtask.client.event_buffer import EventBuffer
 
 UNKNOWN_TASK_SECONDS = 10.0
 """How long a run that this worker does not know is put off for a worker that does."""
@@ -34,7 +32,7 @@ class Settlement:
         worker: This worker's name.
     """
 
-    def __init__(self, broker: FullBroker, events: "EventBuffer", worker: str) -> None:
+    def __init__(self, broker: FullBroker, events: EventBuffer, worker: str) -> None:
         self._broker = broker
         self._events = events
         self._worker = worker

@@ -1,10 +1,8 @@
 """How many runs a worker holds: its slots, what waits for one, and how far to reach ahead."""
 
 from collections import deque
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from jtask.execution.job import Job
+from jtask.execution.job import Job
 
 _LARGEST_PREFETCH = 1000
 _LOOKS = 5  # make the pace: what ended in a tenth of a second
@@ -42,11 +40,11 @@ class Intake:
         """How many deliveries the worker wants to hold."""
         return self._slots + self._prefetch
 
-    def add(self, job: "Job") -> None:
+    def add(self, job: Job) -> None:
         """Have a run wait for a slot."""
         self._waiting.append(job)
 
-    def next_job(self) -> "Job | None":
+    def next_job(self) -> Job | None:
         """Return the next run, a slot taken for it; None when none waits or no slot is free."""
         if not self._waiting or not self.take_slot():
             return None
@@ -64,16 +62,16 @@ class Intake:
         self._free += 1
         self._ended += 1
 
-    def pull_out(self, job: "Job") -> None:
+    def pull_out(self, job: Job) -> None:
         """Have a waiting run start at once, over the number of slots if need be."""
         self._waiting.remove(job)
         self._free -= 1
 
-    def waiting(self) -> "list[Job]":
+    def waiting(self) -> list[Job]:
         """Return what waits for a slot."""
         return list(self._waiting)
 
-    def take_all(self) -> "list[Job]":
+    def take_all(self) -> list[Job]:
         """Return what waits, and have it wait no more."""
         waiting = list(self._waiting)
         self._waiting.clear()

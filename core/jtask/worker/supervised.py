@@ -5,12 +5,9 @@ import os
 import signal
 import socket
 import threading
-from typing import TYPE_CHECKING
 
 from jtask.hooks import hookimpl
-
-if TYPE_CHECKING:
-    from jtask.worker.worker import WorkerInfo
+from jtask.runtime import WorkerInfo
 
 READY = b"r"
 _log = logging.getLogger("jtask.worker")
@@ -26,7 +23,7 @@ class Lifeline:
         threading.Thread(target=self._watch, name="jtask-lifeline", daemon=True).start()
 
     @hookimpl
-    def jtask_worker_started(self, worker: "WorkerInfo") -> None:
+    def jtask_worker_started(self, worker: WorkerInfo) -> None:
         """Tell the supervisor that the start succeeded."""
         del worker
         self._line.send(READY)

@@ -11,19 +11,19 @@ from types import ModuleType
 from typing import Any, cast
 
 from jtask.declaration.keys import canonical_module, module_of_file
+from jtask.declaration.task_info import TaskInfo
 from jtask.errors import TargetError
-from jtask.tasks import Task
 
 _loading: ContextVar[bool] = ContextVar("jtask_loading", default=False)
 
 
-def load_targets(targets: list[str]) -> list[Task[..., Any]]:
+def load_targets(targets: list[str]) -> list[TaskInfo[..., Any]]:
     """Import what the targets name and return their tasks, each once.
 
     Raises:
         TargetError: A target is malformed, cannot be imported, or has no such task.
     """
-    found: dict[str, Task[..., Any]] = {}
+    found: dict[str, TaskInfo[..., Any]] = {}
     token = _loading.set(True)
     try:
         for target in targets:
@@ -47,7 +47,7 @@ def refuse_while_loading(call: str) -> None:
         )
 
 
-def target_of(task: Task[..., Any]) -> str:
+def target_of(task: TaskInfo[..., Any]) -> str:
     """Return a target that names a task's module, for another process to load.
 
     Raises:
@@ -64,7 +64,7 @@ def target_of(task: Task[..., Any]) -> str:
     return f"{place}:{task.fn.__qualname__}"
 
 
-def _load(target: str) -> list[Task[..., Any]]:
+def _load(target: str) -> list[TaskInfo[..., Any]]:
     place, _, name = target.partition(":")
     if not place:
         raise TargetError(
@@ -152,12 +152,12 @@ def _cannot_import(name: str, error: Exception | SystemExit) -> TargetError:
     return TargetError(f"{name!r} cannot be imported: {type(error).__name__}: {said}{where}")
 
 
-def _named(module: ModuleType, name: str, target: str) -> Task[..., Any]:
+def _named(module: ModuleType, name: str, target: str) -> TaskInfo[..., Any]:
     found: Any = module
     for part in name.split("."):
         found = getattr(found, part, None)
-    if isinstance(found, Task):
-        return cast("Task[..., Any]", found)
+    if isinstance(found, TaskInfo):
+        return cast("TaskInfo[..., Any]", found)
     tasks = _tasks_in(module)
     near = get_close_matches(name, tasks, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"its tasks: {', '.join(tasks) or 'none'}"
@@ -165,7 +165,7 @@ def _named(module: ModuleType, name: str, target: str) -> Task[..., Any]:
     raise TargetError(f"{target!r}: module {module.__name__!r} {what} {name!r}; {hint}")
 
 
-def _all_tasks(module: ModuleType, target: str) -> list[Task[..., Any]]:
+def _all_tasks(module: ModuleType, target: str) -> list[TaskInfo[..., Any]]:
     tasks = list(_tasks_in(module).values())
     if not tasks:
         way = "decorate a function in it with @task"
@@ -175,16 +175,16 @@ def _all_tasks(module: ModuleType, target: str) -> list[Task[..., Any]]:
     return tasks
 
 
-def _tasks_in(module: ModuleType) -> dict[str, Task[..., Any]]:
+def _tasks_in(module: ModuleType) -> dict[str, TaskInfo[..., Any]]:
     """Return a module's tasks by name, methods of its classes included."""
-    found: dict[str, Task[..., Any]] = {}
+    found: dict[str, TaskInfo[..., Any]] = {}
     for name, value in vars(module).items():
-        if isinstance(value, Task):
+        if isinstance(value, TaskInfo):
             found[name] = value
         elif isinstance(value, type) and value.__module__ == module.__name__:
             for inner, member in vars(value).items():
                 unwrapped = getattr(member, "__func__", member)
-                if isinstance(unwrapped, Task):
+                if isinstance(unwrapped, TaskInfo):
                     found[f"{name}.{inner}"] = unwrapped
     return found
 

@@ -10,14 +10,13 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import dataclass
-from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 from jtask import lifecycle
-from jtask.client.cancel_notices import job_of, say_nothing
-from jtask.client.cancel_requests import Wish
-from jtask.contract import Consumption, Delivery
+from jtask.client.cancel_notices import OffQueue, job_of, say_nothing
+from jtask.client.client import Client
+from jtask.contract import Consumption, Delivery, Event, FullBroker
+from jtask.declaration.task_info import TaskInfo
 from jtask.errors import BrokerError, EnvelopeError, RunAbandoned
 from jtask.execution.job import (
     Job,
@@ -29,54 +28,23 @@ from jtask.execution.job import (
 )
 from jtask.ids import process_label
 from jtask.lifecycle import DeadLetter, Discard, Execute, HandBack, Settle
-from jtask.runtime import RunContext
+from jtask.outcomes import CancelResult
+from jtask.plugins import hooks_of
+from jtask.runtime import HeldRun, RunContext, WorkerInfo
+from jtask.serialization.codecs import codecs_of
 from jtask.settings import get_settings
 from jtask.states import State, StateName
-from jtask.wire.envelope import decode_envelope, encode_settled, settle_unstarted
+from jtask.wire.envelope import Envelope, decode_envelope, encode_settled, settle_unstarted
 from jtask.worker import supervised
 from jtask.worker.runners import LoopRunner, ThreadRunner
 from jtask.worker.settlement import Settlement, crash_counter
 from jtask.worker.slots import Intake
 
-if TYPE_CHECKING:
-    from jtask.client.client import Client
-    from jtask.tasks import Task
-
 _ANNOUNCE_SECONDS = 10.0
+T = TypeVar("T")
+
 _GRACE_SECONDS = 1.0  # for cancelled coroutines to end, once the shutdown timeout is over
 _log = logging.getLogger("jtask.worker")
-
-
-class Cancellation(Enum):
-    """What asking a worker to cancel a run came to."""
-
-    NOT_HERE = "the worker does not hold the run"
-    NEVER_STARTS = "the run had not started and never will"
-    INTERRUPTED = "the run is being interrupted"
-    ASKED = "the run was asked to end and goes on until it looks"
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerInfo:
-    """What a worker is, given to hooks.
-
-    Attributes:
-        name: `host-pid`.
-        tasks: The tasks it serves.
-        queues: Where their runs come from.
-        concurrency: How many runs it executes at once.
-        url: The broker.
-        worker: The worker itself.
-        place: Which of the processes of one `jtask serve` it is, from 0.
-    """
-
-    name: str
-    tasks: "tuple[Task[..., Any], ...]"
-    queues: tuple[str, ...]
-    concurrency: int
-    url: str
-    worker: "Worker"
-    place: int = 0
 
 
 class Worker:
@@ -92,8 +60,8 @@ class Worker:
 
     def __init__(
         self,
-        client: "Client",
-        tasks: "Iterable[Task[..., Any]]",
+        client: Client,
+        tasks: Iterable[TaskInfo[..., Any]],
         concurrency: int,
         prefetch: int | None = None,
     ) -> None:
@@ -135,7 +103,7 @@ class Worker:
             BrokerError: The broker refuses.
         """
         for task in self._tasks.values():
-            _ = task.hooks, task.codecs
+            _ = hooks_of(task), codecs_of(task)
         self._consumption = await self._broker.consume(
             self.info.queues, self._intake.credit, self._receive
         )
@@ -198,15 +166,15 @@ class Worker:
         """Return the runs that are being executed; from any thread."""
         return [job.run for job in list(self._executing.values()) if job.run is not None]
 
-    def held(self) -> list[Job]:
+    def held(self) -> list[HeldRun]:
         """Return the runs that this worker holds, executing or not yet; on the I/O thread."""
-        return [*self._executing.values(), *self.unstarted()]
+        executing = [_held(job, has_slot=True) for job in self._executing.values()]
+        return executing + [_held(job, has_slot=False) for job in self._unstarted()]
 
-    def unstarted(self) -> list[Job]:
-        """Return the runs that this worker holds and has not begun; on the I/O thread."""
+    def _unstarted(self) -> list[Job]:
         return [*self._intake.waiting(), *self._suspects]
 
-    def cancel(self, run_id: str, message: str) -> Cancellation:
+    def cancel(self, run_id: str, message: str) -> CancelResult:
         """End a run that this worker holds; on the I/O thread.
 
         A run that was asked before is not interrupted again, so that its clean-up can end.
@@ -215,39 +183,51 @@ class Worker:
             run_id: The run.
             message: Why, kept with its state.
         """
-        for waiting in self.unstarted():
+        for waiting in self._unstarted():
             if waiting.delivery.run_id == run_id:
                 self._never_start(waiting, message)
-                return Cancellation.NEVER_STARTS
+                return CancelResult.NEVER_STARTS
         job = self._executing.get(run_id)
         if job is None or job.is_over:
-            return Cancellation.NOT_HERE
+            return CancelResult.NOT_FOUND
         if job.verdict is None:
             if self._runner(job).take_back(job):
                 job.verdict = Settle(StateName.CANCELLED, message)
                 self._submit(job)
-                return Cancellation.NEVER_STARTS
+                return CancelResult.NEVER_STARTS
             return self._interrupt_one(job, message)
         cancelled = job.verdict.state is StateName.CANCELLED
-        return Cancellation.NEVER_STARTS if cancelled else Cancellation.NOT_HERE
+        return CancelResult.NEVER_STARTS if cancelled else CancelResult.NOT_FOUND
 
-    async def announce(self, wish: Wish, state: State) -> None:
+    @property
+    def broker(self) -> FullBroker:
+        """The worker's broker; its methods are called on the I/O loop only."""
+        return self._broker
+
+    def run_on_io(self, coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
+        """Run a coroutine on the I/O loop and block this thread until it is done."""
+        return self.client.io.run(coroutine, timeout)
+
+    def record(self, event: Event) -> None:
+        """Record a state that a run entered without a run context; from any thread."""
+        self.client.events.add(event)
+
+    async def notify_cancelled(
+        self, run_id: str, envelope: Envelope, queue: str, state: State
+    ) -> None:
         """Tell the plugins of a run of a served task that was cancelled while no worker held it.
 
         On the I/O thread. Raises CancelledError when the worker stops meanwhile.
-
-        Args:
-            wish: For its end.
-            state: How it ended.
         """
         told = asyncio.get_running_loop().create_future()
-        job = job_of(wish, self._tasks[wish.envelope.task_key], state, told)
+        task = self._tasks[envelope.task_key]
+        job = job_of(OffQueue(run_id, queue or task.queue, told), envelope, task, state)
         self._intake.add(job)
         self._intake.pull_out(job)
         self._start(job)
         await told
 
-    def _interrupt_one(self, job: Job, message: str) -> Cancellation:
+    def _interrupt_one(self, job: Job, message: str) -> CancelResult:
         first, job.cancelled = job.cancelled is None, message
         run = job.run
         interrupts = job.task.is_async or (run is not None and run.on_cancel is not None)
@@ -255,7 +235,7 @@ class Worker:
             run.cancel(message)
         if first and job.task.is_async:
             self._loop_runner.cancel(job)
-        return Cancellation.INTERRUPTED if interrupts else Cancellation.ASKED
+        return CancelResult.INTERRUPTED if interrupts else CancelResult.ASKED
 
     # --- taking ----------------------------------------------------------------------------
 
@@ -492,6 +472,17 @@ class Worker:
         task = asyncio.get_running_loop().create_task(coroutine)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+
+
+def _held(job: Job, *, has_slot: bool) -> HeldRun:
+    return HeldRun(
+        job.delivery.run_id,
+        job.task,
+        job.delivery.queue,
+        job.envelope.tags,
+        has_slot=has_slot,
+        is_started=job.run is not None,
+    )
 
 
 async def _first_of(*waits: Coroutine[Any, Any, Any], timeout: float) -> None:

@@ -1,0 +1,99 @@
+"""What is known of a task: its function and what `@task(...)` was told. Facts only, no verbs.
+
+Everything below `jtask.tasks` takes a `TaskInfo`, so that a run can be encoded, executed and
+settled by code that knows nothing of how a task is called or delayed.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, ParamSpec, TypeVar, cast
+
+from jtask.declaration import keys
+from jtask.declaration.definition import Definition, SerializerName
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class TaskInfo(Generic[P, R]):
+    """The facts of one task; `jtask.Task` adds what can be done with it.
+
+    `P` are the function's parameters, `R` what it returns or, for an asynchronous one, what
+    awaiting it gives.
+
+    Args:
+        fn: The function.
+        definition: The options that `@task(...)` was given.
+        options: Those of them that plugins declare, checked.
+
+    Attributes:
+        fn: The function itself: `task.fn(...)` bypasses everything.
+        definition: The options, as given.
+        name: For people.
+        key: What a worker knows the task by; also its queue's name unless it has another.
+        queue: Where its runs wait.
+        description: The docstring's text unless given.
+        tags: On every run of the task.
+        version: A free text kept with its runs.
+        serializer: How arguments and results travel.
+        priority: 0 (default) to 9, higher first.
+        options: What plugins declared and the task set.
+        is_async: Whether `fn` is a coroutine function.
+        bound: What a method is bound to: the arguments that come before the caller's.
+        unbound: The task that this one is a bound copy of; None unless it is one.
+        owner: The class in whose body the task was assigned; None outside of classes.
+    """
+
+    is_async = False
+
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        definition: Definition,
+        options: Mapping[str, object],
+    ) -> None:
+        self.fn = fn
+        self.definition = definition
+        self.bound: tuple[Any, ...] = ()
+        self.unbound: TaskInfo[..., R] | None = None
+        self.owner: type | None = None
+        self.name = definition.name_for(fn)
+        # Not inspect.getdoc: for a method that searches the class, and finds this task there.
+        self.description = definition.description or inspect.cleandoc(fn.__doc__ or "")
+        self.tags = definition.tags
+        self.version = definition.version
+        self.priority = definition.priority
+        self.options = dict(options)
+        self.key = definition.key or keys.task_key(self.name, fn)
+        functools.update_wrapper(cast("Any", self), fn, updated=())
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.owner = owner
+
+    def __repr__(self) -> str:
+        return f"<task {self.name!r} key={self.key!r}>"
+
+    @functools.cached_property
+    def signature(self) -> inspect.Signature:
+        """The function's signature."""
+        return inspect.signature(self.fn)
+
+    @functools.cached_property
+    def queue(self) -> str:
+        """Where its runs wait: `queue=`, else the setting, else a queue of its own."""
+        from jtask.settings import get_settings
+
+        return self.definition.queue or get_settings().queue or self.key
+
+    @functools.cached_property
+    def serializer(self) -> SerializerName:
+        """How arguments and results travel: `serializer=`, else the setting."""
+        from jtask.settings import get_settings
+
+        return self.definition.serializer or get_settings().serializer
+
+    def forget_settings(self) -> None:
+        """Read the settings and ask the plugins anew at the next use; for tests."""
+        for name in ("queue", "serializer", "codecs", "hooks"):
+            vars(self).pop(name, None)
