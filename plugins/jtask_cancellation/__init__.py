@@ -12,26 +12,26 @@ if TYPE_CHECKING:
     import click
 
     from jtask.worker import Worker, WorkerInfo
-    from jtask_cancellation.listening import Listening
+    from jtask_cancellation.worker_side import CancelListener
 
-_listening: "dict[Worker, Listening]" = {}
+_listeners: "dict[Worker, CancelListener]" = {}
 
 
 @hookimpl
 def jtask_worker_started(worker: "WorkerInfo") -> None:
     """Have the worker hear of cancellations."""
-    from jtask_cancellation.listening import Listening
+    from jtask_cancellation.worker_side import CancelListener
 
-    listening = _listening[worker.worker] = Listening(worker.worker)
-    worker.worker.client.io.run(listening.start())
+    listener = _listeners[worker.worker] = CancelListener(worker.worker)
+    worker.worker.client.io.run(listener.start())
 
 
 @hookimpl
 def jtask_worker_stopping(worker: "WorkerInfo") -> None:
     """Hear of nothing new; what still executes can be cancelled until it is over."""
-    listening = _listening.pop(worker.worker, None)
-    if listening is not None:
-        worker.worker.client.io.run(listening.stop())
+    listener = _listeners.pop(worker.worker, None)
+    if listener is not None:
+        worker.worker.client.io.run(listener.stop())
 
 
 @hookimpl
