@@ -15,7 +15,7 @@ from jtask.execution.job import Job
 from jtask.execution.sync_await import run_sync
 from jtask.worker import Worker
 from jtask.worker.runners import LoopRunner, ThreadRunner
-from jtask_cancellation.listening import Listening
+from jtask_cancellation.worker_side import CancelListener
 from jtask_memory import MemoryBroker, Space
 
 P = TypeVar("P")
@@ -168,11 +168,11 @@ class WorkerProcess(Process, Generic[P]):
             self.worker = Worker(cast("Any", self), tasks, concurrency=1, prefetch=2)
         self.threads = cast("HeldThreads", self.worker._thread_runner)
         self.coroutines = cast("HeldLoop", self.worker._loop_runner)
-        self.listening = Listening(self.worker)
+        self.listener = CancelListener(self.worker)
 
     async def start(self) -> None:
         await self.worker.start()
-        await self.listening.start()
+        await self.listener.start()
 
     def submitted(self) -> list[tuple[Any, Job]]:
         """What could begin, and who begins it."""

@@ -32,7 +32,7 @@ from jtask.options import check_options
 from jtask.retries import exponential_backoff as exponential_backoff  # where Prefect has it
 
 if TYPE_CHECKING:
-    from jtask.client import Client
+    from jtask.client.client import Client
     from jtask.client.enqueueing import Preparation
     from jtask.plugins import TaskHooks
     from jtask.runs import Run

@@ -1,8 +1,7 @@
-"""The plugin that cancels what executes: workers hear of cancellations and see to them.
+"""The plugin that cancels what executes, and adds `jtask cancel`.
 
-`Run.cancel` asks (`jtask.client.cancellation`); each worker listens, ends the run that
-it holds, and goes on with a cancellation whose caller or holder died on the way. Adds
-`jtask cancel`.
+`Run.cancel` sends a request (`jtask.client.cancellation`). Each worker listens for them, ends the
+run that it holds, and completes a cancellation whose caller or holder died on the way.
 """
 
 from typing import TYPE_CHECKING
@@ -13,26 +12,26 @@ if TYPE_CHECKING:
     import click
 
     from jtask.runtime import WorkerHandle, WorkerInfo
-    from jtask_cancellation.listening import Listening
+    from jtask_cancellation.worker_side import CancelListener
 
-_listening: "dict[WorkerHandle, Listening]" = {}
+_listeners: "dict[WorkerHandle, CancelListener]" = {}
 
 
 @hookimpl
 def jtask_worker_started(worker: "WorkerInfo") -> None:
     """Have the worker hear of cancellations."""
-    from jtask_cancellation.listening import Listening
+    from jtask_cancellation.worker_side import CancelListener
 
-    listening = _listening[worker.worker] = Listening(worker.worker)
-    worker.worker.run_on_io(listening.start())
+    listener = _listeners[worker.worker] = CancelListener(worker.worker)
+    worker.worker.run_on_io(listener.start())
 
 
 @hookimpl
 def jtask_worker_stopping(worker: "WorkerInfo") -> None:
     """Hear of nothing new; what still executes can be cancelled until it is over."""
-    listening = _listening.pop(worker.worker, None)
-    if listening is not None:
-        worker.worker.run_on_io(listening.stop())
+    listener = _listeners.pop(worker.worker, None)
+    if listener is not None:
+        worker.worker.run_on_io(listener.stop())
 
 
 @hookimpl

@@ -41,7 +41,7 @@ def cancel(
     `already over`, or `not found`. With --task module:task or file.py:task the code is loaded, and
     the task's hooks are called here; else workers call them.
     """
-    from jtask_cancellation.many import cancel_many
+    from jtask_cancellation.bulk import cancel_many
 
     conditions = any(given is not None for given in (task, tag, queue))
     if conditions == bool(run_ids):
@@ -60,7 +60,7 @@ def _checked(run_ids: tuple[str, ...]) -> list[str]:
 
 
 def _found(task: str | None, tag: str | None, queue: str | None, *, yes: bool) -> list[list[str]]:
-    from jtask_cancellation.many import find_runs
+    from jtask_cancellation.bulk import find_runs
 
     if task is not None and ":" in task:
         from jtask.worker.targets import load_targets

@@ -1,7 +1,8 @@
 """The plugin that keeps what failed for good, and has it executed again.
 
-`jtask_dead_letters.upkeep` has the functions, `jtask dead` calls them. Runs that lost their workers
-too often and messages that cannot be read are kept by the worker itself, without this plugin.
+`jtask_dead_letters.operations` has the functions, `jtask dead` calls them. Runs that lost their
+workers too often and messages that cannot be read are kept by the worker itself, without this
+plugin.
 """
 
 from collections.abc import Awaitable

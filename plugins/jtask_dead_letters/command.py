@@ -78,7 +78,7 @@ def dead() -> None:
 @as_json
 def ls(*, as_json: bool, **conditions: Any) -> None:
     """List the dead letters, oldest first."""
-    from jtask_dead_letters.upkeep import list_letters
+    from jtask_dead_letters.operations import list_letters
 
     letters = list_letters(**conditions)
     if as_json:
@@ -94,8 +94,8 @@ def ls(*, as_json: bool, **conditions: Any) -> None:
 @as_json
 def show(run_id: str, *, as_json: bool) -> None:
     """Show the dead letter of the run ID: why, the error, earlier attempts, the arguments."""
+    from jtask_dead_letters.operations import find_letter
     from jtask_dead_letters.reporting import letter_json, letter_text
-    from jtask_dead_letters.upkeep import find_letter
 
     letter = find_letter(run_id)
     if as_json:
@@ -108,7 +108,7 @@ def show(run_id: str, *, as_json: bool) -> None:
 @_of_chosen("Replay")
 def replay(chosen: list[str], *, as_json: bool) -> None:
     """Execute the runs of dead letters again, each as one new run however often this is done."""
-    from jtask_dead_letters.upkeep import replay_letters
+    from jtask_dead_letters.operations import replay_letters
 
     done = replay_letters(chosen)
     if as_json:
@@ -128,7 +128,7 @@ def replay(chosen: list[str], *, as_json: bool) -> None:
 @_of_chosen("Forget")
 def drop(chosen: list[str], *, as_json: bool) -> None:
     """Forget dead letters."""
-    from jtask_dead_letters.upkeep import drop_letters
+    from jtask_dead_letters.operations import drop_letters
 
     dropped = drop_letters(chosen)
     if as_json:
@@ -146,7 +146,7 @@ def _chosen(
     verb: str, run_ids: tuple[str, ...], conditions: dict[str, Any], *, all_: bool, yes: bool
 ) -> list[str]:
     """Return the ids of the letters that are meant, once somebody agreed to more than some ids."""
-    from jtask_dead_letters.upkeep import list_letters
+    from jtask_dead_letters.operations import list_letters
 
     by_condition = any(value is not None for value in conditions.values())
     if bool(run_ids) + by_condition + all_ != 1:

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     import click
 
     from jtask.runtime import WorkerHandle, WorkerInfo
-    from jtask_health.attendant import Attendant
+    from jtask_health.monitor import Monitor
 
-_attendants: "dict[WorkerHandle, Attendant]" = {}
+_monitors: "dict[WorkerHandle, Monitor]" = {}
 
 
 @hookimpl
@@ -31,22 +31,22 @@ def jtask_cli(cli: "click.Group") -> None:
 def jtask_worker_started(worker: "WorkerInfo") -> None:
     """Watch over the worker, and answer for it if a port is set."""
     from jtask.settings import get_settings
-    from jtask_health.attendant import Attendant
+    from jtask_health.monitor import Monitor
 
-    _attendants[worker.worker] = Attendant(worker, get_settings())
+    _monitors[worker.worker] = Monitor(worker, get_settings())
 
 
 @hookimpl
 def jtask_worker_stopping(worker: "WorkerInfo") -> None:
     """Answer from now on that the worker is not ready."""
-    attendant = _attendants.get(worker.worker)
-    if attendant is not None:
-        attendant.say_stopping()
+    monitor = _monitors.get(worker.worker)
+    if monitor is not None:
+        monitor.say_stopping()
 
 
 @hookimpl
 def jtask_worker_stopped(worker: "WorkerInfo") -> None:
     """Answer no more."""
-    attendant = _attendants.pop(worker.worker, None)
-    if attendant is not None:
-        attendant.close()
+    monitor = _monitors.pop(worker.worker, None)
+    if monitor is not None:
+        monitor.close()

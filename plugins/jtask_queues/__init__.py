@@ -1,7 +1,7 @@
 """The plugin that lets people look after queues: list, pause, resume, empty them.
 
-`jtask_queues.upkeep` has the functions, `jtask queues` calls them. A pause is held by the broker;
-workers only have to give up what they hold of a queue that is purged.
+`jtask_queues.operations` has the functions, `jtask queues` calls them. A pause is held by the
+broker; workers only have to give up what they hold of a queue that is purged.
 """
 
 from typing import TYPE_CHECKING
@@ -12,26 +12,26 @@ if TYPE_CHECKING:
     import click
 
     from jtask.runtime import WorkerHandle, WorkerInfo
-    from jtask_queues.giving_up import PurgeListening
+    from jtask_queues.purging import PurgeListener
 
-_listening: "dict[WorkerHandle, PurgeListening]" = {}
+_listeners: "dict[WorkerHandle, PurgeListener]" = {}
 
 
 @hookimpl
 def jtask_worker_started(worker: "WorkerInfo") -> None:
     """Have the worker hear of purges."""
-    from jtask_queues.giving_up import PurgeListening
+    from jtask_queues.purging import PurgeListener
 
-    listening = _listening[worker.worker] = PurgeListening(worker.worker)
-    worker.worker.run_on_io(listening.start())
+    listener = _listeners[worker.worker] = PurgeListener(worker.worker)
+    worker.worker.run_on_io(listener.start())
 
 
 @hookimpl
 def jtask_worker_stopping(worker: "WorkerInfo") -> None:
     """Hear of nothing more: what it has not begun is handed back."""
-    listening = _listening.pop(worker.worker, None)
-    if listening is not None:
-        worker.worker.run_on_io(listening.stop())
+    listener = _listeners.pop(worker.worker, None)
+    if listener is not None:
+        worker.worker.run_on_io(listener.stop())
 
 
 @hookimpl

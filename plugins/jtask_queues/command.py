@@ -23,7 +23,7 @@ def queues() -> None:
 @as_json
 def ls(*, as_json: bool) -> None:
     """List the queues: how many runs wait, execute and are delayed, and which are paused."""
-    from jtask_queues.upkeep import list_queues
+    from jtask_queues.operations import list_queues
 
     found = list_queues()
     if as_json:
@@ -41,7 +41,7 @@ def ls(*, as_json: bool) -> None:
 @as_json
 def pause(queue: str, until: float | None, for_: float | None, *, as_json: bool) -> None:
     """Let no run of QUEUE start; without an end until it is resumed. What executes goes on."""
-    from jtask_queues.upkeep import list_queues, pause_queue
+    from jtask_queues.operations import list_queues, pause_queue
 
     if until is not None and for_ is not None:
         raise click.UsageError("give either --until or --for, not both")
@@ -60,7 +60,7 @@ def pause(queue: str, until: float | None, for_: float | None, *, as_json: bool)
 @as_json
 def resume(queue: str, *, as_json: bool) -> None:
     """Let the runs of QUEUE start again."""
-    from jtask_queues.upkeep import resume_queue
+    from jtask_queues.operations import resume_queue
 
     was_paused = resume_queue(queue)
     said = "goes on" if was_paused else "was not paused"
@@ -73,7 +73,7 @@ def resume(queue: str, *, as_json: bool) -> None:
 @as_json
 def purge(queue: str, *, yes: bool, as_json: bool) -> None:
     """Cancel all runs of QUEUE that have not begun, delayed ones too. What executes goes on."""
-    from jtask_queues.upkeep import purge_queue
+    from jtask_queues.operations import purge_queue
 
     confirm(f"Cancel all runs of {queue} that have not begun?", yes=yes)
     count = purge_queue(queue)

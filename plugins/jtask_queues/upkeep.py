@@ -1,86 +1,15 @@
-"""Look after queues from a program: each function blocks, from any thread."""
+"""The earlier path of `jtask_queues.operations`, kept for programs that import it."""
 
-import asyncio
-import time
-from typing import TYPE_CHECKING
+from jtask_queues.operations import (
+    list_queues,
+    pause_queue,
+    purge_queue,
+    resume_queue,
+)
 
-from jtask.client.cancellation import cancel_waiting
-from jtask.contract import QueueInfo
-from jtask.declaration.definition import Instant, instant_of
-from jtask.declaration.keys import check_name
-from jtask.outcomes import CancelResult
-from jtask_queues.giving_up import have_given_up
-
-if TYPE_CHECKING:
-    from jtask.client import Client
-
-PURGED = "purged from its queue"
-_AT_ONCE = 32
-
-
-def list_queues() -> list[QueueInfo]:
-    """Return all queues that hold runs, are served or are paused, by name."""
-    from jtask.client import get_client
-
-    client = get_client()
-    return client.io.run(client.broker.queues())
-
-
-def pause_queue(queue: str, until: Instant | None = None) -> float | None:
-    """Let no run of a queue start until an instant; the broker sees to it, whoever comes and goes.
-
-    Args:
-        queue: Which; it need not exist yet.
-        until: An instant, or a time from now, as a `timedelta` or in seconds; None is until
-            `resume_queue`.
-
-    Returns:
-        float | None: The instant at which the pause ends, seconds since the epoch.
-
-    Raises:
-        TaskDefinitionError: That is no name of a queue, or no instant.
-    """
-    from jtask.client import get_client
-
-    client = get_client()
-    end = None if until is None else instant_of("until", until, time.time(), relative=True)
-    client.io.run(client.broker.pause_queue(check_name("queue", queue), end))
-    return end
-
-
-def resume_queue(queue: str) -> bool:
-    """End a pause; False when there was none."""
-    from jtask.client import get_client
-
-    client = get_client()
-    return client.io.run(client.broker.resume_queue(check_name("queue", queue)))
-
-
-def purge_queue(queue: str, message: str = PURGED) -> int:
-    """Cancel the runs of a queue that have not begun, delayed ones too; what executes goes on.
-
-    Args:
-        queue: Which.
-        message: Why, kept with the state of each.
-
-    Returns:
-        int: How many were cancelled.
-    """
-    from jtask.client import get_client
-
-    client = get_client()
-    return client.io.run(_purge(client, check_name("queue", queue), message))
-
-
-async def _purge(client: "Client", queue: str, message: str) -> int:
-    limit = asyncio.Semaphore(_AT_ONCE)
-    run_ids = [run.run_id async for run in client.broker.waiting(queue)]
-
-    async def cancel(run_id: str) -> bool:
-        async with limit:
-            answer = await cancel_waiting(client.broker, client.events.add, run_id, message)
-            return answer is not None and answer.result is CancelResult.NEVER_STARTS
-
-    cancelled = sum(await asyncio.gather(*map(cancel, run_ids)))
-    # Afterwards: what a worker gives up makes room for what waits.
-    return cancelled + await have_given_up(client.broker, queue, message)
+__all__ = [
+    "list_queues",
+    "pause_queue",
+    "purge_queue",
+    "resume_queue",
+]

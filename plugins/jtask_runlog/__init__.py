@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 from jtask.durations import describe_seconds
 from jtask.hooks import hookimpl
 from jtask.states import StateName
-from jtask_runlog.quiet import QuietLog
+from jtask_runlog.rate_limited_log import RateLimitedLog
 
 if TYPE_CHECKING:
     from jtask.outcomes import Outcome
     from jtask.runtime import RunContext, WorkerInfo
 
 _log = logging.getLogger("jtask.worker")
-_set_aside = QuietLog(60.0)
+_set_aside = RateLimitedLog(60.0)
 # Ends that somebody or some plugin wanted: worth a look, but nothing broke.
 _INTENDED = frozenset({StateName.CANCELLED, StateName.EXPIRED, StateName.NOT_READY})
 

@@ -73,18 +73,18 @@ def jtask_admit(run: "RunContext") -> "Awaitable[Retry | None] | None":
 def jtask_worker_started(worker: "WorkerInfo") -> None:
     """Declare the schedules of the worker's tasks."""
     if any(map(_has_schedule, worker.tasks)):
-        from jtask_schedules import declaring
+        from jtask_schedules import renewal
 
-        declaring.begin(worker)
+        renewal.begin(worker)
 
 
 @hookimpl
 def jtask_worker_stopping(worker: "WorkerInfo") -> None:
     """Declare nothing more."""
     if any(map(_has_schedule, worker.tasks)):
-        from jtask_schedules import declaring
+        from jtask_schedules import renewal
 
-        declaring.end(worker)
+        renewal.end(worker)
 
 
 @hookimpl
@@ -113,11 +113,11 @@ async def _admit(tick: "Tick", *, has_schedule: bool) -> "Retry | None":
     from jtask.client import get_client
     from jtask.errors import BrokerError, RunRefused
     from jtask.lifecycle import Retry
-    from jtask_schedules.keeper import Keeper
+    from jtask_schedules.schedule_store import ScheduleStore
 
     client = get_client()
-    keeper = Keeper(client.broker)
-    decision = keeper.arrive(tick) if has_schedule else keeper.stray(tick)
+    store = ScheduleStore(client.broker)
+    decision = store.arrive(tick) if has_schedule else store.stray(tick)
     try:
         refusal = await client.io.bridge(decision)
     except BrokerError as error:
@@ -131,24 +131,24 @@ async def _admit(tick: "Tick", *, has_schedule: bool) -> "Retry | None":
 
 
 def _check_cron(value: object) -> object:
-    from jtask_schedules.timetable import check_cron
+    from jtask_schedules.trigger import check_cron
 
     return check_cron(value)
 
 
 def _check_timezone(value: object) -> object:
-    from jtask_schedules.timetable import check_timezone
+    from jtask_schedules.trigger import check_timezone
 
     return check_timezone(value)
 
 
 def _check_every(value: object) -> object:
-    from jtask_schedules.timetable import check_every
+    from jtask_schedules.trigger import check_every
 
     return check_every(value)
 
 
 def _check_missed(value: object) -> object:
-    from jtask_schedules.timetable import check_missed
+    from jtask_schedules.trigger import check_missed
 
     return check_missed(value)

@@ -13,8 +13,8 @@ import click
 from jtask.cli.parameters import as_json
 
 if TYPE_CHECKING:
-    from jtask_schedules.keeper import Keeper
     from jtask_schedules.schedule import Schedule
+    from jtask_schedules.schedule_store import ScheduleStore
 
 T = TypeVar("T")
 _NEXT_TIMES = 3
@@ -29,7 +29,7 @@ def schedules() -> None:
 @as_json
 def ls(*, as_json: bool) -> None:
     """List the schedules and their next runs."""
-    found = _run(_keeper().all())
+    found = _run(_store().all())
     now = time.time()
     if as_json:
         click.echo(json.dumps([_to_json(one, now) for one in found], ensure_ascii=False))
@@ -46,8 +46,8 @@ def ls(*, as_json: bool) -> None:
 @click.argument("name", metavar="NAME")
 def pause(name: str) -> None:
     """Start nothing of the schedule NAME (a task's name or key) until it is resumed."""
-    keeper = _keeper()
-    _run(keeper.pause(_find(keeper, name).key))
+    store = _store()
+    _run(store.pause(_find(store, name).key))
     click.echo(f"{name} is paused", err=True)
 
 
@@ -55,8 +55,8 @@ def pause(name: str) -> None:
 @click.argument("name", metavar="NAME")
 def resume(name: str) -> None:
     """Go on with the paused schedule NAME, from its next time."""
-    keeper = _keeper()
-    _run(keeper.resume(_find(keeper, name).key))
+    store = _store()
+    _run(store.resume(_find(store, name).key))
     click.echo(f"{name} goes on", err=True)
 
 
@@ -67,9 +67,9 @@ def run(name: str, *, as_json: bool) -> None:
     """Run the task of the schedule NAME now, beside its schedule; prints the run's id."""
     from jtask.ids import get_run_ids
 
-    keeper = _keeper()
+    store = _store()
     run_id = get_run_ids().new()
-    _run(keeper.run_now(_find(keeper, name).key, run_id))
+    _run(store.run_now(_find(store, name).key, run_id))
     click.echo(json.dumps({"id": run_id}) if as_json else run_id)
 
 
@@ -78,16 +78,16 @@ def run(name: str, *, as_json: bool) -> None:
 @click.option("--force", is_flag=True, help="Even if a living worker will create it again.")
 def rm(name: str, *, force: bool) -> None:
     """Remove the schedule NAME, which no worker declares any more."""
-    keeper = _keeper()
-    _run(keeper.remove(_find(keeper, name).key, declared_too=force))
+    store = _store()
+    _run(store.remove(_find(store, name).key, declared_too=force))
     click.echo(f"{name} is removed", err=True)
 
 
-def _keeper() -> "Keeper":
+def _store() -> "ScheduleStore":
     from jtask.client import get_client
-    from jtask_schedules.keeper import Keeper
+    from jtask_schedules.schedule_store import ScheduleStore
 
-    return Keeper(get_client().broker)
+    return ScheduleStore(get_client().broker)
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:
@@ -96,10 +96,10 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
     return get_client().io.run(work)
 
 
-def _find(keeper: "Keeper", name: str) -> "Schedule":
-    from jtask_schedules.keeper import ScheduleError
+def _find(store: "ScheduleStore", name: str) -> "Schedule":
+    from jtask_schedules.schedule_store import ScheduleError
 
-    known = _run(keeper.all())
+    known = _run(store.all())
     found = [one for one in known if name in (one.key, one.declaration.name)]
     if not found:
         near = get_close_matches(name, [one.declaration.name for one in known], n=1)
@@ -112,7 +112,7 @@ def _find(keeper: "Keeper", name: str) -> "Schedule":
 
 
 def _next_times(schedule: "Schedule", now: float) -> list[float]:
-    return [] if schedule.paused else schedule.timetable.first_after(now, _NEXT_TIMES)
+    return [] if schedule.paused else schedule.trigger.first_after(now, _NEXT_TIMES)
 
 
 def _to_json(schedule: "Schedule", now: float) -> dict[str, Any]:
@@ -139,7 +139,7 @@ def _row(schedule: "Schedule", now: float) -> tuple[str, ...]:
     return (
         declared.name,
         schedule.key,
-        schedule.timetable.describe(),
+        schedule.trigger.describe(),
         declared.timezone,
         "paused" if schedule.paused else next_times,
         "" if schedule.last is None else _show(schedule.last, schedule),

@@ -74,7 +74,7 @@ def is_late(found: Schedule, tick: Tick, now: float) -> bool:
     """Tell whether a run comes too late for a schedule that skips; one that started may go on."""
     if found.declaration.missed != "skip" or tick.instant in found.started:
         return False
-    return now - tick.instant > found.timetable.grace(tick.instant)
+    return now - tick.instant > found.trigger.grace(tick.instant)
 
 
 def arrive(found: Schedule, tick: Tick, now: float) -> Schedule:
@@ -86,7 +86,7 @@ def arrive(found: Schedule, tick: Tick, now: float) -> Schedule:
     present = max(now, tick.instant)
     pending = found.pending
     if pending is None or pending <= present:
-        pending = found.timetable.next_after(present)
+        pending = found.trigger.next_after(present)
     if is_late(found, tick, now) or tick.instant in found.started:
         return replace(found, pending=pending)
     started = (*found.started, tick.instant)[-_REMEMBERED_RUNS:]

@@ -15,7 +15,7 @@ from jtask.contract import Message
 from jtask.serialization import codecs_of
 from jtask.wire.envelope import Envelope
 from jtask_schedules import HEADER
-from jtask_schedules.timetable import Timetable
+from jtask_schedules.trigger import Trigger
 
 if TYPE_CHECKING:
     from jtask.declaration import TaskInfo
@@ -62,9 +62,9 @@ class Declaration:
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
     @property
-    def timetable(self) -> Timetable:
+    def trigger(self) -> Trigger:
         """When the runs are due."""
-        return Timetable(self.cron, self.every, self.timezone, self.task)
+        return Trigger(self.cron, self.every, self.timezone, self.task)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +102,9 @@ class Schedule:
         return self.declaration.task
 
     @property
-    def timetable(self) -> Timetable:
+    def trigger(self) -> Trigger:
         """When the runs are due."""
-        return self.declaration.timetable
+        return self.declaration.trigger
 
     def run_id(self, instant: float) -> str:
         """Return the id of the run that is due at an instant: a UUIDv7 of that time."""

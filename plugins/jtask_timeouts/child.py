@@ -21,9 +21,9 @@ from jtask.serialization import codecs_of
 from jtask.states import State
 from jtask.wire.failures import capture
 from jtask.worker.targets import load_targets
+from jtask_timeouts.child_protocol import CRASHED, FAILED, STARTED, VALUE, Reply, Request
 from jtask_timeouts.coroutines import call_on_loop
 from jtask_timeouts.deadlines import Schedule, Step, get_deadlines
-from jtask_timeouts.frames import CRASHED, FAILED, STARTED, VALUE, Reply, Request
 from jtask_timeouts.limits import Limits
 from jtask_timeouts.stacks import stack_of_thread
 from jtask_timeouts.verdict import Cut

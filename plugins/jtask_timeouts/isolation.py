@@ -15,10 +15,10 @@ from jtask.errors import ProcessDied, RunCancelled
 from jtask.serialization import codecs_of
 from jtask.wire.failures import rebuild
 from jtask.worker.targets import target_of
-from jtask_timeouts.children import Child, get_children
+from jtask_timeouts.child_protocol import CRASHED, STARTED, VALUE, Reply, Request, facts_of
 from jtask_timeouts.deadlines import Step
-from jtask_timeouts.frames import CRASHED, STARTED, VALUE, Reply, Request, facts_of
 from jtask_timeouts.limits import GRACE_SECONDS, Limits
+from jtask_timeouts.process_pool import ChildProcess, get_process_pool
 from jtask_timeouts.stacks import shortened
 
 if TYPE_CHECKING:
@@ -95,14 +95,14 @@ class IsolatedCall:
     def execute(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Return the function's value, or raise what the attempt ends with."""
         request = self._request(args, kwargs)
-        children = get_children()
-        child = children.take()
+        pool = get_process_pool()
+        child = pool.take()
         try:
             reply = self._perform(child, request)
         except BaseException:
             child.end()
             raise
-        children.give_back(child)
+        pool.give_back(child)
         return self._result(reply)
 
     def cancel(self) -> None:
@@ -130,7 +130,7 @@ class IsolatedCall:
             path=list(sys.path),
         ).encode()
 
-    def _perform(self, child: Child, request: bytes) -> Reply:
+    def _perform(self, child: ChildProcess, request: bytes) -> Reply:
         self._steps = [Step(time.monotonic() + START_SECONDS, self._end_unstarted)]
         try:
             child.line.send_bytes(request)
@@ -146,7 +146,7 @@ class IsolatedCall:
             end = child.bury(GRACE_SECONDS)
             raise self._ending or ProcessDied(f"the run's process {end}") from None
 
-    def _next_reply(self, child: Child) -> Reply:
+    def _next_reply(self, child: ChildProcess) -> Reply:
         """Wait for what the child says next, and do meanwhile what is due."""
         while True:
             left = self._steps[-1].at - time.monotonic() if self._steps else None
@@ -169,17 +169,17 @@ class IsolatedCall:
             while self._steps and self._steps[-1].at <= time.monotonic():
                 self._steps.pop().act()
 
-    def _due(self, child: Child, now: float) -> list[Step]:
+    def _due(self, child: ChildProcess, now: float) -> list[Step]:
         # The child keeps the soft limit itself.
         hard = self._limits.hard
         return [] if hard is None else [Step(now + hard, lambda: self._time_out(child))]
 
-    def _hear(self, child: Child) -> None:
+    def _hear(self, child: ChildProcess) -> None:
         if text := child.told():
             self._reported = True
             self._run.remark(text)
 
-    def _time_out(self, child: Child) -> None:
+    def _time_out(self, child: ChildProcess) -> None:
         if not self._reported:
             # Its threads cannot say, for they do not get the GIL.
             self._run.remark(self._limits.remark(shortened(child.stack())))
@@ -191,7 +191,7 @@ class IsolatedCall:
         # The worker stops and wants the run back.
         return asyncio.CancelledError()
 
-    def _begin_to_end(self, child: Child, error: BaseException) -> None:
+    def _begin_to_end(self, child: ChildProcess, error: BaseException) -> None:
         self._ending = error
         child.signal(signal.SIGTERM)
         self._steps = [Step(time.monotonic() + GRACE_SECONDS, self._kill)]

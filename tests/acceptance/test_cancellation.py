@@ -183,7 +183,7 @@ def test_a_server_that_is_killed_while_many_runs_are_cancelled_leaves_none_witho
         """
         import tasks
         from jtask.errors import BrokerError
-        from jtask_cancellation.many import cancel_many
+        from jtask_cancellation.bulk import cancel_many
 
         runs = tasks.sleepy.delay_many([(n,) for n in range(1000)])
         tasks.mark("sent")

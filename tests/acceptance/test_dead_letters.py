@@ -20,7 +20,7 @@ def fragile(n: int) -> int:
 DYING = """
 import os, sys
 from jtask.client import get_client
-from jtask_dead_letters.upkeep import replay_letter
+from jtask_dead_letters.operations import replay_letter
 
 run_id, name, nth = sys.argv[1], sys.argv[2], int(sys.argv[3])
 broker = get_client().broker
@@ -45,7 +45,7 @@ def test_letters_whose_replay_is_killed_at_every_step_are_executed_once_each(pla
     run_ids = place.ask(
         """
         import time, tasks
-        from jtask_dead_letters.upkeep import list_letters
+        from jtask_dead_letters.operations import list_letters
 
         runs = tasks.fragile.delay_many([(n,) for n in range(4)])
         deadline = time.monotonic() + 30

@@ -83,10 +83,10 @@ import time
 from jtask import runtime, task
 from jtask.client import cancel_notices
 from jtask.errors import RunCancelled
-from jtask_cancellation import listening
+from jtask_cancellation import worker_side
 
 # Seconds; whoever is killed here is believed to be dead sooner than elsewhere.
-listening._FIRST_LOOK, listening._LOST_AFTER, listening._LONGEST_PAUSE = 0.3, 1.0, 0.6
+worker_side._FIRST_LOOK, worker_side._LOST_AFTER, worker_side._LONGEST_PAUSE = 0.3, 1.0, 0.6
 cancel_notices._CLAIM_SECONDS = 1.0
 
 def make(kind, function, n, **options):
@@ -320,12 +320,12 @@ COMMANDING = """
 import asyncio, sys
 import tasks
 from jtask.client import get_client
-from jtask_schedules.keeper import Keeper
+from jtask_schedules.schedule_store import ScheduleStore
 
 name, key = sys.argv[1:]
 client = get_client()
 options = {"declared_too": True} if name == "remove" else {}
-client.io.run(getattr(Keeper(client.broker), name)(key, **options))
+client.io.run(getattr(ScheduleStore(client.broker), name)(key, **options))
 """
 
 
@@ -449,7 +449,7 @@ ADMIT_STEPS = ["put_record:1:before", "put_record:1:after"]
 REPLAYING = """
 import sys
 import tasks
-from jtask_dead_letters.upkeep import replay_letter
+from jtask_dead_letters.operations import replay_letter
 replay_letter(sys.argv[1])
 """
 
@@ -500,7 +500,7 @@ PURGE_STEPS = ["cancel:2:after", "put:2:after"]
 PURGING = """
 import sys
 import tasks
-from jtask_queues.upkeep import purge_queue
+from jtask_queues.operations import purge_queue
 purge_queue(sys.argv[1])
 """
 

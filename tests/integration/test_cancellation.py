@@ -19,7 +19,7 @@ from jtask.hooks import hookimpl
 from jtask.lifecycle import Retry
 from jtask.outcomes import CancelResult
 from jtask.testing import run_worker
-from jtask_cancellation.many import cancel_many, find_runs
+from jtask_cancellation.bulk import cancel_many, find_runs
 
 pytestmark = pytest.mark.usefixtures("jtask_broker")
 jtask_broker = on_each_broker
@@ -315,7 +315,7 @@ def test_a_worker_ends_a_run_that_a_dying_caller_took_off_its_queue(
 ) -> None:
     run = quick.delay(1)
     begin_and_die(run.run_id, taken_off=True, began=time.time() - 60)
-    monkeypatch.setattr("jtask_cancellation.listening._FIRST_LOOK", 0.01)
+    monkeypatch.setattr("jtask_cancellation.worker_side._FIRST_LOOK", 0.01)
     with run_worker(quick):
         assert_cancelled(run, "left behind")
         eventually(lambda: on_io(wishes) == [])
@@ -326,7 +326,7 @@ def test_a_worker_ends_a_run_that_a_dying_caller_took_off_its_queue(
 def test_a_cancellation_older_than_outcomes_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     run = quick.delay(1)
     begin_and_die(run.run_id, taken_off=True, began=time.time() - 100 * 86_400)
-    monkeypatch.setattr("jtask_cancellation.listening._FIRST_LOOK", 0.01)
+    monkeypatch.setattr("jtask_cancellation.worker_side._FIRST_LOOK", 0.01)
     with run_worker(quick):
         eventually(lambda: on_io(wishes) == [])
     assert on_io(lambda broker: broker.get(run.run_id)) is None
@@ -346,7 +346,7 @@ def test_a_worker_that_comes_later_ends_a_run_that_was_to_be_cancelled(
 
     run = slow.delay(1)
     begin_and_die(run.run_id, taken_off=False)
-    monkeypatch.setattr("jtask_cancellation.listening._FIRST_LOOK", 0.01)
+    monkeypatch.setattr("jtask_cancellation.worker_side._FIRST_LOOK", 0.01)
     with run_worker(slow):
         assert_cancelled(run, "left behind")
         eventually(lambda: on_io(wishes) == [])
@@ -358,8 +358,8 @@ def test_a_worker_finds_a_cancellation_that_it_was_not_told_of(
     async def nobody_hears(*_: Any, **__: Any) -> list[bytes]:
         return []
 
-    monkeypatch.setattr("jtask_cancellation.listening._FIRST_LOOK", 0.01)
-    monkeypatch.setattr("jtask_cancellation.listening._LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr("jtask_cancellation.worker_side._FIRST_LOOK", 0.01)
+    monkeypatch.setattr("jtask_cancellation.worker_side._LONGEST_PAUSE", 0.01)
     run = quick.apply_async((1,), countdown=3600)
     with run_worker(quick):
         with monkeypatch.context() as patch:
@@ -421,7 +421,7 @@ both = pytest.mark.parametrize("told_task", [plain_told, async_told], ids=["plai
 def _no_code(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let whoever cancels not have the code of any task, and workers look soon."""
     monkeypatch.setattr("jtask.client.cancel_notices.find_task", lambda _: None)
-    monkeypatch.setattr("jtask_cancellation.listening._FIRST_LOOK", 0.01)
+    monkeypatch.setattr("jtask_cancellation.worker_side._FIRST_LOOK", 0.01)
 
 
 @pytest.fixture(autouse=True)

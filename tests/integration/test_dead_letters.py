@@ -22,7 +22,7 @@ from jtask.lifecycle import Retry
 from jtask.testing import run_worker
 from jtask.worker.settlement import crash_counter
 from jtask_dead_letters import REPLAY_OF
-from jtask_dead_letters.upkeep import (
+from jtask_dead_letters.operations import (
     drop_letters,
     find_letter,
     list_letters,

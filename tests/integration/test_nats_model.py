@@ -35,8 +35,8 @@ from jtask.errors import BrokerError
 from jtask.ids import created_at
 from jtask.outcomes import CancelResult
 from jtask.settings import get_settings
-from jtask_cancellation.listening import HELD
-from jtask_schedules.keeper import Keeper
+from jtask_cancellation.worker_side import HELD
+from jtask_schedules.schedule_store import ScheduleStore
 
 PATIENCE = 50  # seconds; only a failing test waits so long
 RETRIES = 2
@@ -45,11 +45,11 @@ import asyncio, os, time
 from jtask import runtime, task
 from jtask.client import cancel_notices
 from jtask.errors import RunCancelled
-from jtask_cancellation import listening
+from jtask_cancellation import worker_side
 
 if "IS_WORKER" in os.environ:
     # Seconds; here nobody waits long for a caller that heard an error, or for a killed worker.
-    listening._FIRST_LOOK, listening._LONGEST_PAUSE = 0.3, 0.6
+    worker_side._FIRST_LOOK, worker_side._LONGEST_PAUSE = 0.3, 0.6
     cancel_notices._CLAIM_SECONDS = 1.0
 
 def mark(word):
@@ -239,23 +239,23 @@ class NatsMachine(RuleBasedStateMachine):
 
     # --- the schedule ----------------------------------------------------------------------
 
-    def keep(self, work: Callable[[Keeper], Any]) -> Any:
+    def keep(self, work: Callable[[ScheduleStore], Any]) -> Any:
         client = get_client()
-        return client.io.run(work(Keeper(client.broker)))
+        return client.io.run(work(ScheduleStore(client.broker)))
 
     @rule()
     def somebody_pauses_or_resumes_the_schedule(self) -> None:
         if self.paused_since is not None:
             self.resume()
             return
-        self.eventually(lambda: self.keep(lambda keeper: keeper.find(self.tasks.beat.key)))
-        self.keep(lambda keeper: keeper.pause(self.tasks.beat.key))
+        self.eventually(lambda: self.keep(lambda store: store.find(self.tasks.beat.key)))
+        self.keep(lambda store: store.pause(self.tasks.beat.key))
         self.paused_since = time.time()
 
     def resume(self) -> None:
         paused, resumed = self.paused_since, time.time()
         assert paused is not None
-        self.keep(lambda keeper: keeper.resume(self.tasks.beat.key))
+        self.keep(lambda store: store.resume(self.tasks.beat.key))
         self.paused_since = None
         assert not [at for at in self.instants() if paused < at < resumed]
 

@@ -14,7 +14,7 @@ from waiting import PATIENCE
 from jtask import StateName, task
 from jtask.cli.program import main
 from jtask.errors import TaskDefinitionError
-from jtask_queues.upkeep import list_queues, pause_queue, purge_queue, resume_queue
+from jtask_queues.operations import list_queues, pause_queue, purge_queue, resume_queue
 
 pytestmark = pytest.mark.usefixtures("jtask_broker")
 jtask_broker = on_each_broker

@@ -15,7 +15,7 @@ from jtask.client import get_client
 from jtask.errors import RunExpired, TaskDefinitionError
 from jtask.ids import created_at
 from jtask_schedules import decisions
-from jtask_schedules.keeper import Keeper
+from jtask_schedules.schedule_store import ScheduleStore
 
 started: list[tuple[str, float]] = []
 unscheduled: list[str] = []
@@ -56,9 +56,9 @@ def _nothing_started() -> None:
     unscheduled.clear()
 
 
-def keep(work: Callable[[Keeper], Any]) -> Any:
-    """Do something with a keeper of the schedules."""
-    return on_io(lambda broker: work(Keeper(broker)))
+def keep(work: Callable[[ScheduleStore], Any]) -> Any:
+    """Do something with a store of the schedules."""
+    return on_io(lambda broker: work(ScheduleStore(broker)))
 
 
 @pytest.mark.parametrize("scheduled", [beat, abeat], ids=["plain", "coroutine"])
@@ -77,11 +77,11 @@ def test_a_schedule_of_three_workers_runs_once_at_each_instant(
 def test_a_paused_schedule_starts_nothing_until_it_is_resumed(jtask_worker: StartWorker) -> None:
     jtask_worker(beat, hello)
     eventually(lambda: started)
-    keep(lambda keeper: keeper.pause(beat.key))
+    keep(lambda store: store.pause(beat.key))
     paused = time.time()
     hello.apply_async(countdown=2.2).result(timeout=PATIENCE)
     assert all(created_at(run_id) <= paused for run_id, _ in started)
-    keep(lambda keeper: keeper.resume(beat.key))
+    keep(lambda store: store.resume(beat.key))
     eventually(lambda: created_at(started[-1][0]) > paused)
 
 
@@ -102,23 +102,23 @@ def test_a_run_of_a_schedule_that_no_code_has_any_more_ends_and_is_not_followed(
     eventually(lambda: started)
     declaring.stop()
     monkeypatch.setattr(decisions, "LAPSE_SECONDS", 0.0)
-    schedule = keep(lambda keeper: keeper.find(beat.key)).schedule
+    schedule = keep(lambda store: store.find(beat.key)).schedule
     jtask_worker(beat_no_more, hello)
     run = get_client().handle(schedule.run_id(schedule.pending))
     assert run.wait(PATIENCE)
     assert run.state.message == "no worker has its schedule any more"
     assert run.state.name == "Cancelled"
     assert on_io(lambda broker: broker.depth(beat.queue)) == 0
-    assert keep(lambda keeper: keeper.find(beat.key)).schedule.pending == schedule.pending
+    assert keep(lambda store: store.find(beat.key)).schedule.pending == schedule.pending
     assert unscheduled == []
 
 
 def test_a_task_with_pickled_arguments_can_be_scheduled(jtask_worker: StartWorker) -> None:
     jtask_worker(yearly)
-    eventually(lambda: keep(lambda keeper: keeper.find(yearly.key)))
+    eventually(lambda: keep(lambda store: store.find(yearly.key)))
     client = get_client()
     run_id = client.ids.new()
-    keep(lambda keeper: keeper.run_now(yearly.key, run_id))
+    keep(lambda store: store.run_now(yearly.key, run_id))
     assert client.handle(run_id, yearly).result(timeout=PATIENCE) == "all"
 
 

@@ -14,9 +14,9 @@ import pytest
 import jtask_health
 from jtask import task
 from jtask.settings import get_settings
-from jtask_health.answers import answer
-from jtask_health.attendant import _port_of
-from jtask_health.watch import Notice, Turn, Watch
+from jtask_health.http import answer
+from jtask_health.monitor import _port_of
+from jtask_health.tracker import Change, Notice, ProblemTracker
 
 PATIENCE = 20.0  # seconds
 
@@ -30,7 +30,7 @@ class Patient:
     def problem(self) -> str | None:
         return self._problem
 
-    def status(self) -> dict[str, Any]:
+    def report(self) -> dict[str, Any]:
         return {"problem": self._problem}
 
 
@@ -52,29 +52,29 @@ def test_each_path_has_its_answer(path: str, problem: str | None, status: int, b
 
 
 def test_a_problem_is_told_once_and_its_end_with_its_length() -> None:
-    watch = Watch(None)
+    watch = ProblemTracker(None)
     said = [watch.look(problem, at) for at, problem in enumerate([None, "a", "a", "b", None, None])]
     assert said == [
         None,
-        Notice(Turn.ILL, "a", 0),
+        Notice(Change.ILL, "a", 0),
         None,
-        Notice(Turn.ILL, "b", 2),
-        Notice(Turn.WELL, "b", 3),
+        Notice(Change.ILL, "b", 2),
+        Notice(Change.WELL, "b", 3),
         None,
     ]
 
 
 def test_a_worker_is_given_up_once_when_its_problems_last_too_long() -> None:
-    watch = Watch(give_up_after=2)
+    watch = ProblemTracker(give_up_after=2)
     said = [watch.look(problem, at) for at, problem in enumerate(["a", "b", "b", "b"])]
-    assert said[2:] == [Notice(Turn.HOPELESS, "b", 2), None]
+    assert said[2:] == [Notice(Change.HOPELESS, "b", 2), None]
 
 
 def test_each_problem_has_the_whole_time_after_a_well_moment() -> None:
-    watch = Watch(give_up_after=2)
+    watch = ProblemTracker(give_up_after=2)
     looks = ["a", "a", None, "a", "a"]
     said = [watch.look(problem, at) for at, problem in enumerate(looks)]
-    assert Turn.HOPELESS not in {notice.turn for notice in said if notice}
+    assert Change.HOPELESS not in {notice.change for notice in said if notice}
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import jtask_runlog
 from jtask import State, StateName, task
 from jtask.outcomes import Outcome
 from jtask.runtime import RunContext
-from jtask_runlog.quiet import QuietLog
+from jtask_runlog.rate_limited_log import RateLimitedLog
 
 
 @task(name="resize-logged")
@@ -82,7 +82,7 @@ def test_runs_set_aside_are_told_once_for_each_queue_and_reason(
 
 def test_after_the_pause_the_silent_ones_are_counted() -> None:
     now = 0.0
-    quiet = QuietLog(60.0, clock=lambda: now)
+    quiet = RateLimitedLog(60.0, clock=lambda: now)
     assert [quiet.count("a") for _ in range(4)] == [1, 0, 0, 0]
     now = 59.0
     assert quiet.count("a") == 0
@@ -92,7 +92,7 @@ def test_after_the_pause_the_silent_ones_are_counted() -> None:
 
 
 def test_subjects_without_end_are_not_remembered_for_ever() -> None:
-    quiet = QuietLog(60.0, clock=lambda: 0.0)
+    quiet = RateLimitedLog(60.0, clock=lambda: 0.0)
     for number in range(5000):
         quiet.count(number)
     assert len(quiet._subjects) <= 1000

@@ -18,8 +18,8 @@ from jtask.settings import Settings
 from jtask.wire.envelope import decode_envelope
 from jtask_memory import MemoryBroker, Space, VirtualClock
 from jtask_schedules.decisions import LAPSE_SECONDS, OVERDUE_SECONDS, RENEW_SECONDS
-from jtask_schedules.keeper import Keeper
 from jtask_schedules.schedule import Declaration, Tick, tick_of
+from jtask_schedules.schedule_store import ScheduleStore
 
 KEY = "sweep"
 QUEUE = "chores"
@@ -84,18 +84,22 @@ class ScheduleMachine(RuleBasedStateMachine):
         self.paused_since: float | None = None
         self.deaths = 0
 
-    def act(self, death: int | None, work: Callable[[Keeper], Coroutine[Any, Any, Any]]) -> Any:
+    def act(
+        self, death: int | None, work: Callable[[ScheduleStore], Coroutine[Any, Any, Any]]
+    ) -> Any:
         """Do something with the broker that may end half-way."""
-        keeper = Keeper(cast("Any", MortalBroker(self.broker, death)), self.clock.time)
+        store = ScheduleStore(cast("Any", MortalBroker(self.broker, death)), self.clock.time)
         try:
-            return self.runner.run(work(keeper))
+            return self.runner.run(work(store))
         except Died:
             self.deaths += 1
             raise
         finally:
             self.runner.run(_pass_the_loop())
 
-    def try_to(self, death: int | None, work: Callable[[Keeper], Coroutine[Any, Any, Any]]) -> bool:
+    def try_to(
+        self, death: int | None, work: Callable[[ScheduleStore], Coroutine[Any, Any, Any]]
+    ) -> bool:
         try:
             self.act(death, work)
         except Died:
@@ -107,7 +111,7 @@ class ScheduleMachine(RuleBasedStateMachine):
         self.deliveries.remove(delivery)
         tick = self.tick(delivery)
         try:
-            refusal = self.act(death, lambda keeper: keeper.arrive(tick))
+            refusal = self.act(death, lambda store: store.arrive(tick))
         except Died:
             dies, refusal = "while it asks", ""
         if refusal is None and dies != "at work":
@@ -135,7 +139,7 @@ class ScheduleMachine(RuleBasedStateMachine):
     @rule(version=VERSIONS, death=DEATHS)
     def a_worker_declares(self, version: str, death: int | None) -> None:
         self.living.add(version)
-        self.try_to(death, lambda keeper: keeper.declare(declaration(version)))
+        self.try_to(death, lambda store: store.declare(declaration(version)))
 
     @rule(version=VERSIONS)
     def the_last_worker_of_a_version_stops(self, version: str) -> None:
@@ -154,16 +158,16 @@ class ScheduleMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.living)
     @rule(death=DEATHS)
     def somebody_pauses_it(self, death: int | None) -> None:
-        if self.runner.run(Keeper(self.broker, self.clock.time).find(KEY)) is None:
+        if self.runner.run(ScheduleStore(self.broker, self.clock.time).find(KEY)) is None:
             return
-        if self.try_to(death, lambda keeper: keeper.pause(KEY)):
+        if self.try_to(death, lambda store: store.pause(KEY)):
             self.paused_since = self.clock.time()
 
     @precondition(lambda self: self.paused_since is not None)
     @rule(death=DEATHS)
     def somebody_resumes_it(self, death: int | None) -> None:
         self.paused_since = None
-        self.try_to(death, lambda keeper: keeper.resume(KEY))
+        self.try_to(death, lambda store: store.resume(KEY))
 
     @rule()
     def somebody_purges_the_queue(self) -> None:
@@ -180,13 +184,13 @@ class ScheduleMachine(RuleBasedStateMachine):
         version = min(self.living)
         patience = LAPSE_SECONDS + OVERDUE_SECONDS + 3 * RENEW_SECONDS
         for _ in range(int(patience / 5)):
-            self.act(None, lambda keeper: keeper.declare(declaration(version)))
+            self.act(None, lambda store: store.declare(declaration(version)))
             self.wait_executing(5.0)
         if paused_before:
-            self.act(None, lambda keeper: keeper.pause(KEY))
+            self.act(None, lambda store: store.pause(KEY))
         if paused_before or self.is_paused():
             self.paused_since = None
-            self.act(None, lambda keeper: keeper.resume(KEY))
+            self.act(None, lambda store: store.resume(KEY))
         self.comes_at_every_instant(version)
         self.makes_one_run_of_what_was_missed()
 
@@ -194,7 +198,7 @@ class ScheduleMachine(RuleBasedStateMachine):
         before, begin = set(self.ended), self.clock.time()
         for _ in range(60):
             self.wait_executing(1.0)
-        every = declaration(version).timetable
+        every = declaration(version).trigger
         instants = [at for at in every.first_after(begin, 20) if at <= self.clock.time()]
         assert sorted(set(self.ended) - before) == instants
 
@@ -213,7 +217,7 @@ class ScheduleMachine(RuleBasedStateMachine):
             self.execute(delivery, None, None)
 
     def is_paused(self) -> bool:
-        kept = self.runner.run(Keeper(self.broker, self.clock.time).find(KEY))
+        kept = self.runner.run(ScheduleStore(self.broker, self.clock.time).find(KEY))
         return kept is not None and kept.schedule.paused
 
     @invariant()

@@ -10,13 +10,13 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from typing import Any, NamedTuple
 
-from jtask_health.condition import Condition
+from jtask_health.status import WorkerStatus
 
 _REQUEST_TIMEOUT = 5.0  # seconds until a caller that says nothing is sent away
 _log = logging.getLogger("jtask.worker")
 
 
-class Answer(NamedTuple):
+class Response(NamedTuple):
     """A status code and a body."""
 
     status: HTTPStatus
@@ -24,12 +24,12 @@ class Answer(NamedTuple):
     content_type: str = "text/plain; charset=utf-8"
 
 
-def answer(path: str, condition: Condition) -> Answer:
+def answer(path: str, status: WorkerStatus) -> Response:
     """Answer a request for a path."""
     reply = _PATHS.get(path.partition("?")[0])
     if reply is None:
-        return Answer(HTTPStatus.NOT_FOUND, f"there is only {', '.join(_PATHS)}\n")
-    return reply(condition)
+        return Response(HTTPStatus.NOT_FOUND, f"there is only {', '.join(_PATHS)}\n")
+    return reply(status)
 
 
 class HealthServer(socketserver.ThreadingTCPServer):
@@ -43,9 +43,9 @@ class HealthServer(socketserver.ThreadingTCPServer):
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, host: str, port: int, condition: Condition) -> None:
+    def __init__(self, host: str, port: int, status: WorkerStatus) -> None:
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        super().__init__((host, port), partial(_Handler, condition))
+        super().__init__((host, port), partial(_Handler, status))
 
     @property
     def url(self) -> str:
@@ -64,12 +64,12 @@ class _Handler(BaseHTTPRequestHandler):
     server_version = "jtask"
     sys_version = ""
 
-    def __init__(self, condition: Condition, *connection: Any) -> None:
-        self._condition = condition
+    def __init__(self, status: WorkerStatus, *connection: Any) -> None:
+        self._status = status
         super().__init__(*connection)
 
     def do_GET(self) -> None:
-        found = answer(self.path, self._condition)
+        found = answer(self.path, self._status)
         body = found.body.encode()
         self.send_response(found.status)
         self.send_header("Content-Type", found.content_type)
@@ -85,23 +85,23 @@ class _Handler(BaseHTTPRequestHandler):
         """Keep the probes out of the log."""
 
 
-def _livez(condition: Condition) -> Answer:
-    del condition
-    return Answer(HTTPStatus.OK, "ok\n")
+def _livez(status: WorkerStatus) -> Response:
+    del status
+    return Response(HTTPStatus.OK, "ok\n")
 
 
-def _readyz(condition: Condition) -> Answer:
-    problem = condition.problem()
+def _readyz(status: WorkerStatus) -> Response:
+    problem = status.problem()
     if problem is None:
-        return Answer(HTTPStatus.OK, "ok\n")
-    return Answer(HTTPStatus.SERVICE_UNAVAILABLE, f"{problem}\n")
+        return Response(HTTPStatus.OK, "ok\n")
+    return Response(HTTPStatus.SERVICE_UNAVAILABLE, f"{problem}\n")
 
 
-def _status(condition: Condition) -> Answer:
-    return Answer(HTTPStatus.OK, f"{json.dumps(condition.status())}\n", "application/json")
+def _status(status: WorkerStatus) -> Response:
+    return Response(HTTPStatus.OK, f"{json.dumps(status.report())}\n", "application/json")
 
 
-_PATHS: dict[str, Callable[[Condition], Answer]] = {
+_PATHS: dict[str, Callable[[WorkerStatus], Response]] = {
     "/livez": _livez,
     "/readyz": _readyz,
     "/status": _status,

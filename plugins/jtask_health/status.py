@@ -10,7 +10,7 @@ from jtask.runtime import WorkerInfo
 _PATIENCE = 2.0  # seconds; a probe waits as long
 
 
-class Condition:
+class WorkerStatus:
     """What can be said of one worker; from any thread but the I/O thread.
 
     Args:
@@ -33,7 +33,7 @@ class Condition:
         except TimeoutError:
             return f"the thread that talks to the broker has not answered for {_PATIENCE:g} s"
 
-    def status(self) -> dict[str, Any]:
+    def report(self) -> dict[str, Any]:
         """Return all that is known, as JSON has it; times in seconds."""
         now = time.time()
         problem = self.problem()

@@ -35,7 +35,7 @@ _DRAINED_EVERY = 0.1  # seconds
 _log = logging.getLogger("jtask.worker")
 
 
-class Listening:
+class CancelListener:
     """One worker's ear; on the I/O thread only.
 
     Args:

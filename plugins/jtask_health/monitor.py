@@ -7,16 +7,16 @@ import time
 from jtask.durations import describe_seconds
 from jtask.runtime import WorkerInfo
 from jtask.settings import Settings
-from jtask_health.answers import HealthServer
-from jtask_health.condition import Condition
-from jtask_health.watch import Notice, Turn, Watch
+from jtask_health.http import HealthServer
+from jtask_health.status import WorkerStatus
+from jtask_health.tracker import Change, Notice, ProblemTracker
 
 _LOOK_EVERY = 1.0  # seconds
 _SHUTDOWN_POLL = 0.1  # seconds
 _log = logging.getLogger("jtask.worker")
 
 
-class Attendant:
+class Monitor:
     """Two threads beside a worker: one looks how it is, one answers.
 
     Args:
@@ -28,8 +28,8 @@ class Attendant:
         self._worker = worker
         self._host = settings.health_host
         self._port = _port_of(settings.health_port, worker.place)
-        self._condition = Condition(worker)
-        self._watch = Watch(settings.give_up_after)
+        self._status = WorkerStatus(worker)
+        self._tracker = ProblemTracker(settings.give_up_after)
         self._over = threading.Event()
         self._server: HealthServer | None = None
         self._complained = False
@@ -39,7 +39,7 @@ class Attendant:
 
     def say_stopping(self) -> None:
         """Answer that the worker takes nothing new."""
-        self._condition.stopping = True
+        self._status.stopping = True
 
     def close(self) -> None:
         """End both threads."""
@@ -52,9 +52,9 @@ class Attendant:
     def _look(self) -> None:
         while not self._over.wait(_LOOK_EVERY):
             self._listen()
-            if not self._condition.stopping:
-                notice = self._watch.look(self._condition.problem(), time.monotonic())
-                if notice is not None and not self._condition.stopping:
+            if not self._status.stopping:
+                notice = self._tracker.look(self._status.problem(), time.monotonic())
+                if notice is not None and not self._status.stopping:
                     self._tell(notice)
 
     def _listen(self) -> None:
@@ -62,7 +62,7 @@ class Attendant:
         if self._port is None or self._server is not None:
             return
         try:
-            self._server = HealthServer(self._host, self._port, self._condition)
+            self._server = HealthServer(self._host, self._port, self._status)
         except OSError as error:
             if not self._complained:
                 self._complained = True
@@ -90,9 +90,9 @@ class Attendant:
 
     def _tell(self, notice: Notice) -> None:
         name, lasted = self._worker.name, describe_seconds(notice.lasted)
-        if notice.turn is Turn.WELL:
+        if notice.change is Change.WELL:
             _log.info("worker %s gets runs again after %s", name, lasted)
-        elif notice.turn is Turn.ILL:
+        elif notice.change is Change.ILL:
             _log.warning(
                 "worker %s gets no runs: %s",
                 name,

@@ -26,7 +26,7 @@ _HINTS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Timetable:
+class Trigger:
     """The instants at which a schedule's runs are due, in seconds since the epoch.
 
     Attributes:

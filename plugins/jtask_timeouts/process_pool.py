@@ -16,7 +16,7 @@ _PAUSE_SECONDS = 0.02
 _STACK_BYTES = 64 * 1024
 
 
-class Child:
+class ChildProcess:
     """One child process."""
 
     def __init__(self) -> None:
@@ -96,41 +96,41 @@ class Child:
                 os.close(descriptor)
 
 
-class Children:
+class ProcessPool:
     """The idle children; as many live as there were isolated runs at once."""
 
     def __init__(self) -> None:
-        self._idle: list[Child] = []
+        self._idle: list[ChildProcess] = []
         self._lock = threading.Lock()
 
-    def take(self) -> Child:
+    def take(self) -> ChildProcess:
         """Return an idle child, or a new one."""
         while True:
             with self._lock:
                 child = self._idle.pop() if self._idle else None
             if child is None:
-                return Child()
+                return ChildProcess()
             if child.is_alive:
                 return child
             child.end()
 
-    def give_back(self, child: Child) -> None:
+    def give_back(self, child: ChildProcess) -> None:
         """Keep a child that has done its run."""
         with self._lock:
             self._idle.append(child)
 
 
-_children = Children()
+_pool = ProcessPool()
 
 
-def get_children() -> Children:
+def get_process_pool() -> ProcessPool:
     """Return this process's children."""
-    return _children
+    return _pool
 
 
 def _forget_after_fork() -> None:
-    global _children
-    _children = Children()
+    global _pool
+    _pool = ProcessPool()
 
 
 os.register_at_fork(after_in_child=_forget_after_fork)

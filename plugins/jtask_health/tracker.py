@@ -4,7 +4,7 @@ from enum import Enum
 from typing import NamedTuple
 
 
-class Turn(Enum):
+class Change(Enum):
     """What has changed."""
 
     ILL = "a problem has come up, or is another one"
@@ -19,12 +19,12 @@ class Notice(NamedTuple):
         lasted: Seconds since the worker was last well.
     """
 
-    turn: Turn
+    change: Change
     problem: str
     lasted: float
 
 
-class Watch:
+class ProblemTracker:
     """Follow the problems of one worker.
 
     Args:
@@ -42,12 +42,12 @@ class Watch:
         before, self._problem = self._problem, problem
         if problem is None:
             self._is_hopeless = False
-            return None if before is None else Notice(Turn.WELL, before, now - self._since)
+            return None if before is None else Notice(Change.WELL, before, now - self._since)
         if before is None:
             self._since = now
         lasted = now - self._since
         limit = self._give_up_after
         if limit is not None and lasted >= limit and not self._is_hopeless:
             self._is_hopeless = True
-            return Notice(Turn.HOPELESS, problem, lasted)
-        return None if problem == before else Notice(Turn.ILL, problem, lasted)
+            return Notice(Change.HOPELESS, problem, lasted)
+        return None if problem == before else Notice(Change.ILL, problem, lasted)

@@ -9,17 +9,17 @@ from hypothesis import strategies as st
 
 from jtask import task
 from jtask.errors import TaskDefinitionError
-from jtask_schedules.timetable import Timetable
+from jtask_schedules.trigger import Trigger
 
 BERLIN = ZoneInfo("Europe/Berlin")
 YEAR_2026 = st.floats(datetime(2026, 1, 1, tzinfo=UTC).timestamp(), 1_798_700_000.0)
 
 
-def cron(line: str, timezone: str = "Europe/Berlin") -> Timetable:
-    return Timetable(line, None, timezone, "seed")
+def cron(line: str, timezone: str = "Europe/Berlin") -> Trigger:
+    return Trigger(line, None, timezone, "seed")
 
 
-def times(table: Timetable, begin: datetime, count: int) -> list[str]:
+def times(table: Trigger, begin: datetime, count: int) -> list[str]:
     found = table.first_after(begin.timestamp(), count)
     return [datetime.fromtimestamp(at, BERLIN).strftime("%m-%d %H:%M %z") for at in found]
 
@@ -63,7 +63,7 @@ def test_whoever_asks_around_a_switch_gets_the_same_instants(line: str, switch: 
 def test_intervals_are_the_same_for_whoever_asks_and_never_in_the_past(
     now: float, every: float
 ) -> None:
-    table = Timetable(None, every, "UTC", "seed")
+    table = Trigger(None, every, "UTC", "seed")
     first, second = table.first_after(now, 2)
     assert now < first <= now + every + 0.001
     assert second - first == pytest.approx(every, abs=0.0005)
@@ -80,12 +80,12 @@ def test_a_cron_line_is_due_after_the_instant_asked_for(now: float, line: str) -
 
 
 def test_intervals_of_two_schedules_are_not_due_at_once() -> None:
-    instants = {Timetable(None, 3600, "UTC", f"task-{n}").next_after(0.0) for n in range(20)}
+    instants = {Trigger(None, 3600, "UTC", f"task-{n}").next_after(0.0) for n in range(20)}
     assert len(instants) == 20
 
 
 def test_a_run_is_late_once_the_next_is_due_and_after_a_minute_at_most() -> None:
-    table = Timetable(None, 5.0, "UTC", "seed")
+    table = Trigger(None, 5.0, "UTC", "seed")
     assert table.grace(table.next_after(1000.0)) == pytest.approx(5.0)
     assert cron("0 0 * * *").grace(datetime(2026, 1, 1, tzinfo=BERLIN).timestamp()) == 60.0
 

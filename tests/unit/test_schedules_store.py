@@ -13,8 +13,8 @@ from jtask.settings import Settings
 from jtask.wire.envelope import decode_envelope
 from jtask_memory import MemoryBroker, Space, VirtualClock
 from jtask_schedules.decisions import LAPSE_SECONDS, RENEW_SECONDS
-from jtask_schedules.keeper import Keeper, ScheduleError
 from jtask_schedules.schedule import Declaration, Schedule, Tick, tick_of
+from jtask_schedules.schedule_store import ScheduleError, ScheduleStore
 
 KEY = "sweep"
 DECLARED = Declaration(
@@ -40,14 +40,14 @@ class House:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.clock = VirtualClock(BEGIN)
-        self.broker = MemoryBroker("memory://keeper", Space(self.clock, Settings()), loop)
-        self.keeper = Keeper(self.broker, self.clock.time)
+        self.broker = MemoryBroker("memory://store", Space(self.clock, Settings()), loop)
+        self.store = ScheduleStore(self.broker, self.clock.time)
 
     async def pending(self) -> list[WaitingRun]:
         return [one async for one in self.broker.waiting("chores")]
 
     async def schedule(self) -> Schedule:
-        found = await self.keeper.find(KEY)
+        found = await self.store.find(KEY)
         assert found is not None
         return found.schedule
 
@@ -77,14 +77,14 @@ def in_a_house(test: Callable[[House], Coroutine[Any, Any, None]]) -> Callable[[
 
 @in_a_house
 async def test_ten_workers_that_declare_a_schedule_put_one_run(house: House) -> None:
-    await asyncio.gather(*(house.keeper.declare(DECLARED) for _ in range(10)))
+    await asyncio.gather(*(house.store.declare(DECLARED) for _ in range(10)))
     [run] = await house.pending()
     assert run.at == BEGIN + 1800
 
 
 @in_a_house
 async def test_a_run_of_a_schedule_carries_what_its_task_needs(house: House) -> None:
-    await house.keeper.declare(DECLARED)
+    await house.store.declare(DECLARED)
     [run] = await house.pending()
     envelope = decode_envelope(run.body)
     assert is_run_id(run.run_id)
@@ -95,19 +95,19 @@ async def test_a_run_of_a_schedule_carries_what_its_task_needs(house: House) -> 
 
 @in_a_house
 async def test_the_next_run_is_in_place_before_one_starts(house: House) -> None:
-    await house.keeper.declare(DECLARED)
+    await house.store.declare(DECLARED)
     tick = await house.due()
-    assert await house.keeper.arrive(tick) is None
+    assert await house.store.arrive(tick) is None
     [run] = await house.pending()
     assert run.at == tick.instant + HOUR
 
 
 @in_a_house
 async def test_a_run_delivered_again_after_a_crash_starts_again_and_adds_none(house: House) -> None:
-    await house.keeper.declare(DECLARED)
+    await house.store.declare(DECLARED)
     tick = await house.due()
     for _ in range(3):
-        assert await house.keeper.arrive(tick) is None
+        assert await house.store.arrive(tick) is None
     assert len(await house.pending()) == 1
 
 
@@ -115,51 +115,51 @@ async def test_a_run_delivered_again_after_a_crash_starts_again_and_adds_none(ho
 async def test_a_run_without_a_schedule_in_the_code_is_for_a_worker_that_has_it(
     house: House,
 ) -> None:
-    await house.keeper.declare(DECLARED)
+    await house.store.declare(DECLARED)
     tick = await house.due()
-    await house.keeper.declare(DECLARED)  # by a worker that lives
+    await house.store.declare(DECLARED)  # by a worker that lives
     house.clock.advance(LAPSE_SECONDS)
-    assert await house.keeper.stray(tick) is None
+    assert await house.store.stray(tick) is None
     house.clock.advance(0.1)
-    assert await house.keeper.stray(tick) == "no worker has its schedule any more"
-    await house.keeper.remove(KEY)
-    assert await house.keeper.stray(tick) == "its schedule was removed"
+    assert await house.store.stray(tick) == "no worker has its schedule any more"
+    await house.store.remove(KEY)
+    assert await house.store.stray(tick) == "its schedule was removed"
 
 
 @in_a_house
 async def test_a_void_run_ends_wherever_it_comes(house: House) -> None:
-    await house.keeper.declare(DECLARED)
+    await house.store.declare(DECLARED)
     tick = await house.due()
-    await house.keeper.declare(DECLARED)
-    await house.keeper.pause(KEY)
-    assert await house.keeper.stray(tick) == "its schedule is paused"
+    await house.store.declare(DECLARED)
+    await house.store.pause(KEY)
+    assert await house.store.stray(tick) == "its schedule is paused"
 
 
 @in_a_house
 async def test_a_run_that_has_ended_does_not_start_again(house: House) -> None:
-    await house.keeper.declare(DECLARED)
+    await house.store.declare(DECLARED)
     tick = await house.due()
-    assert await house.keeper.arrive(tick) is None
+    assert await house.store.arrive(tick) is None
     await house.broker.put(OutcomeRecord(tick.run_id, b""))
-    assert await house.keeper.arrive(tick) == "it has ended already"
+    assert await house.store.arrive(tick) == "it has ended already"
 
 
 @in_a_house
 async def test_what_was_missed_is_one_late_run(house: House) -> None:
-    await house.keeper.declare(DECLARED)
+    await house.store.declare(DECLARED)
     tick = await house.due()
     house.clock.advance(10.5 * HOUR)
-    assert await house.keeper.arrive(tick) is None
+    assert await house.store.arrive(tick) is None
     [run] = await house.pending()
     assert run.at == tick.instant + 11 * HOUR
 
 
 @in_a_house
 async def test_what_was_missed_is_left_out_when_told_so(house: House) -> None:
-    await house.keeper.declare(SKIPPING)
+    await house.store.declare(SKIPPING)
     tick = await house.due()
     house.clock.advance(61)
-    assert "skips" in str(await house.keeper.arrive(tick))
+    assert "skips" in str(await house.store.arrive(tick))
     [run] = await house.pending()
     assert run.at == tick.instant + HOUR
     assert (await house.schedule()).last is None
@@ -167,41 +167,41 @@ async def test_what_was_missed_is_left_out_when_told_so(house: House) -> None:
 
 @in_a_house
 async def test_a_run_that_is_hardly_late_is_not_left_out(house: House) -> None:
-    await house.keeper.declare(SKIPPING)
+    await house.store.declare(SKIPPING)
     tick = await house.due()
     house.clock.advance(59)
-    assert await house.keeper.arrive(tick) is None
+    assert await house.store.arrive(tick) is None
 
 
 @in_a_house
 async def test_a_run_that_started_in_time_is_not_left_out_after_a_crash(house: House) -> None:
-    await house.keeper.declare(SKIPPING)
+    await house.store.declare(SKIPPING)
     tick = await house.due()
-    assert await house.keeper.arrive(tick) is None
+    assert await house.store.arrive(tick) is None
     house.clock.advance(10 * HOUR)
-    assert await house.keeper.arrive(tick) is None
+    assert await house.store.arrive(tick) is None
 
 
 @in_a_house
 async def test_an_older_run_that_a_later_one_made_up_for_does_not_start(house: House) -> None:
-    await house.keeper.declare(DECLARED)
+    await house.store.declare(DECLARED)
     older = await house.due()
     house.clock.advance(HOUR)
     later = older._replace(run_id=get_run_ids().new(), instant=older.instant + HOUR)
-    assert await house.keeper.arrive(later) is None
-    assert "made up" in str(await house.keeper.arrive(older))
+    assert await house.store.arrive(later) is None
+    assert "made up" in str(await house.store.arrive(older))
 
 
 @in_a_house
 async def test_a_changed_declaration_takes_over_at_once(house: House) -> None:
-    await house.keeper.declare(DECLARED)
+    await house.store.declare(DECLARED)
     [before] = await house.pending()
-    await house.keeper.declare(replace(DECLARED, cron="15 * * * *"))
+    await house.store.declare(replace(DECLARED, cron="15 * * * *"))
     [run] = await house.pending()
     assert run.at == BEGIN + 45 * 60
     old = tick_of(before.run_id, decode_envelope(before.body).headers)
     assert old is not None
-    assert "changed" in str(await house.keeper.arrive(old))
+    assert "changed" in str(await house.store.arrive(old))
     assert len(await house.pending()) == 1
 
 
@@ -210,21 +210,21 @@ async def test_older_workers_do_not_take_a_schedule_back_while_newer_ones_live(
     house: House,
 ) -> None:
     newer = replace(DECLARED, cron="15 * * * *")
-    await house.keeper.declare(DECLARED)
-    await house.keeper.declare(newer)
+    await house.store.declare(DECLARED)
+    await house.store.declare(newer)
     for _ in range(10):
         house.clock.advance(RENEW_SECONDS)
-        await house.keeper.declare(DECLARED)
-        await house.keeper.declare(newer)
+        await house.store.declare(DECLARED)
+        await house.store.declare(newer)
         assert (await house.schedule()).declaration == newer
 
 
 @in_a_house
 async def test_an_older_version_takes_over_when_the_newer_one_is_taken_back(house: House) -> None:
-    await house.keeper.declare(DECLARED)
-    await house.keeper.declare(replace(DECLARED, cron="15 * * * *"))
+    await house.store.declare(DECLARED)
+    await house.store.declare(replace(DECLARED, cron="15 * * * *"))
     house.clock.advance(LAPSE_SECONDS + 1)
-    await house.keeper.declare(DECLARED)
+    await house.store.declare(DECLARED)
     assert (await house.schedule()).declaration == DECLARED
     [run] = await house.pending()
     assert run.at == BEGIN + 1800
@@ -232,104 +232,104 @@ async def test_an_older_version_takes_over_when_the_newer_one_is_taken_back(hous
 
 @in_a_house
 async def test_a_changed_queue_moves_the_pending_run(house: House) -> None:
-    await house.keeper.declare(DECLARED)
-    await house.keeper.declare(replace(DECLARED, queue="others"))
+    await house.store.declare(DECLARED)
+    await house.store.declare(replace(DECLARED, queue="others"))
     assert await house.pending() == []
     assert len([one async for one in house.broker.waiting("others")]) == 1
 
 
 @in_a_house
 async def test_nothing_of_a_paused_schedule_is_pending_or_starts(house: House) -> None:
-    await house.keeper.declare(DECLARED)
+    await house.store.declare(DECLARED)
     tick = await house.due()
-    await house.keeper.pause(KEY)
-    assert "paused" in str(await house.keeper.arrive(tick))
+    await house.store.pause(KEY)
+    assert "paused" in str(await house.store.arrive(tick))
     house.clock.advance(RENEW_SECONDS)
-    await house.keeper.declare(DECLARED)
-    await house.keeper.declare(replace(DECLARED, cron="15 * * * *"))
+    await house.store.declare(DECLARED)
+    await house.store.declare(replace(DECLARED, cron="15 * * * *"))
     assert await house.pending() == []
 
 
 @in_a_house
 async def test_a_schedule_that_is_resumed_at_once_has_its_run_again(house: House) -> None:
-    await house.keeper.declare(DECLARED)
-    await house.keeper.pause(KEY)
-    await house.keeper.resume(KEY)
+    await house.store.declare(DECLARED)
+    await house.store.pause(KEY)
+    await house.store.resume(KEY)
     [run] = await house.pending()
     assert run.at == BEGIN + 1800
 
 
 @in_a_house
 async def test_a_purged_queue_gets_its_run_again(house: House) -> None:
-    await house.keeper.declare(DECLARED)
+    await house.store.declare(DECLARED)
     [run] = await house.pending()
     house.clock.advance(60)
     await house.broker.cancel(run.run_id)
-    await house.keeper.declare(DECLARED)
+    await house.store.declare(DECLARED)
     assert [one.run_id for one in await house.pending()] == [run.run_id]
 
 
 @in_a_house
 async def test_a_cancelled_run_is_left_out_and_the_schedule_goes_on(house: House) -> None:
-    await house.keeper.declare(DECLARED)
+    await house.store.declare(DECLARED)
     [run] = await house.pending()
     await house.broker.cancel(run.run_id)
     await house.broker.put(OutcomeRecord(run.run_id, b""))
     house.clock.advance(RENEW_SECONDS)
-    await house.keeper.declare(DECLARED)
+    await house.store.declare(DECLARED)
     [following] = await house.pending()
     assert following.at == BEGIN + 1800 + HOUR
 
 
 @in_a_house
 async def test_a_late_run_that_waits_for_a_busy_worker_is_left_there(house: House) -> None:
-    await house.keeper.declare(DECLARED)
+    await house.store.declare(DECLARED)
     [run] = await house.pending()
     house.clock.advance(2 * HOUR)
-    await house.keeper.declare(DECLARED)
+    await house.store.declare(DECLARED)
     assert [one.run_id for one in await house.pending()] == [run.run_id]
 
 
 @in_a_house
 async def test_what_nobody_declares_any_more_is_removed_with_its_run(house: House) -> None:
-    await house.keeper.declare(DECLARED)
-    await house.keeper.sweep(600.0)
+    await house.store.declare(DECLARED)
+    await house.store.sweep(600.0)
     assert len(await house.pending()) == 1
     house.clock.advance(601)
-    assert [one.key for one in await house.keeper.sweep(600.0)] == [KEY]
-    assert (await house.pending(), await house.keeper.all()) == ([], [])
+    assert [one.key for one in await house.store.sweep(600.0)] == [KEY]
+    assert (await house.pending(), await house.store.all()) == ([], [])
 
 
 @in_a_house
 async def test_a_run_of_a_removed_schedule_does_not_start(house: House) -> None:
-    await house.keeper.declare(DECLARED)
+    await house.store.declare(DECLARED)
     tick = await house.due()
-    await house.keeper.remove(KEY, declared_too=True)
-    assert "removed" in str(await house.keeper.arrive(tick))
+    await house.store.remove(KEY, declared_too=True)
+    assert "removed" in str(await house.store.arrive(tick))
 
 
 @in_a_house
 async def test_a_schedule_that_workers_declare_is_removed_by_force_only(house: House) -> None:
-    await house.keeper.declare(DECLARED)
+    await house.store.declare(DECLARED)
     with pytest.raises(ScheduleError, match="'Sweep'"):
-        await house.keeper.remove(KEY)
+        await house.store.remove(KEY)
     house.clock.advance(LAPSE_SECONDS + 1)
-    await house.keeper.remove(KEY)
+    await house.store.remove(KEY)
     assert await house.pending() == []
 
 
 @in_a_house
 async def test_a_run_beside_the_schedule_leaves_it_alone(house: House) -> None:
-    await house.keeper.declare(DECLARED)
+    await house.store.declare(DECLARED)
     run_id = get_run_ids().new()
-    await house.keeper.run_now(KEY, run_id)
+    await house.store.run_now(KEY, run_id)
     assert {run.run_id: run.at for run in await house.pending()}[run_id] is None
     assert len(await house.pending()) == 2
 
 
 @in_a_house
 async def test_a_schedule_that_is_not_there_cannot_be_changed(house: House) -> None:
-    for change in (house.keeper.pause, house.keeper.resume, house.keeper.remove):
+    for change in (house.store.pause, house.store.resume, house.store.remove):
         with pytest.raises(ScheduleError, match="no schedule"):
             await change("none")
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable
 _REMEMBERED = 1000  # subjects; beyond that the ones whose pause is over are forgotten
 
 
-class QuietLog:
+class RateLimitedLog:
     """Count what was not said.
 
     Args:

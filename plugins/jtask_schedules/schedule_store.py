@@ -22,18 +22,18 @@ class ScheduleError(JTaskError):
     """A schedule is not there, or cannot be changed like this."""
 
 
-class KeptBroker(Broker, ResultStore, Records, Queues, Protocol):
+class ScheduleBroker(Broker, ResultStore, Records, Queues, Protocol):
     """What schedules need of a broker."""
 
 
-class Kept(NamedTuple):
+class StoredSchedule(NamedTuple):
     """A schedule and the revision of its record."""
 
     schedule: Schedule
     revision: int
 
 
-class Keeper:
+class ScheduleStore:
     """Change schedules and put their runs in place.
 
     Args:
@@ -41,7 +41,7 @@ class Keeper:
         clock: Gives the present instant, seconds since the epoch.
     """
 
-    def __init__(self, broker: KeptBroker, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, broker: ScheduleBroker, clock: Callable[[], float] = time.time) -> None:
         self._broker = broker
         self._clock = clock
 
@@ -49,10 +49,14 @@ class Keeper:
         """Return all schedules, by key."""
         return [decode_schedule(one.body) for one in await self._broker.records(BUCKET)]
 
-    async def find(self, key: str) -> Kept | None:
+    async def find(self, key: str) -> StoredSchedule | None:
         """Return a schedule."""
         record: Record | None = await self._broker.get_record(BUCKET, key)
-        return None if record is None else Kept(decode_schedule(record.body), record.revision)
+        return (
+            None
+            if record is None
+            else StoredSchedule(decode_schedule(record.body), record.revision)
+        )
 
     # --- what workers do -------------------------------------------------------------------
 
@@ -79,7 +83,7 @@ class Keeper:
             pending = schedule.pending
             if pending is not None and not await self._is_over(schedule, pending, now):
                 return
-            after = replace(schedule, pending=schedule.timetable.next_after(max(now, pending or 0)))
+            after = replace(schedule, pending=schedule.trigger.next_after(max(now, pending or 0)))
             await self._put_next(after)
             if await self._store(found, after):
                 return
@@ -184,13 +188,13 @@ class Keeper:
 
     # --- steps -----------------------------------------------------------------------------
 
-    async def _existing(self, key: str) -> Kept:
+    async def _existing(self, key: str) -> StoredSchedule:
         found = await self.find(key)
         if found is None:
             raise ScheduleError(f"there is no schedule {key!r}: `jtask schedules ls` lists them")
         return found
 
-    async def _store(self, found: Kept | None, schedule: Schedule) -> bool:
+    async def _store(self, found: StoredSchedule | None, schedule: Schedule) -> bool:
         revision = 0 if found is None else found.revision
         return await self._broker.put_record(
             BUCKET, schedule.key, schedule.encode(), revision=revision

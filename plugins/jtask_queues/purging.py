@@ -14,7 +14,7 @@ _PURGED = "purged-queues"
 _ASK_SECONDS = 0.5  # every worker that lives answers by then
 
 
-class PurgeListening:
+class PurgeListener:
     """One worker's ear for purges; on the I/O thread only.
 
     Args:
@@ -27,24 +27,24 @@ class PurgeListening:
 
     async def start(self) -> None:
         """Hear of purges."""
-        self._watch = await self._worker.broker.listen(_PURGED, self._give_up)
+        self._watch = await self._worker.broker.listen(_PURGED, self._cancel_queue)
 
     async def stop(self) -> None:
         """Hear of nothing more."""
         if self._watch is not None:
             await self._watch.close()
 
-    def _give_up(self, question: bytes) -> bytes:
+    def _cancel_queue(self, question: bytes) -> bytes:
         asked = json.loads(question)
-        given_up = 0
+        cancelled = 0
         for run in self._worker.held():
             if not run.has_slot and run.queue == asked["queue"]:
                 self._worker.cancel(run.run_id, asked["message"])
-                given_up += 1
-        return b"%d" % given_up
+                cancelled += 1
+        return b"%d" % cancelled
 
 
-async def have_given_up(broker: Control, queue: str, message: str) -> int:
+async def cancel_unstarted(broker: Control, queue: str, message: str) -> int:
     """Have the workers give up the runs of a queue that they have not begun; return how many."""
     question = json.dumps({"queue": queue, "message": message}).encode()
     return sum(map(int, await broker.ask(_PURGED, question, timeout=_ASK_SECONDS)))

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 from jtask.errors import BrokerError
 from jtask_schedules.decisions import RENEW_SECONDS
-from jtask_schedules.keeper import Keeper
 from jtask_schedules.schedule import Declaration, declaration_of
+from jtask_schedules.schedule_store import ScheduleStore
 
 if TYPE_CHECKING:
     from jtask.runtime import WorkerHandle, WorkerInfo
 
 _RETRY_SECONDS = 1.0
 _log = logging.getLogger("jtask.worker")
-_declaring: "dict[WorkerHandle, Future[None]]" = {}
+_renewals: "dict[WorkerHandle, Future[None]]" = {}
 
 
 def begin(worker: "WorkerInfo") -> None:
@@ -27,24 +27,26 @@ def begin(worker: "WorkerInfo") -> None:
     declarations = [found for task in worker.tasks if (found := declaration_of(task)) is not None]
     if declarations:
         client = get_client()
-        standing = _declare(Keeper(client.broker), declarations, get_settings().schedule_ttl)
-        _declaring[worker.worker] = client.io.submit(standing)
+        standing = _declare(ScheduleStore(client.broker), declarations, get_settings().schedule_ttl)
+        _renewals[worker.worker] = client.io.submit(standing)
 
 
 def end(worker: "WorkerInfo") -> None:
     """Renew nothing more."""
-    standing = _declaring.pop(worker.worker, None)
+    standing = _renewals.pop(worker.worker, None)
     if standing is not None:
         standing.cancel()
 
 
-async def _declare(keeper: Keeper, declarations: Sequence[Declaration], lifetime: float) -> None:
+async def _declare(
+    store: ScheduleStore, declarations: Sequence[Declaration], lifetime: float
+) -> None:
     while True:
         pause = RENEW_SECONDS
         try:
             for declaration in declarations:
-                await keeper.declare(declaration)
-            for removed in await keeper.sweep(lifetime):
+                await store.declare(declaration)
+            for removed in await store.sweep(lifetime):
                 name = removed.declaration.name
                 _log.info("the schedule of %s is removed: no worker declares it any more", name)
         except BrokerError as error:

@@ -1,0 +1,115 @@
+"""Cancel all runs of a task, with a tag or of a queue, waiting and executing ones."""
+
+import asyncio
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from jtask.contract import FullBroker, WaitingRun
+from jtask.errors import EnvelopeError
+from jtask.outcomes import CANCEL_MESSAGE, CancelAnswer
+from jtask.wire.envelope import decode_envelope
+from jtask_cancellation.worker_side import HELD
+
+if TYPE_CHECKING:
+    from jtask.client import Client
+
+_ASK_SECONDS = 0.5  # every worker that lives answers by then
+_AT_ONCE = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A run that can be cancelled.
+
+    Attributes:
+        run_id: The run.
+        task: Its task's key.
+        name: Its task's name.
+        queue: Where it waits or came from.
+        tags: Its tags.
+        executing: Whether a worker has begun it.
+    """
+
+    run_id: str
+    task: str
+    name: str
+    queue: str
+    tags: tuple[str, ...]
+    executing: bool = False
+
+    def is_wanted(self, task: str | None, tag: str | None, queue: str | None) -> bool:
+        """Tell whether it is of a task (its key or name), has a tag and is of a queue."""
+        return (
+            (task is None or task in (self.task, self.name))
+            and (tag is None or tag in self.tags)
+            and (queue is None or queue == self.queue)
+        )
+
+
+def find_runs(
+    *, task: str | None = None, tag: str | None = None, queue: str | None = None
+) -> list[Found]:
+    """Return the waiting and executing runs that meet all conditions, each once.
+
+    Args:
+        task: A task's key or name.
+        tag: A tag of the run.
+        queue: The queue it waits on or came from.
+    """
+    from jtask.client import get_client
+
+    client = get_client()
+    runs = client.io.run(_all_runs(client.broker, queue))
+    return list({run.run_id: run for run in runs if run.is_wanted(task, tag, queue)}.values())
+
+
+def cancel_many(run_ids: Iterable[str], message: str = CANCEL_MESSAGE) -> list[CancelAnswer]:
+    """Cancel runs, some at a time; the answers come in order.
+
+    Args:
+        run_ids: Which.
+        message: Why, kept with the state of each.
+    """
+    from jtask.client import get_client
+
+    client = get_client()
+    return client.io.run(_cancel_many(client, list(run_ids), message))
+
+
+async def _cancel_many(client: "Client", run_ids: list[str], message: str) -> list[CancelAnswer]:
+    limit = asyncio.Semaphore(_AT_ONCE)
+
+    async def cancel(run_id: str) -> CancelAnswer:
+        async with limit:
+            return await client.cancel(run_id, message)
+
+    return await asyncio.gather(*map(cancel, run_ids))
+
+
+async def _all_runs(broker: FullBroker, queue: str | None) -> list[Found]:
+    # Waiting ones first: what a worker takes meanwhile is then found in its hands.
+    found = [_waiting(run) async for run in broker.waiting(queue)]
+    for answer in await broker.ask(HELD, b"", timeout=_ASK_SECONDS):
+        found += [_held(facts) for facts in json.loads(answer)]
+    return found
+
+
+def _waiting(run: WaitingRun) -> Found:
+    try:
+        envelope = decode_envelope(run.body)
+    except EnvelopeError:
+        return Found(run.run_id, "", "", run.queue, ())
+    return Found(run.run_id, envelope.task_key, envelope.task_name, run.queue, envelope.tags)
+
+
+def _held(facts: dict[str, Any]) -> Found:
+    return Found(
+        run_id=facts["run_id"],
+        task=facts["task"],
+        name=facts["name"],
+        queue=facts["queue"],
+        tags=tuple(facts["tags"]),
+        executing=bool(facts.get("executing")),
+    )

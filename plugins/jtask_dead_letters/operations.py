@@ -1,0 +1,131 @@
+"""Look after dead letters from a program: each function blocks, from any thread."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from jtask.errors import JTaskError, RunNotFound
+from jtask_dead_letters.letters import Filter, Letter, read_letter
+from jtask_dead_letters.replaying import drop, forget_old, replay, replayed_as
+
+if TYPE_CHECKING:
+    from jtask.client import Client
+    from jtask.runs import Run
+
+_AT_ONCE = 16
+
+
+class Replayed(NamedTuple):
+    """What came of a replay.
+
+    Attributes:
+        run_id: The run whose letter it was.
+        new_run_id: The run that is executed instead; None when there is none.
+        problem: Why there is none; one sentence.
+    """
+
+    run_id: str
+    new_run_id: str | None
+    problem: str | None = None
+
+
+def list_letters(
+    *,
+    task: str | None = None,
+    error: str | None = None,
+    since: float | None = None,
+    until: float | None = None,
+) -> list[Letter]:
+    """Return the dead letters that meet all conditions, oldest first.
+
+    Args:
+        task: A task's key or name.
+        error: The type of what was raised, with or without its module; for a run that ended
+            without an exception what `result` raises, such as RunExpired.
+        since: Not before this instant, seconds since the epoch.
+        until: Before this instant.
+    """
+    from jtask.client import get_client
+
+    client = get_client()
+    return client.io.run(_letters(client, Filter(task, error, since, until)))
+
+
+def find_letter(run_id: str) -> Letter:
+    """Return the dead letter of a run.
+
+    Raises:
+        RunNotFound: There is none.
+    """
+    found = [letter for letter in list_letters() if letter.run_id == run_id]
+    if not found:
+        raise RunNotFound(f"there is no dead letter of run {run_id}")
+    return found[-1]
+
+
+def replay_letter(run_id: str) -> "Run[Any]":
+    """Execute the run of a letter again, as a new run; however often this is called, as one.
+
+    Raises:
+        RunNotFound: There is no such letter, and there was none that was replayed.
+        JTaskError: It cannot be replayed; the letter stays.
+    """
+    from jtask.client import get_client
+
+    client = get_client()
+    return client.handle(client.io.run(_replay_one(client, run_id)))
+
+
+def replay_letters(run_ids: Iterable[str]) -> list[Replayed]:
+    """Do `replay_letter` for many; the answers come in order, and one that fails stops no other."""
+    from jtask.client import get_client
+
+    client = get_client()
+    return client.io.run(_replay_many(client, list(run_ids)))
+
+
+def drop_letters(run_ids: Iterable[str]) -> list[str]:
+    """Forget dead letters; return the ids of those that were there."""
+    from jtask.client import get_client
+
+    client = get_client()
+
+    async def drop_all() -> list[str]:
+        return [run_id for run_id in run_ids if await drop(client.broker, run_id)]
+
+    return client.io.run(drop_all())
+
+
+async def _letters(client: "Client", wanted: Filter) -> list[Letter]:
+    letters = [read_letter(stored) async for stored in client.broker.letters()]
+    return [letter for letter in letters if wanted.takes(letter)]
+
+
+async def _replay_one(client: "Client", run_id: str) -> str:
+    letters = {letter.run_id: letter for letter in await _letters(client, Filter())}
+    return await _replay(client, letters, run_id)
+
+
+async def _replay_many(client: "Client", run_ids: list[str]) -> list[Replayed]:
+    limit = asyncio.Semaphore(_AT_ONCE)
+    letters = {letter.run_id: letter for letter in await _letters(client, Filter())}
+
+    async def replay_one(run_id: str) -> Replayed:
+        async with limit:
+            try:
+                return Replayed(run_id, await _replay(client, letters, run_id))
+            except JTaskError as error:
+                return Replayed(run_id, None, str(error))
+
+    done = await asyncio.gather(*map(replay_one, run_ids))
+    await forget_old(client.broker)
+    return done
+
+
+async def _replay(client: "Client", letters: dict[str, Letter], run_id: str) -> str:
+    if run_id in letters:
+        return await replay(client, letters[run_id])
+    done = await replayed_as(client.broker, run_id)
+    if done is None:
+        raise RunNotFound(f"there is no dead letter of run {run_id}")
+    return done
