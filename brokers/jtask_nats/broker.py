@@ -17,26 +17,26 @@ from jtask.contract import (
 )
 from jtask.errors import BrokerError, JTaskError
 from jtask.settings import Settings
-from jtask_nats.blobs import Blobs
-from jtask_nats.connection import Connection
-from jtask_nats.consumption import NatsConsumption
-from jtask_nats.control import NatsControl
-from jtask_nats.coordinator import NatsCoordinator
-from jtask_nats.dead_letters import NatsDeadLetters
-from jtask_nats.event_log import NatsEventLog
-from jtask_nats.lease_guard import GuardAccess
-from jtask_nats.leases import Leases
-from jtask_nats.link import Link
-from jtask_nats.pausing import NatsPausing
-from jtask_nats.presence import NatsPresence
-from jtask_nats.publisher import Publisher
-from jtask_nats.queue_states import NatsQueueStates
-from jtask_nats.queues import Queues
-from jtask_nats.records import NatsRecords
-from jtask_nats.results import Results
-from jtask_nats.subjects import Subjects
-from jtask_nats.topology import Store, Topology
-from jtask_nats.waiting_runs import NatsWaitingRuns
+from jtask_nats.client.connection import Connection
+from jtask_nats.client.publisher import Publisher
+from jtask_nats.queues.consumption import NatsConsumption
+from jtask_nats.queues.enqueue import Queues
+from jtask_nats.queues.lease_guard import GuardAccess
+from jtask_nats.queues.leases import Leases
+from jtask_nats.queues.pausing import NatsPausing
+from jtask_nats.queues.queue_states import NatsQueueStates
+from jtask_nats.queues.waiting_runs import NatsWaitingRuns
+from jtask_nats.stores.blobs import Blobs
+from jtask_nats.stores.control import NatsControl
+from jtask_nats.stores.coordinator import NatsCoordinator
+from jtask_nats.stores.dead_letters import NatsDeadLetters
+from jtask_nats.stores.event_log import NatsEventLog
+from jtask_nats.stores.presence import NatsPresence
+from jtask_nats.stores.records import NatsRecords
+from jtask_nats.stores.results import Results
+from jtask_nats.streams.session import Link
+from jtask_nats.streams.subjects import Subjects
+from jtask_nats.streams.topology import Store, Topology
 
 _log = logging.getLogger("jtask")
 

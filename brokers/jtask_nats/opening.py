@@ -8,10 +8,10 @@ from pathlib import Path
 from jtask.errors import JTaskError
 from jtask.settings import Settings, get_settings
 from jtask_nats.broker import EVERYTHING, NatsBroker
-from jtask_nats.connection import Connection
-from jtask_nats.embedded import ensure_server
-from jtask_nats.lease_guard import GuardAccess
-from jtask_nats.topology import Store
+from jtask_nats.client.connection import Connection
+from jtask_nats.queues.lease_guard import GuardAccess
+from jtask_nats.server.embedded import ensure_server
+from jtask_nats.streams.topology import Store
 
 _REVIVE_EVERY = 1.0  # seconds
 

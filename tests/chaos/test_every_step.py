@@ -17,10 +17,10 @@ import pytest
 STRIKING = """
 import os, signal
 from jtask_nats.broker import NatsBroker
-from jtask_nats.connection import Connection
-from jtask_nats.deliveries import ACK, NatsDelivery
-from jtask_nats.embedded import server_status
-from jtask_nats.results import Results
+from jtask_nats.client.connection import Connection
+from jtask_nats.queues.deliveries import ACK, NatsDelivery
+from jtask_nats.server.embedded import server_status
+from jtask_nats.stores.results import Results
 
 def strike():
     open(os.environ["MARKS"] + "." + os.environ["STRIKE"], "x").close()

@@ -17,7 +17,7 @@ from jtask.contract import Delivery, Message
 from jtask.errors import BrokerUnavailable, JTaskError
 from jtask.ids import RunIds
 from jtask_nats.broker import NatsBroker
-from jtask_nats.deliveries import NatsDelivery
+from jtask_nats.queues.deliveries import NatsDelivery
 
 RUN_IDS = RunIds()
 

@@ -17,8 +17,8 @@ from waiting import until
 from jtask.contract import Delivery, Message
 from jtask.ids import RunIds
 from jtask_nats.broker import NatsBroker
-from jtask_nats.lease_guard import Sight, must_renew
-from jtask_nats.lease_table import CAPACITY, NO_SLOT, SIZE, LeaseTable
+from jtask_nats.queues.lease_guard import Sight, must_renew
+from jtask_nats.queues.lease_table import CAPACITY, NO_SLOT, SIZE, LeaseTable
 
 LEASE = 2.0  # seconds
 
@@ -27,8 +27,8 @@ WORKER = """
 import asyncio, sys, time
 from jtask.settings import Settings
 from jtask_nats.broker import NatsBroker
-from jtask_nats.connection import Connection
-from jtask_nats.lease_guard import GuardAccess
+from jtask_nats.client.connection import Connection
+from jtask_nats.queues.lease_guard import GuardAccess
 
 async def main():
     url, lease = sys.argv[1], float(sys.argv[2])

@@ -8,9 +8,9 @@ from nats_clients import Connected
 
 from jtask.errors import ConfigurationError
 from jtask.settings import Settings
-from jtask_nats.connection import Connection
-from jtask_nats.subjects import Subjects
-from jtask_nats.topology import Store, Topology, stream_configs
+from jtask_nats.client.connection import Connection
+from jtask_nats.streams.subjects import Subjects
+from jtask_nats.streams.topology import Store, Topology, stream_configs
 
 ALL = tuple(Store)
 

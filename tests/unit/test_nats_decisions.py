@@ -3,18 +3,18 @@
 import pytest
 
 from jtask.contract import Message, QueueInfo, WaitingRun
-from jtask_nats import headers
-from jtask_nats.blobs import assemble
-from jtask_nats.consumer import Way
-from jtask_nats.coordinator import Choice, Slot, choose, counter_value
-from jtask_nats.direct_reads import Stored
-from jtask_nats.nats_errors import ApiError, is_gone
+from jtask_nats.client import headers
+from jtask_nats.client.direct_reads import Stored
+from jtask_nats.client.nats_errors import ApiError, is_gone
 from jtask_nats.opening import servers_of
-from jtask_nats.outbound import outgoing, put_off
-from jtask_nats.pulls import Pull, Standing, share
-from jtask_nats.queue_states import Served, states
-from jtask_nats.subjects import Claim, Subjects, claim_of, plain, token
-from jtask_nats.waiting_runs import waiting_run
+from jtask_nats.queues.messages import outgoing, put_off
+from jtask_nats.queues.pull_sizes import Pull, Standing, share
+from jtask_nats.queues.puller import Way
+from jtask_nats.queues.queue_states import Served, states
+from jtask_nats.queues.waiting_runs import waiting_run
+from jtask_nats.stores.blobs import assemble
+from jtask_nats.stores.coordinator import Choice, Slot, choose, counter_value
+from jtask_nats.streams.subjects import Claim, Subjects, claim_of, plain, token
 
 NOTHING = Pull(0, Way.LONG)
 BUSY, IDLE = Standing(0, idle=False), Standing(0, idle=True)

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from jtask_nats import consumer, consumption
-from jtask_nats.pulse import SILENCE, Pulse
+from jtask_nats.queues import consumption
+from jtask_nats.queues import puller as pulling
+from jtask_nats.queues.pull_health import SILENCE, Pulse
 
 
 @dataclass(eq=False)
@@ -39,14 +40,14 @@ def wait(pulse: Pulse, clock: Clock, seconds: float, *pullers: Puller) -> list[P
 def test_a_problem_shows_within_ten_seconds_at_the_latest() -> None:
     # One look before the last word is noted, one after the silence is too long.
     assert SILENCE + 2 * consumption._WATCH_EVERY < 10
-    assert consumer._EXPIRES < 10
+    assert pulling._EXPIRES < 10
     assert consumption._PING_TIMEOUT + 2 * consumption._WATCH_EVERY < 10
 
 
 def test_silence_is_longer_than_what_a_healthy_server_keeps_silent() -> None:
-    assert consumer._HEARTBEAT * 2 < SILENCE
-    assert consumer._SCARCE_EXPIRES < SILENCE
-    assert consumer._HEARTBEAT * 2 < consumer._EXPIRES
+    assert pulling._HEARTBEAT * 2 < SILENCE
+    assert pulling._SCARCE_EXPIRES < SILENCE
+    assert pulling._HEARTBEAT * 2 < pulling._EXPIRES
 
 
 def test_who_hears_nothing_while_a_pull_stands_is_silent(clock: Clock) -> None:
