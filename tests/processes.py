@@ -15,7 +15,7 @@ import pytest
 from programs import environment, output_of
 from waiting import PATIENCE, eventually
 
-from jtask_nats.embedded import server_status, stop_server
+from jtask_nats.server.embedded import server_status, stop_server
 
 JTASK = str(Path(sysconfig.get_path("scripts")) / "jtask")
 

@@ -21,9 +21,9 @@ from typing import Any
 import nats
 from nats.js import JetStreamContext
 
-from jtask_nats.connection import Connection
-from jtask_nats.protocol import publish_command
-from jtask_nats.publisher import PubAck, Publisher
+from jtask_nats.client.connection import Connection
+from jtask_nats.client.protocol import publish_command
+from jtask_nats.client.publisher import PubAck, Publisher
 
 BODY = b"x" * 200
 SUBJECT = "bench.queue.0.0190d8c4-7b5a-7c3e-8f00-0a1b2c3d4e5f"

@@ -20,7 +20,7 @@ def delays() -> None:
 
 def pending() -> None:
     """100,000 runs delayed by an hour: their cost, and how late others start meanwhile."""
-    from jtask_nats.embedded import ensure_server
+    from jtask_nats.server.embedded import ensure_server
 
     noop.delay_many([()])
     server = ensure_server().pid

@@ -31,7 +31,7 @@ def show(name: str, figure: float, unit: str, bound: float | None = None, goal: 
 def own_server() -> Iterator[None]:
     """Give the block an embedded server of its own, with the default durability."""
     from jtask.settings import get_settings
-    from jtask_nats.embedded import stop_server
+    from jtask_nats.server.embedded import stop_server
 
     with tempfile.TemporaryDirectory(prefix="jtask-bench-") as home:
         os.environ["JTASK_HOME"] = home
@@ -48,7 +48,7 @@ def own_server() -> Iterator[None]:
 
 async def raw_connection() -> Client:
     """Return a plain nats-py connection to this process's embedded server."""
-    from jtask_nats.embedded import ensure_server
+    from jtask_nats.server.embedded import ensure_server
 
     server = ensure_server()
     return await nats.connect(server.url, user=server.user, password=server.password)

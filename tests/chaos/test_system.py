@@ -215,7 +215,7 @@ def test_delay_fails_within_its_timeout_while_the_server_hangs(place: Any) -> No
     name, message, seconds, then = place.ask(
         """
         import os, pathlib, signal, time, tasks
-        from jtask_nats.embedded import server_status
+        from jtask_nats.server.embedded import server_status
         tasks.echo.delay(1)
         pid = server_status().pid
         os.kill(pid, signal.SIGSTOP)

@@ -19,10 +19,10 @@ from jtask.errors import (
     ConfigurationError,
     PermissionDenied,
 )
-from jtask_nats.connection import Connection
-from jtask_nats.nats_errors import STREAM_NOT_FOUND, ApiError
-from jtask_nats.protocol import Parser, header_value, status_of
-from jtask_nats.publisher import Publisher
+from jtask_nats.client.connection import Connection
+from jtask_nats.client.nats_errors import STREAM_NOT_FOUND, ApiError
+from jtask_nats.client.protocol import Parser, header_value, status_of
+from jtask_nats.client.publisher import Publisher
 
 USERS = """
 authorization { users: [

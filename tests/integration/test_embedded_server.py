@@ -21,16 +21,16 @@ from jtask.cli.program import Program
 from jtask.errors import BrokerTooOld, BrokerUnavailable, ConfigurationError
 from jtask.settings import get_settings
 from jtask.worker.exit_codes import ExitCode
-from jtask_nats import embedded, server_commands
-from jtask_nats.embedded import Endpoint, ensure_server, server_status, stop_server
-from jtask_nats.server_binary import find_server
-from jtask_nats.server_files import ServerFiles
-from jtask_nats.server_lock import release_lock, take_lock
+from jtask_nats.server import commands, embedded
+from jtask_nats.server.binary import find_server
+from jtask_nats.server.embedded import Endpoint, ensure_server, server_status, stop_server
+from jtask_nats.server.files import ServerFiles
+from jtask_nats.server.lock import release_lock, take_lock
 
 ENSURE = """
 import json, sys
 from pathlib import Path
-from jtask_nats.embedded import ensure_server
+from jtask_nats.server.embedded import ensure_server
 sys.stdin.readline()
 found = ensure_server(Path(sys.argv[1]))
 print(json.dumps([found.pid, found.server_id, found.started]))
@@ -209,7 +209,7 @@ def test_a_port_taken_between_the_look_and_the_start_is_replaced_too(
 ) -> None:
     first = ensure_server(home)
     assert stop_server(home)
-    monkeypatch.setattr("jtask_nats.embedded._is_free", lambda port: True)
+    monkeypatch.setattr("jtask_nats.server.embedded._is_free", lambda port: True)
     with socket.create_server(("127.0.0.1", first.port)):
         assert ensure_server(home).port != first.port
 
@@ -396,7 +396,7 @@ def test_a_running_server_that_is_too_old_is_refused(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ensure_server(home)
-    monkeypatch.setattr("jtask_nats.versions._FLOOR_NUMBERS", (99, 0, 0))
+    monkeypatch.setattr("jtask_nats.client.versions._FLOOR_NUMBERS", (99, 0, 0))
     with pytest.raises(BrokerTooOld, match="nats://127"):
         ensure_server(home)
 
@@ -511,7 +511,7 @@ def test_a_server_that_dies_leaves_no_zombie_in_its_starter(home: Path) -> None:
 def run(*arguments: str) -> Result:
     """Run a command as the program `jtask` does, which turns errors into sentences."""
     cli = Program()
-    server_commands.jtask_cli(cli)
+    commands.jtask_cli(cli)
     return CliRunner().invoke(cli, ["server", *arguments])
 
 

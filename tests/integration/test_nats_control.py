@@ -7,9 +7,9 @@ from nats_clients import Connected
 from nats_servers import Proxy
 from waiting import until
 
-from jtask_nats.connection import Connection
-from jtask_nats.control import NatsControl
-from jtask_nats.subjects import Subjects
+from jtask_nats.client.connection import Connection
+from jtask_nats.stores.control import NatsControl
+from jtask_nats.streams.subjects import Subjects
 
 
 def test_who_begins_to_listen_while_the_connection_breaks_is_heard_after_it(
@@ -20,7 +20,7 @@ def test_who_begins_to_listen_while_the_connection_breaks_is_heard_after_it(
         control = NatsControl(
             cast("Any", SimpleNamespace(connection=connection, subjects=subjects))
         )
-        proxy.cut_after_request = subjects.asked("news").encode()
+        proxy.cut_after_request = subjects.request("news").encode()
         await control.listen("news", lambda question: b"heard " + question)
         await until(lambda: connection.is_connected)
         assert proxy.cuts == 1

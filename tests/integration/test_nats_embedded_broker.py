@@ -12,7 +12,7 @@ from jtask.contract import Message
 from jtask.ids import RunIds
 from jtask.settings import get_settings
 from jtask_nats import open_embedded
-from jtask_nats.embedded import ensure_server, stop_server
+from jtask_nats.server.embedded import ensure_server, stop_server
 
 
 @pytest.fixture

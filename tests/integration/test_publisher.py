@@ -15,10 +15,10 @@ from nats_servers import NatsServer, Proxy, StartNats
 from waiting import until
 
 from jtask.errors import BrokerError, BrokerFull, BrokerUnavailable, PermissionDenied
-from jtask_nats.connection import Connection
-from jtask_nats.nats_errors import DUPLICATE_IN_BATCH, WRONG_LAST_SEQUENCE, ApiError
-from jtask_nats.pending import PubAck, read_ack, refusal_in
-from jtask_nats.publisher import BATCH_LIMIT, Publisher
+from jtask_nats.client.connection import Connection
+from jtask_nats.client.nats_errors import DUPLICATE_IN_BATCH, WRONG_LAST_SEQUENCE, ApiError
+from jtask_nats.client.pending import PubAck, read_ack, refusal_in
+from jtask_nats.client.publisher import BATCH_LIMIT, Publisher
 
 GUEST = """
 authorization { users: [

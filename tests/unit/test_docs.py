@@ -17,7 +17,7 @@ from jtask.cli import main as program
 from jtask.contract import FullBroker
 from jtask.settings import Settings
 from jtask.states import TRANSITIONS, StateName
-from jtask_nats.server_binary import find_server
+from jtask_nats.server.binary import find_server
 
 _spec = importlib.util.spec_from_file_location(
     "docs_pages", Path(__file__).parent / "docs_pages.py"
@@ -179,7 +179,7 @@ def test_the_server_configurations_are_ones(tmp_path: Path) -> None:
 def test_a_stranger_needs_nothing_but_the_wire_format(jtask_nats: str, tmp_path: Path) -> None:
     """The example of docs/wire-format.md, with plain nats-py, against a real worker."""
     from jtask.client import get_client
-    from jtask_nats.embedded import ensure_server
+    from jtask_nats.server.embedded import ensure_server
 
     endpoint = ensure_server()
     shop, example = docs_pages.blocks_in("python", ROOT / "docs" / "wire-format.md")

@@ -10,17 +10,17 @@ import pytest
 
 from jtask.errors import BrokerTooOld, BrokerUnavailable, ConfigurationError
 from jtask.settings import Settings
-from jtask_nats.server_binary import ask_version, find_server
-from jtask_nats.server_cli import durability
-from jtask_nats.server_config import (
+from jtask_nats.client.versions import FLOOR, check_version
+from jtask_nats.server.binary import ask_version, find_server
+from jtask_nats.server.cli import durability
+from jtask_nats.server.config import (
     ServerRecord,
     last_problem,
     parse_size,
     render_config,
 )
-from jtask_nats.server_files import data_folder, folder_errors
-from jtask_nats.server_info import read_greeting
-from jtask_nats.versions import FLOOR, check_version
+from jtask_nats.server.files import data_folder, folder_errors
+from jtask_nats.server.info import read_greeting
 
 RECORD = ServerRecord(
     name="jtask-1", port=20_001, password="secret", sync="interval", store_limit=5, started_at=1.5
@@ -102,7 +102,7 @@ def test_a_damaged_record_counts_as_none(text: str) -> None:
 
 
 def test_the_next_start_keeps_the_password_and_changes_the_name() -> None:
-    following = ServerRecord.following(RECORD, 20_002, "always", 6, now=2.5)
+    following = ServerRecord.for_next_start(RECORD, 20_002, "always", 6, now=2.5)
     assert following.password == RECORD.password
     assert following.name != RECORD.name
 
@@ -208,7 +208,7 @@ def test_no_server_anywhere_names_the_ways_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("NATS_SERVER_BIN", raising=False)
-    monkeypatch.setattr("jtask_nats.server_binary._PROGRAM", f"absent-{os.getpid()}")
+    monkeypatch.setattr("jtask_nats.server.binary._PROGRAM", f"absent-{os.getpid()}")
     with pytest.raises(ConfigurationError) as refusal:
         find_server()
     for way in ("nats-server-bin", "NATS_SERVER_BIN", "JTASK_URL"):

@@ -1,0 +1,1 @@
+"""The connection to a server: publish, request, subscribe, read. All that touches nats-py."""

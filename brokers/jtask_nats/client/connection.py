@@ -1,0 +1,488 @@
+"""One connection to a NATS server or cluster: send, ask, subscribe; nats-py's errors end here."""
+
+import asyncio
+import itertools
+import logging
+import secrets
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nats.errors import Error as NatsError
+
+from jtask.errors import BrokerError, BrokerUnavailable, ConfigurationError
+from jtask_nats.client.addresses import Address, readable
+from jtask_nats.client.jetstream_api import call_api
+from jtask_nats.client.nats_client import NatsClient, reconnect_delay
+from jtask_nats.client.nats_errors import (
+    access_refused,
+    is_access_error,
+    no_answer,
+    not_permitted,
+    too_large,
+    unreachable,
+)
+from jtask_nats.client.protocol import (
+    CRLF,
+    Handler,
+    Reply,
+    is_subject,
+    message_size,
+    publish_command,
+)
+from jtask_nats.client.requests import PendingRequests
+from jtask_nats.client.send_buffer import SendBuffer
+from jtask_nats.client.server_errors import ServerErrors, denied_publish, denied_subscribe
+from jtask_nats.client.shared_socket import SharedSocket
+from jtask_nats.client.subscription import Subscription
+from jtask_nats.client.versions import check_version
+
+_PING_EVERY = 10.0  # seconds; two that stay unanswered end the connection
+_WRITE_AT_ONCE = 256  # commands; more would keep the server waiting
+_FLUSH_TIMEOUT = 2.0  # seconds
+_SUBSCRIBE_AGAIN = 1.0  # seconds after the server has not permitted it
+
+__all__ = ["Connection", "Handler", "Reply", "Subscription"]
+
+_log = logging.getLogger("jtask")
+
+
+class Connection:
+    """A connection that stays: it reconnects for ever, and renews its subscriptions.
+
+    Made by `open`. All methods belong to the loop that opened it, save `write_from_thread`.
+    """
+
+    def __init__(self, servers: Sequence[str], needs_tls: bool) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._servers = ",".join(servers)
+        self._handlers: dict[bytes, Handler] = {}
+        self._subjects: dict[bytes, str] = {}
+        self._numbers = itertools.count(1)
+        self._socket = SharedSocket(self._loop)
+        self._client = NatsClient(
+            self._socket,
+            self._handlers,
+            up=self._on_up,
+            down=self._on_down,
+            server_error=self._on_server_error,
+            needs_tls=needs_tls,
+        )
+        self._out: list[bytes] = []
+        self._send_buffer = SendBuffer()
+        self._requests = PendingRequests()
+        self._up_event = asyncio.Event()
+        self._reconnect_callbacks: list[Callable[[], None]] = []
+        self._disconnect_callbacks: list[Callable[[], None]] = []
+        self._denied_callbacks: list[Callable[[str], None]] = []
+        self._close_callbacks: list[Callable[[], None]] = []
+        self._opened = self._closed = False
+        self._connect_deadline = 0.0
+        self._last_error = ""
+        self._server_errors = ServerErrors()
+        self._inbox = ""
+        self._replies = ""
+        self._denied: set[str] = set()
+        """Subscriptions that the server has denied, as far as is known."""
+
+    @classmethod
+    async def open(
+        cls,
+        servers: Sequence[str],
+        *,
+        name: str,
+        connect_timeout: float,
+        user: str | None = None,
+        password: str | None = None,
+        credentials: Path | None = None,
+        tls: ssl.SSLContext | None = None,
+        inbox_prefix: str = "_INBOX",
+    ) -> "Connection":
+        """Connect to one of some servers, trying until the time is up.
+
+        Args:
+            servers: `nats://host:port` or `tls://host:port`; a user and password in one are used
+                for all.
+            name: What the server's monitoring shows.
+            connect_timeout: Seconds.
+            user: User name.
+            password: Its password.
+            credentials: A .creds file; needs the package nkeys.
+            tls: For tls://, other than Python's default.
+            inbox_prefix: Where answers arrive; the user must be permitted to subscribe there.
+
+        Raises:
+            BrokerUnavailable: No server let us in in time.
+            PermissionDenied: A server refused the user.
+            BrokerTooOld: The server's version lacks something.
+        """
+        urls = [Address.parse(server) for server in servers]
+        user, password = user or urls[0].user, password or urls[0].password
+        bare = [url.bare for url in urls]
+        credentials = readable(credentials)
+        needs_tls = tls is not None or any(url.bare.startswith("tls:") for url in urls)
+        connection = cls(bare, needs_tls)
+        try:
+            await connection._connect(
+                bare,
+                connect_timeout,
+                name=name,
+                user=user,
+                password=password,
+                user_credentials=credentials,
+                tls=tls,
+            )
+            check_version(connection.server_version)
+            await connection._open_inbox(inbox_prefix, connect_timeout)
+        except BaseException:
+            await connection.close()
+            raise
+        connection._opened = True
+        return connection
+
+    @property
+    def url(self) -> str:
+        """The server connected to, or all of them; without credentials."""
+        current = self._client.connected_url if self._client.is_up else None
+        if current is None:
+            return self._servers
+        return f"{current.scheme}://{current.hostname}:{current.port}"
+
+    @property
+    def server_version(self) -> str:
+        """Version of the server connected to last."""
+        return str(self._client.info.get("version", ""))
+
+    @property
+    def max_payload(self) -> int:
+        """What the server takes at most, headers and body together, in bytes."""
+        return self._client.max_payload
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the server can be reached right now, as far as is known."""
+        return self._client.is_up
+
+    def on_reconnect(self, callback: Callable[[], None]) -> None:
+        """Call a function after each reconnect, when subscriptions are back in place."""
+        self._reconnect_callbacks.append(callback)
+
+    def on_disconnect(self, callback: Callable[[], None]) -> None:
+        """Call a function each time the connection is lost."""
+        self._disconnect_callbacks.append(callback)
+
+    def on_denied(self, callback: Callable[[str], None]) -> None:
+        """Call a function with each subject that the server does not permit us to use."""
+        self._denied_callbacks.append(callback)
+
+    def on_close(self, callback: Callable[[], None]) -> None:
+        """Call a function when the connection is closed for good."""
+        self._close_callbacks.append(callback)
+
+    def new_inbox(self) -> str:
+        """Return a subject that nobody else uses."""
+        return f"{self._inbox}.{next(self._numbers)}"
+
+    def subscribe(self, subject: str, handler: Handler) -> Subscription:
+        """Hand the messages of a subject (wildcards allowed) to a function.
+
+        Args:
+            subject: What to listen on.
+            handler: Called on the loop, one message after the other; must not block.
+        """
+        self.check(subject, b"", b"")
+        sid = b"%d" % next(self._numbers)
+        self._handlers[sid] = handler
+        self._subjects[sid] = subject
+        self.write(b"SUB %b %b\r\n" % (subject.encode(), sid))
+        # A thread may write in the same instant what is answered there.
+        self._flush_out()
+        return Subscription(self, sid, subject)
+
+    def unsubscribe(self, sid: bytes) -> None:
+        """Want no more of a subscription, by its number; nothing happens when there is none."""
+        if self._handlers.pop(sid, None) is not None:
+            del self._subjects[sid]
+            self.write(b"UNSUB %b\r\n" % sid)
+
+    def send(self, subject: str, data: bytes, *, headers: bytes = b"", reply: str = "") -> None:
+        """Publish without an answer from a stream; written once this pass of the loop is over.
+
+        While disconnected, what has no reply address (acks, events) is kept up to a limit, oldest
+        dropped first, and sent after the reconnect. What has one is dropped: whoever asks must
+        ask again then.
+
+        Raises:
+            BrokerError: It is larger than the server takes; nothing was sent.
+        """
+        self.check(subject, headers, data)
+        command = publish_command(subject, reply, headers, data)
+        if self._client.is_up:
+            self.write(command)
+        elif not reply:
+            self._send_buffer.add(command)
+
+    def respond(self, reply: str, data: bytes) -> None:
+        """Do `send` for a few bytes to a reply subject that the server gave: acks."""
+        command = f"PUB {reply}  {len(data)}\r\n".encode() + data + CRLF
+        if self._client.is_up:
+            self.write(command)
+        else:
+            self._send_buffer.add(command)
+
+    async def request(
+        self, subject: str, payload: bytes = b"", *, headers: bytes = b"", timeout: float = 5.0
+    ) -> Reply:
+        """Ask and return the first answer; one without responders has the status 503.
+
+        While disconnected it waits for the connection, within the timeout.
+
+        Raises:
+            BrokerUnavailable: No answer in time, or the connection was lost meanwhile: whether
+                the request was executed is not known.
+            PermissionDenied: We may not publish to this subject.
+            BrokerError: It is larger than the server takes; nothing was sent.
+        """
+        self.check(subject, headers, payload)
+        inbox = f"{self._inbox}r.{next(self._numbers)}"
+        answer: asyncio.Future[Reply] = self._loop.create_future()
+        try:
+            async with asyncio.timeout(timeout):
+                await self.until_up()
+                if self._replies in self._denied:
+                    raise self._replies_denied(subject)
+                self._requests.add(inbox, subject, answer)
+                self.write(publish_command(subject, inbox, headers, payload))
+                return await answer
+        except TimeoutError:
+            state = "connected" if self.is_connected else "not connected"
+            raise no_answer(subject, self.url, timeout, state) from None
+        finally:
+            self._requests.forget(inbox)
+            if answer.done() and not answer.cancelled():
+                answer.exception()  # heard, even if this was cancelled in the same moment
+
+    async def api(
+        self, suffix: str, payload: Mapping[str, object] | None = None, *, timeout: float = 5.0
+    ) -> dict[str, Any]:
+        """Call `$JS.API.<suffix>`; what passes by itself (no leader yet) is tried again.
+
+        Raises:
+            ApiError: JetStream refused.
+            BrokerUnavailable: No answer in time.
+            PermissionDenied: We may not call this.
+        """
+        return await call_api(self.request, self.url, suffix, payload, timeout)
+
+    async def until_up(self) -> None:
+        """Wait for the connection; raises BrokerUnavailable when it is closed for good."""
+        if not self._client.is_up:
+            if self._closed:
+                raise BrokerUnavailable(f"the connection to {self._servers} is closed")
+            await self._up_event.wait()
+
+    async def flush(self, timeout: float = _FLUSH_TIMEOUT) -> None:
+        """Wait until the server has processed everything sent before.
+
+        Raises:
+            BrokerUnavailable: It did not in time.
+        """
+        self._flush_out()
+        try:
+            async with asyncio.timeout(timeout):
+                await self._client.flush(timeout=int(timeout) + 1)
+        except (TimeoutError, NatsError, OSError) as error:
+            raise no_answer("PING", self.url, timeout, str(error)) from None
+
+    async def close(self) -> None:
+        """Send what is pending, then close for good."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._client.is_up:
+            try:
+                await self.flush()
+            except BrokerUnavailable as error:
+                _log.debug("closing without a last answer: %s", error)
+        await self._client.shut()
+        self._fail_requests("the connection was closed")
+        for callback in self._close_callbacks:
+            callback()
+
+    def abandon(self) -> None:
+        """Let go of the socket in a forked child: the connection stays the parent's."""
+        self._socket.abandon()
+
+    def write(self, command: bytes) -> None:
+        """Write a whole command in this pass of the loop; dropped when disconnected."""
+        out = self._out
+        if not out:
+            self._loop.call_soon(self._flush_out)
+        out.append(command)
+        if len(out) >= _WRITE_AT_ONCE:
+            self._flush_out()
+
+    def write_from_thread(self, command: bytes, *, direct: bool) -> None:
+        """Write a whole command from a thread that is not the loop's; dropped when disconnected.
+
+        Args:
+            command: Whole commands.
+            direct: Let the thread itself write, where that can be done. Quicker for one message;
+                when many threads write, fewer and larger writes by the loop are quicker.
+
+        Raises:
+            BrokerUnavailable: This is a forked child, or the loop is gone.
+        """
+        if not (direct and self._socket.write_from_thread(command)):
+            self.call_from_thread(self.write, command)
+
+    def call_from_thread(self, callback: Callable[..., None], *args: object) -> None:
+        """Call a function on the loop, from another thread.
+
+        Raises:
+            BrokerUnavailable: This is a forked child, or the loop is gone.
+        """
+        if not self._socket.is_own():
+            raise BrokerUnavailable(
+                "this connection belongs to the process that forked this one; open another"
+            )
+        try:
+            self._loop.call_soon_threadsafe(callback, *args)
+        except RuntimeError:
+            raise BrokerUnavailable(f"the connection to {self._servers} is closed") from None
+
+    def check(self, subject: str, headers: bytes, body: bytes) -> int:
+        """Refuse a message that would break the connection, and return its size.
+
+        Raises:
+            BrokerError: It is larger than the server takes, or the subject is none.
+        """
+        if not is_subject(subject):
+            raise BrokerError(
+                f"{subject!r} cannot be a NATS subject: it is empty, too long or has blanks"
+            )
+        size = message_size(headers, body)
+        if size > self._client.max_payload:
+            raise too_large(subject, size, self._client.max_payload)
+        return size
+
+    async def _connect(self, servers: list[str], timeout: float, **options: Any) -> None:
+        self._connect_deadline = self._loop.time() + timeout
+        try:
+            async with asyncio.timeout(timeout):
+                await self._client.connect(
+                    servers,
+                    error_cb=self._on_error,
+                    max_reconnect_attempts=-1,
+                    reconnect_time_wait=0.1,  # type: ignore[arg-type]
+                    reconnect_to_server_handler=reconnect_delay,
+                    connect_timeout=timeout / len(servers),  # type: ignore[arg-type]
+                    ping_interval=_PING_EVERY,  # type: ignore[arg-type]
+                    max_outstanding_pings=2,
+                    **options,
+                )
+        except ImportError:
+            raise ConfigurationError(
+                "a NATS credentials file needs the package nkeys: pip install 'jtask[nkeys]'"
+            ) from None
+        except BrokerError:
+            raise
+        except TimeoutError:
+            raise unreachable(self._servers, timeout, self._last_error or "no answer") from None
+        except Exception as error:
+            raise unreachable(self._servers, timeout, str(error) or repr(error)) from None
+
+    async def _open_inbox(self, prefix: str, timeout: float) -> None:
+        self._inbox = f"{prefix}.{secrets.token_hex(8)}"
+        self._replies = f"{self._inbox}r.*"
+        self.subscribe(self._replies, self._requests.on_reply)
+        await self.flush(timeout)
+        if denied_subscribe(self._last_error) is not None:
+            raise not_permitted("subscribe to", self._replies, self.url)
+
+    def _flush_out(self) -> None:
+        out, self._out = self._out, []
+        if out and self._client.is_up:
+            self._socket.write(out[0] if len(out) == 1 else b"".join(out))
+
+    def _on_up(self) -> None:
+        lines = [b"SUB %b %b\r\n" % (s.encode(), sid) for sid, s in self._subjects.items()]
+        if commands := [*lines, *self._send_buffer.take()]:
+            self._socket.write(b"".join(commands))
+        self._out.clear()
+        self._up_event.set()
+        self._last_error = ""
+        self._server_errors.reset()
+        self._denied.clear()
+        if self._opened:
+            _log.info("connected to the NATS server at %s again", self.url)
+            _call_all(self._reconnect_callbacks)
+
+    def _on_down(self, reason: str) -> None:
+        self._up_event.clear()
+        self._fail_requests(f"the connection was lost: {reason}")
+        if self._opened and not self._closed:
+            _log.warning("connection to the NATS server at %s lost: %s", self._servers, reason)
+            _call_all(self._disconnect_callbacks)
+
+    def _fail_requests(self, reason: str) -> None:
+        place = f"from the NATS server at {self._servers}: {reason}"
+        self._requests.fail_all(lambda s: BrokerUnavailable(f"no answer on {s} {place}"))
+
+    def _on_server_error(self, text: str) -> None:
+        self._last_error = text
+        if self._opened:
+            self._server_errors.log(text, self.url)
+        if (subject := denied_publish(text)) is not None:
+            self._requests.fail(subject, not_permitted("publish to", subject, self.url))
+            self._notify_denied(subject)
+        elif self._opened and (subject := denied_subscribe(text)) is not None:
+            self._on_subscription_denied(subject)
+
+    def _on_subscription_denied(self, subject: str) -> None:
+        # Taken away while we were subscribed: only we can know when it is granted again.
+        self._loop.call_later(_SUBSCRIBE_AGAIN, self._subscribe_again, subject)
+        self._denied.add(subject)
+        if subject == self._replies:
+            # Else whoever asked would wait long after the permission is back.
+            self._requests.fail_all(self._replies_denied)
+        self._notify_denied(subject)
+
+    def _replies_denied(self, subject: str) -> BrokerUnavailable:
+        reason = not_permitted("subscribe to", self._replies, self.url)
+        return BrokerUnavailable(f"no answer on {subject} can arrive: {reason}")
+
+    def _subscribe_again(self, denied: str) -> None:
+        """Ask for subscriptions again; the server ignores those that it has."""
+        self._denied.discard(denied)
+        if self._client.is_up:
+            for sid, subject in self._subjects.items():
+                if subject == denied:
+                    self.write(b"SUB %b %b\r\n" % (subject.encode(), sid))
+
+    def _notify_denied(self, subject: str) -> None:
+        for callback in self._denied_callbacks:
+            callback(subject)
+
+    async def _on_error(self, error: Exception) -> None:
+        """Take what nats-py met while connecting; raising here ends the first attempt."""
+        text = (str(error) or type(error).__name__).removeprefix("nats: ").strip("'")
+        if not self._opened and isinstance(error, BrokerError):
+            raise error
+        if not self._opened and is_access_error(text):
+            raise access_refused(self._servers, text)
+        if text != self._last_error:
+            _log.debug("the NATS server at %s cannot be reached: %s", self._servers, text)
+        self._last_error = text
+        if not self._opened and self._loop.time() > self._connect_deadline:
+            # asyncio.wait_for, which nats-py connects with, can swallow the timeout's cancellation.
+            raise TimeoutError
+
+
+def _call_all(callbacks: list[Callable[[], None]]) -> None:
+    for callback in callbacks:
+        try:
+            callback()
+        except Exception:
+            _log.exception("a callback of the NATS connection failed")

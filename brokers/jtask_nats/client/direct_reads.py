@@ -1,0 +1,175 @@
+"""Read messages back from a stream without a consumer (ADR-31)."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import NamedTuple
+
+from jtask.errors import BrokerError, BrokerUnavailable
+from jtask_nats.client import headers
+from jtask_nats.client.connection import Connection
+from jtask_nats.client.protocol import status_of
+
+_BATCH = 512  # messages per request
+_BATCH_BYTES = 8 << 20  # a connection that falls far behind is closed by the server
+_SILENCE = 5.0  # seconds without a message before the answer counts as lost
+_TRIES = 3
+_END = 204
+_NOT_FOUND = 404
+_NO_RESPONDERS = 503
+
+
+class StoredMessage(NamedTuple):
+    """A message as a stream keeps it."""
+
+    subject: str
+    sequence: int
+    stored_at: str
+    headers: bytes
+    body: bytes
+
+    @property
+    def at(self) -> float:
+        """When it was stored, in seconds since the epoch."""
+        # The server says nanoseconds; fromisoformat of 3.11 takes any number of digits.
+        return datetime.fromisoformat(self.stored_at).timestamp()
+
+
+class _Page(NamedTuple):
+    messages: list[StoredMessage]
+    is_last: bool
+
+
+async def last_message(connection: Connection, stream: str, subject: str) -> StoredMessage | None:
+    """Return the newest message of a subject (wildcards allowed), or None.
+
+    Raises:
+        BrokerUnavailable: No answer.
+    """
+    payload = json.dumps({"last_by_subj": subject}).encode()
+    reply = await connection.request(_api(stream), payload)
+    if reply.status == _NOT_FOUND:
+        return None
+    if reply.status is not None or reply.headers is None:
+        raise _refused(stream, reply.status, reply.description)
+    return _stored(reply.headers, reply.data)
+
+
+async def read_all(
+    connection: Connection, stream: str, subject: str, *, since: float | None = None
+) -> AsyncIterator[StoredMessage]:
+    """Yield the messages of a subject (wildcards allowed), oldest first, up to now.
+
+    Args:
+        connection: To the server.
+        stream: Its name.
+        subject: Which.
+        since: Skip what was stored before this instant.
+
+    Raises:
+        BrokerUnavailable: No answer.
+    """
+    async for page in read_pages(connection, stream, subject, since=since):
+        for message in page:
+            yield message
+
+
+async def read_pages(
+    connection: Connection, stream: str, subject: str, *, since: float | None = None
+) -> AsyncIterator[list[StoredMessage]]:
+    """Do `read_all`, with the messages as they arrive: some hundred at once.
+
+    Raises:
+        BrokerUnavailable: No answer.
+    """
+    wanted: dict[str, object] = {"next_by_subj": subject, "batch": _BATCH}
+    wanted["max_bytes"] = _BATCH_BYTES
+    position: dict[str, object] = {"seq": 1}
+    if since is not None:
+        position = {"start_time": headers.instant(since)}
+    while True:
+        page = await _page(connection, stream, wanted | position)
+        yield page.messages
+        if page.is_last or not page.messages:
+            return
+        position = {"seq": page.messages[-1].sequence + 1}
+
+
+async def count(connection: Connection, stream: str, subject: str) -> int:
+    """Count the messages of a subject (wildcards allowed).
+
+    Raises:
+        BrokerUnavailable: No answer.
+    """
+    first = await _page(connection, stream, {"next_by_subj": subject, "batch": 1, "seq": 1})
+    if not first.messages:
+        return 0
+    return 1 + (headers.number(first.messages[0].headers, b"Nats-Num-Pending") or 0)
+
+
+async def _page(connection: Connection, stream: str, wanted: dict[str, object]) -> _Page:
+    for _ in range(_TRIES - 1):
+        with contextlib.suppress(BrokerUnavailable):
+            return await _request_page(connection, stream, wanted)
+    return await _request_page(connection, stream, wanted)
+
+
+async def _request_page(connection: Connection, stream: str, wanted: dict[str, object]) -> _Page:
+    arrived: list[StoredMessage] = []
+    ended: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+    def receive(subject: str, reply: str, data: bytes, block: bytes | None) -> None:
+        del subject, reply
+        status, description = status_of(block)
+        if status is None and block is not None:
+            arrived.append(_stored(block, data))
+        elif ended.done():
+            return
+        elif status == _END:
+            ended.set_result(headers.number(block, b"Nats-Num-Pending") == 0)
+        elif status == _NOT_FOUND:
+            ended.set_result(True)
+        else:
+            ended.set_exception(_refused(stream, status, description))
+
+    inbox = connection.new_inbox()
+    subscription = connection.subscribe(inbox, receive)
+    try:
+        connection.send(_api(stream), json.dumps(wanted).encode(), reply=inbox)
+        return _Page(arrived, await _until_silent(ended, arrived, stream))
+    finally:
+        subscription.unsubscribe()
+
+
+async def _until_silent(
+    ended: asyncio.Future[bool], arrived: list[StoredMessage], stream: str
+) -> bool:
+    while True:
+        before = len(arrived)
+        done, _ = await asyncio.wait([ended], timeout=_SILENCE)
+        if done:
+            return ended.result()
+        if len(arrived) == before:
+            raise BrokerUnavailable(f"the NATS server stopped answering on the stream {stream}")
+
+
+def _api(stream: str) -> str:
+    return f"$JS.API.DIRECT.GET.{stream}"
+
+
+def _stored(block: bytes, body: bytes) -> StoredMessage:
+    return StoredMessage(
+        headers.text(block, b"Nats-Subject"),
+        headers.number(block, b"Nats-Sequence") or 0,
+        headers.text(block, b"Nats-Time-Stamp"),
+        block,
+        body,
+    )
+
+
+def _refused(stream: str, status: int | None, description: str) -> BrokerError:
+    if status == _NO_RESPONDERS:
+        return BrokerUnavailable(f"the stream {stream} is not there, or has no leader just now")
+    return BrokerError(f"the stream {stream} cannot be read: {description} ({status})")

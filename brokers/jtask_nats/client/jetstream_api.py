@@ -1,0 +1,58 @@
+"""Calls to `$JS.API.>` over one connection."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Mapping
+from typing import Any, Protocol
+
+from jtask.errors import BrokerError
+from jtask_nats.client.nats_errors import api_error, is_transient, no_answer
+from jtask_nats.client.protocol import Reply
+
+_RETRY = (0.05, 0.5)  # seconds: first and longest pause
+_NO_RESPONDERS = 503
+
+
+class Request(Protocol):
+    """How to ask: `Connection.request`."""
+
+    def __call__(self, subject: str, payload: bytes = b"", *, timeout: float) -> Awaitable[Reply]:
+        """Ask and return the first answer."""
+        ...
+
+
+async def call_api(
+    request: Request, url: str, suffix: str, payload: Mapping[str, object] | None, timeout: float
+) -> dict[str, Any]:
+    """Call `$JS.API.<suffix>`; what passes by itself (no leader yet) is tried again.
+
+    Args:
+        request: How to ask.
+        url: Of the server, for messages.
+        suffix: Which call.
+        payload: Its parameters.
+        timeout: Seconds to try.
+
+    Raises:
+        ApiError: JetStream refused.
+        BrokerUnavailable: No answer in time.
+        PermissionDenied: We may not call this.
+    """
+    subject = f"$JS.API.{suffix}"
+    body = b"" if payload is None else json.dumps(payload, separators=(",", ":")).encode()
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + timeout
+    pause, longest = _RETRY
+    while True:
+        reply = await request(subject, body, timeout=max(deadline - clock(), pause))
+        if reply.status == _NO_RESPONDERS:
+            error: BrokerError = no_answer(subject, url, timeout, "is JetStream enabled there?")
+        else:
+            answer: dict[str, Any] = json.loads(reply.data)
+            if "error" not in answer:
+                return answer
+            error = api_error(answer["error"], subject)
+        if not is_transient(error) or clock() + pause > deadline:
+            raise error
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, longest)

@@ -1,0 +1,164 @@
+"""nats-py's client for what it does well (servers, handshake, credentials, pings, reconnecting).
+
+Messages take another way: cut by `protocol.Parser` as they arrive and handed to plain functions,
+instead of a queue and a task for each subscription.
+"""
+
+import asyncio
+import json
+import random
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from nats.aio.client import Client as BaseClient
+from nats.aio.client import Server
+from nats.errors import UnexpectedEOF
+
+from jtask.errors import BrokerUnavailable
+from jtask_nats.client.protocol import Handler, Parser
+from jtask_nats.client.shared_socket import SharedSocket
+
+_RECONNECT_WAIT = (0.1, 0.25)  # seconds: base, jitter
+
+
+class NatsClient(BaseClient):
+    """One connection that comes back by itself, for ever.
+
+    Args:
+        socket: What it reads and writes.
+        handlers: By subscription id as it stands on the wire.
+        up: Called after each handshake; may write at once.
+        down: Called when the connection is lost, with the reason; never without an `up` before it.
+        server_error: Called with the text of each `-ERR` line.
+        needs_tls: Refuse a server that would speak plain text.
+    """
+
+    _reading_task: asyncio.Task[None] | None
+    _ping_interval_task: asyncio.Task[None] | None
+    _flusher_task: asyncio.Task[None] | None
+    _pongs: list[asyncio.Future[bool]]
+
+    def __init__(
+        self,
+        socket: SharedSocket,
+        handlers: dict[bytes, Handler],
+        *,
+        up: Callable[[], None],
+        down: Callable[[str], None],
+        server_error: Callable[[str], None],
+        needs_tls: bool,
+    ) -> None:
+        super().__init__()
+        self._socket = self._transport = socket
+        self._handlers = handlers
+        self._up = up
+        self._down = down
+        self._server_error = server_error
+        self._needs_tls = needs_tls
+        self._is_up = False
+        self._infos: set[asyncio.Task[None]] = set()
+
+    @property
+    def info(self) -> Mapping[str, Any]:
+        """What the server said of itself when it let us in."""
+        return self._server_info
+
+    @property
+    def is_up(self) -> bool:
+        """Whether messages can be sent right now."""
+        return self._is_up
+
+    async def shut(self) -> None:
+        """Close for good and leave no task behind."""
+        await self.close()
+        self._socket.close()
+        tasks = [self._reading_task, self._ping_interval_task, self._flusher_task]
+        left = [t for t in (*tasks, self._reconnection_task, *self._infos) if t is not None]
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        if initial_connection and self._needs_tls and not info.get("tls_required"):
+            if not info.get("tls_available"):
+                raise BrokerUnavailable("the server offers no TLS, and tls:// asks for it")
+            info["tls_required"] = True
+        await super()._process_info(info, initial_connection)
+
+    async def _process_connect_init(self) -> None:
+        self._set_down("the connection was replaced")
+        self._cancel_tasks()
+        await super()._process_connect_init()
+        if not self.is_connected:
+            self._cancel_tasks()
+            raise ConnectionError("the server closed the connection during the handshake")
+        self._is_up = True
+        self._up()
+        self._socket.share()
+
+    async def _attempt_reconnect(self) -> None:
+        while True:
+            try:
+                return await super()._attempt_reconnect()
+            except Exception as error:
+                # nats-py gives up for good on what it did not expect, such as a garbled greeting.
+                await self._error_cb(error)
+                self._status = self.RECONNECTING
+                await asyncio.sleep(_RECONNECT_WAIT[0])
+
+    async def _read_loop(self) -> None:
+        error = await self._socket.pump(Parser(self._handlers, self._process_line).feed)
+        if self._reading_task is asyncio.current_task():
+            await self._process_op_err(error or UnexpectedEOF())
+
+    async def _process_op_err(self, e: Exception) -> None:
+        self._set_down(str(e) or type(e).__name__)
+        await super()._process_op_err(e)
+
+    async def _close(self, status: int, do_cbs: bool = True) -> None:
+        self._set_down("closed")
+        await super()._close(status, do_cbs)
+
+    def _process_line(self, line: bytes) -> None:
+        if line.startswith(b"PING"):
+            self._socket.write(b"PONG\r\n")
+        elif line.startswith(b"PONG"):
+            self._take_pong()
+        elif line.startswith(b"-ERR"):
+            # The server closes the connection itself where an error is fatal.
+            self._server_error(line[4:].strip().strip(b"'").decode("utf-8", "replace"))
+        elif line.startswith(b"INFO"):
+            self._take_info(json.loads(line[4:]))
+        elif not line.startswith(b"+OK"):
+            raise ConnectionError(f"the server sent what is no NATS protocol: {line[:40]!r}")
+
+    def _take_pong(self) -> None:
+        self._pings_outstanding = 0
+        if self._pongs:
+            waiter = self._pongs.pop(0)
+            if not waiter.done():
+                waiter.set_result(True)
+
+    def _take_info(self, info: dict[str, Any]) -> None:
+        self._max_payload = info.get("max_payload", self._max_payload)
+        task = asyncio.get_running_loop().create_task(self._process_info(info))
+        self._infos.add(task)
+        task.add_done_callback(self._infos.discard)
+
+    def _set_down(self, reason: str) -> None:
+        if self._is_up:
+            self._is_up = False
+            self._down(reason)
+
+    def _cancel_tasks(self) -> None:
+        """End what an attempt before this one has left running; nats-py would forget it."""
+        for task in (self._reading_task, self._ping_interval_task, self._flusher_task):
+            if task is not None and not task.done():
+                task.cancel()
+
+
+def reconnect_delay(servers: list[Server], info: dict[str, Any]) -> tuple[Server | None, float]:
+    """Choose the next server, the one tried least, and how long to wait before it, in seconds."""
+    del info
+    base, jitter = _RECONNECT_WAIT
+    return min(servers, key=lambda server: server.reconnects), base + random.random() * jitter

@@ -1,0 +1,130 @@
+"""From what a NATS server answers to what jtask raises."""
+
+from collections.abc import Mapping
+
+from jtask.errors import BrokerError, BrokerFull, BrokerUnavailable, PermissionDenied
+
+WRONG_LAST_SEQUENCE = 10071
+INCOMPLETE_BATCH = 10176
+DUPLICATE_IN_BATCH = 10201
+STREAM_NOT_FOUND = 10059
+CONSUMER_NOT_FOUND = 10014
+
+_GONE = {10037, 10043}
+_DELETE_FAILED = 10057  # its description is the store's own error
+_STORE_FAILED = 10077  # its description is the store's own error
+_FULL = {10002, 10023, 10028, 10047}
+_FULL_WORDS = ("no space", "disk", "resource", "maximum bytes")
+# No leader yet, sequence check not ready yet, a torn batch, too many batches in flight.
+_TRANSIENT = {10008, 10009, 10163, INCOMPLETE_BATCH, 10210, 10211}
+_ACCESS_WORDS = ("authorization violation", "authentication", "permissions violation")
+
+
+class ApiError(BrokerError):
+    """JetStream refused a request.
+
+    Attributes:
+        code: Like an HTTP status.
+        err_code: JetStream's own number for the reason.
+        description: JetStream's own words.
+    """
+
+    def __init__(self, code: int, err_code: int, description: str, asked: str = "") -> None:
+        of = f" of {asked}" if asked else ""
+        super().__init__(f"JetStream refused the request{of}: {description} (error {err_code})")
+        self.code = code
+        self.err_code = err_code
+        self.description = description
+
+
+class StoreFull(ApiError, BrokerFull):
+    """JetStream has no room for a message."""
+
+
+def is_gone(error: ApiError) -> bool:
+    """Tell whether a message could not be deleted because it was not there any more."""
+    if error.err_code == _DELETE_FAILED:
+        return "no message found" in error.description
+    return error.err_code in _GONE
+
+
+def api_error(error: Mapping[str, object], asked: str = "") -> ApiError:
+    """Make the exception for the `error` object of a JetStream answer.
+
+    Args:
+        error: `code`, `err_code` and `description`; each may be missing.
+        asked: The subject of the request.
+    """
+    code, err_code = _integer(error.get("code")), _integer(error.get("err_code"))
+    description = str(error.get("description", "no reason given"))
+    kind = StoreFull if _says_full(err_code, description) else ApiError
+    return kind(code, err_code, description, asked)
+
+
+def is_transient(error: BrokerError) -> bool:
+    """Tell whether what was refused like this is likely to be taken a moment later."""
+    return not isinstance(error, ApiError) or error.err_code in _TRANSIENT
+
+
+def is_access_error(text: str) -> bool:
+    """Tell whether a server's words mean that it doesn't let this user in."""
+    lowered = text.lower()
+    return any(word in lowered for word in _ACCESS_WORDS)
+
+
+def unreachable(url: str, seconds: float, reason: str) -> BrokerUnavailable:
+    """Make the exception for a server that could not be reached in time."""
+    return BrokerUnavailable(
+        f"no NATS server answered at {url} within {seconds:g} s ({reason}); start one there, "
+        "or set JTASK_URL to where it is"
+    )
+
+
+def access_refused(url: str, reason: str) -> PermissionDenied:
+    """Make the exception for a server that refused the user."""
+    return PermissionDenied(
+        f"the NATS server at {url} refused this user ({reason}); check the user and password in "
+        "JTASK_URL, or the file in JTASK_NATS_CREDENTIALS"
+    )
+
+
+def no_answer(subject: str, url: str, seconds: float, state: str) -> BrokerUnavailable:
+    """Make the exception for a message or request that was not answered in time."""
+    return BrokerUnavailable(
+        f"the NATS server at {url} did not answer on {subject} within {seconds:g} s ({state})"
+    )
+
+
+def no_stream(subject: str, url: str) -> BrokerUnavailable:
+    """Make the exception for a message that no stream took."""
+    return BrokerUnavailable(
+        f"no stream on the NATS server at {url} took the message for {subject}: "
+        "JetStream is off or still starting there, or the stream is gone or has no leader"
+    )
+
+
+def not_permitted(action: str, subject: str, url: str) -> PermissionDenied:
+    """Make the exception for one subject that the user may not use."""
+    return PermissionDenied(
+        f"the NATS server at {url} does not permit this user to {action} {subject}; "
+        "grant it in the server's configuration"
+    )
+
+
+def too_large(subject: str, size: int, limit: int) -> BrokerError:
+    """Make the exception for a message that the server would drop the connection for."""
+    return BrokerError(
+        f"the message for {subject} has {size} bytes with its headers and the server takes at "
+        f"most {limit} (max_payload); nothing was sent"
+    )
+
+
+def _says_full(err_code: int, description: str) -> bool:
+    if err_code in _FULL:
+        return True
+    lowered = description.lower()
+    return err_code == _STORE_FAILED and any(word in lowered for word in _FULL_WORDS)
+
+
+def _integer(value: object) -> int:
+    return value if isinstance(value, int) else 0

@@ -1,0 +1,327 @@
+"""Publish to JetStream streams: pipelined, in atomic batches, or from any thread."""
+
+import asyncio
+import itertools
+import time
+from collections.abc import Sequence
+from functools import partial
+from secrets import token_hex
+
+from jtask.errors import BrokerError, BrokerUnavailable
+from jtask_nats.client.connection import Connection
+from jtask_nats.client.nats_errors import (
+    DUPLICATE_IN_BATCH,
+    ApiError,
+    is_transient,
+    no_answer,
+    no_stream,
+    not_permitted,
+    too_large,
+)
+from jtask_nats.client.pending import (
+    BlockingOutcome,
+    OnOutcome,
+    PendingPublish,
+    PubAck,
+    read_ack,
+    refusal_in,
+    resolve_future,
+)
+from jtask_nats.client.protocol import publish_command, status_of
+
+__all__ = ["BATCH_LIMIT", "PubAck", "Publisher"]
+
+BATCH_LIMIT = 1000
+
+_CHECK_EVERY = 0.25  # seconds, while anything is pending
+_RESEND_AFTER = 2.0  # seconds without an answer; doubled with each copy
+_STALLED_AFTER = 1.0  # seconds without any answer
+_REFUSED_PAUSE = 0.05  # seconds after a "not now"; doubled with each copy
+_LONGEST_PAUSE = 1.0  # seconds
+_GRACE = 2.0  # seconds that a thread gives the loop to time it out
+_BATCHES_IN_FLIGHT = 16  # of the 50 that a stream allows all its publishers
+_NO_RESPONDERS = 503
+
+
+class Publisher:
+    """Publish with acknowledgement, trying again until a timeout.
+
+    What got no answer is sent again: after a reconnect, when the stream has no leader yet, when
+    messages sent later were answered or nothing is answered at all. So every message MUST carry a
+    Nats-Msg-Id or an expected sequence, else it may be stored twice.
+
+    Args:
+        connection: Where to publish.
+        timeout: Total seconds to try, for each message.
+    """
+
+    def __init__(self, connection: Connection, *, timeout: float) -> None:
+        self._connection = connection
+        self._timeout = timeout
+        self._loop = asyncio.get_running_loop()
+        self._pending: dict[str, PendingPublish] = {}
+        self._refused: dict[str, PendingPublish] = {}
+        self._numbers = itertools.count(1)
+        self._prefix = connection.new_inbox() + "."
+        self._prefix_size = len(self._prefix)
+        self._timer: asyncio.TimerHandle | None = None
+        self._last_token = self._seen_token = "0"
+        self._seen_at = 0.0
+        self._batches = asyncio.Semaphore(_BATCHES_IN_FLIGHT)
+        connection.subscribe(self._prefix + "*", self._on_answer)
+        connection.on_reconnect(self._resend_all)
+        connection.on_denied(self._on_denied)
+        connection.on_close(self._on_close)
+
+    def publish(self, subject: str, body: bytes, headers: bytes = b"") -> asyncio.Future[PubAck]:
+        """Publish a message; any number may be in flight.
+
+        Args:
+            subject: One that a stream captures.
+            body: The message.
+            headers: Header lines, each with its line end; a Nats-Msg-Id or an expected sequence
+                among them. With an expected sequence alone, the error 10071 may be due to an
+                earlier copy of the same message.
+
+        Returns:
+            asyncio.Future[PubAck]: Raises ApiError (with its `err_code`), BrokerFull,
+            BrokerUnavailable, PermissionDenied, or BrokerError for what is too large.
+        """
+        future: asyncio.Future[PubAck] = self._loop.create_future()
+        self.publish_then(subject, body, headers, partial(resolve_future, future))
+        return future
+
+    def publish_then(self, subject: str, body: bytes, headers: bytes, resolve: OnOutcome) -> None:
+        """Do `publish`, and call a function with the answer or the error.
+
+        Args:
+            subject: As for `publish`; likewise the next two.
+            body: The message.
+            headers: Header lines.
+            resolve: Called on the loop; with an error perhaps before this returns.
+        """
+        try:
+            size = self._connection.check(subject, headers, body)
+        except BrokerError as error:
+            resolve(error)
+            return
+        token = str(next(self._numbers))
+        command = publish_command(subject, self._prefix + token, headers, body)
+        deadline = time.monotonic() + self._timeout
+        self._pending[token] = PendingPublish((subject,), command, size, deadline, resolve)
+        self._connection.write(command)
+        if self._timer is None:
+            self._timer = self._loop.call_later(_CHECK_EVERY, self._check)
+
+    async def publish_batch(self, messages: Sequence[tuple[str, bytes, bytes]]) -> None:
+        """Publish 1 to 1000 messages to one stream, all or none.
+
+        Args:
+            messages: Subject, header lines with a Nats-Msg-Id, and body of each.
+
+        Raises:
+            ApiError: Refused; 10201 when one of the ids is stored already.
+            BrokerFull: No room.
+            BrokerUnavailable: No answer in time.
+            PermissionDenied: One of the subjects may not be published to.
+            BrokerError: One is too large; nothing was sent.
+        """
+        if len(messages) == 1:
+            subject, headers, body = messages[0]
+            await self.publish(subject, body, headers)
+            return
+        async with self._batches:
+            stored: asyncio.Future[PubAck] = self._loop.create_future()
+            batch = self._send_batch(messages, partial(resolve_future, stored))
+            try:
+                await stored
+            except ApiError as error:
+                if error.err_code != DUPLICATE_IN_BATCH or batch.sent == 1:
+                    raise
+                # The copy before was stored and its answer lost; each message proves it.
+                await asyncio.gather(*(self.publish(s, b, h) for s, h, b in messages))
+
+    def publish_from_thread(self, subject: str, body: bytes, headers: bytes = b"") -> PubAck:
+        """Do `publish` from any thread but the loop's, blocking it.
+
+        With nothing else in flight the thread itself writes to the socket.
+
+        Raises:
+            BrokerError: As the future of `publish` does.
+        """
+        size = self._connection.check(subject, headers, body)
+        token = str(next(self._numbers))
+        command = publish_command(subject, self._prefix + token, headers, body)
+        deadline = time.monotonic() + self._timeout
+        answer = BlockingOutcome()
+        pending = PendingPublish((subject,), command, size, deadline, answer.resolve)
+        self._pending[token] = pending
+        try:
+            alone = len(self._pending) == 1
+            self._connection.write_from_thread(command, direct=alone)
+            self._block(answer, deadline)
+        finally:
+            self._pending.pop(token, None)
+        outcome = answer.outcome
+        if isinstance(outcome, bytes):
+            return read_ack(outcome)
+        raise outcome or self._timeout_error(pending)
+
+    def _block(self, answer: BlockingOutcome, deadline: float) -> None:
+        """Wait for the answer; the loop looks after what is pending only when it is told to."""
+        if answer.wait(min(_RESEND_AFTER, self._timeout)):
+            return
+        while time.monotonic() < deadline + _GRACE:
+            self._connection.call_from_thread(self._start_timer)
+            if answer.wait(_RESEND_AFTER):
+                return
+
+    def _send_batch(
+        self, messages: Sequence[tuple[str, bytes, bytes]], resolve: OnOutcome
+    ) -> PendingPublish:
+        if not 1 < len(messages) <= BATCH_LIMIT:
+            raise BrokerError(f"a batch has 1 to {BATCH_LIMIT} messages, not {len(messages)}")
+        token = str(next(self._numbers))
+        commands, size = self._batch_commands(messages, self._prefix + token)
+        subjects = frozenset(subject for subject, _, _ in messages)
+        deadline = time.monotonic() + self._timeout
+        batch = PendingPublish(subjects, b"".join(commands), size, deadline, resolve)
+        self._pending[token] = batch
+        self._connection.write(batch.command)
+        self._start_timer()
+        return batch
+
+    def _batch_commands(
+        self, messages: Sequence[tuple[str, bytes, bytes]], reply: str
+    ) -> tuple[list[bytes], int]:
+        # A copy sent again has the same batch id: what the server still holds of a torn copy
+        # makes it refuse the next one as incomplete, and forget both.
+        line = b"Nats-Batch-Id: %b\r\nNats-Batch-Sequence: " % token_hex(8).encode()
+        check = self._connection.check
+        commands: list[bytes] = []
+        largest = 0
+        for number, (subject, headers, body) in enumerate(messages, 1):
+            last = number == len(messages)
+            end = b"\r\nNats-Batch-Commit: 1\r\n" if last else b"\r\n"
+            block = b"%b%b%d%b" % (headers, line, number, end)
+            largest = max(largest, check(subject, block, body))
+            commands.append(publish_command(subject, reply if last else "", block, body))
+        return commands, largest
+
+    def _on_answer(self, subject: str, reply: str, data: bytes, headers: bytes | None) -> None:
+        del reply
+        token = subject[self._prefix_size :]
+        pending = self._pending.get(token)
+        if pending is None:
+            return
+        self._last_token = token
+        refusal = self._refusal(pending, data, headers)
+        if refusal is None:
+            self._finish(token, pending, data)
+        elif not self._retry_later(token, pending, refusal):
+            self._finish(token, pending, refusal)
+
+    def _refusal(
+        self, pending: PendingPublish, data: bytes, headers: bytes | None
+    ) -> BrokerError | None:
+        if headers is not None and status_of(headers)[0] == _NO_RESPONDERS:
+            return no_stream(pending.subject, self._connection.url)
+        return refusal_in(data, pending.subject)
+
+    def _retry_later(self, token: str, pending: PendingPublish, refusal: BrokerError) -> bool:
+        """Send again in a moment what was refused only for now."""
+        if not is_transient(refusal):
+            return False
+        pause = min(_REFUSED_PAUSE * 2 ** (pending.sent - 1), _LONGEST_PAUSE)
+        pending.retry_at = time.monotonic() + pause
+        pending.refusal = refusal
+        self._refused[token] = pending
+        self._start_timer(_REFUSED_PAUSE)
+        return True
+
+    def _start_timer(self, delay: float = _CHECK_EVERY) -> None:
+        if self._timer is not None:
+            if self._timer.when() <= self._loop.time() + delay:
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_later(delay, self._check)
+
+    def _check(self) -> None:
+        """Send again what is due, give up what is over; runs while anything is pending."""
+        self._timer = None
+        now = time.monotonic()
+        self._note_progress(now)
+        # Threads add to the dictionary meanwhile: look at a copy, which is made in one step.
+        for token, pending in self._pending.copy().items():
+            if now >= pending.deadline:
+                self._time_out(token, pending)
+            elif now < pending.deadline - self._timeout + _RESEND_AFTER:
+                break  # the others are younger still
+            elif self._seems_lost(token, pending, now):
+                self._resend(pending, now)
+        self._retry_refused(now)
+        if self._pending:
+            self._start_timer(_REFUSED_PAUSE if self._refused else _CHECK_EVERY)
+
+    def _note_progress(self, now: float) -> None:
+        if self._last_token != self._seen_token:
+            self._seen_token, self._seen_at = self._last_token, now
+
+    def _seems_lost(self, token: str, pending: PendingPublish, now: float) -> bool:
+        """Tell a lost message from one in a long line: overtaken, or nothing moves."""
+        since = pending.sent_at or pending.deadline - self._timeout
+        if pending.retry_at is not None or now < since + _RESEND_AFTER * 2 ** (pending.sent - 1):
+            return False
+        return now > self._seen_at + _STALLED_AFTER or int(self._seen_token) > int(token)
+
+    def _retry_refused(self, now: float) -> None:
+        for token, pending in list(self._refused.items()):
+            if token not in self._pending:
+                del self._refused[token]
+            elif pending.retry_at is None or now >= pending.retry_at:
+                del self._refused[token]
+                self._resend(pending, now)
+
+    def _resend(self, pending: PendingPublish, now: float) -> None:
+        pending.sent += 1
+        pending.sent_at = now
+        pending.retry_at = None
+        self._connection.write(pending.command)
+
+    def _resend_all(self) -> None:
+        now = time.monotonic()
+        self._refused.clear()
+        limit = self._connection.max_payload
+        for token, pending in self._pending.copy().items():
+            if pending.size > limit:
+                self._finish(token, pending, too_large(pending.subject, pending.size, limit))
+            else:
+                self._resend(pending, now)
+
+    def _time_out(self, token: str, pending: PendingPublish) -> None:
+        self._finish(token, pending, pending.refusal or self._timeout_error(pending))
+
+    def _timeout_error(self, pending: PendingPublish) -> BrokerUnavailable:
+        state = "connected" if self._connection.is_connected else "not connected"
+        return no_answer(pending.subject, self._connection.url, self._timeout, state)
+
+    def _on_denied(self, subject: str) -> None:
+        for token, pending in self._pending.copy().items():
+            if subject in pending.subjects:
+                error = not_permitted("publish to", subject, self._connection.url)
+                self._finish(token, pending, error)
+
+    def _on_close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        for token, pending in self._pending.copy().items():
+            closed = BrokerUnavailable(
+                f"the connection to {self._connection.url} was closed before "
+                f"{pending.subject} was acknowledged"
+            )
+            self._finish(token, pending, closed)
+
+    def _finish(self, token: str, pending: PendingPublish, outcome: bytes | BrokerError) -> None:
+        # A thread that has given up may have taken it away meanwhile.
+        self._pending.pop(token, None)
+        pending.resolve(outcome)

@@ -1,0 +1,50 @@
+"""One request, the answers of many."""
+
+import asyncio
+from collections.abc import Callable
+
+from jtask_nats.client.connection import Connection
+from jtask_nats.client.nats_errors import no_answer
+from jtask_nats.client.protocol import status_of
+
+_NO_RESPONDERS = 503
+
+
+async def request_many(
+    connection: Connection,
+    subject: str,
+    payload: bytes,
+    timeout: float,
+    take: Callable[[bytes], bool],
+) -> None:
+    """Send a request; return when the time is up, nobody listens or enough have answered.
+
+    Args:
+        connection: To the server.
+        subject: Where the responders listen.
+        payload: The request.
+        timeout: Seconds.
+        take: Called with each answer; True when no more are needed.
+
+    Raises:
+        BrokerUnavailable: The server cannot be reached within the timeout.
+    """
+    enough = asyncio.Event()
+
+    def receive(subject: str, reply: str, data: bytes, block: bytes | None) -> None:
+        del subject, reply
+        if status_of(block)[0] == _NO_RESPONDERS or (not enough.is_set() and take(data)):
+            enough.set()
+
+    inbox = connection.new_inbox()
+    subscription = connection.subscribe(inbox, receive)
+    try:
+        async with asyncio.timeout(timeout):
+            await connection.until_up()
+            connection.send(subject, payload, reply=inbox)
+            await enough.wait()
+    except TimeoutError:
+        if not connection.is_connected:
+            raise no_answer(subject, connection.url, timeout, "not connected") from None
+    finally:
+        subscription.unsubscribe()

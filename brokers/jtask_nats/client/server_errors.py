@@ -1,0 +1,45 @@
+"""The server's errors (`-ERR` lines): read, and logged once each."""
+
+import logging
+
+_REMEMBERED = 100
+_DENIED_PUBLISH = "Permissions Violation for Publish to "
+_DENIED_SUBSCRIBE = "Permissions Violation for Subscription to "
+
+_log = logging.getLogger("jtask")
+
+
+class ServerErrors:
+    """Log each error as a warning once, until `forget`."""
+
+    def __init__(self) -> None:
+        self._logged: set[str] = set()
+
+    def log(self, text: str, url: str) -> None:
+        """Log one error; as debug when it was logged before."""
+        level = logging.DEBUG if text in self._logged else logging.WARNING
+        if len(self._logged) >= _REMEMBERED:
+            self._logged.clear()
+        self._logged.add(text)
+        _log.log(level, "the NATS server at %s says: %s", url, text)
+
+    def reset(self) -> None:
+        """Log every error as new from now on."""
+        self._logged.clear()
+
+
+def denied_publish(text: str) -> str | None:
+    """Return the subject that we may not publish to, if that is the error."""
+    return _quoted(text, _DENIED_PUBLISH)
+
+
+def denied_subscribe(text: str) -> str | None:
+    """Return the subject that we may not subscribe to, if that is the error."""
+    return _quoted(text, _DENIED_SUBSCRIBE)
+
+
+def _quoted(text: str, prefix: str) -> str | None:
+    if not text.startswith(prefix):
+        return None
+    _, _, rest = text.partition('"')
+    return rest.partition('"')[0]

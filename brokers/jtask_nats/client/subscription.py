@@ -1,0 +1,52 @@
+"""A standing subscription to the messages of a subject."""
+
+from typing import Protocol
+
+
+class Subscriber(Protocol):
+    """What a subscription needs of the connection that made it."""
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the server can be reached right now, as far as is known."""
+        ...
+
+    def write(self, command: bytes) -> None:
+        """Write a whole command; dropped when disconnected."""
+        ...
+
+    async def flush(self) -> None:
+        """Wait until the server has processed everything sent before."""
+        ...
+
+    def unsubscribe(self, sid: bytes) -> None:
+        """Want no more of a subscription, by its number."""
+        ...
+
+
+class Subscription:
+    """A standing subscription, renewed by itself after a reconnect.
+
+    Args:
+        subscriber: The connection that made it.
+        sid: Its number on the wire.
+        subject: What it listens on.
+    """
+
+    __slots__ = ("_sid", "_subscriber", "subject")
+
+    def __init__(self, subscriber: Subscriber, sid: bytes, subject: str) -> None:
+        self._subscriber = subscriber
+        self._sid = sid
+        self.subject = subject
+
+    def unsubscribe(self) -> None:
+        """Want no more messages; none is delivered after this."""
+        self._subscriber.unsubscribe(self._sid)
+
+    async def drain(self) -> None:
+        """Want no more messages; those on the way are still delivered before this returns."""
+        if self._subscriber.is_connected:
+            self._subscriber.write(b"UNSUB %b\r\n" % self._sid)
+            await self._subscriber.flush()
+        self.unsubscribe()

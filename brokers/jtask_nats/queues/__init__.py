@@ -1,0 +1,1 @@
+"""Runs on their queues: enqueue, pull, hold under a lease, pause."""

@@ -1,0 +1,169 @@
+"""Runs onto their queues, and off them again before they have started."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+from jtask.contract import ATOMIC_LIMIT, DEFAULT_PRIORITY, Message
+from jtask.errors import BrokerError, BrokerUnavailable
+from jtask_nats.client.direct_reads import last_message
+from jtask_nats.client.nats_errors import (
+    DUPLICATE_IN_BATCH,
+    ApiError,
+    is_gone,
+)
+from jtask_nats.queues.messages import OutgoingMessage, new_run_message
+from jtask_nats.streams.session import Session
+from jtask_nats.streams.topology import Stream
+
+_GROUPS_IN_FLIGHT = 4
+_HELD_TIMEOUT = 0.25  # seconds; who has the run in hand answers at once
+
+
+class NatsRuns:
+    """Enqueue, cancel and count.
+
+    Args:
+        session: To the server.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._loop = asyncio.get_running_loop()
+        self._in_flight = asyncio.Semaphore(_GROUPS_IN_FLIGHT)
+
+    async def enqueue(self, messages: Sequence[Message]) -> None:
+        """Store messages; they are durable on return."""
+        for message in messages:
+            if message.priority != DEFAULT_PRIORITY:
+                await self._open_priority(message.queue, message.priority)
+        subjects, now = self._session.subjects, time.time()
+        limit = self._session.inline_limit
+        for message in messages:
+            if len(message.body) > limit:
+                raise _too_large(message, limit)
+        ready = [new_run_message(subjects, one, now) for one in messages]
+        await self._session.topology.ensure(Stream.RUNS)
+        try:
+            await self._store(ready)
+        except BrokerUnavailable:
+            # Somebody may have removed the stream: look at the next use.
+            self._session.topology.forget()
+            raise
+
+    def enqueue_from_thread(self, message: Message) -> None:
+        """Do `enqueue([message])` from any thread but the loop's, blocking it."""
+        session = self._session
+        if not session.topology.is_ready_for(message.queue, message.priority):
+            whole = self.enqueue([message])
+            asyncio.run_coroutine_threadsafe(whole, self._loop).result()
+            return
+        if len(message.body) > session.inline_limit:
+            raise _too_large(message, session.inline_limit)
+        ready = new_run_message(session.subjects, message, time.time())
+        try:
+            session.publisher.publish_from_thread(ready.subject, ready.body, ready.headers)
+        except BrokerUnavailable:
+            session.topology.forget()
+            raise
+
+    async def cancel(self, run_id: str) -> bool:
+        """Take a waiting or delayed run off its queue; False when none is waiting.
+
+        The server would also remove a run that a worker has in hand, so that is looked at first:
+        a run behind the last one its consumer delivered is in nobody's hands; of any other its
+        holder says so.
+        """
+        session = self._session
+        stream = session.topology.stream_name(Stream.RUNS)
+        delayed = await self._purge(session.subjects.schedule("*", "*", run_id))
+        waiting = await last_message(
+            session.connection, stream, session.subjects.queued("*", "*", run_id)
+        )
+        if waiting is None or await self._is_in_hand(run_id, waiting.subject, waiting.sequence):
+            return delayed
+        removed = await self._delete(waiting.sequence)
+        # A worker may have got it a moment ago.
+        taken = await self._is_in_hand(run_id, waiting.subject, waiting.sequence)
+        return delayed or (removed and not taken)
+
+    async def depth(self, queue: str) -> int:
+        """Count the runs of a queue that wait or are being executed."""
+        topology = self._session.topology
+        await topology.ensure_consumer(queue, DEFAULT_PRIORITY, owner=False)
+        found = await topology.priorities([queue])
+        return sum(await asyncio.gather(*(self._load(*one) for one in found)))
+
+    async def _open_priority(self, queue: str, priority: int) -> None:
+        """Make the consumer of a priority and tell the workers of the queue."""
+        topology = self._session.topology
+        if topology.knows_consumer(queue, priority):
+            return
+        if await topology.ensure_consumer(queue, priority, owner=False):
+            news = f"{queue} {priority}".encode()
+            self._session.connection.send(self._session.subjects.new_priority, news)
+
+    async def _store(self, ready: Sequence[OutgoingMessage]) -> None:
+        if len(ready) == 1:
+            subject, lines, body = ready[0]
+            await self._session.publisher.publish(subject, body, lines)
+            return
+        groups = [ready[i : i + ATOMIC_LIMIT] for i in range(0, len(ready), ATOMIC_LIMIT)]
+        await asyncio.gather(*(self._store_group(group) for group in groups))
+
+    async def _store_group(self, group: Sequence[OutgoingMessage]) -> None:
+        async with self._in_flight:
+            try:
+                await self._session.publisher.publish_batch(group)
+            except ApiError as error:
+                if error.err_code != DUPLICATE_IN_BATCH:
+                    raise
+                # Some are stored already, by an earlier call: add what is missing.
+                publish = self._session.publisher.publish
+                await asyncio.gather(*(publish(s, body, lines) for s, lines, body in group))
+
+    async def _delete(self, sequence: int) -> bool:
+        # No purge: should a dead worker hold the message, the server would also forget what others
+        # have in hand, which then never comes again once they have died (nats-server 2.15.1).
+        stream = self._session.topology.stream_name(Stream.RUNS)
+        message = {"seq": sequence, "no_erase": True}
+        try:
+            await self._session.connection.api(f"STREAM.MSG.DELETE.{stream}", message)
+        except ApiError as error:
+            if not is_gone(error):
+                raise
+            return False
+        return True
+
+    async def _purge(self, subject: str) -> bool:
+        stream = self._session.topology.stream_name(Stream.RUNS)
+        answer = await self._session.connection.api(f"STREAM.PURGE.{stream}", {"filter": subject})
+        return bool(answer["purged"])
+
+    async def _is_in_hand(self, run_id: str, subject: str, sequence: int) -> bool:
+        queue, priority = subject.split(".")[-3:-1]
+        info = await self._session.topology.consumer_info(queue, int(priority))
+        if info is None or info["delivered"]["stream_seq"] < sequence:
+            return False
+        return info["num_ack_pending"] > 0 and await self._is_held(run_id)
+
+    async def _is_held(self, run_id: str) -> bool:
+        held = self._session.subjects.held
+        try:
+            reply = await self._session.connection.request(
+                held, run_id.encode(), timeout=_HELD_TIMEOUT
+            )
+        except BrokerUnavailable:
+            return False
+        return reply.status is None
+
+    async def _load(self, queue: str, priority: int) -> int:
+        info = await self._session.topology.consumer_info(queue, priority)
+        return 0 if info is None else int(info["num_pending"]) + int(info["num_ack_pending"])
+
+
+def _too_large(message: Message, limit: int) -> BrokerError:
+    return BrokerError(
+        f"the body of the run {message.run_id} has {len(message.body)} bytes and the "
+        f"broker takes at most {limit}; keep it as a blob"
+    )

@@ -1,0 +1,87 @@
+"""How a run is put on its queue: which subject, which headers, when.
+
+The server's scheduler fires up to 250 ms late, and never sooner than 250 ms from now. So a run is
+scheduled that much early and carries its exact instant, which the worker that receives it waits
+for; what is due sooner goes to the queue at once, with its instant.
+"""
+
+from typing import NamedTuple
+
+from jtask.contract import Message
+from jtask_nats.client import headers
+from jtask_nats.streams.subjects import Subjects
+
+EARLY = 0.25  # seconds
+_SCHEDULED_FROM = 2 * EARLY
+_EXPIRY_GRACE = 86_400.0
+"""How long, in seconds, an expired run waits for a worker to settle it. The server would take a run
+away from under the worker that started it in time, and if that worker then crashed, it would be
+lost."""
+
+
+class OutgoingMessage(NamedTuple):
+    """A message ready to be published, in the order that `Publisher.publish_batch` takes."""
+
+    subject: str
+    headers: bytes
+    body: bytes
+
+
+def new_run_message(subjects: Subjects, message: Message, now: float) -> OutgoingMessage:
+    """Return what to publish for a new run.
+
+    Args:
+        subjects: Of the namespace.
+        message: The run.
+        now: Seconds since the epoch.
+    """
+    if message.at is None and message.expires is None:
+        return OutgoingMessage(
+            subjects.queued(message.queue, message.priority, message.run_id),
+            headers.message_id(message.run_id),
+            message.body,
+        )
+    lines = headers.message_id(message.run_id) + _expiry(message, now)
+    return _timed(subjects, message, lines, now)
+
+
+def rescheduled_message(
+    subjects: Subjects, message: Message, unique: str, sequence: int, now: float
+) -> OutgoingMessage:
+    """Return what to publish to queue a run again that is in hand.
+
+    It is stored only while the message in hand is the run's latest.
+
+    Args:
+        subjects: Of the namespace.
+        message: The run, with its new instant.
+        unique: Names this putting off: the same each time it is tried, another the next time.
+        sequence: Of the message in hand.
+        now: Seconds since the epoch.
+    """
+    in_hand = subjects.queued(message.queue, message.priority, message.run_id)
+    lines = headers.message_id(unique) + headers.expected(sequence, in_hand)
+    return _timed(subjects, message, lines, now)
+
+
+def _timed(subjects: Subjects, message: Message, lines: bytes, now: float) -> OutgoingMessage:
+    target = subjects.queued(message.queue, message.priority, message.run_id)
+    at = message.at or 0.0
+    if at > now:
+        lines += headers.line(headers.AT, headers.millis(at))
+    if at - now < _SCHEDULED_FROM:
+        return OutgoingMessage(target, lines, message.body)
+    lines += b"Nats-Schedule: @at %b\r\n" % headers.instant(at - EARLY).encode()
+    lines += b"Nats-Schedule-Target: %b\r\n" % target.encode()
+    subject = subjects.schedule(message.queue, message.priority, message.run_id)
+    return OutgoingMessage(subject, lines, message.body)
+
+
+def _expiry(message: Message, now: float) -> bytes:
+    if message.expires is None:
+        return b""
+    left = max(0.0, message.expires - now) + _EXPIRY_GRACE
+    lines = headers.line(headers.EXPIRES, headers.millis(message.expires))
+    if message.at is None or message.at - now < _SCHEDULED_FROM:
+        return lines + headers.ttl(left)
+    return lines + headers.line(b"Nats-Schedule-TTL", headers.duration(left))

@@ -1,0 +1,96 @@
+"""Know whether the pulls of a worker are being answered."""
+
+from collections.abc import Callable, Iterable
+from typing import Protocol, TypeVar
+
+SILENCE_TIMEOUT = 7.0
+"""Seconds without an answer to a standing pull after which the server counts as silent."""
+
+_MIN_REPORTED = 3.0  # seconds a problem is reported at least, so that a probe sees it too
+
+
+class PullerActivity(Protocol):
+    """What is looked at of a consumer's pulls; see `jtask_nats.queues.puller.Puller`."""
+
+    responded: bool
+    outstanding: int
+    is_broken: bool
+
+
+P = TypeVar("P", bound=PullerActivity)
+
+
+class PullHealth:
+    """Conclude from what arrives whether some pullers are served. Without I/O.
+
+    A suspect puller is trusted again when the server answers it, not when its consumer has been
+    repaired.
+
+    Args:
+        clock: Gives seconds; instants do not matter.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._responded_at: dict[PullerActivity, float] = {}
+        self._suspects: dict[PullerActivity, str] = {}
+        self._unanswered: str | None = None
+        self._last = ""
+        self._shown_until = clock()
+
+    @property
+    def problem(self) -> str | None:
+        """What is wrong, or was a moment ago, in one sentence; None while all is well."""
+        for reason in self._suspects.values():
+            return reason
+        if self._unanswered is None and self._clock() < self._shown_until:
+            return self._last
+        return self._unanswered
+
+    def is_suspect(self, puller: PullerActivity) -> bool:
+        """Tell whether the server has not answered a puller since something went wrong with it."""
+        return puller in self._suspects
+
+    def suspect(self, puller: PullerActivity, reason: str) -> None:
+        """Report that something is wrong with a puller."""
+        self._suspects[puller] = reason
+        self._report(reason)
+
+    def record_ping(self, problem: str | None) -> None:
+        """Note how the server answered a ping: None, or what went wrong."""
+        self._unanswered = problem
+        if problem is not None:
+            self._report(problem)
+
+    def check(self, pullers: Iterable[P]) -> list[P]:
+        """Note who was answered since the last check; return those silent for too long.
+
+        A puller without a standing pull expects no answer, and is no longer suspect once it is
+        repaired.
+        """
+        now = self._clock()
+        silent: list[P] = []
+        for puller in pullers:
+            if puller.responded:
+                self._unanswered = None
+            if puller.responded or not puller.outstanding:
+                self._responded_at[puller] = now
+                if not puller.is_broken:
+                    self._suspects.pop(puller, None)
+            elif puller.is_broken:
+                self._responded_at[puller] = now
+            elif now - self._responded_at.setdefault(puller, now) >= SILENCE_TIMEOUT:
+                self._responded_at[puller] = now
+                silent.append(puller)
+            puller.responded = False
+        return silent
+
+    def restart_timeouts(self, pullers: Iterable[PullerActivity]) -> None:
+        """Restart all silence timeouts: during a repair nobody needs to be answered."""
+        now = self._clock()
+        for puller in pullers:
+            self._responded_at[puller] = now
+
+    def _report(self, reason: str) -> None:
+        self._last = reason
+        self._shown_until = self._clock() + _MIN_REPORTED

@@ -1,0 +1,174 @@
+"""Pull runs from one JetStream consumer: long pulls into one inbox, without any task per run."""
+
+import json
+from enum import Enum
+from typing import Protocol
+
+from jtask_nats.client import headers
+from jtask_nats.client.protocol import status_of
+from jtask_nats.queues.deliveries import NAK, InFlight, NatsDelivery
+from jtask_nats.streams.subjects import parse_ack_subject
+from jtask_nats.streams.topology import consumer_name
+
+_HEARTBEAT = 2.0  # seconds; must be less than half of a pull's time
+_EXPIRES = 6.0  # seconds a pull stands: a permission that is gone shows at the next one
+_SHORT_EXPIRES = 5.0  # seconds, when the pull promises more than there is room for
+_NANO = 1_000_000_000
+_PLAIN_TOKENS = 9  # in a reply subject without domain and account
+
+
+class PullMode(Enum):
+    """How to pull."""
+
+    LONG = 0
+    """Wait for what comes."""
+    SHORT = 1
+    """Wait, but not for long."""
+    NO_WAIT = 2
+    """Take what is there."""
+
+
+_OPTIONS: dict[PullMode, dict[str, object]] = {
+    PullMode.LONG: {
+        "expires": round(_EXPIRES * _NANO),
+        "idle_heartbeat": round(_HEARTBEAT * _NANO),
+    },
+    PullMode.SHORT: {"expires": round(_SHORT_EXPIRES * _NANO)},
+    PullMode.NO_WAIT: {"no_wait": True},
+}
+
+
+class Owner(Protocol):
+    """Who pulls: notified of everything that happens at a consumer."""
+
+    def on_delivery(self, delivery: NatsDelivery, at: float) -> None:
+        """Take a delivery that may start at an instant (0: now)."""
+        ...
+
+    def schedule_pull(self) -> None:
+        """Pull again soon, if there is room."""
+        ...
+
+    def on_broken(self, puller: "Puller", reason: str) -> None:
+        """Repair the consumer, then call `reset`."""
+        ...
+
+
+class Puller:
+    """The pulls of this process at one consumer.
+
+    Attributes:
+        outstanding: How many messages are requested and have not come.
+        idle: Whether the server has nothing waiting, as far as is known.
+        responded: Whether the server sent anything since this was last set to False.
+        is_broken: Whether there is no use in pulling before `reset`.
+        request_subject: Where pulls are sent.
+        inbox: Where their answers arrive.
+    """
+
+    __slots__ = (
+        "_connection",
+        "_owner",
+        "_prefix",
+        "_stopping",
+        "_subscription",
+        "idle",
+        "in_flight",
+        "inbox",
+        "is_broken",
+        "outstanding",
+        "priority",
+        "queue",
+        "request_subject",
+        "responded",
+    )
+
+    def __init__(self, in_flight: InFlight, owner: Owner) -> None:
+        self.in_flight = in_flight
+        self.queue, self.priority = in_flight.queue, in_flight.priority
+        self._owner = owner
+        self._connection = in_flight.session.connection
+        stream = in_flight.session.topology.stream_of(in_flight.queue)
+        consumer = consumer_name(in_flight.queue, in_flight.priority)
+        self.request_subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
+        self._prefix = len(
+            in_flight.session.subjects.queued(in_flight.queue, in_flight.priority, "")
+        )
+        self.inbox = self._connection.new_inbox()
+        self._subscription = self._connection.subscribe(self.inbox, self._on_message)
+        self._stopping = False
+        self.outstanding = 0
+        self.idle = False
+        self.responded = False
+        self.is_broken = False
+
+    def pull(self, count: int, mode: PullMode) -> None:
+        """Request some more messages."""
+        self.outstanding += count
+        request = json.dumps({"batch": count, **_OPTIONS[mode]}).encode()
+        self._connection.send(self.request_subject, request, reply=self.inbox)
+
+    def reset(self) -> None:
+        """Forget the standing pulls: the server has."""
+        self.outstanding = 0
+        self.idle = self.is_broken = self.responded = False
+
+    async def stop(self) -> None:
+        """Withdraw the pulls; what is on the way is handed back."""
+        if self._stopping:
+            return
+        self._stopping = True
+        await self._subscription.drain()
+
+    def _on_message(self, subject: str, reply: str, data: bytes, block: bytes | None) -> None:
+        self.responded = True
+        if not reply:
+            self._on_status(block)
+            return
+        if self._stopping:
+            self.in_flight.respond(reply, NAK)
+            return
+        tokens = reply.split(".")
+        if len(tokens) == _PLAIN_TOKENS:
+            deliveries, seq, pending = int(tokens[4]), tokens[5], tokens[8]
+        else:
+            ack = parse_ack_subject(reply)
+            deliveries, seq, pending = ack.deliveries, str(ack.stream_seq), str(ack.pending)
+        if self.outstanding > 0:
+            self.outstanding -= 1
+        if self.outstanding == 0:
+            self.idle = pending == "0"
+            self._owner.schedule_pull()
+        if deliveries > 1 and (mine := self.in_flight.held.get(seq)) is not None:
+            # Our lease ran out, yet we live: two of us must not work on it.
+            self.in_flight.redelivered(mine, reply)
+            return
+        at = 0.0
+        if block is not None and headers.OWN in block:
+            at = (headers.number(block, headers.AT) or 0) / 1000
+        delivery = NatsDelivery(
+            self.in_flight, subject[self._prefix :], data, deliveries, reply, seq
+        )
+        self.in_flight.hold(delivery)
+        self._owner.on_delivery(delivery, at)
+
+    def _on_status(self, block: bytes | None) -> None:
+        """Take what the server says about a pull (ADR-13)."""
+        status, description = status_of(block)
+        if status == 100:
+            return
+        left = headers.number(block, b"Nats-Pending-Messages")
+        self.outstanding = 0 if left is None else max(0, self.outstanding - left)
+        match status:
+            case 404:
+                self.idle = True
+            case 408:
+                # Ended by the clock: something may have come since the server last looked.
+                self.idle = False
+            case 409 if "Leadership Change" in description or "Shutdown" in description:
+                self.outstanding = 0
+            case _:
+                self.outstanding = 0
+                self.is_broken = True
+                self._owner.on_broken(self, description.strip() or f"status {status}")
+        self._owner.schedule_pull()

@@ -1,0 +1,146 @@
+"""How the queues stand, from what the server knows of consumers and subjects."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from jtask.contract import QueueInfo
+from jtask_nats.client.direct_reads import count
+from jtask_nats.streams.session import Session
+from jtask_nats.streams.topology import Stream
+
+Level = tuple[str, str]
+"""A queue and one of its priorities, as they stand in a subject."""
+
+
+class Extent(NamedTuple):
+    """How much there is in a stream; while it is the same, nothing was stored or removed."""
+
+    messages: int
+    last_sequence: int
+
+
+class ConsumerCounts(NamedTuple):
+    """What a consumer says of one priority of a queue.
+
+    Attributes:
+        pending: Runs not delivered.
+        in_hand: Runs delivered and not settled, those handed back among them.
+        was_used: Whether somebody pulls or has pulled from it.
+    """
+
+    level: Level
+    pending: int
+    in_hand: int
+    was_used: bool
+
+
+class NatsQueueStates:
+    """Count the runs of every queue.
+
+    Runs behind a consumer are counted by it, and delayed ones of its queue by the number of their
+    subjects. When that is not all there is, or the runs change meanwhile, the subjects are listed,
+    one for each run.
+
+    Args:
+        session: To the server.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._stream = session.topology.stream_name(Stream.RUNS)
+
+    async def queues(self) -> list[QueueInfo]:
+        """Return all queues that hold runs, are or were served, or are paused, by name."""
+        topology = self._session.topology
+        await topology.ensure(Stream.RUNS, Stream.RECORDS)
+        before = await self._extent()
+        infos, pauses = await asyncio.gather(topology.consumer_infos(), topology.pauses.all())
+        served = [read_counts(info) for info in infos]
+        left = before.messages - sum(one.pending + one.in_hand for one in served)
+        delayed = await self._delayed({one.level[0] for one in served}) if left else Counter[str]()
+        if delayed.total() == left and await self._extent() == before:
+            return queue_infos(served, {}, delayed, pauses)
+        queued, delayed = await self._listed()
+        for one in served:
+            queued.pop(one.level, None)
+        unserved = Counter[str]()
+        for (queue, _), runs in queued.items():
+            unserved[queue] += runs
+        return queue_infos(served, unserved, delayed, pauses)
+
+    async def _extent(self) -> Extent:
+        state = (await self._session.connection.api(f"STREAM.INFO.{self._stream}"))["state"]
+        return Extent(state["messages"], state["last_seq"])
+
+    async def _delayed(self, queues: set[str]) -> Counter[str]:
+        """Count the delayed runs of some queues."""
+        connection, schedule = self._session.connection, self._session.subjects.schedule
+        names = sorted(queues)
+        counts = await asyncio.gather(
+            *(count(connection, self._stream, schedule(name, "*", "*")) for name in names)
+        )
+        return Counter(dict(zip(names, counts, strict=True)))
+
+    async def _listed(self) -> tuple[Counter[Level], Counter[str]]:
+        """Count the runs on queues by level and the delayed ones by queue, from all subjects."""
+        queued, delayed = Counter[Level](), Counter[str]()
+        subjects, offset = self._session.subjects, 0
+        while True:
+            answer = await self._session.connection.api(
+                f"STREAM.INFO.{self._stream}",
+                {"subjects_filter": subjects.runs("*"), "offset": offset},
+            )
+            page: dict[str, int] = answer["state"].get("subjects") or {}
+            for subject, runs in page.items():
+                level = level_of(subject)
+                if subjects.is_schedule(subject):
+                    delayed[level[0]] += runs
+                else:
+                    queued[level] += runs
+            offset += len(page)
+            if not page or offset >= answer.get("total", 0):
+                return queued, delayed
+
+
+def queue_infos(
+    served: Sequence[ConsumerCounts],
+    unserved: Mapping[str, int],
+    delayed: Mapping[str, int],
+    pauses: Mapping[str, float],
+) -> list[QueueInfo]:
+    """Put together what is known of the queues.
+
+    Args:
+        served: What the consumers say.
+        unserved: Runs that wait at a priority without a consumer, by queue.
+        delayed: Runs whose time has not come, by queue.
+        pauses: The paused queues.
+    """
+    waiting, executing = Counter(unserved), Counter[str]()
+    for one in served:
+        waiting[one.level[0]] += one.pending
+        executing[one.level[0]] += one.in_hand
+    used = {one.level[0] for one in served if one.was_used}
+    holding = {name for counts in (waiting, executing, delayed) for name in counts if counts[name]}
+    return [
+        QueueInfo(name, waiting[name], executing[name], delayed.get(name, 0), pauses.get(name))
+        for name in sorted(used | holding | pauses.keys())
+    ]
+
+
+def read_counts(info: Mapping[str, Any]) -> ConsumerCounts:
+    """Read what the server says of a consumer."""
+    return ConsumerCounts(
+        level_of(info["config"]["filter_subject"]),
+        info["num_pending"],
+        info["num_ack_pending"],
+        bool(info["num_waiting"] or info["delivered"]["consumer_seq"]),
+    )
+
+
+def level_of(subject: str) -> Level:
+    """Return the queue and the priority in a run's subject."""
+    _, queue, priority, _ = subject.rsplit(".", 3)
+    return queue, priority

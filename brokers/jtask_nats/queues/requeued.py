@@ -1,0 +1,33 @@
+"""Tell whether a run that is delivered again waits anew already.
+
+A run is put off in two steps: its next message is stored, then the one in hand is acked. Who dies
+in between leaves both. The next message must not remove the other by a rollup: when the server
+removes messages that are in somebody's hands, it also forgets that other runs are, which are then
+never delivered again once their worker has died (seen with nats-server 2.15.1).
+"""
+
+import logging
+
+from jtask.errors import BrokerError
+from jtask_nats.client.direct_reads import last_message
+from jtask_nats.queues.deliveries import NatsDelivery
+from jtask_nats.streams.session import Session
+
+_log = logging.getLogger("jtask.worker")
+
+
+async def is_requeued(session: Session, delivery: NatsDelivery) -> bool:
+    """Return whether a later message of the run is stored; False where it cannot be told."""
+    run = (delivery.queue, delivery.priority, delivery.run_id)
+    stream = session.topology.stream_of(delivery.queue)
+    try:
+        latest = await last_message(session.connection, stream, session.subjects.queued(*run))
+        if latest is not None and latest.sequence > int(delivery.seq):
+            return True
+        return (
+            await last_message(session.connection, stream, session.subjects.schedule(*run))
+            is not None
+        )
+    except BrokerError as error:
+        _log.debug("run %s may be there twice: %s", delivery.run_id, error)
+        return False

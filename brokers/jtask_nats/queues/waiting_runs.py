@@ -1,0 +1,118 @@
+"""Look through the runs that no worker holds, without taking any."""
+
+import time
+from collections.abc import AsyncIterator, Sequence, Set
+from datetime import datetime
+
+from jtask.contract import WaitingRun
+from jtask_nats.client import headers
+from jtask_nats.client.direct_reads import StoredMessage, last_message, read_pages
+from jtask_nats.client.request_many import request_many
+from jtask_nats.queues.queue_states import Level, level_of
+from jtask_nats.streams.session import Session
+from jtask_nats.streams.subjects import last_token
+from jtask_nats.streams.topology import Stream
+
+_HELD_TIMEOUT = 0.25  # seconds; who has a run in hand answers at once
+
+
+class NatsWaitingRuns:
+    """The part of a `jtask.contract.Queues` that shows runs.
+
+    A run behind the last one its consumer delivered is in nobody's hands. Of any other its holder
+    says so; one whose holder has died, or that was handed back, is nobody's. What a worker takes
+    while some hundred runs around it are being looked through may still be shown.
+
+    Args:
+        session: To the server.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._stream = session.topology.stream_name(Stream.RUNS)
+
+    async def waiting(self, queue: str | None = None) -> AsyncIterator[WaitingRun]:
+        """Yield the waiting and delayed runs of one queue or of all, in the order of storing."""
+        session = self._session
+        await session.topology.ensure(Stream.RUNS)
+        subject = session.subjects.runs(queue or "*")
+        # A delayed run that comes due meanwhile is found again on its queue.
+        seen: set[str] = set()
+        async for page in read_pages(session.connection, self._stream, subject):
+            queued = [one for one in page if not session.subjects.is_schedule(one.subject)]
+            in_hand = await self._in_hand(queued)
+            for stored in page:
+                run_id = last_token(stored.subject)
+                if run_id not in in_hand and run_id not in seen:
+                    seen.add(run_id)
+                    yield waiting_run(stored, time.time())
+
+    async def find_waiting(self, run_id: str) -> WaitingRun | None:
+        """Return a run that waits or is delayed; may show one that a worker holds."""
+        session = self._session
+        await session.topology.ensure(Stream.RUNS)
+        stored = await last_message(
+            session.connection, self._stream, session.subjects.runs("*", run_id)
+        )
+        return None if stored is None else waiting_run(stored, time.time())
+
+    async def _in_hand(self, queued: Sequence[StoredMessage]) -> set[str]:
+        """Return which of some runs a worker holds or has settled by now."""
+        delivered = await self._delivered({level_of(one.subject) for one in queued})
+        doubtful = {
+            last_token(one.subject): one
+            for one in queued
+            if one.sequence <= delivered[level_of(one.subject)]
+        }
+        in_hand = await self._held(doubtful.keys()) if doubtful else set[str]()
+        for run_id in doubtful.keys() - in_hand:
+            if not await self._is_there(doubtful[run_id]):
+                in_hand.add(run_id)
+        return in_hand
+
+    async def _delivered(self, levels: set[Level]) -> dict[Level, int]:
+        """Return the last message that each consumer has delivered."""
+        infos = {
+            level: await self._session.topology.consumer_info(level[0], int(level[1]))
+            for level in levels
+        }
+        return {
+            level: 0 if info is None else int(info["delivered"]["stream_seq"])
+            for level, info in infos.items()
+        }
+
+    async def _held(self, run_ids: Set[str]) -> set[str]:
+        """Ask the workers which of some runs they hold."""
+        held: set[str] = set()
+
+        def take(answer: bytes) -> bool:
+            held.update(answer.decode().split())
+            return held >= run_ids
+
+        session = self._session
+        payload = " ".join(run_ids).encode()
+        await request_many(session.connection, session.subjects.held, payload, _HELD_TIMEOUT, take)
+        return held
+
+    async def _is_there(self, stored: StoredMessage) -> bool:
+        last = await last_message(self._session.connection, self._stream, stored.subject)
+        return last is not None and last.sequence == stored.sequence
+
+
+def waiting_run(stored: StoredMessage, now: float) -> WaitingRun:
+    """Return a stored run as the contract shows it."""
+    _, queue, _, run_id = stored.subject.rsplit(".", 3)
+    at = instant_of(stored)
+    return WaitingRun(run_id, queue, at if at is not None and at > now else None, stored.body)
+
+
+def instant_of(stored: StoredMessage) -> float | None:
+    """Return the instant a run waits for, by jtask's header or else by the schedule itself."""
+    millis = headers.number(stored.headers, headers.AT)
+    if millis is not None:
+        return millis / 1000
+    kind, _, instant = headers.text(stored.headers, b"Nats-Schedule").partition(" ")
+    try:
+        return datetime.fromisoformat(instant).timestamp() if kind == "@at" else None
+    except ValueError:
+        return None

@@ -1,0 +1,1 @@
+"""The embedded nats-server: find it, start it, share it."""

@@ -1,0 +1,93 @@
+"""The commands `jtask server start|stop|status`, for the embedded server."""
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from jtask_nats.server.config import Sync
+    from jtask_nats.server.embedded import ServerStatus
+
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+
+
+@click.group()
+def server() -> None:
+    """Look after the embedded server of this user (JTASK_HOME)."""
+
+
+@server.command()
+@_as_json
+def start(*, as_json: bool) -> None:
+    """Start the server unless it runs."""
+    from jtask_nats.server.embedded import ensure_server
+
+    endpoint = ensure_server()
+    facts = {
+        "started": endpoint.started,
+        "url": endpoint.url,
+        "pid": endpoint.pid,
+        "version": endpoint.version,
+        "home": str(endpoint.home),
+    }
+    verb = "started" if endpoint.started else "already runs"
+    _print(facts, f"nats-server {endpoint.version} {verb} at {endpoint.url}", as_json=as_json)
+
+
+@server.command()
+@_as_json
+def stop(*, as_json: bool) -> None:
+    """Stop the server; what is stored stays, and the next program starts it again."""
+    from jtask_nats.server.embedded import stop_server
+
+    stopped = stop_server()
+    _print({"stopped": stopped}, "stopped" if stopped else "no server was running", as_json=as_json)
+
+
+@server.command()
+@_as_json
+@click.pass_context
+def status(context: click.Context, *, as_json: bool) -> None:
+    """Show the running server; exit code 1 when there is none."""
+    from jtask_nats.server.embedded import server_status
+
+    found = server_status()
+    if found is None:
+        _print({"running": False}, "no server is running", as_json=as_json)
+        context.exit(1)
+    _print(_facts(found), _description(found), as_json=as_json)
+
+
+def durability(sync: "Sync") -> str:
+    """Say in one line what the embedded server's data survives."""
+    crash = (
+        "an OS crash or power cut loses nothing that was accepted"
+        if sync == "always"
+        else "an OS crash or power cut can lose the last 2 minutes (JTASK_SERVER_SYNC=always: none)"
+    )
+    return f"a killed process loses nothing; {crash}; a lost disk loses everything (one copy)"
+
+
+def _print(facts: dict[str, Any], text: str, *, as_json: bool) -> None:
+    click.echo(json.dumps(facts) if as_json else text)
+
+
+def _facts(found: "ServerStatus") -> dict[str, Any]:
+    paths = {"home": str(found.home), "log": str(found.log)}
+    return {"running": True, **asdict(found), **paths, "durability": durability(found.sync)}
+
+
+def _description(found: "ServerStatus") -> str:
+    lines = {
+        "url": found.url,
+        "pid": found.pid or "unknown",
+        "version": found.version,
+        "uptime": f"{found.uptime:.0f} s",
+        "data": found.home,
+        "disk": f"{found.disk_used / 1e6:.1f} MB of {found.store_limit / 1e6:.0f} MB",
+        "log": found.log,
+        "durability": durability(found.sync),
+    }
+    return "\n".join(f"{name:<12}{value}" for name, value in lines.items())

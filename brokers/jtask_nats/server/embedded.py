@@ -1,0 +1,318 @@
+"""The embedded server: one real nats-server per data folder, shared by all its processes.
+
+Whoever needs it first starts it; it outlives its starter, listens on 127.0.0.1 only and lets in
+only who can read the data folder. When it dies, whoever needs it next starts it on the same port,
+so that clients which were connected get in again.
+"""
+
+import logging
+import os
+import random
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from jtask.errors import BrokerUnavailable, PermissionDenied
+from jtask.settings import Settings, get_settings
+from jtask_nats.client.versions import check_version
+from jtask_nats.server.binary import ask_version, find_server
+from jtask_nats.server.config import HOST, ServerRecord, Sync, last_problem, parse_size
+from jtask_nats.server.files import ServerFiles, data_folder, folder_errors
+from jtask_nats.server.info import ServerInfo, ask_info
+from jtask_nats.server.lock import release_lock, take_lock
+
+# Below the range from which systems give ports to outgoing connections: one of those could sit on
+# the port of a server that is down and keep it from coming back.
+_PORTS = range(20_000, 30_000)
+_PORT_CHOICES = 20
+_STOP_TIMEOUT = 20.0  # seconds
+_READY_POLL = 0.002  # seconds; a start takes about 15 ms
+_OTHERS_POLL = 0.01  # seconds
+_log = logging.getLogger("jtask")
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A living embedded server and the way in.
+
+    Attributes:
+        url: Without the credential.
+        user: The credential's first half.
+        password: The credential's other half.
+        port: On 127.0.0.1.
+        pid: The server's process; None when the server could not write it down.
+        server_id: Differs at each start.
+        version: As the server says.
+        home: The data folder.
+        started: True when this call started it.
+    """
+
+    url: str
+    user: str
+    password: str = field(repr=False)
+    port: int
+    pid: int | None
+    server_id: str
+    version: str
+    home: Path
+    started: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ServerStatus:
+    """What is known of a living embedded server; times in seconds, sizes in bytes."""
+
+    url: str
+    pid: int | None
+    version: str
+    uptime: float
+    home: Path
+    log: Path
+    disk_used: int
+    store_limit: int
+    sync: Sync
+
+
+def ensure_server(home: Path | None = None) -> Endpoint:
+    """Find the server of a data folder, or start it.
+
+    Args:
+        home: The data folder; default: JTASK_HOME, or `jtask` in the user's data folder.
+
+    Raises:
+        BrokerUnavailable: It does not start, or does not answer within the connect timeout.
+        BrokerTooOld: Its version lacks something.
+        ConfigurationError: There is no nats-server, the folder will not do, or a setting is wrong.
+    """
+    settings = get_settings()
+    files = ServerFiles(data_folder(home, settings))
+    deadline = time.monotonic() + settings.connect_timeout
+    with folder_errors(files.home):
+        files.prepare()
+        while True:
+            lock = take_lock(files.lock)
+            if lock is not None:
+                try:
+                    return _start(files, settings, lock, deadline)
+                finally:
+                    release_lock(lock)
+            if found := _find(files):
+                return _join(files, *found, settings)
+            if time.monotonic() > deadline:
+                raise _unresponsive(files)
+            time.sleep(_OTHERS_POLL)
+
+
+def stop_server(home: Path | None = None) -> bool:
+    """Stop the server of a data folder and wait until it is gone.
+
+    Returns:
+        bool: False when there was none.
+
+    Raises:
+        BrokerUnavailable: It does not answer or does not stop, or was started again at once.
+        PermissionDenied: It is somebody else's process.
+    """
+    files = ServerFiles(data_folder(home, get_settings()))
+    deadline = time.monotonic() + _STOP_TIMEOUT
+    signalled: int | None = None
+    with folder_errors(files.home):
+        while not _is_down(files):
+            if signalled is None:
+                signalled = _terminate(files)
+            elif files.read_pid() not in {signalled, None} and _find(files) is not None:
+                raise _still_in_use(files)
+            if time.monotonic() > deadline:
+                raise _unresponsive(files)
+            time.sleep(_OTHERS_POLL)
+    return signalled is not None
+
+
+def server_status(home: Path | None = None) -> ServerStatus | None:
+    """Describe the living server of a data folder; None when there is none."""
+    files = ServerFiles(data_folder(home, get_settings()))
+    with folder_errors(files.home):
+        found = None if _is_down(files) else _find(files)
+        if found is None:
+            return None
+        record, info = found
+        return ServerStatus(
+            url=record.url,
+            pid=files.read_pid(),
+            version=info.version,
+            uptime=max(0.0, time.time() - record.started_at),
+            home=files.home,
+            log=files.log,
+            disk_used=files.disk_used(),
+            store_limit=record.store_limit,
+            sync=record.sync,
+        )
+
+
+def _find(files: ServerFiles) -> tuple[ServerRecord, ServerInfo] | None:
+    """Return the living server; only meaningful while somebody holds the lock."""
+    record = files.read_record()
+    info = ask_info(record.port) if record else None
+    if record is None or info is None or info.name != record.name:
+        return None
+    return record, info
+
+
+def _join(
+    files: ServerFiles, record: ServerRecord, info: ServerInfo, settings: Settings
+) -> Endpoint:
+    check_version(info.version, record.url)
+    wanted = (settings.server_sync, parse_size(settings.server_store_limit))
+    if wanted != (record.sync, record.store_limit):
+        _log.warning(
+            "the embedded server at %s was started with server_sync=%s and a store limit of %d "
+            "bytes: run `jtask server stop` to have it started again with this process's settings",
+            record.url,
+            record.sync,
+            record.store_limit,
+        )
+    return _endpoint(files, record, info, pid=files.read_pid(), started=False)
+
+
+def _start(files: ServerFiles, settings: Settings, lock: int, deadline: float) -> Endpoint:
+    program = find_server()
+    check_version(ask_version(program), str(program))
+    store_limit = parse_size(settings.server_store_limit)
+    previous = files.read_record()
+    for port in _ports(previous):
+        record = ServerRecord.for_next_start(
+            previous, port, settings.server_sync, store_limit, time.time()
+        )
+        files.write_start(record)
+        log_size = files.log_size()
+        process = _spawn(program, files, lock)
+        if info := _await_ready(process, record, deadline):
+            _reap_later(process)
+            return _endpoint(files, record, info, pid=process.pid, started=True)
+        if process.poll() is None:
+            # It may be reading a large store: leave it to the next call to find.
+            _reap_later(process)
+            raise _unresponsive(files)
+        problem = last_problem(files.log_since(log_size))
+        if "address already in use" not in problem:
+            raise BrokerUnavailable(
+                f"the embedded server ended at once with code {process.returncode}: "
+                f"{problem or 'it gave no reason'} (log: {files.log})"
+            )
+    raise BrokerUnavailable(f"the embedded server found no free port in {_PORTS} on {HOST}")
+
+
+def _ports(previous: ServerRecord | None) -> Iterator[int]:
+    known = [previous.port] if previous else []
+    for port in (*known, *random.sample(_PORTS, _PORT_CHOICES)):
+        if _is_free(port):
+            yield port
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+def _spawn(program: Path, files: ServerFiles, lock: int) -> subprocess.Popen[bytes]:
+    log = files.open_log()
+    try:
+        return subprocess.Popen(
+            [program, "-c", files.config],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=(lock,),
+            cwd=files.home,
+            umask=0o077,
+            start_new_session=True,
+        )
+    finally:
+        os.close(log)
+
+
+def _await_ready(
+    process: subprocess.Popen[bytes], record: ServerRecord, deadline: float
+) -> ServerInfo | None:
+    while process.poll() is None and time.monotonic() < deadline:
+        info = ask_info(record.port)
+        if info is not None and info.name == record.name:
+            return info
+        time.sleep(_READY_POLL)
+    return None
+
+
+def _reap_later(process: subprocess.Popen[bytes]) -> None:
+    # Without a parent that waits, a server that ends before its starter stays a zombie.
+    threading.Thread(target=process.wait, name="jtask-server-reaper", daemon=True).start()
+
+
+def _endpoint(
+    files: ServerFiles, record: ServerRecord, info: ServerInfo, *, pid: int | None, started: bool
+) -> Endpoint:
+    return Endpoint(
+        url=record.url,
+        user=record.user,
+        password=record.password,
+        port=record.port,
+        pid=pid,
+        server_id=info.server_id,
+        version=info.version,
+        home=files.home,
+        started=started,
+    )
+
+
+def _is_down(files: ServerFiles) -> bool:
+    """Tell whether no server lives; nothing is created in a folder that is not there."""
+    if not files.lock.exists():
+        return True
+    lock = take_lock(files.lock)
+    if lock is None:
+        return False
+    release_lock(lock)
+    return True
+
+
+def _terminate(files: ServerFiles) -> int | None:
+    """Tell the living server to stop and return its pid; None when it is not to be found yet."""
+    if _find(files) is None:
+        return None
+    pid = files.read_pid()
+    if pid is None:
+        return None
+    try:
+        os.kill(pid, signal.SIGTERM)
+    except ProcessLookupError:
+        pass
+    except PermissionError:
+        raise PermissionDenied(
+            f"the embedded server of {files.home} (pid {pid}) belongs to another user"
+        ) from None
+    return pid
+
+
+def _still_in_use(files: ServerFiles) -> BrokerUnavailable:
+    return BrokerUnavailable(
+        f"the embedded server of {files.home} was stopped, and a program that uses it has started "
+        f"it again (pid {files.read_pid()}): end its workers and callers first"
+    )
+
+
+def _unresponsive(files: ServerFiles) -> BrokerUnavailable:
+    pid = files.read_pid()
+    return BrokerUnavailable(
+        f"the embedded server of {files.home} (pid {pid or 'unknown'}) lives but does not answer: "
+        f"try again if it is still reading a large store, else end that process "
+        f"(log: {files.log})"
+    )

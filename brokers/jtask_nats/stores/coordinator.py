@@ -1,0 +1,133 @@
+"""Counters, and slots of a name under a lease."""
+
+import random
+import secrets
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from jtask.errors import BrokerUnavailable
+from jtask_nats.client import headers
+from jtask_nats.client.direct_reads import last_message, read_all
+from jtask_nats.client.nats_errors import (
+    WRONG_LAST_SEQUENCE,
+    ApiError,
+    is_gone,
+)
+from jtask_nats.streams.session import Session
+from jtask_nats.streams.subjects import last_token
+from jtask_nats.streams.topology import Stream
+
+_MAX_CONFLICTS = 20
+"""How often a slot may be lost to others in a row; each time somebody else got one."""
+
+
+class Slot(NamedTuple):
+    """A slot that somebody has."""
+
+    holder: str
+    sequence: int
+
+
+class Choice(NamedTuple):
+    """A slot to write, and which message must be its last one."""
+
+    number: int
+    after: int
+
+
+class NatsCoordinator:
+    """A `jtask.contract.Coordinator`.
+
+    A slot is a subject whose message lives as long as the lease; it is taken by writing the first
+    message, renewed by writing its successor, and given back by deleting it.
+
+    Args:
+        session: To the server.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    async def add(self, key: str, amount: int = 1) -> int:
+        """Add to a counter and return its new value."""
+        session = self._session
+        await session.topology.ensure(Stream.COUNTERS)
+        subject = session.subjects.counter(key)
+        lines = headers.line(b"Nats-Incr", f"{amount:+d}") + headers.message_id(
+            secrets.token_hex(12)
+        )
+        done = await session.publisher.publish(subject, b"", lines)
+        if done.value is not None:
+            return done.value
+        # Sent twice: the server counted once and does not say what came out.
+        stored = await last_message(
+            session.connection, session.topology.stream_name(Stream.COUNTERS), subject
+        )
+        return counter_value(b"" if stored is None else stored.body)
+
+    async def acquire(self, name: str, holder: str, limit: int, lease: float) -> bool:
+        """Take or renew a slot."""
+        session = self._session
+        await session.topology.ensure(Stream.SLOTS)
+        for _ in range(_MAX_CONFLICTS):
+            choice = choose_slot(await self._slots(name), holder, limit)
+            if choice is None:
+                return False
+            lines = headers.expected(choice.after) + headers.ttl(lease)
+            try:
+                await session.publisher.publish(
+                    session.subjects.slot(name, choice.number), holder.encode(), lines
+                )
+            except ApiError as error:
+                if error.err_code != WRONG_LAST_SEQUENCE:
+                    raise
+            else:
+                return True
+        raise BrokerUnavailable(f"too many processes compete for {name!r} at the same moment")
+
+    async def release(self, name: str, holder: str) -> None:
+        """Give a slot back."""
+        session = self._session
+        await session.topology.ensure(Stream.SLOTS)
+        stream = session.topology.stream_name(Stream.SLOTS)
+        for slot in (await self._slots(name)).values():
+            if slot.holder == holder:
+                try:
+                    await session.connection.api(
+                        f"STREAM.MSG.DELETE.{stream}", {"seq": slot.sequence, "no_erase": True}
+                    )
+                except ApiError as error:
+                    if not is_gone(error):
+                        raise
+
+    async def _slots(self, name: str) -> dict[int, Slot]:
+        session = self._session
+        stream = session.topology.stream_name(Stream.SLOTS)
+        found = read_all(session.connection, stream, session.subjects.slot(name, "*"))
+        return {
+            int(last_token(one.subject)): Slot(one.body.decode(), one.sequence)
+            async for one in found
+        }
+
+
+def choose_slot(slots: Mapping[int, Slot], holder: str, limit: int) -> Choice | None:
+    """Decide which slot a holder takes: its own, else a free one, else none.
+
+    Args:
+        slots: Those that are taken, by number.
+        holder: Who asks.
+        limit: How many slots there are; more may be taken when it was higher before.
+    """
+    for number, slot in slots.items():
+        if slot.holder == holder:
+            return Choice(number, slot.sequence)
+    if len(slots) >= limit:
+        return None
+    # At random, so that those who ask at the same moment do not all ask for the same one.
+    return Choice(random.choice([n for n in range(limit) if n not in slots]), 0)
+
+
+def counter_value(body: bytes) -> int:
+    """Return the value that a counter's message holds: `{"val":"3"}`."""
+    digits = body.partition(b'"val"')[2].strip(b' :"}\n')
+    return int(digits or 0)

@@ -1,0 +1,89 @@
+"""Small values under keys: the last message of a subject each."""
+
+import secrets
+
+from jtask.contract import Record
+from jtask_nats.client import headers
+from jtask_nats.client.direct_reads import StoredMessage, last_message, read_all
+from jtask_nats.client.nats_errors import WRONG_LAST_SEQUENCE, ApiError
+from jtask_nats.streams.session import Session
+from jtask_nats.streams.subjects import decode_token, last_token
+from jtask_nats.streams.topology import Stream
+
+
+class NatsRecords:
+    """A `jtask.contract.Records`.
+
+    Args:
+        session: To the server.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._stream = session.topology.stream_name(Stream.RECORDS)
+
+    async def put_record(
+        self, bucket: str, key: str, body: bytes, *, revision: int | None = None
+    ) -> bool:
+        """Store a value, if a revision is given only over that one."""
+        session = self._session
+        await session.topology.ensure(Stream.RECORDS)
+        subject, unique = session.subjects.record(bucket, key), secrets.token_hex(12)
+        lines = headers.message_id(unique)
+        if is_hashed(subject):
+            lines += headers.key(key)
+        if revision is not None:
+            lines += headers.expected(revision)
+        try:
+            await session.publisher.publish(subject, body, lines)
+        except ApiError as error:
+            if error.err_code != WRONG_LAST_SEQUENCE:
+                raise
+            return await self._is_last(subject, unique)
+        return True
+
+    async def get_record(self, bucket: str, key: str) -> Record | None:
+        """Return a record, or None when there is none."""
+        session = self._session
+        await session.topology.ensure(Stream.RECORDS)
+        subject = session.subjects.record(bucket, key)
+        stored = await last_message(session.connection, self._stream, subject)
+        return None if stored is None else Record(key, stored.body, stored.sequence)
+
+    async def records(self, bucket: str) -> list[Record]:
+        """Return a bucket's records, by key."""
+        session = self._session
+        await session.topology.ensure(Stream.RECORDS)
+        # One that is changed while this reads comes again, with its newer value.
+        found = {
+            (key := key_of(stored)): Record(key, stored.body, stored.sequence)
+            async for stored in read_all(
+                session.connection, self._stream, session.subjects.records(bucket)
+            )
+        }
+        return [found[key] for key in sorted(found)]
+
+    async def delete_record(self, bucket: str, key: str) -> bool:
+        """Forget a record; False when there was none."""
+        session = self._session
+        await session.topology.ensure(Stream.RECORDS)
+        answer = await session.connection.api(
+            f"STREAM.PURGE.{self._stream}", {"filter": session.subjects.record(bucket, key)}
+        )
+        return bool(answer["purged"])
+
+    async def _is_last(self, subject: str, unique: str) -> bool:
+        """Tell whether what stands against a message is that message, sent before."""
+        stored = await last_message(self._session.connection, self._stream, subject)
+        return stored is not None and headers.text(stored.headers, b"Nats-Msg-Id") == unique
+
+
+def is_hashed(subject: str) -> bool:
+    """Tell whether the subject of a record does not hold its key."""
+    return last_token(subject).startswith("==")
+
+
+def key_of(stored: StoredMessage) -> str:
+    """Return the key of a record."""
+    key = headers.key_of(stored.headers)
+    return decode_token(last_token(stored.subject)) if key is None else key

@@ -1,0 +1,128 @@
+"""Outcomes: the first of a run is stored, and pushed to whoever watches once it is."""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+
+from jtask.contract import OutcomeRecord
+from jtask.errors import BrokerError
+from jtask.ids import CLIENT_HEX, client_of
+from jtask_nats.client.connection import Subscription
+from jtask_nats.client.direct_reads import last_message
+from jtask_nats.client.headers import FIRST_ONLY
+from jtask_nats.client.nats_errors import WRONG_LAST_SEQUENCE, ApiError
+from jtask_nats.streams.session import Session
+from jtask_nats.streams.subjects import last_token
+from jtask_nats.streams.topology import Stream
+
+_IS_FIRST = True
+
+
+class NatsResults:
+    """A `jtask.contract.ResultStore`.
+
+    Args:
+        session: To the server.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._loop = asyncio.get_running_loop()
+        self._comparing: set[asyncio.Task[None]] = set()
+        self._watches: set[_Watch] = set()
+        session.connection.on_reconnect(self._notify_gap)
+
+    def put(self, outcome: OutcomeRecord) -> asyncio.Future[bool]:
+        """Store the first outcome of a run; sends at once."""
+        stored: asyncio.Future[bool] = self._loop.create_future()
+        self.put_then(outcome, partial(_resolve, stored))
+        return stored
+
+    def put_then(self, outcome: OutcomeRecord, done: Callable[[bool | BrokerError], None]) -> None:
+        """Do `put`, and call a function on the loop with what came of it."""
+        session = self._session
+        subject = session.subjects.outcome(outcome.run_id)
+        answered = partial(self._on_published, outcome, done)
+        session.publisher.publish_then(subject, outcome.body, FIRST_ONLY, answered)
+
+    async def get(self, run_id: str) -> OutcomeRecord | None:
+        """Return a run's outcome, or None."""
+        session = self._session
+        stream = session.topology.stream_name(Stream.RESULTS)
+        found = await last_message(session.connection, stream, session.subjects.outcome(run_id))
+        return None if found is None else OutcomeRecord(run_id, found.body)
+
+    async def watch(
+        self, target: str, deliver: Callable[[OutcomeRecord], None], gap: Callable[[], None]
+    ) -> "_Watch":
+        """Push the outcomes of a run or of a client's runs."""
+        subjects = self._session.subjects
+        is_client = len(target) == CLIENT_HEX
+        subject = subjects.republished(target if is_client else client_of(target))
+        if not is_client:
+            subject = subjects.republished(client_of(target), target)
+
+        def receive(subject: str, reply: str, data: bytes, block: bytes | None) -> None:
+            del reply, block
+            deliver(OutcomeRecord(last_token(subject), data))
+
+        connection = self._session.connection
+        watch = _Watch(connection.subscribe(subject, receive), gap, self._watches)
+        if connection.is_connected:
+            # What is stored after this returns must not be missed.
+            await connection.flush()
+        return watch
+
+    def _on_published(
+        self,
+        outcome: OutcomeRecord,
+        done: Callable[[bool | BrokerError], None],
+        answer: bytes | BrokerError,
+    ) -> None:
+        if isinstance(answer, bytes):
+            done(_IS_FIRST)
+        elif isinstance(answer, ApiError) and answer.err_code == WRONG_LAST_SEQUENCE:
+            task = self._loop.create_task(self._compare(outcome, done))
+            self._comparing.add(task)
+            task.add_done_callback(self._comparing.discard)
+        else:
+            done(answer)
+
+    async def _compare(
+        self, outcome: OutcomeRecord, done: Callable[[bool | BrokerError], None]
+    ) -> None:
+        """Tell whether what came first is another outcome, or this one sent a second time."""
+        try:
+            first = await self.get(outcome.run_id)
+        except BrokerError as error:
+            done(error)
+        else:
+            done(first is not None and first.body == outcome.body)
+
+    def _notify_gap(self) -> None:
+        for watch in tuple(self._watches):
+            watch.gap()
+
+
+def _resolve(stored: asyncio.Future[bool], answer: bool | BrokerError) -> None:
+    if stored.done():
+        return
+    if isinstance(answer, BrokerError):
+        stored.set_exception(answer)
+    else:
+        stored.set_result(answer)
+
+
+class _Watch:
+    def __init__(
+        self, subscription: Subscription, gap: Callable[[], None], watches: "set[_Watch]"
+    ) -> None:
+        self._subscription = subscription
+        self._watches = watches
+        self.gap = gap
+        watches.add(self)
+
+    async def close(self) -> None:
+        """Want no more."""
+        self._watches.discard(self)
+        self._subscription.unsubscribe()
