@@ -86,7 +86,7 @@ class Mortal:
                 process.die()
             if process.is_dead:
                 return process.loop.create_future()
-            if name in ("ack", "put_off", "hand_back", "dead_letter"):
+            if name in ("ack", "reschedule", "release", "dead_letter"):
                 process.settles(real)
             return found(*args, **options)
 
@@ -104,7 +104,7 @@ class HeldThreads(ThreadRunner):
 
     def submit(self, job: Job) -> None:
         self.submitted.append(job)
-        if job.verdict is not None:
+        if job.decision is not None:
             asyncio.get_running_loop().call_soon(self.begin, job)
 
     def begin(self, job: Job) -> None:
@@ -135,7 +135,7 @@ class HeldLoop(LoopRunner):
 
     def submit(self, job: Job) -> None:
         self.submitted.append(job)
-        if job.verdict is not None:
+        if job.decision is not None:
             self.begin(job)
 
     def begin(self, job: Job) -> None:

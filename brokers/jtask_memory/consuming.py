@@ -162,16 +162,16 @@ class MemoryDelivery:
             self._space.backlog.remove(self._claim)
         self._consumption.let_go(self._claim)
 
-    async def hand_back(self) -> None:
+    async def release(self) -> None:
         """Give the run to another worker; to this one only when no other wants it now."""
         with self._space.lock:
             self._space.backlog.release(self._claim, self._space.clock.time())
         self._consumption.let_go(self._claim, others_first=True)
 
-    async def put_off(self, at: float, body: bytes | None = None) -> None:
+    async def reschedule(self, at: float, body: bytes | None = None) -> None:
         """Queue the run again for an instant, with a new body if given."""
         with self._space.lock:
-            self._space.backlog.put_off(self._claim, at, body, self._space.clock.time())
+            self._space.backlog.reschedule(self._claim, at, body, self._space.clock.time())
         # Others too: whoever waits for the next instant must hear that it is a new one.
         self._consumption.let_go(self._claim, others_first=True)
 

@@ -133,7 +133,7 @@ class Backlog:
         self._place(run, now)
         return True
 
-    def put_off(self, claim: Claim, at: float, body: bytes | None, now: float) -> bool:
+    def reschedule(self, claim: Claim, at: float, body: bytes | None, now: float) -> bool:
         """Turn a claimed run into a new message for an instant; False when the claim was lost."""
         run = self._claimed(claim)
         if run is None:

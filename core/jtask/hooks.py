@@ -135,7 +135,7 @@ def jtask_settled(run: "RunContext", outcome: "Outcome") -> Awaitable[None] | No
 
 
 @hookspec
-def jtask_set_aside(run_id: str, queue: str, reason: str) -> None:
+def jtask_rejected(run_id: str, queue: str, reason: str) -> None:
     """Hear of a run that this worker could not execute and has put off or dead-lettered.
 
     Called on the I/O loop: it must not block. A failure is logged.

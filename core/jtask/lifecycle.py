@@ -20,7 +20,7 @@ from jtask.states import StateName
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """A plugin's wish that a run be taken up again.
+    """A plugin's request to start a run again at an instant.
 
     Attributes:
         at: When, seconds since the epoch; now or earlier is at once.
@@ -37,16 +37,24 @@ class Execute:
 
 
 @dataclass(frozen=True, slots=True)
-class Settle:
-    """End the run in a final state; at an instant in seconds since the epoch, None is now."""
+class Finish:
+    """End the run in a final state.
+
+    Attributes:
+        state: Which.
+        message: One sentence for people.
+        at: When it ended, seconds since the epoch; None is now.
+        dead_letter: Whether to keep the run with the dead letters, with the message as the reason.
+    """
 
     state: StateName
     message: str = ""
     at: float | None = None
+    dead_letter: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class PutOff:
+class Reschedule:
     """Have the run come back at an instant; it holds no slot until then."""
 
     at: float
@@ -56,16 +64,8 @@ class PutOff:
 
 
 @dataclass(frozen=True, slots=True)
-class HandBack:
+class Release:
     """Let another worker have the run now."""
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """End the run and keep it with the dead letters."""
-
-    state: StateName
-    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +73,8 @@ class Discard:
     """Take the run off its queue: its outcome is already stored."""
 
 
-Admission = Execute | DeadLetter | Discard | Settle
-AfterError = Settle | PutOff | HandBack
+Admission = Execute | Discard | Finish
+AfterError = Finish | Reschedule | Release
 
 _EXPLICIT: dict[type[BaseException], StateName] = {
     RunTimedOut: StateName.TIMED_OUT,
@@ -118,9 +118,10 @@ def admit(
         return Discard()
     if crashes >= max_crashes:
         workers = "worker" if crashes == 1 else "workers"
-        return DeadLetter(StateName.CRASHED, f"the run lost {crashes} {workers}, one each try")
+        message = f"the run lost {crashes} {workers}, one each try"
+        return Finish(StateName.CRASHED, message, dead_letter=True)
     if expires is not None and now > expires:
-        return Settle(StateName.EXPIRED, "the run was not started before it expired")
+        return Finish(StateName.EXPIRED, "the run was not started before it expired")
     return Execute()
 
 
@@ -131,25 +132,25 @@ def after_error(
 
     Args:
         error: What was raised.
-        retry: What the plugins wish; asked for `retryable` errors only.
+        retry: What the plugins answered; asked for `retryable` errors only.
         stopping: Whether the worker itself interrupted the run in order to stop.
         cancelled: Why the run was asked to end; None when it was not.
     """
     if cancelled is not None and isinstance(error, asyncio.CancelledError | RunCancelled):
-        return Settle(StateName.CANCELLED, cancelled)
+        return Finish(StateName.CANCELLED, cancelled)
     if stopping and isinstance(error, asyncio.CancelledError):
-        return HandBack()
+        return Release()
     if retry is not None and retryable(error):
         reason = retry.reason or describe(error)
-        return PutOff(retry.at, StateName.AWAITING_RETRY, reason, new_attempt=True)
+        return Reschedule(retry.at, StateName.AWAITING_RETRY, reason, new_attempt=True)
     for kind, state in _EXPLICIT.items():
         if isinstance(error, kind):
-            return Settle(state, str(error))
+            return Finish(state, str(error))
     if isinstance(error, asyncio.CancelledError):
-        return Settle(StateName.CRASHED, "the task's coroutine was cancelled from inside")
+        return Finish(StateName.CRASHED, "the task's coroutine was cancelled from inside")
     if not isinstance(error, Exception):
-        return Settle(StateName.CRASHED, f"the task raised {describe(error)}")
-    return Settle(StateName.FAILED, f"the task raised {describe(error)}")
+        return Finish(StateName.CRASHED, f"the task raised {describe(error)}")
+    return Finish(StateName.FAILED, f"the task raised {describe(error)}")
 
 
 def retryable(error: BaseException) -> bool:

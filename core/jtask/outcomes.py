@@ -53,7 +53,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class AttemptRecord:
     """One try of a run that did not settle it, as kept in its history.
 
     Times are seconds since the epoch; `ended` is None when the worker was lost.
@@ -103,7 +103,7 @@ class SettledRun:
     payload: bytes = b""
     blob: int | None = None
     failure: Failure | None = None
-    history: Sequence[Attempt] = field(default_factory=tuple[Attempt, ...])
+    history: Sequence[AttemptRecord] = field(default_factory=tuple[AttemptRecord, ...])
 
 
 CANCEL_MESSAGE = "cancelled on request"

@@ -14,7 +14,7 @@ from jtask.outcomes import CANCEL_MESSAGE, ERROR_OF, CancelAnswer, SettledRun
 from jtask.runtime import current_run
 from jtask.serialization.codecs import codecs_of
 from jtask.states import SUCCESSFUL, State, StateName
-from jtask.wire.envelope import decode_settled
+from jtask.wire.envelope import decode_outcome
 from jtask.wire.failures import rebuild
 
 R = TypeVar("R")
@@ -23,7 +23,7 @@ Callback = Callable[[], object]
 _log = logging.getLogger("jtask")
 
 # One lock for all handles: held for a few instructions only.
-_settling = threading.Lock()
+_callbacks_lock = threading.Lock()
 
 
 class RunSource(Protocol):
@@ -279,7 +279,7 @@ class Run(Generic[R]):
 
         For the client only: it does not see to it that the handle hears of the end.
         """
-        with _settling:
+        with _callbacks_lock:
             if self._body is None:
                 self._callbacks = (*self._callbacks, callback)
             return self._body is None
@@ -291,14 +291,14 @@ class Run(Generic[R]):
         self._leader = leader  # kept alive here, for the client holds its handles weakly
 
         def pass_on() -> None:
-            self.settle(cast("bytes", leader._body))
+            self.resolve(cast("bytes", leader._body))
 
         if not leader.when_over(pass_on):
             pass_on()
 
-    def settle(self, body: bytes) -> None:
+    def resolve(self, body: bytes) -> None:
         """Take the stored outcome; the first one counts. For the client only."""
-        with _settling:
+        with _callbacks_lock:
             if self._body is not None:
                 return
             self._body = body
@@ -306,9 +306,9 @@ class Run(Generic[R]):
         for callback in callbacks:
             callback()
 
-    def give_up(self, error: JTaskError) -> None:
+    def fail_waiters(self, error: JTaskError) -> None:
         """Wake who waits now with an error instead of the run's end. For the client only."""
-        with _settling:
+        with _callbacks_lock:
             self._trouble = error
             callbacks, self._callbacks = self._callbacks, ()
         for callback in callbacks:
@@ -326,13 +326,13 @@ class Run(Generic[R]):
         return self._body is not None
 
     def _forget(self, callback: Callback) -> None:
-        with _settling:
+        with _callbacks_lock:
             self._callbacks = tuple(known for known in self._callbacks if known != callback)
 
     @property
     def _record(self) -> SettledRun:
         if self._settled is None:
-            self._settled = decode_settled(cast("bytes", self._body))
+            self._settled = decode_outcome(cast("bytes", self._body))
         return self._settled
 
     def _unpack(self, payload: bytes, *, raise_on_failure: bool) -> R:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from jtask.contract import Event, FullBroker
 from jtask.declaration.task_info import TaskInfo
-from jtask.outcomes import Attempt, CancelResult
+from jtask.outcomes import AttemptRecord, CancelResult
 from jtask.states import State, StateName, check_transition
 from jtask.wire.envelope import Envelope
 from jtask.wire.failures import capture
@@ -69,7 +69,7 @@ class RunContext:
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     started_at: float | None = None
     run_time: float = 0.0
-    history: tuple[Attempt, ...] = ()
+    history: tuple[AttemptRecord, ...] = ()
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] = field(default_factory=dict[str, Any])
     state: State | None = None
@@ -100,14 +100,14 @@ class RunContext:
             self.on_cancel()
         return self.on_cancel is not None
 
-    def remark(self, text: str) -> None:
+    def note(self, text: str) -> None:
         """Add something to the run's history without changing its state; from any thread."""
         if self.on_state is not None and self.state is not None:
             self.on_state(self, State(self.state.name, time.time(), text))
 
-    def end_attempt(self, reason: str) -> Attempt:
+    def end_attempt(self, reason: str) -> AttemptRecord:
         """Return the record of the attempt that just failed."""
-        return Attempt(
+        return AttemptRecord(
             self.attempt,
             self.attempt_started_at,
             time.time(),
@@ -254,7 +254,7 @@ class WorkerInfo:
         concurrency: How many runs it executes at once.
         url: The broker.
         worker: The worker itself.
-        place: Which of the processes of one `jtask serve` it is, from 0.
+        worker_index: Which of the processes of one `jtask serve` it is, from 0.
     """
 
     name: str
@@ -263,7 +263,7 @@ class WorkerInfo:
     concurrency: int
     url: str
     worker: WorkerHandle
-    place: int = 0
+    worker_index: int = 0
 
 
 @dataclass(slots=True)

@@ -136,11 +136,11 @@ def _complaint(name: str, error: "ErrorDetails") -> str:
     if error["type"] == "extra_forbidden":
         near = difflib.get_close_matches(name, Settings.model_fields, n=1)
         return f"is unknown: did you mean {near[0]!r}?" if near else "is unknown: leave it out"
-    wish = error["msg"].replace("Input should", "must", 1)
+    rule = error["msg"].replace("Input should", "must", 1)
     if error["type"] == "string_pattern_mismatch":
         longest = error.get("ctx", {})["pattern"].rpartition(",")[2].removesuffix("}$")
-        wish = f"may hold letters, digits, '_' and '-' only, up to {longest} of them"
-    return f"{wish}, got {error['input']!r}"
+        rule = f"may hold letters, digits, '_' and '-' only, up to {longest} of them"
+    return f"{rule}, got {error['input']!r}"
 
 
 def _warn_of_unknown_variables() -> None:

@@ -33,7 +33,7 @@ from jtask.retries import exponential_backoff as exponential_backoff  # where Pr
 
 if TYPE_CHECKING:
     from jtask.client.client import Client
-    from jtask.client.enqueueing import Preparation
+    from jtask.client.enqueueing import RunBuilder
     from jtask.plugins import TaskHooks
     from jtask.runs import Run
     from jtask.serialization.codecs import CallCodecs
@@ -138,7 +138,7 @@ class Task(TaskInfo[P, R]):
         from jtask.client.client import connected_client
 
         client = await connected_client()
-        prepared = self._preparation(client).one((*self.bound, *args), kwargs)
+        prepared = self._builder(client).one((*self.bound, *args), kwargs)
         return cast("Run[R]", await client.enqueue(prepared))
 
     def delay_many(self, calls: Iterable[Sequence[Any] | Mapping[str, Any]]) -> "list[Run[R]]":
@@ -154,7 +154,7 @@ class Task(TaskInfo[P, R]):
         from jtask.client.client import get_client
 
         client = get_client()
-        groups = self._preparation(client).many(self.bound, calls)
+        groups = self._builder(client).many(self.bound, calls)
         return cast("list[Run[R]]", client.enqueue_many_blocking(groups))
 
     async def adelay_many(
@@ -164,7 +164,7 @@ class Task(TaskInfo[P, R]):
         from jtask.client.client import connected_client
 
         client = await connected_client()
-        groups = self._preparation(client).many(self.bound, calls)
+        groups = self._builder(client).many(self.bound, calls)
         return cast("list[Run[R]]", await client.enqueue_many(groups))
 
     def apply_async(
@@ -210,7 +210,7 @@ class Task(TaskInfo[P, R]):
                 priority=priority,
             )
         client = get_client()
-        preparation = self._preparation(client, definition)
+        preparation = self._builder(client, definition)
         prepared = preparation.one((*self.bound, *args), dict(kwargs or {}))
         return cast("Run[R]", client.enqueue_blocking(prepared))
 
@@ -261,11 +261,11 @@ class Task(TaskInfo[P, R]):
         vars(self).pop("hooks", None)
         return hook
 
-    def _preparation(self, client: "Client", definition: Definition | None = None) -> "Preparation":
-        from jtask.client.enqueueing import Preparation
+    def _builder(self, client: "Client", definition: Definition | None = None) -> "RunBuilder":
+        from jtask.client.enqueueing import RunBuilder
 
         changed = definition or self.definition
-        return Preparation(client, client.ids, client.inline_limit, self, changed)
+        return RunBuilder(client, client.ids, client.inline_limit, self, changed)
 
     def _bind(self, instance: object, owner: type | None) -> "Task[..., R]":
         if self.owner is None:

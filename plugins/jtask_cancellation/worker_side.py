@@ -7,15 +7,15 @@ import random
 import time
 from typing import Any
 
-from jtask.client.cancel_notices import TELLERS, claimed
-from jtask.client.cancel_requests import Wish, find_wish, forget, wishes
+from jtask.client.cancel_notices import NOTIFY_CANCELLED, claimed
+from jtask.client.cancel_requests import CancelRequest, cancel_requests, find_cancel_request, forget
 from jtask.client.cancellation import (
-    HOLDERS,
-    WORKERS,
+    CANCEL_REQUESTED,
+    CANCEL_RUN,
     already_over,
-    give_up_lost,
-    pursue,
     read_question,
+    settle_orphan,
+    try_cancel,
 )
 from jtask.contract import Watch
 from jtask.errors import BrokerError
@@ -56,10 +56,10 @@ class CancelListener:
     async def start(self) -> None:
         """Listen, and look now and then at what was left behind without this worker being told."""
         for topic, answer in (
-            (WORKERS, self._note),
-            (HOLDERS, self._cancel),
+            (CANCEL_REQUESTED, self._note),
+            (CANCEL_RUN, self._cancel),
             (HELD, self._tell_held),
-            (TELLERS, self._hear_of_end),
+            (NOTIFY_CANCELLED, self._hear_of_end),
         ):
             self._watches.append(await self._broker.listen(topic, answer))
         self._looking = asyncio.get_running_loop().create_task(self._look_around())
@@ -85,19 +85,19 @@ class CancelListener:
         """Find what was wished before this worker came, or while it could not be reached."""
         while True:
             try:
-                for wish in await wishes(self._broker):
-                    if self._concerns(wish):
-                        self._care_for(wish.run_id)
+                for request in await cancel_requests(self._broker):
+                    if self._concerns(request):
+                        self._care_for(request.run_id)
             except BrokerError as error:
                 _log.debug("cancellations cannot be looked for: %s", error)
             await asyncio.sleep(_LONGEST_PAUSE * random.uniform(1.0, 1.5))
 
-    def _concerns(self, wish: Wish) -> bool:
-        """Tell whether to look after a wish; those of others' tasks are theirs, after a while.
+    def _concerns(self, request: CancelRequest) -> bool:
+        """Tell whether to look after a request; those of others' tasks are theirs, after a while.
 
         Many may be kept for long, only to have hooks called once a worker serves the task.
         """
-        key, age = wish.envelope.task_key, time.time() - wish.at
+        key, age = request.envelope.task_key, time.time() - request.at
         is_ours = not key or key in self._served
         return is_ours or age < _FOREIGN_UNTIL or age > get_settings().result_ttl
 
@@ -143,7 +143,7 @@ class CancelListener:
             del self._cares[run_id]
 
     async def _see_to(self, run_id: str, *, at_once: bool) -> None:
-        """Look again and again, ever less often, until the wish is fulfilled or withdrawn."""
+        """Look again and again, ever less often, until the request is fulfilled or withdrawn."""
         pause = _FIRST_LOOK
         while True:
             if not at_once:
@@ -152,36 +152,36 @@ class CancelListener:
                 pause = min(2 * pause, _LONGEST_PAUSE)
             at_once = False
             try:
-                wish = await find_wish(self._broker, run_id)
-                if wish is None or await self._is_fulfilled(wish):
+                request = await find_cancel_request(self._broker, run_id)
+                if request is None or await self._is_fulfilled(request):
                     return
             except BrokerError as error:
                 _log.debug("the cancellation of run %s has to wait: %s", run_id, error)
 
-    async def _is_fulfilled(self, wish: Wish) -> bool:
-        answer = await already_over(self._broker, wish.run_id) or await pursue(
-            self._broker, self._worker.record, wish
+    async def _is_fulfilled(self, request: CancelRequest) -> bool:
+        answer = await already_over(self._broker, request.run_id) or await try_cancel(
+            self._broker, self._worker.record, request
         )
-        age = time.time() - wish.at
+        age = time.time() - request.at
         # Later a run without an outcome may have ended long ago, its outcome kept no more.
         is_outdated = age > get_settings().result_ttl
         if answer is None and age > _LOST_AFTER and not is_outdated:
-            answer = await give_up_lost(self._broker, self._worker.record, wish)
+            answer = await settle_orphan(self._broker, self._worker.record, request)
         state = None if answer is None else answer.state
-        if state is not None and wish.ended(state) and not is_outdated:
-            return await self._is_told(wish.run_id, state)
+        if state is not None and request.ended(state) and not is_outdated:
+            return await self._is_told(request.run_id, state)
         if state is not None or (answer is None and is_outdated):
-            await forget(self._broker, wish.run_id)
+            await forget(self._broker, request.run_id)
             return True
         return False
 
     async def _is_told(self, run_id: str, state: State) -> bool:
         """Tell the plugins of a run that was ended on its queue, unless somebody else does."""
         # Read anew: whoever ended the run may have learned what it is only then.
-        wish = await find_wish(self._broker, run_id)
-        if wish is None:
+        request = await find_cancel_request(self._broker, run_id)
+        if request is None:
             return True
-        key = wish.envelope.task_key
+        key = request.envelope.task_key
         if key and key not in self._served:
             return True  # workers that serve it do, now or when they start
         async with claimed(self._broker, run_id) as claim:
@@ -191,12 +191,14 @@ class CancelListener:
                 await self._tell(claim, state)
         return True
 
-    async def _tell(self, wish: Wish, state: State) -> None:
-        self._telling.add(wish.run_id)
+    async def _tell(self, request: CancelRequest, state: State) -> None:
+        self._telling.add(request.run_id)
         try:
-            await self._worker.notify_cancelled(wish.run_id, wish.envelope, wish.queue, state)
+            await self._worker.notify_cancelled(
+                request.run_id, request.envelope, request.queue, state
+            )
         finally:
-            self._telling.discard(wish.run_id)
+            self._telling.discard(request.run_id)
 
 
 def _facts(run: HeldRun) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from jtask.contract import DEFAULT_PRIORITY, DeadLetter
 from jtask.declaration.definition import TOP_PRIORITY
 from jtask.errors import EnvelopeError, Failure
 from jtask.outcomes import ERROR_OF, SettledRun
-from jtask.wire.envelope import Envelope, decode_envelope, decode_settled
+from jtask.wire.envelope import Envelope, decode_envelope, decode_outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ def _head(line: bytes) -> dict[str, Any]:
 
 def _outcome(head: dict[str, Any]) -> SettledRun | None:
     try:
-        return decode_settled(str(head["outcome"]).encode())
+        return decode_outcome(str(head["outcome"]).encode())
     except (EnvelopeError, KeyError):
         return None
 

@@ -27,7 +27,7 @@ class Monitor:
     def __init__(self, worker: WorkerInfo, settings: Settings) -> None:
         self._worker = worker
         self._host = settings.health_host
-        self._port = _port_of(settings.health_port, worker.place)
+        self._port = _port_of(settings.health_port, worker.worker_index)
         self._status = WorkerStatus(worker)
         self._tracker = ProblemTracker(settings.give_up_after)
         self._over = threading.Event()
@@ -105,6 +105,6 @@ class Monitor:
             )
 
 
-def _port_of(first: int | None, place: int) -> int | None:
+def _port_of(first: int | None, worker_index: int) -> int | None:
     """Return the port of one of several workers; 0 gives each a free one."""
-    return first + place if first else first
+    return first + worker_index if first else first

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from jtask import lifecycle
 from jtask.execution.sync_await import finish
-from jtask.lifecycle import Retry, Settle
+from jtask.lifecycle import Finish, Retry
 from jtask.states import State
 
 if TYPE_CHECKING:
@@ -55,6 +55,6 @@ def _log_failure(run: "RunContext") -> None:
 def _state_without_retry(error: BaseException) -> State | None:
     """Return the state that the run ends in unless it is tried again."""
     decision = lifecycle.after_error(error, None, stopping=False)
-    if not isinstance(decision, Settle):
+    if not isinstance(decision, Finish):
         return None
     return State(decision.state, time.time(), decision.message, data=error)

@@ -61,7 +61,7 @@ def jtask_worker_stopping(worker: "WorkerInfo") -> None:
 
 
 @hookimpl
-def jtask_set_aside(run_id: str, queue: str, reason: str) -> None:
+def jtask_rejected(run_id: str, queue: str, reason: str) -> None:
     """Warn of runs that cannot be executed here, once a minute for each queue and reason."""
     count = _set_aside.count((queue, reason))
     if count:

@@ -163,7 +163,7 @@ class _Clock(Schedule):
         with self._lock:
             if not self.over:
                 stack = stack_of_thread(self._main, _Executor.call_reported.__code__)
-                self._run.remark(self._limits.remark(stack))
+                self._run.note(self._limits.note(stack))
 
     def _warn(self) -> None:
         with self._lock:

@@ -111,7 +111,7 @@ class CoroutineWatch(Schedule):
     def _report(self) -> None:
         stack = stack_of_coroutine(self._coroutine, self._ident, _resumed.__code__)
         if not self.over:
-            self._run.remark(self._limits.remark(stack))
+            self._run.note(self._limits.note(stack))
 
     def _warn(self) -> None:
         if not self.over:

@@ -177,12 +177,12 @@ class IsolatedCall:
     def _hear(self, child: ChildProcess) -> None:
         if text := child.told():
             self._reported = True
-            self._run.remark(text)
+            self._run.note(text)
 
     def _time_out(self, child: ChildProcess) -> None:
         if not self._reported:
             # Its threads cannot say, for they do not get the GIL.
-            self._run.remark(self._limits.remark(shortened(child.stack())))
+            self._run.note(self._limits.note(shortened(child.stack())))
         self._begin_to_end(child, self._limits.hard_timeout())
 
     def _cancellation(self) -> BaseException:

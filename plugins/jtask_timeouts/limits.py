@@ -36,7 +36,7 @@ class Limits:
             return self.soft
         return None if self.hard is None else self.hard / 2
 
-    def remark(self, stack: str) -> str:
+    def note(self, stack: str) -> str:
         """Return what goes into the history of a run that is executing at `report`."""
         return f"still executing after {_seconds(self.report)}\n{stack}"
 

@@ -86,7 +86,7 @@ class ThreadWatch(Schedule):
         with self._lock:
             if not self.over:
                 stack = stack_of_thread(self._ident, _execute.__code__)
-                self._run.remark(self.limits.remark(stack))
+                self._run.note(self.limits.note(stack))
 
     def _warn(self) -> None:
         with self._lock:

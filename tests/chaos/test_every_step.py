@@ -209,13 +209,13 @@ def assert_nothing_is_left(place: Any) -> None:
         """
         import time
         from jtask.client import get_client
-        from jtask.client.cancel_requests import wishes
+        from jtask.client.cancel_requests import cancel_requests
 
         client = get_client()
         deadline = time.monotonic() + 30
         while True:
             busy = [q for q in client.io.run(client.broker.queues()) if sum(q[1:4])]
-            left = [*map(str, busy), *map(str, client.io.run(wishes(client.broker)))]
+            left = [*map(str, busy), *map(str, client.io.run(cancel_requests(client.broker)))]
             if not left or time.monotonic() > deadline:
                 break
             time.sleep(0.05)
@@ -230,9 +230,9 @@ def marks_of(place: Any, name: str) -> list[str]:
 
 
 RETRY_STEPS = [
-    "put_off:1:before",  # the attempt has failed, nothing is known of it
+    "reschedule:1:before",  # the attempt has failed, nothing is known of it
     "acknowledge:1:before",  # the next attempt is stored beside the one that failed
-    "put_off:1:after",
+    "reschedule:1:after",
     "put:1:before",  # the last attempt has ended
     "put:1:after",  # its outcome is stored, its message is still there
 ]

@@ -13,7 +13,12 @@ from waiting import PATIENCE, eventually
 
 from jtask import Run, State, StateName, runtime, task
 from jtask.client import get_client
-from jtask.client.cancel_requests import change_wish, find_wish, store_wish, wishes
+from jtask.client.cancel_requests import (
+    cancel_requests,
+    change_cancel_request,
+    find_cancel_request,
+    store_cancel_request,
+)
 from jtask.errors import RunCancelled
 from jtask.hooks import hookimpl
 from jtask.lifecycle import Retry
@@ -225,7 +230,7 @@ def test_a_run_that_never_was_is_not_found_and_nothing_is_left_behind() -> None:
     client = get_client()
     answer = client.handle(client.ids.new()).cancel()
     assert (answer.result, answer.state) == (CancelResult.NOT_FOUND, None)
-    assert on_io(wishes) == []
+    assert on_io(cancel_requests) == []
 
 
 def test_the_answer_is_true_when_cancelling_races_with_executing(
@@ -300,7 +305,7 @@ def begin_and_die(run_id: str, *, taken_off: bool, began: float | None = None) -
     """Do the first steps of a cancellation, as a caller that is killed then."""
 
     async def begin(broker: Any) -> None:
-        wish, _ = await store_wish(broker, run_id, "left behind")
+        wish, _ = await store_cancel_request(broker, run_id, "left behind")
         if began is not None:
             facts = json.dumps({"message": wish.message, "at": began}).encode()
             await broker.put_record("cancellations", run_id, facts + b"\n" + wish.head)
@@ -318,7 +323,7 @@ def test_a_worker_ends_a_run_that_a_dying_caller_took_off_its_queue(
     monkeypatch.setattr("jtask_cancellation.worker_side._FIRST_LOOK", 0.01)
     with run_worker(quick):
         assert_cancelled(run, "left behind")
-        eventually(lambda: on_io(wishes) == [])
+        eventually(lambda: on_io(cancel_requests) == [])
     assert run.info is not None
     assert run.info.task_key == quick.key
 
@@ -328,7 +333,7 @@ def test_a_cancellation_older_than_outcomes_is_forgotten(monkeypatch: pytest.Mon
     begin_and_die(run.run_id, taken_off=True, began=time.time() - 100 * 86_400)
     monkeypatch.setattr("jtask_cancellation.worker_side._FIRST_LOOK", 0.01)
     with run_worker(quick):
-        eventually(lambda: on_io(wishes) == [])
+        eventually(lambda: on_io(cancel_requests) == [])
     assert on_io(lambda broker: broker.get(run.run_id)) is None
 
 
@@ -349,7 +354,7 @@ def test_a_worker_that_comes_later_ends_a_run_that_was_to_be_cancelled(
     monkeypatch.setattr("jtask_cancellation.worker_side._FIRST_LOOK", 0.01)
     with run_worker(slow):
         assert_cancelled(run, "left behind")
-        eventually(lambda: on_io(wishes) == [])
+        eventually(lambda: on_io(cancel_requests) == [])
 
 
 def test_a_worker_finds_a_cancellation_that_it_was_not_told_of(
@@ -366,7 +371,7 @@ def test_a_worker_finds_a_cancellation_that_it_was_not_told_of(
             patch.setattr(get_client().broker, "ask", nobody_hears)
             begin_and_die(run.run_id, taken_off=True, began=time.time() - 60)
         assert_cancelled(run, "left behind")
-        eventually(lambda: on_io(wishes) == [])
+        eventually(lambda: on_io(cancel_requests) == [])
 
 
 def test_a_stopping_worker_can_be_asked_until_its_runs_are_over() -> None:
@@ -438,7 +443,7 @@ def test_where_the_code_is_the_hooks_of_a_waiting_run_are_called_at_once(
     other = get_client().handle(run.run_id)
     assert other.cancel("not today").result is CancelResult.NEVER_STARTS
     assert told == [(run.run_id, "not today", "", "jtask-cancelled")]
-    assert on_io(wishes) == []
+    assert on_io(cancel_requests) == []
     assert other.cancel("again").result is CancelResult.ALREADY_OVER
     assert len(told) == 1
 
@@ -457,7 +462,7 @@ def test_many_at_once_have_their_hooks_called_each() -> None:
     runs = plain_told.delay_many([(n,) for n in range(50)])
     cancel_many([run.run_id for run in runs], "all")
     assert sorted(run_id for run_id, *_ in told) == sorted(run.run_id for run in runs)
-    assert on_io(wishes) == []
+    assert on_io(cancel_requests) == []
 
 
 @both
@@ -471,7 +476,7 @@ def test_without_the_code_a_worker_that_serves_the_task_calls_the_hooks_once(
     run = told_task.apply_async((1,), countdown=3600)
     assert run.cancel("not today").result is CancelResult.NEVER_STARTS
     assert_cancelled(run, "not today")
-    eventually(lambda: on_io(wishes) == [])
+    eventually(lambda: on_io(cancel_requests) == [])
     [(run_id, message, worker, thread)] = told
     assert (run_id, message) == (run.run_id, "not today")
     assert worker != ""
@@ -489,11 +494,11 @@ def test_without_code_and_worker_the_hooks_wait_for_a_worker_that_serves_the_tas
     assert_cancelled(run, "not today")
     jtask_worker(quick)
     assert quick.delay(1).result(PATIENCE) == 1
-    [wish] = on_io(wishes)
-    assert (wish.run_id, told) == (run.run_id, [])
+    [request] = on_io(cancel_requests)
+    assert (request.run_id, told) == (run.run_id, [])
     jtask_worker(plain_told)
     eventually(lambda: told)
-    eventually(lambda: on_io(wishes) == [])
+    eventually(lambda: on_io(cancel_requests) == [])
     assert [message for _, message, _, _ in told] == ["not today"]
 
 
@@ -507,9 +512,9 @@ def test_the_hooks_are_called_by_another_worker_when_the_one_that_began_died(
     until = time.time() + 1
 
     async def begin_to_tell(broker: Any) -> None:
-        wish = await find_wish(broker, run.run_id)
+        wish = await find_cancel_request(broker, run.run_id)
         assert wish is not None
-        assert await change_wish(broker, replace(wish, claimed=until))
+        assert await change_cancel_request(broker, replace(wish, claimed=until))
 
     on_io(begin_to_tell)
     jtask_worker(plain_told)

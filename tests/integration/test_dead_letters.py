@@ -204,7 +204,7 @@ def lose_workers(run: Run[Any], queue: str) -> None:
         await broker.add(crash_counter(run.run_id), 3)
         taken: asyncio.Future[Delivery] = asyncio.get_running_loop().create_future()
         consumption = await broker.consume([queue], 1, taken.set_result)
-        await (await taken).hand_back()
+        await (await taken).release()
         await consumption.close()
 
     on_io(lose)

@@ -897,7 +897,7 @@ def test_a_run_of_an_unknown_task_is_put_off_and_reported(
 
     class Watch:
         @hookimpl
-        def jtask_set_aside(self, run_id: str, queue: str, reason: str) -> None:
+        def jtask_rejected(self, run_id: str, queue: str, reason: str) -> None:
             reports.append((run_id, queue, reason))
 
     jtask_plugin(Watch())
@@ -985,12 +985,12 @@ def test_a_plugin_that_breaks_jtask_itself_crashes_the_run_once(
 def test_a_retry_comes_back_as_the_same_run_with_its_history(
     jtask_plugin: Callable[[object], None], jtask_worker: StartWorker
 ) -> None:
-    class Again:
+    class Requeue:
         @hookimpl
         def jtask_failed(self, run: Any, error: BaseException) -> Any:
             return Retry(time.time(), "once more") if run.attempt < 3 else None
 
-    jtask_plugin(Again())
+    jtask_plugin(Requeue())
 
     @task
     def work(fine_at: int) -> list[Any]:

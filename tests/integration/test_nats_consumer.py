@@ -303,7 +303,7 @@ def test_a_run_put_off_for_the_same_instant_twice_is_not_lost(with_brokers: With
         instant = time.time()
         for turn in range(3):
             await until(lambda turn=turn: len(worker.got) == turn + 1)
-            await worker.got[turn].put_off(instant, b"turn %d" % turn)
+            await worker.got[turn].reschedule(instant, b"turn %d" % turn)
         await until(lambda: len(worker.got) == 4)
         assert [one.body for one in worker.got] == [b"{}", b"turn 0", b"turn 1", b"turn 2"]
         worker.got[3].ack()
@@ -320,7 +320,7 @@ def test_a_run_put_off_comes_once_even_when_its_message_was_never_acked(
         worker = await holder_of_one_run(broker)
         delivery: Any = worker.got[0]
         answer, delivery._in_flight.respond = delivery._in_flight.respond, lambda *_: None
-        await delivery.put_off(time.time() + delay, b"next")
+        await delivery.reschedule(time.time() + delay, b"next")
         delivery._in_flight.respond = answer
         await until(lambda: has_stored(broker, 1))  # the server has given up the first one
         await until(lambda: len(worker.got) == (1 if delay == 60 else 2))
@@ -339,11 +339,11 @@ def test_putting_off_a_run_that_another_has_put_off_meanwhile_changes_nothing(
         other = NatsDelivery(
             held._in_flight, held.run_id, held.body, held.deliveries, held.reply, held.seq
         )
-        await other.put_off(time.time(), b"by the heir")
+        await other.reschedule(time.time(), b"by the heir")
         await until(lambda: len(worker.got) == 2)
         worker.got[1].ack()
         held.seq = f"0{held.seq}"  # another name, as if half a minute had passed
-        await held.put_off(time.time(), b"by the former holder")
+        await held.reschedule(time.time(), b"by the former holder")
         assert await broker.depth("mails") == 0
 
     with_brokers(main)
@@ -363,7 +363,7 @@ def test_runs_put_off_do_not_make_the_server_forget_what_a_dead_worker_held(
         await living.consume(["mails"], 100, second.receive)
         await until(lambda: len(second.got) == 40)
         for delivery in list(second.got):
-            await delivery.put_off(time.time(), b"again")
+            await delivery.reschedule(time.time(), b"again")
         await until(lambda: sum(one.body == b"again" for one in second.got) == 40)
         for delivery in second.got:
             delivery.ack()
@@ -434,7 +434,7 @@ def test_a_run_in_hand_is_not_cancelled_and_one_handed_back_is(with_brokers: Wit
         worker.got[0].ack()
         await until(lambda: len(worker.got) == 2)
         await consumption.stop()
-        await worker.got[1].hand_back()
+        await worker.got[1].release()
         assert await broker.cancel(back.run_id) is True
         assert await broker.depth("mails") == 0
 

@@ -30,7 +30,7 @@ from relay import Relay
 
 from jtask import Run
 from jtask.client import close_client, get_client
-from jtask.client.cancel_requests import wishes
+from jtask.client.cancel_requests import cancel_requests
 from jtask.errors import BrokerError
 from jtask.ids import created_at
 from jtask.outcomes import CancelResult
@@ -313,7 +313,7 @@ class NatsMachine(RuleBasedStateMachine):
     def nothing_is_left(self) -> None:
         client = get_client()
         self.eventually(lambda: client.io.run(client.broker.depth("work")) == 0)
-        self.eventually(lambda: client.io.run(wishes(client.broker)) == [])
+        self.eventually(lambda: client.io.run(cancel_requests(client.broker)) == [])
 
         async def pending() -> int:
             return len([run async for run in client.broker.waiting(self.tasks.beat.queue)])

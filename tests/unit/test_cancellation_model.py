@@ -22,7 +22,7 @@ from mortal_processes import PATIENCE, Process, Turn, WorkerProcess
 from virtual_loop import VirtualLoop
 
 from jtask import runtime, task
-from jtask.client.cancel_requests import wishes
+from jtask.client.cancel_requests import cancel_requests
 from jtask.client.cancellation import cancel_run
 from jtask.contract import Message
 from jtask.declaration.registry import find_task
@@ -33,7 +33,7 @@ from jtask.outcomes import CancelAnswer, CancelResult
 from jtask.runtime import RunContext, current_run
 from jtask.settings import Settings
 from jtask.states import State, StateName
-from jtask.wire.envelope import Envelope, decode_settled
+from jtask.wire.envelope import Envelope, decode_outcome
 from jtask_memory import MemoryBroker, Space, VirtualClock
 
 T = TypeVar("T")
@@ -44,7 +44,18 @@ AT_ONCE = 4  # few runs, so that much happens to each
 # In place of which request to the broker a process dies.
 CALLER_DEATHS = st.sampled_from(["put_record", "ask", "cancel", "put", "delete_record"])
 WORKER_DEATHS = st.sampled_from(
-    ["now", "now", "put", "put", "ack", "put_off", "add", "get_record", "cancel", "delete_record"]
+    [
+        "now",
+        "now",
+        "put",
+        "put",
+        "ack",
+        "reschedule",
+        "add",
+        "get_record",
+        "cancel",
+        "delete_record",
+    ]
 )
 
 
@@ -112,7 +123,7 @@ class ModelRun:
 
     @property
     def end(self) -> str | None:
-        return decode_settled(self.heard[0]).state.name.value if self.heard else None
+        return decode_outcome(self.heard[0]).state.name.value if self.heard else None
 
 
 STAGE: "dict[str, Callable[[], Play]]" = {}
@@ -476,13 +487,13 @@ class CancellationMachine(RuleBasedStateMachine):
             self.do(self.take_turns())
         assert [run.run_id for run in self.runs.values() if len(run.heard) != 1] == []
         assert [info for info in self.do(self.waiter.queues()) if sum(info[1:4])] == []
-        assert self.do(wishes(self.waiter)) == []
+        assert self.do(cancel_requests(self.waiter)) == []
         for run in self.runs.values():
             self.is_told(run)
 
     def is_told(self, run: ModelRun) -> None:
         told = TOLD[run.run_id]
-        if run.end == "Cancelled" and not decode_settled(run.heard[0]).task_key:
+        if run.end == "Cancelled" and not decode_outcome(run.heard[0]).task_key:
             assert run.losses, "a run was ended by somebody who did not know what it was"
         elif run.end == "Cancelled":
             assert told >= 1, "the hooks of a cancelled run were not called"

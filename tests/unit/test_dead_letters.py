@@ -3,7 +3,7 @@
 import pytest
 
 from jtask.contract import DeadLetter
-from jtask.execution.job import encode_letter
+from jtask.execution.job import encode_dead_letter
 from jtask.outcomes import SettledRun
 from jtask.states import State, StateName
 from jtask.wire.envelope import Envelope
@@ -32,7 +32,7 @@ def letter(
         failure=None if error is None else capture(error),
     )
     message = Envelope("r", "add-012345678901", "add", "json", b'{"a":1}', 1.0).encode()
-    body = encode_letter("why", settled, message, priority)
+    body = encode_dead_letter("why", settled, message, priority)
     return read_letter(DeadLetter("r", "sums", "why", at, body))
 
 

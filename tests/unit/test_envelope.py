@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jtask.errors import EnvelopeError, Failure
-from jtask.outcomes import Attempt, SettledRun
+from jtask.outcomes import AttemptRecord, SettledRun
 from jtask.states import State, StateName
 from jtask.wire.envelope import (
     Envelope,
     EnvelopeTemplate,
     decode_envelope,
-    decode_settled,
-    encode_settled,
+    decode_outcome,
+    encode_outcome,
 )
 
 RUN_ID = "01a1fff5-44eb-7316-bfb5-63cd9960aef8"
@@ -32,7 +32,7 @@ failures = st.builds(
     notes=st.lists(texts, max_size=2),
 )
 attempts = st.builds(
-    Attempt,
+    AttemptRecord,
     number=st.integers(1, 99),
     started=st.none() | instants,
     ended=st.none() | instants,
@@ -92,7 +92,7 @@ def test_an_envelope_comes_back_as_it_was(envelope: Envelope) -> None:
 
 @given(settled_runs)
 def test_an_outcome_comes_back_as_it_was(run: SettledRun) -> None:
-    assert decode_settled(encode_settled(run)) == run
+    assert decode_outcome(encode_outcome(run)) == run
 
 
 @given(
@@ -131,7 +131,9 @@ FULL = Envelope(
     expires=1700003600.0,
     blob=None,
     history=(
-        Attempt(1, 1700000001.0, 1700000001.5, "host-1", "once more", Failure("m.E", "no", [1])),
+        AttemptRecord(
+            1, 1700000001.0, 1700000001.5, "host-1", "once more", Failure("m.E", "no", [1])
+        ),
     ),
 )
 SETTLED = SettledRun(
@@ -182,8 +184,8 @@ def test_the_bytes_of_a_plain_envelope_are_fixed() -> None:
 
 
 def test_the_bytes_of_an_outcome_are_fixed() -> None:
-    assert encode_settled(SETTLED) == GOLDEN_SETTLED
-    assert decode_settled(GOLDEN_SETTLED) == SETTLED
+    assert encode_outcome(SETTLED) == GOLDEN_SETTLED
+    assert decode_outcome(GOLDEN_SETTLED) == SETTLED
 
 
 def test_another_language_may_leave_out_all_but_version_id_and_task() -> None:
@@ -217,7 +219,7 @@ def test_a_missing_field_is_named(name: str) -> None:
         (b'{"v":2,"id":"x","task":"t"}\n', "of version 2, this reads up to 1"),
     ],
 )
-@pytest.mark.parametrize("decode", [decode_envelope, decode_settled])
+@pytest.mark.parametrize("decode", [decode_envelope, decode_outcome])
 def test_what_is_no_envelope_is_refused_in_one_sentence(
     decode: Any, body: bytes, sentence: str
 ) -> None:
@@ -276,4 +278,4 @@ def test_an_odd_outcome_is_an_envelope_error_and_nothing_else(name: str, value: 
     head = json.loads(GOLDEN_SETTLED)
     head[name] = value
     with suppress(EnvelopeError):
-        decode_settled(json.dumps(head).encode())
+        decode_outcome(json.dumps(head).encode())

@@ -16,13 +16,12 @@ from jtask.errors import (
     SoftTimeout,
 )
 from jtask.lifecycle import (
-    DeadLetter,
     Discard,
     Execute,
-    HandBack,
-    PutOff,
+    Finish,
+    Release,
+    Reschedule,
     Retry,
-    Settle,
     admit,
     after_error,
     describe,
@@ -32,9 +31,9 @@ from jtask.lifecycle import (
 from jtask.states import StateName
 
 S = StateName
-LOST_1 = DeadLetter(S.CRASHED, "the run lost 1 worker, one each try")
-LOST_3 = DeadLetter(S.CRASHED, "the run lost 3 workers, one each try")
-TOO_LATE = Settle(S.EXPIRED, "the run was not started before it expired")
+LOST_1 = Finish(S.CRASHED, "the run lost 1 worker, one each try", dead_letter=True)
+LOST_3 = Finish(S.CRASHED, "the run lost 3 workers, one each try", dead_letter=True)
+TOO_LATE = Finish(S.EXPIRED, "the run was not started before it expired")
 
 
 @pytest.mark.parametrize(
@@ -68,33 +67,33 @@ def test_a_run_is_a_suspect_from_its_third_delivery_on(deliveries: int, suspect:
 
 
 RETRY = Retry(55.0, "try again")
-AGAIN = PutOff(55.0, S.AWAITING_RETRY, "try again", new_attempt=True)
+AGAIN = Reschedule(55.0, S.AWAITING_RETRY, "try again", new_attempt=True)
 # error, may be retried, how it ends without a retry
-ENDS: list[tuple[BaseException, bool, Settle]] = [
-    (ValueError("no"), True, Settle(S.FAILED, "the task raised ValueError: no")),
-    (TimeoutError(), True, Settle(S.FAILED, "the task raised TimeoutError")),
-    (RunFailed("sub"), True, Settle(S.FAILED, "the task raised RunFailed: sub")),
-    (RunCrashed("sub"), True, Settle(S.FAILED, "the task raised RunCrashed: sub")),
-    (ProcessDied("killed"), False, Settle(S.CRASHED, "killed")),
-    (RunTimedOut("5 s"), True, Settle(S.TIMED_OUT, "5 s")),
-    (SoftTimeout("4 s"), True, Settle(S.TIMED_OUT, "4 s")),
-    (RunCancelled("why"), False, Settle(S.CANCELLED, "why")),
-    (RunRefused("full"), False, Settle(S.CANCELLED, "full")),
-    (RunNotReady("dep"), False, Settle(S.NOT_READY, "dep")),
-    (RunExpired("late"), False, Settle(S.EXPIRED, "late")),
-    (SystemExit(2), False, Settle(S.CRASHED, "the task raised SystemExit: 2")),
-    (KeyboardInterrupt(), False, Settle(S.CRASHED, "the task raised KeyboardInterrupt")),
+ENDS: list[tuple[BaseException, bool, Finish]] = [
+    (ValueError("no"), True, Finish(S.FAILED, "the task raised ValueError: no")),
+    (TimeoutError(), True, Finish(S.FAILED, "the task raised TimeoutError")),
+    (RunFailed("sub"), True, Finish(S.FAILED, "the task raised RunFailed: sub")),
+    (RunCrashed("sub"), True, Finish(S.FAILED, "the task raised RunCrashed: sub")),
+    (ProcessDied("killed"), False, Finish(S.CRASHED, "killed")),
+    (RunTimedOut("5 s"), True, Finish(S.TIMED_OUT, "5 s")),
+    (SoftTimeout("4 s"), True, Finish(S.TIMED_OUT, "4 s")),
+    (RunCancelled("why"), False, Finish(S.CANCELLED, "why")),
+    (RunRefused("full"), False, Finish(S.CANCELLED, "full")),
+    (RunNotReady("dep"), False, Finish(S.NOT_READY, "dep")),
+    (RunExpired("late"), False, Finish(S.EXPIRED, "late")),
+    (SystemExit(2), False, Finish(S.CRASHED, "the task raised SystemExit: 2")),
+    (KeyboardInterrupt(), False, Finish(S.CRASHED, "the task raised KeyboardInterrupt")),
     (
         asyncio.CancelledError(),
         False,
-        Settle(S.CRASHED, "the task's coroutine was cancelled from inside"),
+        Finish(S.CRASHED, "the task's coroutine was cancelled from inside"),
     ),
 ]
 IDS = [type(end[0]).__name__ for end in ENDS]
 
 
 @pytest.mark.parametrize(("error", "may_retry", "settled"), ENDS, ids=IDS)
-def test_what_follows_an_error(error: BaseException, may_retry: bool, settled: Settle) -> None:
+def test_what_follows_an_error(error: BaseException, may_retry: bool, settled: Finish) -> None:
     assert retryable(error) is may_retry
     assert after_error(error, None, stopping=False) == settled
     assert after_error(error, RETRY, stopping=False) == (AGAIN if may_retry else settled)
@@ -102,10 +101,10 @@ def test_what_follows_an_error(error: BaseException, may_retry: bool, settled: S
 
 @pytest.mark.parametrize(("error", "may_retry", "settled"), ENDS, ids=IDS)
 def test_only_a_cancelled_coroutine_is_handed_back_while_the_worker_stops(
-    error: BaseException, may_retry: bool, settled: Settle
+    error: BaseException, may_retry: bool, settled: Finish
 ) -> None:
     cancelled = isinstance(error, asyncio.CancelledError)
-    assert after_error(error, None, stopping=True) == (HandBack() if cancelled else settled)
+    assert after_error(error, None, stopping=True) == (Release() if cancelled else settled)
 
 
 class Mute(Exception):

@@ -192,7 +192,7 @@ def test_a_late_ack_leaves_a_run_alone_that_another_worker_has() -> None:
         await broker.consume(["reports"], 10, heir.append)
         await settle_down()
         lost[0].ack()
-        await lost[0].put_off(clock.time() + 5)
+        await lost[0].reschedule(clock.time() + 5)
         assert await broker.depth("reports") == 1
         heir[0].ack()
         assert await broker.depth("reports") == 0
@@ -209,7 +209,7 @@ def test_a_run_handed_back_goes_to_another_worker_if_one_has_room() -> None:
         await until(lambda: one)
         await broker.consume(["reports"], 1, other.append)
         await settle_down()
-        await one[0].hand_back()
+        await one[0].release()
         await settle_down()
         assert (len(one), len(other)) == (1, 1)
 

@@ -122,17 +122,17 @@ class QueueMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.deliveries)
     @rule(data=st.data())
-    def hand_back(self, data: st.DataObject) -> None:
+    def release(self, data: st.DataObject) -> None:
         run = data.draw(st.sampled_from(self.held()))
-        self.runner.run(self.settled(run).hand_back())
+        self.runner.run(self.settled(run).release())
         self.settle_down()
 
     @precondition(lambda self: self.deliveries)
     @rule(data=st.data(), delay=DELAYS, body=st.none() | st.just(b"new"))
-    def put_off(self, data: st.DataObject, delay: float, body: bytes | None) -> None:
+    def reschedule(self, data: st.DataObject, delay: float, body: bytes | None) -> None:
         now = self.clock.time()
         run = data.draw(st.sampled_from(self.held()))
-        self.runner.run(self.settled(run).put_off(now + delay, body))
+        self.runner.run(self.settled(run).reschedule(now + delay, body))
         run.since, run.order = max(now, now + delay), self.next_order()
         run.deliveries = 0
         run.body = body or run.body

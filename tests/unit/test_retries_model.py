@@ -16,10 +16,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from jtask import runtime, task
 from jtask.contract import Delivery, Message, OutcomeRecord
-from jtask.execution.job import Again, Job, Settled, perform
+from jtask.execution.job import Job, Requeue, StoreOutcome, perform
 from jtask.execution.sync_await import run_sync
 from jtask.settings import Settings
-from jtask.wire.envelope import Envelope, decode_envelope, decode_settled
+from jtask.wire.envelope import Envelope, decode_envelope, decode_outcome
 from jtask_memory import MemoryBroker, Space, VirtualClock
 
 DELAYS = [1.0, 4.0]
@@ -105,16 +105,16 @@ class RetryMachine(RuleBasedStateMachine):
             reply = run_sync(
                 perform(job, "worker", 500_000, lambda *_: None, lambda: False, lambda *_: None)
             )
-        if isinstance(reply, Again):
+        if isinstance(reply, Requeue):
             assert model.attempt < model.last_attempt()
             delay = DELAYS[min(model.attempt, len(DELAYS)) - 1]
             assert reply.at == self.clock.time() + delay
-            self.runner.run(delivery.put_off(reply.at, reply.body))
+            self.runner.run(delivery.reschedule(reply.at, reply.body))
             model.attempt += 1
             model.since = reply.at
         else:
-            assert isinstance(reply, Settled)
-            end = decode_settled(reply.body)
+            assert isinstance(reply, StoreOutcome)
+            end = decode_outcome(reply.body)
             assert (end.state.name.value, end.attempt) == (model.ends_as(), model.last_attempt())
             assert len(end.history) == model.attempt - 1
             assert self.runner.run(self.put(run_id, reply.body)), "a run ended twice"

@@ -72,8 +72,8 @@ def test_runs_set_aside_are_told_once_for_each_queue_and_reason(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     for number in range(5):
-        jtask_runlog.jtask_set_aside(f"id-{number}", "pictures", "a reason of this test")
-    jtask_runlog.jtask_set_aside("id-5", "mails", "a reason of this test")
+        jtask_runlog.jtask_rejected(f"id-{number}", "pictures", "a reason of this test")
+    jtask_runlog.jtask_rejected("id-5", "mails", "a reason of this test")
     assert [record.getMessage() for record in caplog.records] == [
         "run id-0 from queue pictures is set aside: a reason of this test",
         "run id-5 from queue mails is set aside: a reason of this test",

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from jtask.execution.job import Job
-from jtask.lifecycle import Settle
+from jtask.lifecycle import Finish
 from jtask.states import StateName
 from jtask.worker.runners import LoopRunner, ThreadRunner
 
@@ -19,14 +19,14 @@ RUNNERS = pytest.mark.parametrize("kind", [LoopRunner, ThreadRunner])
 
 
 class Stub:
-    left_behind = False
+    is_abandoned = False
 
-    def __init__(self, verdict: Settle | None) -> None:
-        self.verdict = verdict
+    def __init__(self, decision: Finish | None) -> None:
+        self.decision = decision
 
 
-def job(verdict: Settle | None = None) -> Job:
-    return cast("Job", Stub(verdict))
+def job(decision: Finish | None = None) -> Job:
+    return cast("Job", Stub(decision))
 
 
 class Gate:
@@ -126,7 +126,7 @@ def test_all_that_has_not_begun_can_be_taken_back_at_once(kind: Any) -> None:
 
 @RUNNERS
 def test_what_only_has_to_be_settled_waits_for_nothing_that_executes(kind: Any) -> None:
-    gate, blocks, settled = Gate(), job(), job(Settle(StateName.CANCELLED))
+    gate, blocks, settled = Gate(), job(), job(Finish(StateName.CANCELLED))
     runner = kind(gate.perform, 1)
     runner.submit(blocks)
     gate.until_begun(1)

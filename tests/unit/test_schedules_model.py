@@ -127,7 +127,7 @@ class ScheduleMachine(RuleBasedStateMachine):
         if dies is None:
             delivery.ack()
         else:
-            await delivery.hand_back()
+            await delivery.release()
         await _pass_the_loop()
 
     @staticmethod

@@ -115,7 +115,7 @@ class NatsConsumption:
             self._not_due.clear()
             self._surplus.clear()
             for delivery in unseen:
-                await delivery.hand_back()
+                await delivery.release()
         try:
             await asyncio.gather(*(puller.stop() for puller in self._pullers()))
         except BrokerUnavailable as error:
@@ -233,7 +233,7 @@ class NatsConsumption:
         if is_over:
             delivery.ack()
         else:
-            await delivery.hand_back()
+            await delivery.release()
 
     def _track(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(coroutine)

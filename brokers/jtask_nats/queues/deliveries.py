@@ -103,15 +103,15 @@ class NatsDelivery:
         """Of the run, 0 to 9."""
         return self._in_flight.priority
 
-    async def hand_back(self) -> None:
+    async def release(self) -> None:
         """Give the run to another worker at once."""
         self.nak()
 
     def nak(self) -> None:
-        """Do what `hand_back` does, from a callback."""
+        """Do what `release` does, from a callback."""
         self._settle(NAK)
 
-    async def put_off(self, at: float, body: bytes | None = None) -> None:
+    async def reschedule(self, at: float, body: bytes | None = None) -> None:
         """Queue the run again for an instant; the old message goes when the new one is stored.
 
         `jtask_nats.queues.requeued` says what happens when it does not come to that.

@@ -156,7 +156,7 @@ def _enqueue_key(
     key: str, arguments: Sequence[str], queue: str | None, delay: float | None
 ) -> "tuple[Run[Any], str, str]":
     from jtask.client.client import get_client
-    from jtask.client.enqueueing import Prepared
+    from jtask.client.enqueueing import OutgoingRun
     from jtask.contract import Message
     from jtask.declaration.keys import check_name, is_name
     from jtask.settings import get_settings
@@ -180,4 +180,4 @@ def _enqueue_key(
     envelope = Envelope(run_id, key, key, "json", payload, now)
     message = Message(run_id, on, envelope.encode(), at=None if delay is None else now + delay)
     run = client.handle(run_id)
-    return client.enqueue_blocking(Prepared(run, message, key, now)), key, on
+    return client.enqueue_blocking(OutgoingRun(run, message, key, now)), key, on

@@ -8,7 +8,7 @@ from jtask.cli.history import RunSummary, summarise
 from jtask.contract import Event
 from jtask.durations import describe_seconds
 from jtask.ids import created_at
-from jtask.outcomes import Attempt, SettledRun
+from jtask.outcomes import AttemptRecord, SettledRun
 from jtask.states import SUCCESSFUL
 
 _PREVIEW = 500  # characters
@@ -119,7 +119,7 @@ class RunReport:
         return text if len(text) <= _PREVIEW else f"{text[:_PREVIEW]}... ({len(text)} characters)"
 
 
-def _attempt_json(attempt: Attempt) -> dict[str, Any]:
+def _attempt_json(attempt: AttemptRecord) -> dict[str, Any]:
     failure = attempt.failure
     return asdict(attempt) | {"failure": None if failure is None else failure.to_json()}
 

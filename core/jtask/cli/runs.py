@@ -124,13 +124,13 @@ def _find_newest(
 def _look_up(run_id: str) -> "tuple[list[Event], SettledRun | None]":
     from jtask.cli.run_lookup import events_of
     from jtask.client.client import get_client, get_run
-    from jtask.wire.envelope import decode_settled
+    from jtask.wire.envelope import decode_outcome
 
     get_run(run_id)  # or raise that this is no run id
     client = get_client()
     events = client.io.run(events_of(client.broker, run_id))
     record = client.io.run(client.broker.get(run_id))
-    return events, None if record is None else decode_settled(record.body)
+    return events, None if record is None else decode_outcome(record.body)
 
 
 def _print_table(summaries: "Sequence[RunSummary]") -> None:

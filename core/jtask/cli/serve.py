@@ -57,7 +57,9 @@ _LEVELS = click.Choice(["debug", "info", "warning", "error"], case_sensitive=Fal
 )
 @click.option("--log-level", type=_LEVELS, default="info", show_default=True)
 @click.option("--lifeline", type=int, hidden=True, help="The supervisor's end of a socket.")
-@click.option("--place", type=int, default=0, hidden=True, help="Which of its workers this is.")
+@click.option(
+    "--worker-index", type=int, default=0, hidden=True, help="Which of its workers this is."
+)
 def serve(
     targets: tuple[str, ...],
     concurrency: int,
@@ -67,7 +69,7 @@ def serve(
     reload_dirs: tuple[str, ...],
     log_level: str,
     lifeline: int | None,
-    place: int,
+    worker_index: int,
     *,
     reload: bool,
 ) -> None:
@@ -88,7 +90,7 @@ def serve(
     if lifeline is not None:
         from jtask.worker.supervised import hold
 
-        hold(lifeline, place)
+        hold(lifeline, worker_index)
     tasks = load_targets(list(targets))
     # After the import: a program that sets up logging itself is left alone.
     log_to_stderr(level)

@@ -1,9 +1,9 @@
-"""Tell the plugins of runs that were cancelled on their queue, where no worker held them.
+"""Notify the plugins of runs that were cancelled on their queue, where no worker held them.
 
-Whoever ended such a run sees to it. A process that has the task's code calls the hooks itself, in a
-thread of their own; else a worker that serves the task is asked to. The wish for the run's end is
-kept until they have been called, and claimed by whoever calls them: so they are called once, or
-again when somebody has died in the middle of it, by a worker.
+Whoever cancelled such a run is responsible. A process that has the task's code calls the hooks
+itself, in a thread of its own; otherwise a worker that serves the task is asked to. The cancel
+request is kept until the hooks have been called, and whoever calls them claims it first: so they
+are called once, or once more by a worker when the first caller died in the middle.
 """
 
 import asyncio
@@ -18,19 +18,24 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from jtask.client.cancel_requests import Wish, change_wish, find_wish, forget
+from jtask.client.cancel_requests import (
+    CancelRequest,
+    change_cancel_request,
+    find_cancel_request,
+    forget,
+)
 from jtask.contract import FullBroker
 from jtask.declaration.registry import find_task
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import BrokerError
 from jtask.execution.job import Job, perform
 from jtask.execution.sync_await import run_sync
-from jtask.lifecycle import Settle
+from jtask.lifecycle import Finish
 from jtask.runtime import RunContext
 from jtask.states import State, StateName
 from jtask.wire.envelope import Envelope
 
-TELLERS = "cancelled-runs"
+NOTIFY_CANCELLED = "cancelled-runs"
 """The topic under which workers are asked to call the hooks of a run."""
 
 _CLAIM_SECONDS = 30.0
@@ -39,7 +44,7 @@ _log = logging.getLogger("jtask")
 
 
 @dataclass(slots=True)
-class OffQueue:
+class CancelledDelivery:
     """Stands for the delivery of a run that is on no queue any more.
 
     Attributes:
@@ -60,12 +65,12 @@ class OffQueue:
         if self.told is not None and not self.told.done():
             self.told.set_result(None)
 
-    async def hand_back(self) -> None:
-        """Leave it to another worker, which goes on when the claim of the wish has ended."""
+    async def release(self) -> None:
+        """Leave it to another worker, which goes on when the claim of the request has ended."""
         if self.told is not None:
             self.told.cancel()
 
-    async def put_off(self, at: float, body: bytes | None = None) -> None:
+    async def reschedule(self, at: float, body: bytes | None = None) -> None:
         """Do nothing: such a run is never put off."""
 
     async def dead_letter(self, reason: str, body: bytes) -> None:
@@ -74,8 +79,8 @@ class OffQueue:
 
 async def announce(broker: FullBroker, run_id: str, state: State) -> None:
     """See to it that the plugins are told of the end of a run that was ended on its queue."""
-    wish = await find_wish(broker, run_id)
-    key = "" if wish is None else wish.envelope.task_key
+    request = await find_cancel_request(broker, run_id)
+    key = "" if request is None else request.envelope.task_key
     if not key:
         await forget(broker, run_id)  # an unreadable message names no task
     elif (task := find_task(key)) is not None:
@@ -85,24 +90,26 @@ async def announce(broker: FullBroker, run_id: str, state: State) -> None:
 
 
 @asynccontextmanager
-async def claimed(broker: FullBroker, run_id: str) -> AsyncGenerator[Wish | None]:
-    """Claim a wish for the time of a block that tells the plugins; then it is forgotten.
+async def claimed(broker: FullBroker, run_id: str) -> AsyncGenerator[CancelRequest | None]:
+    """Claim a request for the time of a block that tells the plugins; then it is forgotten.
 
-    Gives None when there is no such wish any more, or somebody else has claimed it.
+    Gives None when there is no such request any more, or somebody else has claimed it.
     """
-    wish = await _claim(broker, run_id)
-    if wish is None:
+    request = await _claim(broker, run_id)
+    if request is None:
         yield None
         return
     renewing = asyncio.get_running_loop().create_task(_renew(broker, run_id))
     try:
-        yield wish
+        yield request
     finally:
         renewing.cancel()
     await forget(broker, run_id)
 
 
-def job_of(delivery: OffQueue, envelope: Envelope, task: TaskInfo[..., Any], state: State) -> Job:
+def job_of(
+    delivery: CancelledDelivery, envelope: Envelope, task: TaskInfo[..., Any], state: State
+) -> Job:
     """Return the job of telling the plugins of a run's end.
 
     Args:
@@ -117,27 +124,27 @@ def job_of(delivery: OffQueue, envelope: Envelope, task: TaskInfo[..., Any], sta
         task,
         received=state.at,
         cancelled=state.message,
-        verdict=Settle(StateName.CANCELLED, state.message, state.at),
-        is_announced=True,
+        decision=Finish(StateName.CANCELLED, state.message, state.at),
+        notify_only=True,
     )
 
 
-def say_nothing(run: RunContext, state: State) -> None:
+def no_event(run: RunContext, state: State) -> None:
     """Record no event: whoever ended the run has."""
 
 
 async def _announce_here(
     broker: FullBroker, run_id: str, task: TaskInfo[..., Any], state: State
 ) -> None:
-    async with claimed(broker, run_id) as wish:
-        if wish is not None:
-            gone = OffQueue(run_id, wish.queue or task.queue)
-            job = job_of(gone, wish.envelope, task, state)
+    async with claimed(broker, run_id) as request:
+        if request is not None:
+            gone = CancelledDelivery(run_id, request.queue or task.queue)
+            job = job_of(gone, request.envelope, task, state)
             await apart(lambda: _call_hooks(job))
 
 
 def _call_hooks(job: Job) -> None:
-    telling = perform(job, "", sys.maxsize, say_nothing, lambda: False, _leave_nothing_behind)
+    telling = perform(job, "", sys.maxsize, no_event, lambda: False, _leave_nothing_behind)
     if job.task.is_async:
         asyncio.run(telling)
     else:
@@ -163,22 +170,24 @@ def apart(work: Callable[[], None]) -> Awaitable[None]:
     return asyncio.wrap_future(done)
 
 
-async def _claim(broker: FullBroker, run_id: str) -> Wish | None:
-    wish = await find_wish(broker, run_id)
+async def _claim(broker: FullBroker, run_id: str) -> CancelRequest | None:
+    request = await find_cancel_request(broker, run_id)
     now = time.time()
-    if wish is None or wish.claimed > now:
+    if request is None or request.claimed > now:
         return None
-    is_ours = await change_wish(broker, replace(wish, claimed=now + _CLAIM_SECONDS))
-    return wish if is_ours else None
+    is_ours = await change_cancel_request(broker, replace(request, claimed=now + _CLAIM_SECONDS))
+    return request if is_ours else None
 
 
 async def _renew(broker: FullBroker, run_id: str) -> None:
     while True:
         await asyncio.sleep(_CLAIM_SECONDS / 3)
         try:
-            wish = await find_wish(broker, run_id)
-            if wish is not None:
-                await change_wish(broker, replace(wish, claimed=time.time() + _CLAIM_SECONDS))
+            request = await find_cancel_request(broker, run_id)
+            if request is not None:
+                await change_cancel_request(
+                    broker, replace(request, claimed=time.time() + _CLAIM_SECONDS)
+                )
         except BrokerError as error:
             _log.debug("the end of run %s may be told twice: %s", run_id, error)
 
@@ -193,4 +202,4 @@ async def _ask_a_worker(broker: FullBroker, run_id: str, key: str) -> None:
 
 async def _ask(broker: FullBroker, question: dict[str, str]) -> list[bytes]:
     body = json.dumps(question).encode()
-    return await broker.ask(TELLERS, body, timeout=_ASK_SECONDS, answers=1)
+    return await broker.ask(NOTIFY_CANCELLED, body, timeout=_ASK_SECONDS, answers=1)

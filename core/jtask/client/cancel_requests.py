@@ -1,4 +1,4 @@
-"""The wishes that runs end, as they are stored until they are fulfilled; on the I/O thread."""
+"""The requests that runs end, as they are stored until they are fulfilled; on the I/O thread."""
 
 import json
 import time
@@ -15,13 +15,13 @@ _ASKED = "asked"
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """The stored wish that a run end. Instants are seconds since the epoch.
+class CancelRequest:
+    """The stored request that a run end. Instants are seconds since the epoch.
 
     Attributes:
         run_id: The run.
         message: Why, kept with its state.
-        at: Since when; tells it from other wishes for the same run.
+        at: Since when; tells it from other requests for the same run.
         head: The envelope without its payload, if the run was seen waiting.
         queue: Where the run was seen waiting.
         claimed: Until then somebody tells the plugins of the run's end.
@@ -43,15 +43,15 @@ class Wish:
 
     @property
     def details(self) -> dict[str, object]:
-        """What the state of a run has that was ended on its queue for this wish."""
+        """What the state of a run has that was ended on its queue for this request."""
         return {_ASKED: self.at}
 
     def ended(self, state: State | None) -> bool:
-        """Tell whether a state is that of a run that was ended on its queue for this wish."""
+        """Tell whether a state is that of a run that was ended on its queue for this request."""
         return state is not None and state.details.get(_ASKED) == self.at
 
-    def seen(self, found: WaitingRun) -> "Wish":
-        """Return the wish with what the waiting run says."""
+    def seen(self, found: WaitingRun) -> "CancelRequest":
+        """Return the request with what the waiting run says."""
         return replace(self, head=found.body.partition(b"\n")[0], queue=found.queue)
 
     def encode(self) -> bytes:
@@ -65,37 +65,41 @@ class Wish:
         return b"%b\n%b" % (json.dumps(facts).encode(), self.head)
 
 
-async def wishes(broker: FullBroker) -> list[Wish]:
-    """Return the wishes that are not known to be fulfilled."""
+async def cancel_requests(broker: FullBroker) -> list[CancelRequest]:
+    """Return the requests that are not known to be fulfilled."""
     return [_read(record) for record in await broker.records(_BUCKET)]
 
 
-async def find_wish(broker: FullBroker, run_id: str) -> Wish | None:
-    """Return the wish for a run's end; None when there is none or no more."""
+async def find_cancel_request(broker: FullBroker, run_id: str) -> CancelRequest | None:
+    """Return the request for a run's end; None when there is none or no more."""
     record = await broker.get_record(_BUCKET, run_id)
     return None if record is None else _read(record)
 
 
-async def store_wish(broker: FullBroker, run_id: str, message: str) -> tuple[Wish, bool]:
-    """Store a wish, or take over the one that is there; tell whether it is the first."""
+async def store_cancel_request(
+    broker: FullBroker, run_id: str, message: str
+) -> tuple[CancelRequest, bool]:
+    """Store a request, or take over the one that is there; tell whether it is the first."""
     while True:
-        earlier = await find_wish(broker, run_id)
+        earlier = await find_cancel_request(broker, run_id)
         found = await broker.find_waiting(run_id)
-        wish = earlier or Wish(run_id, message, time.time())
-        wish = replace(wish, message=message)
+        request = earlier or CancelRequest(run_id, message, time.time())
+        request = replace(request, message=message)
         if found is not None:
-            wish = wish.seen(found)
-        if await change_wish(broker, wish):
-            return wish, earlier is None
+            request = request.seen(found)
+        if await change_cancel_request(broker, request):
+            return request, earlier is None
 
 
-async def change_wish(broker: FullBroker, wish: Wish) -> bool:
-    """Store a wish unless its record was changed since it was read."""
-    return await broker.put_record(_BUCKET, wish.run_id, wish.encode(), revision=wish.revision)
+async def change_cancel_request(broker: FullBroker, request: CancelRequest) -> bool:
+    """Store a request unless its record was changed since it was read."""
+    return await broker.put_record(
+        _BUCKET, request.run_id, request.encode(), revision=request.revision
+    )
 
 
 async def forget(broker: FullBroker, run_id: str) -> None:
-    """Forget a wish."""
+    """Forget a request."""
     await broker.delete_record(_BUCKET, run_id)
 
 
@@ -107,10 +111,10 @@ def readable(run_id: str, body: bytes) -> Envelope:
         return Envelope(run_id, "", "", "json", b"", created_at(run_id))
 
 
-def _read(record: Record) -> Wish:
+def _read(record: Record) -> CancelRequest:
     line, _, head = record.body.partition(b"\n")
     facts = json.loads(line)
-    return Wish(
+    return CancelRequest(
         run_id=record.key,
         message=str(facts["message"]),
         at=float(facts["at"]),

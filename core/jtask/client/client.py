@@ -12,7 +12,7 @@ from typing import Any, TypeVar, overload
 from weakref import WeakValueDictionary
 
 from jtask.client.cancellation import cancel_run
-from jtask.client.enqueueing import Prepared
+from jtask.client.enqueueing import OutgoingRun
 from jtask.client.event_buffer import EventBuffer
 from jtask.client.io_thread import get_io_thread
 from jtask.client.opening import open_broker
@@ -70,7 +70,7 @@ class Client:
 
     # --- sending ---------------------------------------------------------------------------
 
-    def enqueue_blocking(self, prepared: Prepared) -> Run[Any]:
+    def enqueue_blocking(self, prepared: OutgoingRun) -> Run[Any]:
         """Store one run, blocking this thread; durable on return."""
         self._refuse_own_thread()
         self._track(prepared.handle)
@@ -81,19 +81,19 @@ class Client:
             self.io.run(self._send([prepared]))
         return prepared.handle
 
-    async def enqueue(self, prepared: Prepared) -> Run[Any]:
+    async def enqueue(self, prepared: OutgoingRun) -> Run[Any]:
         """Store one run from any event loop; durable on return."""
         await self.io.bridge(self._send([prepared]))
         return prepared.handle
 
-    def enqueue_many_blocking(self, groups: Iterable[list[Prepared]]) -> list[Run[Any]]:
+    def enqueue_many_blocking(self, groups: Iterable[list[OutgoingRun]]) -> list[Run[Any]]:
         """Store groups of runs, blocking this thread; one is prepared while others are sent."""
         self._refuse_own_thread()
         sending = self._start_sending(groups)
         concurrent.futures.wait([sent for _, sent in sending])
         return _stored([(handles, sent.exception()) for handles, sent in sending])
 
-    async def enqueue_many(self, groups: Iterable[list[Prepared]]) -> list[Run[Any]]:
+    async def enqueue_many(self, groups: Iterable[list[OutgoingRun]]) -> list[Run[Any]]:
         """Store groups of runs from any event loop."""
         sending = self._start_sending(groups)
         errors = await asyncio.gather(
@@ -102,14 +102,14 @@ class Client:
         return _stored([(h, e) for (h, _), e in zip(sending, errors, strict=True)])
 
     def _start_sending(
-        self, groups: Iterable[list[Prepared]]
+        self, groups: Iterable[list[OutgoingRun]]
     ) -> "list[tuple[list[Run[Any]], concurrent.futures.Future[None]]]":
         # Only the handles are kept: what else a group is made of can go once it is stored.
         return [
             ([run.handle for run in group], self.io.submit(self._send(group))) for group in groups
         ]
 
-    async def _send(self, prepared: list[Prepared]) -> None:
+    async def _send(self, prepared: list[OutgoingRun]) -> None:
         for run in prepared:
             self._track(run.handle)
             if run.blob is not None:
@@ -209,7 +209,7 @@ class Client:
                 await asyncio.sleep(_RETRY_SECONDS)
             except JTaskError as error:
                 self._handles.pop(run.run_id, None)
-                run.give_up(error)
+                run.fail_waiters(error)
                 return
 
     async def _expect_own(self, run: Run[Any]) -> None:
@@ -234,13 +234,13 @@ class Client:
     async def _ask(self, run: Run[Any]) -> bool:
         record = await self.broker.get(run.run_id)
         if record is not None:
-            run.settle(record.body)
+            run.resolve(record.body)
         return record is not None
 
     def _deliver(self, record: OutcomeRecord) -> None:
         run = self._handles.pop(record.run_id, None)
         if run is not None:
-            run.settle(record.body)
+            run.resolve(record.body)
 
     def _gap(self) -> None:
         self._spawn(self._recover())
@@ -289,7 +289,7 @@ class Client:
 
     def _disconnect(self, run: Run[Any]) -> None:
         self._handles.pop(run.run_id, None)
-        run.give_up(_disconnected(run))
+        run.fail_waiters(_disconnected(run))
 
 
 def _stored(groups: list[tuple[list[Run[Any]], BaseException | None]]) -> list[Run[Any]]:
@@ -299,7 +299,7 @@ def _stored(groups: list[tuple[list[Run[Any]], BaseException | None]]) -> list[R
     return [run for handles, _ in groups for run in handles]
 
 
-def _scheduled(run: Prepared) -> Event:
+def _scheduled(run: OutgoingRun) -> Event:
     return Event(run.message.run_id, _SCHEDULED, run.created, run.task_key)
 
 

@@ -23,7 +23,7 @@ _NO_NAMES: dict[str, Any] = {}
 
 
 @dataclass(slots=True)
-class Prepared:
+class OutgoingRun:
     """A checked and encoded run that only has to be sent.
 
     Attributes:
@@ -41,7 +41,7 @@ class Prepared:
     blob: bytes | None = None
 
 
-class Preparation:
+class RunBuilder:
     """Prepare the runs of one call: what they have in common is worked out once.
 
     Args:
@@ -79,7 +79,7 @@ class Preparation:
         # Many runs of one call differ in id and arguments only: a sixth of what an envelope costs.
         self._template = EnvelopeTemplate(task.key, task.name, task.serializer)
 
-    def one(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Prepared:
+    def one(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> OutgoingRun:
         """Prepare one run.
 
         Raises:
@@ -90,7 +90,7 @@ class Preparation:
         payload = codecs_of(self._task).arguments.encode(args, kwargs)
         return self._prepare(self._ids.new(), args, kwargs, payload)
 
-    def many(self, bound: tuple[Any, ...], calls: Iterable[Call]) -> Iterator[list[Prepared]]:
+    def many(self, bound: tuple[Any, ...], calls: Iterable[Call]) -> Iterator[list[OutgoingRun]]:
         """Prepare many runs in groups that are stored all or none.
 
         All arguments are checked and all hooks are asked before the first group is there; what
@@ -115,14 +115,14 @@ class Preparation:
 
     def _prepare(
         self, run_id: str, args: tuple[Any, ...], kwargs: dict[str, Any], payload: bytes
-    ) -> Prepared:
+    ) -> OutgoingRun:
         blob = None
         body = self._template.encode(run_id, self._created, payload) if self._plain else b""
         if not self._plain or len(body) > self._limit:
             body, blob = self._encode(run_id, self._headers(run_id, args, kwargs), payload)
         message = Message(run_id, self._queue, body, self._priority, self._at, self._expires)
         handle: Run[Any] = Run(run_id, self._source, self._task)
-        return Prepared(handle, message, self._task.key, self._created, blob)
+        return OutgoingRun(handle, message, self._task.key, self._created, blob)
 
     def _headers(
         self, run_id: str, args: tuple[Any, ...], kwargs: dict[str, Any]

@@ -68,11 +68,11 @@ class Delivery(Protocol):
         """Take the run off the queue; its outcome is stored. Never blocks, may be batched."""
         ...
 
-    async def hand_back(self) -> None:
+    async def release(self) -> None:
         """Give the run to another worker at once."""
         ...
 
-    async def put_off(self, at: float, body: bytes | None = None) -> None:
+    async def reschedule(self, at: float, body: bytes | None = None) -> None:
         """Queue the run again for an instant, with a new body if given; never lost, never twice."""
         ...
 

@@ -123,8 +123,8 @@ def instant_of(option: str, value: Instant, now: float, *, relative: bool = Fals
                 f"{option} {value.isoformat()} has no time zone: add one, such as datetime.UTC"
             )
         return value.timestamp()
-    wish = "a datetime, a timedelta" if relative else "a datetime"
-    seconds = _seconds(option, value, wish)
+    allowed = "a datetime, a timedelta" if relative else "a datetime"
+    seconds = _seconds(option, value, allowed)
     return now + seconds if relative or isinstance(value, timedelta) else seconds
 
 
@@ -218,11 +218,11 @@ def _is_priority(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= TOP_PRIORITY
 
 
-def _seconds(option: str, value: object, wish: str = "a timedelta") -> float:
+def _seconds(option: str, value: object, allowed: str = "a timedelta") -> float:
     if isinstance(value, timedelta):
         return value.total_seconds()
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise TaskDefinitionError(
-            f"{option} must be {wish} or a finite number of seconds, got {value!r}"
+            f"{option} must be {allowed} or a finite number of seconds, got {value!r}"
         )
     return float(value)

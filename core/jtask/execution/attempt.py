@@ -14,17 +14,17 @@ from typing import Any, cast
 
 from jtask import lifecycle
 from jtask.errors import RunAbandoned, RunRefused
-from jtask.lifecycle import DeadLetter, HandBack, PutOff, Retry, Settle
+from jtask.lifecycle import Finish, Release, Reschedule, Retry
 from jtask.outcomes import ERROR_OF, Outcome
 from jtask.plugins import HookCaller, TaskHooks, first_answer
 from jtask.runtime import RunContext, reset_current, set_current
 from jtask.states import StateName
 
-Result = Outcome | PutOff | HandBack
+Result = Outcome | Reschedule | Release
 _log = logging.getLogger("jtask")
 
 
-async def attempt(
+async def run_attempt(
     run: RunContext,
     hooks: TaskHooks,
     *,
@@ -40,17 +40,17 @@ async def attempt(
         stopping: Tells whether the worker interrupts its runs in order to stop.
 
     Returns:
-        Outcome | PutOff | HandBack: The run's end, or how it goes on.
+        Outcome | Reschedule | Release: The run's end, or how it goes on.
     """
     if hooks.state is not None and run.state and run.state.name is StateName.PENDING:
         await _ask(hooks.state, "jtask_state", run, state=run.state)
     if hooks.recall is not None and (recalled := await _recall(run, hooks.recall, encode)):
-        return await _settled(run, hooks, recalled)
+        return await _finish_recalled(run, hooks, recalled)
     if hooks.admit is not None:
         try:
             wait = await _ask(hooks.admit, "jtask_admit", run)
         except RunRefused as refusal:
-            return await settle(run, hooks, Settle(StateName.CANCELLED, str(refusal)), refusal)
+            return await finish(run, hooks, Finish(StateName.CANCELLED, str(refusal)), refusal)
         if wait is not None:
             return await _wait_for_admission(run, hooks, wait)
     running = run.enter(StateName.RUNNING if run.attempt == 1 else StateName.RETRYING)
@@ -73,10 +73,10 @@ async def attempt(
     completed = run.enter(StateName.COMPLETED, data=value)
     if hooks.state is not None:
         await _ask(hooks.state, "jtask_state", run, state=completed)
-    return await _announce(run, hooks, Outcome(completed, value, None, payload))
+    return await _notify_settled(run, hooks, Outcome(completed, value, None, payload))
 
 
-async def abandon(run: RunContext, hooks: TaskHooks, error: BaseException) -> Result:
+async def abandon_attempt(run: RunContext, hooks: TaskHooks, error: BaseException) -> Result:
     """End an attempt whose function goes on: what that does later counts for nothing.
 
     Args:
@@ -89,20 +89,19 @@ async def abandon(run: RunContext, hooks: TaskHooks, error: BaseException) -> Re
     return await _failed(run, hooks, error, stopping=False)
 
 
-async def settle(
+async def finish(
     run: RunContext,
     hooks: TaskHooks,
-    decision: Settle | DeadLetter,
+    decision: Finish,
     error: BaseException | None = None,
 ) -> Outcome:
     """End a run without an attempt, such as one with unreadable arguments."""
     data = error or ERROR_OF[decision.state](decision.message or None)
-    at = decision.at if isinstance(decision, Settle) else None
-    await _enter(run, hooks, decision.state, decision.message, at=at, data=data)
+    await _enter(run, hooks, decision.state, decision.message, at=decision.at, data=data)
     outcome = Outcome(cast("Any", run.state), error=error)
-    if isinstance(decision, DeadLetter):
+    if decision.dead_letter:
         outcome.dead_letter = decision.message
-    return await _announce(run, hooks, outcome)
+    return await _notify_settled(run, hooks, outcome)
 
 
 def _call(run: RunContext, hooks: TaskHooks) -> Any:
@@ -164,10 +163,10 @@ async def _recall(
     return outcome
 
 
-async def _wait_for_admission(run: RunContext, hooks: TaskHooks, wait: Retry) -> PutOff:
+async def _wait_for_admission(run: RunContext, hooks: TaskHooks, wait: Retry) -> Reschedule:
     message = wait.reason or "waits to be admitted"
     await _enter(run, hooks, StateName.SCHEDULED, message, until=wait.at)
-    return PutOff(wait.at, StateName.SCHEDULED, message, new_attempt=False)
+    return Reschedule(wait.at, StateName.SCHEDULED, message, new_attempt=False)
 
 
 async def _failed(
@@ -177,23 +176,23 @@ async def _failed(
     if hooks.failed is not None and run.cancelled is None and lifecycle.retryable(error):
         retry = await _ask(hooks.failed, "jtask_failed", run, error=error)
     decision = lifecycle.after_error(error, retry, stopping=stopping, cancelled=run.cancelled)
-    if isinstance(decision, HandBack):
+    if isinstance(decision, Release):
         await _enter(run, hooks, StateName.SCHEDULED, "handed back by a stopping worker")
         return decision
-    if isinstance(decision, PutOff):
+    if isinstance(decision, Reschedule):
         await _enter(run, hooks, decision.state, decision.message, until=decision.at)
         return decision
-    return await settle(run, hooks, decision, error)
+    return await finish(run, hooks, decision, error)
 
 
-async def _settled(run: RunContext, hooks: TaskHooks, outcome: Outcome) -> Outcome:
+async def _finish_recalled(run: RunContext, hooks: TaskHooks, outcome: Outcome) -> Outcome:
     data = outcome.value if outcome.successful else outcome.error
     await _enter(run, hooks, outcome.state.name, outcome.state.message, data=data)
     outcome.state = cast("Any", run.state)
-    return await _announce(run, hooks, outcome)
+    return await _notify_settled(run, hooks, outcome)
 
 
-async def _announce(run: RunContext, hooks: TaskHooks, outcome: Outcome) -> Outcome:
+async def _notify_settled(run: RunContext, hooks: TaskHooks, outcome: Outcome) -> Outcome:
     if hooks.settled is not None:
         await _ask(hooks.settled, "jtask_settled", run, outcome=outcome)
     return outcome

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 from jtask.declaration.task_info import TaskInfo
-from jtask.execution.attempt import Result, attempt
+from jtask.execution.attempt import Result, run_attempt
 from jtask.execution.sync_await import run_sync
 from jtask.ids import get_run_ids, process_label
-from jtask.lifecycle import HandBack, PutOff
+from jtask.lifecycle import Release, Reschedule
 from jtask.outcomes import ERROR_OF, Outcome
 from jtask.plugins import hooks_of
 from jtask.runtime import RunContext, current_run
@@ -23,7 +23,7 @@ def call(task: TaskInfo[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     """Execute a run in this thread and return its value, or raise what it raised."""
     run = _begin(task, args, kwargs, blocking=True)
     while True:
-        result: Result = run_sync(attempt(run, hooks_of(task)))
+        result: Result = run_sync(run_attempt(run, hooks_of(task)))
         if isinstance(result, Outcome):
             return _unpack(result)
         time.sleep(_pause(run, result))
@@ -36,7 +36,7 @@ async def call_async(
     """Execute a run on this event loop and return its value, or raise what it raised."""
     run = _begin(task, args, kwargs, blocking=False)
     while True:
-        result = await attempt(run, hooks_of(task))
+        result = await run_attempt(run, hooks_of(task))
         if isinstance(result, Outcome):
             return _unpack(result)
         await asyncio.sleep(_pause(run, result))
@@ -64,9 +64,9 @@ def _begin(
     return run
 
 
-def _pause(run: RunContext, result: PutOff | HandBack) -> float:
+def _pause(run: RunContext, result: Reschedule | Release) -> float:
     """Take note of how an attempt ended; return the seconds until the next one."""
-    if isinstance(result, HandBack):
+    if isinstance(result, Release):
         raise RuntimeError("a direct call was handed back")
     if result.new_attempt:
         run.history = remember(run.history, run.end_attempt(result.message))

@@ -12,13 +12,13 @@ from jtask.contract import Delivery
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import ArgumentError, SerializationError
 from jtask.execution import attempt as engine
-from jtask.lifecycle import DeadLetter, HandBack, PutOff, Settle, describe
+from jtask.lifecycle import Finish, Release, Reschedule, describe
 from jtask.outcomes import Outcome, SettledRun
 from jtask.plugins import TaskHooks, hooks_of
 from jtask.runtime import RunContext
 from jtask.serialization.codecs import codecs_of
 from jtask.states import State, StateName
-from jtask.wire.envelope import VERSION, Envelope, encode_settled
+from jtask.wire.envelope import VERSION, Envelope, encode_outcome
 from jtask.wire.failures import capture
 from jtask.wire.history import bare, remember, shortened, summary
 
@@ -38,7 +38,7 @@ class Job:
         left_behind: Whether its function still executes although the run has ended.
         cancelled: Why it was cancelled; None while it is not.
         verdict: How it ends without being attempted; None when it is to be attempted.
-        is_announced: Whether its end is stored already, and only the plugins are to be told of it.
+        notify_only: Whether its end is stored already, and only the plugins are to be told of it.
     """
 
     delivery: Delivery
@@ -47,11 +47,11 @@ class Job:
     received: float
     run: RunContext | None = None
     counted: bool = False
-    abandoned: bool = False
-    left_behind: bool = False
+    is_released: bool = False
+    is_abandoned: bool = False
     cancelled: str | None = None
-    verdict: Settle | DeadLetter | None = None
-    is_announced: bool = False
+    decision: Finish | None = None
+    notify_only: bool = False
 
     @property
     def is_over(self) -> bool:
@@ -59,7 +59,7 @@ class Job:
         return self.run is not None and self.run.state is not None and self.run.state.is_final()
 
 
-class Letter(NamedTuple):
+class DeadLetterBody(NamedTuple):
     """Why a run is dead-lettered, and what is kept of it."""
 
     reason: str
@@ -67,7 +67,7 @@ class Letter(NamedTuple):
 
 
 @dataclass(slots=True, eq=False)
-class Settled:
+class StoreOutcome:
     """Store this outcome, then take the run off its queue.
 
     Attributes:
@@ -78,7 +78,7 @@ class Settled:
 
     body: bytes
     blob: bytes | None = None
-    letter: Letter | None = None
+    letter: DeadLetterBody | None = None
 
     @property
     def is_plain(self) -> bool:
@@ -87,7 +87,7 @@ class Settled:
 
 
 @dataclass(frozen=True, slots=True)
-class Again:
+class Requeue:
     """Queue the run once more.
 
     Attributes:
@@ -101,7 +101,7 @@ class Again:
     blob: bytes | None = None
 
 
-Reply = Settled | Again | HandBack
+Disposition = StoreOutcome | Requeue | Release
 
 
 async def perform(
@@ -111,7 +111,7 @@ async def perform(
     on_state: Callable[[RunContext, State], None],
     stopping: Callable[[], bool],
     abandon: Callable[[Job, BaseException], None],
-) -> Reply:
+) -> Disposition:
     """Execute one delivered run; on the thread or loop that its task belongs to.
 
     Args:
@@ -125,14 +125,14 @@ async def perform(
     hooks = _hooks(job)
     job.run = run = _context(job, worker, on_state)
     # Looked at once the run can be found: whoever cancels does it the other way round.
-    if job.cancelled is not None and job.verdict is None:
-        job.verdict = Settle(StateName.CANCELLED, job.cancelled)
-    if job.verdict is not None:
-        ended = await engine.settle(run, hooks, job.verdict)
-        return _settled(run, job, ended, inline_limit)
+    if job.cancelled is not None and job.decision is None:
+        job.decision = Finish(StateName.CANCELLED, job.cancelled)
+    if job.decision is not None:
+        ended = await engine.finish(run, hooks, job.decision)
+        return _store_outcome(run, job, ended, inline_limit)
     run.abandon = partial(abandon, job)
     try:
-        return _reply(job, await _attempt(job, run, hooks, stopping), inline_limit)
+        return _disposition(job, await _attempt(job, run, hooks, stopping), inline_limit)
     finally:
         # It leads back to the run: left there, each run would be work for the garbage collector.
         run.abandon = None
@@ -146,15 +146,15 @@ def _attempt(
         codecs.check(job.envelope.serializer)
         run.args, run.kwargs = codecs.arguments.decode(job.envelope.payload)
     except (ArgumentError, SerializationError) as error:
-        unreadable = Settle(StateName.FAILED, str(error))
-        return engine.settle(run, hooks, unreadable, error)
-    return engine.attempt(run, hooks, encode=codecs.result.encode, stopping=stopping)
+        unreadable = Finish(StateName.FAILED, str(error))
+        return engine.finish(run, hooks, unreadable, error)
+    return engine.run_attempt(run, hooks, encode=codecs.result.encode, stopping=stopping)
 
 
-async def end_abandoned(job: Job, error: BaseException, inline_limit: int) -> Reply:
+async def finish_abandoned(job: Job, error: BaseException, inline_limit: int) -> Disposition:
     """End a run whose function still executes, and says nothing more."""
     run = cast("RunContext", job.run)
-    return _reply(job, await engine.abandon(run, _hooks(job), error), inline_limit)
+    return _disposition(job, await engine.abandon_attempt(run, _hooks(job), error), inline_limit)
 
 
 def _hooks(job: Job) -> TaskHooks:
@@ -162,19 +162,19 @@ def _hooks(job: Job) -> TaskHooks:
     return hooks.concerning(headers) if headers else hooks
 
 
-def _reply(job: Job, result: engine.Result, inline_limit: int) -> Reply:
+def _disposition(job: Job, result: engine.Result, inline_limit: int) -> Disposition:
     run, envelope = cast("RunContext", job.run), job.envelope
     if isinstance(result, Outcome):
-        return _settled(run, job, result, inline_limit)
-    if isinstance(result, PutOff):
-        return _again(result.at, _next_envelope(run, envelope, result), inline_limit)
+        return _store_outcome(run, job, result, inline_limit)
+    if isinstance(result, Reschedule):
+        return _requeue(result.at, _next_envelope(run, envelope, result), inline_limit)
     return result
 
 
-def encode_letter(reason: str, outcome: SettledRun, message: bytes, priority: int) -> bytes:
+def encode_dead_letter(reason: str, outcome: SettledRun, message: bytes, priority: int) -> bytes:
     """Return the body of a dead letter: why, the outcome, the message itself."""
     head: dict[str, object] = {"v": VERSION, "reason": reason, "at": time.time()}
-    head["outcome"] = encode_settled(outcome).partition(b"\n")[0].decode()
+    head["outcome"] = encode_outcome(outcome).partition(b"\n")[0].decode()
     if priority:
         head["priority"] = priority
     return b"%b\n%b" % (to_json(head), message)
@@ -206,7 +206,7 @@ def _context(job: Job, worker: str, on_state: Callable[[RunContext, State], None
     return run
 
 
-def _settled(run: RunContext, job: Job, outcome: Outcome, inline_limit: int) -> Settled:
+def _store_outcome(run: RunContext, job: Job, outcome: Outcome, inline_limit: int) -> StoreOutcome:
     envelope = job.envelope
     settled = SettledRun(
         run_id=run.run_id,
@@ -224,32 +224,36 @@ def _settled(run: RunContext, job: Job, outcome: Outcome, inline_limit: int) -> 
         failure=None if outcome.error is None else capture(outcome.error),
         history=run.history,
     )
-    body = encode_settled(settled)
+    body = encode_outcome(settled)
     if len(body) - len(settled.payload) > inline_limit:
         settled = replace(settled, failure=shortened(settled.failure), history=bare(run.history))
-        body = encode_settled(settled)
+        body = encode_outcome(settled)
     letter = None
     if (reason := outcome.dead_letter) is not None:
-        letter = Letter(reason, _letter(reason, settled, job.delivery, inline_limit))
+        letter = DeadLetterBody(
+            reason, _dead_letter_body(reason, settled, job.delivery, inline_limit)
+        )
     if len(body) <= inline_limit:
-        return Settled(body, letter=letter)
+        return StoreOutcome(body, letter=letter)
     payload = settled.payload
-    body = encode_settled(replace(settled, payload=b"", blob=len(payload)))
-    return Settled(body, payload, letter)
+    body = encode_outcome(replace(settled, payload=b"", blob=len(payload)))
+    return StoreOutcome(body, payload, letter)
 
 
-def _letter(reason: str, settled: SettledRun, delivery: Delivery, inline_limit: int) -> bytes:
+def _dead_letter_body(
+    reason: str, settled: SettledRun, delivery: Delivery, inline_limit: int
+) -> bytes:
     message, priority = delivery.body, delivery.priority
-    body = encode_letter(reason, settled, message, priority)
+    body = encode_dead_letter(reason, settled, message, priority)
     if len(body) <= inline_limit:
         return body
     # The message counts more than what is said about it: it is what can be replayed.
     settled = replace(settled, failure=summary(settled.failure), history=bare(settled.history))
-    return encode_letter(reason, settled, message, priority)
+    return encode_dead_letter(reason, settled, message, priority)
 
 
-def _next_envelope(run: RunContext, envelope: Envelope, put_off: PutOff) -> Envelope:
-    if not put_off.new_attempt:
+def _next_envelope(run: RunContext, envelope: Envelope, reschedule: Reschedule) -> Envelope:
+    if not reschedule.new_attempt:
         return envelope
     return replace(
         envelope,
@@ -257,23 +261,23 @@ def _next_envelope(run: RunContext, envelope: Envelope, put_off: PutOff) -> Enve
         started=run.started_at,
         run_time=run.run_time,
         expires=None,  # concerns the first start only
-        history=remember(run.history, run.end_attempt(put_off.message)),
+        history=remember(run.history, run.end_attempt(reschedule.message)),
     )
 
 
-def _again(at: float, envelope: Envelope, inline_limit: int) -> Again:
+def _requeue(at: float, envelope: Envelope, inline_limit: int) -> Requeue:
     payload = envelope.payload
     if envelope.blob is not None:
         envelope = replace(envelope, payload=b"")
     body = envelope.encode()
     if len(body) <= inline_limit:
-        return Again(at, body)
+        return Requeue(at, body)
     blob = payload if envelope.blob is None else None
     envelope = replace(envelope, payload=b"", blob=len(payload))
     body = envelope.encode()
     if len(body) > inline_limit:
         body = replace(envelope, history=bare(envelope.history)).encode()
-    return Again(at, body, blob)
+    return Requeue(at, body, blob)
 
 
 def describe_crash(error: BaseException) -> str:

@@ -102,8 +102,8 @@ def describe(error: ErrorDetails, depth: int = 0) -> str:
     """
     text = error["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
     text = text.partition(", unable to parse")[0]
-    wish = text.removeprefix("Input should ")
-    said = f"must {wish}" if wish != text else f"is wrong: {_in_a_sentence(text)}"
+    rule = text.removeprefix("Input should ")
+    said = f"must {rule}" if rule != text else f"is wrong: {_in_a_sentence(text)}"
     return f"{at(error['loc'][depth:], after=' ')}{said}, got {brief(error['input'])}"
 
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar, cast
 from pydantic_core import from_json, to_json
 
 from jtask.errors import EnvelopeError, Failure
-from jtask.outcomes import Attempt, SettledRun
+from jtask.outcomes import AttemptRecord, SettledRun
 from jtask.states import State, StateName
 
 VERSION = 1
@@ -53,7 +53,7 @@ class Envelope:
     run_time: float = 0.0
     expires: float | None = None
     blob: int | None = None
-    history: tuple[Attempt, ...] = ()
+    history: tuple[AttemptRecord, ...] = ()
 
     def encode(self) -> bytes:
         """Return the message body."""
@@ -137,7 +137,7 @@ def decode_envelope(body: bytes) -> Envelope:
         raise EnvelopeError(f"the envelope has a field of the wrong kind: {error}") from None
 
 
-def settle_unstarted(run_id: str, envelope: Envelope, state: State, worker: str = "") -> SettledRun:
+def unstarted_record(run_id: str, envelope: Envelope, state: State, worker: str = "") -> SettledRun:
     """Return what is to be stored of a run that ends without being executed.
 
     Args:
@@ -162,7 +162,7 @@ def settle_unstarted(run_id: str, envelope: Envelope, state: State, worker: str 
     )
 
 
-def encode_settled(run: SettledRun) -> bytes:
+def encode_outcome(run: SettledRun) -> bytes:
     """Return the body of an outcome."""
     head: dict[str, Any] = {
         "v": VERSION,
@@ -192,7 +192,7 @@ def encode_settled(run: SettledRun) -> bytes:
     return b"%b\n%b" % (to_json(head), run.payload)
 
 
-def decode_settled(body: bytes) -> SettledRun:
+def decode_outcome(body: bytes) -> SettledRun:
     """Read the body of an outcome.
 
     Raises:
@@ -265,7 +265,7 @@ def _if_given(read: Callable[[Any], T], value: object) -> T | None:
     return None if value is None else read(value)
 
 
-def _attempt_to_json(attempt: Attempt) -> dict[str, Any]:
+def _attempt_to_json(attempt: AttemptRecord) -> dict[str, Any]:
     head: dict[str, Any] = {
         "attempt": attempt.number,
         "started": attempt.started,
@@ -278,8 +278,8 @@ def _attempt_to_json(attempt: Attempt) -> dict[str, Any]:
     return head
 
 
-def _attempt_from_json(head: dict[str, Any]) -> Attempt:
-    return Attempt(
+def _attempt_from_json(head: dict[str, Any]) -> AttemptRecord:
+    return AttemptRecord(
         number=int(head["attempt"]),
         started=_if_given(float, head.get("started")),
         ended=_if_given(float, head.get("ended")),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from jtask.errors import Failure
-from jtask.outcomes import Attempt
+from jtask.outcomes import AttemptRecord
 
 KEPT = 100
 """How many attempts are kept."""
@@ -19,14 +19,14 @@ _BRIEF_TEXT = 800
 _MESSAGE = 300
 
 
-def remember(history: Sequence[Attempt], attempt: Attempt) -> tuple[Attempt, ...]:
+def remember(history: Sequence[AttemptRecord], attempt: AttemptRecord) -> tuple[AttemptRecord, ...]:
     """Return a history with one more attempt."""
     older = [_brief(past) for past in history[-KEPT + 1 : -_WHOLE + 1]]
     newest = replace(attempt, failure=shortened(attempt.failure))
     return (*older, *history[-_WHOLE + 1 :], newest)
 
 
-def bare(history: Sequence[Attempt]) -> tuple[Attempt, ...]:
+def bare(history: Sequence[AttemptRecord]) -> tuple[AttemptRecord, ...]:
     """Return the last ten attempts without what they raised, for where there is no room."""
     return tuple(replace(attempt, failure=None) for attempt in history[-10:])
 
@@ -50,7 +50,7 @@ def summary(failure: Failure | None) -> Failure | None:
     return None if failure is None else _summary(failure)
 
 
-def _brief(attempt: Attempt) -> Attempt:
+def _brief(attempt: AttemptRecord) -> AttemptRecord:
     failure = attempt.failure
     if failure is None:
         return attempt

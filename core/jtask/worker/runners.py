@@ -53,7 +53,7 @@ class LoopRunner:
 
     def submit(self, job: Job) -> None:
         """Execute a job, at once if it only has to be settled; called on the I/O thread."""
-        if job.verdict is not None:
+        if job.decision is not None:
             self._loop.call_soon_threadsafe(self._start, job)
             return
         self._waiting.append(job)
@@ -116,7 +116,7 @@ class LoopRunner:
             await self._perform(job)
         finally:
             self._tasks.pop(job, None)
-            if not job.left_behind:
+            if not job.is_abandoned:
                 self._one_ended()
 
     def _one_ended(self) -> None:
@@ -165,7 +165,7 @@ class ThreadRunner:
 
     def submit(self, job: Job) -> None:
         """Execute a job, at once if it only has to be settled; called on the I/O thread."""
-        if job.verdict is not None:
+        if job.decision is not None:
             self._verdicts.put(job)
             if not self._settles:
                 self._settles = True
@@ -223,7 +223,7 @@ class ThreadRunner:
             except IndexError:
                 continue  # it was taken back
             run_sync(self._perform(job))
-            if job.left_behind:
+            if job.is_abandoned:
                 return
             with self._lock:
                 self._unfinished -= 1

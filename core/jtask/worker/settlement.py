@@ -10,11 +10,11 @@ from typing import Any
 from jtask.client.event_buffer import EventBuffer
 from jtask.contract import Delivery, Event, FullBroker, OutcomeRecord, QuickPut
 from jtask.errors import BrokerError
-from jtask.execution.job import Again, Job, Reply, Settled, encode_letter
+from jtask.execution.job import Disposition, Job, Requeue, StoreOutcome, encode_dead_letter
 from jtask.outcomes import SettledRun
 from jtask.plugins import call_logged, get_plugins
 from jtask.states import State, StateName
-from jtask.wire.envelope import encode_settled
+from jtask.wire.envelope import encode_outcome
 
 UNKNOWN_TASK_SECONDS = 10.0
 """How long a run that this worker does not know is put off for a worker that does."""
@@ -37,35 +37,39 @@ class Settlement:
         self._events = events
         self._worker = worker
         self._put_then = broker.put_then if isinstance(broker, QuickPut) else self._put_slowly
-        self._set_aside_hook = get_plugins().caller("jtask_set_aside")
+        self._rejected_hook = get_plugins().caller("jtask_rejected")
         self._unsettled = 0
         self._done = asyncio.Event()
         self._done.set()
         self._background: set[asyncio.Task[None]] = set()
 
-    def settle(self, job: Job, reply: Reply) -> None:
+    def settle(self, job: Job, disposition: Disposition) -> None:
         """Do what an executed run asks for; returns at once."""
         self._unsettled += 1
         self._done.clear()
-        if isinstance(reply, Settled) and reply.is_plain and job.envelope.blob is None:
-            record = OutcomeRecord(job.delivery.run_id, reply.body)
-            self._put_then(record, partial(self._stored, job, reply))
+        if (
+            isinstance(disposition, StoreOutcome)
+            and disposition.is_plain
+            and job.envelope.blob is None
+        ):
+            record = OutcomeRecord(job.delivery.run_id, disposition.body)
+            self._put_then(record, partial(self._stored, job, disposition))
         else:
-            self._settle_slowly(job, reply)
+            self._settle_slowly(job, disposition)
 
     async def wait(self) -> None:
         """Return once the broker has everything."""
         await self._done.wait()
 
-    async def put_off_unknown(self, delivery: Delivery, key: str) -> None:
+    async def reschedule_unknown(self, delivery: Delivery, key: str) -> None:
         """Leave a run for a worker that has its task."""
         reason = f"no task with the key {key!r} is served here"
         self.emit(delivery.run_id, key, StateName.SCHEDULED, reason)
-        self.tell_set_aside(delivery, reason)
+        self.notify_rejected(delivery, reason)
         at = time.time() + UNKNOWN_TASK_SECONDS
-        await self._insist(lambda: delivery.put_off(at))
+        await self._insist(lambda: delivery.reschedule(at))
 
-    async def set_aside_unreadable(self, delivery: Delivery, problem: str) -> None:
+    async def reject_unreadable(self, delivery: Delivery, problem: str) -> None:
         """Dead-letter a message that is no envelope."""
         reason = f"the message cannot be read: {problem}"
         now = time.time()
@@ -83,31 +87,31 @@ class Settlement:
             serializer="json",
         )
         self.emit(delivery.run_id, "", StateName.FAILED, reason)
-        self.tell_set_aside(delivery, reason)
-        await self._store(OutcomeRecord(delivery.run_id, encode_settled(settled)))
+        self.notify_rejected(delivery, reason)
+        await self._store(OutcomeRecord(delivery.run_id, encode_outcome(settled)))
         await self._dead_letter(delivery, reason, settled)
 
-    async def hand_back(self, job: Job, message: str) -> None:
+    async def release(self, job: Job, message: str) -> None:
         """Give a run to another worker; a start that was counted as a possible crash is not one."""
         if job.counted:
             try:
                 await self._broker.add(crash_counter(job.delivery.run_id), -1)
             except BrokerError as error:
                 _log.debug("a hand-back was not taken off the crash count: %s", error)
-        if not job.is_announced:
+        if not job.notify_only:
             self.emit(job.delivery.run_id, job.envelope.task_key, StateName.SCHEDULED, message)
-        await job.delivery.hand_back()
+        await job.delivery.release()
 
     def emit(self, run_id: str, key: str, state: StateName, detail: str) -> None:
         """Record a state that was entered without a run context."""
         self._events.add(Event(run_id, state, time.time(), key, worker=self._worker, detail=detail))
 
-    def _stored(self, job: Job, reply: Settled, answer: bool | BrokerError) -> None:
+    def _stored(self, job: Job, disposition: StoreOutcome, answer: bool | BrokerError) -> None:
         if isinstance(answer, bool):
             job.delivery.ack()
             self._one_settled()
         else:
-            self._settle_slowly(job, reply)
+            self._settle_slowly(job, disposition)
 
     def _put_slowly(
         self, outcome: OutcomeRecord, done: Callable[[bool | BrokerError], None]
@@ -123,34 +127,36 @@ class Settlement:
 
         self._do(put())
 
-    def _settle_slowly(self, job: Job, reply: Reply) -> None:
-        self._do(self._settle(job, reply))
+    def _settle_slowly(self, job: Job, disposition: Disposition) -> None:
+        self._do(self._settle(job, disposition))
 
     def _do(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
-    async def _settle(self, job: Job, reply: Reply) -> None:
+    async def _settle(self, job: Job, disposition: Disposition) -> None:
         try:
-            if isinstance(reply, Settled):
-                await self._store_all(job, reply)
-            elif isinstance(reply, Again):
-                if (blob := reply.blob) is not None:
+            if isinstance(disposition, StoreOutcome):
+                await self._store_all(job, disposition)
+            elif isinstance(disposition, Requeue):
+                if (blob := disposition.blob) is not None:
                     key = f"{job.delivery.run_id}.args"
                     await self._insist(lambda: self._broker.put_blob(key, blob))
-                await self._insist(lambda: job.delivery.put_off(reply.at, reply.body))
+                await self._insist(
+                    lambda: job.delivery.reschedule(disposition.at, disposition.body)
+                )
             else:
-                await self.hand_back(job, "handed back by a stopping worker")
+                await self.release(job, "handed back by a stopping worker")
         finally:
             self._one_settled()
 
-    async def _store_all(self, job: Job, reply: Settled) -> None:
+    async def _store_all(self, job: Job, disposition: StoreOutcome) -> None:
         run_id = job.delivery.run_id
-        if (blob := reply.blob) is not None:
+        if (blob := disposition.blob) is not None:
             await self._insist(lambda: self._broker.put_blob(f"{run_id}.result", blob))
-        await self._store(OutcomeRecord(run_id, reply.body))
-        if (letter := reply.letter) is not None:
+        await self._store(OutcomeRecord(run_id, disposition.body))
+        if (letter := disposition.letter) is not None:
             await self._insist(lambda: job.delivery.dead_letter(letter.reason, letter.body))
             return
         job.delivery.ack()
@@ -165,7 +171,7 @@ class Settlement:
         await self._insist(put)
 
     async def _dead_letter(self, delivery: Delivery, reason: str, settled: SettledRun) -> None:
-        letter = encode_letter(reason, settled, delivery.body, delivery.priority)
+        letter = encode_dead_letter(reason, settled, delivery.body, delivery.priority)
         await self._insist(lambda: delivery.dead_letter(reason, letter))
 
     async def _insist(self, act: Callable[[], Awaitable[Any]]) -> None:
@@ -178,10 +184,10 @@ class Settlement:
                 _log.warning("the broker did not take an outcome, trying again: %s", error)
                 await asyncio.sleep(_RETRY_SECONDS)
 
-    def tell_set_aside(self, delivery: Delivery, reason: str) -> None:
+    def notify_rejected(self, delivery: Delivery, reason: str) -> None:
         """Tell the plugins of a run that could not be executed."""
         call_logged(
-            self._set_aside_hook, run_id=delivery.run_id, queue=delivery.queue, reason=reason
+            self._rejected_hook, run_id=delivery.run_id, queue=delivery.queue, reason=reason
         )
 
     def _one_settled(self) -> None:

@@ -10,7 +10,7 @@ _AHEAD_SHARE = 20  # of that: what ends in 5 ms
 _FARTHEST_AHEAD = 200
 
 
-class Intake:
+class SlotPool:
     """Slots and the runs that wait for one; counting only, no I/O.
 
     Args:
@@ -62,7 +62,7 @@ class Intake:
         self._free += 1
         self._ended += 1
 
-    def pull_out(self, job: Job) -> None:
+    def start_now(self, job: Job) -> None:
         """Have a waiting run start at once, over the number of slots if need be."""
         self._waiting.remove(job)
         self._free -= 1

@@ -11,7 +11,7 @@ from jtask.runtime import WorkerInfo
 
 READY = b"r"
 _log = logging.getLogger("jtask.worker")
-_place = 0
+_worker_index = 0
 
 
 class Lifeline:
@@ -34,23 +34,23 @@ class Lifeline:
             os.kill(os.getpid(), signal.SIGTERM)
 
 
-def hold(descriptor: int, place: int) -> None:
+def hold(descriptor: int, worker_index: int) -> None:
     """Make this process a supervised worker.
 
     Args:
         descriptor: The inherited socket.
-        place: Which of the supervisor's workers it is, from 0; its successor is the same.
+        worker_index: Which of the supervisor's workers it is, from 0; its successor is the same.
 
     Raises:
         ConfigurationError: The plugins cannot be loaded.
     """
     from jtask.plugins import get_plugins
 
-    global _place
-    _place = place
+    global _worker_index
+    _worker_index = worker_index
     get_plugins().manager.register(Lifeline(descriptor), name="lifeline")
 
 
-def place() -> int:
+def worker_index() -> int:
     """Return which of its supervisor's workers this process is; 0 without a supervisor."""
-    return _place
+    return _worker_index

@@ -111,7 +111,7 @@ class _Child:
         self,
         command: list[str],
         targets: list[str],
-        place: int,
+        worker_index: int,
         tell: "Callable[[_Event], None]",
     ) -> None:
         self._line, theirs = socket.socketpair()
@@ -120,7 +120,13 @@ class _Child:
             # A group of its own: Ctrl-C in a terminal reaches the supervisor only, which passes it
             # on, so that each worker gets every signal exactly once.
             self.process = subprocess.Popen(
-                [*command, f"--lifeline={descriptor}", f"--place={place}", "--", *targets],
+                [
+                    *command,
+                    f"--lifeline={descriptor}",
+                    f"--worker-index={worker_index}",
+                    "--",
+                    *targets,
+                ],
                 pass_fds=(descriptor,),
                 process_group=0,
             )
@@ -148,7 +154,7 @@ class _Child:
 
 
 @dataclass(slots=True, eq=False)
-class _Place:
+class _Position:
     """Room for one worker; empty between a death and the next start."""
 
     number: int
@@ -166,7 +172,7 @@ class _Supervisor:
         self._command = command
         self._targets = targets
         self._patience = shutdown_timeout + STOP_MARGIN_SECONDS
-        self._places = [_Place(number) for number in range(processes)]
+        self._positions = [_Position(number) for number in range(processes)]
         self._events: queue.SimpleQueue[_Event] = queue.SimpleQueue()
         self._following = False
         self._proven = False
@@ -187,7 +193,7 @@ class _Supervisor:
         """Work until told to stop; return the exit code of a worker that could not start."""
         with stop_signals_to(lambda number: self._events.put(_Signalled(number))):
             try:
-                self._start(self._places[0])
+                self._start(self._positions[0])
                 while not self._is_over():
                     event = self._next_event()
                     if event is not None:
@@ -198,11 +204,11 @@ class _Supervisor:
         return self._refusal
 
     def _is_over(self) -> bool:
-        return self._stopping and not any(place.child for place in self._places)
+        return self._stopping and not any(position.child for position in self._positions)
 
     def _next_event(self) -> _Event | None:
-        dues = [place.start_at for place in self._places]
-        dues += [place.child.kill_at for place in self._places if place.child]
+        dues = [position.start_at for position in self._positions]
+        dues += [position.child.kill_at for position in self._positions if position.child]
         due = min((due for due in dues if due is not None), default=None)
         try:
             return self._events.get(
@@ -223,10 +229,10 @@ class _Supervisor:
 
     def _do_what_is_due(self) -> None:
         now = time.monotonic()
-        for place in self._places:
-            if place.start_at is not None and place.start_at <= now:
-                self._start(place)
-            child = place.child
+        for position in self._positions:
+            if position.start_at is not None and position.start_at <= now:
+                self._start(position)
+            child = position.child
             if child is not None and child.kill_at is not None and child.kill_at <= now:
                 _log.error("worker %d does not stop: killing it", child.process.pid)
                 child.kill_at = None
@@ -234,37 +240,37 @@ class _Supervisor:
 
     # --- the life of a worker --------------------------------------------------------------
 
-    def _start(self, place: _Place) -> None:
-        place.start_at = None
-        place.child = _Child(self._command, self._targets, place.number, self._events.put)
+    def _start(self, position: _Position) -> None:
+        position.start_at = None
+        position.child = _Child(self._command, self._targets, position.number, self._events.put)
 
     def _prove(self) -> None:
         """Start the other workers once one has shown that a start succeeds."""
         if self._proven or self._stopping:
             return
         self._proven = True
-        for place in self._places[1:]:
-            self._start(place)
+        for position in self._positions[1:]:
+            self._start(position)
 
     def _replace(self, child: _Child, code: int) -> None:
-        place = next(place for place in self._places if place.child is child)
-        place.child = None
+        position = next(position for position in self._positions if position.child is child)
+        position.child = None
         if self._stopping:
             if code not in (0, -signal.SIGTERM, -signal.SIGINT):
                 _log.warning("worker %d %s", child.process.pid, describe_end(code))
         elif child.replaced:
-            self._start(place)
+            self._start(position)
         elif code in _REFUSALS and self._following:
             _log.info("waiting for a changed file")
         elif code in _REFUSALS and not self._proven:
             self._refusal = code
             self._stopping = True
         else:
-            self._start_later(place, child, code)
+            self._start_later(position, child, code)
 
-    def _start_later(self, place: _Place, child: _Child, code: int) -> None:
-        pause = place.backoff.after(child.lived)
-        place.start_at = time.monotonic() + pause
+    def _start_later(self, position: _Position, child: _Child, code: int) -> None:
+        pause = position.backoff.after(child.lived)
+        position.start_at = time.monotonic() + pause
         _log.warning(
             "worker %d %s: starting another in %.1f seconds",
             child.process.pid,
@@ -276,25 +282,25 @@ class _Supervisor:
         if self._stopping:
             return
         _log.info("reloading: %s changed", ", ".join(files[:3]) + (", ..." * (len(files) > 3)))
-        for place in self._places:
-            child = place.child
+        for position in self._positions:
+            child = position.child
             if child is not None and not child.replaced:
                 child.replaced = True
                 child.stop(signal.SIGTERM, self._patience)
-            elif child is None and (self._proven or place is self._places[0]):
-                self._start(place)
+            elif child is None and (self._proven or position is self._positions[0]):
+                self._start(position)
 
     # --- stopping --------------------------------------------------------------------------
 
     def _stop(self, number: int) -> None:
         self._stopping = True
-        for place in self._places:
-            place.start_at = None
-            if place.child is not None:
-                place.child.stop(number, self._patience)
+        for position in self._positions:
+            position.start_at = None
+            if position.child is not None:
+                position.child.stop(number, self._patience)
 
     def _kill_the_rest(self) -> None:
         """Leave no worker behind when this process ends by an error of its own."""
-        for place in self._places:
-            if place.child is not None:
-                place.child.process.kill()
+        for position in self._positions:
+            if position.child is not None:
+                position.child.process.kill()

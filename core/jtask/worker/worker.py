@@ -13,32 +13,32 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
 from jtask import lifecycle
-from jtask.client.cancel_notices import OffQueue, job_of, say_nothing
+from jtask.client.cancel_notices import CancelledDelivery, job_of, no_event
 from jtask.client.client import Client
 from jtask.contract import Consumption, Delivery, Event, FullBroker
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import BrokerError, EnvelopeError, RunAbandoned
 from jtask.execution.job import (
+    Disposition,
     Job,
-    Reply,
-    Settled,
+    StoreOutcome,
     describe_crash,
-    end_abandoned,
+    finish_abandoned,
     perform,
 )
 from jtask.ids import process_label
-from jtask.lifecycle import DeadLetter, Discard, Execute, HandBack, Settle
+from jtask.lifecycle import Discard, Execute, Finish, Release
 from jtask.outcomes import CancelResult
 from jtask.plugins import hooks_of
 from jtask.runtime import HeldRun, RunContext, WorkerInfo
 from jtask.serialization.codecs import codecs_of
 from jtask.settings import get_settings
 from jtask.states import State, StateName
-from jtask.wire.envelope import Envelope, decode_envelope, encode_settled, settle_unstarted
+from jtask.wire.envelope import Envelope, decode_envelope, encode_outcome, unstarted_record
 from jtask.worker import supervised
 from jtask.worker.runners import LoopRunner, ThreadRunner
 from jtask.worker.settlement import Settlement, crash_counter
-from jtask.worker.slots import Intake
+from jtask.worker.slots import SlotPool
 
 _ANNOUNCE_SECONDS = 10.0
 T = TypeVar("T")
@@ -75,12 +75,12 @@ class Worker:
             concurrency=concurrency,
             url=self._broker.url,
             worker=self,
-            place=supervised.place(),
+            worker_index=supervised.worker_index(),
         )
         self._max_crashes = get_settings().max_crashes
         # Two runners cannot keep to one number of slots each by itself.
         of_one_kind = len({task.is_async for task in self._tasks.values()}) == 1
-        self._intake = Intake(concurrency, prefetch, reaches_ahead=of_one_kind)
+        self._slots = SlotPool(concurrency, prefetch, reaches_ahead=of_one_kind)
         self._suspects: deque[Job] = deque()
         self._suspect: Job | None = None
         self._executing: dict[str, Job] = {}
@@ -105,7 +105,7 @@ class Worker:
         for task in self._tasks.values():
             _ = hooks_of(task), codecs_of(task)
         self._consumption = await self._broker.consume(
-            self.info.queues, self._intake.credit, self._receive
+            self.info.queues, self._slots.credit, self._receive
         )
         self._spawn(self._announce())
 
@@ -123,10 +123,10 @@ class Worker:
         if self._consumption is None:
             return 0
         await self._consumption.stop()
-        waiting = [*self._intake.take_all(), *self._suspects, *self._take_back_unbegun()]
+        waiting = [*self._slots.take_all(), *self._suspects, *self._take_back_unbegun()]
         self._suspects.clear()
         for job in waiting:
-            await self._settlement.hand_back(job, "handed back before it started")
+            await self._settlement.release(job, "handed back before it started")
         await _first_of(self._idle.wait(), hurry.wait(), timeout=timeout)
         interrupted = await self._interrupt()
         await _first_of(self._settlement.wait(), timeout=get_settings().enqueue_timeout)
@@ -172,7 +172,7 @@ class Worker:
         return executing + [_held(job, has_slot=False) for job in self._unstarted()]
 
     def _unstarted(self) -> list[Job]:
-        return [*self._intake.waiting(), *self._suspects]
+        return [*self._slots.waiting(), *self._suspects]
 
     def cancel(self, run_id: str, message: str) -> CancelResult:
         """End a run that this worker holds; on the I/O thread.
@@ -190,13 +190,13 @@ class Worker:
         job = self._executing.get(run_id)
         if job is None or job.is_over:
             return CancelResult.NOT_FOUND
-        if job.verdict is None:
+        if job.decision is None:
             if self._runner(job).take_back(job):
-                job.verdict = Settle(StateName.CANCELLED, message)
+                job.decision = Finish(StateName.CANCELLED, message)
                 self._submit(job)
                 return CancelResult.NEVER_STARTS
             return self._interrupt_one(job, message)
-        cancelled = job.verdict.state is StateName.CANCELLED
+        cancelled = job.decision.state is StateName.CANCELLED
         return CancelResult.NEVER_STARTS if cancelled else CancelResult.NOT_FOUND
 
     @property
@@ -221,9 +221,9 @@ class Worker:
         """
         told = asyncio.get_running_loop().create_future()
         task = self._tasks[envelope.task_key]
-        job = job_of(OffQueue(run_id, queue or task.queue, told), envelope, task, state)
-        self._intake.add(job)
-        self._intake.pull_out(job)
+        job = job_of(CancelledDelivery(run_id, queue or task.queue, told), envelope, task, state)
+        self._slots.add(job)
+        self._slots.start_now(job)
         self._start(job)
         await told
 
@@ -243,27 +243,27 @@ class Worker:
         try:
             envelope = decode_envelope(delivery.body)
         except EnvelopeError as error:
-            self._spawn(self._settlement.set_aside_unreadable(delivery, str(error)))
+            self._spawn(self._settlement.reject_unreadable(delivery, str(error)))
             return
         task = self._tasks.get(envelope.task_key)
         if task is None:
-            self._spawn(self._settlement.put_off_unknown(delivery, envelope.task_key))
+            self._spawn(self._settlement.reschedule_unknown(delivery, envelope.task_key))
             return
         job = Job(delivery, envelope, task, time.time())
         if self._stopping:
-            self._spawn(self._settlement.hand_back(job, "handed back before it started"))
+            self._spawn(self._settlement.release(job, "handed back before it started"))
         elif lifecycle.is_suspect(delivery.deliveries):
             self._suspects.append(job)
             self._dispatch()
         else:
-            self._intake.add(job)
+            self._slots.add(job)
             self._dispatch()
 
     def _dispatch(self) -> None:
-        if self._suspects and self._suspect is None and self._intake.take_slot():
+        if self._suspects and self._suspect is None and self._slots.take_slot():
             self._suspect = self._suspects.popleft()
             self._start(self._suspect)
-        while (job := self._intake.next_job()) is not None:
+        while (job := self._slots.next_job()) is not None:
             self._start(job)
 
     def _start(self, job: Job) -> None:
@@ -271,17 +271,17 @@ class Worker:
         self._idle.clear()
         envelope = job.envelope
         is_plain = envelope.blob is None and envelope.expires is None
-        if job.verdict is not None or (is_plain and job.delivery.deliveries == 1):
+        if job.decision is not None or (is_plain and job.delivery.deliveries == 1):
             self._submit(job)
         else:
             self._spawn(self._start_checked(job))
 
     def _never_start(self, job: Job, message: str) -> None:
-        job.verdict = Settle(StateName.CANCELLED, message)
+        job.decision = Finish(StateName.CANCELLED, message)
         if job in self._suspects:
             self._suspects.remove(job)
-            self._intake.add(job)
-        self._intake.pull_out(job)
+            self._slots.add(job)
+        self._slots.start_now(job)
         self._start(job)
 
     def _submit(self, job: Job) -> None:
@@ -298,16 +298,16 @@ class Worker:
         except BrokerError as error:
             _log.warning("run %s is handed back: %s", job.delivery.run_id, error)
             self._release(job)
-            await self._settlement.hand_back(job, "handed back unstarted")
+            await self._settlement.release(job, "handed back unstarted")
             return
         if isinstance(decision, Discard):
             self._release(job)
             job.delivery.ack()
             return
         if not isinstance(decision, Execute):
-            job.verdict = decision
+            job.decision = decision
         elif job.cancelled is not None:
-            job.verdict = Settle(StateName.CANCELLED, job.cancelled)
+            job.decision = Finish(StateName.CANCELLED, job.cancelled)
         self._submit(job)
 
     async def _admit(self, job: Job) -> lifecycle.Admission:
@@ -327,10 +327,11 @@ class Worker:
             now=time.time(),
         )
 
-    async def _fetch_arguments(self, job: Job) -> Execute | DeadLetter:
+    async def _fetch_arguments(self, job: Job) -> Execute | Finish:
         blob = await self._broker.get_blob(f"{job.delivery.run_id}.args")
         if blob is None:
-            return DeadLetter(StateName.CRASHED, "its arguments are no longer kept")
+            message = "its arguments are no longer kept"
+            return Finish(StateName.CRASHED, message, dead_letter=True)
         job.envelope.payload = blob
         return Execute()
 
@@ -339,24 +340,24 @@ class Worker:
     async def _perform(self, job: Job) -> None:
         """Execute a job on a runner's thread and report to the I/O thread."""
         try:
-            reply = await perform(
+            disposition = await perform(
                 job,
                 self.info.name,
                 self.client.inline_limit,
-                say_nothing if job.is_announced else self.client.events.on_state,
+                no_event if job.notify_only else self.client.events.on_state,
                 self._is_interrupting,
                 self._abandon,
             )
         except RunAbandoned:
             return
         except BaseException as error:
-            reply = self._give_up_on(job, error)
+            disposition = self._give_up_on(job, error)
         # One that was left behind may come here too: when its loop has ended, it is torn down.
-        if not job.left_behind:
-            self.client.io.post(self._finish, job, reply)
+        if not job.is_abandoned:
+            self.client.io.post(self._finish, job, disposition)
 
     def _abandon(self, job: Job, error: BaseException) -> None:
-        job.left_behind = True
+        job.is_abandoned = True
         _log.warning(
             "run %s of task %s was interrupted and goes on: it is left behind, its slot is free",
             job.delivery.run_id,
@@ -366,15 +367,15 @@ class Worker:
 
     async def _perform_end(self, job: Job, error: BaseException) -> None:
         try:
-            reply = await end_abandoned(job, error, self.client.inline_limit)
+            disposition = await finish_abandoned(job, error, self.client.inline_limit)
         except BaseException as failure:
-            reply = self._give_up_on(job, failure)
-        self.client.io.post(self._finish, job, reply)
+            disposition = self._give_up_on(job, failure)
+        self.client.io.post(self._finish, job, disposition)
 
-    def _give_up_on(self, job: Job, error: BaseException) -> Reply:
+    def _give_up_on(self, job: Job, error: BaseException) -> Disposition:
         cancelled = isinstance(error, asyncio.CancelledError)
         if cancelled and self._interrupting:
-            return HandBack()
+            return Release()
         if cancelled and job.cancelled is not None:
             state = State(StateName.CANCELLED, time.time(), job.cancelled)
         else:
@@ -382,29 +383,29 @@ class Worker:
             _log.error("run %s could not be executed", job.delivery.run_id, exc_info=error)
             state = State(StateName.CRASHED, time.time(), describe_crash(error))
         run_id, worker = job.delivery.run_id, self.info.name
-        return Settled(encode_settled(settle_unstarted(run_id, job.envelope, state, worker)))
+        return StoreOutcome(encode_outcome(unstarted_record(run_id, job.envelope, state, worker)))
 
     def _is_interrupting(self) -> bool:
         return self._interrupting
 
-    def _finish(self, job: Job, reply: Reply) -> None:
-        if job.abandoned:
+    def _finish(self, job: Job, disposition: Disposition) -> None:
+        if job.is_released:
             return
         self._release(job)
-        if job.is_announced:
+        if job.notify_only:
             job.delivery.ack()
             return
-        self._settlement.settle(job, reply)
-        is_kept = isinstance(reply, Settled) and reply.letter is not None
-        if is_kept and isinstance(job.verdict, DeadLetter):
-            self._settlement.tell_set_aside(job.delivery, job.verdict.message)
+        self._settlement.settle(job, disposition)
+        is_kept = isinstance(disposition, StoreOutcome) and disposition.letter is not None
+        if is_kept and job.decision is not None and job.decision.dead_letter:
+            self._settlement.notify_rejected(job.delivery, job.decision.message)
 
     def _release(self, job: Job) -> None:
         self._forget(job)
-        self._intake.free_slot()
+        self._slots.free_slot()
         if not self._pacing:
             self._pacing = True
-            self.client.io.loop.call_later(Intake.PACE_SECONDS, self._follow_pace)
+            self.client.io.loop.call_later(SlotPool.PACE_SECONDS, self._follow_pace)
         if job is self._suspect:
             self._suspect = None
         if not self._stopping:
@@ -417,12 +418,12 @@ class Worker:
 
     def _follow_pace(self) -> None:
         """Adapt the credit while runs end; an idle worker has no timer for it."""
-        credit = self._intake.credit
-        self._pacing = self._intake.adapt() and not self._stopping
+        credit = self._slots.credit
+        self._pacing = self._slots.adapt() and not self._stopping
         if self._pacing:
-            self.client.io.loop.call_later(Intake.PACE_SECONDS, self._follow_pace)
-        if self._intake.credit != credit and self._consumption is not None:
-            self._consumption.set_credit(self._intake.credit)
+            self.client.io.loop.call_later(SlotPool.PACE_SECONDS, self._follow_pace)
+        if self._slots.credit != credit and self._consumption is not None:
+            self._consumption.set_credit(self._slots.credit)
 
     # --- stopping --------------------------------------------------------------------------
 
@@ -438,8 +439,8 @@ class Worker:
                 job.run.on_cancel()
         await _first_of(self._idle.wait(), timeout=_GRACE_SECONDS)
         for job in list(self._executing.values()):
-            job.abandoned = True
-            await self._settlement.hand_back(job, "handed back by a stopping worker")
+            job.is_released = True
+            await self._settlement.release(job, "handed back by a stopping worker")
         self._executing.clear()
         return interrupted
 

@@ -186,5 +186,5 @@ class DelayContract(Contract):
         expires = time.time() + 1.2
         message = bench.message("reports", expires=expires)
         await producer.enqueue([message])
-        await (await worker.next()).put_off(expires + 0.5)
+        await (await worker.next()).reschedule(expires + 0.5)
         assert (await worker.next()).run_id == message.run_id

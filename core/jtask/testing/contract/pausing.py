@@ -107,7 +107,7 @@ class PauseContract(Contract):
         done, returned = await worker.take(2)
         await producer.pause_queue("reports")
         done.ack()
-        await returned.hand_back()
+        await returned.release()
         await _let_time_pass(bench, producer)
         assert worker.ids == [done.run_id, returned.run_id]
         await producer.resume_queue("reports")

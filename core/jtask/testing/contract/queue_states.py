@@ -146,7 +146,7 @@ class QueueStateContract(Contract):
         worker = await bench.worker("reports", credit=1)
         delivery = await worker.next()
         worker.consumption.set_credit(0)
-        await delivery.hand_back()
+        await delivery.release()
         await worker.consumption.stop()
 
         async def shown() -> bool:
@@ -160,7 +160,7 @@ class QueueStateContract(Contract):
         worker = await bench.worker("reports")
         await producer.enqueue([message := bench.message("reports")])
         at = time.time() + 3600
-        await (await worker.next()).put_off(at, b"again")
+        await (await worker.next()).reschedule(at, b"again")
 
         async def shown() -> bool:
             return len(await _waiting(producer)) == 1

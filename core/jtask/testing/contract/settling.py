@@ -40,7 +40,7 @@ class SettlingContract(Contract):
     async def test_a_run_handed_back_is_delivered_again_and_counted(self, bench: Bench) -> None:
         worker = await bench.worker("reports")
         await (await bench.broker()).enqueue([message := bench.message("reports")])
-        await (await worker.next()).hand_back()
+        await (await worker.next()).release()
         again = await worker.next()
         assert (again.run_id, again.body) == (message.run_id, message.body)
         assert again.deliveries == 2
@@ -51,7 +51,7 @@ class SettlingContract(Contract):
         await (await bench.broker()).enqueue([message := bench.message("reports")])
         delivery = await unwilling.next()
         willing = await bench.worker("reports", credit=1)
-        await delivery.hand_back()
+        await delivery.release()
         handed_back = 1
         while not willing.deliveries:
             await until(
@@ -59,7 +59,7 @@ class SettlingContract(Contract):
                 "the run is delivered again",
             )
             if len(unwilling.deliveries) > handed_back:
-                await unwilling.deliveries[handed_back].hand_back()
+                await unwilling.deliveries[handed_back].release()
                 handed_back += 1
         assert willing.ids == [message.run_id]
 
@@ -71,7 +71,7 @@ class SettlingContract(Contract):
         await (await bench.broker()).enqueue([message := bench.message("reports")])
         first = await worker.next()
         at = time.time() + 0.7
-        await first.put_off(at)
+        await first.reschedule(at)
         again = await worker.next()
         assert time.time() >= at
         assert (again.run_id, again.queue, again.body) == (message.run_id, "reports", message.body)
@@ -80,14 +80,14 @@ class SettlingContract(Contract):
     async def test_a_run_put_off_may_have_a_new_body(self, bench: Bench) -> None:
         worker = await bench.worker("reports")
         await (await bench.broker()).enqueue([bench.message("reports", body=b"attempt 1")])
-        await (await worker.next()).put_off(time.time() + 0.3, b"attempt 2")
+        await (await worker.next()).reschedule(time.time() + 0.3, b"attempt 2")
         assert (await worker.next()).body == b"attempt 2"
 
     @rule
     async def test_a_run_put_off_to_the_past_comes_again_at_once(self, bench: Bench) -> None:
         worker = await bench.worker("reports")
         await (await bench.broker()).enqueue([message := bench.message("reports")])
-        await (await worker.next()).put_off(time.time() - 5)
+        await (await worker.next()).reschedule(time.time() - 5)
         assert (await worker.next()).run_id == message.run_id
 
     @rule
@@ -96,10 +96,10 @@ class SettlingContract(Contract):
     ) -> None:
         worker = await bench.worker("reports")
         await (await bench.broker()).enqueue([bench.message("reports")])
-        await (await worker.next()).hand_back()
+        await (await worker.next()).release()
         second = await worker.next()
         assert second.deliveries == 2
-        await second.put_off(time.time() + 0.3)
+        await second.reschedule(time.time() + 0.3)
         assert (await worker.next()).deliveries == 1
 
     @rule
@@ -108,7 +108,7 @@ class SettlingContract(Contract):
         await (await bench.broker()).enqueue([bench.message("reports", body=b"attempt 1")])
         for attempt in (2, 3, 4, 5):
             delivery = await worker.next()
-            await delivery.put_off(time.time() + 0.05 * attempt, b"attempt %d" % attempt)
+            await delivery.reschedule(time.time() + 0.05 * attempt, b"attempt %d" % attempt)
         assert (await worker.next()).body == b"attempt 5"
         assert len(worker.deliveries) == 5
 
@@ -117,7 +117,7 @@ class SettlingContract(Contract):
         worker = await bench.worker("reports")
         producer = await bench.broker()
         await producer.enqueue([bench.message("reports", body=b"attempt 1")])
-        await (await worker.next()).put_off(time.time() + 0.5, b"attempt 2")
+        await (await worker.next()).reschedule(time.time() + 0.5, b"attempt 2")
         await self.lose(worker.consumption)
         heir = await bench.worker("reports", acks=True)
         # Later than the lease of the first delivery, which must not bring it again.
@@ -132,7 +132,7 @@ class SettlingContract(Contract):
         producer = await bench.broker()
         await producer.enqueue([urgent := bench.message("reports", priority=9)])
         at = time.time() + 0.5
-        await (await leaving.next()).put_off(at)
+        await (await leaving.next()).reschedule(at)
         await leaving.consumption.close()
         await producer.enqueue(bench.messages("reports", 3))
         await until_instant(at + 1)  # it is due, and a broker may need a moment to see it
@@ -145,7 +145,7 @@ class SettlingContract(Contract):
         producer = await bench.broker()
         await producer.enqueue([message := bench.message("reports")])
         at = time.time() + 1.5
-        await (await worker.next()).put_off(at)
+        await (await worker.next()).reschedule(at)
         assert await producer.cancel(message.run_id) is True
         await producer.enqueue([last := bench.message("reports", at=at + 0.5)])
         assert (await worker.next()).run_id == last.run_id
@@ -172,7 +172,7 @@ class SettlingContract(Contract):
         one, other = await worker.take(2)
         await worker.consumption.stop()
         one.ack()
-        await other.put_off(time.time() + 3600)
+        await other.reschedule(time.time() + 3600)
 
         async def empty() -> bool:
             return await producer.depth("reports") == 0

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jtask.worker.slots import Intake
+from jtask.worker.slots import SlotPool
 
 
 def job(name: str) -> Any:
@@ -14,7 +14,7 @@ def job(name: str) -> Any:
 
 
 def test_runs_get_slots_in_order_of_arrival() -> None:
-    intake = Intake(2, 0)
+    intake = SlotPool(2, 0)
     for name in "abc":
         intake.add(job(name))
     assert [intake.next_job() for _ in range(3)] == ["a", "b", None]
@@ -23,14 +23,14 @@ def test_runs_get_slots_in_order_of_arrival() -> None:
 
 
 def test_no_slot_is_taken_while_no_run_waits() -> None:
-    intake = Intake(1, 0)
+    intake = SlotPool(1, 0)
     assert intake.next_job() is None
     intake.add(job("a"))
     assert intake.next_job() == "a"
 
 
 def test_what_waits_can_be_taken_back_as_a_whole() -> None:
-    intake = Intake(1, 5)
+    intake = SlotPool(1, 5)
     for name in "abc":
         intake.add(job(name))
     intake.next_job()
@@ -39,19 +39,19 @@ def test_what_waits_can_be_taken_back_as_a_whole() -> None:
 
 
 def test_the_credit_is_the_slots_and_the_prefetch() -> None:
-    assert Intake(10, 5).credit == 15
-    assert Intake(10, 0).credit == 10
-    assert Intake(10, None).credit == 11
+    assert SlotPool(10, 5).credit == 15
+    assert SlotPool(10, 0).credit == 10
+    assert SlotPool(10, None).credit == 11
 
 
-def end_runs(intake: Intake, count: int) -> None:
+def end_runs(intake: SlotPool, count: int) -> None:
     for _ in range(count):
         intake.take_slot()
         intake.free_slot()
 
 
 def test_a_given_prefetch_stays() -> None:
-    intake = Intake(1, 4)
+    intake = SlotPool(1, 4)
     end_runs(intake, 50)
     intake.adapt()
     assert intake.credit == 5
@@ -59,15 +59,15 @@ def test_a_given_prefetch_stays() -> None:
 
 @pytest.mark.parametrize(("ended", "prefetch"), [(0, 1), (1, 1), (7, 7), (5000, 1000)])
 def test_a_free_prefetch_follows_the_pace(ended: int, prefetch: int) -> None:
-    intake = Intake(10, None)
+    intake = SlotPool(10, None)
     end_runs(intake, ended)
     intake.adapt()
     assert intake.credit == 10 + prefetch
 
 
 def test_the_pace_is_what_ended_in_the_last_tenth_of_a_second() -> None:
-    intake = Intake(10, None)
-    looks = round(0.1 / Intake.PACE_SECONDS)
+    intake = SlotPool(10, None)
+    looks = round(0.1 / SlotPool.PACE_SECONDS)
     for _ in range(2 * looks):
         end_runs(intake, 6)
         assert intake.adapt()
@@ -75,25 +75,25 @@ def test_the_pace_is_what_ended_in_the_last_tenth_of_a_second() -> None:
 
 
 def test_an_idle_worker_forgets_its_pace() -> None:
-    intake = Intake(10, None)
+    intake = SlotPool(10, None)
     end_runs(intake, 600)
     followed = 0
     while intake.adapt():
         followed += 1
-    assert followed == round(0.1 / Intake.PACE_SECONDS)
+    assert followed == round(0.1 / SlotPool.PACE_SECONDS)
     assert intake.credit == 11
 
 
 @pytest.mark.parametrize(("ended", "ahead"), [(0, 0), (19, 0), (20, 1), (1000, 50), (9000, 200)])
 def test_a_runner_is_given_ahead_what_ends_in_a_moment(ended: int, ahead: int) -> None:
-    intake = Intake(3, 0, reaches_ahead=True)
+    intake = SlotPool(3, 0, reaches_ahead=True)
     end_runs(intake, ended)
     intake.adapt()
     assert sum(intake.take_slot() for _ in range(300)) == 3 + ahead
 
 
 def test_nothing_is_given_ahead_once_the_pace_is_gone() -> None:
-    intake = Intake(1, 0, reaches_ahead=True)
+    intake = SlotPool(1, 0, reaches_ahead=True)
     end_runs(intake, 1000)
     while intake.adapt():
         pass
@@ -101,7 +101,7 @@ def test_nothing_is_given_ahead_once_the_pace_is_gone() -> None:
 
 
 def test_a_runner_that_cannot_keep_to_the_slots_is_given_nothing_ahead() -> None:
-    intake = Intake(1, 0)
+    intake = SlotPool(1, 0)
     end_runs(intake, 1000)
     intake.adapt()
     assert [intake.take_slot(), intake.take_slot()] == [True, False]
@@ -109,7 +109,7 @@ def test_a_runner_that_cannot_keep_to_the_slots_is_given_nothing_ahead() -> None
 
 @given(st.integers(1, 5), st.lists(st.sampled_from(["add", "next", "free", "take"]), max_size=60))
 def test_never_more_runs_than_slots_and_none_is_lost(slots: int, steps: list[str]) -> None:
-    intake = Intake(slots, None)
+    intake = SlotPool(slots, None)
     added = started = busy = 0
     for step in steps:
         if step == "add":

@@ -11,7 +11,7 @@ from jtask.client import event_buffer
 from jtask.client.event_buffer import BATCH, EventBuffer
 from jtask.client.io_thread import IoThread
 from jtask.contract import Event
-from jtask.execution.job import direct_call
+from jtask.execution import direct_call
 from jtask.runtime import RunContext
 from jtask.states import State, StateName
 

@@ -1,25 +1,25 @@
 """A run's history: whole where it is new, short where it is old, never too big."""
 
 from jtask.errors import Failure
-from jtask.outcomes import Attempt
+from jtask.outcomes import AttemptRecord
 from jtask.wire.envelope import Envelope, decode_envelope
 from jtask.wire.history import KEPT, bare, remember
 
 LINES = "".join(f"  line {number}\n" for number in range(200)) + "ValueError: boom\n"
 
 
-def attempt(number: int, failure: Failure | None = None) -> Attempt:
-    return Attempt(number, 1.0, 2.0, "host-1", f"reason {number}", failure)
+def attempt(number: int, failure: Failure | None = None) -> AttemptRecord:
+    return AttemptRecord(number, 1.0, 2.0, "host-1", f"reason {number}", failure)
 
 
-def after(count: int, failure: Failure | None = None) -> tuple[Attempt, ...]:
-    history: tuple[Attempt, ...] = ()
+def after(count: int, failure: Failure | None = None) -> tuple[AttemptRecord, ...]:
+    history: tuple[AttemptRecord, ...] = ()
     for number in range(1, count + 1):
         history = remember(history, attempt(number, failure))
     return history
 
 
-def size(history: tuple[Attempt, ...]) -> int:
+def size(history: tuple[AttemptRecord, ...]) -> int:
     return len(Envelope("id", "key", "name", "json", b"", 1.0, history=history).encode())
 
 

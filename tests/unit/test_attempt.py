@@ -20,10 +20,10 @@ from jtask.errors import (
     RunRefused,
     RunTimedOut,
 )
-from jtask.execution.attempt import attempt
+from jtask.execution.attempt import run_attempt
 from jtask.execution.sync_await import run_sync
 from jtask.hooks import hookimpl
-from jtask.lifecycle import HandBack, PutOff, Retry
+from jtask.lifecycle import Release, Reschedule, Retry
 from jtask.outcomes import Outcome
 from jtask.plugins import Plugins, TaskHooks, get_plugins
 from jtask.runtime import RunContext
@@ -567,7 +567,7 @@ def test_a_value_that_cannot_be_stored_fails_the_attempt() -> None:
     def refuse(value: Any) -> bytes:
         raise ValueError(f"cannot store {value}")
 
-    outcome = run_sync(attempt(pending_run(work), TaskHooks(NO_HOOKS, work), encode=refuse))
+    outcome = run_sync(run_attempt(pending_run(work), TaskHooks(NO_HOOKS, work), encode=refuse))
     assert outcome.state.name is StateName.FAILED
     assert str(outcome.error) == "cannot store 7"
 
@@ -586,7 +586,7 @@ def test_a_recalled_value_that_cannot_be_stored_does_not_spare_the_call(
 
     plugins = Plugins([])
     plugins.add(Answer("jtask_recall", Outcome(State(StateName.CACHED, 0.0), 42)))
-    outcome = run_sync(attempt(pending_run(work), TaskHooks(plugins, work), encode=refuse_42))
+    outcome = run_sync(run_attempt(pending_run(work), TaskHooks(plugins, work), encode=refuse_42))
     assert outcome == Outcome(outcome.state, 7, None, b"stored")
     assert outcome.state.name is StateName.COMPLETED
     assert "a plugin recalled a value that cannot be stored" in caplog.text
@@ -598,7 +598,7 @@ def test_the_time_that_an_attempt_took_adds_to_the_runs_own() -> None:
         raise ValueError
 
     run = pending_run(work, run_time=100.0)
-    run_sync(attempt(run, TaskHooks(NO_HOOKS, work)))
+    run_sync(run_attempt(run, TaskHooks(NO_HOOKS, work)))
     assert 100.0 < run.run_time < 160.0
 
 
@@ -609,9 +609,9 @@ def test_a_worker_that_stops_hands_a_cancelled_run_back() -> None:
 
     async def main(*, stopping: bool) -> Any:
         hooks = TaskHooks(NO_HOOKS, work)
-        return await attempt(pending_run(work), hooks, stopping=lambda: stopping)
+        return await run_attempt(pending_run(work), hooks, stopping=lambda: stopping)
 
-    assert asyncio.run(main(stopping=True)) == HandBack()
+    assert asyncio.run(main(stopping=True)) == Release()
     settled = asyncio.run(main(stopping=False))
     assert settled.state.name is StateName.CRASHED
 
@@ -622,8 +622,8 @@ def test_an_attempt_that_must_wait_gives_the_instant_and_is_no_new_attempt() -> 
 
     plugins = Plugins([])
     plugins.add(Answer("jtask_admit", Retry(55.0, "limit")))
-    result = run_sync(attempt(pending_run(work), TaskHooks(plugins, work)))
-    assert result == PutOff(55.0, StateName.SCHEDULED, "limit", new_attempt=False)
+    result = run_sync(run_attempt(pending_run(work), TaskHooks(plugins, work)))
+    assert result == Reschedule(55.0, StateName.SCHEDULED, "limit", new_attempt=False)
 
 
 def test_what_would_suspend_a_plain_call_is_refused() -> None:
@@ -642,7 +642,7 @@ def test_a_task_may_end_its_own_run(error: Exception, state: str) -> None:
     def work() -> None:
         raise error
 
-    outcome = run_sync(attempt(pending_run(work), TaskHooks(NO_HOOKS, work)))
+    outcome = run_sync(run_attempt(pending_run(work), TaskHooks(NO_HOOKS, work)))
     assert outcome.state.name == state
     assert outcome.error is error
 
