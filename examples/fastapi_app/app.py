@@ -1,4 +1,4 @@
-"""A web service that answers at once and has the work done in the background.
+"""A web service that answers at once and does the work in the background.
 
 uvicorn app:app                 # terminal 1
 jtask serve tasks.py            # terminal 2
@@ -21,7 +21,7 @@ from jtask.errors import BrokerError, RunNotFound
 
 @asynccontextmanager
 async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
-    # Here, and not by the first request: a service whose broker is down does not start.
+    # Connect now, not at the first request: if the broker is down, the service does not start.
     async with jtask.aconnect():
         yield
 
@@ -31,7 +31,7 @@ app = FastAPI(lifespan=lifespan)
 
 @app.post("/reports", status_code=202)
 async def create_report(customer: str, response: Response, pages: int = 3) -> dict[str, str]:
-    """Store a run; it is durable when this answers."""
+    """Store a run; it is durable when this returns."""
     try:
         run = await make_report.adelay(customer, pages)
     except BrokerError as error:
@@ -42,7 +42,7 @@ async def create_report(customer: str, response: Response, pages: int = 3) -> di
 
 @app.get("/reports/{run_id}")
 async def read_report(run_id: str) -> dict[str, Any]:
-    """Say where a run stands, and its result or error once it is over."""
+    """Return the state of a run, and its result or error once it has ended."""
     try:
         run = get_run(run_id, make_report)
     except RunNotFound as error:

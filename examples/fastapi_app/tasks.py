@@ -1,4 +1,4 @@
-"""The work that a request must not wait for; app.py says how to run it."""
+"""The work that a request must not wait for; see app.py for how to run it."""
 
 import asyncio
 
@@ -8,7 +8,7 @@ from jtask import task
 
 
 class Report(BaseModel):
-    """What comes out."""
+    """The result of `make_report`."""
 
     customer: str
     pages: int

@@ -1,10 +1,10 @@
-"""Tasks are functions: call them, here and now, with no broker and no worker.
+"""Tasks are functions: you can call them directly, with no broker and no worker.
 
     python app.py
 
 Options, states, hooks and plugins apply to a direct call as they do in a worker; only the queue is
-left out. So a program can be written and tested in the foreground, and moved to the background by
-writing `.delay(...)` where it calls.
+missing. So you can write and test a program in the foreground, and move it to the background by
+replacing the calls with `.delay(...)`.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""A task that takes a while; caller.py says how to run it."""
+"""A task that takes a while; see caller.py for how to run it."""
 
 import time
 

@@ -1,9 +1,9 @@
-"""The scheduler: it says what shall run and when, and may end before anything has run.
+"""The scheduler: it enqueues runs for now and for later, and may exit before they start.
 
     python worker.py            # terminal 1
     python scheduler.py         # terminal 2
 
-The broker keeps the time: neither this program nor the worker has to be up until then.
+The broker keeps track of the time: neither this program nor the worker has to run until then.
 """
 
 from datetime import UTC, datetime, timedelta

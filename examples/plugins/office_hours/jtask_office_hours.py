@@ -1,4 +1,4 @@
-"""`@task(office_hours=(9, 17))`: runs start from Monday to Friday, from 9 to 17 o'clock."""
+"""`@task(office_hours=(9, 17))`: runs start Monday to Friday, between 9:00 and 17:00."""
 
 from datetime import datetime, timedelta
 from time import time
@@ -7,7 +7,7 @@ from jtask import errors, hooks, lifecycle, options
 
 
 def opening(at, first, last):
-    """Return the instant itself if the office is open then, else when it opens next."""
+    """Return `at` if the office is open then, otherwise when it next opens."""
     moment = datetime.fromtimestamp(at)
     while moment.weekday() > 4 or not first <= moment.hour < last:
         moment = moment.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)

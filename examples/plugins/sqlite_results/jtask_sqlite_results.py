@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from jtask import contract, errors, ids, settings
 
-LOOK_SECONDS = 0.02  # SQLite pushes nothing: while somebody watches, the file is looked into
+LOOK_SECONDS = 0.02  # SQLite does not push: the file is polled while somebody watches
 SCHEMA = """
 PRAGMA journal_mode = WAL;
 CREATE TABLE IF NOT EXISTS outcomes (
@@ -20,7 +20,7 @@ NEWER = "SELECT number, run, body FROM outcomes WHERE number > ? AND ? IN (run, 
 
 
 async def open_results(url, client, loop):
-    """Open the file that a URL names; what the entry point in pyproject.toml names."""
+    """Open the file that a URL names; the entry point in pyproject.toml names this function."""
     del client, loop
     store = SqliteResults(url)
     await store.do(store.open)
@@ -75,7 +75,7 @@ class SqliteResults:
         return None if body is None else contract.OutcomeRecord(run_id, body)
 
     async def watch(self, target, deliver, gap):
-        del gap  # nothing is missed: the next look goes on where the last one ended
+        del gap  # nothing is missed: each poll continues where the last one ended
         [(last,)] = await self.do(self.rows, "SELECT coalesce(max(number), 0) FROM outcomes")
         return Watch(self, self.name(target), deliver, last)
 
@@ -87,7 +87,7 @@ class SqliteResults:
 
 
 class Watch:
-    """A standing wish for outcomes: looks for newer rows until it is closed."""
+    """A subscription to outcomes: polls for newer rows until it is closed."""
 
     def __init__(self, store, target, deliver, last):
         self.store = store
