@@ -20,28 +20,28 @@ from jtask.settings import Settings
 from jtask_nats.client.connection import Connection
 from jtask_nats.client.publisher import Publisher
 from jtask_nats.queues.consumption import NatsConsumption
-from jtask_nats.queues.enqueue import Queues
+from jtask_nats.queues.enqueue import NatsRuns
 from jtask_nats.queues.lease_guard import GuardAccess
 from jtask_nats.queues.leases import Leases
 from jtask_nats.queues.pausing import NatsPausing
 from jtask_nats.queues.queue_states import NatsQueueStates
 from jtask_nats.queues.waiting_runs import NatsWaitingRuns
-from jtask_nats.stores.blobs import Blobs
+from jtask_nats.stores.blobs import NatsBlobs
 from jtask_nats.stores.control import NatsControl
 from jtask_nats.stores.coordinator import NatsCoordinator
 from jtask_nats.stores.dead_letters import NatsDeadLetters
 from jtask_nats.stores.event_log import NatsEventLog
 from jtask_nats.stores.presence import NatsPresence
 from jtask_nats.stores.records import NatsRecords
-from jtask_nats.stores.results import Results
-from jtask_nats.streams.session import Link
+from jtask_nats.stores.results import NatsResults
+from jtask_nats.streams.session import Session
 from jtask_nats.streams.subjects import Subjects
-from jtask_nats.streams.topology import Store, Topology
+from jtask_nats.streams.topology import Stream, Topology
 
 _log = logging.getLogger("jtask")
 
-EVERYTHING = (Store.RUNS, Store.RESULTS, Store.EVENTS)
-OUTCOMES = (Store.RESULTS,)
+EVERYTHING = (Stream.RUNS, Stream.RESULTS, Stream.EVENTS)
+OUTCOMES = (Stream.RESULTS,)
 
 
 class NatsBroker:
@@ -52,7 +52,7 @@ class NatsBroker:
         client: This process's client id.
         settings: Namespace, times, replicas.
         access: How the lease guard reaches the server.
-        stores: What is published to without asking first whether it is there.
+        streams: Those published to without asking first whether they are there.
     """
 
     def __init__(
@@ -61,30 +61,30 @@ class NatsBroker:
         client: str,
         settings: Settings,
         access: GuardAccess,
-        stores: Sequence[Store] = EVERYTHING,
+        streams: Sequence[Stream] = EVERYTHING,
     ) -> None:
         subjects = Subjects(settings.namespace)
-        self._stores = stores
+        self._streams = streams
         self._connection = connection
         self._topology = Topology(connection, subjects, settings)
         publisher = Publisher(connection, timeout=settings.enqueue_timeout)
-        link = Link(connection, publisher, subjects, self._topology, settings, client)
-        self._link = link
+        session = Session(connection, publisher, subjects, self._topology, settings, client)
+        self._session = session
         self._leases = Leases(connection, settings.lease, access)
-        self._queues = Queues(link)
-        self._results = Results(link)
-        self._events = NatsEventLog(link)
-        self._blobs = Blobs(link)
-        self._coordinator = NatsCoordinator(link)
-        self._dead_letters = NatsDeadLetters(link)
-        self._presence = NatsPresence(link)
-        self._control = NatsControl(link)
-        self._records = NatsRecords(link)
-        self._queue_states = NatsQueueStates(link)
-        self._pausing = NatsPausing(link)
-        self._waiting_runs = NatsWaitingRuns(link)
+        self._runs = NatsRuns(session)
+        self._results = NatsResults(session)
+        self._events = NatsEventLog(session)
+        self._blobs = NatsBlobs(session)
+        self._coordinator = NatsCoordinator(session)
+        self._dead_letters = NatsDeadLetters(session)
+        self._presence = NatsPresence(session)
+        self._control = NatsControl(session)
+        self._records = NatsRecords(session)
+        self._queue_states = NatsQueueStates(session)
+        self._pausing = NatsPausing(session)
+        self._waiting_runs = NatsWaitingRuns(session)
         self._consumptions: set[NatsConsumption] = set()
-        self._restoring: asyncio.Task[None] | None = None
+        self._restore_task: asyncio.Task[None] | None = None
         connection.on_disconnect(self._on_disconnect)
         connection.on_reconnect(self._on_reconnect)
         connection.on_denied(self._on_denied)
@@ -96,7 +96,7 @@ class NatsBroker:
         client: str,
         settings: Settings,
         access: GuardAccess,
-        stores: Sequence[Store] = EVERYTHING,
+        streams: Sequence[Stream] = EVERYTHING,
     ) -> "NatsBroker":
         """Put the streams in place that are written to without waiting.
 
@@ -104,9 +104,9 @@ class NatsBroker:
             ConfigurationError: They cannot be what jtask needs.
             BrokerError: The server refuses, or does not answer.
         """
-        broker = cls(connection, client, settings, access, stores)
+        broker = cls(connection, client, settings, access, streams)
         try:
-            await broker._topology.ensure(*stores)
+            await broker._topology.ensure(*streams)
         except BaseException:
             await broker.close()
             raise
@@ -120,21 +120,21 @@ class NatsBroker:
     @property
     def inline_limit(self) -> int:
         """The largest body of a run or an outcome, in bytes."""
-        return self._link.inline_limit
+        return self._session.inline_limit
 
     async def enqueue(self, messages: Sequence[Message]) -> None:
         """Store messages; see `jtask.contract.Broker`."""
-        await self._queues.enqueue(messages)
+        await self._runs.enqueue(messages)
 
     def enqueue_from_thread(self, message: Message) -> None:
         """Store one message from any thread but the loop's, blocking it."""
-        self._queues.enqueue_from_thread(message)
+        self._runs.enqueue_from_thread(message)
 
     async def consume(
         self, queues: Sequence[str], credit: int, receive: Callable[[Delivery], None]
     ) -> NatsConsumption:
         """Deliver runs of some queues; see `jtask.contract.Broker`."""
-        consumption = NatsConsumption(self._link, self._leases, credit, receive)
+        consumption = NatsConsumption(self._session, self._leases, credit, receive)
         self._consumptions.add(consumption)
         try:
             await consumption.open(queues)
@@ -146,17 +146,17 @@ class NatsBroker:
 
     async def cancel(self, run_id: str) -> bool:
         """Take a waiting or delayed run off its queue; False when none is waiting."""
-        return await self._queues.cancel(run_id)
+        return await self._runs.cancel(run_id)
 
     async def depth(self, queue: str) -> int:
         """Count the runs of a queue that wait or are being executed."""
-        return await self._queues.depth(queue)
+        return await self._runs.depth(queue)
 
     async def close(self) -> None:
         """Send what is still buffered, then let go of the connection."""
-        if self._restoring is not None:
-            self._restoring.cancel()
-            await asyncio.wait([self._restoring])
+        if self._restore_task is not None:
+            self._restore_task.cancel()
+            await asyncio.wait([self._restore_task])
         for consumption in self._consumptions:
             await consumption.close()
         self._consumptions.clear()
@@ -287,7 +287,7 @@ class NatsBroker:
 
     def _on_reconnect(self) -> None:
         self._topology.forget()
-        self._restoring = asyncio.get_running_loop().create_task(self._restore())
+        self._restore_task = asyncio.get_running_loop().create_task(self._restore())
         for consumption in self._consumptions:
             consumption.on_reconnect()
 
@@ -298,6 +298,6 @@ class NatsBroker:
     async def _restore(self) -> None:
         """Look whether the streams are there: the server may be new, or have lost its disk."""
         try:
-            await self._topology.ensure(*self._stores)
+            await self._topology.ensure(*self._streams)
         except JTaskError as error:
             _log.warning("the streams cannot be put in place again: %s", error)

@@ -11,20 +11,20 @@ from jtask_nats.broker import EVERYTHING, NatsBroker
 from jtask_nats.client.connection import Connection
 from jtask_nats.queues.lease_guard import GuardAccess
 from jtask_nats.server.embedded import ensure_server
-from jtask_nats.streams.topology import Store
+from jtask_nats.streams.topology import Stream
 
 _REVIVE_EVERY = 1.0  # seconds
 
 _log = logging.getLogger("jtask")
 
 
-async def open_server(url: str, client: str, stores: Sequence[Store] = EVERYTHING) -> NatsBroker:
+async def open_server(url: str, client: str, streams: Sequence[Stream] = EVERYTHING) -> NatsBroker:
     """Connect to one server or a cluster.
 
     Args:
         url: `nats://` or `tls://`, user and password if need be, hosts with commas between.
         client: This process's client id.
-        stores: What it is for.
+        streams: Those that the broker publishes to.
 
     Raises:
         BrokerUnavailable: It cannot be reached within the connect timeout.
@@ -36,15 +36,15 @@ async def open_server(url: str, client: str, stores: Sequence[Store] = EVERYTHIN
     credentials = str(settings.nats_credentials) if settings.nats_credentials else None
     access = GuardAccess(tuple(servers_of(url)), credentials=credentials)
     connection = await _connect(access, client, settings)
-    return await NatsBroker.open(connection, client, settings, access, stores)
+    return await NatsBroker.open(connection, client, settings, access, streams)
 
 
-async def open_own(client: str, stores: Sequence[Store] = EVERYTHING) -> NatsBroker:
+async def open_own(client: str, streams: Sequence[Stream] = EVERYTHING) -> NatsBroker:
     """Connect to the embedded server; start it when it does not run, now or later.
 
     Args:
         client: This process's client id.
-        stores: What it is for.
+        streams: Those that the broker publishes to.
 
     Raises:
         BrokerUnavailable: It does not start.
@@ -57,7 +57,7 @@ async def open_own(client: str, stores: Sequence[Store] = EVERYTHING) -> NatsBro
     settings = get_settings()
     connection = await _connect(access, client, settings)
     Revival(connection)
-    return await NatsBroker.open(connection, client, settings, access, stores)
+    return await NatsBroker.open(connection, client, settings, access, streams)
 
 
 def servers_of(url: str) -> Sequence[str]:

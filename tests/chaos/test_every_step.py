@@ -20,7 +20,7 @@ from jtask_nats.broker import NatsBroker
 from jtask_nats.client.connection import Connection
 from jtask_nats.queues.deliveries import ACK, NatsDelivery
 from jtask_nats.server.embedded import server_status
-from jtask_nats.stores.results import Results
+from jtask_nats.stores.results import NatsResults
 
 def strike():
     open(os.environ["MARKS"] + "." + os.environ["STRIKE"], "x").close()
@@ -70,7 +70,7 @@ if "STRIKE" in os.environ:
     if name == "acknowledge":
         Connection.answer = striking_answer(Connection.answer)
     elif name == "put":
-        Results.put_then = striking_put(Results.put_then)
+        NatsResults.put_then = striking_put(NatsResults.put_then)
     else:
         owner = NatsDelivery if hasattr(NatsDelivery, name) else NatsBroker
         setattr(owner, name, striking(getattr(owner, name)))

@@ -20,7 +20,7 @@ def test_who_begins_to_listen_while_the_connection_breaks_is_heard_after_it(
         control = NatsControl(
             cast("Any", SimpleNamespace(connection=connection, subjects=subjects))
         )
-        proxy.cut_after_request = subjects.asked("news").encode()
+        proxy.cut_after_request = subjects.request("news").encode()
         await control.listen("news", lambda question: b"heard " + question)
         await until(lambda: connection.is_connected)
         assert proxy.cuts == 1

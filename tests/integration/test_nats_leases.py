@@ -17,7 +17,7 @@ from waiting import until
 from jtask.contract import Delivery, Message
 from jtask.ids import RunIds
 from jtask_nats.broker import NatsBroker
-from jtask_nats.queues.lease_guard import Sight, must_renew
+from jtask_nats.queues.lease_guard import Observation, must_renew
 from jtask_nats.queues.lease_table import CAPACITY, NO_SLOT, SIZE, LeaseTable
 
 LEASE = 2.0  # seconds
@@ -224,18 +224,18 @@ def test_closing_a_broker_ends_its_guard(with_brokers: WithBrokers) -> None:
 @pytest.mark.parametrize(
     ("before", "now", "still_for", "renews"),
     [
-        (Sight(5, 100, "R"), Sight(5, 150, "R"), 1.1, True),
-        (Sight(5, 100, "S"), Sight(5, 101, "S"), 1.1, True),
-        (Sight(5, 100, "R"), Sight(6, 150, "R"), 1.1, False),
-        (Sight(5, 100, "R"), Sight(5, 150, "R"), 0.9, False),
-        (Sight(5, 100, "S"), Sight(5, 100, "S"), 9.9, False),
-        (Sight(5, 100, "R"), Sight(5, 150, "T"), 1.1, False),
-        (Sight(5, 100, "R"), Sight(5, 150, "Z"), 1.1, False),
+        (Observation(5, 100, "R"), Observation(5, 150, "R"), 1.1, True),
+        (Observation(5, 100, "S"), Observation(5, 101, "S"), 1.1, True),
+        (Observation(5, 100, "R"), Observation(6, 150, "R"), 1.1, False),
+        (Observation(5, 100, "R"), Observation(5, 150, "R"), 0.9, False),
+        (Observation(5, 100, "S"), Observation(5, 100, "S"), 9.9, False),
+        (Observation(5, 100, "R"), Observation(5, 150, "T"), 1.1, False),
+        (Observation(5, 100, "R"), Observation(5, 150, "Z"), 1.1, False),
     ],
     ids=["busy", "hardly-busy", "beats", "too-early", "stuck", "stopped", "dead"],
 )
 def test_the_guard_renews_for_who_is_busy_and_silent(
-    before: Sight, now: Sight, still_for: float, renews: bool
+    before: Observation, now: Observation, still_for: float, renews: bool
 ) -> None:
     assert must_renew(before, now, still_for, lease=3.0) is renews
 

@@ -10,9 +10,9 @@ from jtask.errors import ConfigurationError
 from jtask.settings import Settings
 from jtask_nats.client.connection import Connection
 from jtask_nats.streams.subjects import Subjects
-from jtask_nats.streams.topology import Store, Topology, stream_configs
+from jtask_nats.streams.topology import Stream, Topology, stream_configs
 
-ALL = tuple(Store)
+ALL = tuple(Stream)
 
 
 def topology(connection: Connection, **settings: Any) -> Topology:
@@ -29,7 +29,7 @@ def test_two_processes_make_the_same_streams(connected: Connected) -> None:
         await topology(connection).ensure(*ALL)
         await topology(connection).ensure(*ALL)
         names = (await connection.api("STREAM.NAMES", {}))["streams"]
-        assert sorted(names) == sorted(topology(connection).stream(store) for store in ALL)
+        assert sorted(names) == sorted(topology(connection).stream_name(store) for store in ALL)
 
     connected(main)
 
@@ -38,7 +38,7 @@ def test_what_is_set_is_what_is_wanted(connected: Connected) -> None:
     async def main(connection: Connection) -> None:
         await topology(connection).ensure(*ALL)
         for store, wanted in stream_configs(Subjects("shop"), Settings()).items():
-            have = await config_of(connection, topology(connection).stream(store))
+            have = await config_of(connection, topology(connection).stream_name(store))
             have["metadata"] = {"jtask": have["metadata"]["jtask"]}
             assert {key: have.get(key) for key in wanted} == wanted
 
@@ -46,14 +46,14 @@ def test_what_is_set_is_what_is_wanted(connected: Connected) -> None:
 
 
 def test_the_stream_of_runs_has_no_limit_that_would_drop_one() -> None:
-    runs = stream_configs(Subjects("shop"), Settings())[Store.RUNS]
+    runs = stream_configs(Subjects("shop"), Settings())[Stream.RUNS]
     assert not {"max_msgs", "max_bytes", "max_age", "max_msgs_per_subject"} & runs.keys()
 
 
 def test_a_stream_of_other_settings_is_updated(connected: Connected) -> None:
     async def main(connection: Connection) -> None:
-        await topology(connection, result_ttl=60).ensure(Store.RESULTS)
-        await topology(connection, result_ttl=3600).ensure(Store.RESULTS)
+        await topology(connection, result_ttl=60).ensure(Stream.RESULTS)
+        await topology(connection, result_ttl=3600).ensure(Stream.RESULTS)
         config = await config_of(connection, "JTASK_shop_RESULTS")
         assert config["max_age"] == 3600 * 10**9
 
@@ -62,11 +62,11 @@ def test_a_stream_of_other_settings_is_updated(connected: Connected) -> None:
 
 def test_what_an_operator_added_to_a_stream_stays(connected: Connected) -> None:
     async def main(connection: Connection) -> None:
-        await topology(connection, result_ttl=60).ensure(Store.RESULTS)
+        await topology(connection, result_ttl=60).ensure(Stream.RESULTS)
         config = await config_of(connection, "JTASK_shop_RESULTS")
         config["description"] = "ours"
         await connection.api("STREAM.UPDATE.JTASK_shop_RESULTS", config)
-        await topology(connection, result_ttl=3600).ensure(Store.RESULTS)
+        await topology(connection, result_ttl=3600).ensure(Stream.RESULTS)
         config = await config_of(connection, "JTASK_shop_RESULTS")
         assert (config["description"], config["max_age"]) == ("ours", 3600 * 10**9)
 
@@ -75,11 +75,11 @@ def test_what_an_operator_added_to_a_stream_stays(connected: Connected) -> None:
 
 def test_a_stream_of_a_newer_version_is_left_alone(connected: Connected) -> None:
     async def main(connection: Connection) -> None:
-        config = stream_configs(Subjects("shop"), Settings())[Store.RESULTS]
+        config = stream_configs(Subjects("shop"), Settings())[Stream.RESULTS]
         newer = config | {"name": "JTASK_shop_RESULTS", "max_age": 10**10}
         newer |= {"metadata": {"jtask": "99"}, "duplicate_window": 10**9}
         await connection.api("STREAM.CREATE.JTASK_shop_RESULTS", newer)
-        await topology(connection).ensure(Store.RESULTS)
+        await topology(connection).ensure(Stream.RESULTS)
         assert (await config_of(connection, "JTASK_shop_RESULTS"))["max_age"] == 10**10
 
     connected(main)
@@ -87,12 +87,12 @@ def test_a_stream_of_a_newer_version_is_left_alone(connected: Connected) -> None
 
 def test_a_stream_that_would_lose_runs_is_refused(connected: Connected) -> None:
     async def main(connection: Connection) -> None:
-        config = stream_configs(Subjects("shop"), Settings())[Store.RUNS]
+        config = stream_configs(Subjects("shop"), Settings())[Stream.RUNS]
         await connection.api(
             "STREAM.CREATE.JTASK_shop", config | {"name": "JTASK_shop", "storage": "memory"}
         )
         with pytest.raises(ConfigurationError, match=r"JTASK_shop is not what jtask needs.*memory"):
-            await topology(connection).ensure(Store.RUNS)
+            await topology(connection).ensure(Stream.RUNS)
 
     connected(main)
 
@@ -101,12 +101,12 @@ def test_a_difference_that_loses_nothing_is_warned_of(
     connected: Connected, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def main(connection: Connection) -> None:
-        config = stream_configs(Subjects("shop"), Settings())[Store.EVENTS]
+        config = stream_configs(Subjects("shop"), Settings())[Stream.EVENTS]
         del config["persist_mode"]
         await connection.api(
             "STREAM.CREATE.JTASK_shop_EVENTS", config | {"name": "JTASK_shop_EVENTS"}
         )
-        await topology(connection).ensure(Store.EVENTS)
+        await topology(connection).ensure(Stream.EVENTS)
 
     with caplog.at_level(logging.WARNING, "jtask"):
         connected(main)
@@ -117,7 +117,7 @@ def test_another_stream_with_our_subjects_is_named(connected: Connected) -> None
     async def main(connection: Connection) -> None:
         await connection.api("STREAM.CREATE.ALL", {"name": "ALL", "subjects": ["jtask.>"]})
         with pytest.raises(ConfigurationError, match="another stream"):
-            await topology(connection).ensure(Store.RUNS)
+            await topology(connection).ensure(Stream.RUNS)
 
     connected(main)
 
@@ -125,7 +125,7 @@ def test_another_stream_with_our_subjects_is_named(connected: Connected) -> None
 def test_replicas_without_a_cluster_are_a_wrong_setting(connected: Connected) -> None:
     async def main(connection: Connection) -> None:
         with pytest.raises(ConfigurationError, match=r"JTASK_REPLICAS is 3, .* is no cluster"):
-            await topology(connection, replicas=3).ensure(Store.RUNS)
+            await topology(connection, replicas=3).ensure(Stream.RUNS)
 
     connected(main)
 

@@ -4,20 +4,26 @@ import pytest
 
 from jtask.contract import Message, QueueInfo, WaitingRun
 from jtask_nats.client import headers
-from jtask_nats.client.direct_reads import Stored
+from jtask_nats.client.direct_reads import StoredMessage
 from jtask_nats.client.nats_errors import ApiError, is_gone
 from jtask_nats.opening import servers_of
-from jtask_nats.queues.messages import outgoing, put_off
-from jtask_nats.queues.pull_sizes import Pull, Standing, share
-from jtask_nats.queues.puller import Way
-from jtask_nats.queues.queue_states import Served, states
+from jtask_nats.queues.messages import new_run_message, rescheduled_message
+from jtask_nats.queues.pull_sizes import Pull, PullerState, allocate
+from jtask_nats.queues.puller import PullMode
+from jtask_nats.queues.queue_states import ConsumerCounts, queue_infos
 from jtask_nats.queues.waiting_runs import waiting_run
 from jtask_nats.stores.blobs import assemble
-from jtask_nats.stores.coordinator import Choice, Slot, choose, counter_value
-from jtask_nats.streams.subjects import Claim, Subjects, claim_of, plain, token
+from jtask_nats.stores.coordinator import Choice, Slot, choose_slot, counter_value
+from jtask_nats.streams.subjects import (
+    AckSubject,
+    Subjects,
+    decode_token,
+    encode_token,
+    parse_ack_subject,
+)
 
-NOTHING = Pull(0, Way.LONG)
-BUSY, IDLE = Standing(0, idle=False), Standing(0, idle=True)
+NOTHING = Pull(0, PullMode.LONG)
+BUSY, IDLE = PullerState(0, idle=False), PullerState(0, idle=True)
 SUBJECTS = Subjects("shop")
 NOW = 1_000_000.0
 
@@ -25,17 +31,17 @@ NOW = 1_000_000.0
 @pytest.mark.parametrize(
     ("levels", "credit", "taken", "pulls"),
     [
-        ([[BUSY]], 10, 0, [Pull(10, Way.LONG)]),
+        ([[BUSY]], 10, 0, [Pull(10, PullMode.LONG)]),
         ([[BUSY]], 10, 10, [NOTHING]),
-        ([[Standing(6, idle=False)]], 10, 0, [NOTHING]),
-        ([[Standing(4, idle=False)]], 10, 0, [Pull(6, Way.LONG)]),
-        ([[Standing(0, idle=False, is_broken=True)]], 10, 0, [NOTHING]),
-        ([[BUSY, IDLE]], 10, 0, [Pull(10, Way.AT_ONCE), Pull(1, Way.SCARCE)]),
-        ([[BUSY, BUSY]], 10, 0, [Pull(5, Way.AT_ONCE), Pull(5, Way.AT_ONCE)]),
-        ([[IDLE, IDLE]], 10, 0, [Pull(1, Way.LONG), Pull(1, Way.LONG)]),
+        ([[PullerState(6, idle=False)]], 10, 0, [NOTHING]),
+        ([[PullerState(4, idle=False)]], 10, 0, [Pull(6, PullMode.LONG)]),
+        ([[PullerState(0, idle=False, is_broken=True)]], 10, 0, [NOTHING]),
+        ([[BUSY, IDLE]], 10, 0, [Pull(10, PullMode.NO_WAIT), Pull(1, PullMode.SHORT)]),
+        ([[BUSY, BUSY]], 10, 0, [Pull(5, PullMode.NO_WAIT), Pull(5, PullMode.NO_WAIT)]),
+        ([[IDLE, IDLE]], 10, 0, [Pull(1, PullMode.LONG), Pull(1, PullMode.LONG)]),
         ([[BUSY, BUSY]], 10, 10, [NOTHING, NOTHING]),
-        ([[BUSY], [BUSY]], 10, 0, [Pull(10, Way.AT_ONCE), NOTHING]),
-        ([[IDLE], [BUSY]], 10, 0, [Pull(1, Way.LONG), Pull(10, Way.AT_ONCE)]),
+        ([[BUSY], [BUSY]], 10, 0, [Pull(10, PullMode.NO_WAIT), NOTHING]),
+        ([[IDLE], [BUSY]], 10, 0, [Pull(1, PullMode.LONG), Pull(10, PullMode.NO_WAIT)]),
     ],
     ids=[
         "alone",
@@ -52,9 +58,9 @@ NOW = 1_000_000.0
     ],
 )
 def test_pulls_share_the_credit(
-    levels: list[list[Standing]], credit: int, taken: int, pulls: list[Pull]
+    levels: list[list[PullerState]], credit: int, taken: int, pulls: list[Pull]
 ) -> None:
-    assert share(levels, credit, taken) == pulls
+    assert allocate(levels, credit, taken) == pulls
 
 
 @pytest.mark.parametrize("credit", [1, 2, 3, 7, 100])
@@ -62,31 +68,31 @@ def test_pulls_share_the_credit(
 def test_at_most_one_run_of_each_consumer_is_pulled_beyond_the_credit(
     credit: int, taken: int
 ) -> None:
-    standings = [[BUSY, Standing(1, idle=True), IDLE], [BUSY, BUSY]]
+    standings = [[BUSY, PullerState(1, idle=True), IDLE], [BUSY, BUSY]]
     every = [one for level in standings for one in level]
-    pulls = share(standings, credit, taken)
+    pulls = allocate(standings, credit, taken)
     outstanding = sum(one.outstanding for one in every) + sum(pull.size for pull in pulls)
     assert outstanding <= max(0, credit - taken) + len(every)
 
 
 def test_a_holder_keeps_its_slot() -> None:
     slots = {0: Slot("a", 7), 2: Slot("b", 9)}
-    assert choose(slots, "b", 3) == Choice(2, 9)
+    assert choose_slot(slots, "b", 3) == Choice(2, 9)
 
 
 def test_a_new_holder_gets_a_free_slot_or_none() -> None:
     slots = {0: Slot("a", 7), 2: Slot("b", 9)}
-    assert choose(slots, "c", 3) == Choice(1, 0)
-    assert choose(slots, "c", 2) is None
+    assert choose_slot(slots, "c", 3) == Choice(1, 0)
+    assert choose_slot(slots, "c", 2) is None
 
 
 def test_a_run_without_a_time_carries_only_its_id() -> None:
-    out = outgoing(SUBJECTS, Message("r1", "mails", b"x", 3), NOW)
+    out = new_run_message(SUBJECTS, Message("r1", "mails", b"x", 3), NOW)
     assert out == ("jtask.shop.q.mails.3.r1", b"Nats-Msg-Id: r1\r\n", b"x")
 
 
 def test_a_run_far_off_is_scheduled_a_little_early() -> None:
-    out = outgoing(SUBJECTS, Message("r1", "mails", b"x", at=NOW + 60), NOW)
+    out = new_run_message(SUBJECTS, Message("r1", "mails", b"x", at=NOW + 60), NOW)
     assert out is not None
     assert out.subject == "jtask.shop.s.mails.0.r1"
     assert b"Nats-Schedule: @at 1970-01-12T13:47:39.750000Z\r\n" in out.headers
@@ -95,7 +101,7 @@ def test_a_run_far_off_is_scheduled_a_little_early() -> None:
 
 
 def test_a_run_that_the_scheduler_would_fire_late_goes_to_its_queue_at_once() -> None:
-    out = outgoing(SUBJECTS, Message("r1", "mails", b"x", at=NOW + 0.3), NOW)
+    out = new_run_message(SUBJECTS, Message("r1", "mails", b"x", at=NOW + 0.3), NOW)
     assert out is not None
     assert out.subject == "jtask.shop.q.mails.0.r1"
     assert b"Jtask-At: 1000000300\r\n" in out.headers
@@ -103,7 +109,7 @@ def test_a_run_that_the_scheduler_would_fire_late_goes_to_its_queue_at_once() ->
 
 @pytest.mark.parametrize(("expires", "ttl"), [(NOW + 60, 86_460), (NOW - 9 * 86_400, 86_400)])
 def test_a_run_that_expires_is_kept_a_day_longer_to_be_settled(expires: float, ttl: int) -> None:
-    out = outgoing(SUBJECTS, Message("r1", "mails", b"x", expires=expires), NOW)
+    out = new_run_message(SUBJECTS, Message("r1", "mails", b"x", expires=expires), NOW)
     assert out.subject == "jtask.shop.q.mails.0.r1"
     assert b"Nats-TTL: %d000ms\r\n" % ttl in out.headers
 
@@ -118,12 +124,12 @@ def test_a_key_too_long_for_a_subject_is_told_apart_from_all_others() -> None:
 
 def test_queues_are_put_together_from_consumers_subjects_and_pauses() -> None:
     served = [
-        Served(("mails", "0"), 3, 1, was_used=True),
-        Served(("mails", "9"), 2, 0, was_used=False),
-        Served(("asked-for", "0"), 0, 0, was_used=False),
-        Served(("idle", "0"), 0, 0, was_used=True),
+        ConsumerCounts(("mails", "0"), 3, 1, was_used=True),
+        ConsumerCounts(("mails", "9"), 2, 0, was_used=False),
+        ConsumerCounts(("asked-for", "0"), 0, 0, was_used=False),
+        ConsumerCounts(("idle", "0"), 0, 0, was_used=True),
     ]
-    assert states(served, {"mails": 4, "new": 1}, {"later": 5, "mails": 0}, {"held": NOW}) == [
+    assert queue_infos(served, {"mails": 4, "new": 1}, {"later": 5, "mails": 0}, {"held": NOW}) == [
         QueueInfo("held", 0, 0, 0, NOW),
         QueueInfo("idle", 0, 0, 0, None),
         QueueInfo("later", 0, 0, 5, None),
@@ -145,13 +151,15 @@ def test_queues_are_put_together_from_consumers_subjects_and_pauses() -> None:
 )
 def test_the_instant_that_a_run_waits_for_is_read(lines: bytes, at: float | None) -> None:
     block = b"NATS/1.0\r\n" + lines + b"\r\n"
-    stored = Stored("jtask.shop.s.mails.0.r1", 7, "", block, b"x")
+    stored = StoredMessage("jtask.shop.s.mails.0.r1", 7, "", block, b"x")
     assert waiting_run(stored, NOW) == WaitingRun("r1", "mails", at, b"x")
 
 
 @pytest.mark.parametrize("delay", [-1, 0.1, 9])
 def test_a_run_put_off_is_stored_only_while_its_message_is_the_latest(delay: float) -> None:
-    out = put_off(SUBJECTS, Message("r1", "mails", b"x", at=NOW + delay), "r1:7", 7, NOW)
+    out = rescheduled_message(
+        SUBJECTS, Message("r1", "mails", b"x", at=NOW + delay), "r1:7", 7, NOW
+    )
     expected = b"Nats-Expected-Last-Subject-Sequence"
     assert b"Nats-Msg-Id: r1:7\r\n" in out.headers
     assert expected + b": 7\r\n" in out.headers
@@ -160,28 +168,30 @@ def test_a_run_put_off_is_stored_only_while_its_message_is_the_latest(delay: flo
 
 @pytest.mark.parametrize("delay", [-1, 0.1, 9])
 def test_nothing_rolls_up_what_may_be_in_hand(delay: float) -> None:
-    out = put_off(SUBJECTS, Message("r1", "mails", b"x", at=NOW + delay), "r1:7", 7, NOW)
+    out = rescheduled_message(
+        SUBJECTS, Message("r1", "mails", b"x", at=NOW + delay), "r1:7", 7, NOW
+    )
     assert b"Rollup" not in out.headers
 
 
 @pytest.mark.parametrize("text", ["plain_-9", "a.b", "", "=", "ü *>", "=2e"])
 def test_any_text_can_be_a_token(text: str) -> None:
-    part = token(text)
+    part = encode_token(text)
     assert part
     assert not set(part) & set(".*> ")
-    assert plain(part) == text
+    assert decode_token(part) == text
 
 
 def test_a_claim_is_read_from_either_form_of_its_subject() -> None:
     short = "$JS.ACK.S.mails_0.2.17.30.1795294849061288519.4"
     long = "$JS.ACK.hub.hash.S.mails_0.2.17.30.1795294849061288519.4.rnd"
-    assert claim_of(short) == claim_of(long) == Claim(2, 17, 4)
+    assert parse_ack_subject(short) == parse_ack_subject(long) == AckSubject(2, 17, 4)
 
 
 def test_only_chunks_of_the_last_writing_make_a_blob() -> None:
-    def chunk(number: int, writing: str, body: bytes) -> Stored:
+    def chunk(number: int, writing: str, body: bytes) -> StoredMessage:
         block = b"NATS/1.0\r\nJtask-Part: %b\r\n\r\n" % writing.encode()
-        return Stored(f"jtask.shop.b.k.{number}", number, "", block, body)
+        return StoredMessage(f"jtask.shop.b.k.{number}", number, "", block, body)
 
     old, new = [chunk(2, "a/3", b"old")], [chunk(1, "b/2", b"2"), chunk(0, "b/2", b"1")]
     assert assemble([*old, *new]) == b"12"

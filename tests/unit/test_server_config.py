@@ -102,7 +102,7 @@ def test_a_damaged_record_counts_as_none(text: str) -> None:
 
 
 def test_the_next_start_keeps_the_password_and_changes_the_name() -> None:
-    following = ServerRecord.following(RECORD, 20_002, "always", 6, now=2.5)
+    following = ServerRecord.for_next_start(RECORD, 20_002, "always", 6, now=2.5)
     assert following.password == RECORD.password
     assert following.name != RECORD.name
 

@@ -14,11 +14,11 @@ from nats.errors import Error as NatsError
 from jtask.errors import BrokerError, BrokerUnavailable, ConfigurationError
 from jtask_nats.client.addresses import Address, readable
 from jtask_nats.client.jetstream_api import call_api
-from jtask_nats.client.nats_client import Client, reconnect_delay
+from jtask_nats.client.nats_client import NatsClient, reconnect_delay
 from jtask_nats.client.nats_errors import (
+    access_refused,
     is_access_error,
     no_answer,
-    not_admitted,
     not_permitted,
     too_large,
     unreachable,
@@ -31,9 +31,9 @@ from jtask_nats.client.protocol import (
     message_size,
     publish_command,
 )
-from jtask_nats.client.requests import Questions
-from jtask_nats.client.send_buffer import Backlog
-from jtask_nats.client.server_errors import Complaints, denied_publish, denied_subscribe
+from jtask_nats.client.requests import PendingRequests
+from jtask_nats.client.send_buffer import SendBuffer
+from jtask_nats.client.server_errors import ServerErrors, denied_publish, denied_subscribe
 from jtask_nats.client.shared_socket import SharedSocket
 from jtask_nats.client.subscription import Subscription
 from jtask_nats.client.versions import check_version
@@ -61,30 +61,30 @@ class Connection:
         self._subjects: dict[bytes, str] = {}
         self._numbers = itertools.count(1)
         self._socket = SharedSocket(self._loop)
-        self._client = Client(
+        self._client = NatsClient(
             self._socket,
             self._handlers,
             up=self._on_up,
             down=self._on_down,
-            complain=self._on_complaint,
+            server_error=self._on_server_error,
             needs_tls=needs_tls,
         )
         self._out: list[bytes] = []
-        self._backlog = Backlog()
-        self._questions = Questions()
+        self._send_buffer = SendBuffer()
+        self._requests = PendingRequests()
         self._up_event = asyncio.Event()
         self._reconnect_callbacks: list[Callable[[], None]] = []
         self._disconnect_callbacks: list[Callable[[], None]] = []
         self._denied_callbacks: list[Callable[[str], None]] = []
         self._close_callbacks: list[Callable[[], None]] = []
         self._opened = self._closed = False
-        self._open_until = 0.0
-        self._said = ""
-        self._complaints = Complaints()
+        self._connect_deadline = 0.0
+        self._last_error = ""
+        self._server_errors = ServerErrors()
         self._inbox = ""
-        self._answers = ""
-        self._unheard: set[str] = set()
-        """What we subscribed to and the server does not permit, as far as is known."""
+        self._replies = ""
+        self._denied: set[str] = set()
+        """Subscriptions that the server has denied, as far as is known."""
 
     @classmethod
     async def open(
@@ -221,15 +221,15 @@ class Connection:
         if self._client.is_up:
             self.write(command)
         elif not reply:
-            self._backlog.add(command)
+            self._send_buffer.add(command)
 
-    def answer(self, reply: str, data: bytes) -> None:
-        """Do `send` for a few bytes to an address that the server itself has given: acks."""
+    def respond(self, reply: str, data: bytes) -> None:
+        """Do `send` for a few bytes to a reply subject that the server gave: acks."""
         command = f"PUB {reply}  {len(data)}\r\n".encode() + data + CRLF
         if self._client.is_up:
             self.write(command)
         else:
-            self._backlog.add(command)
+            self._send_buffer.add(command)
 
     async def request(
         self, subject: str, payload: bytes = b"", *, headers: bytes = b"", timeout: float = 5.0
@@ -250,16 +250,16 @@ class Connection:
         try:
             async with asyncio.timeout(timeout):
                 await self.until_up()
-                if self._answers in self._unheard:
-                    raise self._deaf(subject)
-                self._questions.add(inbox, subject, answer)
+                if self._replies in self._denied:
+                    raise self._replies_denied(subject)
+                self._requests.add(inbox, subject, answer)
                 self.write(publish_command(subject, inbox, headers, payload))
                 return await answer
         except TimeoutError:
             state = "connected" if self.is_connected else "not connected"
             raise no_answer(subject, self.url, timeout, state) from None
         finally:
-            self._questions.forget(inbox)
+            self._requests.forget(inbox)
             if answer.done() and not answer.cancelled():
                 answer.exception()  # heard, even if this was cancelled in the same moment
 
@@ -306,7 +306,7 @@ class Connection:
             except BrokerUnavailable as error:
                 _log.debug("closing without a last answer: %s", error)
         await self._client.shut()
-        self._fail_asked("the connection was closed")
+        self._fail_requests("the connection was closed")
         for callback in self._close_callbacks:
             callback()
 
@@ -368,7 +368,7 @@ class Connection:
         return size
 
     async def _connect(self, servers: list[str], timeout: float, **options: Any) -> None:
-        self._open_until = self._loop.time() + timeout
+        self._connect_deadline = self._loop.time() + timeout
         try:
             async with asyncio.timeout(timeout):
                 await self._client.connect(
@@ -389,17 +389,17 @@ class Connection:
         except BrokerError:
             raise
         except TimeoutError:
-            raise unreachable(self._servers, timeout, self._said or "no answer") from None
+            raise unreachable(self._servers, timeout, self._last_error or "no answer") from None
         except Exception as error:
             raise unreachable(self._servers, timeout, str(error) or repr(error)) from None
 
     async def _open_inbox(self, prefix: str, timeout: float) -> None:
         self._inbox = f"{prefix}.{secrets.token_hex(8)}"
-        self._answers = f"{self._inbox}r.*"
-        self.subscribe(self._answers, self._questions.on_answer)
+        self._replies = f"{self._inbox}r.*"
+        self.subscribe(self._replies, self._requests.on_reply)
         await self.flush(timeout)
-        if denied_subscribe(self._said) is not None:
-            raise not_permitted("subscribe to", self._answers, self.url)
+        if denied_subscribe(self._last_error) is not None:
+            raise not_permitted("subscribe to", self._replies, self.url)
 
     def _flush_out(self) -> None:
         out, self._out = self._out, []
@@ -408,60 +408,60 @@ class Connection:
 
     def _on_up(self) -> None:
         lines = [b"SUB %b %b\r\n" % (s.encode(), sid) for sid, s in self._subjects.items()]
-        if commands := [*lines, *self._backlog.take()]:
+        if commands := [*lines, *self._send_buffer.take()]:
             self._socket.write(b"".join(commands))
         self._out.clear()
         self._up_event.set()
-        self._said = ""
-        self._complaints.forget()
-        self._unheard.clear()
+        self._last_error = ""
+        self._server_errors.reset()
+        self._denied.clear()
         if self._opened:
             _log.info("connected to the NATS server at %s again", self.url)
             _call_all(self._reconnect_callbacks)
 
     def _on_down(self, reason: str) -> None:
         self._up_event.clear()
-        self._fail_asked(f"the connection was lost: {reason}")
+        self._fail_requests(f"the connection was lost: {reason}")
         if self._opened and not self._closed:
             _log.warning("connection to the NATS server at %s lost: %s", self._servers, reason)
             _call_all(self._disconnect_callbacks)
 
-    def _fail_asked(self, reason: str) -> None:
+    def _fail_requests(self, reason: str) -> None:
         place = f"from the NATS server at {self._servers}: {reason}"
-        self._questions.fail_all(lambda s: BrokerUnavailable(f"no answer on {s} {place}"))
+        self._requests.fail_all(lambda s: BrokerUnavailable(f"no answer on {s} {place}"))
 
-    def _on_complaint(self, text: str) -> None:
-        self._said = text
+    def _on_server_error(self, text: str) -> None:
+        self._last_error = text
         if self._opened:
-            self._complaints.say(text, self.url)
+            self._server_errors.log(text, self.url)
         if (subject := denied_publish(text)) is not None:
-            self._questions.fail(subject, not_permitted("publish to", subject, self.url))
-            self._tell_denied(subject)
+            self._requests.fail(subject, not_permitted("publish to", subject, self.url))
+            self._notify_denied(subject)
         elif self._opened and (subject := denied_subscribe(text)) is not None:
-            self._on_deaf_to(subject)
+            self._on_subscription_denied(subject)
 
-    def _on_deaf_to(self, subject: str) -> None:
+    def _on_subscription_denied(self, subject: str) -> None:
         # Taken away while we were subscribed: only we can know when it is granted again.
         self._loop.call_later(_SUBSCRIBE_AGAIN, self._subscribe_again, subject)
-        self._unheard.add(subject)
-        if subject == self._answers:
+        self._denied.add(subject)
+        if subject == self._replies:
             # Else whoever asked would wait long after the permission is back.
-            self._questions.fail_all(self._deaf)
-        self._tell_denied(subject)
+            self._requests.fail_all(self._replies_denied)
+        self._notify_denied(subject)
 
-    def _deaf(self, subject: str) -> BrokerUnavailable:
-        reason = not_permitted("subscribe to", self._answers, self.url)
+    def _replies_denied(self, subject: str) -> BrokerUnavailable:
+        reason = not_permitted("subscribe to", self._replies, self.url)
         return BrokerUnavailable(f"no answer on {subject} can be heard: {reason}")
 
     def _subscribe_again(self, denied: str) -> None:
         """Ask for subscriptions again; the server ignores those that it has."""
-        self._unheard.discard(denied)
+        self._denied.discard(denied)
         if self._client.is_up:
             for sid, subject in self._subjects.items():
                 if subject == denied:
                     self.write(b"SUB %b %b\r\n" % (subject.encode(), sid))
 
-    def _tell_denied(self, subject: str) -> None:
+    def _notify_denied(self, subject: str) -> None:
         for callback in self._denied_callbacks:
             callback(subject)
 
@@ -471,11 +471,11 @@ class Connection:
         if not self._opened and isinstance(error, BrokerError):
             raise error
         if not self._opened and is_access_error(text):
-            raise not_admitted(self._servers, text)
-        if text != self._said:
+            raise access_refused(self._servers, text)
+        if text != self._last_error:
             _log.debug("the NATS server at %s cannot be reached: %s", self._servers, text)
-        self._said = text
-        if not self._opened and self._loop.time() > self._open_until:
+        self._last_error = text
+        if not self._opened and self._loop.time() > self._connect_deadline:
             # asyncio.wait_for, which nats-py connects with, can swallow the timeout's cancellation.
             raise TimeoutError
 

@@ -21,7 +21,7 @@ _NOT_FOUND = 404
 _NO_RESPONDERS = 503
 
 
-class Stored(NamedTuple):
+class StoredMessage(NamedTuple):
     """A message as a stream keeps it."""
 
     subject: str
@@ -38,11 +38,11 @@ class Stored(NamedTuple):
 
 
 class _Page(NamedTuple):
-    messages: list[Stored]
+    messages: list[StoredMessage]
     is_last: bool
 
 
-async def last_message(connection: Connection, stream: str, subject: str) -> Stored | None:
+async def last_message(connection: Connection, stream: str, subject: str) -> StoredMessage | None:
     """Return the newest message of a subject (wildcards allowed), or None.
 
     Raises:
@@ -59,7 +59,7 @@ async def last_message(connection: Connection, stream: str, subject: str) -> Sto
 
 async def read_all(
     connection: Connection, stream: str, subject: str, *, since: float | None = None
-) -> AsyncIterator[Stored]:
+) -> AsyncIterator[StoredMessage]:
     """Yield the messages of a subject (wildcards allowed), oldest first, up to now.
 
     Args:
@@ -78,7 +78,7 @@ async def read_all(
 
 async def read_pages(
     connection: Connection, stream: str, subject: str, *, since: float | None = None
-) -> AsyncIterator[list[Stored]]:
+) -> AsyncIterator[list[StoredMessage]]:
     """Do `read_all`, with the messages as they arrive: some hundred at once.
 
     Raises:
@@ -112,12 +112,12 @@ async def count(connection: Connection, stream: str, subject: str) -> int:
 async def _page(connection: Connection, stream: str, wanted: dict[str, object]) -> _Page:
     for _ in range(_TRIES - 1):
         with contextlib.suppress(BrokerUnavailable):
-            return await _ask(connection, stream, wanted)
-    return await _ask(connection, stream, wanted)
+            return await _request_page(connection, stream, wanted)
+    return await _request_page(connection, stream, wanted)
 
 
-async def _ask(connection: Connection, stream: str, wanted: dict[str, object]) -> _Page:
-    arrived: list[Stored] = []
+async def _request_page(connection: Connection, stream: str, wanted: dict[str, object]) -> _Page:
+    arrived: list[StoredMessage] = []
     ended: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
     def receive(subject: str, reply: str, data: bytes, block: bytes | None) -> None:
@@ -143,7 +143,9 @@ async def _ask(connection: Connection, stream: str, wanted: dict[str, object]) -
         subscription.unsubscribe()
 
 
-async def _until_silent(ended: asyncio.Future[bool], arrived: list[Stored], stream: str) -> bool:
+async def _until_silent(
+    ended: asyncio.Future[bool], arrived: list[StoredMessage], stream: str
+) -> bool:
     while True:
         before = len(arrived)
         done, _ = await asyncio.wait([ended], timeout=_SILENCE)
@@ -157,8 +159,8 @@ def _api(stream: str) -> str:
     return f"$JS.API.DIRECT.GET.{stream}"
 
 
-def _stored(block: bytes, body: bytes) -> Stored:
-    return Stored(
+def _stored(block: bytes, body: bytes) -> StoredMessage:
+    return StoredMessage(
         headers.text(block, b"Nats-Subject"),
         headers.number(block, b"Nats-Sequence") or 0,
         headers.text(block, b"Nats-Time-Stamp"),

@@ -1,6 +1,6 @@
 """The header lines that jtask sends and reads, built by hand because it is the hot path.
 
-Outgoing blocks are lines only; what comes in is raw, version line in front.
+OutgoingMessage blocks are lines only; what comes in is raw, version line in front.
 """
 
 import math

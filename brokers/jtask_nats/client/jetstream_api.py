@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Mapping
 from typing import Any, Protocol
 
 from jtask.errors import BrokerError
-from jtask_nats.client.nats_errors import api_error, is_passing, no_answer
+from jtask_nats.client.nats_errors import api_error, is_transient, no_answer
 from jtask_nats.client.protocol import Reply
 
 _RETRY = (0.05, 0.5)  # seconds: first and longest pause
@@ -52,7 +52,7 @@ async def call_api(
             if "error" not in answer:
                 return answer
             error = api_error(answer["error"], subject)
-        if not is_passing(error) or clock() + pause > deadline:
+        if not is_transient(error) or clock() + pause > deadline:
             raise error
         await asyncio.sleep(pause)
         pause = min(pause * 2, longest)

@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from nats.aio.client import Client as NatsClient
+from nats.aio.client import Client as BaseClient
 from nats.aio.client import Server
 from nats.errors import UnexpectedEOF
 
@@ -21,15 +21,15 @@ from jtask_nats.client.shared_socket import SharedSocket
 _RECONNECT_WAIT = (0.1, 0.25)  # seconds: base, jitter
 
 
-class Client(NatsClient):
+class NatsClient(BaseClient):
     """One connection that comes back by itself, for ever.
 
     Args:
         socket: What it reads and writes.
         handlers: By subscription id as it stands on the wire.
-        up: Called when the server has let us in, each time; may write at once.
-        down: Called when the connection is lost, with the reason; not when `up` was not called.
-        complain: Takes what the server says is wrong, as it says it.
+        up: Called after each handshake; may write at once.
+        down: Called when the connection is lost, with the reason; never without an `up` before it.
+        server_error: Called with the text of each `-ERR` line.
         needs_tls: Refuse a server that would speak plain text.
     """
 
@@ -45,7 +45,7 @@ class Client(NatsClient):
         *,
         up: Callable[[], None],
         down: Callable[[str], None],
-        complain: Callable[[str], None],
+        server_error: Callable[[str], None],
         needs_tls: bool,
     ) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class Client(NatsClient):
         self._handlers = handlers
         self._up = up
         self._down = down
-        self._complain = complain
+        self._server_error = server_error
         self._needs_tls = needs_tls
         self._is_up = False
         self._infos: set[asyncio.Task[None]] = set()
@@ -126,7 +126,7 @@ class Client(NatsClient):
             self._take_pong()
         elif line.startswith(b"-ERR"):
             # The server closes the connection itself where an error is fatal.
-            self._complain(line[4:].strip().strip(b"'").decode("utf-8", "replace"))
+            self._server_error(line[4:].strip().strip(b"'").decode("utf-8", "replace"))
         elif line.startswith(b"INFO"):
             self._take_info(json.loads(line[4:]))
         elif not line.startswith(b"+OK"):

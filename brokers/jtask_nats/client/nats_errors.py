@@ -16,7 +16,7 @@ _STORE_FAILED = 10077  # its description is the store's own error
 _FULL = {10002, 10023, 10028, 10047}
 _FULL_WORDS = ("no space", "disk", "resource", "maximum bytes")
 # No leader yet, sequence check not ready yet, a torn batch, too many batches in flight.
-_PASSING = {10008, 10009, 10163, INCOMPLETE_BATCH, 10210, 10211}
+_TRANSIENT = {10008, 10009, 10163, INCOMPLETE_BATCH, 10210, 10211}
 _ACCESS_WORDS = ("authorization violation", "authentication", "permissions violation")
 
 
@@ -61,9 +61,9 @@ def api_error(error: Mapping[str, object], asked: str = "") -> ApiError:
     return kind(code, err_code, description, asked)
 
 
-def is_passing(error: BrokerError) -> bool:
+def is_transient(error: BrokerError) -> bool:
     """Tell whether what was refused like this is likely to be taken a moment later."""
-    return not isinstance(error, ApiError) or error.err_code in _PASSING
+    return not isinstance(error, ApiError) or error.err_code in _TRANSIENT
 
 
 def is_access_error(text: str) -> bool:
@@ -80,7 +80,7 @@ def unreachable(url: str, seconds: float, reason: str) -> BrokerUnavailable:
     )
 
 
-def not_admitted(url: str, reason: str) -> PermissionDenied:
+def access_refused(url: str, reason: str) -> PermissionDenied:
     """Make the exception for a server that refused the user."""
     return PermissionDenied(
         f"the NATS server at {url} refused this user ({reason}); check the user and password in "

@@ -25,11 +25,11 @@ class PubAck(NamedTuple):
 
 
 Subjects = tuple[str, ...] | frozenset[str]
-Settle = Callable[[bytes | BrokerError], None]
-"""Takes what came of a message: the stream's answer as it came (see `read_ack`), or an error."""
+OnOutcome = Callable[[bytes | BrokerError], None]
+"""Called with the stream's raw answer (see `read_ack`), or with an error."""
 
 
-class Pending:
+class PendingPublish:
     """All that is needed to send a message again, and who waits for the answer.
 
     Args:
@@ -37,29 +37,29 @@ class Pending:
         command: What goes over the wire.
         size: The largest part that counts against the server's max_payload.
         deadline: When to give up, on the monotonic clock.
-        settle: Called once with what came of it; on the loop.
+        resolve: Called once with the answer or the error; on the loop.
     """
 
     __slots__ = (
         "command",
         "deadline",
         "refusal",
+        "resolve",
         "retry_at",
         "sent",
         "sent_at",
-        "settle",
         "size",
         "subjects",
     )
 
     def __init__(
-        self, subjects: Subjects, command: bytes, size: int, deadline: float, settle: Settle
+        self, subjects: Subjects, command: bytes, size: int, deadline: float, resolve: OnOutcome
     ) -> None:
         self.subjects = subjects
         self.command = command
         self.size = size
         self.deadline = deadline
-        self.settle = settle
+        self.resolve = resolve
         self.sent = 1
         self.sent_at = 0.0  # of the last copy but the first
         self.retry_at: float | None = None
@@ -71,7 +71,7 @@ class Pending:
         return next(iter(self.subjects))
 
 
-class Answer:
+class BlockingOutcome:
     """What a blocked thread waits for; a bare lock is the lightest thing that can be waited for."""
 
     __slots__ = ("_lock", "outcome")
@@ -81,19 +81,19 @@ class Answer:
         self._lock = threading.Lock()
         self._lock.acquire()
 
-    def settle(self, outcome: bytes | BrokerError) -> None:
+    def resolve(self, outcome: bytes | BrokerError) -> None:
         """Wake the thread."""
         if self.outcome is None:
             self.outcome = outcome
             self._lock.release()
 
     def wait(self, seconds: float) -> bool:
-        """Block until it is settled; False when it was not in time."""
+        """Block until it is resolved; False when it was not in time."""
         return self._lock.acquire(timeout=max(seconds, 0.0))
 
 
-def settle_future(future: "asyncio.Future[PubAck]", outcome: bytes | BrokerError) -> None:
-    """Give a future what came of a message."""
+def resolve_future(future: "asyncio.Future[PubAck]", outcome: bytes | BrokerError) -> None:
+    """Complete a future with a stream's answer or an error."""
     if future.done():
         return
     if isinstance(outcome, BrokerError):

@@ -12,20 +12,20 @@ from jtask_nats.client.connection import Connection
 from jtask_nats.client.nats_errors import (
     DUPLICATE_IN_BATCH,
     ApiError,
-    is_passing,
+    is_transient,
     no_answer,
     no_stream,
     not_permitted,
     too_large,
 )
 from jtask_nats.client.pending import (
-    Answer,
-    Pending,
+    BlockingOutcome,
+    OnOutcome,
+    PendingPublish,
     PubAck,
-    Settle,
     read_ack,
     refusal_in,
-    settle_future,
+    resolve_future,
 )
 from jtask_nats.client.protocol import publish_command, status_of
 
@@ -38,7 +38,7 @@ _RESEND_AFTER = 2.0  # seconds without an answer; doubled with each copy
 _STALLED_AFTER = 1.0  # seconds without any answer
 _REFUSED_PAUSE = 0.05  # seconds after a "not now"; doubled with each copy
 _LONGEST_PAUSE = 1.0  # seconds
-_GRACE = 2.0  # seconds that a thread gives the loop to settle what is over
+_GRACE = 2.0  # seconds that a thread gives the loop to time it out
 _BATCHES_IN_FLIGHT = 16  # of the 50 that a stream allows all its publishers
 _NO_RESPONDERS = 503
 
@@ -59,8 +59,8 @@ class Publisher:
         self._connection = connection
         self._timeout = timeout
         self._loop = asyncio.get_running_loop()
-        self._pending: dict[str, Pending] = {}
-        self._refused: dict[str, Pending] = {}
+        self._pending: dict[str, PendingPublish] = {}
+        self._refused: dict[str, PendingPublish] = {}
         self._numbers = itertools.count(1)
         self._prefix = connection.new_inbox() + "."
         self._prefix_size = len(self._prefix)
@@ -88,27 +88,27 @@ class Publisher:
             BrokerUnavailable, PermissionDenied, or BrokerError for what is too large.
         """
         future: asyncio.Future[PubAck] = self._loop.create_future()
-        self.publish_then(subject, body, headers, partial(settle_future, future))
+        self.publish_then(subject, body, headers, partial(resolve_future, future))
         return future
 
-    def publish_then(self, subject: str, body: bytes, headers: bytes, settle: Settle) -> None:
-        """Do `publish`, and call a function with what came of it.
+    def publish_then(self, subject: str, body: bytes, headers: bytes, resolve: OnOutcome) -> None:
+        """Do `publish`, and call a function with the answer or the error.
 
         Args:
             subject: As for `publish`; likewise the next two.
             body: The message.
             headers: Header lines.
-            settle: Called on the loop, for an error at once perhaps.
+            resolve: Called on the loop; with an error perhaps before this returns.
         """
         try:
             size = self._connection.check(subject, headers, body)
         except BrokerError as error:
-            settle(error)
+            resolve(error)
             return
         token = str(next(self._numbers))
         command = publish_command(subject, self._prefix + token, headers, body)
         deadline = time.monotonic() + self._timeout
-        self._pending[token] = Pending((subject,), command, size, deadline, settle)
+        self._pending[token] = PendingPublish((subject,), command, size, deadline, resolve)
         self._connection.write(command)
         if self._timer is None:
             self._timer = self._loop.call_later(_CHECK_EVERY, self._check)
@@ -132,7 +132,7 @@ class Publisher:
             return
         async with self._batches:
             stored: asyncio.Future[PubAck] = self._loop.create_future()
-            batch = self._send_batch(messages, partial(settle_future, stored))
+            batch = self._send_batch(messages, partial(resolve_future, stored))
             try:
                 await stored
             except ApiError as error:
@@ -153,8 +153,8 @@ class Publisher:
         token = str(next(self._numbers))
         command = publish_command(subject, self._prefix + token, headers, body)
         deadline = time.monotonic() + self._timeout
-        answer = Answer()
-        pending = Pending((subject,), command, size, deadline, answer.settle)
+        answer = BlockingOutcome()
+        pending = PendingPublish((subject,), command, size, deadline, answer.resolve)
         self._pending[token] = pending
         try:
             alone = len(self._pending) == 1
@@ -165,9 +165,9 @@ class Publisher:
         outcome = answer.outcome
         if isinstance(outcome, bytes):
             return read_ack(outcome)
-        raise outcome or self._gave_up(pending)
+        raise outcome or self._timeout_error(pending)
 
-    def _block(self, answer: Answer, deadline: float) -> None:
+    def _block(self, answer: BlockingOutcome, deadline: float) -> None:
         """Wait for the answer; the loop looks after what is pending only when it is told to."""
         if answer.wait(min(_RESEND_AFTER, self._timeout)):
             return
@@ -176,14 +176,16 @@ class Publisher:
             if answer.wait(_RESEND_AFTER):
                 return
 
-    def _send_batch(self, messages: Sequence[tuple[str, bytes, bytes]], settle: Settle) -> Pending:
+    def _send_batch(
+        self, messages: Sequence[tuple[str, bytes, bytes]], resolve: OnOutcome
+    ) -> PendingPublish:
         if not 1 < len(messages) <= BATCH_LIMIT:
             raise BrokerError(f"a batch has 1 to {BATCH_LIMIT} messages, not {len(messages)}")
         token = str(next(self._numbers))
         commands, size = self._batch_commands(messages, self._prefix + token)
         subjects = frozenset(subject for subject, _, _ in messages)
         deadline = time.monotonic() + self._timeout
-        batch = Pending(subjects, b"".join(commands), size, deadline, settle)
+        batch = PendingPublish(subjects, b"".join(commands), size, deadline, resolve)
         self._pending[token] = batch
         self._connection.write(batch.command)
         self._start_timer()
@@ -215,18 +217,20 @@ class Publisher:
         self._last_token = token
         refusal = self._refusal(pending, data, headers)
         if refusal is None:
-            self._settle(token, pending, data)
-        elif not self._put_off(token, pending, refusal):
-            self._settle(token, pending, refusal)
+            self._finish(token, pending, data)
+        elif not self._retry_later(token, pending, refusal):
+            self._finish(token, pending, refusal)
 
-    def _refusal(self, pending: Pending, data: bytes, headers: bytes | None) -> BrokerError | None:
+    def _refusal(
+        self, pending: PendingPublish, data: bytes, headers: bytes | None
+    ) -> BrokerError | None:
         if headers is not None and status_of(headers)[0] == _NO_RESPONDERS:
             return no_stream(pending.subject, self._connection.url)
         return refusal_in(data, pending.subject)
 
-    def _put_off(self, token: str, pending: Pending, refusal: BrokerError) -> bool:
+    def _retry_later(self, token: str, pending: PendingPublish, refusal: BrokerError) -> bool:
         """Send again in a moment what was refused only for now."""
-        if not is_passing(refusal):
+        if not is_transient(refusal):
             return False
         pause = min(_REFUSED_PAUSE * 2 ** (pending.sent - 1), _LONGEST_PAUSE)
         pending.retry_at = time.monotonic() + pause
@@ -246,11 +250,11 @@ class Publisher:
         """Send again what is due, give up what is over; runs while anything is pending."""
         self._timer = None
         now = time.monotonic()
-        self._notice_answers(now)
+        self._note_progress(now)
         # Threads add to the dictionary meanwhile: look at a copy, which is made in one step.
         for token, pending in self._pending.copy().items():
             if now >= pending.deadline:
-                self._give_up(token, pending)
+                self._time_out(token, pending)
             elif now < pending.deadline - self._timeout + _RESEND_AFTER:
                 break  # the others are younger still
             elif self._seems_lost(token, pending, now):
@@ -259,11 +263,11 @@ class Publisher:
         if self._pending:
             self._start_timer(_REFUSED_PAUSE if self._refused else _CHECK_EVERY)
 
-    def _notice_answers(self, now: float) -> None:
+    def _note_progress(self, now: float) -> None:
         if self._last_token != self._seen_token:
             self._seen_token, self._seen_at = self._last_token, now
 
-    def _seems_lost(self, token: str, pending: Pending, now: float) -> bool:
+    def _seems_lost(self, token: str, pending: PendingPublish, now: float) -> bool:
         """Tell a lost message from one in a long line: overtaken, or nothing moves."""
         since = pending.sent_at or pending.deadline - self._timeout
         if pending.retry_at is not None or now < since + _RESEND_AFTER * 2 ** (pending.sent - 1):
@@ -278,7 +282,7 @@ class Publisher:
                 del self._refused[token]
                 self._resend(pending, now)
 
-    def _resend(self, pending: Pending, now: float) -> None:
+    def _resend(self, pending: PendingPublish, now: float) -> None:
         pending.sent += 1
         pending.sent_at = now
         pending.retry_at = None
@@ -290,14 +294,14 @@ class Publisher:
         limit = self._connection.max_payload
         for token, pending in self._pending.copy().items():
             if pending.size > limit:
-                self._settle(token, pending, too_large(pending.subject, pending.size, limit))
+                self._finish(token, pending, too_large(pending.subject, pending.size, limit))
             else:
                 self._resend(pending, now)
 
-    def _give_up(self, token: str, pending: Pending) -> None:
-        self._settle(token, pending, pending.refusal or self._gave_up(pending))
+    def _time_out(self, token: str, pending: PendingPublish) -> None:
+        self._finish(token, pending, pending.refusal or self._timeout_error(pending))
 
-    def _gave_up(self, pending: Pending) -> BrokerUnavailable:
+    def _timeout_error(self, pending: PendingPublish) -> BrokerUnavailable:
         state = "connected" if self._connection.is_connected else "not connected"
         return no_answer(pending.subject, self._connection.url, self._timeout, state)
 
@@ -305,7 +309,7 @@ class Publisher:
         for token, pending in self._pending.copy().items():
             if subject in pending.subjects:
                 error = not_permitted("publish to", subject, self._connection.url)
-                self._settle(token, pending, error)
+                self._finish(token, pending, error)
 
     def _on_close(self) -> None:
         if self._timer is not None:
@@ -315,9 +319,9 @@ class Publisher:
                 f"the connection to {self._connection.url} was closed before "
                 f"{pending.subject} was acknowledged"
             )
-            self._settle(token, pending, closed)
+            self._finish(token, pending, closed)
 
-    def _settle(self, token: str, pending: Pending, outcome: bytes | BrokerError) -> None:
+    def _finish(self, token: str, pending: PendingPublish, outcome: bytes | BrokerError) -> None:
         # A thread that has given up may have taken it away meanwhile.
         self._pending.pop(token, None)
-        pending.settle(outcome)
+        pending.resolve(outcome)

@@ -10,19 +10,19 @@ from jtask_nats.client.protocol import status_of
 _NO_RESPONDERS = 503
 
 
-async def gather_answers(
+async def request_many(
     connection: Connection,
     subject: str,
-    question: bytes,
+    payload: bytes,
     timeout: float,
     take: Callable[[bytes], bool],
 ) -> None:
-    """Ask, and return when the time is up, when nobody listens or when there is enough.
+    """Send a request; return when the time is up, nobody listens or enough have answered.
 
     Args:
         connection: To the server.
-        subject: Where they listen.
-        question: What they hear.
+        subject: Where the responders listen.
+        payload: The request.
         timeout: Seconds.
         take: Called with each answer; True when no more are needed.
 
@@ -41,7 +41,7 @@ async def gather_answers(
     try:
         async with asyncio.timeout(timeout):
             await connection.until_up()
-            connection.send(subject, question, reply=inbox)
+            connection.send(subject, payload, reply=inbox)
             await enough.wait()
     except TimeoutError:
         if not connection.is_connected:

@@ -5,7 +5,7 @@ from collections import deque
 _LIMIT = 8 << 20  # bytes
 
 
-class Backlog:
+class SendBuffer:
     """Keep commands in order, up to a limit; the oldest go first."""
 
     def __init__(self) -> None:

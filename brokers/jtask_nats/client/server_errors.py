@@ -1,4 +1,4 @@
-"""What the server finds fault with (`-ERR` lines): read, and said once."""
+"""The server's errors (`-ERR` lines): read, and logged once each."""
 
 import logging
 
@@ -9,32 +9,32 @@ _DENIED_SUBSCRIBE = "Permissions Violation for Subscription to "
 _log = logging.getLogger("jtask")
 
 
-class Complaints:
-    """Log each complaint as a warning once, until `forget`."""
+class ServerErrors:
+    """Log each error as a warning once, until `forget`."""
 
     def __init__(self) -> None:
-        self._said: set[str] = set()
+        self._logged: set[str] = set()
 
-    def say(self, text: str, url: str) -> None:
-        """Log one more."""
-        level = logging.DEBUG if text in self._said else logging.WARNING
-        if len(self._said) >= _REMEMBERED:
-            self._said.clear()
-        self._said.add(text)
+    def log(self, text: str, url: str) -> None:
+        """Log one error; as debug when it was logged before."""
+        level = logging.DEBUG if text in self._logged else logging.WARNING
+        if len(self._logged) >= _REMEMBERED:
+            self._logged.clear()
+        self._logged.add(text)
         _log.log(level, "the NATS server at %s says: %s", url, text)
 
-    def forget(self) -> None:
-        """Take what comes from now on for new."""
-        self._said.clear()
+    def reset(self) -> None:
+        """Log every error as new from now on."""
+        self._logged.clear()
 
 
 def denied_publish(text: str) -> str | None:
-    """Return the subject that we may not publish to, if that is the complaint."""
+    """Return the subject that we may not publish to, if that is the error."""
     return _quoted(text, _DENIED_PUBLISH)
 
 
 def denied_subscribe(text: str) -> str | None:
-    """Return the subject that we may not subscribe to, if that is the complaint."""
+    """Return the subject that we may not subscribe to, if that is the error."""
     return _quoted(text, _DENIED_SUBSCRIBE)
 
 

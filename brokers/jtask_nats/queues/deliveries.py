@@ -7,71 +7,86 @@ from jtask.contract import Message
 from jtask_nats.client import headers
 from jtask_nats.client.nats_errors import WRONG_LAST_SEQUENCE, ApiError
 from jtask_nats.queues.leases import Leases
-from jtask_nats.queues.messages import put_off
-from jtask_nats.streams.session import Link
-from jtask_nats.streams.topology import Store
+from jtask_nats.queues.messages import rescheduled_message
+from jtask_nats.streams.session import Session
+from jtask_nats.streams.topology import Stream
 
 ACK = b"+ACK"
 NAK = b"-NAK"
 
 
-class Desk:
-    """Where the runs of one consumer lie while this worker has them.
+class InFlight:
+    """The deliveries of one consumer that this worker has not settled yet.
 
     Args:
-        link: To the server.
-        leases: Renews the claims.
+        session: To the server.
+        leases: Renews the leases.
         queue: The queue the runs come from.
         priority: Their priority.
-        freed: Called each time a run has left.
+        on_freed: Called each time a delivery is settled.
     """
 
-    __slots__ = ("_freed", "answer", "held", "leases", "link", "priority", "queue")
+    __slots__ = ("_on_freed", "held", "leases", "priority", "queue", "respond", "session")
 
     def __init__(
-        self, link: Link, leases: Leases, queue: str, priority: int, freed: Callable[[], None]
+        self,
+        session: Session,
+        leases: Leases,
+        queue: str,
+        priority: int,
+        on_freed: Callable[[], None],
     ) -> None:
-        self.link = link
+        self.session = session
         self.leases = leases
-        self.answer = link.connection.answer
+        self.respond = session.connection.respond
         self.queue = queue
         self.priority = priority
         self.held: dict[str, NatsDelivery] = {}
-        self._freed = freed
+        self._on_freed = on_freed
 
     def hold(self, delivery: "NatsDelivery") -> None:
-        """Keep a run, and its lease alive."""
+        """Add a delivery, and keep its lease alive."""
         self.held[delivery.seq] = delivery
         delivery.slot = self.leases.hold(delivery.reply)
 
-    def renamed(self, delivery: "NatsDelivery", reply: str) -> None:
-        """Take note that the server delivered again what lies here: the newer claim counts."""
+    def redelivered(self, delivery: "NatsDelivery", reply: str) -> None:
+        """Take over the ack subject of a second delivery of the same run: the newer one counts."""
         self.leases.drop(delivery.slot)
         delivery.reply = reply
         delivery.slot = self.leases.hold(reply)
 
     def remove(self, delivery: "NatsDelivery") -> None:
-        """Let go of a run."""
+        """Forget a delivery, and let its lease end."""
         if self.held.pop(delivery.seq, None) is not None:
             self.leases.drop(delivery.slot)
-            self._freed()
+            self._on_freed()
 
-    def replies(self) -> Sequence[str]:
-        """Return the claims to renew."""
+    def ack_subjects(self) -> Sequence[str]:
+        """Return the ack subjects of the leases to renew."""
         return [delivery.reply for delivery in self.held.values()]
 
 
 class NatsDelivery:
     """A `jtask.contract.Delivery`; what comes after the first settling is ignored."""
 
-    __slots__ = ("_desk", "_open", "body", "deliveries", "queue", "reply", "run_id", "seq", "slot")
+    __slots__ = (
+        "_in_flight",
+        "_open",
+        "body",
+        "deliveries",
+        "queue",
+        "reply",
+        "run_id",
+        "seq",
+        "slot",
+    )
 
     def __init__(
-        self, desk: Desk, run_id: str, body: bytes, deliveries: int, reply: str, seq: str
+        self, in_flight: InFlight, run_id: str, body: bytes, deliveries: int, reply: str, seq: str
     ) -> None:
-        self._desk = desk
+        self._in_flight = in_flight
         self._open = True
-        self.queue = desk.queue
+        self.queue = in_flight.queue
         self.run_id = run_id
         self.body = body
         self.deliveries = deliveries
@@ -86,14 +101,14 @@ class NatsDelivery:
     @property
     def priority(self) -> int:
         """Of the run, 0 to 9."""
-        return self._desk.priority
+        return self._in_flight.priority
 
     async def hand_back(self) -> None:
         """Give the run to another worker at once."""
-        self.refuse()
+        self.nak()
 
-    def refuse(self) -> None:
-        """Do what `hand_back` does."""
+    def nak(self) -> None:
+        """Do what `hand_back` does, from a callback."""
         self._settle(NAK)
 
     async def put_off(self, at: float, body: bytes | None = None) -> None:
@@ -104,43 +119,45 @@ class NatsDelivery:
         if not self._open:
             return
         self._open = False
-        desk = self._desk
+        in_flight = self._in_flight
         try:
             message = Message(
-                self.run_id, self.queue, self.body if body is None else body, desk.priority, at
+                self.run_id, self.queue, self.body if body is None else body, in_flight.priority, at
             )
             # The sequence makes it unique: a second try of this is a duplicate, the next attempt
             # is not, even for the same instant.
             unique = f"{self.run_id}:{self.seq}"
-            again = put_off(desk.link.subjects, message, unique, int(self.seq), time.time())
+            again = rescheduled_message(
+                in_flight.session.subjects, message, unique, int(self.seq), time.time()
+            )
             try:
-                await desk.link.publisher.publish(again.subject, again.body, again.headers)
+                await in_flight.session.publisher.publish(again.subject, again.body, again.headers)
             except ApiError as error:
-                # The claim was lost, and whoever got the run has already settled it.
+                # The lease was lost, and whoever got the run has already settled it.
                 if error.err_code != WRONG_LAST_SEQUENCE:
                     raise
-            desk.answer(self.reply, ACK)
+            in_flight.respond(self.reply, ACK)
         finally:
-            desk.remove(self)
+            in_flight.remove(self)
 
     async def dead_letter(self, reason: str, body: bytes) -> None:
         """Move the run to the dead letters."""
         if not self._open:
             return
         self._open = False
-        desk = self._desk
+        in_flight = self._in_flight
         try:
-            await desk.link.topology.ensure(Store.DEAD_LETTERS)
+            await in_flight.session.topology.ensure(Stream.DEAD_LETTERS)
             lines = headers.message_id(f"{self.run_id}:{self.seq}") + headers.reason(reason)
-            subject = desk.link.subjects.letter(self.queue, self.run_id)
-            await desk.link.publisher.publish(subject, body, lines)
-            desk.answer(self.reply, ACK)
+            subject = in_flight.session.subjects.dead_letter(self.queue, self.run_id)
+            await in_flight.session.publisher.publish(subject, body, lines)
+            in_flight.respond(self.reply, ACK)
         finally:
-            desk.remove(self)
+            in_flight.remove(self)
 
-    def _settle(self, answer: bytes) -> None:
+    def _settle(self, respond: bytes) -> None:
         if self._open:
             self._open = False
-            desk = self._desk
-            desk.answer(self.reply, answer)
-            desk.remove(self)
+            in_flight = self._in_flight
+            in_flight.respond(self.reply, respond)
+            in_flight.remove(self)

@@ -12,23 +12,23 @@ from jtask_nats.client.nats_errors import (
     ApiError,
     is_gone,
 )
-from jtask_nats.queues.messages import Outgoing, outgoing
-from jtask_nats.streams.session import Link
-from jtask_nats.streams.topology import Store
+from jtask_nats.queues.messages import OutgoingMessage, new_run_message
+from jtask_nats.streams.session import Session
+from jtask_nats.streams.topology import Stream
 
 _GROUPS_IN_FLIGHT = 4
 _HELD_TIMEOUT = 0.25  # seconds; who has the run in hand answers at once
 
 
-class Queues:
+class NatsRuns:
     """Enqueue, cancel and count.
 
     Args:
-        link: To the server.
+        session: To the server.
     """
 
-    def __init__(self, link: Link) -> None:
-        self._link = link
+    def __init__(self, session: Session) -> None:
+        self._session = session
         self._loop = asyncio.get_running_loop()
         self._in_flight = asyncio.Semaphore(_GROUPS_IN_FLIGHT)
 
@@ -37,34 +37,34 @@ class Queues:
         for message in messages:
             if message.priority != DEFAULT_PRIORITY:
                 await self._open_priority(message.queue, message.priority)
-        subjects, now = self._link.subjects, time.time()
-        limit = self._link.inline_limit
+        subjects, now = self._session.subjects, time.time()
+        limit = self._session.inline_limit
         for message in messages:
             if len(message.body) > limit:
                 raise _too_large(message, limit)
-        ready = [outgoing(subjects, one, now) for one in messages]
-        await self._link.topology.ensure(Store.RUNS)
+        ready = [new_run_message(subjects, one, now) for one in messages]
+        await self._session.topology.ensure(Stream.RUNS)
         try:
             await self._store(ready)
         except BrokerUnavailable:
             # Somebody may have removed the stream: look at the next use.
-            self._link.topology.forget()
+            self._session.topology.forget()
             raise
 
     def enqueue_from_thread(self, message: Message) -> None:
         """Do `enqueue([message])` from any thread but the loop's, blocking it."""
-        link = self._link
-        if not link.topology.is_ready_for(message.queue, message.priority):
+        session = self._session
+        if not session.topology.is_ready_for(message.queue, message.priority):
             whole = self.enqueue([message])
             asyncio.run_coroutine_threadsafe(whole, self._loop).result()
             return
-        if len(message.body) > link.inline_limit:
-            raise _too_large(message, link.inline_limit)
-        ready = outgoing(link.subjects, message, time.time())
+        if len(message.body) > session.inline_limit:
+            raise _too_large(message, session.inline_limit)
+        ready = new_run_message(session.subjects, message, time.time())
         try:
-            link.publisher.publish_from_thread(ready.subject, ready.body, ready.headers)
+            session.publisher.publish_from_thread(ready.subject, ready.body, ready.headers)
         except BrokerUnavailable:
-            link.topology.forget()
+            session.topology.forget()
             raise
 
     async def cancel(self, run_id: str) -> bool:
@@ -74,11 +74,11 @@ class Queues:
         a run behind the last one its consumer delivered is in nobody's hands; of any other its
         holder says so.
         """
-        link = self._link
-        stream = link.topology.stream(Store.RUNS)
-        delayed = await self._purge(link.subjects.schedule("*", "*", run_id))
+        session = self._session
+        stream = session.topology.stream_name(Stream.RUNS)
+        delayed = await self._purge(session.subjects.schedule("*", "*", run_id))
         waiting = await last_message(
-            link.connection, stream, link.subjects.queued("*", "*", run_id)
+            session.connection, stream, session.subjects.queued("*", "*", run_id)
         )
         if waiting is None or await self._is_in_hand(run_id, waiting.subject, waiting.sequence):
             return delayed
@@ -89,46 +89,46 @@ class Queues:
 
     async def depth(self, queue: str) -> int:
         """Count the runs of a queue that wait or are being executed."""
-        topology = self._link.topology
+        topology = self._session.topology
         await topology.ensure_consumer(queue, DEFAULT_PRIORITY, owner=False)
         found = await topology.priorities([queue])
         return sum(await asyncio.gather(*(self._load(*one) for one in found)))
 
     async def _open_priority(self, queue: str, priority: int) -> None:
         """Make the consumer of a priority and tell the workers of the queue."""
-        topology = self._link.topology
+        topology = self._session.topology
         if topology.knows_consumer(queue, priority):
             return
         if await topology.ensure_consumer(queue, priority, owner=False):
             news = f"{queue} {priority}".encode()
-            self._link.connection.send(self._link.subjects.new_priority, news)
+            self._session.connection.send(self._session.subjects.new_priority, news)
 
-    async def _store(self, ready: Sequence[Outgoing]) -> None:
+    async def _store(self, ready: Sequence[OutgoingMessage]) -> None:
         if len(ready) == 1:
             subject, lines, body = ready[0]
-            await self._link.publisher.publish(subject, body, lines)
+            await self._session.publisher.publish(subject, body, lines)
             return
         groups = [ready[i : i + ATOMIC_LIMIT] for i in range(0, len(ready), ATOMIC_LIMIT)]
         await asyncio.gather(*(self._store_group(group) for group in groups))
 
-    async def _store_group(self, group: Sequence[Outgoing]) -> None:
+    async def _store_group(self, group: Sequence[OutgoingMessage]) -> None:
         async with self._in_flight:
             try:
-                await self._link.publisher.publish_batch(group)
+                await self._session.publisher.publish_batch(group)
             except ApiError as error:
                 if error.err_code != DUPLICATE_IN_BATCH:
                     raise
                 # Some are stored already, by an earlier call: add what is missing.
-                publish = self._link.publisher.publish
+                publish = self._session.publisher.publish
                 await asyncio.gather(*(publish(s, body, lines) for s, lines, body in group))
 
     async def _delete(self, sequence: int) -> bool:
         # No purge: should a dead worker hold the message, the server would also forget what others
         # have in hand, which then never comes again once they have died (nats-server 2.15.1).
-        stream = self._link.topology.stream(Store.RUNS)
+        stream = self._session.topology.stream_name(Stream.RUNS)
         message = {"seq": sequence, "no_erase": True}
         try:
-            await self._link.connection.api(f"STREAM.MSG.DELETE.{stream}", message)
+            await self._session.connection.api(f"STREAM.MSG.DELETE.{stream}", message)
         except ApiError as error:
             if not is_gone(error):
                 raise
@@ -136,21 +136,21 @@ class Queues:
         return True
 
     async def _purge(self, subject: str) -> bool:
-        stream = self._link.topology.stream(Store.RUNS)
-        answer = await self._link.connection.api(f"STREAM.PURGE.{stream}", {"filter": subject})
+        stream = self._session.topology.stream_name(Stream.RUNS)
+        answer = await self._session.connection.api(f"STREAM.PURGE.{stream}", {"filter": subject})
         return bool(answer["purged"])
 
     async def _is_in_hand(self, run_id: str, subject: str, sequence: int) -> bool:
         queue, priority = subject.split(".")[-3:-1]
-        info = await self._link.topology.consumer_info(queue, int(priority))
+        info = await self._session.topology.consumer_info(queue, int(priority))
         if info is None or info["delivered"]["stream_seq"] < sequence:
             return False
         return info["num_ack_pending"] > 0 and await self._is_held(run_id)
 
     async def _is_held(self, run_id: str) -> bool:
-        held = self._link.subjects.held
+        held = self._session.subjects.held
         try:
-            reply = await self._link.connection.request(
+            reply = await self._session.connection.request(
                 held, run_id.encode(), timeout=_HELD_TIMEOUT
             )
         except BrokerUnavailable:
@@ -158,7 +158,7 @@ class Queues:
         return reply.status is None
 
     async def _load(self, queue: str, priority: int) -> int:
-        info = await self._link.topology.consumer_info(queue, priority)
+        info = await self._session.topology.consumer_info(queue, priority)
         return 0 if info is None else int(info["num_pending"]) + int(info["num_ack_pending"])
 
 

@@ -59,7 +59,7 @@ class LeaseGuard:
         Raises:
             OSError: It cannot be started.
         """
-        order: dict[str, Any] = {
+        config: dict[str, Any] = {
             "worker": os.getpid(),
             "table": self._descriptor,
             "lease": lease,
@@ -76,7 +76,7 @@ class LeaseGuard:
         )
         if self._process.stdin is not None:
             # Not by argument: it holds the password.
-            self._process.stdin.write(json.dumps(order).encode() + b"\n")
+            self._process.stdin.write(json.dumps(config).encode() + b"\n")
             self._process.stdin.flush()
 
     def close(self) -> None:
@@ -94,7 +94,7 @@ class LeaseGuard:
         os.close(self._descriptor)
 
 
-class Sight(NamedTuple):
+class Observation(NamedTuple):
     """What the guard sees of the worker at one moment."""
 
     beats: int
@@ -102,7 +102,7 @@ class Sight(NamedTuple):
     state: str
 
 
-def must_renew(before: Sight, now: Sight, still_for: float, lease: float) -> bool:
+def must_renew(before: Observation, now: Observation, still_for: float, lease: float) -> bool:
     """Decide whether the worker is alive but cannot renew by itself.
 
     Args:
@@ -116,7 +116,7 @@ def must_renew(before: Sight, now: Sight, still_for: float, lease: float) -> boo
     return now.state not in _NOT_RUNNING and now.cpu_ticks > before.cpu_ticks
 
 
-def process_sight(pid: int, table: LeaseTable) -> Sight:
+def observe(pid: int, table: LeaseTable) -> Observation:
     """Look at a process.
 
     Raises:
@@ -126,16 +126,16 @@ def process_sight(pid: int, table: LeaseTable) -> Sight:
     # The name, in brackets, may hold anything; the fields are counted from behind it.
     fields = stat[stat.rindex(")") + 2 :].split()
     user_ticks, system_ticks = int(fields[11]), int(fields[12])
-    return Sight(table.beats(), user_ticks + system_ticks, fields[0])
+    return Observation(table.beats(), user_ticks + system_ticks, fields[0])
 
 
 class _Guard:
-    def __init__(self, order: dict[str, Any]) -> None:
-        self._worker: int = order["worker"]
-        self._lease: float = order["lease"]
-        self._beat: float = order["beat"]
-        self._access = GuardAccess(*order["access"])
-        self._table = LeaseTable(order["table"])
+    def __init__(self, config: dict[str, Any]) -> None:
+        self._worker: int = config["worker"]
+        self._lease: float = config["lease"]
+        self._beat: float = config["beat"]
+        self._access = GuardAccess(*config["access"])
+        self._table = LeaseTable(config["table"])
         self._connection: Any = None
         self._orphaned = asyncio.Event()
 
@@ -146,10 +146,10 @@ class _Guard:
         connecting: asyncio.Task[None] | None = None
         if self._lease < _EAGER_LEASE:
             connecting = loop.create_task(self._connect())
-        before, moved_at = process_sight(self._worker, self._table), loop.time()
+        before, moved_at = observe(self._worker, self._table), loop.time()
         while not self._orphaned.is_set() and os.getppid() == self._worker:
             await self._pause()
-            now = process_sight(self._worker, self._table)
+            now = observe(self._worker, self._table)
             if now.beats != before.beats:
                 moved_at = loop.time()
             if must_renew(before, now, loop.time() - moved_at, self._lease):
@@ -186,9 +186,9 @@ class _Guard:
 
 def main() -> None:
     """Guard the process that started this one; it says how on standard input."""
-    order = json.loads(sys.stdin.buffer.readline())
+    config = json.loads(sys.stdin.buffer.readline())
     with contextlib.suppress(OSError):  # the worker is gone
-        asyncio.run(_Guard(order).watch())
+        asyncio.run(_Guard(config).watch())
 
 
 if __name__ == "__main__":

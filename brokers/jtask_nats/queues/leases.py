@@ -1,4 +1,4 @@
-"""Renew the claims on the runs that this process has in hand."""
+"""Renew the leases on the runs that this process has in hand."""
 
 import asyncio
 import contextlib
@@ -19,11 +19,11 @@ _NO_SLOT = -1
 _log = logging.getLogger("jtask")
 
 
-class Claims(Protocol):
-    """Something that knows which claims are to be renewed."""
+class LeaseHolder(Protocol):
+    """Something that holds leases to be renewed."""
 
-    def replies(self) -> Sequence[str]:
-        """Return the subjects that renew them."""
+    def ack_subjects(self) -> Sequence[str]:
+        """Return the ack subjects of the leases it holds."""
         ...
 
 
@@ -32,7 +32,7 @@ class Leases:
 
     Args:
         connection: To the server.
-        lease: Seconds after which an unrenewed claim is over.
+        lease: Seconds after which an unrenewed lease is over.
         access: How the guard reaches the server.
     """
 
@@ -41,35 +41,35 @@ class Leases:
         self._access = access
         self._lease = lease
         self._beat = min(_LONGEST_BEAT, lease / _BEATS_PER_LEASE)
-        self._claims: list[Claims] = []
+        self._holders: list[LeaseHolder] = []
         self._guard: LeaseGuard | None = None
         self._starting: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
 
-    def add(self, claims: Claims) -> None:
-        """Renew these from now on."""
+    def add(self, holder: LeaseHolder) -> None:
+        """Renew the leases of this holder from now on."""
         if self._starting is None:
             self._begin()
-        self._claims.append(claims)
+        self._holders.append(holder)
 
-    def remove(self, claims: Claims) -> None:
-        """Renew these no more."""
+    def remove(self, holder: LeaseHolder) -> None:
+        """Stop renewing the leases of this holder."""
         with contextlib.suppress(ValueError):
-            self._claims.remove(claims)
+            self._holders.remove(holder)
 
     def hold(self, reply: str) -> int:
-        """Tell the guard of a claim; returns what `drop` takes."""
+        """Put a lease under the guard too; returns its slot, for `drop`."""
         return _NO_SLOT if self._guard is None else self._guard.hold(reply)
 
     def drop(self, slot: int) -> None:
-        """Tell the guard that a claim is over."""
+        """Take a lease away from the guard."""
         if slot != _NO_SLOT and self._guard is not None:
             self._guard.drop(slot)
 
     async def close(self) -> None:
-        """Renew nothing any more."""
-        self._claims.clear()
+        """Stop renewing, and end the guard."""
+        self._holders.clear()
         if self._timer is not None:
             self._timer.cancel()
         if self._starting is not None:
@@ -114,6 +114,6 @@ class Leases:
 
     def _renew(self) -> None:
         send = self._connection.send
-        for claims in self._claims:
-            for reply in claims.replies():
+        for holder in self._holders:
+            for reply in holder.ack_subjects():
                 send(reply, IN_PROGRESS)

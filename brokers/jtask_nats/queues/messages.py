@@ -19,7 +19,7 @@ away from under the worker that started it in time, and if that worker then cras
 lost."""
 
 
-class Outgoing(NamedTuple):
+class OutgoingMessage(NamedTuple):
     """A message ready to be published, in the order that `Publisher.publish_batch` takes."""
 
     subject: str
@@ -27,7 +27,7 @@ class Outgoing(NamedTuple):
     body: bytes
 
 
-def outgoing(subjects: Subjects, message: Message, now: float) -> Outgoing:
+def new_run_message(subjects: Subjects, message: Message, now: float) -> OutgoingMessage:
     """Return what to publish for a new run.
 
     Args:
@@ -36,7 +36,7 @@ def outgoing(subjects: Subjects, message: Message, now: float) -> Outgoing:
         now: Seconds since the epoch.
     """
     if message.at is None and message.expires is None:
-        return Outgoing(
+        return OutgoingMessage(
             subjects.queued(message.queue, message.priority, message.run_id),
             headers.message_id(message.run_id),
             message.body,
@@ -45,9 +45,9 @@ def outgoing(subjects: Subjects, message: Message, now: float) -> Outgoing:
     return _timed(subjects, message, lines, now)
 
 
-def put_off(
+def rescheduled_message(
     subjects: Subjects, message: Message, unique: str, sequence: int, now: float
-) -> Outgoing:
+) -> OutgoingMessage:
     """Return what to publish to queue a run again that is in hand.
 
     It is stored only while the message in hand is the run's latest.
@@ -64,17 +64,17 @@ def put_off(
     return _timed(subjects, message, lines, now)
 
 
-def _timed(subjects: Subjects, message: Message, lines: bytes, now: float) -> Outgoing:
+def _timed(subjects: Subjects, message: Message, lines: bytes, now: float) -> OutgoingMessage:
     target = subjects.queued(message.queue, message.priority, message.run_id)
     at = message.at or 0.0
     if at > now:
         lines += headers.line(headers.AT, headers.millis(at))
     if at - now < _SCHEDULED_FROM:
-        return Outgoing(target, lines, message.body)
+        return OutgoingMessage(target, lines, message.body)
     lines += b"Nats-Schedule: @at %b\r\n" % headers.instant(at - EARLY).encode()
     lines += b"Nats-Schedule-Target: %b\r\n" % target.encode()
     subject = subjects.schedule(message.queue, message.priority, message.run_id)
-    return Outgoing(subject, lines, message.body)
+    return OutgoingMessage(subject, lines, message.body)
 
 
 def _expiry(message: Message, now: float) -> bytes:

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from jtask_nats.queues.puller import Way
+from jtask_nats.queues.puller import PullMode
 
 
-class Standing(NamedTuple):
+class PullerState(NamedTuple):
     """Where the pulls at one consumer stand.
 
     Attributes:
@@ -24,13 +24,13 @@ class Pull(NamedTuple):
     """How much to pull now, and how."""
 
     size: int
-    way: Way
+    mode: PullMode
 
 
-_NOTHING = Pull(0, Way.LONG)
+_NOTHING = Pull(0, PullMode.LONG)
 
 
-def share(levels: Sequence[Sequence[Standing]], credit: int, taken: int) -> list[Pull]:
+def allocate(levels: Sequence[Sequence[PullerState]], credit: int, taken: int) -> list[Pull]:
     """Spread what is left of a credit over consumers.
 
     A single consumer gets all of it as a long pull. Of several, those where something waits share
@@ -64,16 +64,16 @@ def share(levels: Sequence[Sequence[Standing]], credit: int, taken: int) -> list
     return pulls
 
 
-def _pull_alone(one: Standing, free: int) -> Pull:
+def _pull_alone(one: PullerState, free: int) -> Pull:
     missing = free - one.outstanding
     if one.is_broken or missing <= 0 or (one.outstanding and missing * 2 < free):
         return _NOTHING
-    return Pull(missing, Way.LONG)
+    return Pull(missing, PullMode.LONG)
 
 
-def _pull_among(one: Standing, free: int, consumers: int) -> Pull:
+def _pull_among(one: PullerState, free: int, consumers: int) -> Pull:
     if one.is_broken or one.outstanding or free <= 0:
         return _NOTHING
     if one.idle:
-        return Pull(1, Way.SCARCE if free < consumers else Way.LONG)
-    return Pull(free, Way.AT_ONCE)
+        return Pull(1, PullMode.SHORT if free < consumers else PullMode.LONG)
+    return Pull(free, PullMode.NO_WAIT)

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from jtask.contract import QueueInfo
 from jtask_nats.client.direct_reads import count
-from jtask_nats.streams.session import Link
-from jtask_nats.streams.topology import Store
+from jtask_nats.streams.session import Session
+from jtask_nats.streams.topology import Stream
 
 Level = tuple[str, str]
 """A queue and one of its priorities, as they stand in a subject."""
@@ -21,7 +21,7 @@ class Extent(NamedTuple):
     last_sequence: int
 
 
-class Served(NamedTuple):
+class ConsumerCounts(NamedTuple):
     """What a consumer says of one priority of a queue.
 
     Attributes:
@@ -44,39 +44,39 @@ class NatsQueueStates:
     one for each run.
 
     Args:
-        link: To the server.
+        session: To the server.
     """
 
-    def __init__(self, link: Link) -> None:
-        self._link = link
-        self._stream = link.topology.stream(Store.RUNS)
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._stream = session.topology.stream_name(Stream.RUNS)
 
     async def queues(self) -> list[QueueInfo]:
         """Return all queues that hold runs, are or were served, or are paused, by name."""
-        topology = self._link.topology
-        await topology.ensure(Store.RUNS, Store.RECORDS)
+        topology = self._session.topology
+        await topology.ensure(Stream.RUNS, Stream.RECORDS)
         before = await self._extent()
         infos, pauses = await asyncio.gather(topology.consumer_infos(), topology.pauses.all())
-        served = [served_of(info) for info in infos]
+        served = [read_counts(info) for info in infos]
         left = before.messages - sum(one.pending + one.in_hand for one in served)
         delayed = await self._delayed({one.level[0] for one in served}) if left else Counter[str]()
         if delayed.total() == left and await self._extent() == before:
-            return states(served, {}, delayed, pauses)
+            return queue_infos(served, {}, delayed, pauses)
         queued, delayed = await self._listed()
         for one in served:
             queued.pop(one.level, None)
         unserved = Counter[str]()
         for (queue, _), runs in queued.items():
             unserved[queue] += runs
-        return states(served, unserved, delayed, pauses)
+        return queue_infos(served, unserved, delayed, pauses)
 
     async def _extent(self) -> Extent:
-        state = (await self._link.connection.api(f"STREAM.INFO.{self._stream}"))["state"]
+        state = (await self._session.connection.api(f"STREAM.INFO.{self._stream}"))["state"]
         return Extent(state["messages"], state["last_seq"])
 
     async def _delayed(self, queues: set[str]) -> Counter[str]:
         """Count the delayed runs of some queues."""
-        connection, schedule = self._link.connection, self._link.subjects.schedule
+        connection, schedule = self._session.connection, self._session.subjects.schedule
         names = sorted(queues)
         counts = await asyncio.gather(
             *(count(connection, self._stream, schedule(name, "*", "*")) for name in names)
@@ -86,9 +86,9 @@ class NatsQueueStates:
     async def _listed(self) -> tuple[Counter[Level], Counter[str]]:
         """Count the runs on queues by level and the delayed ones by queue, from all subjects."""
         queued, delayed = Counter[Level](), Counter[str]()
-        subjects, offset = self._link.subjects, 0
+        subjects, offset = self._session.subjects, 0
         while True:
-            answer = await self._link.connection.api(
+            answer = await self._session.connection.api(
                 f"STREAM.INFO.{self._stream}",
                 {"subjects_filter": subjects.runs("*"), "offset": offset},
             )
@@ -104,8 +104,8 @@ class NatsQueueStates:
                 return queued, delayed
 
 
-def states(
-    served: Sequence[Served],
+def queue_infos(
+    served: Sequence[ConsumerCounts],
     unserved: Mapping[str, int],
     delayed: Mapping[str, int],
     pauses: Mapping[str, float],
@@ -130,9 +130,9 @@ def states(
     ]
 
 
-def served_of(info: Mapping[str, Any]) -> Served:
+def read_counts(info: Mapping[str, Any]) -> ConsumerCounts:
     """Read what the server says of a consumer."""
-    return Served(
+    return ConsumerCounts(
         level_of(info["config"]["filter_subject"]),
         info["num_pending"],
         info["num_ack_pending"],

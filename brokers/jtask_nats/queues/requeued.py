@@ -11,20 +11,23 @@ import logging
 from jtask.errors import BrokerError
 from jtask_nats.client.direct_reads import last_message
 from jtask_nats.queues.deliveries import NatsDelivery
-from jtask_nats.streams.session import Link
+from jtask_nats.streams.session import Session
 
 _log = logging.getLogger("jtask.worker")
 
 
-async def has_successor(link: Link, delivery: NatsDelivery) -> bool:
+async def is_requeued(session: Session, delivery: NatsDelivery) -> bool:
     """Return whether a later message of the run is stored; False where it cannot be told."""
     run = (delivery.queue, delivery.priority, delivery.run_id)
-    stream = link.topology.stream_of(delivery.queue)
+    stream = session.topology.stream_of(delivery.queue)
     try:
-        latest = await last_message(link.connection, stream, link.subjects.queued(*run))
+        latest = await last_message(session.connection, stream, session.subjects.queued(*run))
         if latest is not None and latest.sequence > int(delivery.seq):
             return True
-        return await last_message(link.connection, stream, link.subjects.schedule(*run)) is not None
+        return (
+            await last_message(session.connection, stream, session.subjects.schedule(*run))
+            is not None
+        )
     except BrokerError as error:
         _log.debug("run %s may be there twice: %s", delivery.run_id, error)
         return False

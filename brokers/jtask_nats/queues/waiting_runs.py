@@ -6,12 +6,12 @@ from datetime import datetime
 
 from jtask.contract import WaitingRun
 from jtask_nats.client import headers
-from jtask_nats.client.direct_reads import Stored, last_message, read_pages
-from jtask_nats.client.request_many import gather_answers
+from jtask_nats.client.direct_reads import StoredMessage, last_message, read_pages
+from jtask_nats.client.request_many import request_many
 from jtask_nats.queues.queue_states import Level, level_of
-from jtask_nats.streams.session import Link
+from jtask_nats.streams.session import Session
 from jtask_nats.streams.subjects import last_token
-from jtask_nats.streams.topology import Store
+from jtask_nats.streams.topology import Stream
 
 _HELD_TIMEOUT = 0.25  # seconds; who has a run in hand answers at once
 
@@ -24,22 +24,22 @@ class NatsWaitingRuns:
     while some hundred runs around it are being looked through may still be shown.
 
     Args:
-        link: To the server.
+        session: To the server.
     """
 
-    def __init__(self, link: Link) -> None:
-        self._link = link
-        self._stream = link.topology.stream(Store.RUNS)
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._stream = session.topology.stream_name(Stream.RUNS)
 
     async def waiting(self, queue: str | None = None) -> AsyncIterator[WaitingRun]:
         """Yield the waiting and delayed runs of one queue or of all, in the order of storing."""
-        link = self._link
-        await link.topology.ensure(Store.RUNS)
-        subject = link.subjects.runs(queue or "*")
+        session = self._session
+        await session.topology.ensure(Stream.RUNS)
+        subject = session.subjects.runs(queue or "*")
         # A delayed run that comes due meanwhile is found again on its queue.
         seen: set[str] = set()
-        async for page in read_pages(link.connection, self._stream, subject):
-            queued = [one for one in page if not link.subjects.is_schedule(one.subject)]
+        async for page in read_pages(session.connection, self._stream, subject):
+            queued = [one for one in page if not session.subjects.is_schedule(one.subject)]
             in_hand = await self._in_hand(queued)
             for stored in page:
                 run_id = last_token(stored.subject)
@@ -49,12 +49,14 @@ class NatsWaitingRuns:
 
     async def find_waiting(self, run_id: str) -> WaitingRun | None:
         """Return a run that waits or is delayed; may show one that a worker holds."""
-        link = self._link
-        await link.topology.ensure(Store.RUNS)
-        stored = await last_message(link.connection, self._stream, link.subjects.runs("*", run_id))
+        session = self._session
+        await session.topology.ensure(Stream.RUNS)
+        stored = await last_message(
+            session.connection, self._stream, session.subjects.runs("*", run_id)
+        )
         return None if stored is None else waiting_run(stored, time.time())
 
-    async def _in_hand(self, queued: Sequence[Stored]) -> set[str]:
+    async def _in_hand(self, queued: Sequence[StoredMessage]) -> set[str]:
         """Return which of some runs a worker holds or has settled by now."""
         delivered = await self._delivered({level_of(one.subject) for one in queued})
         doubtful = {
@@ -71,7 +73,7 @@ class NatsWaitingRuns:
     async def _delivered(self, levels: set[Level]) -> dict[Level, int]:
         """Return the last message that each consumer has delivered."""
         infos = {
-            level: await self._link.topology.consumer_info(level[0], int(level[1]))
+            level: await self._session.topology.consumer_info(level[0], int(level[1]))
             for level in levels
         }
         return {
@@ -87,24 +89,24 @@ class NatsWaitingRuns:
             held.update(answer.decode().split())
             return held >= run_ids
 
-        link = self._link
-        question = " ".join(run_ids).encode()
-        await gather_answers(link.connection, link.subjects.held, question, _HELD_TIMEOUT, take)
+        session = self._session
+        payload = " ".join(run_ids).encode()
+        await request_many(session.connection, session.subjects.held, payload, _HELD_TIMEOUT, take)
         return held
 
-    async def _is_there(self, stored: Stored) -> bool:
-        last = await last_message(self._link.connection, self._stream, stored.subject)
+    async def _is_there(self, stored: StoredMessage) -> bool:
+        last = await last_message(self._session.connection, self._stream, stored.subject)
         return last is not None and last.sequence == stored.sequence
 
 
-def waiting_run(stored: Stored, now: float) -> WaitingRun:
+def waiting_run(stored: StoredMessage, now: float) -> WaitingRun:
     """Return a stored run as the contract shows it."""
     _, queue, _, run_id = stored.subject.rsplit(".", 3)
     at = instant_of(stored)
     return WaitingRun(run_id, queue, at if at is not None and at > now else None, stored.body)
 
 
-def instant_of(stored: Stored) -> float | None:
+def instant_of(stored: StoredMessage) -> float | None:
     """Return the instant a run waits for, by jtask's header or else by the schedule itself."""
     millis = headers.number(stored.headers, headers.AT)
     if millis is not None:

@@ -33,7 +33,7 @@ def start(*, as_json: bool) -> None:
         "home": str(endpoint.home),
     }
     verb = "started" if endpoint.started else "already runs"
-    _tell(facts, f"nats-server {endpoint.version} {verb} at {endpoint.url}", as_json=as_json)
+    _print(facts, f"nats-server {endpoint.version} {verb} at {endpoint.url}", as_json=as_json)
 
 
 @server.command()
@@ -43,7 +43,7 @@ def stop(*, as_json: bool) -> None:
     from jtask_nats.server.embedded import stop_server
 
     stopped = stop_server()
-    _tell({"stopped": stopped}, "stopped" if stopped else "no server was running", as_json=as_json)
+    _print({"stopped": stopped}, "stopped" if stopped else "no server was running", as_json=as_json)
 
 
 @server.command()
@@ -55,9 +55,9 @@ def status(context: click.Context, *, as_json: bool) -> None:
 
     found = server_status()
     if found is None:
-        _tell({"running": False}, "no server is running", as_json=as_json)
+        _print({"running": False}, "no server is running", as_json=as_json)
         context.exit(1)
-    _tell(_facts(found), _description(found), as_json=as_json)
+    _print(_facts(found), _description(found), as_json=as_json)
 
 
 def durability(sync: "Sync") -> str:
@@ -70,7 +70,7 @@ def durability(sync: "Sync") -> str:
     return f"a killed process loses nothing; {crash}; a lost disk loses everything (one copy)"
 
 
-def _tell(facts: dict[str, Any], text: str, *, as_json: bool) -> None:
+def _print(facts: dict[str, Any], text: str, *, as_json: bool) -> None:
     click.echo(json.dumps(facts) if as_json else text)
 
 

@@ -43,7 +43,7 @@ class ServerRecord:
     user: str = _USER
 
     @classmethod
-    def following(
+    def for_next_start(
         cls, previous: "ServerRecord | None", port: int, sync: Sync, store_limit: int, now: float
     ) -> Self:
         """Make the record of the next start: a new name, the password of the previous one."""

@@ -104,7 +104,7 @@ def ensure_server(home: Path | None = None) -> Endpoint:
             if found := _find(files):
                 return _join(files, *found, settings)
             if time.monotonic() > deadline:
-                raise _silent(files)
+                raise _unresponsive(files)
             time.sleep(_OTHERS_POLL)
 
 
@@ -120,24 +120,24 @@ def stop_server(home: Path | None = None) -> bool:
     """
     files = ServerFiles(data_folder(home, get_settings()))
     deadline = time.monotonic() + _STOP_TIMEOUT
-    told: int | None = None
+    signalled: int | None = None
     with folder_errors(files.home):
-        while not _is_idle(files):
-            if told is None:
-                told = _terminate(files)
-            elif files.read_pid() not in {told, None} and _find(files) is not None:
-                raise _used(files)
+        while not _is_down(files):
+            if signalled is None:
+                signalled = _terminate(files)
+            elif files.read_pid() not in {signalled, None} and _find(files) is not None:
+                raise _still_in_use(files)
             if time.monotonic() > deadline:
-                raise _silent(files)
+                raise _unresponsive(files)
             time.sleep(_OTHERS_POLL)
-    return told is not None
+    return signalled is not None
 
 
 def server_status(home: Path | None = None) -> ServerStatus | None:
     """Describe the living server of a data folder; None when there is none."""
     files = ServerFiles(data_folder(home, get_settings()))
     with folder_errors(files.home):
-        found = None if _is_idle(files) else _find(files)
+        found = None if _is_down(files) else _find(files)
         if found is None:
             return None
         record, info = found
@@ -185,7 +185,7 @@ def _start(files: ServerFiles, settings: Settings, lock: int, deadline: float) -
     store_limit = parse_size(settings.server_store_limit)
     previous = files.read_record()
     for port in _ports(previous):
-        record = ServerRecord.following(
+        record = ServerRecord.for_next_start(
             previous, port, settings.server_sync, store_limit, time.time()
         )
         files.write_start(record)
@@ -197,7 +197,7 @@ def _start(files: ServerFiles, settings: Settings, lock: int, deadline: float) -
         if process.poll() is None:
             # It may be reading a large store: leave it to the next call to find.
             _reap_later(process)
-            raise _silent(files)
+            raise _unresponsive(files)
         problem = last_problem(files.log_since(log_size))
         if "address already in use" not in problem:
             raise BrokerUnavailable(
@@ -273,7 +273,7 @@ def _endpoint(
     )
 
 
-def _is_idle(files: ServerFiles) -> bool:
+def _is_down(files: ServerFiles) -> bool:
     """Tell whether no server lives; nothing is created in a folder that is not there."""
     if not files.lock.exists():
         return True
@@ -302,14 +302,14 @@ def _terminate(files: ServerFiles) -> int | None:
     return pid
 
 
-def _used(files: ServerFiles) -> BrokerUnavailable:
+def _still_in_use(files: ServerFiles) -> BrokerUnavailable:
     return BrokerUnavailable(
         f"the embedded server of {files.home} was stopped, and a program that uses it has started "
         f"it again (pid {files.read_pid()}): end its workers and callers first"
     )
 
 
-def _silent(files: ServerFiles) -> BrokerUnavailable:
+def _unresponsive(files: ServerFiles) -> BrokerUnavailable:
     pid = files.read_pid()
     return BrokerUnavailable(
         f"the embedded server of {files.home} (pid {pid or 'unknown'}) lives but does not answer: "

@@ -8,11 +8,11 @@ import asyncio
 import secrets
 
 from jtask_nats.client import headers
-from jtask_nats.client.direct_reads import Stored, read_all
+from jtask_nats.client.direct_reads import StoredMessage, read_all
 from jtask_nats.client.publisher import PubAck
-from jtask_nats.streams.session import Link
+from jtask_nats.streams.session import Session
 from jtask_nats.streams.subjects import last_token
-from jtask_nats.streams.topology import Store
+from jtask_nats.streams.topology import Stream
 
 _CHUNK = 512 * 1024  # bytes
 _OVERHEAD = 16 * 1024  # bytes of a message that may be headers
@@ -20,21 +20,21 @@ _IN_FLIGHT = 16  # chunks; what a slow line can take within the enqueue timeout
 _PART = b"Jtask-Part"
 
 
-class Blobs:
+class NatsBlobs:
     """A `jtask.contract.BlobStore`.
 
     Args:
-        link: To the server.
+        session: To the server.
     """
 
-    def __init__(self, link: Link) -> None:
-        self._link = link
+    def __init__(self, session: Session) -> None:
+        self._session = session
 
     async def put_blob(self, key: str, data: bytes) -> None:
         """Store a blob; readable on return."""
-        link = self._link
-        await link.topology.ensure(Store.BLOBS)
-        size = min(_CHUNK, link.connection.max_payload - _OVERHEAD)
+        session = self._session
+        await session.topology.ensure(Stream.BLOBS)
+        size = min(_CHUNK, session.connection.max_payload - _OVERHEAD)
         count = max(1, -(-len(data) // size))
         writing = f"{secrets.token_hex(8)}/{count}"
         flying: list[asyncio.Future[PubAck]] = []
@@ -43,28 +43,30 @@ class Blobs:
                 await flying.pop(0)
             chunk = data[number * size : (number + 1) * size]
             lines = headers.line(_PART, writing) + headers.message_id(f"{writing}.{number}")
-            flying.append(link.publisher.publish(link.subjects.chunk(key, number), chunk, lines))
+            flying.append(
+                session.publisher.publish(session.subjects.chunk(key, number), chunk, lines)
+            )
         await asyncio.gather(*flying)
 
     async def get_blob(self, key: str) -> bytes | None:
         """Return a blob, or None when it is not there."""
-        link = self._link
-        await link.topology.ensure(Store.BLOBS)
-        stream = link.topology.stream(Store.BLOBS)
-        found = read_all(link.connection, stream, link.subjects.chunk(key, "*"))
+        session = self._session
+        await session.topology.ensure(Stream.BLOBS)
+        stream = session.topology.stream_name(Stream.BLOBS)
+        found = read_all(session.connection, stream, session.subjects.chunk(key, "*"))
         return assemble([chunk async for chunk in found])
 
     async def delete_blob(self, key: str) -> None:
         """Forget a blob; nothing happens when there is none."""
-        link = self._link
-        await link.topology.ensure(Store.BLOBS)
-        stream = link.topology.stream(Store.BLOBS)
-        await link.connection.api(
-            f"STREAM.PURGE.{stream}", {"filter": link.subjects.chunk(key, "*")}
+        session = self._session
+        await session.topology.ensure(Stream.BLOBS)
+        stream = session.topology.stream_name(Stream.BLOBS)
+        await session.connection.api(
+            f"STREAM.PURGE.{stream}", {"filter": session.subjects.chunk(key, "*")}
         )
 
 
-def assemble(chunks: list[Stored]) -> bytes | None:
+def assemble(chunks: list[StoredMessage]) -> bytes | None:
     """Return the blob whose chunks were found, or None when it is not complete.
 
     Args:

@@ -1,4 +1,4 @@
-"""Questions to whoever listens now, over core NATS: nothing is stored."""
+"""Requests to whoever listens now, over core NATS: nothing is stored."""
 
 import contextlib
 from collections.abc import Callable
@@ -6,58 +6,58 @@ from collections.abc import Callable
 from jtask.contract import Watch
 from jtask.errors import BrokerUnavailable
 from jtask_nats.client.connection import Subscription
-from jtask_nats.client.request_many import gather_answers
-from jtask_nats.streams.session import Link
+from jtask_nats.client.request_many import request_many
+from jtask_nats.streams.session import Session
 
 
 class NatsControl:
     """A `jtask.contract.Control`.
 
     Args:
-        link: To the server.
+        session: To the server.
     """
 
-    def __init__(self, link: Link) -> None:
-        self._link = link
+    def __init__(self, session: Session) -> None:
+        self._session = session
 
     async def listen(self, topic: str, answer: Callable[[bytes], bytes | None]) -> Watch:
         """Hear what is asked under a topic."""
-        connection = self._link.connection
+        connection = self._session.connection
 
         def receive(subject: str, reply: str, data: bytes, block: bytes | None) -> None:
             del subject, block
-            said = answer(data)
-            if said is not None and reply:
-                connection.send(reply, said)
+            replies = answer(data)
+            if replies is not None and reply:
+                connection.send(reply, replies)
 
-        subscription = connection.subscribe(self._link.subjects.asked(topic), receive)
+        subscription = connection.subscribe(self._session.subjects.request(topic), receive)
         if connection.is_connected:
             # What is asked after this returns must be heard. A connection that is lost meanwhile
             # subscribes again before anything else: whoever listens need not begin anew.
             with contextlib.suppress(BrokerUnavailable):
                 await connection.flush()
-        return _Listening(subscription)
+        return _Responder(subscription)
 
     async def ask(
-        self, topic: str, question: bytes, *, timeout: float, answers: int | None = None
+        self, topic: str, payload: bytes, *, timeout: float, answers: int | None = None
     ) -> list[bytes]:
         """Ask everybody who listens to a topic.
 
         Raises:
             BrokerUnavailable: The server cannot be reached within the timeout.
         """
-        said: list[bytes] = []
+        replies: list[bytes] = []
 
         def take(answer: bytes) -> bool:
-            said.append(answer)
-            return len(said) == answers
+            replies.append(answer)
+            return len(replies) == answers
 
-        subject = self._link.subjects.asked(topic)
-        await gather_answers(self._link.connection, subject, question, timeout, take)
-        return said
+        subject = self._session.subjects.request(topic)
+        await request_many(self._session.connection, subject, payload, timeout, take)
+        return replies
 
 
-class _Listening:
+class _Responder:
     def __init__(self, subscription: Subscription) -> None:
         self._subscription = subscription
 

@@ -13,11 +13,11 @@ from jtask_nats.client.nats_errors import (
     ApiError,
     is_gone,
 )
-from jtask_nats.streams.session import Link
+from jtask_nats.streams.session import Session
 from jtask_nats.streams.subjects import last_token
-from jtask_nats.streams.topology import Store
+from jtask_nats.streams.topology import Stream
 
-_RIVALRY_LIMIT = 20
+_MAX_CONFLICTS = 20
 """How often a slot may be lost to others in a row; each time somebody else got one."""
 
 
@@ -42,39 +42,41 @@ class NatsCoordinator:
     message, renewed by writing its successor, and given back by deleting it.
 
     Args:
-        link: To the server.
+        session: To the server.
     """
 
-    def __init__(self, link: Link) -> None:
-        self._link = link
+    def __init__(self, session: Session) -> None:
+        self._session = session
 
     async def add(self, key: str, amount: int = 1) -> int:
         """Add to a counter and return its new value."""
-        link = self._link
-        await link.topology.ensure(Store.COUNTERS)
-        subject = link.subjects.counter(key)
+        session = self._session
+        await session.topology.ensure(Stream.COUNTERS)
+        subject = session.subjects.counter(key)
         lines = headers.line(b"Nats-Incr", f"{amount:+d}") + headers.message_id(
             secrets.token_hex(12)
         )
-        done = await link.publisher.publish(subject, b"", lines)
+        done = await session.publisher.publish(subject, b"", lines)
         if done.value is not None:
             return done.value
         # Sent twice: the server counted once and does not say what came out.
-        stored = await last_message(link.connection, link.topology.stream(Store.COUNTERS), subject)
+        stored = await last_message(
+            session.connection, session.topology.stream_name(Stream.COUNTERS), subject
+        )
         return counter_value(b"" if stored is None else stored.body)
 
     async def acquire(self, name: str, holder: str, limit: int, lease: float) -> bool:
         """Take or renew a slot."""
-        link = self._link
-        await link.topology.ensure(Store.SLOTS)
-        for _ in range(_RIVALRY_LIMIT):
-            choice = choose(await self._slots(name), holder, limit)
+        session = self._session
+        await session.topology.ensure(Stream.SLOTS)
+        for _ in range(_MAX_CONFLICTS):
+            choice = choose_slot(await self._slots(name), holder, limit)
             if choice is None:
                 return False
             lines = headers.expected(choice.after) + headers.ttl(lease)
             try:
-                await link.publisher.publish(
-                    link.subjects.slot(name, choice.number), holder.encode(), lines
+                await session.publisher.publish(
+                    session.subjects.slot(name, choice.number), holder.encode(), lines
                 )
             except ApiError as error:
                 if error.err_code != WRONG_LAST_SEQUENCE:
@@ -85,13 +87,13 @@ class NatsCoordinator:
 
     async def release(self, name: str, holder: str) -> None:
         """Give a slot back."""
-        link = self._link
-        await link.topology.ensure(Store.SLOTS)
-        stream = link.topology.stream(Store.SLOTS)
+        session = self._session
+        await session.topology.ensure(Stream.SLOTS)
+        stream = session.topology.stream_name(Stream.SLOTS)
         for slot in (await self._slots(name)).values():
             if slot.holder == holder:
                 try:
-                    await link.connection.api(
+                    await session.connection.api(
                         f"STREAM.MSG.DELETE.{stream}", {"seq": slot.sequence, "no_erase": True}
                     )
                 except ApiError as error:
@@ -99,16 +101,16 @@ class NatsCoordinator:
                         raise
 
     async def _slots(self, name: str) -> dict[int, Slot]:
-        link = self._link
-        stream = link.topology.stream(Store.SLOTS)
-        found = read_all(link.connection, stream, link.subjects.slot(name, "*"))
+        session = self._session
+        stream = session.topology.stream_name(Stream.SLOTS)
+        found = read_all(session.connection, stream, session.subjects.slot(name, "*"))
         return {
             int(last_token(one.subject)): Slot(one.body.decode(), one.sequence)
             async for one in found
         }
 
 
-def choose(slots: Mapping[int, Slot], holder: str, limit: int) -> Choice | None:
+def choose_slot(slots: Mapping[int, Slot], holder: str, limit: int) -> Choice | None:
     """Decide which slot a holder takes: its own, else a free one, else none.
 
     Args:

@@ -9,8 +9,8 @@ from pydantic_core import from_json, to_json
 from jtask.contract import Event
 from jtask_nats.client.connection import Subscription
 from jtask_nats.client.direct_reads import read_all
-from jtask_nats.streams.session import Link
-from jtask_nats.streams.topology import Store
+from jtask_nats.streams.session import Session
+from jtask_nats.streams.topology import Stream
 
 _OVERHEAD = 1024  # bytes
 _FIELDS = len(Event._fields)
@@ -20,24 +20,24 @@ class NatsEventLog:
     """A `jtask.contract.EventLog`.
 
     Args:
-        link: To the server.
+        session: To the server.
     """
 
-    def __init__(self, link: Link) -> None:
-        self._link = link
-        self._subject = link.subjects.events(link.client)
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._subject = session.subjects.events(session.client)
 
     def append(self, events: Sequence[Event]) -> None:
         """Send a batch; fire and forget."""
-        for body in bodies(events, self._link.connection.max_payload - _OVERHEAD):
-            self._link.connection.send(self._subject, body)
+        for body in bodies(events, self._session.connection.max_payload - _OVERHEAD):
+            self._session.connection.send(self._subject, body)
 
     async def read(self, *, since: float | None = None) -> AsyncIterator[Event]:
         """Read back what is kept, oldest first, up to now."""
-        link = self._link
-        stream = link.topology.stream(Store.EVENTS)
-        subject = link.subjects.all_events
-        async for stored in read_all(link.connection, stream, subject, since=since):
+        session = self._session
+        stream = session.topology.stream_name(Stream.EVENTS)
+        subject = session.subjects.all_events
+        async for stored in read_all(session.connection, stream, subject, since=since):
             for event in events_of(stored.body):
                 yield event
 
@@ -49,9 +49,9 @@ class NatsEventLog:
             del subject, reply, block
             arrived.put_nowait(data)
 
-        connection = self._link.connection
+        connection = self._session.connection
         # Here and not in the generator, which begins only when the first event is asked for.
-        subscription = connection.subscribe(self._link.subjects.all_events, receive)
+        subscription = connection.subscribe(self._session.subjects.all_events, receive)
         return _events_from(arrived, subscription)
 
 

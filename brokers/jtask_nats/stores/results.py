@@ -11,69 +11,69 @@ from jtask_nats.client.connection import Subscription
 from jtask_nats.client.direct_reads import last_message
 from jtask_nats.client.headers import FIRST_ONLY
 from jtask_nats.client.nats_errors import WRONG_LAST_SEQUENCE, ApiError
-from jtask_nats.streams.session import Link
+from jtask_nats.streams.session import Session
 from jtask_nats.streams.subjects import last_token
-from jtask_nats.streams.topology import Store
+from jtask_nats.streams.topology import Stream
 
 _IS_FIRST = True
 
 
-class Results:
+class NatsResults:
     """A `jtask.contract.ResultStore`.
 
     Args:
-        link: To the server.
+        session: To the server.
     """
 
-    def __init__(self, link: Link) -> None:
-        self._link = link
+    def __init__(self, session: Session) -> None:
+        self._session = session
         self._loop = asyncio.get_running_loop()
         self._comparing: set[asyncio.Task[None]] = set()
         self._watches: set[_Watch] = set()
-        link.connection.on_reconnect(self._tell_of_gap)
+        session.connection.on_reconnect(self._notify_gap)
 
     def put(self, outcome: OutcomeRecord) -> asyncio.Future[bool]:
         """Store the first outcome of a run; sends at once."""
         stored: asyncio.Future[bool] = self._loop.create_future()
-        self.put_then(outcome, partial(_settle, stored))
+        self.put_then(outcome, partial(_resolve, stored))
         return stored
 
     def put_then(self, outcome: OutcomeRecord, done: Callable[[bool | BrokerError], None]) -> None:
         """Do `put`, and call a function on the loop with what came of it."""
-        link = self._link
-        subject = link.subjects.outcome(outcome.run_id)
-        answered = partial(self._answered, outcome, done)
-        link.publisher.publish_then(subject, outcome.body, FIRST_ONLY, answered)
+        session = self._session
+        subject = session.subjects.outcome(outcome.run_id)
+        answered = partial(self._on_published, outcome, done)
+        session.publisher.publish_then(subject, outcome.body, FIRST_ONLY, answered)
 
     async def get(self, run_id: str) -> OutcomeRecord | None:
         """Return a run's outcome, or None."""
-        link = self._link
-        stream = link.topology.stream(Store.RESULTS)
-        found = await last_message(link.connection, stream, link.subjects.outcome(run_id))
+        session = self._session
+        stream = session.topology.stream_name(Stream.RESULTS)
+        found = await last_message(session.connection, stream, session.subjects.outcome(run_id))
         return None if found is None else OutcomeRecord(run_id, found.body)
 
     async def watch(
         self, target: str, deliver: Callable[[OutcomeRecord], None], gap: Callable[[], None]
     ) -> "_Watch":
         """Push the outcomes of a run or of a client's runs."""
-        subjects = self._link.subjects
+        subjects = self._session.subjects
         is_client = len(target) == CLIENT_HEX
-        subject = subjects.announced(target if is_client else client_of(target))
+        subject = subjects.republished(target if is_client else client_of(target))
         if not is_client:
-            subject = subjects.announced(client_of(target), target)
+            subject = subjects.republished(client_of(target), target)
 
         def receive(subject: str, reply: str, data: bytes, block: bytes | None) -> None:
             del reply, block
             deliver(OutcomeRecord(last_token(subject), data))
 
-        connection = self._link.connection
+        connection = self._session.connection
         watch = _Watch(connection.subscribe(subject, receive), gap, self._watches)
         if connection.is_connected:
             # What is stored after this returns must not be missed.
             await connection.flush()
         return watch
 
-    def _answered(
+    def _on_published(
         self,
         outcome: OutcomeRecord,
         done: Callable[[bool | BrokerError], None],
@@ -99,12 +99,12 @@ class Results:
         else:
             done(first is not None and first.body == outcome.body)
 
-    def _tell_of_gap(self) -> None:
+    def _notify_gap(self) -> None:
         for watch in tuple(self._watches):
             watch.gap()
 
 
-def _settle(stored: asyncio.Future[bool], answer: bool | BrokerError) -> None:
+def _resolve(stored: asyncio.Future[bool], answer: bool | BrokerError) -> None:
     if stored.done():
         return
     if isinstance(answer, BrokerError):

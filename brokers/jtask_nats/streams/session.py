@@ -13,7 +13,7 @@ _HEADERS = 16 * 1024  # bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class Session:
     """One connection and what is known of the server behind it.
 
     Attributes:

@@ -27,10 +27,10 @@ class Subjects:
         self._schedules = f"{self.root}.s."
         self.all_schedules = f"{self._schedules}>"
         self.all_outcomes = f"{self.root}.r.>"
-        self.all_announced = f"{self.root}.o.>"
+        self.all_republished = f"{self.root}.o.>"
         self.all_blobs = f"{self.root}.b.>"
         self.all_events = f"{self.root}.e.>"
-        self.all_letters = f"{self.root}.d.>"
+        self.all_dead_letters = f"{self.root}.d.>"
         self.all_workers = f"{self.root}.w.>"
         self.all_counters = f"{self.root}.n.>"
         self.all_slots = f"{self.root}.l.>"
@@ -61,64 +61,64 @@ class Subjects:
         """Return where a run's outcome is stored."""
         return f"{self.root}.r.{client_of(run_id)}.{run_id}"
 
-    def announced(self, client: str, run_id: str = "*") -> str:
+    def republished(self, client: str, run_id: str = "*") -> str:
         """Return where outcomes are pushed once they are stored."""
         return f"{self.root}.o.{client}.{run_id}"
 
     def chunk(self, key: str, number: int | str) -> str:
         """Return where one piece of a blob lies; `*` stands for all."""
-        return f"{self.root}.b.{token(key)}.{number}"
+        return f"{self.root}.b.{encode_token(key)}.{number}"
 
     def events(self, client: str) -> str:
         """Return where a process's events go."""
         return f"{self.root}.e.{client}"
 
-    def letter(self, queue: str, run_id: str) -> str:
+    def dead_letter(self, queue: str, run_id: str) -> str:
         """Return where a dead letter lies."""
         return f"{self.root}.d.{queue}.{run_id}"
 
     def worker(self, worker: str) -> str:
         """Return where a worker says that it lives."""
-        return f"{self.root}.w.{token(worker)}"
+        return f"{self.root}.w.{encode_token(worker)}"
 
     def counter(self, key: str) -> str:
         """Return where a counter is."""
-        return f"{self.root}.n.{token(key)}"
+        return f"{self.root}.n.{encode_token(key)}"
 
     def slot(self, name: str, number: int | str) -> str:
         """Return where a slot of a name is; `*` stands for all."""
-        return f"{self.root}.l.{token(name)}.{number}"
+        return f"{self.root}.l.{encode_token(name)}.{number}"
 
     def record(self, bucket: str, key: str) -> str:
         """Return where a record is kept; the key of one too long for that is in its headers."""
-        part = token(key)
+        part = encode_token(key)
         if len(part) > _LONGEST_TOKEN:
             # No token has two of these in a row, so it is no other key's.
             part = f"=={hashlib.sha256(key.encode()).hexdigest()}"
-        return f"{self.root}.k.{token(bucket)}.{part}"
+        return f"{self.root}.k.{encode_token(bucket)}.{part}"
 
     def records(self, bucket: str) -> str:
         """Return where all records of a bucket are."""
-        return f"{self.root}.k.{token(bucket)}.*"
+        return f"{self.root}.k.{encode_token(bucket)}.*"
 
     def pause(self, queue: str) -> str:
         """Return where a queue's pause is kept: in a bucket whose name nobody can give."""
         return f"{self.root}.k.=pauses.{queue}"
 
-    def asked(self, topic: str) -> str:
+    def request(self, topic: str) -> str:
         """Return the core subject on which a topic's questions are asked."""
-        return f"{self.root}.c.ask.{token(topic)}"
+        return f"{self.root}.c.ask.{encode_token(topic)}"
 
 
-def token(text: str) -> str:
-    """Return a text as one token of a subject; `plain` gives it back."""
+def encode_token(text: str) -> str:
+    """Return a text as one token of a subject; `decode_token` gives it back."""
     if _PLAIN.fullmatch(text):
         return text
     return _UNSAFE.sub(lambda found: b"=%02x" % found[0][0], text.encode()).decode() or "="
 
 
-def plain(part: str) -> str:
-    """Return the text that `token` made a token of."""
+def decode_token(part: str) -> str:
+    """Return the text that `encode_token` made a token of."""
     if part == "=":
         return ""
     return _ESCAPED.sub(lambda found: bytes([int(found[1], 16)]), part.encode()).decode()
@@ -129,15 +129,15 @@ def last_token(subject: str) -> str:
     return subject[subject.rfind(".") + 1 :]
 
 
-class Claim(NamedTuple):
-    """What the reply subject of a delivered message says of it."""
+class AckSubject(NamedTuple):
+    """What the reply subject of a delivered message tells about it."""
 
     deliveries: int
     stream_seq: int
     pending: int
 
 
-def claim_of(reply: str) -> Claim:
+def parse_ack_subject(reply: str) -> AckSubject:
     """Read the reply subject of a delivered message (ADR-15).
 
     It has nine tokens, or eleven and more when the server adds its domain and account in front
@@ -145,4 +145,4 @@ def claim_of(reply: str) -> Claim:
     """
     tokens = reply.split(".")
     first = 4 if len(tokens) == 9 else 6
-    return Claim(int(tokens[first]), int(tokens[first + 1]), int(tokens[first + 4]))
+    return AckSubject(int(tokens[first]), int(tokens[first + 1]), int(tokens[first + 4]))

@@ -54,7 +54,7 @@ _log = logging.getLogger("jtask")
 Config = dict[str, Any]
 
 
-class Store(Enum):
+class Stream(Enum):
     """The streams of a namespace, by what follows JTASK_<namespace> in their names."""
 
     RUNS = ""
@@ -83,14 +83,14 @@ class Topology:
         self._base = f"JTASK_{settings.namespace}"
         self._configs = stream_configs(subjects, settings)
         self._subjects = subjects
-        self.pauses = Pauses(connection, subjects, self.stream(Store.RECORDS))
+        self.pauses = Pauses(connection, subjects, self.stream_name(Stream.RECORDS))
         """Which queues are paused; needs the stream of records."""
-        self._made: set[Store] = set()
+        self._known: set[Stream] = set()
         self._consumers: set[tuple[str, int]] = set()
 
-    def stream(self, store: Store) -> str:
+    def stream_name(self, stream: Stream) -> str:
         """Return a stream's name."""
-        return self._base + store.value
+        return self._base + stream.value
 
     def stream_of(self, queue: str) -> str:
         """Return the stream that holds the runs of a queue; the only place that decides it."""
@@ -99,7 +99,7 @@ class Topology:
 
     def forget(self) -> None:
         """Check everything again at its next use: the server may be another one now."""
-        self._made.clear()
+        self._known.clear()
         self._consumers.clear()
 
     def knows_consumer(self, queue: str, priority: int) -> bool:
@@ -108,20 +108,20 @@ class Topology:
 
     def is_ready_for(self, queue: str, priority: int) -> bool:
         """Tell whether a run can be stored without making anything first; from any thread."""
-        if Store.RUNS not in self._made:
+        if Stream.RUNS not in self._known:
             return False
         return priority == DEFAULT_PRIORITY or self.knows_consumer(queue, priority)
 
-    async def ensure(self, *stores: Store) -> None:
+    async def ensure(self, *streams: Stream) -> None:
         """Make streams that are not there and update those that are of an older version.
 
         Raises:
             ConfigurationError: A stream is there and cannot be made what jtask needs.
             BrokerUnavailable: No answer.
         """
-        missing = [store for store in stores if store not in self._made]
+        missing = [stream for stream in streams if stream not in self._known]
         if missing:
-            await asyncio.gather(*(self._ensure_stream(store) for store in missing))
+            await asyncio.gather(*(self._ensure_stream(stream) for stream in missing))
 
     async def ensure_consumer(self, queue: str, priority: int, *, owner: bool) -> bool:
         """Make the consumer of a queue's priority.
@@ -136,7 +136,7 @@ class Topology:
         """
         if not owner and (queue, priority) in self._consumers:
             return False
-        await self.ensure(Store.RUNS, Store.RECORDS)
+        await self.ensure(Stream.RUNS, Stream.RECORDS)
         config = self._consumer_config(queue, priority)
         paused = await self.pauses.until(queue)
         if paused is not None:
@@ -229,8 +229,8 @@ class Topology:
             if not page or len(found) >= answer["total"]:
                 return found
 
-    async def _ensure_stream(self, store: Store) -> None:
-        name, wanted = self.stream(store), self._configs[store]
+    async def _ensure_stream(self, stream: Stream) -> None:
+        name, wanted = self.stream_name(stream), self._configs[stream]
         try:
             await self._api(f"STREAM.CREATE.{name}", {"name": name, **wanted})
         except PermissionDenied:
@@ -254,7 +254,7 @@ class Topology:
             if error.err_code != _NAME_IN_USE:
                 raise
             await self._bring_up_to_date(name, wanted)
-        self._made.add(store)
+        self._known.add(stream)
 
     async def _bring_up_to_date(self, name: str, wanted: Config) -> None:
         have: Config = (await self._api(f"STREAM.INFO.{name}"))["config"]
@@ -285,7 +285,7 @@ class Topology:
         return await self._connection.api(suffix, payload, timeout=_ANSWER_TIMEOUT)
 
 
-def stream_configs(subjects: Subjects, settings: Settings) -> dict[Store, Config]:
+def stream_configs(subjects: Subjects, settings: Settings) -> dict[Stream, Config]:
     """Return what each stream of a namespace must be set to."""
     common: Config = {
         "num_replicas": settings.replicas,
@@ -300,7 +300,7 @@ def stream_configs(subjects: Subjects, settings: Settings) -> dict[Store, Config
     events: Config = {"persist_mode": "async"} if settings.replicas == 1 else {}
     return {
         # No limit on messages, bytes or age here: any of them would drop runs.
-        Store.RUNS: {
+        Stream.RUNS: {
             **disk,
             "subjects": [subjects.all_queued, subjects.all_schedules],
             "retention": "workqueue",
@@ -311,7 +311,7 @@ def stream_configs(subjects: Subjects, settings: Settings) -> dict[Store, Config
             "duplicate_window": _DEDUP_WINDOW,
         },
         # Republished, not overheard: what loses against an earlier outcome reaches nobody.
-        Store.RESULTS: {
+        Stream.RESULTS: {
             **disk,
             **one_each,
             "subjects": [subjects.all_outcomes],
@@ -320,10 +320,10 @@ def stream_configs(subjects: Subjects, settings: Settings) -> dict[Store, Config
             "duplicate_window": _window(settings.result_ttl),
             "republish": {
                 "src": subjects.all_outcomes,
-                "dest": subjects.all_announced,
+                "dest": subjects.all_republished,
             },
         },
-        Store.BLOBS: {
+        Stream.BLOBS: {
             **disk,
             **one_each,
             "subjects": [subjects.all_blobs],
@@ -331,7 +331,7 @@ def stream_configs(subjects: Subjects, settings: Settings) -> dict[Store, Config
             "max_age": _nanos(longest),
             "duplicate_window": _window(longest),
         },
-        Store.EVENTS: {
+        Stream.EVENTS: {
             **disk,
             **events,
             "subjects": [subjects.all_events],
@@ -339,33 +339,33 @@ def stream_configs(subjects: Subjects, settings: Settings) -> dict[Store, Config
             "max_bytes": _EVENTS_SIZE,
             "duplicate_window": _window(settings.event_ttl),
         },
-        Store.DEAD_LETTERS: {
+        Stream.DEAD_LETTERS: {
             **disk,
             **one_each,
-            "subjects": [subjects.all_letters],
+            "subjects": [subjects.all_dead_letters],
             "max_age": _nanos(settings.dead_letter_ttl),
             "duplicate_window": _window(settings.dead_letter_ttl),
         },
-        Store.WORKERS: {
+        Stream.WORKERS: {
             **memory,
             **one_each,
             "subjects": [subjects.all_workers],
             "allow_msg_ttl": True,
         },
-        Store.COUNTERS: {
+        Stream.COUNTERS: {
             **disk,
             **one_each,
             "subjects": [subjects.all_counters],
             "allow_msg_counter": True,
             "duplicate_window": _DEDUP_WINDOW,
         },
-        Store.SLOTS: {
+        Stream.SLOTS: {
             **memory,
             **one_each,
             "subjects": [subjects.all_slots],
             "allow_msg_ttl": True,
         },
-        Store.RECORDS: {
+        Stream.RECORDS: {
             **disk,
             **one_each,
             "subjects": [subjects.all_records],
