@@ -1,74 +1,74 @@
-"""Questions to whoever listens in this process."""
+"""Requests to whoever listens in this process."""
 
 import asyncio
 from collections.abc import Callable
 from weakref import WeakSet
 
-from jtask_memory.client import SpaceClient
-from jtask_memory.questions import Question
-from jtask_memory.space import Space
+from jtask_memory.requests import PendingRequest
+from jtask_memory.storage import Storage
+from jtask_memory.storage_client import StorageClient
 
 
-class MemoryControl(SpaceClient):
+class MemoryControl(StorageClient):
     """The contract's `Control`."""
 
-    def __init__(self, url: str, space: Space, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(url, space, loop)
-        self._listening: WeakSet[MemoryListening] = WeakSet()
+    def __init__(self, url: str, storage: Storage, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(url, storage, loop)
+        self._responders: WeakSet[MemoryResponder] = WeakSet()
 
     async def listen(
         self, topic: str, answer: Callable[[bytes], bytes | None]
-    ) -> "MemoryListening":
-        """Hear what is asked under a topic."""
-        listening = MemoryListening(self._space, topic, answer, self._loop)
-        self._listening.add(listening)
-        return listening
+    ) -> "MemoryResponder":
+        """Answer the requests of a topic."""
+        responder = MemoryResponder(self._storage, topic, answer, self._loop)
+        self._responders.add(responder)
+        return responder
 
     async def ask(
         self, topic: str, question: bytes, *, timeout: float, answers: int | None = None
     ) -> list[bytes]:
         """Ask everybody who listens; returns once all have answered or kept silent."""
-        space = self._space
-        with space.lock:
-            listeners = space.listeners.of([topic])
-        if not listeners:
+        storage = self._storage
+        with storage.lock:
+            responders = storage.responders.of([topic])
+        if not responders:
             return []
-        asked = Question(question, len(listeners), answers, self._loop)
-        for listener in listeners:
-            listener(asked)
-        return await asked.answers(timeout)
+        request = PendingRequest(question, len(responders), answers, self._loop)
+        for responder in responders:
+            responder(request)
+        return await request.answers(timeout)
 
     async def _end_listening(self) -> None:
-        for listening in list(self._listening):
-            await listening.close()
+        for responder in list(self._responders):
+            await responder.close()
 
 
-class MemoryListening:
-    """A standing wish for questions."""
+class MemoryResponder:
+    """Answers the requests of one topic until closed."""
 
     def __init__(
         self,
-        space: Space,
+        storage: Storage,
         topic: str,
         answer: Callable[[bytes], bytes | None],
         loop: asyncio.AbstractEventLoop,
     ) -> None:
-        self._space = space
+        self._storage = storage
         self._topic = topic
         self._answer = answer
         self._loop = loop
         self._is_closed = False
-        with space.lock:
-            space.listeners.add(topic, self._hear)
+        with storage.lock:
+            storage.responders.add(topic, self._on_request)
 
     async def close(self) -> None:
-        """Want no more."""
+        """Answer no more."""
         self._is_closed = True
-        with self._space.lock:
-            self._space.listeners.remove(self._topic, self._hear)
+        with self._storage.lock:
+            self._storage.responders.remove(self._topic, self._on_request)
 
-    def _hear(self, question: Question) -> None:
-        question.put_to(self._say, self._loop)
+    def _on_request(self, request: PendingRequest) -> None:
+        request.put_to(self._reply, self._loop)
 
-    def _say(self, body: bytes) -> bytes | None:
+    def _reply(self, body: bytes) -> bytes | None:
         return None if self._is_closed else self._answer(body)

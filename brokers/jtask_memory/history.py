@@ -5,54 +5,56 @@ from collections.abc import AsyncIterator, Sequence
 from weakref import WeakSet
 
 from jtask.contract import DeadLetter, Event
-from jtask_memory.client import SpaceClient
 from jtask_memory.events import Follower
-from jtask_memory.space import Space
+from jtask_memory.storage import Storage
+from jtask_memory.storage_client import StorageClient
 
 
-class MemoryHistory(SpaceClient):
+class MemoryHistory(StorageClient):
     """The contract's `EventLog` and `DeadLetters`."""
 
-    def __init__(self, url: str, space: Space, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(url, space, loop)
+    def __init__(self, url: str, storage: Storage, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(url, storage, loop)
         self._followers: WeakSet[Follower] = WeakSet()
 
     def append(self, events: Sequence[Event]) -> None:
         """Add a batch of events; a closed client drops it."""
-        with self._all.lock:
+        with self._raw_storage.lock:
             if not self._is_closed:
-                self._all.events.append(events, self._now(), self._all.settings.event_ttl)
+                self._raw_storage.events.append(
+                    events, self._now(), self._raw_storage.settings.event_ttl
+                )
 
     async def read(self, *, since: float | None = None) -> AsyncIterator[Event]:
         """Read back what is kept, oldest first, up to now."""
-        space = self._space
-        oldest = self._now() - space.settings.event_ttl
-        with space.lock:
-            events = space.events.read(oldest if since is None else max(since, oldest))
+        storage = self._storage
+        oldest = self._now() - storage.settings.event_ttl
+        with storage.lock:
+            events = storage.events.read(oldest if since is None else max(since, oldest))
         for event in events:
             yield event
 
     def follow(self) -> AsyncIterator[Event]:
         """Return the events from now on; they end when this client is closed."""
-        space = self._space
-        with space.lock:
-            follower = space.events.follow(self._loop)
+        storage = self._storage
+        with storage.lock:
+            follower = storage.events.follow(self._loop)
         self._followers.add(follower)
         return follower
 
     async def letters(self) -> AsyncIterator[DeadLetter]:
         """Yield the dead letters, oldest first."""
-        space = self._space
-        with space.lock:
-            letters = space.letters.items(self._now())
+        storage = self._storage
+        with storage.lock:
+            letters = storage.letters.items(self._now())
         for _, letter in letters:
             yield letter
 
     async def drop_letter(self, run_id: str) -> bool:
         """Forget one dead letter; False when there is none."""
-        space = self._space
-        with space.lock:
-            return space.letters.pop(run_id, self._now()) is not None
+        storage = self._storage
+        with storage.lock:
+            return storage.letters.pop(run_id, self._now()) is not None
 
     def _end_following(self) -> None:
         for follower in self._followers:

@@ -11,7 +11,7 @@ from jtask.contract import Message, OutcomeRecord, WaitingRun
 from jtask.envelope import decode_envelope
 from jtask.ids import created_at, get_run_ids, is_run_id
 from jtask.settings import Settings
-from jtask_memory import MemoryBroker, Space, VirtualClock
+from jtask_memory import MemoryBroker, Storage, VirtualClock
 from jtask_schedules.decisions import LAPSE_SECONDS, RENEW_SECONDS
 from jtask_schedules.keeper import Keeper, ScheduleError
 from jtask_schedules.schedule import Declaration, Schedule, Tick, tick_of
@@ -40,7 +40,7 @@ class House:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.clock = VirtualClock(BEGIN)
-        self.broker = MemoryBroker("memory://keeper", Space(self.clock, Settings()), loop)
+        self.broker = MemoryBroker("memory://keeper", Storage(self.clock, Settings()), loop)
         self.keeper = Keeper(self.broker, self.clock.time)
 
     async def pending(self) -> list[WaitingRun]:
