@@ -5,14 +5,17 @@ from collections.abc import Callable, Sequence
 
 from jtask.contract import Delivery, FullBroker, Message
 from jtask_memory.body_size import INLINE_LIMIT, check_size
-from jtask_memory.consumption import MemoryConsumption
-from jtask_memory.control import MemoryControl
-from jtask_memory.coordination import MemoryCoordination
-from jtask_memory.history import MemoryHistory
-from jtask_memory.queue_states import MemoryQueues
-from jtask_memory.records import MemoryRecords
-from jtask_memory.results import MemoryResults
+from jtask_memory.queues.consumption import MemoryConsumption
+from jtask_memory.queues.queue_states import MemoryQueues
 from jtask_memory.storage import Storage, canonical, storage_of
+from jtask_memory.stores.blobs import MemoryBlobs
+from jtask_memory.stores.control import MemoryControl
+from jtask_memory.stores.coordinator import MemoryCoordinator
+from jtask_memory.stores.dead_letters import MemoryDeadLetters
+from jtask_memory.stores.event_log import MemoryEventLog
+from jtask_memory.stores.presence import MemoryPresence
+from jtask_memory.stores.records import MemoryRecords
+from jtask_memory.stores.results import MemoryResults
 
 
 async def open_broker(url: str, client: str, loop: asyncio.AbstractEventLoop) -> FullBroker:
@@ -29,8 +32,11 @@ async def open_broker(url: str, client: str, loop: asyncio.AbstractEventLoop) ->
 
 class MemoryBroker(
     MemoryResults,
-    MemoryHistory,
-    MemoryCoordination,
+    MemoryEventLog,
+    MemoryDeadLetters,
+    MemoryCoordinator,
+    MemoryPresence,
+    MemoryBlobs,
     MemoryControl,
     MemoryRecords,
     MemoryQueues,

@@ -1,7 +1,7 @@
 """Small values under keys, in named buckets."""
 
 from jtask.contract import Record
-from jtask_memory.storage_client import StorageClient
+from jtask_memory.storage.client import StorageClient
 
 
 class MemoryRecords(StorageClient):

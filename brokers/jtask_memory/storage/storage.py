@@ -9,12 +9,12 @@ from urllib.parse import urlsplit
 from jtask.contract import DeadLetter, Message, OutcomeRecord, Record
 from jtask.ids import client_of
 from jtask.settings import Settings, get_settings
-from jtask_memory.backlog import Backlog
 from jtask_memory.clock import Clock, SystemClock
-from jtask_memory.events import EventFeed
-from jtask_memory.requests import PendingRequest
-from jtask_memory.subscribers import Subscribers
-from jtask_memory.ttl_dict import TTLDict
+from jtask_memory.storage.backlog import Backlog
+from jtask_memory.storage.event_feed import EventFeed
+from jtask_memory.storage.requests import PendingRequest
+from jtask_memory.storage.subscribers import Subscribers
+from jtask_memory.storage.ttl_dict import TTLDict
 
 
 class Storage:

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from jtask.contract import DeadLetter, Delivery
-from jtask_memory.backlog import Claim
 from jtask_memory.clock import Timer
 from jtask_memory.loops import call_on
 from jtask_memory.storage import Storage
+from jtask_memory.storage.backlog import Claim
 
 
 class MemoryConsumption:

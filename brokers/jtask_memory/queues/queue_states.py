@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 
 from jtask.contract import QueueInfo, WaitingRun
-from jtask_memory.storage_client import StorageClient
+from jtask_memory.storage.client import StorageClient
 
 
 class MemoryQueues(StorageClient):

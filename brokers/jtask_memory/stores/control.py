@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Callable
 from weakref import WeakSet
 
-from jtask_memory.requests import PendingRequest
 from jtask_memory.storage import Storage
-from jtask_memory.storage_client import StorageClient
+from jtask_memory.storage.client import StorageClient
+from jtask_memory.storage.requests import PendingRequest
 
 
 class MemoryControl(StorageClient):

@@ -3,7 +3,7 @@
 import asyncio
 
 from jtask.errors import BrokerUnavailable
-from jtask_memory.storage import Storage
+from jtask_memory.storage.storage import Storage
 
 
 class StorageClient:

@@ -8,7 +8,7 @@ from jtask.contract import OutcomeRecord
 from jtask_memory.body_size import check_size
 from jtask_memory.loops import call_on
 from jtask_memory.storage import Storage
-from jtask_memory.storage_client import StorageClient
+from jtask_memory.storage.client import StorageClient
 
 
 class MemoryResults(StorageClient):

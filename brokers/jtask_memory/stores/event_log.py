@@ -1,17 +1,17 @@
-"""What is kept to be looked at: events and dead letters."""
+"""The events of all runs."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from weakref import WeakSet
 
-from jtask.contract import DeadLetter, Event
-from jtask_memory.events import Follower
+from jtask.contract import Event
 from jtask_memory.storage import Storage
-from jtask_memory.storage_client import StorageClient
+from jtask_memory.storage.client import StorageClient
+from jtask_memory.storage.event_feed import Follower
 
 
-class MemoryHistory(StorageClient):
-    """The contract's `EventLog` and `DeadLetters`."""
+class MemoryEventLog(StorageClient):
+    """The contract's `EventLog`."""
 
     def __init__(self, url: str, storage: Storage, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(url, storage, loop)
@@ -41,20 +41,6 @@ class MemoryHistory(StorageClient):
             follower = storage.events.follow(self._loop)
         self._followers.add(follower)
         return follower
-
-    async def letters(self) -> AsyncIterator[DeadLetter]:
-        """Yield the dead letters, oldest first."""
-        storage = self._storage
-        with storage.lock:
-            letters = storage.letters.items(self._now())
-        for _, letter in letters:
-            yield letter
-
-    async def drop_letter(self, run_id: str) -> bool:
-        """Forget one dead letter; False when there is none."""
-        storage = self._storage
-        with storage.lock:
-            return storage.letters.pop(run_id, self._now()) is not None
 
     def _end_following(self) -> None:
         for follower in self._followers:

@@ -9,7 +9,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from jtask.contract import FOREVER, Message, QueueInfo, WaitingRun
-from jtask_memory.ttl_dict import TTLDict
+from jtask_memory.storage.ttl_dict import TTLDict
 
 DEDUP_WINDOW = 30.0
 """Seconds for which a run id that was stored is not stored again."""
