@@ -16,7 +16,7 @@ from jtask.execution.sync_await import run_sync
 from jtask.worker import Worker
 from jtask.worker.runners import LoopRunner, ThreadRunner
 from jtask_cancellation.worker_side import CancelListener
-from jtask_memory import MemoryBroker, Space
+from jtask_memory import MemoryBroker, Storage
 
 P = TypeVar("P")
 Turn = queue.SimpleQueue[None]
@@ -28,7 +28,7 @@ class Process:
     """A client of the broker, until it is killed; also its own I/O thread and event buffer."""
 
     def __init__(
-        self, space: Space, loop: asyncio.AbstractEventLoop, death: str | None = None
+        self, storage: Storage, loop: asyncio.AbstractEventLoop, death: str | None = None
     ) -> None:
         self.loop = loop
         self.io = self.events = self
@@ -37,7 +37,7 @@ class Process:
         self.died = loop.create_future()
         self.death = death
         self.claims: set[str] = set()
-        self._real = MemoryBroker("memory://mortal", space, loop)
+        self._real = MemoryBroker("memory://mortal", storage, loop)
         self.broker = cast("Any", Mortal(self, self._real))
 
     def die(self) -> None:
@@ -156,9 +156,9 @@ class WorkerProcess(Process, Generic[P]):
     """A worker with one slot that holds two runs more, and what its functions play."""
 
     def __init__(
-        self, space: Space, loop: asyncio.AbstractEventLoop, tasks: Iterable[Any], turn: Turn
+        self, storage: Storage, loop: asyncio.AbstractEventLoop, tasks: Iterable[Any], turn: Turn
     ) -> None:
-        super().__init__(space, loop)
+        super().__init__(storage, loop)
         self.plays: list[P] = []
         self.is_buried = False
         with (

@@ -6,15 +6,15 @@ namespace, and it ends with the process.
 
 from jtask_memory.broker import MemoryBroker, open_broker
 from jtask_memory.clock import Clock, SystemClock, VirtualClock
-from jtask_memory.space import Space, fresh_space, space_of
+from jtask_memory.storage import Storage, fresh_storage, storage_of
 
 __all__ = [
     "Clock",
     "MemoryBroker",
-    "Space",
+    "Storage",
     "SystemClock",
     "VirtualClock",
-    "fresh_space",
+    "fresh_storage",
     "open_broker",
-    "space_of",
+    "storage_of",
 ]

@@ -4,15 +4,18 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from jtask.contract import Delivery, FullBroker, Message
-from jtask_memory.consuming import MemoryConsumption
-from jtask_memory.control import MemoryControl
-from jtask_memory.coordination import MemoryCoordination
-from jtask_memory.history import MemoryHistory
-from jtask_memory.limits import INLINE_LIMIT, check_size
-from jtask_memory.queue_states import MemoryQueues
-from jtask_memory.records import MemoryRecords
-from jtask_memory.results import MemoryResults
-from jtask_memory.space import Space, canonical, space_of
+from jtask_memory.body_size import INLINE_LIMIT, check_size
+from jtask_memory.queues.consumption import MemoryConsumption
+from jtask_memory.queues.queue_states import MemoryQueues
+from jtask_memory.storage import Storage, canonical, storage_of
+from jtask_memory.stores.blobs import MemoryBlobs
+from jtask_memory.stores.control import MemoryControl
+from jtask_memory.stores.coordinator import MemoryCoordinator
+from jtask_memory.stores.dead_letters import MemoryDeadLetters
+from jtask_memory.stores.event_log import MemoryEventLog
+from jtask_memory.stores.presence import MemoryPresence
+from jtask_memory.stores.records import MemoryRecords
+from jtask_memory.stores.results import MemoryResults
 
 
 async def open_broker(url: str, client: str, loop: asyncio.AbstractEventLoop) -> FullBroker:
@@ -24,21 +27,24 @@ async def open_broker(url: str, client: str, loop: asyncio.AbstractEventLoop) ->
         loop: The loop on which the broker is used.
     """
     del client
-    return MemoryBroker(canonical(url), space_of(url), loop)
+    return MemoryBroker(canonical(url), storage_of(url), loop)
 
 
 class MemoryBroker(
     MemoryResults,
-    MemoryHistory,
-    MemoryCoordination,
+    MemoryEventLog,
+    MemoryDeadLetters,
+    MemoryCoordinator,
+    MemoryPresence,
+    MemoryBlobs,
     MemoryControl,
     MemoryRecords,
     MemoryQueues,
 ):
-    """One client of a space: the whole contract, and `ThreadEnqueue`."""
+    """One client of a storage: the whole contract, and `ThreadEnqueue`."""
 
-    def __init__(self, url: str, space: Space, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(url, space, loop)
+    def __init__(self, url: str, storage: Storage, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(url, storage, loop)
         self._consumptions: list[MemoryConsumption] = []
 
     @property
@@ -63,21 +69,21 @@ class MemoryBroker(
         self, queues: Sequence[str], credit: int, receive: Callable[[Delivery], None]
     ) -> MemoryConsumption:
         """Deliver runs of some queues, highest priority first, until stopped."""
-        consumption = MemoryConsumption(self._space, queues, credit, receive, self._loop)
+        consumption = MemoryConsumption(self._storage, queues, credit, receive, self._loop)
         self._consumptions.append(consumption)
         return consumption
 
     async def cancel(self, run_id: str) -> bool:
         """Take a waiting or delayed run off its queue; False when none is waiting."""
-        space = self._space
-        with space.lock:
-            return space.backlog.cancel(run_id)
+        storage = self._storage
+        with storage.lock:
+            return storage.backlog.cancel(run_id)
 
     async def depth(self, queue: str) -> int:
         """Count the runs of a queue that wait or are being executed."""
-        space = self._space
-        with space.lock:
-            return space.backlog.depth(queue, self._now())
+        storage = self._storage
+        with storage.lock:
+            return storage.backlog.depth(queue, self._now())
 
     async def close(self) -> None:
         """End this client: its consumptions are closed, what is stored stays."""
@@ -89,10 +95,10 @@ class MemoryBroker(
         await self._end_listening()
 
     def _enqueue(self, messages: Sequence[Message]) -> None:
-        space = self._space
+        storage = self._storage
         for message in messages:
             check_size("run", message.run_id, message.body)
-        space.enqueue(messages)
+        storage.enqueue(messages)
 
     def __repr__(self) -> str:
         return f"<MemoryBroker {self._url}{', closed' if self._is_closed else ''}>"

@@ -75,10 +75,10 @@ class _VirtualTimer:
             self.callback()
             return
         done = threading.Event()
-        if call_on(self.loop, self._call_and_tell, done) and self.loop.is_running():
+        if call_on(self.loop, self._call_and_notify, done) and self.loop.is_running():
             done.wait(_PATIENCE)
 
-    def _call_and_tell(self, done: threading.Event) -> None:
+    def _call_and_notify(self, done: threading.Event) -> None:
         try:
             self.callback()
         finally:

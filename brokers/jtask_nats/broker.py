@@ -23,8 +23,7 @@ from jtask_nats.queues.consumption import NatsConsumption
 from jtask_nats.queues.enqueue import NatsRuns
 from jtask_nats.queues.lease_guard import GuardAccess
 from jtask_nats.queues.leases import Leases
-from jtask_nats.queues.pausing import NatsPausing
-from jtask_nats.queues.queue_states import NatsQueueStates
+from jtask_nats.queues.queue_states import NatsQueues
 from jtask_nats.queues.waiting_runs import NatsWaitingRuns
 from jtask_nats.stores.blobs import NatsBlobs
 from jtask_nats.stores.control import NatsControl
@@ -35,8 +34,9 @@ from jtask_nats.stores.presence import NatsPresence
 from jtask_nats.stores.records import NatsRecords
 from jtask_nats.stores.results import NatsResults
 from jtask_nats.streams.session import Session
+from jtask_nats.streams.stream_configs import Stream
 from jtask_nats.streams.subjects import Subjects
-from jtask_nats.streams.topology import Stream, Topology
+from jtask_nats.streams.topology import Topology
 
 _log = logging.getLogger("jtask")
 
@@ -80,8 +80,7 @@ class NatsBroker:
         self._presence = NatsPresence(session)
         self._control = NatsControl(session)
         self._records = NatsRecords(session)
-        self._queue_states = NatsQueueStates(session)
-        self._pausing = NatsPausing(session)
+        self._queues = NatsQueues(session)
         self._waiting_runs = NatsWaitingRuns(session)
         self._consumptions: set[NatsConsumption] = set()
         self._restore_task: asyncio.Task[None] | None = None
@@ -263,15 +262,15 @@ class NatsBroker:
 
     async def queues(self) -> list[QueueInfo]:
         """Return how the queues stand, by name; see `jtask.contract.Queues`."""
-        return await self._queue_states.queues()
+        return await self._queues.queues()
 
     async def pause_queue(self, queue: str, until: float | None = None) -> None:
         """Deliver nothing of a queue until an instant; None is for ever."""
-        await self._pausing.pause_queue(queue, until)
+        await self._queues.pause_queue(queue, until)
 
     async def resume_queue(self, queue: str) -> bool:
         """End a pause; False when there was none."""
-        return await self._pausing.resume_queue(queue)
+        return await self._queues.resume_queue(queue)
 
     def waiting(self, queue: str | None = None) -> AsyncIterator[WaitingRun]:
         """Yield the waiting and delayed runs of one queue or of all, oldest first."""

@@ -11,7 +11,7 @@ from jtask_nats.broker import EVERYTHING, NatsBroker
 from jtask_nats.client.connection import Connection
 from jtask_nats.queues.lease_guard import GuardAccess
 from jtask_nats.server.embedded import ensure_server
-from jtask_nats.streams.topology import Stream
+from jtask_nats.streams.stream_configs import Stream
 
 _REVIVE_EVERY = 1.0  # seconds
 

@@ -29,7 +29,7 @@ def test_two_processes_make_the_same_streams(connected: Connected) -> None:
         await topology(connection).ensure(*ALL)
         await topology(connection).ensure(*ALL)
         names = (await connection.api("STREAM.NAMES", {}))["streams"]
-        assert sorted(names) == sorted(topology(connection).stream(store) for store in ALL)
+        assert sorted(names) == sorted(topology(connection).stream_name(store) for store in ALL)
 
     connected(main)
 
@@ -38,7 +38,7 @@ def test_what_is_set_is_what_is_wanted(connected: Connected) -> None:
     async def main(connection: Connection) -> None:
         await topology(connection).ensure(*ALL)
         for store, wanted in stream_configs(Subjects("shop"), Settings()).items():
-            have = await config_of(connection, topology(connection).stream(store))
+            have = await config_of(connection, topology(connection).stream_name(store))
             have["metadata"] = {"jtask": have["metadata"]["jtask"]}
             assert {key: have.get(key) for key in wanted} == wanted
 

@@ -34,7 +34,7 @@ from jtask.runtime import RunContext, current_run
 from jtask.settings import Settings
 from jtask.states import State, StateName
 from jtask.wire.envelope import Envelope, decode_outcome
-from jtask_memory import MemoryBroker, Space, VirtualClock
+from jtask_memory import MemoryBroker, Storage, VirtualClock
 
 T = TypeVar("T")
 
@@ -191,9 +191,9 @@ class CancellationMachine(RuleBasedStateMachine):
         self.clock = VirtualClock(1000.0)
         self.runner = asyncio.Runner(loop_factory=lambda: VirtualLoop(self.clock))
         self.loop = self.runner.get_loop()
-        self.space = Space(self.clock, Settings())
+        self.storage = Storage(self.clock, Settings())
         self.turn: Turn = queue.SimpleQueue()
-        self.waiter = MemoryBroker("memory://mortal", self.space, self.loop)
+        self.waiter = MemoryBroker("memory://mortal", self.storage, self.loop)
         self.ids = RunIds()
         self.runs: dict[str, ModelRun] = {}
         self.workers: list[Worker] = []
@@ -252,7 +252,7 @@ class CancellationMachine(RuleBasedStateMachine):
             self.turn.get(timeout=PATIENCE)
 
     async def start_worker(self) -> Worker:
-        worker = Worker(self.space, self.loop, TASKS.values(), self.turn)
+        worker = Worker(self.storage, self.loop, TASKS.values(), self.turn)
         self.workers.append(worker)
         await worker.start()
         return worker
@@ -373,7 +373,7 @@ class CancellationMachine(RuleBasedStateMachine):
             assert answer.result in expected
 
     async def cancel(self, run: ModelRun, death: str | None) -> CancelAnswer | None:
-        caller = Process(self.space, self.loop, death)
+        caller = Process(self.storage, self.loop, death)
         asking = self.loop.create_task(
             cancel_run(cast("Any", caller.broker), caller.events.add, run.run_id, "enough")
         )
@@ -399,7 +399,7 @@ class CancellationMachine(RuleBasedStateMachine):
         return {CancelResult.NOT_FOUND, CancelResult.ALREADY_OVER}
 
     def waits(self, run: ModelRun) -> bool:
-        return self.space.backlog.find(run.run_id, self.clock.time()) is not None
+        return self.storage.backlog.find(run.run_id, self.clock.time()) is not None
 
     def is_true(self, run: ModelRun, answer: CancelAnswer) -> None:
         if answer.result is CancelResult.NEVER_STARTS:

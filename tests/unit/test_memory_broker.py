@@ -12,7 +12,7 @@ from jtask.contract import Delivery, Event, Message, OutcomeRecord
 from jtask.errors import BrokerError, BrokerUnavailable
 from jtask.ids import RunIds
 from jtask.settings import Settings
-from jtask_memory import MemoryBroker, Space, VirtualClock
+from jtask_memory import MemoryBroker, Storage, VirtualClock
 
 RUN_IDS = RunIds()
 
@@ -32,21 +32,21 @@ async def settle_down() -> None:
         await asyncio.sleep(0)
 
 
-def on_a_loop(main: Callable[[Space, VirtualClock, MemoryBroker], Awaitable[None]]) -> None:
-    """Run a test with a space of its own whose clock stands still."""
+def on_a_loop(main: Callable[[Storage, VirtualClock, MemoryBroker], Awaitable[None]]) -> None:
+    """Run a test with a storage of its own whose clock stands still."""
 
     async def run() -> None:
         clock = VirtualClock(1_000_000.0)
-        space = Space(clock, Settings(result_ttl=100, event_ttl=100, dead_letter_ttl=100))
-        broker = MemoryBroker("memory://test", space, asyncio.get_running_loop())
-        await main(space, clock, broker)
+        storage = Storage(clock, Settings(result_ttl=100, event_ttl=100, dead_letter_ttl=100))
+        broker = MemoryBroker("memory://test", storage, asyncio.get_running_loop())
+        await main(storage, clock, broker)
         await broker.close()
 
     asyncio.run(run())
 
 
 def test_a_delayed_run_comes_when_the_clock_reaches_its_instant_and_not_before() -> None:
-    async def main(space: Space, clock: VirtualClock, broker: MemoryBroker) -> None:
+    async def main(storage: Storage, clock: VirtualClock, broker: MemoryBroker) -> None:
         got: list[Delivery] = []
         await broker.consume(["reports"], 10, got.append)
         await broker.enqueue([message(at=clock.time() + 3600)])
@@ -61,7 +61,7 @@ def test_a_delayed_run_comes_when_the_clock_reaches_its_instant_and_not_before()
 
 
 def test_advancing_past_many_instants_delivers_each_run_at_its_own() -> None:
-    async def main(space: Space, clock: VirtualClock, broker: MemoryBroker) -> None:
+    async def main(storage: Storage, clock: VirtualClock, broker: MemoryBroker) -> None:
         seen: list[float] = []
         start = clock.time()
         await broker.consume(["reports"], 10, lambda _: seen.append(clock.time() - start))
@@ -74,7 +74,7 @@ def test_advancing_past_many_instants_delivers_each_run_at_its_own() -> None:
 
 
 def test_an_expired_run_waits_for_a_worker_to_settle_it() -> None:
-    async def main(space: Space, clock: VirtualClock, broker: MemoryBroker) -> None:
+    async def main(storage: Storage, clock: VirtualClock, broker: MemoryBroker) -> None:
         got: list[Delivery] = []
         await broker.enqueue([run := message(expires=clock.time() + 10)])
         clock.advance(3600)
@@ -87,7 +87,7 @@ def test_an_expired_run_waits_for_a_worker_to_settle_it() -> None:
 
 
 def test_a_paused_queue_goes_on_when_the_clock_reaches_the_end_of_its_pause() -> None:
-    async def main(space: Space, clock: VirtualClock, broker: MemoryBroker) -> None:
+    async def main(storage: Storage, clock: VirtualClock, broker: MemoryBroker) -> None:
         seen: list[float] = []
         start = clock.time()
         await broker.pause_queue("reports", start + 60)
@@ -103,7 +103,7 @@ def test_a_paused_queue_goes_on_when_the_clock_reaches_the_end_of_its_pause() ->
 
 
 def test_a_queue_paused_for_ever_stays_paused_however_far_the_clock_goes() -> None:
-    async def main(space: Space, clock: VirtualClock, broker: MemoryBroker) -> None:
+    async def main(storage: Storage, clock: VirtualClock, broker: MemoryBroker) -> None:
         got: list[Delivery] = []
         await broker.pause_queue("reports")
         await broker.consume(["reports"], 10, got.append)
@@ -116,7 +116,7 @@ def test_a_queue_paused_for_ever_stays_paused_however_far_the_clock_goes() -> No
 
 
 def test_a_question_needs_no_clock_to_move() -> None:
-    async def main(space: Space, clock: VirtualClock, broker: MemoryBroker) -> None:
+    async def main(storage: Storage, clock: VirtualClock, broker: MemoryBroker) -> None:
         await broker.listen("who", lambda _: None)
         await broker.listen("who", lambda _: b"me")
         assert await broker.ask("who", b"", timeout=3600) == [b"me"]
@@ -125,7 +125,7 @@ def test_a_question_needs_no_clock_to_move() -> None:
 
 
 def test_a_delayed_run_is_no_part_of_the_depth_until_it_is_due() -> None:
-    async def main(space: Space, clock: VirtualClock, broker: MemoryBroker) -> None:
+    async def main(storage: Storage, clock: VirtualClock, broker: MemoryBroker) -> None:
         await broker.enqueue([message(at=clock.time() + 10)])
         assert await broker.depth("reports") == 0
         clock.advance(10)
@@ -135,7 +135,7 @@ def test_a_delayed_run_is_no_part_of_the_depth_until_it_is_due() -> None:
 
 
 def test_runs_of_one_priority_come_in_the_order_in_which_they_could_first_come() -> None:
-    async def main(space: Space, clock: VirtualClock, broker: MemoryBroker) -> None:
+    async def main(storage: Storage, clock: VirtualClock, broker: MemoryBroker) -> None:
         delayed = message(at=clock.time() + 5)
         first, last = message(), message()
         await broker.enqueue([delayed, first])
@@ -150,7 +150,7 @@ def test_runs_of_one_priority_come_in_the_order_in_which_they_could_first_come()
 
 
 def test_a_run_id_may_be_stored_again_after_the_dedup_window() -> None:
-    async def main(space: Space, clock: VirtualClock, broker: MemoryBroker) -> None:
+    async def main(storage: Storage, clock: VirtualClock, broker: MemoryBroker) -> None:
         got: list[Delivery] = []
         await broker.consume(["reports"], 10, got.append)
         run = message()
@@ -168,7 +168,7 @@ def test_a_run_id_may_be_stored_again_after_the_dedup_window() -> None:
 
 
 def test_an_ack_after_the_claim_was_released_takes_the_run_off_if_nobody_has_it() -> None:
-    async def main(space: Space, clock: VirtualClock, broker: MemoryBroker) -> None:
+    async def main(storage: Storage, clock: VirtualClock, broker: MemoryBroker) -> None:
         got: list[Delivery] = []
         consumption = await broker.consume(["reports"], 10, got.append)
         await broker.enqueue([message()])
@@ -182,7 +182,7 @@ def test_an_ack_after_the_claim_was_released_takes_the_run_off_if_nobody_has_it(
 
 
 def test_a_late_ack_leaves_a_run_alone_that_another_worker_has() -> None:
-    async def main(space: Space, clock: VirtualClock, broker: MemoryBroker) -> None:
+    async def main(storage: Storage, clock: VirtualClock, broker: MemoryBroker) -> None:
         lost: list[Delivery] = []
         heir: list[Delivery] = []
         consumption = await broker.consume(["reports"], 10, lost.append)
@@ -201,7 +201,7 @@ def test_a_late_ack_leaves_a_run_alone_that_another_worker_has() -> None:
 
 
 def test_a_run_handed_back_goes_to_another_worker_if_one_has_room() -> None:
-    async def main(space: Space, clock: VirtualClock, broker: MemoryBroker) -> None:
+    async def main(storage: Storage, clock: VirtualClock, broker: MemoryBroker) -> None:
         one: list[Delivery] = []
         other: list[Delivery] = []
         await broker.consume(["reports"], 1, one.append)
@@ -217,7 +217,7 @@ def test_a_run_handed_back_goes_to_another_worker_if_one_has_room() -> None:
 
 
 def test_a_worker_that_stops_before_its_loop_turns_gets_nothing() -> None:
-    async def main(space: Space, clock: VirtualClock, broker: MemoryBroker) -> None:
+    async def main(storage: Storage, clock: VirtualClock, broker: MemoryBroker) -> None:
         got: list[Delivery] = []
         consumption = await broker.consume(["reports"], 10, got.append)
         await broker.enqueue([message()])
@@ -230,7 +230,7 @@ def test_a_worker_that_stops_before_its_loop_turns_gets_nothing() -> None:
 
 
 def test_a_watch_that_is_closed_before_its_loop_turns_sees_nothing() -> None:
-    async def main(space: Space, clock: VirtualClock, broker: MemoryBroker) -> None:
+    async def main(storage: Storage, clock: VirtualClock, broker: MemoryBroker) -> None:
         run_id = RUN_IDS.new()
         seen: list[OutcomeRecord] = []
         watch = await broker.watch(run_id, seen.append, lambda: None)
@@ -243,7 +243,7 @@ def test_a_watch_that_is_closed_before_its_loop_turns_sees_nothing() -> None:
 
 
 def test_outcomes_events_and_dead_letters_are_forgotten_after_their_time_to_live() -> None:
-    async def main(space: Space, clock: VirtualClock, broker: MemoryBroker) -> None:
+    async def main(storage: Storage, clock: VirtualClock, broker: MemoryBroker) -> None:
         got: list[Delivery] = []
         await broker.consume(["reports"], 10, got.append)
         await broker.enqueue([run := message()])
@@ -267,7 +267,7 @@ def test_outcomes_events_and_dead_letters_are_forgotten_after_their_time_to_live
 
 
 def test_slots_and_workers_are_forgotten_when_their_lease_ends() -> None:
-    async def main(space: Space, clock: VirtualClock, broker: MemoryBroker) -> None:
+    async def main(storage: Storage, clock: VirtualClock, broker: MemoryBroker) -> None:
         await broker.acquire("api", "one", 1, 10)
         await broker.announce("worker", b"", 10)
         clock.advance(9)
@@ -283,7 +283,7 @@ def test_slots_and_workers_are_forgotten_when_their_lease_ends() -> None:
 
 
 def test_a_body_beyond_the_inline_limit_is_refused_and_the_way_out_is_named() -> None:
-    async def main(space: Space, clock: VirtualClock, broker: MemoryBroker) -> None:
+    async def main(storage: Storage, clock: VirtualClock, broker: MemoryBroker) -> None:
         big = bytes(broker.inline_limit + 1)
         with pytest.raises(BrokerError, match="put it in a blob"):
             await broker.enqueue([Message(RUN_IDS.new(), "reports", big)])
@@ -294,7 +294,7 @@ def test_a_body_beyond_the_inline_limit_is_refused_and_the_way_out_is_named() ->
 
 
 def test_a_closed_client_says_so() -> None:
-    async def main(space: Space, clock: VirtualClock, broker: MemoryBroker) -> None:
+    async def main(storage: Storage, clock: VirtualClock, broker: MemoryBroker) -> None:
         await broker.close()
         assert repr(broker) == "<MemoryBroker memory://test, closed>"
         with pytest.raises(BrokerUnavailable, match="this client of memory://test is closed"):
@@ -305,7 +305,7 @@ def test_a_closed_client_says_so() -> None:
 
 
 def test_the_followers_of_a_client_end_when_it_is_closed() -> None:
-    async def main(space: Space, clock: VirtualClock, broker: MemoryBroker) -> None:
+    async def main(storage: Storage, clock: VirtualClock, broker: MemoryBroker) -> None:
         events = broker.follow()
         event = Event("id", "Running", 0.0, "build")
         broker.append([event])
@@ -348,7 +348,7 @@ def test_a_fresh_space_is_empty_and_has_the_given_clock() -> None:
         before = await jtask_memory.open_broker("memory://fresh", "", loop)
         await before.enqueue([message()])
         clock = VirtualClock()
-        jtask_memory.fresh_space("memory://fresh", clock)
+        jtask_memory.fresh_storage("memory://fresh", clock)
         broker = await jtask_memory.open_broker("memory://fresh", "", loop)
         assert await broker.depth("reports") == 0
         await broker.enqueue([message(at=clock.time() + 60)])
@@ -361,12 +361,12 @@ def test_a_fresh_space_is_empty_and_has_the_given_clock() -> None:
 
 
 def test_clients_on_loops_of_several_threads_share_the_work() -> None:
-    space = Space()
+    storage = Storage()
     runs = [message() for _ in range(2000)]
     done: list[str] = []
 
     async def work() -> None:
-        broker = MemoryBroker("memory://test", space, asyncio.get_running_loop())
+        broker = MemoryBroker("memory://test", storage, asyncio.get_running_loop())
 
         def receive(delivery: Delivery) -> None:
             done.append(delivery.run_id)
@@ -379,7 +379,7 @@ def test_clients_on_loops_of_several_threads_share_the_work() -> None:
 
     def produce(part: list[Message]) -> None:
         loop = asyncio.new_event_loop()
-        broker = MemoryBroker("memory://test", space, loop)
+        broker = MemoryBroker("memory://test", storage, loop)
         for run in part:
             broker.enqueue_from_thread(run)
         loop.close()
@@ -394,18 +394,18 @@ def test_clients_on_loops_of_several_threads_share_the_work() -> None:
 
 
 def test_the_runs_of_a_worker_whose_loop_ended_go_to_another() -> None:
-    space = Space()
+    storage = Storage()
     lost: list[Delivery] = []
     heir: list[Delivery] = []
 
     async def vanish() -> None:
-        broker = MemoryBroker("memory://test", space, asyncio.get_running_loop())
+        broker = MemoryBroker("memory://test", storage, asyncio.get_running_loop())
         await broker.enqueue([message()])
         await broker.consume(["reports"], 10, lost.append)
         await until(lambda: lost)
 
     async def inherit() -> None:
-        broker = MemoryBroker("memory://test", space, asyncio.get_running_loop())
+        broker = MemoryBroker("memory://test", storage, asyncio.get_running_loop())
         await broker.consume(["reports"], 10, heir.append)
         await broker.enqueue([message()])
         await until(lambda: len(heir) == 2)
@@ -417,34 +417,34 @@ def test_the_runs_of_a_worker_whose_loop_ended_go_to_another() -> None:
 
 
 def test_a_watch_on_a_loop_that_ended_is_forgotten() -> None:
-    space = Space()
+    storage = Storage()
     run_id = RUN_IDS.new()
 
     async def vanish() -> None:
-        broker = MemoryBroker("memory://test", space, asyncio.get_running_loop())
+        broker = MemoryBroker("memory://test", storage, asyncio.get_running_loop())
         await broker.watch(run_id, lambda _: None, lambda: None)
 
     async def store() -> None:
-        broker = MemoryBroker("memory://test", space, asyncio.get_running_loop())
+        broker = MemoryBroker("memory://test", storage, asyncio.get_running_loop())
         await broker.put(OutcomeRecord(run_id, b"done"))
 
     asyncio.run(vanish())
-    assert space.watchers.of([run_id]) != []
+    assert storage.watchers.of([run_id]) != []
     asyncio.run(store())
-    assert space.watchers.of([run_id]) == []
+    assert storage.watchers.of([run_id]) == []
 
 
 def test_a_forked_child_begins_with_nothing() -> None:
     url = "memory://forked"
-    parent = jtask_memory.space_of(url)
+    parent = jtask_memory.storage_of(url)
     pid = os.fork()
     if pid == 0:
-        os._exit(0 if jtask_memory.space_of(url) is not parent else 1)
+        os._exit(0 if jtask_memory.storage_of(url) is not parent else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
 def test_a_delivery_shows_its_run_queue_and_count() -> None:
-    async def main(space: Space, clock: VirtualClock, broker: MemoryBroker) -> None:
+    async def main(storage: Storage, clock: VirtualClock, broker: MemoryBroker) -> None:
         got: list[Delivery] = []
         await broker.consume(["reports"], 10, got.append)
         await broker.enqueue([run := message()])

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from jtask.contract import Consumption, Delivery, Message
 from jtask.settings import Settings
-from jtask_memory import MemoryBroker, Space, VirtualClock
+from jtask_memory import MemoryBroker, Storage, VirtualClock
 
 QUEUES = ("reports", "mails")
 DELAYS = st.sampled_from([-5.0, 0.0, 1.0, 2.0, 10.0])
@@ -48,7 +48,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.pauses: dict[str, float] = {}
         self.steps = 0
         loop = self.runner.get_loop()
-        self.broker = MemoryBroker("memory://model", Space(self.clock, Settings()), loop)
+        self.broker = MemoryBroker("memory://model", Storage(self.clock, Settings()), loop)
         self.consumption: Consumption = self.runner.run(self.consume())
 
     async def consume(self) -> Consumption:

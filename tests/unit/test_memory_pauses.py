@@ -8,7 +8,7 @@ import pytest
 
 from jtask.contract import Delivery, Message
 from jtask.ids import RunIds
-from jtask_memory import MemoryBroker, Space
+from jtask_memory import MemoryBroker, Storage
 from jtask_memory.clock import Timer
 
 PATIENCE = 10  # seconds; only a failing test waits so long
@@ -33,7 +33,7 @@ class SteppingClock:
 def test_a_run_is_delivered_whenever_the_pause_ends(until: int) -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        broker = MemoryBroker("memory://test", Space(SteppingClock()), loop)
+        broker = MemoryBroker("memory://test", Storage(SteppingClock()), loop)
         delivered: asyncio.Future[Delivery] = loop.create_future()
         await broker.pause_queue("reports", float(until))
         await broker.enqueue([Message(RunIds().new(), "reports", b"")])

@@ -20,7 +20,7 @@ from jtask.execution.job import Job, Requeue, StoreOutcome, perform
 from jtask.execution.sync_await import run_sync
 from jtask.settings import Settings
 from jtask.wire.envelope import Envelope, decode_envelope, decode_outcome
-from jtask_memory import MemoryBroker, Space, VirtualClock
+from jtask_memory import MemoryBroker, Storage, VirtualClock
 
 DELAYS = [1.0, 4.0]
 PLANS: dict[str, int] = {}
@@ -63,7 +63,7 @@ class RetryMachine(RuleBasedStateMachine):
         self.runner = asyncio.Runner()
         self.clock = VirtualClock(1000.0)
         loop = self.runner.get_loop()
-        self.broker = MemoryBroker("memory://retries", Space(self.clock, Settings()), loop)
+        self.broker = MemoryBroker("memory://retries", Storage(self.clock, Settings()), loop)
         self.held: dict[str, Delivery] = {}
         self.runs: dict[str, ModelRun] = {}
         self.consumption = self.runner.run(self.consume())

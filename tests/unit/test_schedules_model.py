@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from jtask.contract import Delivery, OutcomeRecord
 from jtask.settings import Settings
 from jtask.wire.envelope import decode_envelope
-from jtask_memory import MemoryBroker, Space, VirtualClock
+from jtask_memory import MemoryBroker, Storage, VirtualClock
 from jtask_schedules.decisions import LAPSE_SECONDS, OVERDUE_SECONDS, RENEW_SECONDS
 from jtask_schedules.schedule import Declaration, Tick, tick_of
 from jtask_schedules.schedule_store import ScheduleStore
@@ -72,7 +72,7 @@ class ScheduleMachine(RuleBasedStateMachine):
         self.runner = asyncio.Runner()
         self.clock = VirtualClock(1_000_000.0)
         self.broker = MemoryBroker(
-            "memory://schedules", Space(self.clock, Settings()), self.runner.get_loop()
+            "memory://schedules", Storage(self.clock, Settings()), self.runner.get_loop()
         )
         self.deliveries: list[Delivery] = []
         self.consumption = self.runner.run(

@@ -451,7 +451,7 @@ class Connection:
 
     def _replies_denied(self, subject: str) -> BrokerUnavailable:
         reason = not_permitted("subscribe to", self._replies, self.url)
-        return BrokerUnavailable(f"no answer on {subject} can arrive: {reason}")
+        return BrokerUnavailable(f"no answer on {subject} can be heard: {reason}")
 
     def _subscribe_again(self, denied: str) -> None:
         """Ask for subscriptions again; the server ignores those that it has."""

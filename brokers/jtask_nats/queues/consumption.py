@@ -19,7 +19,7 @@ from jtask_nats.queues.pull_sizes import PullerState, allocate
 from jtask_nats.queues.puller import Puller
 from jtask_nats.queues.requeued import is_requeued
 from jtask_nats.streams.session import Session
-from jtask_nats.streams.topology import Stream
+from jtask_nats.streams.stream_configs import Stream
 
 _CHECK_EVERY = 1.0  # seconds
 _PING_TIMEOUT = 5.0  # seconds
@@ -85,7 +85,7 @@ class NatsConsumption:
         topology = self._session.topology
         await topology.ensure(Stream.RUNS)
         names = list(dict.fromkeys(queues))
-        found = await topology.priorities(names)
+        found = await topology.consumers.priorities(names)
         wanted = {*found, *((queue, DEFAULT_PRIORITY) for queue in names)}
         await asyncio.gather(*(topology.ensure_consumer(*one, owner=True) for one in wanted))
         self._queues = {queue: [] for queue in names}
@@ -351,7 +351,9 @@ class NatsConsumption:
 
     async def _discover_priorities(self) -> None:
         known = {(puller.queue, puller.priority) for puller in self._pullers()}
-        for queue, priority in await self._session.topology.priorities(list(self._queues)):
+        for queue, priority in await self._session.topology.consumers.priorities(
+            list(self._queues)
+        ):
             if (queue, priority) not in known:
                 self._add(queue, priority)
 

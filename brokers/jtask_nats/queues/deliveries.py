@@ -9,7 +9,7 @@ from jtask_nats.client.nats_errors import WRONG_LAST_SEQUENCE, ApiError
 from jtask_nats.queues.leases import Leases
 from jtask_nats.queues.messages import rescheduled_message
 from jtask_nats.streams.session import Session
-from jtask_nats.streams.topology import Stream
+from jtask_nats.streams.stream_configs import Stream
 
 ACK = b"+ACK"
 NAK = b"-NAK"

@@ -14,7 +14,7 @@ from jtask_nats.client.nats_errors import (
 )
 from jtask_nats.queues.messages import OutgoingMessage, new_run_message
 from jtask_nats.streams.session import Session
-from jtask_nats.streams.topology import Stream
+from jtask_nats.streams.stream_configs import Stream
 
 _GROUPS_IN_FLIGHT = 4
 _HELD_TIMEOUT = 0.25  # seconds; who has the run in hand answers at once
@@ -91,7 +91,7 @@ class NatsRuns:
         """Count the runs of a queue that wait or are being executed."""
         topology = self._session.topology
         await topology.ensure_consumer(queue, DEFAULT_PRIORITY, owner=False)
-        found = await topology.priorities([queue])
+        found = await topology.consumers.priorities([queue])
         return sum(await asyncio.gather(*(self._load(*one) for one in found)))
 
     async def _open_priority(self, queue: str, priority: int) -> None:
@@ -142,7 +142,7 @@ class NatsRuns:
 
     async def _is_in_hand(self, run_id: str, subject: str, sequence: int) -> bool:
         queue, priority = subject.split(".")[-3:-1]
-        info = await self._session.topology.consumer_info(queue, int(priority))
+        info = await self._session.topology.consumers.find(queue, int(priority))
         if info is None or info["delivered"]["stream_seq"] < sequence:
             return False
         return info["num_ack_pending"] > 0 and await self._is_held(run_id)
@@ -158,7 +158,7 @@ class NatsRuns:
         return reply.status is None
 
     async def _load(self, queue: str, priority: int) -> int:
-        info = await self._session.topology.consumer_info(queue, priority)
+        info = await self._session.topology.consumers.find(queue, priority)
         return 0 if info is None else int(info["num_pending"]) + int(info["num_ack_pending"])
 
 

@@ -8,7 +8,6 @@ from jtask_nats.client import headers
 from jtask_nats.client.protocol import status_of
 from jtask_nats.queues.deliveries import NAK, InFlight, NatsDelivery
 from jtask_nats.streams.subjects import parse_ack_subject
-from jtask_nats.streams.topology import consumer_name
 
 _HEARTBEAT = 2.0  # seconds; must be less than half of a pull's time
 _EXPIRES = 6.0  # seconds a pull stands: a permission that is gone shows at the next one
@@ -88,9 +87,8 @@ class Puller:
         self.queue, self.priority = in_flight.queue, in_flight.priority
         self._owner = owner
         self._connection = in_flight.session.connection
-        stream = in_flight.session.topology.stream_of(in_flight.queue)
-        consumer = consumer_name(in_flight.queue, in_flight.priority)
-        self.request_subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
+        path = in_flight.session.topology.consumers.path(in_flight.queue, in_flight.priority)
+        self.request_subject = f"$JS.API.CONSUMER.MSG.NEXT.{path}"
         self._prefix = len(
             in_flight.session.subjects.queued(in_flight.queue, in_flight.priority, "")
         )

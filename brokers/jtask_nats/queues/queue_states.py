@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from jtask.contract import QueueInfo
 from jtask_nats.client.direct_reads import count
 from jtask_nats.streams.session import Session
-from jtask_nats.streams.topology import Stream
+from jtask_nats.streams.stream_configs import Stream
 
 Level = tuple[str, str]
 """A queue and one of its priorities, as they stand in a subject."""
@@ -36,8 +36,8 @@ class ConsumerCounts(NamedTuple):
     was_used: bool
 
 
-class NatsQueueStates:
-    """Count the runs of every queue.
+class NatsQueues:
+    """The part of a `jtask.contract.Queues` that counts runs, and pauses and resumes queues.
 
     Runs behind a consumer are counted by it, and delayed ones of its queue by the number of their
     subjects. When that is not all there is, or the runs change meanwhile, the subjects are listed,
@@ -56,7 +56,7 @@ class NatsQueueStates:
         topology = self._session.topology
         await topology.ensure(Stream.RUNS, Stream.RECORDS)
         before = await self._extent()
-        infos, pauses = await asyncio.gather(topology.consumer_infos(), topology.pauses.all())
+        infos, pauses = await asyncio.gather(topology.consumers.all(), topology.pauses.all())
         served = [read_counts(info) for info in infos]
         left = before.messages - sum(one.pending + one.in_hand for one in served)
         delayed = await self._delayed({one.level[0] for one in served}) if left else Counter[str]()
@@ -69,6 +69,18 @@ class NatsQueueStates:
         for (queue, _), runs in queued.items():
             unserved[queue] += runs
         return queue_infos(served, unserved, delayed, pauses)
+
+    async def pause_queue(self, queue: str, until: float | None = None) -> None:
+        """Deliver nothing of a queue until an instant; None is for ever."""
+        session = self._session
+        await session.topology.ensure(Stream.RECORDS, Stream.RUNS)
+        await session.topology.pauses.pause(session.publisher, queue, until)
+
+    async def resume_queue(self, queue: str) -> bool:
+        """End a pause; False when there was none."""
+        topology = self._session.topology
+        await topology.ensure(Stream.RECORDS, Stream.RUNS)
+        return await topology.pauses.resume(queue)
 
     async def _extent(self) -> Extent:
         state = (await self._session.connection.api(f"STREAM.INFO.{self._stream}"))["state"]

@@ -19,7 +19,7 @@ _log = logging.getLogger("jtask.worker")
 async def is_requeued(session: Session, delivery: NatsDelivery) -> bool:
     """Return whether a later message of the run is stored; False where it cannot be told."""
     run = (delivery.queue, delivery.priority, delivery.run_id)
-    stream = session.topology.stream_of(delivery.queue)
+    stream = session.topology.consumers.stream_of(delivery.queue)
     try:
         latest = await last_message(session.connection, stream, session.subjects.queued(*run))
         if latest is not None and latest.sequence > int(delivery.seq):

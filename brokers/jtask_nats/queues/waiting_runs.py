@@ -10,8 +10,8 @@ from jtask_nats.client.direct_reads import StoredMessage, last_message, read_pag
 from jtask_nats.client.request_many import request_many
 from jtask_nats.queues.queue_states import Level, level_of
 from jtask_nats.streams.session import Session
+from jtask_nats.streams.stream_configs import Stream
 from jtask_nats.streams.subjects import last_token
-from jtask_nats.streams.topology import Stream
 
 _HELD_TIMEOUT = 0.25  # seconds; who has a run in hand answers at once
 
@@ -73,7 +73,7 @@ class NatsWaitingRuns:
     async def _delivered(self, levels: set[Level]) -> dict[Level, int]:
         """Return the last message that each consumer has delivered."""
         infos = {
-            level: await self._session.topology.consumer_info(level[0], int(level[1]))
+            level: await self._session.topology.consumers.find(level[0], int(level[1]))
             for level in levels
         }
         return {

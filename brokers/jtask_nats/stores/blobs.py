@@ -11,8 +11,8 @@ from jtask_nats.client import headers
 from jtask_nats.client.direct_reads import StoredMessage, read_all
 from jtask_nats.client.publisher import PubAck
 from jtask_nats.streams.session import Session
+from jtask_nats.streams.stream_configs import Stream
 from jtask_nats.streams.subjects import last_token
-from jtask_nats.streams.topology import Stream
 
 _CHUNK = 512 * 1024  # bytes
 _OVERHEAD = 16 * 1024  # bytes of a message that may be headers

@@ -26,9 +26,9 @@ class NatsControl:
 
         def receive(subject: str, reply: str, data: bytes, block: bytes | None) -> None:
             del subject, block
-            replies = answer(data)
-            if replies is not None and reply:
-                connection.send(reply, replies)
+            body = answer(data)
+            if body is not None and reply:
+                connection.send(reply, body)
 
         subscription = connection.subscribe(self._session.subjects.request(topic), receive)
         if connection.is_connected:
@@ -39,7 +39,7 @@ class NatsControl:
         return _Responder(subscription)
 
     async def ask(
-        self, topic: str, payload: bytes, *, timeout: float, answers: int | None = None
+        self, topic: str, question: bytes, *, timeout: float, answers: int | None = None
     ) -> list[bytes]:
         """Ask everybody who listens to a topic.
 
@@ -53,7 +53,7 @@ class NatsControl:
             return len(replies) == answers
 
         subject = self._session.subjects.request(topic)
-        await request_many(self._session.connection, subject, payload, timeout, take)
+        await request_many(self._session.connection, subject, question, timeout, take)
         return replies
 
 

@@ -14,8 +14,8 @@ from jtask_nats.client.nats_errors import (
     is_gone,
 )
 from jtask_nats.streams.session import Session
+from jtask_nats.streams.stream_configs import Stream
 from jtask_nats.streams.subjects import last_token
-from jtask_nats.streams.topology import Stream
 
 _MAX_CONFLICTS = 20
 """How often a slot may be lost to others in a row; each time somebody else got one."""

@@ -6,7 +6,7 @@ from jtask.contract import DeadLetter
 from jtask_nats.client import headers
 from jtask_nats.client.direct_reads import read_all
 from jtask_nats.streams.session import Session
-from jtask_nats.streams.topology import Stream
+from jtask_nats.streams.stream_configs import Stream
 
 
 class NatsDeadLetters:

@@ -10,7 +10,7 @@ from jtask.contract import Event
 from jtask_nats.client.connection import Subscription
 from jtask_nats.client.direct_reads import read_all
 from jtask_nats.streams.session import Session
-from jtask_nats.streams.topology import Stream
+from jtask_nats.streams.stream_configs import Stream
 
 _OVERHEAD = 1024  # bytes
 _FIELDS = len(Event._fields)

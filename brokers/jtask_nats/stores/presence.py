@@ -5,8 +5,8 @@ import secrets
 from jtask_nats.client import headers
 from jtask_nats.client.direct_reads import read_all
 from jtask_nats.streams.session import Session
+from jtask_nats.streams.stream_configs import Stream
 from jtask_nats.streams.subjects import decode_token, last_token
-from jtask_nats.streams.topology import Stream
 
 
 class NatsPresence:

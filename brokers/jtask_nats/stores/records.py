@@ -7,8 +7,8 @@ from jtask_nats.client import headers
 from jtask_nats.client.direct_reads import StoredMessage, last_message, read_all
 from jtask_nats.client.nats_errors import WRONG_LAST_SEQUENCE, ApiError
 from jtask_nats.streams.session import Session
+from jtask_nats.streams.stream_configs import Stream
 from jtask_nats.streams.subjects import decode_token, last_token
-from jtask_nats.streams.topology import Stream
 
 
 class NatsRecords:

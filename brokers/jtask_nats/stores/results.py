@@ -12,8 +12,8 @@ from jtask_nats.client.direct_reads import last_message
 from jtask_nats.client.headers import FIRST_ONLY
 from jtask_nats.client.nats_errors import WRONG_LAST_SEQUENCE, ApiError
 from jtask_nats.streams.session import Session
+from jtask_nats.streams.stream_configs import Stream
 from jtask_nats.streams.subjects import last_token
-from jtask_nats.streams.topology import Stream
 
 _IS_FIRST = True
 

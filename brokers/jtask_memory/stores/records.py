@@ -1,40 +1,40 @@
 """Small values under keys, in named buckets."""
 
 from jtask.contract import Record
-from jtask_memory.client import SpaceClient
+from jtask_memory.storage.client import StorageClient
 
 
-class MemoryRecords(SpaceClient):
+class MemoryRecords(StorageClient):
     """The contract's `Records`."""
 
     async def put_record(
         self, bucket: str, key: str, body: bytes, *, revision: int | None = None
     ) -> bool:
         """Store a value, if a revision is given only over that one."""
-        space = self._space
-        with space.lock:
-            records = space.records.setdefault(bucket, {})
+        storage = self._storage
+        with storage.lock:
+            records = storage.records.setdefault(bucket, {})
             found = records.get(key)
             if revision is not None and revision != (0 if found is None else found.revision):
                 return False
             # Counted for all records, so that one that is forgotten and comes back is another.
-            records[key] = Record(key, bytes(body), next(space.revisions))
+            records[key] = Record(key, bytes(body), next(storage.revisions))
         return True
 
     async def get_record(self, bucket: str, key: str) -> Record | None:
         """Return a record, or None when there is none."""
-        space = self._space
-        with space.lock:
-            return space.records.get(bucket, {}).get(key)
+        storage = self._storage
+        with storage.lock:
+            return storage.records.get(bucket, {}).get(key)
 
     async def records(self, bucket: str) -> list[Record]:
         """Return a bucket's records, by key."""
-        space = self._space
-        with space.lock:
-            return sorted(space.records.get(bucket, {}).values(), key=lambda record: record.key)
+        storage = self._storage
+        with storage.lock:
+            return sorted(storage.records.get(bucket, {}).values(), key=lambda record: record.key)
 
     async def delete_record(self, bucket: str, key: str) -> bool:
         """Forget a record; False when there was none."""
-        space = self._space
-        with space.lock:
-            return space.records.get(bucket, {}).pop(key, None) is not None
+        storage = self._storage
+        with storage.lock:
+            return storage.records.get(bucket, {}).pop(key, None) is not None

@@ -10,17 +10,17 @@ from jtask.contract import DeadLetter, Message, OutcomeRecord, Record
 from jtask.ids import client_of
 from jtask.settings import Settings, get_settings
 from jtask_memory.clock import Clock, SystemClock
-from jtask_memory.events import EventFeed
-from jtask_memory.expiring import Expiring
-from jtask_memory.listeners import Listeners
-from jtask_memory.questions import Question
-from jtask_memory.queues import Backlog
+from jtask_memory.storage.backlog import Backlog
+from jtask_memory.storage.event_feed import EventFeed
+from jtask_memory.storage.requests import PendingRequest
+from jtask_memory.storage.subscribers import Subscribers
+from jtask_memory.storage.ttl_dict import TTLDict
 
 
-class Space:
-    """Everything that is stored, and who wants to hear of it.
+class Storage:
+    """Everything that is stored, and who is subscribed to changes.
 
-    Whoever reads or changes an attribute holds `lock`. Listeners are called without it, in the
+    Whoever reads or changes an attribute holds `lock`. Subscribers are called without it, in the
     thread that made the change; each carries the news to its own loop.
 
     Args:
@@ -33,18 +33,18 @@ class Space:
         self.settings = settings or get_settings()
         self.lock = threading.Lock()
         self.backlog = Backlog()
-        self.outcomes: Expiring[bytes] = Expiring()
-        self.letters: Expiring[DeadLetter] = Expiring()
+        self.outcomes: TTLDict[bytes] = TTLDict()
+        self.letters: TTLDict[DeadLetter] = TTLDict()
         self.events = EventFeed()
         self.blobs: dict[str, bytes] = {}
         self.counters: dict[str, int] = {}
-        self.slots: dict[str, Expiring[str]] = {}
-        self.workers: Expiring[bytes] = Expiring()
+        self.slots: dict[str, TTLDict[str]] = {}
+        self.workers: TTLDict[bytes] = TTLDict()
         self.records: dict[str, dict[str, Record]] = {}
         self.revisions = itertools.count(1)
-        self.wakers: Listeners[[]] = Listeners()
-        self.listeners: Listeners[[Question]] = Listeners()
-        self.watchers: Listeners[[OutcomeRecord]] = Listeners()
+        self.wakers: Subscribers[[]] = Subscribers()
+        self.responders: Subscribers[[PendingRequest]] = Subscribers()
+        self.watchers: Subscribers[[OutcomeRecord]] = Subscribers()
 
     def enqueue(self, messages: Sequence[Message]) -> None:
         """Store messages, all at once for whoever looks."""
@@ -77,26 +77,26 @@ class Space:
             last()
 
 
-_spaces: dict[tuple[str, str], Space] = {}
+_storages: dict[tuple[str, str], Storage] = {}
 # A forked child cannot see what its parent stores from now on, and may have copied a held lock.
-os.register_at_fork(after_in_child=_spaces.clear)
+os.register_at_fork(after_in_child=_storages.clear)
 
 
 def canonical(url: str) -> str:
-    """Return the part of a URL that names a space."""
+    """Return the part of a URL that names a storage."""
     return f"memory://{urlsplit(url).hostname or ''}"
 
 
-def space_of(url: str) -> Space:
-    """Return the space of a URL and namespace; it lives as long as the process."""
-    return _spaces.setdefault((canonical(url), get_settings().namespace), Space())
+def storage_of(url: str) -> Storage:
+    """Return the storage of a URL and namespace; it lives as long as the process."""
+    return _storages.setdefault((canonical(url), get_settings().namespace), Storage())
 
 
-def fresh_space(url: str, clock: Clock | None = None) -> Space:
-    """Begin an empty space for a URL, with its own clock if given.
+def fresh_storage(url: str, clock: Clock | None = None) -> Storage:
+    """Begin an empty storage for a URL, with its own clock if given.
 
-    Brokers that are open keep the space they had; those opened from now on share this one.
+    Brokers that are open keep the storage they had; those opened from now on share this one.
     """
-    space = Space(clock)
-    _spaces[canonical(url), get_settings().namespace] = space
-    return space
+    storage = Storage(clock)
+    _storages[canonical(url), get_settings().namespace] = storage
+    return storage

@@ -23,7 +23,7 @@ class EventFeed:
         while self._kept and self._kept[0][0] <= now - ttl:
             self._kept.popleft()
         for follower in list(self._followers):
-            follower.tell(events)
+            follower.notify(events)
 
     def read(self, oldest: float) -> list[Event]:
         """Return what arrived at an instant or later."""
@@ -44,7 +44,7 @@ class Follower(AsyncIterator[Event]):
         self._arrived: asyncio.Queue[Event | None] = asyncio.Queue()
         self._ended = False
 
-    def tell(self, events: Sequence[Event]) -> None:
+    def notify(self, events: Sequence[Event]) -> None:
         """Pass events on, from any thread."""
         call_on(self._loop, self._put, list(events))
 

@@ -11,7 +11,7 @@ class _Kept(NamedTuple, Generic[V]):
     until: float
 
 
-class Expiring(Generic[V]):
+class TTLDict(Generic[V]):
     """A dictionary whose entries end; the present is an argument, so it needs no clock."""
 
     def __init__(self) -> None:

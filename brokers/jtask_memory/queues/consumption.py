@@ -1,4 +1,4 @@
-"""A worker's standing wish for runs, and the runs in its hands."""
+"""A worker's consumption of runs, and the runs it holds."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from jtask.contract import DeadLetter, Delivery
 from jtask_memory.clock import Timer
 from jtask_memory.loops import call_on
-from jtask_memory.queues import Claim
-from jtask_memory.space import Space
+from jtask_memory.storage import Storage
+from jtask_memory.storage.backlog import Claim
 
 
 class MemoryConsumption:
-    """Take runs from a space while there is credit.
+    """Take runs from a storage while there is credit.
 
     It takes a run only when it can pass it on at once, so nothing is ever on the way. Everything
     happens on its loop, save `wake`.
@@ -19,13 +19,13 @@ class MemoryConsumption:
 
     def __init__(
         self,
-        space: Space,
+        storage: Storage,
         queues: Sequence[str],
         credit: int,
         receive: Callable[[Delivery], None],
         loop: asyncio.AbstractEventLoop,
     ) -> None:
-        self._space = space
+        self._storage = storage
         self._queues = tuple(queues)
         self._credit = credit
         self._receive = receive
@@ -34,9 +34,9 @@ class MemoryConsumption:
         self._is_stopped = False
         self._is_woken = False
         self._timer: Timer | None = None
-        with space.lock:
+        with storage.lock:
             for queue in self._queues:
-                space.wakers.add(queue, self.wake)
+                storage.wakers.add(queue, self.wake)
         self.wake()
 
     def set_credit(self, credit: int) -> None:
@@ -45,7 +45,7 @@ class MemoryConsumption:
         self.wake()
 
     async def stop(self) -> None:
-        """Want nothing more; held deliveries stay held."""
+        """Take nothing more; held deliveries stay held."""
         self._stop()
 
     async def close(self) -> None:
@@ -67,11 +67,11 @@ class MemoryConsumption:
             self._stop()
             self._release_all()
 
-    def let_go(self, claim: Claim, *, others_first: bool = False) -> None:
+    def free(self, claim: Claim, *, others_first: bool = False) -> None:
         """Free the credit of a claim."""
         self._held.pop(claim.number, None)
         if others_first:
-            self._space.wake([claim.queue], last=self.wake)
+            self._storage.wake([claim.queue], last=self.wake)
         else:
             self.wake()
 
@@ -79,26 +79,26 @@ class MemoryConsumption:
         # Cleared before looking, so that whatever is stored after the look wakes it again.
         self._is_woken = False
         # One instant for both looks: a pause that ended between them would be seen by neither.
-        now = self._space.clock.time()
+        now = self._storage.clock.time()
         for _ in range(self._credit - len(self._held)):
             if self._is_stopped or (claim := self._take(now)) is None:
                 break
             self._held[claim.number] = claim
-            self._receive(MemoryDelivery(claim, self._space, self))
+            self._receive(MemoryDelivery(claim, self._storage, self))
         self._await_next_due(now)
 
     def _take(self, now: float) -> Claim | None:
-        with self._space.lock:
-            return self._space.backlog.take(self._queues, now)
+        with self._storage.lock:
+            return self._storage.backlog.take(self._queues, now)
 
     def _await_next_due(self, now: float) -> None:
         self._cancel_timer()
         if self._is_stopped or len(self._held) >= self._credit:
             return
-        with self._space.lock:
-            instant = self._space.backlog.next_due(self._queues, now)
+        with self._storage.lock:
+            instant = self._storage.backlog.next_due(self._queues, now)
         if instant is not None:
-            self._timer = self._space.clock.call_at(instant, self._pump, self._loop)
+            self._timer = self._storage.clock.call_at(instant, self._pump, self._loop)
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:
@@ -108,27 +108,27 @@ class MemoryConsumption:
     def _stop(self) -> None:
         self._is_stopped = True
         self._cancel_timer()
-        with self._space.lock:
+        with self._storage.lock:
             for queue in self._queues:
-                self._space.wakers.remove(queue, self.wake)
+                self._storage.wakers.remove(queue, self.wake)
 
     def _release_all(self) -> None:
-        with self._space.lock:
-            now = self._space.clock.time()
+        with self._storage.lock:
+            now = self._storage.clock.time()
             for claim in self._held.values():
-                self._space.backlog.release(claim, now)
+                self._storage.backlog.release(claim, now)
         self._held.clear()
-        self._space.wake(self._queues)
+        self._storage.wake(self._queues)
 
 
 class MemoryDelivery:
     """One run in a worker's hands."""
 
-    __slots__ = ("_claim", "_consumption", "_space")
+    __slots__ = ("_claim", "_consumption", "_storage")
 
-    def __init__(self, claim: Claim, space: Space, consumption: MemoryConsumption) -> None:
+    def __init__(self, claim: Claim, storage: Storage, consumption: MemoryConsumption) -> None:
         self._claim = claim
-        self._space = space
+        self._storage = storage
         self._consumption = consumption
 
     @property
@@ -158,35 +158,35 @@ class MemoryDelivery:
 
     def ack(self) -> None:
         """Take the run off the queue."""
-        with self._space.lock:
-            self._space.backlog.remove(self._claim)
-        self._consumption.let_go(self._claim)
+        with self._storage.lock:
+            self._storage.backlog.remove(self._claim)
+        self._consumption.free(self._claim)
 
     async def release(self) -> None:
         """Give the run to another worker; to this one only when no other wants it now."""
-        with self._space.lock:
-            self._space.backlog.release(self._claim, self._space.clock.time())
-        self._consumption.let_go(self._claim, others_first=True)
+        with self._storage.lock:
+            self._storage.backlog.release(self._claim, self._storage.clock.time())
+        self._consumption.free(self._claim, others_first=True)
 
     async def reschedule(self, at: float, body: bytes | None = None) -> None:
         """Queue the run again for an instant, with a new body if given."""
-        with self._space.lock:
-            self._space.backlog.reschedule(self._claim, at, body, self._space.clock.time())
-        # Others too: whoever waits for the next instant must hear that it is a new one.
-        self._consumption.let_go(self._claim, others_first=True)
+        with self._storage.lock:
+            self._storage.backlog.reschedule(self._claim, at, body, self._storage.clock.time())
+        # Others too: whoever waits for the next instant must be told of the new one.
+        self._consumption.free(self._claim, others_first=True)
 
     async def dead_letter(self, reason: str, body: bytes) -> None:
         """Move the run to the dead letters."""
-        with self._space.lock:
-            if self._space.backlog.remove(self._claim):
+        with self._storage.lock:
+            if self._storage.backlog.remove(self._claim):
                 self._keep_letter(reason, body)
-        self._consumption.let_go(self._claim)
+        self._consumption.free(self._claim)
 
     def _keep_letter(self, reason: str, body: bytes) -> None:
-        now = self._space.clock.time()
+        now = self._storage.clock.time()
         letter = DeadLetter(self.run_id, self.queue, reason, now, body)
-        self._space.letters.put(
-            self.run_id, letter, now, now + self._space.settings.dead_letter_ttl
+        self._storage.letters.put(
+            self.run_id, letter, now, now + self._storage.settings.dead_letter_ttl
         )
 
     def __repr__(self) -> str:

@@ -5,31 +5,31 @@ from collections.abc import Awaitable, Callable
 from weakref import WeakSet
 
 from jtask.contract import OutcomeRecord
-from jtask_memory.client import SpaceClient
-from jtask_memory.limits import check_size
+from jtask_memory.body_size import check_size
 from jtask_memory.loops import call_on
-from jtask_memory.space import Space
+from jtask_memory.storage import Storage
+from jtask_memory.storage.client import StorageClient
 
 
-class MemoryResults(SpaceClient):
+class MemoryResults(StorageClient):
     """The contract's `ResultStore`."""
 
-    def __init__(self, url: str, space: Space, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(url, space, loop)
+    def __init__(self, url: str, storage: Storage, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(url, storage, loop)
         self._watches: WeakSet[MemoryWatch] = WeakSet()
 
     def put(self, outcome: OutcomeRecord) -> Awaitable[bool]:
         """Store the first outcome of a run; it is stored when this returns."""
         stored: asyncio.Future[bool] = self._loop.create_future()
         check_size("the outcome of run", outcome.run_id, outcome.body)
-        stored.set_result(self._space.put_first(outcome))
+        stored.set_result(self._storage.put_first(outcome))
         return stored
 
     async def get(self, run_id: str) -> OutcomeRecord | None:
         """Return a run's outcome, or None when there is none yet or no more."""
-        space = self._space
-        with space.lock:
-            body = space.outcomes.get(run_id, self._now())
+        storage = self._storage
+        with storage.lock:
+            body = storage.outcomes.get(run_id, self._now())
         return None if body is None else OutcomeRecord(run_id, body)
 
     async def watch(
@@ -40,7 +40,7 @@ class MemoryResults(SpaceClient):
     ) -> "MemoryWatch":
         """Push the outcomes of a run or of a client; none is ever missed, so there is no gap."""
         del gap
-        watch = MemoryWatch(self._space, target, deliver, self._loop)
+        watch = MemoryWatch(self._storage, target, deliver, self._loop)
         self._watches.add(watch)
         return watch
 
@@ -50,29 +50,29 @@ class MemoryResults(SpaceClient):
 
 
 class MemoryWatch:
-    """A standing wish for outcomes."""
+    """Passes outcomes on until closed."""
 
     def __init__(
         self,
-        space: Space,
+        storage: Storage,
         target: str,
         deliver: Callable[[OutcomeRecord], None],
         loop: asyncio.AbstractEventLoop,
     ) -> None:
-        self._space = space
+        self._storage = storage
         self._target = target
         self._deliver = deliver
         self._loop = loop
         self._is_closed = False
-        with space.lock:
-            space.watchers.add(target, self._tell)
+        with storage.lock:
+            storage.watchers.add(target, self._notify)
 
     async def close(self) -> None:
-        """Want no more."""
+        """Pass nothing on any more."""
         self._is_closed = True
         self._forget()
 
-    def _tell(self, outcome: OutcomeRecord) -> None:
+    def _notify(self, outcome: OutcomeRecord) -> None:
         if not call_on(self._loop, self._push, outcome):
             self._forget()
 
@@ -81,5 +81,5 @@ class MemoryWatch:
             self._deliver(outcome)
 
     def _forget(self) -> None:
-        with self._space.lock:
-            self._space.watchers.remove(self._target, self._tell)
+        with self._storage.lock:
+            self._storage.watchers.remove(self._target, self._notify)

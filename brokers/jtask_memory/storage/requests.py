@@ -1,4 +1,4 @@
-"""A question on its way to several listeners, and their answers."""
+"""A request on its way to several responders, and their answers."""
 
 import asyncio
 import logging
@@ -10,22 +10,22 @@ from jtask_memory.loops import call_on
 _log = logging.getLogger("jtask")
 
 
-class Question:
-    """Collect answers until there are enough or no more can come; the asker's loop is told.
+class PendingRequest:
+    """Collect answers until there are enough or no more can come; then wake the requester.
 
     Args:
-        body: What is asked.
-        listeners: How many hear it.
+        body: The request.
+        responders: How many receive it.
         wanted: How many answers are enough; None for all.
-        loop: The asker's.
+        loop: The requester's.
     """
 
     def __init__(
-        self, body: bytes, listeners: int, wanted: int | None, loop: asyncio.AbstractEventLoop
+        self, body: bytes, responders: int, wanted: int | None, loop: asyncio.AbstractEventLoop
     ) -> None:
         self.body = body
         self._loop = loop
-        self._missing = listeners
+        self._missing = responders
         self._wanted = wanted
         self._answers: list[bytes] = []
         self._lock = threading.Lock()
@@ -34,7 +34,7 @@ class Question:
     def put_to(
         self, answer: Callable[[bytes], bytes | None], loop: asyncio.AbstractEventLoop
     ) -> None:
-        """Let a listener answer on its own loop; from any thread."""
+        """Let a responder answer on its own loop; from any thread."""
         if not call_on(loop, self._answer_by, answer):
             self._take(None)
 
@@ -54,18 +54,18 @@ class Question:
             return self._answers[: self._wanted]
 
     def _answer_by(self, answer: Callable[[bytes], bytes | None]) -> None:
-        said = None
+        reply = None
         try:
-            said = answer(self.body)
+            reply = answer(self.body)
         except Exception:
-            _log.exception("a question could not be answered")
-        self._take(said)
+            _log.exception("a request could not be answered")
+        self._take(reply)
 
-    def _take(self, said: bytes | None) -> None:
+    def _take(self, reply: bytes | None) -> None:
         with self._lock:
             self._missing -= 1
-            if said is not None:
-                self._answers.append(said)
+            if reply is not None:
+                self._answers.append(reply)
             is_over = not self._missing or len(self._answers) == self._wanted
         if is_over:
             call_on(self._loop, self._ended.set)

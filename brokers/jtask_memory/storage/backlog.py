@@ -9,7 +9,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from jtask.contract import FOREVER, Message, QueueInfo, WaitingRun
-from jtask_memory.expiring import Expiring
+from jtask_memory.storage.ttl_dict import TTLDict
 
 DEDUP_WINDOW = 30.0
 """Seconds for which a run id that was stored is not stored again."""
@@ -26,7 +26,7 @@ class Claim(NamedTuple):
     number: int
 
 
-class _Place(Enum):
+class _State(Enum):
     WAITING = "waiting"
     DELAYED = "delayed"
     HELD = "held"
@@ -45,7 +45,7 @@ class _Run:
     since: float
     """When it could or can first be delivered."""
     order: int
-    place: _Place = _Place.WAITING
+    state: _State = _State.WAITING
     deliveries: int = 0
     claim: int = 0
     """Number of the claim that may settle it; stays after a hand-back until the next one."""
@@ -56,10 +56,10 @@ class _Run:
     def rank(self) -> _Rank:
         return (-self.priority, self.since, self.order)
 
-    def place_at(self, now: float) -> _Place:
+    def state_at(self, now: float) -> _State:
         """Return where it is; what has come due since the last look is not delayed any more."""
-        due = self.place is _Place.DELAYED and self.since <= now
-        return _Place.WAITING if due else self.place
+        due = self.state is _State.DELAYED and self.since <= now
+        return _State.WAITING if due else self.state
 
     def as_waiting(self, now: float) -> WaitingRun:
         """Return it as the contract shows it."""
@@ -87,7 +87,7 @@ class Backlog:
         self._runs: dict[str, _Run] = {}
         self._lanes: dict[str, _Lane] = {}
         self._pauses: dict[str, float] = {}
-        self._stored: Expiring[bool] = Expiring()
+        self._stored: TTLDict[bool] = TTLDict()
         self._numbers = itertools.count(1)
 
     def add(self, message: Message, now: float) -> bool:
@@ -106,7 +106,7 @@ class Backlog:
             order=next(self._numbers),
         )
         self._runs[run_id] = run
-        self._place(run, now)
+        self._insert(run, now)
         return True
 
     def take(self, queues: Iterable[str], now: float) -> Claim | None:
@@ -116,7 +116,7 @@ class Backlog:
         if run is None:
             return None
         heapq.heappop(self._lanes[run.queue].waiting)
-        run.place = _Place.HELD
+        run.state = _State.HELD
         run.deliveries += 1
         run.claim = next(self._numbers)
         return Claim(run.run_id, run.queue, run.body, run.priority, run.deliveries, run.claim)
@@ -128,9 +128,9 @@ class Backlog:
     def release(self, claim: Claim, now: float) -> bool:
         """Let a claimed run wait again, in its old place; False when the claim was lost."""
         run = self._claimed(claim)
-        if run is None or run.place is not _Place.HELD:
+        if run is None or run.state is not _State.HELD:
             return False
-        self._place(run, now)
+        self._insert(run, now)
         return True
 
     def reschedule(self, claim: Claim, at: float, body: bytes | None, now: float) -> bool:
@@ -142,20 +142,20 @@ class Backlog:
         run.since = max(at, now)
         run.order = next(self._numbers)
         run.deliveries = run.claim = 0
-        self._place(run, now)
+        self._insert(run, now)
         return True
 
     def cancel(self, run_id: str) -> bool:
         """Take away a run that waits or is delayed; False when there is none."""
         run = self._runs.get(run_id)
-        if run is None or run.place is _Place.HELD:
+        if run is None or run.state is _State.HELD:
             return False
         return self._forget(run_id)
 
     def depth(self, queue: str, now: float) -> int:
         """Count the runs of a queue that are held or could be delivered now."""
         return sum(
-            run.place is _Place.HELD or run.since <= now
+            run.state is _State.HELD or run.since <= now
             for run in self._runs.values()
             if run.queue == queue
         )
@@ -186,13 +186,13 @@ class Backlog:
         """Return how those queues stand that hold runs, are served or are paused, by name."""
         paused = {queue for queue in self._pauses if self.paused_until(queue, now)}
         holding = {run.queue for run in self._runs.values()}
-        counts = Counter((run.queue, run.place_at(now)) for run in self._runs.values())
+        counts = Counter((run.queue, run.state_at(now)) for run in self._runs.values())
         return [
             QueueInfo(
                 name,
-                waiting=counts[name, _Place.WAITING],
-                executing=counts[name, _Place.HELD],
-                delayed=counts[name, _Place.DELAYED],
+                waiting=counts[name, _State.WAITING],
+                executing=counts[name, _State.HELD],
+                delayed=counts[name, _State.DELAYED],
                 paused_until=self.paused_until(name, now),
             )
             for name in sorted({*served, *paused, *holding})
@@ -203,23 +203,23 @@ class Backlog:
         runs = [
             run
             for run in self._runs.values()
-            if run.place is not _Place.HELD and queue in (None, run.queue)
+            if run.state is not _State.HELD and queue in (None, run.queue)
         ]
         return [run.as_waiting(now) for run in sorted(runs, key=lambda run: run.order)]
 
     def find(self, run_id: str, now: float) -> WaitingRun | None:
         """Return a run that nobody holds."""
         run = self._runs.get(run_id)
-        return None if run is None or run.place is _Place.HELD else run.as_waiting(now)
+        return None if run is None or run.state is _State.HELD else run.as_waiting(now)
 
-    def _place(self, run: _Run, now: float) -> None:
+    def _insert(self, run: _Run, now: float) -> None:
         lane = self._lanes.setdefault(run.queue, _Lane())
         run.ticket = next(self._numbers)
         if run.since > now:
-            run.place = _Place.DELAYED
+            run.state = _State.DELAYED
             heapq.heappush(lane.delayed, (run.since, run.ticket, run))
         else:
-            run.place = _Place.WAITING
+            run.state = _State.WAITING
             heapq.heappush(lane.waiting, (run.rank, run.ticket, run))
 
     def _head(self, queue: str, now: float) -> _Run | None:
@@ -238,7 +238,7 @@ class Backlog:
         while lane.delayed and lane.delayed[0][0] <= now:
             _, ticket, run = heapq.heappop(lane.delayed)
             if run.ticket == ticket:
-                self._place(run, now)
+                self._insert(run, now)
 
     def _first_instants(self, queues: Iterable[str]) -> Iterator[float]:
         for lane in filter(None, map(self._lanes.get, queues)):

@@ -1,0 +1,1 @@
+"""Consume runs, and look into the queues."""

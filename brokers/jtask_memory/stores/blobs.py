@@ -1,0 +1,25 @@
+"""Blobs: what is too big for a message."""
+
+from jtask_memory.storage.client import StorageClient
+
+
+class MemoryBlobs(StorageClient):
+    """The contract's `BlobStore`."""
+
+    async def put_blob(self, key: str, data: bytes) -> None:
+        """Store a blob under a key."""
+        storage = self._storage
+        with storage.lock:
+            storage.blobs[key] = bytes(data)
+
+    async def get_blob(self, key: str) -> bytes | None:
+        """Return a blob, or None when it is not there."""
+        storage = self._storage
+        with storage.lock:
+            return storage.blobs.get(key)
+
+    async def delete_blob(self, key: str) -> None:
+        """Forget a blob; nothing happens when there is none."""
+        storage = self._storage
+        with storage.lock:
+            storage.blobs.pop(key, None)

@@ -1,0 +1,74 @@
+"""Requests to whoever listens in this process."""
+
+import asyncio
+from collections.abc import Callable
+from weakref import WeakSet
+
+from jtask_memory.storage import Storage
+from jtask_memory.storage.client import StorageClient
+from jtask_memory.storage.requests import PendingRequest
+
+
+class MemoryControl(StorageClient):
+    """The contract's `Control`."""
+
+    def __init__(self, url: str, storage: Storage, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(url, storage, loop)
+        self._responders: WeakSet[MemoryResponder] = WeakSet()
+
+    async def listen(
+        self, topic: str, answer: Callable[[bytes], bytes | None]
+    ) -> "MemoryResponder":
+        """Answer the requests of a topic."""
+        responder = MemoryResponder(self._storage, topic, answer, self._loop)
+        self._responders.add(responder)
+        return responder
+
+    async def ask(
+        self, topic: str, question: bytes, *, timeout: float, answers: int | None = None
+    ) -> list[bytes]:
+        """Ask everybody who listens; returns once all have answered or kept silent."""
+        storage = self._storage
+        with storage.lock:
+            responders = storage.responders.of([topic])
+        if not responders:
+            return []
+        request = PendingRequest(question, len(responders), answers, self._loop)
+        for responder in responders:
+            responder(request)
+        return await request.answers(timeout)
+
+    async def _end_listening(self) -> None:
+        for responder in list(self._responders):
+            await responder.close()
+
+
+class MemoryResponder:
+    """Answers the requests of one topic until closed."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        topic: str,
+        answer: Callable[[bytes], bytes | None],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._storage = storage
+        self._topic = topic
+        self._answer = answer
+        self._loop = loop
+        self._is_closed = False
+        with storage.lock:
+            storage.responders.add(topic, self._on_request)
+
+    async def close(self) -> None:
+        """Answer no more."""
+        self._is_closed = True
+        with self._storage.lock:
+            self._storage.responders.remove(self._topic, self._on_request)
+
+    def _on_request(self, request: PendingRequest) -> None:
+        request.put_to(self._reply, self._loop)
+
+    def _reply(self, body: bytes) -> bytes | None:
+        return None if self._is_closed else self._answer(body)

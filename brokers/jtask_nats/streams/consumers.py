@@ -1,0 +1,143 @@
+"""The durable consumers of a namespace, one for each priority of a queue: find, list, create."""
+
+import asyncio
+import logging
+import random
+from typing import Any
+
+from jtask.contract import DEFAULT_PRIORITY
+from jtask.errors import PermissionDenied
+from jtask_nats.client.connection import Connection
+from jtask_nats.client.nats_errors import CONSUMER_NOT_FOUND, ApiError
+from jtask_nats.streams.stream_configs import Config
+
+ANSWER_TIMEOUT = 10.0  # seconds
+_CREATE_PAUSES = (0.1, 0.2, 0.4)  # seconds for the server to delete the folder of a consumer
+
+_CONSUMER_EXISTS = 10148
+_NOT_CREATED = 10012  # a consumer that is there and cannot be changed, or that has no place on disk
+_GONE_MEANWHILE = {10104, 10149}  # no store for a consumer; changed while it was being deleted
+_NO_PLACE = ("no such file", "creating store")
+
+_log = logging.getLogger("jtask")
+
+
+class Consumers:
+    """What the server has of consumers.
+
+    Args:
+        connection: To the server.
+        stream: Name of the stream that holds the runs.
+    """
+
+    def __init__(self, connection: Connection, stream: str) -> None:
+        self._connection = connection
+        self._stream = stream
+
+    def stream_of(self, queue: str) -> str:
+        """Return the stream that holds the runs of a queue; the only place that decides it."""
+        del queue
+        return self._stream
+
+    def path(self, queue: str, priority: int) -> str:
+        """Return the end of an API subject that names a consumer."""
+        return f"{self.stream_of(queue)}.{consumer_name(queue, priority)}"
+
+    async def find(self, queue: str, priority: int) -> Config | None:
+        """Return the server's info about a queue's consumer; None when there is none."""
+        return await self._find(self.path(queue, priority))
+
+    async def all(self) -> list[Config]:
+        """Return the server's info about every consumer."""
+        return await self._pages(f"CONSUMER.LIST.{self._stream}", "consumers")
+
+    async def priorities(self, queues: list[str]) -> list[tuple[str, int]]:
+        """List the (queue, priority) of some queues that have a consumer."""
+        wanted, found = set(queues), list[tuple[str, int]]()
+        try:
+            names: list[str] = await self._pages(f"CONSUMER.NAMES.{self._stream}", "consumers")
+        except PermissionDenied:
+            _log.debug("may not list the consumers: only the default priority is known")
+            names = [consumer_name(queue) for queue in queues]
+        for name in names:
+            queue, _, priority = name.rpartition("_")
+            if queue in wanted and priority.isdigit():
+                found.append((queue, int(priority)))
+        return found
+
+    async def create(self, path: str, body: Config) -> Config | None:
+        """Create a consumer, or update it where the body allows that.
+
+        The server deletes a consumer's folder a moment after the consumer: one that is made again
+        meanwhile loses its own, and what it knows is lost at the server's restart. It is made anew
+        unless somebody holds a run of it, who would lose the lease.
+
+        Args:
+            path: See `path`.
+            body: The request of `CONSUMER.CREATE`.
+
+        Returns:
+            dict[str, Any] | None: The server's info; None when it is there and must stay as it is.
+
+        Raises:
+            ApiError: JetStream refused.
+            BrokerUnavailable: No answer.
+            PermissionDenied: We may not create it.
+        """
+        for pause in _CREATE_PAUSES:
+            try:
+                return await self._api(f"CONSUMER.CREATE.{path}", body)
+            except ApiError as error:
+                if not _has_no_place(error):
+                    if error.err_code in (_CONSUMER_EXISTS, _NOT_CREATED):
+                        return None
+                    raise
+                _log.debug("the consumer %s is half made: %s", path, error)
+            found = await self._find(path)
+            if found is not None and found["num_ack_pending"]:
+                return None
+            if found is not None:
+                await self._delete(path)
+            # Not at the same moment as others who found it like this.
+            await asyncio.sleep(pause * random.uniform(1.0, 2.0))
+        return await self._api(f"CONSUMER.CREATE.{path}", body)
+
+    async def _find(self, path: str) -> Config | None:
+        try:
+            return await self._api(f"CONSUMER.INFO.{path}")
+        except ApiError as error:
+            if error.err_code != CONSUMER_NOT_FOUND:
+                raise
+            return None
+
+    async def _delete(self, path: str) -> None:
+        try:
+            await self._api(f"CONSUMER.DELETE.{path}")
+        except ApiError as error:
+            if error.err_code != CONSUMER_NOT_FOUND:
+                raise
+
+    async def _pages(self, suffix: str, key: str) -> list[Any]:
+        found: list[Any] = []
+        while True:
+            answer = await self._api(suffix, {"offset": len(found)})
+            page: list[Any] = answer[key] or []
+            found += page
+            if not page or len(found) >= answer["total"]:
+                return found
+
+    async def _api(self, suffix: str, payload: Config | None = None) -> Config:
+        return await self._connection.api(suffix, payload, timeout=ANSWER_TIMEOUT)
+
+
+def consumer_name(queue: str, priority: int = DEFAULT_PRIORITY) -> str:
+    """Return the name of the consumer of a queue's priority."""
+    return f"{queue}_{priority}"
+
+
+def _has_no_place(error: ApiError) -> bool:
+    """Tell whether a consumer was refused because its folder is not there, or not any more."""
+    description = error.description.lower()
+    return error.err_code in _GONE_MEANWHILE or (
+        error.err_code == _NOT_CREATED and any(word in description for word in _NO_PLACE)
+    )

@@ -1,0 +1,131 @@
+"""Pauses of queues: kept as records, and applied to each consumer, which is what holds runs back.
+
+A consumer that is made later is created paused. Whoever applies a pause to a consumer reads the
+record once more afterwards, so that of two who change it at the same moment the last one counts.
+"""
+
+import asyncio
+import logging
+import secrets
+import time
+from datetime import datetime
+from typing import Any
+
+from jtask.contract import FOREVER
+from jtask.errors import PermissionDenied
+from jtask_nats.client import headers
+from jtask_nats.client.connection import Connection
+from jtask_nats.client.direct_reads import last_message, read_all
+from jtask_nats.client.nats_errors import CONSUMER_NOT_FOUND, ApiError
+from jtask_nats.client.publisher import Publisher
+from jtask_nats.streams.consumers import Consumers
+from jtask_nats.streams.subjects import Subjects, last_token
+
+_log = logging.getLogger("jtask")
+
+
+class Pauses:
+    """Which queues are paused until when; pause and resume them.
+
+    Args:
+        connection: To the server.
+        subjects: Of the namespace.
+        stream: Name of the stream of records; must be there, as must that of the runs.
+        consumers: Of the namespace.
+    """
+
+    def __init__(
+        self, connection: Connection, subjects: Subjects, stream: str, consumers: Consumers
+    ) -> None:
+        self._connection = connection
+        self._subjects = subjects
+        self._stream = stream
+        self._consumers = consumers
+
+    async def until(self, queue: str) -> float | None:
+        """Return the instant until which a queue is paused; None when it is not."""
+        try:
+            stored = await last_message(self._connection, self._stream, self._subjects.pause(queue))
+        except PermissionDenied:
+            _log.debug("may not read the records: the queue %s is taken to be not paused", queue)
+            return None
+        return None if stored is None else _if_future(_read_record(stored.body))
+
+    async def all(self) -> dict[str, float]:
+        """Return the instants until which queues are paused."""
+        pauses: dict[str, float] = {}
+        async for stored in read_all(self._connection, self._stream, self._subjects.all_pauses):
+            until = _if_future(_read_record(stored.body))
+            if until is not None:
+                pauses[last_token(stored.subject)] = until
+        return pauses
+
+    async def pause(self, publisher: Publisher, queue: str, until: float | None) -> None:
+        """Deliver nothing of a queue until an instant; None is for ever."""
+        subject, unique = self._subjects.pause(queue), secrets.token_hex(12)
+        await publisher.publish(subject, _record(until), headers.message_id(unique))
+        await self._apply_to_all(queue)
+
+    async def resume(self, queue: str) -> bool:
+        """End a pause; False when there was none."""
+        paused = await self.until(queue)
+        answer = await self._connection.api(
+            f"STREAM.PURGE.{self._stream}", {"filter": self._subjects.pause(queue)}
+        )
+        # Also what somebody left behind who died on the way.
+        left = await self._apply_to_all(queue)
+        return left or (paused is not None and bool(answer["purged"]))
+
+    async def apply(self, queue: str, path: str, found: float | None) -> bool:
+        """Make a consumer keep the pause of its queue, whatever it is in the end.
+
+        Args:
+            queue: Which.
+            path: Of the consumer.
+            found: Until when the consumer is paused now.
+
+        Returns:
+            bool: Whether it had to be changed.
+        """
+        changed = False
+        while (wanted := await self.until(queue)) != found:
+            request = {} if wanted is None else {"pause_until": headers.instant(wanted)}
+            try:
+                await self._connection.api(f"CONSUMER.PAUSE.{path}", request)
+            except ApiError as error:
+                if error.err_code != CONSUMER_NOT_FOUND:
+                    raise
+                return changed
+            found, changed = wanted, True
+        return changed
+
+    async def _apply_to_all(self, queue: str) -> bool:
+        found = await self._consumers.priorities([queue])
+        return any(await asyncio.gather(*(self._apply_to(*one) for one in found)))
+
+    async def _apply_to(self, queue: str, priority: int) -> bool:
+        info = await self._consumers.find(queue, priority)
+        if info is None:
+            return False
+        return await self.apply(queue, self._consumers.path(queue, priority), paused_until(info))
+
+
+def paused_until(info: dict[str, Any]) -> float | None:
+    """Return until when a consumer is paused, by the server's info about it."""
+    if not info.get("paused"):
+        return None
+    text: str = info["config"]["pause_until"]
+    return round(datetime.fromisoformat(text).timestamp() * 1000) / 1000
+
+
+def _record(until: float | None) -> bytes:
+    """Return the record of a pause: whole milliseconds since the epoch."""
+    return b"%d" % headers.millis(FOREVER if until is None else min(until, FOREVER))
+
+
+def _read_record(body: bytes) -> float:
+    return int(body) / 1000
+
+
+def _if_future(until: float) -> float | None:
+    return until if until > time.time() else None

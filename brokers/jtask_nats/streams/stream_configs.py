@@ -1,0 +1,164 @@
+"""What each stream of a namespace is set to, and how to tell whether one differs. No I/O."""
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any
+
+from jtask.settings import Settings
+from jtask_nats.streams.subjects import Subjects
+
+Config = dict[str, Any]
+
+_VERSION = "1"
+"""Raised when a stream's settings below change; a stream of a newer version is left alone."""
+NANO = 1_000_000_000
+_DEDUP_WINDOW = 30 * NANO  # the server keeps each id that long in memory, 200-300 bytes each
+_EVENTS_SIZE = 256 << 20  # bytes, which the server reserves
+
+# Without these jtask would lose runs or stand still; the rest is tuning.
+ESSENTIAL = (
+    "retention",
+    "storage",
+    "subjects",
+    "allow_msg_schedules",
+    "allow_msg_ttl",
+    "allow_atomic",
+    "allow_direct",
+    "allow_msg_counter",
+    "allow_rollup_hdrs",
+)
+
+
+class Stream(Enum):
+    """The streams of a namespace, by what follows JTASK_<namespace> in their names."""
+
+    RUNS = ""
+    RESULTS = "_RESULTS"
+    BLOBS = "_BLOBS"
+    EVENTS = "_EVENTS"
+    DEAD_LETTERS = "_DEAD"
+    WORKERS = "_WORKERS"
+    COUNTERS = "_COUNTERS"
+    SLOTS = "_SLOTS"
+    RECORDS = "_RECORDS"
+
+
+def stream_configs(subjects: Subjects, settings: Settings) -> dict[Stream, Config]:
+    """Return what each stream of a namespace must be set to."""
+    common: Config = {
+        "num_replicas": settings.replicas,
+        "allow_direct": True,
+        "metadata": {"jtask": _VERSION},
+    }
+    disk: Config = {**common, "storage": "file", "retention": "limits", "discard": "old"}
+    memory: Config = {**disk, "storage": "memory"}
+    one_each: Config = {"max_msgs_per_subject": 1}
+    # A blob belongs to a run, an outcome or a dead letter: it must outlive all of them.
+    longest = max(settings.result_ttl, settings.event_ttl, settings.dead_letter_ttl)
+    events: Config = {"persist_mode": "async"} if settings.replicas == 1 else {}
+    return {
+        # No limit on messages, bytes or age here: any of them would drop runs.
+        Stream.RUNS: {
+            **disk,
+            "subjects": [subjects.all_queued, subjects.all_schedules],
+            "retention": "workqueue",
+            "allow_msg_schedules": True,
+            "allow_msg_ttl": True,
+            "allow_atomic": True,
+            "allow_rollup_hdrs": True,
+            "duplicate_window": _DEDUP_WINDOW,
+        },
+        # Republished, not overheard: what loses against an earlier outcome reaches nobody.
+        Stream.RESULTS: {
+            **disk,
+            **one_each,
+            "subjects": [subjects.all_outcomes],
+            "allow_msg_ttl": True,
+            "max_age": _nanos(settings.result_ttl),
+            "duplicate_window": _window(settings.result_ttl),
+            "republish": {
+                "src": subjects.all_outcomes,
+                "dest": subjects.all_republished,
+            },
+        },
+        Stream.BLOBS: {
+            **disk,
+            **one_each,
+            "subjects": [subjects.all_blobs],
+            "allow_msg_ttl": True,
+            "max_age": _nanos(longest),
+            "duplicate_window": _window(longest),
+        },
+        Stream.EVENTS: {
+            **disk,
+            **events,
+            "subjects": [subjects.all_events],
+            "max_age": _nanos(settings.event_ttl),
+            "max_bytes": _EVENTS_SIZE,
+            "duplicate_window": _window(settings.event_ttl),
+        },
+        Stream.DEAD_LETTERS: {
+            **disk,
+            **one_each,
+            "subjects": [subjects.all_dead_letters],
+            "max_age": _nanos(settings.dead_letter_ttl),
+            "duplicate_window": _window(settings.dead_letter_ttl),
+        },
+        Stream.WORKERS: {
+            **memory,
+            **one_each,
+            "subjects": [subjects.all_workers],
+            "allow_msg_ttl": True,
+        },
+        Stream.COUNTERS: {
+            **disk,
+            **one_each,
+            "subjects": [subjects.all_counters],
+            "allow_msg_counter": True,
+            "duplicate_window": _DEDUP_WINDOW,
+        },
+        Stream.SLOTS: {
+            **memory,
+            **one_each,
+            "subjects": [subjects.all_slots],
+            "allow_msg_ttl": True,
+        },
+        Stream.RECORDS: {
+            **disk,
+            **one_each,
+            "subjects": [subjects.all_records],
+            "duplicate_window": _DEDUP_WINDOW,
+        },
+    }
+
+
+def drift_of(have: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return what a stream has and what it should have, where they differ.
+
+    What jtask does not set is the operator's business and no drift.
+    """
+    drift: dict[str, tuple[Any, Any]] = {}
+    for key, value in wanted.items():
+        found = have.get(key)
+        if key == "metadata":
+            tags: dict[str, str] = found or {}
+            found = {name: tags.get(name) for name in value}
+        if found != value:
+            drift[key] = (found, value)
+    return drift
+
+
+def is_newer(have: Config) -> bool:
+    """Tell whether a stream was set up by a later version of jtask."""
+    tags: dict[str, str] = have.get("metadata") or {}
+    version = tags.get("jtask", "0")
+    return version.isdigit() and int(version) > int(_VERSION)
+
+
+def _nanos(seconds: float) -> int:
+    return round(seconds * NANO)
+
+
+def _window(max_age: float) -> int:
+    # The server refuses a dedup window longer than messages live.
+    return min(_DEDUP_WINDOW, _nanos(max_age))
