@@ -1,16 +1,1 @@
-"""The plugin that adds `jtask demo` to the program; every process loads it, so it stays small."""
-
-from typing import TYPE_CHECKING
-
-from jtask.hooks import hookimpl
-
-if TYPE_CHECKING:
-    import click
-
-
-@hookimpl
-def jtask_cli(cli: "click.Group") -> None:
-    """Add `jtask demo`."""
-    from jtask_demo.command import demo
-
-    cli.add_command(demo)
+"""The program behind `jtask demo`: no plugin, and imported by nothing but that command."""

@@ -24,18 +24,19 @@ def demo(context: click.Context, workers: int, *, as_json: bool) -> None:
     import asyncio
     import signal
 
-    from jtask_demo import report
+    from jtask_demo.environment import DemoEnvironment
     from jtask_demo.library import standard_library
-    from jtask_demo.show import perform
-    from jtask_demo.stage import Stage
+    from jtask_demo.printing import print_json, print_tables
+    from jtask_demo.progress import show_progress
+    from jtask_demo.run import run_demo
 
     def end_like_ctrl_c(_number: int, _frame: object) -> None:
         # asyncio lets that in only where nothing is half done: a worker that was just started must
-        # be known before the stage is left.
+        # be known before the environment is left.
         signal.raise_signal(signal.SIGINT)
 
     signal.signal(signal.SIGTERM, end_like_ctrl_c)
-    with Stage() as stage, report.audience(plain=as_json) as audience:
-        found = asyncio.run(perform(stage, standard_library(), workers, audience))
-    (report.print_json if as_json else report.print_tables)(found)
-    context.exit(1 if found.lost or found.failed else 0)
+    with DemoEnvironment() as environment, show_progress(plain=as_json) as progress:
+        report = asyncio.run(run_demo(environment, standard_library(), workers, progress))
+    (print_json if as_json else print_tables)(report)
+    context.exit(1 if report.lost or report.failed else 0)

@@ -21,7 +21,7 @@ from jtask.cli.program import Program
 from jtask.errors import BrokerTooOld, BrokerUnavailable, ConfigurationError
 from jtask.settings import get_settings
 from jtask.worker.exit_codes import ExitCode
-from jtask_nats.server import commands, embedded
+from jtask_nats.server import embedded
 from jtask_nats.server.binary import find_server
 from jtask_nats.server.embedded import Endpoint, ensure_server, server_status, stop_server
 from jtask_nats.server.files import ServerFiles
@@ -510,9 +510,7 @@ def test_a_server_that_dies_leaves_no_zombie_in_its_starter(home: Path) -> None:
 
 def run(*arguments: str) -> Result:
     """Run a command as the program `jtask` does, which turns errors into sentences."""
-    cli = Program()
-    commands.jtask_cli(cli)
-    return CliRunner().invoke(cli, ["server", *arguments])
+    return CliRunner().invoke(Program(), ["server", *arguments])
 
 
 def test_the_commands_start_show_and_stop_the_server(

@@ -5,7 +5,7 @@ from textwrap import dedent
 
 import pytest
 
-from jtask_demo import findings
+from jtask_demo import report
 from jtask_demo.analysis import FunctionFacts, ModuleFacts, measure
 from jtask_demo.library import standard_library
 from jtask_demo.tasks import Journal, analyse, read_journal
@@ -94,7 +94,7 @@ def test_the_library_is_the_modules_of_this_python_without_their_tests() -> None
 def test_sums_and_ranks_go_over_all_modules() -> None:
     one = measure("one", "def f():\n  if a: pass\n")
     two = measure("two", "class C:\n  def g(self): pass\nx = 1\n")
-    library = findings.library([one, two])
+    library = report.library([one, two])
     assert (library.modules, library.lines, library.functions, library.classes) == (2, 5, 2, 1)
     assert [r.module for r in library.most_complex] == ["one", "two"]
     assert [m.module for m in library.longest_modules] == ["two", "one"]
@@ -104,13 +104,13 @@ def test_what_a_worker_was_doing_when_it_died_follows_from_the_journal(tmp_path:
     (tmp_path / "7.log").write_text("begun a\ndone a\nbegun b\n")
     (tmp_path / "8.log").write_text("begun c\ndone c\nbegun b\ndone b\n")
     journal = read_journal(tmp_path)
-    assert findings.executing(journal, 7) == {"b"}
-    assert findings.crash(journal, 7, held=1) == findings.Crash(7, 1, begun_twice=1, done_twice=0)
+    assert report.executing(journal, 7) == {"b"}
+    assert report.crash(journal, 7, held=1) == report.Crash(7, 1, begun_twice=1, done_twice=0)
 
 
 def test_a_run_that_was_done_on_both_sides_of_a_crash_is_counted() -> None:
     journal = Journal([(7, "a"), (8, "a")], [(7, "a"), (8, "a")])
-    assert findings.crash(journal, 7, held=0).done_twice == 1
+    assert report.crash(journal, 7, held=0).done_twice == 1
 
 
 def test_the_task_notes_what_it_begins_and_has_done(tmp_path: Path) -> None:

@@ -129,6 +129,12 @@ def test_every_plugin_of_jtask_is_described() -> None:
     assert sorted(documented) == sorted(point.name for point in own)
 
 
+def test_every_command_that_a_package_of_jtask_adds_is_described() -> None:
+    documented = [row[0] for row in table("plugins.md", "A command without a plugin")]
+    own = distribution("jtask").entry_points.select(group="jtask.commands")
+    assert sorted(documented) == sorted(point.name for point in own)
+
+
 def test_the_plugin_that_is_read_from_top_to_bottom_is_the_real_one() -> None:
     [block] = [b for b in docs_pages.blocks(ROOT / "docs" / "plugins.md") if "not run" in b.above]
     [file] = re.findall(r"the file (\S+);", block.above)

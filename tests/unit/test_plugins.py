@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from programs import environment, output_of
 
 from jtask import task
 from jtask.errors import ConfigurationError
@@ -49,7 +50,14 @@ def test_an_installed_plugin_is_loaded(install: Install) -> None:
 
 
 def test_the_built_in_plugins_come_through_entry_points() -> None:
-    assert "nats_server" in Plugins().names
+    assert "runlog" in Plugins().names
+
+
+def test_loading_the_plugins_imports_no_command_of_a_package() -> None:
+    code = "import sys; from jtask.plugins import get_plugins; get_plugins(); print(*sys.modules)"
+    loaded = output_of(sys.executable, "-c", code, env=environment()).split()
+    assert "jtask_runlog" in loaded
+    assert not [name for name in loaded if name.startswith(("jtask_demo", "jtask_nats", "click"))]
 
 
 def test_two_plugins_cannot_have_the_same_header(install: Install) -> None:
@@ -79,13 +87,13 @@ def test_the_setting_restricts_the_plugins_of_the_process(
 
     install("shiny", GOOD)
     found: list[list[str]] = []
-    for setting in ("shiny, nats_server", "nats_server", ""):
+    for setting in ("shiny, runlog", "runlog", ""):
         with monkeypatch.context() as patch:
             patch.setenv("JTASK_PLUGINS", setting)
             get_settings.cache_clear()
             found.append(get_plugins.__wrapped__().names)
     get_settings.cache_clear()
-    assert found == [["nats_server", "shiny"], ["nats_server"], []]
+    assert found == [["runlog", "shiny"], ["runlog"], []]
 
 
 def test_a_name_that_is_not_installed_is_refused_with_the_nearest(install: Install) -> None:

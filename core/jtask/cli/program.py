@@ -1,6 +1,7 @@
-"""The group of all commands: jtask's own and the plugins'."""
+"""The group of all commands: jtask's own, those of installed packages, and the plugins'."""
 
 import os
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +16,18 @@ from jtask.errors import ConfigurationError, JTaskError
 from jtask.worker.exit_codes import ExitCode, exit_code_of
 
 if TYPE_CHECKING:
+    from pluggy import HookImpl
+
+    from jtask.cli.installed_commands import InstalledCommands
     from jtask.plugins import Plugins
 
 
 class Program(click.Group):
-    """A group that asks the plugins for commands it does not know itself, and for options.
+    """A group of commands, each loaded when it is asked for.
+
+    A name is looked for among jtask's own commands, then among those of installed packages (the
+    entry points of the group `jtask.commands`), and only then are the plugins loaded, which may add
+    more, and options to `jtask serve`.
 
     Every error that jtask raises on purpose ends the program with one sentence on stderr.
     """
@@ -27,18 +35,42 @@ class Program(click.Group):
     _plugged = False
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return a command by name; plugins are loaded only where they may have a say."""
-        own = super().get_command(ctx, cmd_name)
-        if own is None:
-            self._add_plugin_commands()
-        elif cmd_name in _EXTENDED:
+        """Return a command by name.
+
+        Raises:
+            JTaskError: It may be a plugin's, and the plugins cannot be loaded.
+        """
+        if cmd_name in _EXTENDED:
             self._try_plugin_commands(ctx)
+        own = super().get_command(ctx, cmd_name)
+        if own is not None:
+            return own
+        if cmd_name in self._installed.names:
+            return self._installed.load(cmd_name)
+        self._add_plugin_commands()
         return super().get_command(ctx, cmd_name)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return all names."""
         self._try_plugin_commands(ctx)
-        return super().list_commands(ctx)
+        for name in sorted(self._installed.names & self.commands.keys()):
+            package = self._installed.packages(name)
+            _warn(ctx, f"the command {name!r} of package {package} is not used: jtask has its own")
+        return sorted({*super().list_commands(ctx), *self._installed.names})
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        """Add a command; a plugin's must not have the name of an installed package's.
+
+        Raises:
+            ConfigurationError: It has, and the package is named.
+        """
+        # Own commands are added when the program is imported, at every key press that completes a
+        # line; the metadata of all installed packages is not read for them.
+        label = str(name or cmd.name)
+        if self._plugged and label in self._installed.names:
+            package = self._installed.packages(label)
+            raise ConfigurationError(f"package {package} has a command {label!r} already")
+        super().add_command(cmd, name)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command and turn errors into sentences and exit codes."""
@@ -50,26 +82,46 @@ class Program(click.Group):
         except KeyboardInterrupt:
             ctx.exit(ExitCode.INTERRUPTED)
 
+    @cached_property
+    def _installed(self) -> "InstalledCommands":
+        from jtask.cli.installed_commands import InstalledCommands
+
+        return InstalledCommands()
+
     def _try_plugin_commands(self, ctx: click.Context) -> None:
         """Add the plugins' commands; a broken plugin must not take the help away."""
         try:
             self._add_plugin_commands()
         except JTaskError as error:
-            if not ctx.resilient_parsing:
-                click.echo(f"Warning: {error}", err=True)
+            _warn(ctx, str(error))
 
     def _add_plugin_commands(self) -> None:
         if self._plugged:
             return
         self._plugged = True
+        problems: list[ConfigurationError] = []
         for impl in _plugins().manager.hook.jtask_cli.get_hookimpls():
             try:
-                impl.function(self)
-            except Exception as error:
-                raise ConfigurationError(
-                    f"plugin {impl.plugin_name!r} cannot add its commands: {error}; name the "
-                    f"plugins to load in JTASK_PLUGINS to go on without it"
-                ) from error
+                self._add_commands_of(impl)
+            except ConfigurationError as problem:
+                problems.append(problem)
+        if problems:
+            raise problems[0]
+
+    def _add_commands_of(self, impl: "HookImpl") -> None:
+        try:
+            impl.function(self)
+        except Exception as error:
+            raise ConfigurationError(
+                f"plugin {impl.plugin_name!r} cannot add its commands: {error}; name the "
+                f"plugins to load in JTASK_PLUGINS to go on without it"
+            ) from error
+
+
+def _warn(ctx: click.Context, sentence: str) -> None:
+    # While the shell completes a line, stderr is the terminal on which somebody types.
+    if not ctx.resilient_parsing:
+        click.echo(f"Warning: {sentence}", err=True)
 
 
 def _plugins() -> "Plugins":

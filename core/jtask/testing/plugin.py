@@ -118,13 +118,10 @@ def _forget_settings() -> None:
 
 
 def _stop_server() -> None:
-    import click
-
+    from jtask.cli.installed_commands import InstalledCommands
     from jtask.client.client import close_client
-    from jtask.plugins import Plugins
 
     close_client()  # which would start the server anew
     # Through the command that its package adds to the program: core imports no broker.
-    program = click.Group()
-    Plugins(["nats_server"]).manager.hook.jtask_cli(cli=program)
-    program.main(["server", "stop", "--json"], standalone_mode=False)
+    server = InstalledCommands().load("server")
+    server.main(["stop", "--json"], standalone_mode=False)

@@ -8,11 +8,12 @@ import time
 from collections.abc import AsyncIterator, Callable
 
 from jtask.runs import Run
-from jtask_demo import findings
+from jtask_demo import report
 from jtask_demo.analysis import ModuleFacts
-from jtask_demo.findings import Findings
+from jtask_demo.environment import DemoEnvironment
 from jtask_demo.library import Module
-from jtask_demo.stage import Stage
+from jtask_demo.progress import Progress
+from jtask_demo.report import Report
 from jtask_demo.tasks import analyse, read_journal
 
 _KILL_AFTER = 0.4  # of the runs
@@ -20,75 +21,65 @@ _LOOK_SECONDS = 0.5
 ModuleRun = Run[ModuleFacts]
 
 
-class Audience:
-    """Who is told how it goes; the methods do nothing here."""
-
-    def say(self, sentence: str) -> None:
-        """Hear what happens."""
-
-    def advance(self, ended: int, runs: int) -> None:
-        """Hear how many runs have ended."""
-
-
-async def perform(
-    stage: Stage, modules: list[Module], workers: int, audience: Audience
-) -> Findings:
+async def run_demo(
+    environment: DemoEnvironment, modules: list[Module], workers: int, progress: Progress
+) -> Report:
     """Measure modules in the background and kill a worker in the middle.
 
     Args:
-        stage: Where.
+        environment: Where it runs.
         modules: What to measure, one run each.
         workers: How many processes, at least two.
-        audience: Who is told.
+        progress: Shows how it goes.
 
     Raises:
         JTaskError: The workers do not work.
     """
-    journal = str(stage.journal)
+    journal = str(environment.journal)
     clock = time.perf_counter()
     runs = await analyse.adelay_many([(m.name, str(m.path), journal) for m in modules])
     enqueue_seconds = time.perf_counter() - clock
-    audience.say(f"{len(runs)} runs are stored; now {workers} workers start")
-    pids = [stage.start_worker() for _ in range(workers)]
-    victim, held = await _work(stage, runs, pids, audience)
-    notes = read_journal(stage.journal)
+    progress.say(f"{len(runs)} runs are stored; now {workers} workers start")
+    pids = [environment.start_worker() for _ in range(workers)]
+    victim, held = await _work(environment, runs, pids, progress)
+    notes = read_journal(environment.journal)
     facts, failed = await _results(modules, runs)
-    return Findings(
+    return Report(
         python=platform.python_version(),
         workers=workers,
         runs=len(runs),
         lost=sum(not run.done() for run in runs),
         enqueue_seconds=enqueue_seconds,
         seconds=_duration(runs),
-        library=findings.library(facts),
-        crash=None if victim is None else findings.crash(notes, victim, held),
+        library=report.library(facts),
+        crash=None if victim is None else report.crash(notes, victim, held),
         failed=failed,
     )
 
 
 async def _work(
-    stage: Stage, runs: list[ModuleRun], pids: list[int], audience: Audience
+    environment: DemoEnvironment, runs: list[ModuleRun], pids: list[int], progress: Progress
 ) -> tuple[int | None, int]:
     """Wait for all ends, and kill a worker on the way; return its pid and what it was doing."""
     victim, held, ended = None, 0, 0
-    async for _ in _ends(runs, stage.check_workers):
+    async for _ in _ends(runs, environment.check_workers):
         ended += 1
-        audience.advance(ended, len(runs))
+        progress.advance(ended, len(runs))
         if victim is None and ended >= _KILL_AFTER * len(runs):
-            victim, held = _kill_one(stage, pids)
+            victim, held = _kill_one(environment, pids)
             if victim is not None:
-                audience.say(f"killed worker {victim} (SIGKILL) while it executed {held} runs")
+                progress.say(f"killed worker {victim} (SIGKILL) while it executed {held} runs")
     return victim, held
 
 
-def _kill_one(stage: Stage, pids: list[int]) -> tuple[int | None, int]:
+def _kill_one(environment: DemoEnvironment, pids: list[int]) -> tuple[int | None, int]:
     """Kill a worker that is executing something; None when there is none at the moment."""
     for pid in pids:
         # Frozen first, so that what it does is known when it dies.
         os.kill(pid, signal.SIGSTOP)
-        held = len(findings.executing(read_journal(stage.journal), pid))
+        held = len(report.executing(read_journal(environment.journal), pid))
         if held:
-            stage.kill_worker(pid)
+            environment.kill_worker(pid)
             return pid, held
         os.kill(pid, signal.SIGCONT)
     return None, 0

@@ -24,7 +24,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _LOG_TAIL = 2000  # characters
 
 
-class Stage:
+class DemoEnvironment:
     """A context that leaves nothing behind, however it is left.
 
     Inside it this process and its workers use a namespace of their own, on the broker that
