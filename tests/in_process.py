@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from jtask.client import get_client
-from jtask.contract import Event, FullBroker
+from jtask.contract import Event, Broker
 from jtask.testing import RunningWorker
 
 StartWorker = Callable[..., RunningWorker]  # the fixture `jtask_worker`
@@ -18,7 +18,7 @@ def on_each_broker(request: pytest.FixtureRequest) -> str:
     return str(request.getfixturevalue(request.param))
 
 
-def on_io(work: Callable[[FullBroker], Awaitable[Any]]) -> Any:
+def on_io(work: Callable[[Broker], Awaitable[Any]]) -> Any:
     """Do something with the client's broker, where its connection lives."""
     client = get_client()
 
@@ -31,9 +31,9 @@ def on_io(work: Callable[[FullBroker], Awaitable[Any]]) -> Any:
 def events_of(run_id: str) -> list[Event]:
     """Return what has been written of a run so far, by time."""
 
-    async def read(broker: FullBroker) -> list[Event]:
+    async def read(broker: Broker) -> list[Event]:
         get_client().events.flush()
-        return [event async for event in broker.read() if event.run_id == run_id]
+        return [event async for event in broker.events.read() if event.run_id == run_id]
 
     found: list[Event] = on_io(read)
     return sorted(found, key=lambda event: event.at)
@@ -41,5 +41,5 @@ def events_of(run_id: str) -> list[Event]:
 
 def arguments_blob(run_id: str) -> bytes | None:
     """Return the arguments of a run that are too large for its message, while they are kept."""
-    found: bytes | None = on_io(lambda broker: broker.get_blob(f"{run_id}.args"))
+    found: bytes | None = on_io(lambda broker: broker.blobs.get(f"{run_id}.args"))
     return found

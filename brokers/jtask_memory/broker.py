@@ -1,24 +1,24 @@
-"""The broker contract inside one process."""
+"""The broker contract inside one process: each part works on one storage."""
 
 import asyncio
-from collections.abc import Callable, Sequence
 
-from jtask.contract import Delivery, FullBroker, Message
-from jtask_memory.body_size import INLINE_LIMIT, check_size
-from jtask_memory.queues.consumption import MemoryConsumption
+from jtask.contract import Broker
+from jtask_memory.body_size import INLINE_LIMIT
 from jtask_memory.queues.queue_states import MemoryQueues
+from jtask_memory.queues.runs import MemoryRuns
 from jtask_memory.storage import Storage, canonical, storage_of
+from jtask_memory.storage.client import StorageClient
 from jtask_memory.stores.blobs import MemoryBlobs
-from jtask_memory.stores.control import MemoryControl
-from jtask_memory.stores.coordinator import MemoryCoordinator
+from jtask_memory.stores.counters import MemoryCounters, MemorySlots
 from jtask_memory.stores.dead_letters import MemoryDeadLetters
 from jtask_memory.stores.event_log import MemoryEventLog
-from jtask_memory.stores.presence import MemoryPresence
+from jtask_memory.stores.heartbeats import MemoryHeartbeats
 from jtask_memory.stores.records import MemoryRecords
+from jtask_memory.stores.requests import MemoryRequests
 from jtask_memory.stores.results import MemoryResults
 
 
-async def open_broker(url: str, client: str, loop: asyncio.AbstractEventLoop) -> FullBroker:
+async def open_broker(url: str, client: str, loop: asyncio.AbstractEventLoop) -> Broker:
     """Open a client of what `memory://name` names in this process.
 
     Args:
@@ -30,75 +30,39 @@ async def open_broker(url: str, client: str, loop: asyncio.AbstractEventLoop) ->
     return MemoryBroker(canonical(url), storage_of(url), loop)
 
 
-class MemoryBroker(
-    MemoryResults,
-    MemoryEventLog,
-    MemoryDeadLetters,
-    MemoryCoordinator,
-    MemoryPresence,
-    MemoryBlobs,
-    MemoryControl,
-    MemoryRecords,
-    MemoryQueues,
-):
-    """One client of a storage: the whole contract, and `ThreadEnqueue`."""
+class MemoryBroker:
+    """One client of a storage: a `jtask.contract.Broker`.
+
+    Args:
+        url: What the storage is called.
+        storage: Where everything is stored.
+        loop: The loop on which the broker is used.
+    """
+
+    inline_limit = INLINE_LIMIT
 
     def __init__(self, url: str, storage: Storage, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(url, storage, loop)
-        self._consumptions: list[MemoryConsumption] = []
-
-    @property
-    def url(self) -> str:
-        """Where it is."""
-        return self._url
-
-    @property
-    def inline_limit(self) -> int:
-        """The largest body that `enqueue` and `put` take, in bytes."""
-        return INLINE_LIMIT
-
-    async def enqueue(self, messages: Sequence[Message]) -> None:
-        """Store messages, all or none, however many."""
-        self._enqueue(messages)
-
-    def enqueue_from_thread(self, message: Message) -> None:
-        """Do `enqueue([message])` from any thread."""
-        self._enqueue([message])
-
-    async def consume(
-        self, queues: Sequence[str], credit: int, receive: Callable[[Delivery], None]
-    ) -> MemoryConsumption:
-        """Deliver runs of some queues, highest priority first, until stopped."""
-        consumption = MemoryConsumption(self._storage, queues, credit, receive, self._loop)
-        self._consumptions.append(consumption)
-        return consumption
-
-    async def cancel(self, run_id: str) -> bool:
-        """Take a waiting or delayed run off its queue; False when none is waiting."""
-        storage = self._storage
-        with storage.lock:
-            return storage.backlog.cancel(run_id)
-
-    async def depth(self, queue: str) -> int:
-        """Count the runs of a queue that wait or are being executed."""
-        storage = self._storage
-        with storage.lock:
-            return storage.backlog.depth(queue, self._now())
+        client = StorageClient(url, storage, loop)
+        self._client = client
+        self.url = url
+        self.runs = MemoryRuns(client)
+        self.queues = MemoryQueues(client)
+        self.results = MemoryResults(client)
+        self.events = MemoryEventLog(client)
+        self.blobs = MemoryBlobs(client)
+        self.counters = MemoryCounters(client)
+        self.slots = MemorySlots(client)
+        self.dead_letters = MemoryDeadLetters(client)
+        self.heartbeats = MemoryHeartbeats(client)
+        self.requests = MemoryRequests(client)
+        self.records = MemoryRecords(client)
 
     async def close(self) -> None:
         """End this client: its consumptions are closed, what is stored stays."""
-        self._is_closed = True
-        for consumption in self._consumptions:
-            await consumption.close()
-        await self._end_watching()
-        self._end_following()
-        await self._end_listening()
-
-    def _enqueue(self, messages: Sequence[Message]) -> None:
-        storage = self._storage
-        for message in messages:
-            check_size("run", message.run_id, message.body)
-        storage.enqueue(messages)
+        self._client.is_closed = True
+        await self.runs.close()
+        await self.results.close()
+        await self.requests.close()
 
     def __repr__(self) -> str:
-        return f"<MemoryBroker {self._url}{', closed' if self._is_closed else ''}>"
+        return f"<MemoryBroker {self.url}{', closed' if self._client.is_closed else ''}>"

@@ -10,7 +10,7 @@ from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from jtask.contract import Event, FullBroker
+from jtask.contract import Event, Broker
 from jtask.declaration.task_info import TaskInfo
 from jtask.outcomes import AttemptRecord, CancelResult
 from jtask.states import State, StateName, check_transition
@@ -174,7 +174,7 @@ class WorkerHandle(Protocol):
         ...
 
     @property
-    def broker(self) -> FullBroker:
+    def broker(self) -> Broker:
         """The worker's broker; its methods are called on the I/O loop only."""
         ...
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from jtask.contract import FullBroker, WaitingRun
+from jtask.contract import Broker, WaitingRun
 from jtask.errors import EnvelopeError
 from jtask.outcomes import CANCEL_MESSAGE, CancelAnswer
 from jtask.wire.envelope import decode_envelope
@@ -88,10 +88,10 @@ async def _cancel_many(client: "Client", run_ids: list[str], message: str) -> li
     return await asyncio.gather(*map(cancel, run_ids))
 
 
-async def _all_runs(broker: FullBroker, queue: str | None) -> list[Found]:
+async def _all_runs(broker: Broker, queue: str | None) -> list[Found]:
     # Waiting ones first: what a worker takes meanwhile is then found in its hands.
-    found = [_waiting(run) async for run in broker.waiting(queue)]
-    for answer in await broker.ask(HELD, b"", timeout=_ASK_SECONDS):
+    found = [_waiting(run) async for run in broker.queues.waiting(queue)]
+    for answer in await broker.requests.ask(HELD, b"", timeout=_ASK_SECONDS):
         found += [_held(facts) for facts in json.loads(answer)]
     return found
 

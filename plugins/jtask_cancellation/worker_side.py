@@ -61,7 +61,7 @@ class CancelListener:
             (HELD, self._tell_held),
             (NOTIFY_CANCELLED, self._hear_of_end),
         ):
-            self._watches.append(await self._broker.listen(topic, answer))
+            self._watches.append(await self._broker.requests.listen(topic, answer))
         self._looking = asyncio.get_running_loop().create_task(self._look_around())
 
     async def stop(self) -> None:

@@ -97,7 +97,7 @@ def drop_letters(run_ids: Iterable[str]) -> list[str]:
 
 
 async def _letters(client: "Client", wanted: Filter) -> list[Letter]:
-    letters = [read_letter(stored) async for stored in client.broker.letters()]
+    letters = [read_letter(stored) async for stored in client.broker.dead_letters.read()]
     return [letter for letter in letters if wanted.takes(letter)]
 
 

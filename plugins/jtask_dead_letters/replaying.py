@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from jtask.client import get_client
-from jtask.contract import Event, FullBroker, Message, Record
+from jtask.contract import Event, Broker, Message, Record
 from jtask.errors import JTaskError, RunRefused
 from jtask.settings import get_settings
 from jtask.states import StateName
@@ -82,26 +82,26 @@ async def replay(client: "Client", letter: Letter) -> str:
     return begun.run_id
 
 
-async def drop(broker: FullBroker, run_id: str) -> bool:
+async def drop(broker: Broker, run_id: str) -> bool:
     """Forget a letter and its arguments; False when there is none."""
-    was_there = await broker.drop_letter(run_id)
-    await broker.delete_blob(f"{run_id}.args")
+    was_there = await broker.dead_letters.drop(run_id)
+    await broker.blobs.delete(f"{run_id}.args")
     return was_there
 
 
-async def replayed_as(broker: FullBroker, run_id: str) -> str | None:
+async def replayed_as(broker: Broker, run_id: str) -> str | None:
     """Return the run that a letter was replayed as, even if the letter is gone."""
-    record = await broker.get_record(_BUCKET, run_id)
+    record = await broker.records.get(_BUCKET, run_id)
     known = None if record is None else _read(record)
     return known.run_id if known is not None and known.enqueued else None
 
 
-async def forget_old(broker: FullBroker) -> None:
+async def forget_old(broker: Broker) -> None:
     """Forget replays whose letters would be gone by now anyway."""
     oldest = time.time() - 2 * get_settings().dead_letter_ttl
-    for record in await broker.records(_BUCKET):
+    for record in await broker.records.list(_BUCKET):
         if _read(record).at < oldest:
-            await broker.delete_record(_BUCKET, record.key)
+            await broker.records.delete(_BUCKET, record.key)
 
 
 async def admitted(letter_id: str, run_id: str) -> None:
@@ -118,13 +118,13 @@ async def admitted(letter_id: str, run_id: str) -> None:
 async def _begin(client: "Client", letter_id: str) -> Replay:
     broker = client.broker
     while True:
-        record = await broker.get_record(_BUCKET, letter_id)
+        record = await broker.records.get(_BUCKET, letter_id)
         known = None if record is None else _read(record)
         if known and (known.enqueued or time.time() - known.at < _SAME_ID_SECONDS):
             return known
         fresh = Replay(client.ids.new(), time.time(), enqueued=False)
         revision = 0 if record is None else record.revision
-        if await broker.put_record(_BUCKET, letter_id, fresh.encode(), revision=revision):
+        if await broker.records.put(_BUCKET, letter_id, fresh.encode(), revision=revision):
             return fresh
 
 
@@ -132,8 +132,8 @@ async def _enqueue(client: "Client", letter: Letter, run_id: str) -> None:
     broker = client.broker
     envelope, blob = await _renewed(client, letter, run_id)
     if blob is not None:
-        await broker.put_blob(f"{run_id}.args", blob)
-    await broker.enqueue([Message(run_id, letter.queue, envelope.encode(), letter.priority)])
+        await broker.blobs.put(f"{run_id}.args", blob)
+    await broker.runs.enqueue([Message(run_id, letter.queue, envelope.encode(), letter.priority)])
     scheduled = Event(run_id, StateName.SCHEDULED, envelope.created, envelope.task_key)
     client.events.add(scheduled._replace(detail=f"replay of run {letter.run_id}"))
 
@@ -156,7 +156,7 @@ async def _renewed(client: "Client", letter: Letter, run_id: str) -> tuple[Envel
         blob=old.blob,
     )
     if old.blob is not None:
-        blob = await client.broker.get_blob(f"{letter.run_id}.args")
+        blob = await client.broker.blobs.get(f"{letter.run_id}.args")
         if blob is None:
             raise JTaskError(
                 f"run {letter.run_id} cannot be replayed: its arguments are no longer kept"
@@ -167,17 +167,17 @@ async def _renewed(client: "Client", letter: Letter, run_id: str) -> tuple[Envel
     return replace(envelope, payload=b"", blob=len(old.payload)), old.payload
 
 
-async def _counts(broker: FullBroker, letter_id: str, run_id: str) -> bool:
+async def _counts(broker: Broker, letter_id: str, run_id: str) -> bool:
     """Tell whether a replay is the one that counts, and see to it that it stays the one."""
     while True:
-        record = await broker.get_record(_BUCKET, letter_id)
+        record = await broker.records.get(_BUCKET, letter_id)
         if record is None:
             return True  # so old that it is forgotten
         known = _read(record)
         if known.run_id != run_id:
             return False
         sealed = replace(known, enqueued=True).encode()
-        if known.enqueued or await broker.put_record(
+        if known.enqueued or await broker.records.put(
             _BUCKET, letter_id, sealed, revision=record.revision
         ):
             return True

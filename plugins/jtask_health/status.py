@@ -68,5 +68,5 @@ class WorkerStatus:
         return dict(zip(queues, depths, strict=True))
 
     async def _ask_depths(self) -> list[int]:
-        depth = self._worker.broker.depth
+        depth = self._worker.broker.queues.depth
         return list(await asyncio.gather(*(depth(queue) for queue in self._info.queues)))

@@ -23,7 +23,7 @@ def list_queues() -> list[QueueInfo]:
     from jtask.client import get_client
 
     client = get_client()
-    return client.io.run(client.broker.queues())
+    return client.io.run(client.broker.queues.list())
 
 
 def pause_queue(queue: str, until: Instant | None = None) -> float | None:
@@ -44,7 +44,7 @@ def pause_queue(queue: str, until: Instant | None = None) -> float | None:
 
     client = get_client()
     end = None if until is None else instant_of("until", until, time.time(), relative=True)
-    client.io.run(client.broker.pause_queue(check_name("queue", queue), end))
+    client.io.run(client.broker.queues.pause(check_name("queue", queue), end))
     return end
 
 
@@ -53,7 +53,7 @@ def resume_queue(queue: str) -> bool:
     from jtask.client import get_client
 
     client = get_client()
-    return client.io.run(client.broker.resume_queue(check_name("queue", queue)))
+    return client.io.run(client.broker.queues.resume(check_name("queue", queue)))
 
 
 def purge_queue(queue: str, message: str = PURGED) -> int:
@@ -74,7 +74,7 @@ def purge_queue(queue: str, message: str = PURGED) -> int:
 
 async def _purge(client: "Client", queue: str, message: str) -> int:
     limit = asyncio.Semaphore(_AT_ONCE)
-    run_ids = [run.run_id async for run in client.broker.waiting(queue)]
+    run_ids = [run.run_id async for run in client.broker.queues.waiting(queue)]
 
     async def cancel(run_id: str) -> bool:
         async with limit:

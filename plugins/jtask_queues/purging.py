@@ -27,7 +27,7 @@ class PurgeListener:
 
     async def start(self) -> None:
         """Hear of purges."""
-        self._watch = await self._worker.broker.listen(_PURGED, self._cancel_queue)
+        self._watch = await self._worker.broker.requests.listen(_PURGED, self._cancel_queue)
 
     async def stop(self) -> None:
         """Hear of nothing more."""
@@ -47,4 +47,4 @@ class PurgeListener:
 async def cancel_unstarted(broker: Control, queue: str, message: str) -> int:
     """Have the workers give up the runs of a queue that they have not begun; return how many."""
     question = json.dumps({"queue": queue, "message": message}).encode()
-    return sum(map(int, await broker.ask(_PURGED, question, timeout=_ASK_SECONDS)))
+    return sum(map(int, await broker.requests.ask(_PURGED, question, timeout=_ASK_SECONDS)))

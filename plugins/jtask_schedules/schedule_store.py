@@ -47,11 +47,11 @@ class ScheduleStore:
 
     async def all(self) -> list[Schedule]:
         """Return all schedules, by key."""
-        return [decode_schedule(one.body) for one in await self._broker.records(BUCKET)]
+        return [decode_schedule(one.body) for one in await self._broker.records.list(BUCKET)]
 
     async def find(self, key: str) -> StoredSchedule | None:
         """Return a schedule."""
-        record: Record | None = await self._broker.get_record(BUCKET, key)
+        record: Record | None = await self._broker.records.get(BUCKET, key)
         return (
             None
             if record is None
@@ -184,7 +184,7 @@ class ScheduleStore:
             ScheduleError: There is no such schedule.
         """
         schedule = (await self._existing(key)).schedule
-        await self._broker.enqueue([schedule.message_now(run_id, self._clock())])
+        await self._broker.runs.enqueue([schedule.message_now(run_id, self._clock())])
 
     # --- steps -----------------------------------------------------------------------------
 
@@ -196,25 +196,25 @@ class ScheduleStore:
 
     async def _store(self, found: StoredSchedule | None, schedule: Schedule) -> bool:
         revision = 0 if found is None else found.revision
-        return await self._broker.put_record(
+        return await self._broker.records.put(
             BUCKET, schedule.key, schedule.encode(), revision=revision
         )
 
     async def _put_next(self, schedule: Schedule) -> None:
         if schedule.pending is not None:
-            await self._broker.enqueue([schedule.message(schedule.pending)])
+            await self._broker.runs.enqueue([schedule.message(schedule.pending)])
 
     async def _take_back(self, schedule: Schedule) -> None:
         if schedule.pending is not None:
-            await self._broker.cancel(schedule.run_id(schedule.pending))
+            await self._broker.runs.cancel(schedule.run_id(schedule.pending))
 
     async def _remove(self, schedule: Schedule) -> None:
-        await self._broker.delete_record(BUCKET, schedule.key)
+        await self._broker.records.delete(BUCKET, schedule.key)
         await self._take_back(schedule)
 
     async def _has_ended(self, schedule: Schedule, tick: Tick) -> bool:
         """Tell whether a run that was let start before has its outcome."""
-        return tick.instant in schedule.started and await self._broker.get(tick.run_id) is not None
+        return tick.instant in schedule.started and await self._broker.results.get(tick.run_id) is not None
 
     async def _is_over(self, schedule: Schedule, pending: float, now: float) -> bool:
         """Tell whether a pending run will not come any more; put one in place that can come yet.
@@ -222,9 +222,9 @@ class ScheduleStore:
         It was cancelled, or a worker without this schedule executed it, or its queue was purged.
         """
         run_id = schedule.run_id(pending)
-        if await self._broker.get(run_id) is not None:
+        if await self._broker.results.get(run_id) is not None:
             return True
-        if await self._broker.find_waiting(run_id) is not None:
+        if await self._broker.queues.find(run_id) is not None:
             return False
         if pending - now > decisions.SETTLED_AHEAD_SECONDS:
             await self._put_next(schedule)

@@ -118,7 +118,7 @@ def test_a_run_whose_caller_is_killed_while_it_cancels_is_ended_by_a_worker(plac
         from jtask.client import get_client, get_run
 
         client = get_client()
-        whole = client.broker.cancel
+        whole = client.broker.runs.cancel
 
         async def taken_off_and_dead(run_id):
             assert await whole(run_id)
@@ -126,7 +126,7 @@ def test_a_run_whose_caller_is_killed_while_it_cancels_is_ended_by_a_worker(plac
 
         # As if it had begun a minute ago: a worker waits a little before it believes in a death.
         cancel_requests.time = SimpleNamespace(time=lambda: time.time() - 60)
-        client.broker.cancel = taken_off_and_dead
+        client.broker.runs.cancel = taken_off_and_dead
         get_run(sys.argv[1]).cancel("by a dying caller")
         """,
     )

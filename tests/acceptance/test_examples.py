@@ -127,7 +127,7 @@ def await_workers(count: int) -> None:
 
     client = get_client()
     for _ in attempts():
-        if len(client.io.run(client.broker.workers())) >= count:
+        if len(client.io.run(client.broker.heartbeats.living())) >= count:
             return
     raise AssertionError(f"there are no {count} workers")
 

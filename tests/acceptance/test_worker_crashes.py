@@ -43,9 +43,9 @@ def test_every_run_has_exactly_one_outcome_although_workers_are_killed(
         values = [get_run(i).result(45) for i in {run_ids}]
 
         async def what_is_left(broker):
-            while await broker.depth("shared"):
+            while await broker.queues.depth("shared"):
                 await asyncio.sleep(0.05)
-            return [letter.reason async for letter in broker.letters()]
+            return [letter.reason async for letter in broker.dead_letters.read()]
 
         client = get_client()
         print(json.dumps([values, client.io.run(what_is_left(client.broker))]))
@@ -90,10 +90,10 @@ def test_an_unreadable_message_is_dead_lettered_at_once_and_only_once(place: Any
         run_id = client.ids.new()
 
         async def send():
-            await broker.enqueue([Message(run_id, "shared", b"nonsense")])
-            while not (letters := [letter async for letter in broker.letters()]):
+            await broker.runs.enqueue([Message(run_id, "shared", b"nonsense")])
+            while not (letters := [letter async for letter in broker.dead_letters.read()]):
                 await asyncio.sleep(0.01)
-            while await broker.depth("shared"):
+            while await broker.queues.depth("shared"):
                 await asyncio.sleep(0.01)
             return [(letter.run_id == run_id, letter.reason) for letter in letters]
 

@@ -168,7 +168,7 @@ def test_a_run_that_kills_its_worker_is_dead_lettered_and_its_neighbours_finish(
         from jtask.client import get_client
 
         async def letters(broker):
-            while len(found := [letter.run_id async for letter in broker.letters()]) < 2:
+            while len(found := [letter.run_id async for letter in broker.dead_letters.read()]) < 2:
                 await asyncio.sleep(0.05)
             return found
 

@@ -167,7 +167,7 @@ def _drain_rate(name: str, task: Task[[], None], concurrency: int) -> float:
     runs = task.delay_many([()] * RUNS)
 
     def empty() -> bool:
-        return client.io.run(client.broker.depth(task.queue)) == 0
+        return client.io.run(client.broker.queues.depth(task.queue)) == 0
 
     with worker(name, concurrency=concurrency):
         end = until(empty)

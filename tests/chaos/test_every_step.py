@@ -214,7 +214,7 @@ def assert_nothing_is_left(place: Any) -> None:
         client = get_client()
         deadline = time.monotonic() + 30
         while True:
-            busy = [q for q in client.io.run(client.broker.queues()) if sum(q[1:4])]
+            busy = [q for q in client.io.run(client.broker.queues.list()) if sum(q[1:4])]
             left = [*map(str, busy), *map(str, client.io.run(cancel_requests(client.broker)))]
             if not left or time.monotonic() > deadline:
                 break
@@ -431,7 +431,7 @@ from jtask.client import get_client
 client = get_client()
 
 async def waits():
-    return "{run_id}" in {{run.run_id async for run in client.broker.waiting("patient0")}}
+    return "{run_id}" in {{run.run_id async for run in client.broker.queues.waiting("patient0")}}
 
 while client.io.run(waits()):
     time.sleep(0.01)

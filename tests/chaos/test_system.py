@@ -262,7 +262,7 @@ def test_a_full_server_refuses_runs_and_those_it_has_execute_once_there_is_room(
         client = get_client()
 
         async def drained():
-            while await client.broker.depth(tasks.size.queue):
+            while await client.broker.queues.depth(tasks.size.queue):
                 await asyncio.sleep(0.1)
             return 0
 

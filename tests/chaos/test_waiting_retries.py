@@ -39,7 +39,7 @@ def test_a_thousand_runs_that_wait_for_their_retry_survive_the_death_of_everythi
 
         runs = tasks.once_more.delay_many([(n,) for n in range(1000)])
         client = get_client()
-        while client.io.run(client.broker.depth("flaky")):
+        while client.io.run(client.broker.queues.depth("flaky")):
             time.sleep(0.01)
         print(json.dumps([run.run_id for run in runs]))
         """

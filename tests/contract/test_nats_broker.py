@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from nats_servers import NatsServer
 
-from jtask.contract import FullBroker
+from jtask.contract import Broker
 from jtask.testing.contract import BrokerContract
 from jtask_nats import open_broker
 
@@ -17,7 +17,7 @@ class TestNatsBroker(BrokerContract):
     def _serve(self, nats_server: NatsServer) -> None:
         self.server = nats_server
 
-    async def open_broker(self, client: str) -> FullBroker:
+    async def open_broker(self, client: str) -> Broker:
         return await open_broker(self.server.url, client, asyncio.get_running_loop())
 
     async def restart(self) -> None:

@@ -39,7 +39,7 @@ def waiting() -> set[str]:
     """The runs that no worker holds."""
 
     async def read(broker: Any) -> set[str]:
-        return {run.run_id async for run in broker.waiting()}
+        return {run.run_id async for run in broker.queues.waiting()}
 
     return set(on_io(read))
 
@@ -308,9 +308,9 @@ def begin_and_die(run_id: str, *, taken_off: bool, began: float | None = None) -
         wish, _ = await store_cancel_request(broker, run_id, "left behind")
         if began is not None:
             facts = json.dumps({"message": wish.message, "at": began}).encode()
-            await broker.put_record("cancellations", run_id, facts + b"\n" + wish.head)
+            await broker.records.put("cancellations", run_id, facts + b"\n" + wish.head)
         if taken_off:
-            assert await broker.cancel(run_id)
+            assert await broker.runs.cancel(run_id)
 
     on_io(begin)
 
@@ -334,7 +334,7 @@ def test_a_cancellation_older_than_outcomes_is_forgotten(monkeypatch: pytest.Mon
     monkeypatch.setattr("jtask_cancellation.worker_side._FIRST_LOOK", 0.01)
     with run_worker(quick):
         eventually(lambda: on_io(cancel_requests) == [])
-    assert on_io(lambda broker: broker.get(run.run_id)) is None
+    assert on_io(lambda broker: broker.results.get(run.run_id)) is None
 
 
 def test_a_worker_that_comes_later_ends_a_run_that_was_to_be_cancelled(

@@ -14,7 +14,7 @@ from waiting import PATIENCE, eventually
 from jtask import Run, StateName, runtime, task
 from jtask.cli.program import main
 from jtask.client import get_client
-from jtask.contract import Delivery, FullBroker, Message
+from jtask.contract import Delivery, Broker, Message
 from jtask.errors import RunCancelled, RunNotFound, TaskDefinitionError
 from jtask.hooks import hookimpl
 from jtask.ids import created_at
@@ -82,7 +82,7 @@ def execute() -> None:
     """Have all that waits executed, now without failing."""
     switch.fails = False
     with run_worker(fragile):
-        eventually(lambda: on_io(lambda broker: broker.depth(fragile.queue)) == 0)
+        eventually(lambda: on_io(lambda broker: broker.queues.depth(fragile.queue)) == 0)
 
 
 def send_too_late() -> Run[Any]:
@@ -137,7 +137,7 @@ def test_a_crashed_run_is_kept(jtask_worker: StartWorker) -> None:
 def test_a_message_that_cannot_be_read_is_kept_and_cannot_be_replayed() -> None:
     client = get_client()
     run_id = client.ids.new()
-    on_io(lambda broker: broker.enqueue([Message(run_id, fragile.queue, b"nonsense")]))
+    on_io(lambda broker: broker.runs.enqueue([Message(run_id, fragile.queue, b"nonsense")]))
     letter = find_letter(fail(client.handle(run_id)).run_id)
     assert (letter.name, letter.envelope) == ("", None)
     [answer] = replay_letters([run_id])
@@ -191,7 +191,7 @@ def test_a_message_that_cannot_be_read_is_kept_whatever_its_queue_is_for() -> No
 
     client = get_client()
     run = client.handle(client.ids.new())
-    on_io(lambda broker: broker.enqueue([Message(run.run_id, fleeting.queue, b"nonsense")]))
+    on_io(lambda broker: broker.runs.enqueue([Message(run.run_id, fleeting.queue, b"nonsense")]))
     with run_worker(fleeting):
         assert run.wait(PATIENCE)
         eventually(lambda: [letter.run_id for letter in list_letters()] == [run.run_id])
@@ -200,10 +200,10 @@ def test_a_message_that_cannot_be_read_is_kept_whatever_its_queue_is_for() -> No
 def lose_workers(run: Run[Any], queue: str) -> None:
     """Have a run look as if three workers had died of it."""
 
-    async def lose(broker: FullBroker) -> None:
-        await broker.add(crash_counter(run.run_id), 3)
+    async def lose(broker: Broker) -> None:
+        await broker.counters.add(crash_counter(run.run_id), 3)
         taken: asyncio.Future[Delivery] = asyncio.get_running_loop().create_future()
-        consumption = await broker.consume([queue], 1, taken.set_result)
+        consumption = await broker.runs.consume([queue], 1, taken.set_result)
         await (await taken).release()
         await consumption.close()
 

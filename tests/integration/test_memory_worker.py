@@ -25,7 +25,7 @@ from waiting import PATIENCE, eventually
 import jtask
 from jtask import Run, State, StateName, get_run, runtime, task
 from jtask.client import get_client
-from jtask.contract import FullBroker, Message, OutcomeRecord
+from jtask.contract import Broker, Message, OutcomeRecord
 from jtask.errors import (
     ArgumentError,
     JTaskError,
@@ -74,8 +74,8 @@ def worker(jtask_worker: StartWorker) -> RunningWorker:
 
 
 def letters() -> list[Any]:
-    async def read(broker: FullBroker) -> list[Any]:
-        return [letter async for letter in broker.letters()]
+    async def read(broker: Broker) -> list[Any]:
+        return [letter async for letter in broker.dead_letters.read()]
 
     return list(on_io(read))
 
@@ -83,7 +83,7 @@ def letters() -> list[Any]:
 def send(body: bytes, queue: str, run_id: str | None = None) -> str:
     """Put a message of any body into a queue, as another program could."""
     message = Message(run_id or get_client().ids.new(), queue, body)
-    on_io(lambda broker: broker.enqueue([message]))
+    on_io(lambda broker: broker.runs.enqueue([message]))
     return message.run_id
 
 
@@ -161,7 +161,7 @@ def test_many_runs_are_sent_at_once_in_order(worker: RunningWorker) -> None:
 def test_of_many_runs_none_is_sent_when_one_is_wrong() -> None:
     with pytest.raises(ArgumentError, match="'b' must be a valid integer"):
         add.delay_many([(1,), (2, "x")])
-    assert on_io(lambda broker: broker.depth(add.queue)) == 0
+    assert on_io(lambda broker: broker.queues.depth(add.queue)) == 0
 
 
 def test_a_text_is_no_call() -> None:
@@ -176,7 +176,7 @@ def test_wrong_arguments_are_refused_at_the_call() -> None:
         add.delay(1, c=2)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     with pytest.raises(SerializationError, match="argument 'x' of task 'take_anything'"):
         take_anything.delay(object())
-    assert on_io(lambda broker: broker.depth(add.queue)) == 0
+    assert on_io(lambda broker: broker.queues.depth(add.queue)) == 0
 
 
 def test_a_run_can_be_told_to_start_later(worker: RunningWorker) -> None:
@@ -222,7 +222,7 @@ def test_a_run_can_wait_in_another_queue() -> None:
     run = add.apply_async((1,), queue="elsewhere")
     with run_worker(add):
         assert add.delay(2).result(PATIENCE) == 3  # so long the other one had
-        assert on_io(lambda broker: broker.get(run.run_id)) is None
+        assert on_io(lambda broker: broker.results.get(run.run_id)) is None
     with run_worker(other, add):
         assert run.result(PATIENCE) == 2
 
@@ -804,7 +804,7 @@ def test_a_refused_run_is_not_sent(jtask_plugin: Callable[[object], None]) -> No
 
     with pytest.raises(RunRefused, match="closed on Sundays"):
         work.delay(1, b=2)
-    assert on_io(lambda broker: broker.depth(work.queue)) == 0
+    assert on_io(lambda broker: broker.queues.depth(work.queue)) == 0
 
 
 # --- what travels with a run ---------------------------------------------------------------------
@@ -909,7 +909,7 @@ def test_a_run_of_an_unknown_task_is_put_off_and_reported(
     assert reports == [(run_id, add.queue, "no task with the key 'other-key' is served here")]
     assert letters() == []
     # What can still be cancelled waits.
-    eventually(lambda: on_io(lambda broker: broker.cancel(run_id)))
+    eventually(lambda: on_io(lambda broker: broker.runs.cancel(run_id)))
 
 
 @pytest.mark.parametrize(
@@ -1099,7 +1099,7 @@ def test_the_first_outcome_counts(worker: RunningWorker) -> None:
     run = add.delay(1)
     run.result(PATIENCE)
     another = OutcomeRecord(run.run_id, b"another")
-    assert on_io(lambda broker: broker.put(another)) is False
+    assert on_io(lambda broker: broker.results.put(another)) is False
     assert get_run(run.run_id, add).result(PATIENCE) == 2
 
 
@@ -1205,7 +1205,7 @@ def test_what_is_sent_is_an_envelope_that_docs_describe() -> None:
     bodies: list[bytes] = []
     add.delay(1)
 
-    async def take(broker: FullBroker) -> None:
+    async def take(broker: Broker) -> None:
         arrived = asyncio.Event()
 
         def receive(delivery: Any) -> None:
@@ -1213,7 +1213,7 @@ def test_what_is_sent_is_an_envelope_that_docs_describe() -> None:
             delivery.ack()
             arrived.set()
 
-        consumption = await broker.consume([add.queue], 1, receive)
+        consumption = await broker.runs.consume([add.queue], 1, receive)
         await asyncio.wait_for(arrived.wait(), PATIENCE)
         await consumption.close()
 

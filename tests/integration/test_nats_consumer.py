@@ -67,8 +67,8 @@ def ids(messages: list[Message]) -> set[str]:
 async def holder_of_one_run(broker: NatsBroker) -> Worker:
     """Start a worker that has got a run and does not ack it."""
     worker = Worker(acks=False)
-    await broker.consume(["mails"], 10, worker.receive)
-    await broker.enqueue(runs("mails", 1))
+    await broker.runs.consume(["mails"], 10, worker.receive)
+    await broker.runs.enqueue(runs("mails", 1))
     await until(lambda: len(worker.got) == 1)
     return worker
 
@@ -83,13 +83,13 @@ def test_a_worker_pulls_again_from_a_server_that_was_killed(
 ) -> None:
     async def main(open_broker: OpenBroker) -> None:
         broker, worker = await open_broker(), Worker()
-        consumption = await broker.consume(["mails"], 10, worker.receive)
+        consumption = await broker.runs.consume(["mails"], 10, worker.receive)
         nats_server.kill()
         await until(lambda: consumption.problem() is not None)
         assert "lost" in (consumption.problem() or "")
         await asyncio.to_thread(nats_server.start)
         later = runs("mails", 5)
-        await broker.enqueue(later)
+        await broker.runs.enqueue(later)
         await until(lambda: worker.ids == ids(later))
         await until(lambda: consumption.problem() is None)
 
@@ -99,7 +99,7 @@ def test_a_worker_pulls_again_from_a_server_that_was_killed(
 def test_a_worker_makes_a_deleted_consumer_again(with_brokers: WithBrokers) -> None:
     async def main(open_broker: OpenBroker) -> None:
         broker, worker = await open_broker(), Worker()
-        await broker.consume(["mails"], 10, worker.receive)
+        await broker.runs.consume(["mails"], 10, worker.receive)
         api = broker._connection.api
 
         async def has_asked() -> bool:
@@ -108,7 +108,7 @@ def test_a_worker_makes_a_deleted_consumer_again(with_brokers: WithBrokers) -> N
         await until(has_asked)
         await api("CONSUMER.DELETE.JTASK_default.mails_0")
         later = runs("mails", 5)
-        await broker.enqueue(later)
+        await broker.runs.enqueue(later)
         await until(lambda: worker.ids == ids(later))
 
     with_brokers(main)
@@ -161,14 +161,14 @@ def test_a_worker_outlives_that_its_consumer_is_deleted_and_made_again_all_the_t
 ) -> None:
     async def main(open_broker: OpenBroker) -> None:
         broker, worker = await open_broker(), Worker()
-        consumption = await broker.consume(["mails"], 10, worker.receive)
+        consumption = await broker.runs.consume(["mails"], 10, worker.receive)
         api = broker._connection.api
         consumer = "JTASK_default.mails_0"
         config = (await api(f"CONSUMER.INFO.{consumer}"))["config"]
         order = {"stream_name": "JTASK_default", "config": config}
         sent: list[Message] = []
         for _ in range(40):
-            await broker.enqueue(more := runs("mails", 2))
+            await broker.runs.enqueue(more := runs("mails", 2))
             sent += more
             # The server is still deleting the old one's folder when the new one gets it.
             changes = [
@@ -187,11 +187,11 @@ def test_a_worker_outlives_that_its_consumer_is_deleted_and_made_again_all_the_t
 def test_a_worker_makes_a_deleted_stream_again(with_brokers: WithBrokers) -> None:
     async def main(open_broker: OpenBroker) -> None:
         broker, worker = await open_broker(), Worker()
-        await broker.consume(["mails"], 10, worker.receive)
-        await broker.enqueue(first := runs("mails", 1))
+        await broker.runs.consume(["mails"], 10, worker.receive)
+        await broker.runs.enqueue(first := runs("mails", 1))
         await until(lambda: worker.ids == ids(first))
         await broker._connection.api("STREAM.DELETE.JTASK_default")
-        await broker.enqueue(later := runs("mails", 5))
+        await broker.runs.enqueue(later := runs("mails", 5))
         await until(lambda: worker.ids == ids(first + later))
 
     with_brokers(main)
@@ -202,9 +202,9 @@ def test_a_producer_makes_a_deleted_stream_again(with_brokers: WithBrokers) -> N
         broker = await open_broker(enqueue_timeout=1)
         await broker._connection.api("STREAM.DELETE.JTASK_default")
         with pytest.raises(BrokerUnavailable):
-            await broker.enqueue(runs("mails", 1))
-        await broker.enqueue(runs("mails", 1))
-        assert await broker.depth("mails") == 1
+            await broker.runs.enqueue(runs("mails", 1))
+        await broker.runs.enqueue(runs("mails", 1))
+        assert await broker.queues.depth("mails") == 1
 
     with_brokers(main)
 
@@ -228,9 +228,9 @@ def test_what_a_worker_cannot_take_stays_with_the_server(with_brokers: WithBroke
     async def main(open_broker: OpenBroker) -> None:
         broker, worker = await open_broker(), Worker(acks=False)
         queues = ["one", "two", "three"]
-        consumption = await broker.consume(queues, 4, worker.receive)
+        consumption = await broker.runs.consume(queues, 4, worker.receive)
         messages = [message for queue in queues for message in runs(queue, 20)]
-        await broker.enqueue(messages)
+        await broker.runs.enqueue(messages)
         await until(lambda: len(worker.got) == 4)
         # At most one run of each queue may be on hand beyond the credit.
         pending = 0
@@ -255,8 +255,8 @@ def test_what_a_worker_cannot_take_stays_with_the_server(with_brokers: WithBroke
 def test_an_idle_queue_keeps_no_credit_from_a_busy_one(with_brokers: WithBrokers) -> None:
     async def main(open_broker: OpenBroker) -> None:
         broker, worker = await open_broker(), Worker(acks=False)
-        await broker.consume(["idle", "busy", "quiet"], 10, worker.receive)
-        await broker.enqueue(runs("busy", 50))
+        await broker.runs.consume(["idle", "busy", "quiet"], 10, worker.receive)
+        await broker.runs.enqueue(runs("busy", 50))
         await until(lambda: len(worker.got) == 10)
 
     with_brokers(main)
@@ -265,11 +265,11 @@ def test_an_idle_queue_keeps_no_credit_from_a_busy_one(with_brokers: WithBrokers
 def test_a_run_is_delivered_at_its_instant_and_not_before(with_brokers: WithBrokers) -> None:
     async def main(open_broker: OpenBroker) -> None:
         broker, worker = await open_broker(), Worker()
-        await broker.consume(["mails"], 10, worker.receive)
+        await broker.runs.consume(["mails"], 10, worker.receive)
         now = time.time()
         wanted = [now + delay for delay in (0.05, 0.2, 0.4, 0.6, 0.9, 1.3)]
         messages = [runs("mails", 1, at=at)[0] for at in wanted]
-        await broker.enqueue(messages)
+        await broker.runs.enqueue(messages)
         await until(lambda: len(worker.got) == len(wanted))
         due = {message.run_id: message.at or 0.0 for message in messages}
         for delivery, at in zip(worker.got, worker.at, strict=True):
@@ -298,8 +298,8 @@ def test_what_is_on_the_way_when_a_worker_stops_goes_to_another(with_brokers: Wi
 def test_a_run_put_off_for_the_same_instant_twice_is_not_lost(with_brokers: WithBrokers) -> None:
     async def main(open_broker: OpenBroker) -> None:
         broker, worker = await open_broker(), Worker(acks=False)
-        await broker.consume(["mails"], 10, worker.receive)
-        await broker.enqueue(runs("mails", 1))
+        await broker.runs.consume(["mails"], 10, worker.receive)
+        await broker.runs.enqueue(runs("mails", 1))
         instant = time.time()
         for turn in range(3):
             await until(lambda turn=turn: len(worker.got) == turn + 1)
@@ -344,7 +344,7 @@ def test_putting_off_a_run_that_another_has_put_off_meanwhile_changes_nothing(
         worker.got[1].ack()
         held.seq = f"0{held.seq}"  # another name, as if half a minute had passed
         await held.reschedule(time.time(), b"by the former holder")
-        assert await broker.depth("mails") == 0
+        assert await broker.queues.depth("mails") == 0
 
     with_brokers(main)
 
@@ -395,11 +395,11 @@ def test_a_run_whose_lease_was_lost_is_not_given_to_its_holder_again(
 def test_a_run_in_hand_of_a_stopping_worker_is_not_cancelled(with_brokers: WithBrokers) -> None:
     async def main(open_broker: OpenBroker) -> None:
         broker, worker = await open_broker(), Worker(acks=False)
-        consumption = await broker.consume(["mails"], 1, worker.receive)
-        await broker.enqueue(messages := runs("mails", 1))
+        consumption = await broker.runs.consume(["mails"], 1, worker.receive)
+        await broker.runs.enqueue(messages := runs("mails", 1))
         await until(lambda: len(worker.got) == 1)
         await consumption.stop()
-        assert await broker.cancel(messages[0].run_id) is False
+        assert await broker.runs.cancel(messages[0].run_id) is False
         worker.got[0].ack()
 
     with_brokers(main)
@@ -425,17 +425,17 @@ def test_users_with_few_permissions_can_work_where_an_admin_has_set_up(
 def test_a_run_in_hand_is_not_cancelled_and_one_handed_back_is(with_brokers: WithBrokers) -> None:
     async def main(open_broker: OpenBroker) -> None:
         broker, worker = await open_broker(), Worker(acks=False)
-        consumption = await broker.consume(["mails"], 1, worker.receive)
+        consumption = await broker.runs.consume(["mails"], 1, worker.receive)
         held, waiting, back = runs("mails", 3)
-        await broker.enqueue([held, waiting, back])
+        await broker.runs.enqueue([held, waiting, back])
         await until(lambda: len(worker.got) == 1)
-        assert await broker.cancel(worker.got[0].run_id) is False
-        assert await broker.cancel(waiting.run_id) is True
+        assert await broker.runs.cancel(worker.got[0].run_id) is False
+        assert await broker.runs.cancel(waiting.run_id) is True
         worker.got[0].ack()
         await until(lambda: len(worker.got) == 2)
         await consumption.stop()
         await worker.got[1].release()
-        assert await broker.cancel(back.run_id) is True
-        assert await broker.depth("mails") == 0
+        assert await broker.runs.cancel(back.run_id) is True
+        assert await broker.queues.depth("mails") == 0
 
     with_brokers(main)

@@ -32,12 +32,12 @@ def test_a_client_starts_a_server_that_was_killed_again(home: Path) -> None:
         loop = asyncio.get_running_loop()
         broker = await open_embedded("embedded://", RunIds().client, loop)
         url = broker.url
-        await broker.enqueue([Message(RunIds().new(), "mails", b"{}")])
+        await broker.runs.enqueue([Message(RunIds().new(), "mails", b"{}")])
         server = await asyncio.to_thread(ensure_server)
         assert server.pid is not None
         os.kill(server.pid, signal.SIGKILL)
-        await broker.enqueue([Message(RunIds().new(), "mails", b"{}")])
-        assert await broker.depth("mails") == 2
+        await broker.runs.enqueue([Message(RunIds().new(), "mails", b"{}")])
+        assert await broker.queues.depth("mails") == 2
         assert broker.url == url
         await broker.close()
 

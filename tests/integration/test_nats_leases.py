@@ -36,7 +36,7 @@ async def main():
     settings = Settings(lease=lease)
     broker = await NatsBroker.open(connection, "0123456789", settings, GuardAccess((url,)))
     taken = asyncio.get_running_loop().create_future()
-    await broker.consume(["mails"], 1, taken.set_result)
+    await broker.runs.consume(["mails"], 1, taken.set_result)
     delivery = await taken
     while broker._leases._guard.pid is None:
         await asyncio.sleep(0.01)
@@ -121,7 +121,7 @@ def run() -> Run:
 
 async def enqueue_one(open_broker: OpenBroker) -> NatsBroker:
     broker = await open_broker(lease=LEASE)
-    await broker.enqueue([Message(RunIds().new(), "mails", b"{}")])
+    await broker.runs.enqueue([Message(RunIds().new(), "mails", b"{}")])
     return broker
 
 
@@ -129,20 +129,20 @@ async def lost_runs(open_broker: OpenBroker) -> list[Delivery]:
     """Start another worker of the same queue, and return what it gets: what the first one loses."""
     lost: list[Delivery] = []
     broker = await open_broker(lease=LEASE)
-    await broker.consume(["mails"], 10, lost.append)
+    await broker.runs.consume(["mails"], 10, lost.append)
     return lost
 
 
 async def is_empty(broker: NatsBroker) -> bool:
-    return await broker.depth("mails") == 0
+    return await broker.queues.depth("mails") == 0
 
 
 def test_a_run_is_kept_while_its_task_blocks_a_thread(with_brokers: WithBrokers) -> None:
     async def main(open_broker: OpenBroker) -> None:
         broker = await open_broker(lease=1)
         taken: asyncio.Future[Delivery] = asyncio.get_running_loop().create_future()
-        await broker.consume(["mails"], 1, taken.set_result)
-        await broker.enqueue([Message(RunIds().new(), "mails", b"{}")])
+        await broker.runs.consume(["mails"], 1, taken.set_result)
+        await broker.runs.enqueue([Message(RunIds().new(), "mails", b"{}")])
         delivery = await taken
         lost = await lost_runs(open_broker)
         await asyncio.to_thread(threading.Event().wait, 3.0)  # three leases
@@ -210,7 +210,7 @@ def test_the_guard_ends_with_its_worker(
 def test_closing_a_broker_ends_its_guard(with_brokers: WithBrokers) -> None:
     async def main(open_broker: OpenBroker) -> None:
         broker = await open_broker()
-        await broker.consume(["mails"], 1, lambda delivery: None)
+        await broker.runs.consume(["mails"], 1, lambda delivery: None)
         guard = broker._leases._guard
         assert guard is not None
         await until(lambda: guard.pid is not None)

@@ -198,7 +198,7 @@ class NatsMachine(RuleBasedStateMachine):
 
     def all_workers_hear(self) -> bool:
         client = get_client()
-        asking = client.broker.ask(HELD, b"", timeout=0.5, answers=len(self.workers))
+        asking = client.broker.requests.ask(HELD, b"", timeout=0.5, answers=len(self.workers))
         return len(client.io.run(asking)) == len(self.workers)
 
     def wait_for_its_start(self, known: ModelRun) -> None:
@@ -312,11 +312,11 @@ class NatsMachine(RuleBasedStateMachine):
 
     def nothing_is_left(self) -> None:
         client = get_client()
-        self.eventually(lambda: client.io.run(client.broker.depth("work")) == 0)
+        self.eventually(lambda: client.io.run(client.broker.queues.depth("work")) == 0)
         self.eventually(lambda: client.io.run(cancel_requests(client.broker)) == [])
 
         async def pending() -> int:
-            return len([run async for run in client.broker.waiting(self.tasks.beat.queue)])
+            return len([run async for run in client.broker.queues.waiting(self.tasks.beat.queue)])
 
         self.eventually(lambda: client.io.run(pending()) == 1)
 

@@ -31,7 +31,7 @@ async def is_paused(broker: NatsBroker, consumer: str) -> bool:
 
 
 async def shown(broker: NatsBroker) -> list[str]:
-    return [run.run_id async for run in broker.waiting()]
+    return [run.run_id async for run in broker.queues.waiting()]
 
 
 def test_a_consumer_that_the_server_lost_comes_back_paused(
@@ -39,12 +39,12 @@ def test_a_consumer_that_the_server_lost_comes_back_paused(
 ) -> None:
     async def main(open_broker: OpenBroker) -> None:
         broker, got = await open_broker(lease=1), list[Delivery]()
-        consumption = await broker.consume(["mails"], 10, got.append)
-        await broker.pause_queue("mails")
+        consumption = await broker.runs.consume(["mails"], 10, got.append)
+        await broker.queues.pause("mails")
         nats_server.kill()
         shutil.rmtree(nats_server.folder_of_consumer("mails_0"))
         await asyncio.to_thread(nats_server.start)
-        await broker.enqueue([message("mails")])
+        await broker.runs.enqueue([message("mails")])
 
         async def is_back() -> bool:
             return (await api(broker, "CONSUMER.NAMES.JTASK_default"))["consumers"] == ["mails_0"]
@@ -53,7 +53,7 @@ def test_a_consumer_that_the_server_lost_comes_back_paused(
         await until(lambda: consumption.problem() is None)
         assert await is_paused(broker, "mails_0")
         assert got == []
-        assert await broker.resume_queue("mails") is True
+        assert await broker.queues.resume("mails") is True
         await until(lambda: got)
 
     with_brokers(main)
@@ -65,9 +65,9 @@ def test_a_pause_and_a_worker_that_come_at_the_same_moment_agree(with_brokers: W
         for number in range(20):
             queue = f"mails-{number}"
             await asyncio.gather(
-                broker.pause_queue(queue),
+                broker.queues.pause(queue),
                 other.consume([queue], 1, lambda _: None),
-                broker.enqueue([message(queue, priority=7)]),
+                broker.runs.enqueue([message(queue, priority=7)]),
             )
             assert await is_paused(broker, f"{queue}_0")
             assert await is_paused(broker, f"{queue}_7")
@@ -82,11 +82,11 @@ def test_a_resumption_and_a_worker_that_come_at_the_same_moment_agree(
         broker, other = await open_broker(), await open_broker()
         for number in range(20):
             queue = f"mails-{number}"
-            await broker.pause_queue(queue)
+            await broker.queues.pause(queue)
             await asyncio.gather(
                 other.consume([queue], 1, lambda _: None),
-                broker.resume_queue(queue),
-                broker.enqueue([message(queue, priority=7)]),
+                broker.queues.resume(queue),
+                broker.runs.enqueue([message(queue, priority=7)]),
             )
             assert not await is_paused(broker, f"{queue}_0")
             assert not await is_paused(broker, f"{queue}_7")
@@ -97,10 +97,10 @@ def test_a_resumption_and_a_worker_that_come_at_the_same_moment_agree(
 def test_a_pause_that_somebody_only_half_ended_can_be_ended(with_brokers: WithBrokers) -> None:
     async def main(open_broker: OpenBroker) -> None:
         broker = await open_broker()
-        await broker.consume(["mails"], 1, lambda _: None)
-        await broker.pause_queue("mails")
+        await broker.runs.consume(["mails"], 1, lambda _: None)
+        await broker.queues.pause("mails")
         await api(broker, "STREAM.PURGE.JTASK_default_RECORDS")
-        assert await broker.resume_queue("mails") is True
+        assert await broker.queues.resume("mails") is True
         assert not await is_paused(broker, "mails_0")
 
     with_brokers(main)
@@ -109,9 +109,9 @@ def test_a_pause_that_somebody_only_half_ended_can_be_ended(with_brokers: WithBr
 def test_a_pause_is_no_record_that_anybody_sees(with_brokers: WithBrokers) -> None:
     async def main(open_broker: OpenBroker) -> None:
         broker = await open_broker()
-        await broker.pause_queue("mails")
+        await broker.queues.pause("mails")
         for bucket in ("pauses", "=pauses", "*", ">"):
-            assert await broker.records(bucket) == []
+            assert await broker.records.list(bucket) == []
 
     with_brokers(main)
 
@@ -121,13 +121,13 @@ def test_a_record_whose_answer_was_lost_is_known_to_be_stored(
 ) -> None:
     async def main(open_broker: OpenBroker) -> None:
         broker = await open_broker()
-        await broker.records("any")  # the stream is there
+        await broker.records.list("any")  # the stream is there
         for revision in (0, None):
             proxy.cut_before_answer = b'"stream":"JTASK_default_RECORDS"'
-            assert await broker.put_record("any", "key", b"one", revision=revision) is True
+            assert await broker.records.put("any", "key", b"one", revision=revision) is True
         assert proxy.cuts == 2
-        assert await broker.put_record("any", "key", b"one", revision=0) is False
-        record = await broker.get_record("any", "key")
+        assert await broker.records.put("any", "key", b"one", revision=0) is False
+        record = await broker.records.get("any", "key")
         assert record is not None
         assert record.revision == 2
 
@@ -142,7 +142,7 @@ def test_a_question_to_a_server_that_is_gone_says_so(
         nats_server.kill()
         await until(lambda: not broker._connection.is_connected)
         with pytest.raises(BrokerUnavailable):
-            await broker.ask("who", b"", timeout=0.1)
+            await broker.requests.ask("who", b"", timeout=0.1)
 
     with_brokers(main)
 
@@ -154,7 +154,7 @@ def test_a_run_whose_worker_died_is_shown_and_one_in_hand_is_not(with_brokers: W
         held, lost = message("mails"), message("calls")
         await living.consume(["mails"], 1, got.append)
         await dying.consume(["calls"], 1, got.append)
-        await broker.enqueue([held, lost])
+        await broker.runs.enqueue([held, lost])
         await until(lambda: len(got) == 2)
         assert await shown(broker) == []
         await dying.close()
@@ -167,10 +167,10 @@ def test_a_run_is_shown_once_though_it_comes_due_meanwhile(with_brokers: WithBro
     async def main(open_broker: OpenBroker) -> None:
         broker = await open_broker()
         later = [message("calls", at=time.time() + 3600) for _ in range(1600)]
-        await broker.enqueue(later)
+        await broker.runs.enqueue(later)
         begun = time.time()
         soon = [message("mails", at=begun + 0.3 + number / 1000) for number in range(400)]
-        await broker.enqueue(soon)
+        await broker.runs.enqueue(soon)
         wanted = sorted(one.run_id for one in [*soon, *later])
         looks = 0
         while time.time() < begun + 0.8 or looks < 3:
@@ -183,10 +183,10 @@ def test_a_run_is_shown_once_though_it_comes_due_meanwhile(with_brokers: WithBro
 def test_a_run_at_a_priority_without_a_consumer_is_counted(with_brokers: WithBrokers) -> None:
     async def main(open_broker: OpenBroker) -> None:
         broker = await open_broker()
-        await broker.consume(["mails"], 0, lambda _: None)
-        await broker.enqueue([message("mails"), message("mails", priority=3), message("calls")])
+        await broker.runs.consume(["mails"], 0, lambda _: None)
+        await broker.runs.enqueue([message("mails"), message("mails", priority=3), message("calls")])
         await api(broker, "CONSUMER.DELETE.JTASK_default.mails_3")
-        assert [info[:3] for info in await broker.queues()] == [("calls", 1, 0), ("mails", 2, 0)]
+        assert [info[:3] for info in await broker.queues.list()] == [("calls", 1, 0), ("mails", 2, 0)]
 
     with_brokers(main)
 
@@ -195,7 +195,7 @@ def test_no_queue_is_overlooked_while_runs_come_and_go(with_brokers: WithBrokers
     async def main(open_broker: OpenBroker) -> None:
         broker, other = await open_broker(), await open_broker()
         await other.consume(["mails"], 100, lambda delivery: delivery.ack())
-        await broker.enqueue([message("calls")])
+        await broker.runs.enqueue([message("calls")])
         producing = True
 
         async def produce() -> None:
@@ -204,7 +204,7 @@ def test_no_queue_is_overlooked_while_runs_come_and_go(with_brokers: WithBrokers
 
         producer = asyncio.create_task(produce())
         for _ in range(100):
-            assert "calls" in [info.name for info in await broker.queues()]
+            assert "calls" in [info.name for info in await broker.queues.list()]
         producing = False
         await producer
 

@@ -27,8 +27,8 @@ def test_an_outcome_whose_answer_was_lost_has_won(with_brokers: WithBrokers) -> 
     async def main(open_broker: OpenBroker) -> None:
         broker = await open_broker()
         outcome = OutcomeRecord(RUN_IDS.new(), b"only")
-        await broker.put(outcome)
-        assert await broker.put(outcome) is True
+        await broker.results.put(outcome)
+        assert await broker.results.put(outcome) is True
 
     with_brokers(main)
 
@@ -38,11 +38,11 @@ def test_an_outcome_that_lost_is_pushed_to_nobody(with_brokers: WithBrokers) -> 
         broker = await open_broker()
         run_id, last = RUN_IDS.new(), RUN_IDS.new()
         heard: list[OutcomeRecord] = []
-        await broker.watch(RUN_IDS.client, heard.append, lambda: None)
+        await broker.results.watch(RUN_IDS.client, heard.append, lambda: None)
         puts = [
-            broker.put(OutcomeRecord(run_id, b"first")),
-            broker.put(OutcomeRecord(run_id, b"second")),
-            broker.put(OutcomeRecord(last, b"last")),
+            broker.results.put(OutcomeRecord(run_id, b"first")),
+            broker.results.put(OutcomeRecord(run_id, b"second")),
+            broker.results.put(OutcomeRecord(last, b"last")),
         ]
         assert await asyncio.gather(*puts) == [True, False, True]
         await until(lambda: len(heard) == 2)
@@ -75,11 +75,11 @@ def test_a_lost_connection_is_a_gap_in_what_is_watched(
         run_id = RUN_IDS.new()
         gaps: list[None] = []
         heard: list[OutcomeRecord] = []
-        await broker.watch(run_id, heard.append, lambda: gaps.append(None))
+        await broker.results.watch(run_id, heard.append, lambda: gaps.append(None))
         nats_server.kill()
         await asyncio.to_thread(nats_server.start)
         await until(lambda: bool(gaps))
-        assert await broker.put(OutcomeRecord(run_id, b"late")) is True
+        assert await broker.results.put(OutcomeRecord(run_id, b"late")) is True
         await until(lambda: heard == [OutcomeRecord(run_id, b"late")])
 
     with_brokers(main)

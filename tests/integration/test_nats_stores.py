@@ -30,9 +30,9 @@ def test_a_blob_of_20_mb_comes_back_whole(with_brokers: WithBrokers) -> None:
 def test_half_a_blob_is_no_blob(with_brokers: WithBrokers) -> None:
     async def main(open_broker: OpenBroker) -> None:
         broker = await open_broker()
-        await broker.put_blob("a.result", bytes(3 << 20))
+        await broker.blobs.put("a.result", bytes(3 << 20))
         await broker._connection.api("STREAM.MSG.DELETE.JTASK_default_BLOBS", {"seq": 4})
-        assert await broker.get_blob("a.result") is None
+        assert await broker.blobs.get("a.result") is None
 
     with_brokers(main)
 
@@ -40,9 +40,9 @@ def test_half_a_blob_is_no_blob(with_brokers: WithBrokers) -> None:
 def test_a_blob_written_again_is_the_later_one(with_brokers: WithBrokers) -> None:
     async def main(open_broker: OpenBroker) -> None:
         broker = await open_broker()
-        await broker.put_blob("a.result", b"x" * (2 << 20))
-        await broker.put_blob("a.result", b"y" * (1 << 20))
-        assert await broker.get_blob("a.result") == b"y" * (1 << 20)
+        await broker.blobs.put("a.result", b"x" * (2 << 20))
+        await broker.blobs.put("a.result", b"y" * (1 << 20))
+        assert await broker.blobs.get("a.result") == b"y" * (1 << 20)
 
     with_brokers(main)
 
@@ -51,10 +51,10 @@ def test_more_events_than_fit_a_message_are_kept_in_order(with_brokers: WithBrok
     async def main(open_broker: OpenBroker) -> None:
         broker = await open_broker()
         events = [Event(str(n), "Running", 1.5, "task", 1, "w", "d" * 400) for n in range(5000)]
-        broker.append(events)
+        broker.events.append(events)
 
         async def are_kept() -> bool:
-            return [event async for event in broker.read()] == events
+            return [event async for event in broker.events.read()] == events
 
         await until(are_kept)
 
@@ -65,12 +65,12 @@ def test_a_reason_may_say_anything(with_brokers: WithBrokers) -> None:
     async def main(open_broker: OpenBroker) -> None:
         broker = await open_broker()
         taken: asyncio.Future[Delivery] = asyncio.get_running_loop().create_future()
-        await broker.consume(["mails"], 1, taken.set_result)
-        await broker.enqueue([Message(RunIds().new(), "mails", b"{}")])
+        await broker.runs.consume(["mails"], 1, taken.set_result)
+        await broker.runs.enqueue([Message(RunIds().new(), "mails", b"{}")])
         delivery = await taken
         reason = "crashed 3 times: it's\r\nNats-TTL: 1 % ünïcode"
         await delivery.dead_letter(reason, b"record")
-        letters: list[DeadLetter] = [letter async for letter in broker.letters()]
+        letters: list[DeadLetter] = [letter async for letter in broker.dead_letters.read()]
         assert [(one.run_id, one.reason, one.body) for one in letters] == [
             (delivery.run_id, reason, b"record")
         ]
@@ -84,7 +84,7 @@ def test_no_more_than_the_limit_get_a_slot_however_many_ask_at_once(
     async def main(open_broker: OpenBroker) -> None:
         brokers = [await open_broker() for _ in range(3)]
         asked = [
-            broker.acquire("db: main", f"{index}-{n}", 4, 60)
+            broker.slots.acquire("db: main", f"{index}-{n}", 4, 60)
             for n in range(4)
             for index, broker in enumerate(brokers)
         ]
@@ -96,8 +96,8 @@ def test_no_more_than_the_limit_get_a_slot_however_many_ask_at_once(
 def test_a_worker_may_have_any_name(with_brokers: WithBrokers) -> None:
     async def main(open_broker: OpenBroker) -> None:
         broker = await open_broker()
-        await broker.announce("host.example.org-1234 *", b"info", 60)
-        assert await broker.workers() == [("host.example.org-1234 *", b"info")]
+        await broker.heartbeats.beat("host.example.org-1234 *", b"info", 60)
+        assert await broker.heartbeats.living() == [("host.example.org-1234 *", b"info")]
 
     with_brokers(main)
 
@@ -107,7 +107,7 @@ def test_a_lost_memory_stream_is_made_again(
 ) -> None:
     async def main(open_broker: OpenBroker) -> None:
         broker = await open_broker()
-        await broker.announce("one", b"", 60)
+        await broker.heartbeats.beat("one", b"", 60)
         lost = asyncio.Event()
         back = asyncio.Event()
         broker._connection.on_disconnect(lost.set)
@@ -116,9 +116,9 @@ def test_a_lost_memory_stream_is_made_again(
         await lost.wait()
         await asyncio.to_thread(nats_server.start)
         await back.wait()
-        await broker.announce("two", b"", 60)
-        assert ("two", b"") in await broker.workers()
-        assert await broker.acquire("lock", "me", 1, 5)
+        await broker.heartbeats.beat("two", b"", 60)
+        assert ("two", b"") in await broker.heartbeats.living()
+        assert await broker.slots.acquire("lock", "me", 1, 5)
 
     with_brokers(main)
 

@@ -67,7 +67,7 @@ def f() -> int:
 
 def depth():
     client = get_client()
-    return client.io.run(client.broker.depth(f.queue))
+    return client.io.run(client.broker.queues.depth(f.queue))
 
 def test_one(jtask_memory):
     assert os.environ["JTASK_URL"] == jtask_memory == get_settings().url

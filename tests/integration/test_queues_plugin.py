@@ -39,7 +39,7 @@ def test_nothing_of_a_paused_queue_starts_until_it_is_resumed(jtask_worker: Star
     assert pause_queue("reports") is None
     run = report.delay(1)
     assert letter.delay().result(PATIENCE) == "sent"  # so long the other one had
-    assert on_io(lambda broker: broker.get(run.run_id)) is None
+    assert on_io(lambda broker: broker.results.get(run.run_id)) is None
     assert resume_queue("reports") is True
     assert run.result(PATIENCE) == 1
     assert resume_queue("reports") is False
@@ -93,7 +93,7 @@ def test_purging_cancels_what_waits_and_wakes_whoever_waits_for_it() -> None:
     waiter.join(PATIENCE)
     for run in runs:
         assert (run.state.name, run.state.message) == (StateName.CANCELLED, "purged from its queue")
-    assert on_io(lambda broker: broker.get(other.run_id)) is None
+    assert on_io(lambda broker: broker.results.get(other.run_id)) is None
     assert purge_queue("reports") == 0
 
 

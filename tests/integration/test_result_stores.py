@@ -61,7 +61,7 @@ def stored(url: str, run_id: str) -> OutcomeRecord | None:
     async def ask() -> OutcomeRecord | None:
         broker = await open_broker(url, "0123456789", asyncio.get_running_loop())
         try:
-            return await broker.get(run_id)
+            return await broker.results.get(run_id)
         finally:
             await broker.close()
 

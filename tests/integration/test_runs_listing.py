@@ -20,7 +20,7 @@ TASK = "resize-0123456789ab"
 def looks(jtask_memory: str, monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """How many seconds back each look into the event log went."""
     broker = get_client().broker
-    read, ages = broker.read, list[float]()
+    read, ages = broker.events.read, list[float]()
 
     def watched(*, since: float | None = None) -> AsyncIterator[Event]:
         assert since is not None
@@ -36,7 +36,7 @@ def append(count: int, state: StateName) -> list[str]:
     client = get_client()
 
     async def send() -> None:
-        client.broker.append([Event(run_id, state, time.time(), TASK) for run_id in ids])
+        client.broker.events.append([Event(run_id, state, time.time(), TASK) for run_id in ids])
 
     client.io.run(send())
     return ids

@@ -108,7 +108,7 @@ def test_a_run_of_a_schedule_that_no_code_has_any_more_ends_and_is_not_followed(
     assert run.wait(PATIENCE)
     assert run.state.message == "no worker has its schedule any more"
     assert run.state.name == "Cancelled"
-    assert on_io(lambda broker: broker.depth(beat.queue)) == 0
+    assert on_io(lambda broker: broker.queues.depth(beat.queue)) == 0
     assert keep(lambda store: store.find(beat.key)).schedule.pending == schedule.pending
     assert unscheduled == []
 

@@ -14,7 +14,7 @@ import pytest
 from programs import environment
 
 from jtask.cli import main as program
-from jtask.contract import FullBroker
+from jtask.contract import Broker
 from jtask.settings import Settings
 from jtask.states import TRANSITIONS, StateName
 from jtask_nats.server.binary import find_server
@@ -119,7 +119,7 @@ def test_every_setting_is_described_with_its_default() -> None:
 
 def test_every_protocol_of_the_contract_is_described() -> None:
     documented = [row[0] for row in table("brokers.md", "The protocols")]
-    kept = {base.__name__ for base in FullBroker.__bases__} - {"Protocol"}
+    kept = {base.__name__ for base in Broker.__bases__} - {"Protocol"}
     assert set(documented) == kept | {"ThreadEnqueue", "QuickPut"}
 
 
@@ -191,7 +191,7 @@ def test_a_stranger_needs_nothing_but_the_wire_format(jtask_nats: str, tmp_path:
     shop, example = docs_pages.blocks_in("python", ROOT / "docs" / "wire-format.md")
     (tmp_path / "shop.py").write_text(shop.text)
     client = get_client()
-    client.io.run(client.broker.depth("shop-total"))  # makes the stream of the runs
+    client.io.run(client.broker.queues.depth("shop-total"))  # makes the stream of the runs
     worker = subprocess.Popen([sys.executable, "-m", "jtask.cli", "serve", "shop.py"], cwd=tmp_path)
     try:
         url = f"nats://{endpoint.user}:{endpoint.password}@127.0.0.1:{endpoint.port}"

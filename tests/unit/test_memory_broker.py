@@ -48,8 +48,8 @@ def on_a_loop(main: Callable[[Storage, VirtualClock, MemoryBroker], Awaitable[No
 def test_a_delayed_run_comes_when_the_clock_reaches_its_instant_and_not_before() -> None:
     async def main(storage: Storage, clock: VirtualClock, broker: MemoryBroker) -> None:
         got: list[Delivery] = []
-        await broker.consume(["reports"], 10, got.append)
-        await broker.enqueue([message(at=clock.time() + 3600)])
+        await broker.runs.consume(["reports"], 10, got.append)
+        await broker.runs.enqueue([message(at=clock.time() + 3600)])
         await settle_down()
         clock.advance(3599)
         await settle_down()
@@ -64,8 +64,8 @@ def test_advancing_past_many_instants_delivers_each_run_at_its_own() -> None:
     async def main(storage: Storage, clock: VirtualClock, broker: MemoryBroker) -> None:
         seen: list[float] = []
         start = clock.time()
-        await broker.consume(["reports"], 10, lambda _: seen.append(clock.time() - start))
-        await broker.enqueue([message(at=start + delay) for delay in (30, 10, 20)])
+        await broker.runs.consume(["reports"], 10, lambda _: seen.append(clock.time() - start))
+        await broker.runs.enqueue([message(at=start + delay) for delay in (30, 10, 20)])
         await settle_down()
         clock.advance(86_400)
         assert seen == [10, 20, 30]
@@ -76,10 +76,10 @@ def test_advancing_past_many_instants_delivers_each_run_at_its_own() -> None:
 def test_an_expired_run_waits_for_a_worker_to_settle_it() -> None:
     async def main(storage: Storage, clock: VirtualClock, broker: MemoryBroker) -> None:
         got: list[Delivery] = []
-        await broker.enqueue([run := message(expires=clock.time() + 10)])
+        await broker.runs.enqueue([run := message(expires=clock.time() + 10)])
         clock.advance(3600)
-        assert await broker.depth("reports") == 1
-        await broker.consume(["reports"], 10, got.append)
+        assert await broker.queues.depth("reports") == 1
+        await broker.runs.consume(["reports"], 10, got.append)
         await settle_down()
         assert [delivery.run_id for delivery in got] == [run.run_id]
 
@@ -90,9 +90,9 @@ def test_a_paused_queue_goes_on_when_the_clock_reaches_the_end_of_its_pause() ->
     async def main(storage: Storage, clock: VirtualClock, broker: MemoryBroker) -> None:
         seen: list[float] = []
         start = clock.time()
-        await broker.pause_queue("reports", start + 60)
-        await broker.consume(["reports"], 10, lambda _: seen.append(clock.time() - start))
-        await broker.enqueue([message(), message(at=start + 30), message(at=start + 90)])
+        await broker.queues.pause("reports", start + 60)
+        await broker.runs.consume(["reports"], 10, lambda _: seen.append(clock.time() - start))
+        await broker.runs.enqueue([message(), message(at=start + 30), message(at=start + 90)])
         await settle_down()
         clock.advance(59.999)
         assert seen == []
@@ -105,9 +105,9 @@ def test_a_paused_queue_goes_on_when_the_clock_reaches_the_end_of_its_pause() ->
 def test_a_queue_paused_for_ever_stays_paused_however_far_the_clock_goes() -> None:
     async def main(storage: Storage, clock: VirtualClock, broker: MemoryBroker) -> None:
         got: list[Delivery] = []
-        await broker.pause_queue("reports")
-        await broker.consume(["reports"], 10, got.append)
-        await broker.enqueue([message()])
+        await broker.queues.pause("reports")
+        await broker.runs.consume(["reports"], 10, got.append)
+        await broker.runs.enqueue([message()])
         await settle_down()
         clock.advance(100 * 365 * 86_400)
         assert got == []
@@ -117,19 +117,19 @@ def test_a_queue_paused_for_ever_stays_paused_however_far_the_clock_goes() -> No
 
 def test_a_question_needs_no_clock_to_move() -> None:
     async def main(storage: Storage, clock: VirtualClock, broker: MemoryBroker) -> None:
-        await broker.listen("who", lambda _: None)
-        await broker.listen("who", lambda _: b"me")
-        assert await broker.ask("who", b"", timeout=3600) == [b"me"]
+        await broker.requests.listen("who", lambda _: None)
+        await broker.requests.listen("who", lambda _: b"me")
+        assert await broker.requests.ask("who", b"", timeout=3600) == [b"me"]
 
     on_a_loop(main)
 
 
 def test_a_delayed_run_is_no_part_of_the_depth_until_it_is_due() -> None:
     async def main(storage: Storage, clock: VirtualClock, broker: MemoryBroker) -> None:
-        await broker.enqueue([message(at=clock.time() + 10)])
-        assert await broker.depth("reports") == 0
+        await broker.runs.enqueue([message(at=clock.time() + 10)])
+        assert await broker.queues.depth("reports") == 0
         clock.advance(10)
-        assert await broker.depth("reports") == 1
+        assert await broker.queues.depth("reports") == 1
 
     on_a_loop(main)
 
@@ -138,11 +138,11 @@ def test_runs_of_one_priority_come_in_the_order_in_which_they_could_first_come()
     async def main(storage: Storage, clock: VirtualClock, broker: MemoryBroker) -> None:
         delayed = message(at=clock.time() + 5)
         first, last = message(), message()
-        await broker.enqueue([delayed, first])
+        await broker.runs.enqueue([delayed, first])
         clock.advance(10)
-        await broker.enqueue([last])
+        await broker.runs.enqueue([last])
         got: list[Delivery] = []
-        await broker.consume(["reports"], 10, got.append)
+        await broker.runs.consume(["reports"], 10, got.append)
         await settle_down()
         assert [it.run_id for it in got] == [first.run_id, delayed.run_id, last.run_id]
 
@@ -152,15 +152,15 @@ def test_runs_of_one_priority_come_in_the_order_in_which_they_could_first_come()
 def test_a_run_id_may_be_stored_again_after_the_dedup_window() -> None:
     async def main(storage: Storage, clock: VirtualClock, broker: MemoryBroker) -> None:
         got: list[Delivery] = []
-        await broker.consume(["reports"], 10, got.append)
+        await broker.runs.consume(["reports"], 10, got.append)
         run = message()
         for advance, expected in ((29, 1), (1, 2)):
-            await broker.enqueue([run])
+            await broker.runs.enqueue([run])
             await settle_down()
             for delivery in got:
                 delivery.ack()
             clock.advance(advance)
-            await broker.enqueue([run])
+            await broker.runs.enqueue([run])
             await settle_down()
             assert len(got) == expected
 
@@ -170,13 +170,13 @@ def test_a_run_id_may_be_stored_again_after_the_dedup_window() -> None:
 def test_an_ack_after_the_claim_was_released_takes_the_run_off_if_nobody_has_it() -> None:
     async def main(storage: Storage, clock: VirtualClock, broker: MemoryBroker) -> None:
         got: list[Delivery] = []
-        consumption = await broker.consume(["reports"], 10, got.append)
-        await broker.enqueue([message()])
+        consumption = await broker.runs.consume(["reports"], 10, got.append)
+        await broker.runs.enqueue([message()])
         await settle_down()
         await consumption.close()
-        assert await broker.depth("reports") == 1
+        assert await broker.queues.depth("reports") == 1
         got[0].ack()
-        assert await broker.depth("reports") == 0
+        assert await broker.queues.depth("reports") == 0
 
     on_a_loop(main)
 
@@ -185,17 +185,17 @@ def test_a_late_ack_leaves_a_run_alone_that_another_worker_has() -> None:
     async def main(storage: Storage, clock: VirtualClock, broker: MemoryBroker) -> None:
         lost: list[Delivery] = []
         heir: list[Delivery] = []
-        consumption = await broker.consume(["reports"], 10, lost.append)
-        await broker.enqueue([message()])
+        consumption = await broker.runs.consume(["reports"], 10, lost.append)
+        await broker.runs.enqueue([message()])
         await settle_down()
         await consumption.close()
-        await broker.consume(["reports"], 10, heir.append)
+        await broker.runs.consume(["reports"], 10, heir.append)
         await settle_down()
         lost[0].ack()
         await lost[0].reschedule(clock.time() + 5)
-        assert await broker.depth("reports") == 1
+        assert await broker.queues.depth("reports") == 1
         heir[0].ack()
-        assert await broker.depth("reports") == 0
+        assert await broker.queues.depth("reports") == 0
 
     on_a_loop(main)
 
@@ -204,10 +204,10 @@ def test_a_run_handed_back_goes_to_another_worker_if_one_has_room() -> None:
     async def main(storage: Storage, clock: VirtualClock, broker: MemoryBroker) -> None:
         one: list[Delivery] = []
         other: list[Delivery] = []
-        await broker.consume(["reports"], 1, one.append)
-        await broker.enqueue([message()])
+        await broker.runs.consume(["reports"], 1, one.append)
+        await broker.runs.enqueue([message()])
         await until(lambda: one)
-        await broker.consume(["reports"], 1, other.append)
+        await broker.runs.consume(["reports"], 1, other.append)
         await settle_down()
         await one[0].release()
         await settle_down()
@@ -219,12 +219,12 @@ def test_a_run_handed_back_goes_to_another_worker_if_one_has_room() -> None:
 def test_a_worker_that_stops_before_its_loop_turns_gets_nothing() -> None:
     async def main(storage: Storage, clock: VirtualClock, broker: MemoryBroker) -> None:
         got: list[Delivery] = []
-        consumption = await broker.consume(["reports"], 10, got.append)
-        await broker.enqueue([message()])
+        consumption = await broker.runs.consume(["reports"], 10, got.append)
+        await broker.runs.enqueue([message()])
         await consumption.stop()
         await settle_down()
         assert got == []
-        assert await broker.depth("reports") == 1
+        assert await broker.queues.depth("reports") == 1
 
     on_a_loop(main)
 
@@ -233,8 +233,8 @@ def test_a_watch_that_is_closed_before_its_loop_turns_sees_nothing() -> None:
     async def main(storage: Storage, clock: VirtualClock, broker: MemoryBroker) -> None:
         run_id = RUN_IDS.new()
         seen: list[OutcomeRecord] = []
-        watch = await broker.watch(run_id, seen.append, lambda: None)
-        await broker.put(OutcomeRecord(run_id, b"done"))
+        watch = await broker.results.watch(run_id, seen.append, lambda: None)
+        await broker.results.put(OutcomeRecord(run_id, b"done"))
         await watch.close()
         await settle_down()
         assert seen == []
@@ -245,39 +245,39 @@ def test_a_watch_that_is_closed_before_its_loop_turns_sees_nothing() -> None:
 def test_outcomes_events_and_dead_letters_are_forgotten_after_their_time_to_live() -> None:
     async def main(storage: Storage, clock: VirtualClock, broker: MemoryBroker) -> None:
         got: list[Delivery] = []
-        await broker.consume(["reports"], 10, got.append)
-        await broker.enqueue([run := message()])
+        await broker.runs.consume(["reports"], 10, got.append)
+        await broker.runs.enqueue([run := message()])
         await settle_down()
         await got[0].dead_letter("Poison.", b"")
-        await broker.put(OutcomeRecord(run.run_id, b"done"))
-        broker.append([Event(run.run_id, "Failed", clock.time(), "build")])
+        await broker.results.put(OutcomeRecord(run.run_id, b"done"))
+        broker.events.append([Event(run.run_id, "Failed", clock.time(), "build")])
 
         async def kept() -> tuple[bool, int, int]:
-            letters = [letter async for letter in broker.letters()]
-            events = [event async for event in broker.read()]
-            return await broker.get(run.run_id) is not None, len(events), len(letters)
+            letters = [letter async for letter in broker.dead_letters.read()]
+            events = [event async for event in broker.events.read()]
+            return await broker.results.get(run.run_id) is not None, len(events), len(letters)
 
         clock.advance(99)
         assert await kept() == (True, 1, 1)
         clock.advance(1.5)
         assert await kept() == (False, 0, 0)
-        assert await broker.put(OutcomeRecord(run.run_id, b"anew")) is True
+        assert await broker.results.put(OutcomeRecord(run.run_id, b"anew")) is True
 
     on_a_loop(main)
 
 
 def test_slots_and_workers_are_forgotten_when_their_lease_ends() -> None:
     async def main(storage: Storage, clock: VirtualClock, broker: MemoryBroker) -> None:
-        await broker.acquire("api", "one", 1, 10)
-        await broker.announce("worker", b"", 10)
+        await broker.slots.acquire("api", "one", 1, 10)
+        await broker.heartbeats.beat("worker", b"", 10)
         clock.advance(9)
-        assert await broker.acquire("api", "two", 1, 10) is False
-        await broker.acquire("api", "one", 1, 10)
+        assert await broker.slots.acquire("api", "two", 1, 10) is False
+        await broker.slots.acquire("api", "one", 1, 10)
         clock.advance(9)
-        assert await broker.workers() == []
-        assert await broker.acquire("api", "two", 1, 10) is False
+        assert await broker.heartbeats.living() == []
+        assert await broker.slots.acquire("api", "two", 1, 10) is False
         clock.advance(1)
-        assert await broker.acquire("api", "two", 1, 10) is True
+        assert await broker.slots.acquire("api", "two", 1, 10) is True
 
     on_a_loop(main)
 
@@ -286,9 +286,9 @@ def test_a_body_beyond_the_inline_limit_is_refused_and_the_way_out_is_named() ->
     async def main(storage: Storage, clock: VirtualClock, broker: MemoryBroker) -> None:
         big = bytes(broker.inline_limit + 1)
         with pytest.raises(BrokerError, match="put it in a blob"):
-            await broker.enqueue([Message(RUN_IDS.new(), "reports", big)])
+            await broker.runs.enqueue([Message(RUN_IDS.new(), "reports", big)])
         with pytest.raises(BrokerError, match="put it in a blob"):
-            await broker.put(OutcomeRecord(RUN_IDS.new(), big))
+            await broker.results.put(OutcomeRecord(RUN_IDS.new(), big))
 
     on_a_loop(main)
 
@@ -298,8 +298,8 @@ def test_a_closed_client_says_so() -> None:
         await broker.close()
         assert repr(broker) == "<MemoryBroker memory://test, closed>"
         with pytest.raises(BrokerUnavailable, match="this client of memory://test is closed"):
-            await broker.enqueue([message()])
-        broker.append([Event("id", "Running", 0.0, "build")])
+            await broker.runs.enqueue([message()])
+        broker.events.append([Event("id", "Running", 0.0, "build")])
 
     on_a_loop(main)
 
@@ -308,7 +308,7 @@ def test_the_followers_of_a_client_end_when_it_is_closed() -> None:
     async def main(storage: Storage, clock: VirtualClock, broker: MemoryBroker) -> None:
         events = broker.follow()
         event = Event("id", "Running", 0.0, "build")
-        broker.append([event])
+        broker.events.append([event])
         await broker.close()
         assert [event async for event in events] == [event]
 
@@ -333,10 +333,10 @@ def test_what_is_stored_outlives_the_client_that_stored_it() -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
         broker = await jtask_memory.open_broker("memory://outlives", "", loop)
-        await broker.enqueue([message()])
+        await broker.runs.enqueue([message()])
         await broker.close()
         broker = await jtask_memory.open_broker("memory://outlives", "", loop)
-        assert await broker.depth("reports") == 1
+        assert await broker.queues.depth("reports") == 1
         await broker.close()
 
     asyncio.run(main())
@@ -350,10 +350,10 @@ def test_a_fresh_space_is_empty_and_has_the_given_clock() -> None:
         clock = VirtualClock()
         jtask_memory.fresh_storage("memory://fresh", clock)
         broker = await jtask_memory.open_broker("memory://fresh", "", loop)
-        assert await broker.depth("reports") == 0
-        await broker.enqueue([message(at=clock.time() + 60)])
+        assert await broker.queues.depth("reports") == 0
+        await broker.runs.enqueue([message(at=clock.time() + 60)])
         clock.advance(60)
-        assert await broker.depth("reports") == 1
+        assert await broker.queues.depth("reports") == 1
         await before.close()
         await broker.close()
 
@@ -372,7 +372,7 @@ def test_clients_on_loops_of_several_threads_share_the_work() -> None:
             done.append(delivery.run_id)
             delivery.ack()
 
-        await broker.consume(["reports"], 3, receive)
+        await broker.runs.consume(["reports"], 3, receive)
         while len(done) < len(runs):
             await asyncio.sleep(0.001)
         await broker.close()
@@ -381,7 +381,7 @@ def test_clients_on_loops_of_several_threads_share_the_work() -> None:
         loop = asyncio.new_event_loop()
         broker = MemoryBroker("memory://test", storage, loop)
         for run in part:
-            broker.enqueue_from_thread(run)
+            broker.runs.enqueue_from_thread(run)
         loop.close()
 
     threads = [threading.Thread(target=lambda: asyncio.run(work())) for _ in range(3)]
@@ -400,14 +400,14 @@ def test_the_runs_of_a_worker_whose_loop_ended_go_to_another() -> None:
 
     async def vanish() -> None:
         broker = MemoryBroker("memory://test", storage, asyncio.get_running_loop())
-        await broker.enqueue([message()])
-        await broker.consume(["reports"], 10, lost.append)
+        await broker.runs.enqueue([message()])
+        await broker.runs.consume(["reports"], 10, lost.append)
         await until(lambda: lost)
 
     async def inherit() -> None:
         broker = MemoryBroker("memory://test", storage, asyncio.get_running_loop())
-        await broker.consume(["reports"], 10, heir.append)
-        await broker.enqueue([message()])
+        await broker.runs.consume(["reports"], 10, heir.append)
+        await broker.runs.enqueue([message()])
         await until(lambda: len(heir) == 2)
         await broker.close()
 
@@ -422,11 +422,11 @@ def test_a_watch_on_a_loop_that_ended_is_forgotten() -> None:
 
     async def vanish() -> None:
         broker = MemoryBroker("memory://test", storage, asyncio.get_running_loop())
-        await broker.watch(run_id, lambda _: None, lambda: None)
+        await broker.results.watch(run_id, lambda _: None, lambda: None)
 
     async def store() -> None:
         broker = MemoryBroker("memory://test", storage, asyncio.get_running_loop())
-        await broker.put(OutcomeRecord(run_id, b"done"))
+        await broker.results.put(OutcomeRecord(run_id, b"done"))
 
     asyncio.run(vanish())
     assert storage.watchers.of([run_id]) != []
@@ -446,8 +446,8 @@ def test_a_forked_child_begins_with_nothing() -> None:
 def test_a_delivery_shows_its_run_queue_and_count() -> None:
     async def main(storage: Storage, clock: VirtualClock, broker: MemoryBroker) -> None:
         got: list[Delivery] = []
-        await broker.consume(["reports"], 10, got.append)
-        await broker.enqueue([run := message()])
+        await broker.runs.consume(["reports"], 10, got.append)
+        await broker.runs.enqueue([run := message()])
         await until(lambda: got)
         assert repr(got[0]) == f"<MemoryDelivery {run.run_id} of 'reports', delivery 1>"
 

@@ -52,7 +52,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.consumption: Consumption = self.runner.run(self.consume())
 
     async def consume(self) -> Consumption:
-        return await self.broker.consume(QUEUES, self.credit, self.receive)
+        return await self.broker.runs.consume(QUEUES, self.credit, self.receive)
 
     def receive(self, delivery: Delivery) -> None:
         assert delivery.run_id not in self.deliveries, "a run that is held was delivered again"
@@ -107,7 +107,7 @@ class QueueMachine(RuleBasedStateMachine):
         expires = None if lifetime is None else now + lifetime
         run_id, body = f"run-{order:04}", b"body %d" % order
         message = Message(run_id, queue, body, priority, at, expires)
-        self.runner.run(self.broker.enqueue([message, message]))
+        self.runner.run(self.broker.runs.enqueue([message, message]))
         since = now if at is None else max(at, now)
         self.runs.append(ModelRun(run_id, queue, body, priority, since, order))
         self.settle_down()
@@ -150,7 +150,7 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
         run = data.draw(st.sampled_from(self.runs))
-        cancelled = self.runner.run(self.broker.cancel(run.run_id))
+        cancelled = self.runner.run(self.broker.runs.cancel(run.run_id))
         assert cancelled is not run.held
         if not run.held:
             self.runs.remove(run)
@@ -170,14 +170,14 @@ class QueueMachine(RuleBasedStateMachine):
     def pause(self, queue: str, duration: float | None) -> None:
         until = None if duration is None else self.clock.time() + duration
         self.pauses[queue] = math.inf if until is None else until
-        self.runner.run(self.broker.pause_queue(queue, until))
+        self.runner.run(self.broker.queues.pause(queue, until))
         self.settle_down()
 
     @rule(queue=st.sampled_from(QUEUES))
     def resume(self, queue: str) -> None:
         was_paused = self.is_paused(queue, self.clock.time())
         self.pauses.pop(queue, None)
-        assert self.runner.run(self.broker.resume_queue(queue)) is was_paused
+        assert self.runner.run(self.broker.queues.resume(queue)) is was_paused
         self.settle_down()
 
     @rule(credit=st.integers(0, 4))
@@ -207,12 +207,12 @@ class QueueMachine(RuleBasedStateMachine):
             counted = [
                 run for run in self.runs if run.queue == queue and (run.held or run.can_come(now))
             ]
-            assert self.runner.run(self.broker.depth(queue)) == len(counted)
+            assert self.runner.run(self.broker.queues.depth(queue)) == len(counted)
 
     @invariant()
     def the_queues_stand_as_in_the_model(self) -> None:
         now = self.clock.time()
-        for info in self.runner.run(self.broker.queues()):
+        for info in self.runner.run(self.broker.queues.list()):
             runs = [run for run in self.runs if run.queue == info.name]
             executing = sum(run.held for run in runs)
             waiting = sum(run.can_come(now) for run in runs)
@@ -222,7 +222,7 @@ class QueueMachine(RuleBasedStateMachine):
     @invariant()
     def the_runs_that_nobody_holds_are_shown(self) -> None:
         async def shown() -> list[tuple[str, bytes, bool]]:
-            return [(run.run_id, run.body, run.at is None) async for run in self.broker.waiting()]
+            return [(run.run_id, run.body, run.at is None) async for run in self.broker.queues.waiting()]
 
         now = self.clock.time()
         runs = sorted((run for run in self.runs if not run.held), key=lambda run: run.order)

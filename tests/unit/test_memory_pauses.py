@@ -35,9 +35,9 @@ def test_a_run_is_delivered_whenever_the_pause_ends(until: int) -> None:
         loop = asyncio.get_running_loop()
         broker = MemoryBroker("memory://test", Storage(SteppingClock()), loop)
         delivered: asyncio.Future[Delivery] = loop.create_future()
-        await broker.pause_queue("reports", float(until))
-        await broker.enqueue([Message(RunIds().new(), "reports", b"")])
-        await broker.consume(["reports"], 1, delivered.set_result)
+        await broker.queues.pause("reports", float(until))
+        await broker.runs.enqueue([Message(RunIds().new(), "reports", b"")])
+        await broker.runs.consume(["reports"], 1, delivered.set_result)
         (await asyncio.wait_for(delivered, PATIENCE)).ack()
         await broker.close()
 

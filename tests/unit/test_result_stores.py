@@ -8,7 +8,7 @@ import pytest
 
 from jtask.client.opening import open_broker
 from jtask.client.separate_results import with_results
-from jtask.contract import FullBroker, OutcomeRecord, ThreadEnqueue
+from jtask.contract import Broker, OutcomeRecord, ThreadEnqueue
 from jtask.errors import BrokerUnavailable, ConfigurationError
 from jtask.ids import RunIds
 from jtask_memory import MemoryBroker
@@ -20,7 +20,7 @@ def run(body: Callable[[], Any]) -> Any:
     return asyncio.run(body())
 
 
-async def of(url: str) -> FullBroker:
+async def of(url: str) -> Broker:
     return await open_broker(url, CLIENT.client)
 
 

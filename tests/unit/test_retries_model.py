@@ -69,7 +69,7 @@ class RetryMachine(RuleBasedStateMachine):
         self.consumption = self.runner.run(self.consume())
 
     async def consume(self) -> Any:
-        return await self.broker.consume(["model"], 1000, self.receive)
+        return await self.broker.runs.consume(["model"], 1000, self.receive)
 
     def receive(self, delivery: Delivery) -> None:
         assert delivery.run_id not in self.held, "a run that is held was delivered again"
@@ -88,7 +88,7 @@ class RetryMachine(RuleBasedStateMachine):
         PLANS[run_id] = failures
         now, key = self.clock.time(), TASKS[retries].key
         envelope = Envelope(run_id, key, "model", "json", b"{}", now)
-        self.runner.run(self.broker.enqueue([Message(run_id, "model", envelope.encode())]))
+        self.runner.run(self.broker.runs.enqueue([Message(run_id, "model", envelope.encode())]))
         self.runs[run_id] = ModelRun(run_id, retries, failures, now)
         self.settle_down()
 
@@ -123,7 +123,7 @@ class RetryMachine(RuleBasedStateMachine):
         self.settle_down()
 
     async def put(self, run_id: str, body: bytes) -> bool:
-        return await self.broker.put(OutcomeRecord(run_id, body))
+        return await self.broker.results.put(OutcomeRecord(run_id, body))
 
     @rule()
     def lose_the_worker(self) -> None:

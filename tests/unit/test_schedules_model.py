@@ -76,7 +76,7 @@ class ScheduleMachine(RuleBasedStateMachine):
         )
         self.deliveries: list[Delivery] = []
         self.consumption = self.runner.run(
-            self.broker.consume([QUEUE], 100, self.deliveries.append)
+            self.broker.runs.consume([QUEUE], 100, self.deliveries.append)
         )
         self.living: set[str] = set()
         self.ended: Counter[float] = Counter()
@@ -123,7 +123,7 @@ class ScheduleMachine(RuleBasedStateMachine):
 
     async def settle(self, delivery: Delivery, dies: str | None) -> None:
         if dies in (None, "before the ack"):
-            await self.broker.put(OutcomeRecord(delivery.run_id, b""))
+            await self.broker.results.put(OutcomeRecord(delivery.run_id, b""))
         if dies is None:
             delivery.ack()
         else:
@@ -172,8 +172,8 @@ class ScheduleMachine(RuleBasedStateMachine):
     @rule()
     def somebody_purges_the_queue(self) -> None:
         async def purge() -> None:
-            for waiting in [one async for one in self.broker.waiting(QUEUE)]:
-                await self.broker.cancel(waiting.run_id)
+            for waiting in [one async for one in self.broker.queues.waiting(QUEUE)]:
+                await self.broker.runs.cancel(waiting.run_id)
 
         self.runner.run(purge())
 

@@ -44,7 +44,7 @@ class House:
         self.store = ScheduleStore(self.broker, self.clock.time)
 
     async def pending(self) -> list[WaitingRun]:
-        return [one async for one in self.broker.waiting("chores")]
+        return [one async for one in self.broker.queues.waiting("chores")]
 
     async def schedule(self) -> Schedule:
         found = await self.store.find(KEY)
@@ -58,7 +58,7 @@ class House:
         self.clock.advance(run.at - self.clock.time())
         tick = tick_of(run.run_id, decode_envelope(run.body).headers)
         assert tick is not None
-        assert await self.broker.cancel(run.run_id)  # in a worker's hands, it waits no more
+        assert await self.broker.runs.cancel(run.run_id)  # in a worker's hands, it waits no more
         return tick
 
 

@@ -49,9 +49,9 @@ class MemoryConsumption:
         self._stop()
 
     async def close(self) -> None:
-        """Stop, and let the held runs wait again for another worker."""
+        """Stop; runs that are still held count as lost with their worker, and wait again."""
         self._stop()
-        self._release_all()
+        self._lose_all()
 
     def problem(self) -> str | None:
         """Return None: a process can always reach its own memory."""
@@ -65,7 +65,7 @@ class MemoryConsumption:
         if not call_on(self._loop, self._pump):
             # The loop ended without closing the broker: this worker is lost.
             self._stop()
-            self._release_all()
+            self._lose_all()
 
     def free(self, claim: Claim, *, others_first: bool = False) -> None:
         """Free the credit of a claim."""
@@ -112,11 +112,11 @@ class MemoryConsumption:
             for queue in self._queues:
                 self._storage.wakers.remove(queue, self.wake)
 
-    def _release_all(self) -> None:
+    def _lose_all(self) -> None:
         with self._storage.lock:
             now = self._storage.clock.time()
             for claim in self._held.values():
-                self._storage.backlog.release(claim, now)
+                self._storage.backlog.lose(claim, now)
         self._held.clear()
         self._storage.wake(self._queues)
 
@@ -152,9 +152,14 @@ class MemoryDelivery:
         return self._claim.priority
 
     @property
-    def deliveries(self) -> int:
-        """How often this message was delivered, this time included."""
-        return self._claim.deliveries
+    def redelivered(self) -> bool:
+        """Whether it was delivered before."""
+        return self._claim.deliveries > 1
+
+    @property
+    def lost_workers(self) -> int:
+        """How many workers were lost with it."""
+        return self._claim.lost_workers
 
     def ack(self) -> None:
         """Take the run off the queue."""

@@ -3,33 +3,39 @@
 from collections.abc import AsyncIterator
 
 from jtask.contract import QueueInfo, WaitingRun
-from jtask_memory.storage.client import StorageClient
+from jtask_memory.storage.client import StoragePart
 
 
-class MemoryQueues(StorageClient):
+class MemoryQueues(StoragePart):
     """The contract's `Queues`."""
 
-    async def queues(self) -> list[QueueInfo]:
+    async def list(self) -> list[QueueInfo]:
         """Return all queues that hold runs, are served or are paused, by name."""
         storage = self._storage
         with storage.lock:
             return storage.backlog.queues(storage.wakers.names(), self._now())
 
-    async def pause_queue(self, queue: str, until: float | None = None) -> None:
-        """Deliver nothing of a queue until an instant; None is for ever."""
+    async def pause(self, queue: str, until: float | None = None) -> None:
+        """Deliver nothing of a queue until an instant; None is until `resume`."""
         storage = self._storage
         with storage.lock:
             storage.backlog.pause(queue, until)
         # Whoever waits for the next instant must be told of the new one.
         storage.wake([queue])
 
-    async def resume_queue(self, queue: str) -> bool:
+    async def resume(self, queue: str) -> bool:
         """End a pause; False when there was none."""
         storage = self._storage
         with storage.lock:
             paused = storage.backlog.resume(queue, self._now())
         storage.wake([queue])
         return paused
+
+    async def depth(self, queue: str) -> int:
+        """Count the runs of a queue that wait or are being executed."""
+        storage = self._storage
+        with storage.lock:
+            return storage.backlog.depth(queue, self._now())
 
     async def waiting(self, queue: str | None = None) -> AsyncIterator[WaitingRun]:
         """Yield the waiting and delayed runs of one queue or of all, oldest first."""
@@ -39,7 +45,7 @@ class MemoryQueues(StorageClient):
         for run in runs:
             yield run
 
-    async def find_waiting(self, run_id: str) -> WaitingRun | None:
+    async def find(self, run_id: str) -> WaitingRun | None:
         """Return a run that waits or is delayed, or None."""
         storage = self._storage
         with storage.lock:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
-from jtask.contract import FOREVER, Message, QueueInfo, WaitingRun
+from jtask.contract import Message, Pause, QueueInfo, WaitingRun
 from jtask_memory.storage.ttl_dict import TTLDict
 
 DEDUP_WINDOW = 30.0
@@ -23,6 +23,7 @@ class Claim(NamedTuple):
     body: bytes
     priority: int
     deliveries: int
+    lost_workers: int
     number: int
 
 
@@ -47,8 +48,9 @@ class _Run:
     order: int
     state: _State = _State.WAITING
     deliveries: int = 0
+    lost_workers: int = 0
     claim: int = 0
-    """Number of the claim that may settle it; stays after a hand-back until the next one."""
+    """Number of the claim that may settle it; stays after a release until the next one."""
     ticket: int = 0
     """Number of its only valid heap item; earlier ones are skipped when they come up."""
 
@@ -86,7 +88,7 @@ class Backlog:
     def __init__(self) -> None:
         self._runs: dict[str, _Run] = {}
         self._lanes: dict[str, _Lane] = {}
-        self._pauses: dict[str, float] = {}
+        self._pauses: dict[str, Pause] = {}
         self._stored: TTLDict[bool] = TTLDict()
         self._numbers = itertools.count(1)
 
@@ -111,7 +113,7 @@ class Backlog:
 
     def take(self, queues: Iterable[str], now: float) -> Claim | None:
         """Claim the next run of some queues: highest priority first, then the longest waiting."""
-        heads = (self._head(queue, now) for queue in queues if not self.paused_until(queue, now))
+        heads = (self._head(queue, now) for queue in queues if self.pause_of(queue, now) is None)
         run = min((head for head in heads if head), key=lambda head: head.rank, default=None)
         if run is None:
             return None
@@ -119,7 +121,15 @@ class Backlog:
         run.state = _State.HELD
         run.deliveries += 1
         run.claim = next(self._numbers)
-        return Claim(run.run_id, run.queue, run.body, run.priority, run.deliveries, run.claim)
+        return Claim(
+            run.run_id,
+            run.queue,
+            run.body,
+            run.priority,
+            run.deliveries,
+            run.lost_workers,
+            run.claim,
+        )
 
     def remove(self, claim: Claim) -> bool:
         """Take a claimed run away for good; False when the claim was lost."""
@@ -132,6 +142,11 @@ class Backlog:
             return False
         self._insert(run, now)
         return True
+
+    def lose(self, claim: Claim, now: float) -> None:
+        """Release a claimed run whose worker was lost with it."""
+        if self.release(claim, now):
+            self._runs[claim.run_id].lost_workers += 1
 
     def reschedule(self, claim: Claim, at: float, body: bytes | None, now: float) -> bool:
         """Turn a claimed run into a new message for an instant; False when the claim was lost."""
@@ -162,29 +177,30 @@ class Backlog:
 
     def next_due(self, queues: Sequence[str], now: float) -> float | None:
         """Return when a delayed run of some queues comes due or a pause ends; None for never."""
-        pauses = {queue: self.paused_until(queue, now) for queue in queues}
-        ends = [until for until in pauses.values() if until is not None and until < FOREVER]
-        going_on = (queue for queue, until in pauses.items() if until is None)
-        return min([*ends, *self._first_instants(going_on)], default=None)
+        pauses = {queue: self.pause_of(queue, now) for queue in queues}
+        ends = [p.until for p in pauses.values() if p is not None and p.until is not None]
+        open_queues = (queue for queue, pause in pauses.items() if pause is None)
+        return min([*ends, *self._first_instants(open_queues)], default=None)
 
     def pause(self, queue: str, until: float | None) -> None:
-        """Let nothing of a queue be taken before an instant; None is for ever."""
-        self._pauses[queue] = FOREVER if until is None else min(until, FOREVER)
+        """Let nothing of a queue be taken before an instant; None is until `resume`."""
+        self._pauses[queue] = Pause(until)
 
     def resume(self, queue: str, now: float) -> bool:
         """End a pause; False when there was none."""
-        paused = self.paused_until(queue, now) is not None
+        paused = self.pause_of(queue, now) is not None
         self._pauses.pop(queue, None)
         return paused
 
-    def paused_until(self, queue: str, now: float) -> float | None:
-        """Return the instant until which a queue is paused; None when it is not."""
-        until = self._pauses.get(queue)
-        return until if until is not None and until > now else None
+    def pause_of(self, queue: str, now: float) -> Pause | None:
+        """Return the pause of a queue; None when it is not paused, or no more."""
+        pause = self._pauses.get(queue)
+        is_over = pause is None or (pause.until is not None and pause.until <= now)
+        return None if is_over else pause
 
     def queues(self, served: Iterable[str], now: float) -> list[QueueInfo]:
         """Return how those queues stand that hold runs, are served or are paused, by name."""
-        paused = {queue for queue in self._pauses if self.paused_until(queue, now)}
+        paused = {queue for queue in self._pauses if self.pause_of(queue, now) is not None}
         holding = {run.queue for run in self._runs.values()}
         counts = Counter((run.queue, run.state_at(now)) for run in self._runs.values())
         return [
@@ -193,7 +209,7 @@ class Backlog:
                 waiting=counts[name, _State.WAITING],
                 executing=counts[name, _State.HELD],
                 delayed=counts[name, _State.DELAYED],
-                paused_until=self.paused_until(name, now),
+                pause=self.pause_of(name, now),
             )
             for name in sorted({*served, *paused, *holding})
         ]

@@ -1,4 +1,4 @@
-"""What every part of a memory broker has: its storage, its loop, and an end."""
+"""What the parts of one memory broker share: its storage, its loop, and an end."""
 
 import asyncio
 
@@ -16,16 +16,36 @@ class StorageClient:
     """
 
     def __init__(self, url: str, storage: Storage, loop: asyncio.AbstractEventLoop) -> None:
-        self._url = url
-        self._raw_storage = storage
-        self._loop = loop
-        self._is_closed = False
+        self.url = url
+        self.raw_storage = storage
+        self.loop = loop
+        self.is_closed = False
+
+    @property
+    def storage(self) -> Storage:
+        """The storage, while this client is open.
+
+        Raises:
+            BrokerUnavailable: It is closed.
+        """
+        if self.is_closed:
+            raise BrokerUnavailable(f"this client of {self.url} is closed; open another one")
+        return self.raw_storage
+
+    def now(self) -> float:
+        """Return the present instant, seconds since the epoch."""
+        return self.raw_storage.clock.time()
+
+
+class StoragePart:
+    """A part of the contract; each works on the client's storage under the storage's lock."""
+
+    def __init__(self, client: StorageClient) -> None:
+        self._client = client
 
     @property
     def _storage(self) -> Storage:
-        if self._is_closed:
-            raise BrokerUnavailable(f"this client of {self._url} is closed; open another one")
-        return self._raw_storage
+        return self._client.storage
 
     def _now(self) -> float:
-        return self._raw_storage.clock.time()
+        return self._client.now()

@@ -11,7 +11,7 @@ from jtask.ids import client_of
 from jtask.settings import Settings, get_settings
 from jtask_memory.clock import Clock, SystemClock
 from jtask_memory.storage.backlog import Backlog
-from jtask_memory.storage.event_feed import EventFeed
+from jtask_memory.storage.event_history import EventHistory
 from jtask_memory.storage.requests import PendingRequest
 from jtask_memory.storage.subscribers import Subscribers
 from jtask_memory.storage.ttl_dict import TTLDict
@@ -35,9 +35,9 @@ class Storage:
         self.backlog = Backlog()
         self.outcomes: TTLDict[bytes] = TTLDict()
         self.letters: TTLDict[DeadLetter] = TTLDict()
-        self.events = EventFeed()
+        self.events = EventHistory()
         self.blobs: dict[str, bytes] = {}
-        self.counters: dict[str, int] = {}
+        self.counters: TTLDict[int] = TTLDict()
         self.slots: dict[str, TTLDict[str]] = {}
         self.workers: TTLDict[bytes] = TTLDict()
         self.records: dict[str, dict[str, Record]] = {}

@@ -1,6 +1,7 @@
 """Values that are forgotten at an instant."""
 
 import heapq
+import math
 from typing import Generic, NamedTuple, TypeVar
 
 V = TypeVar("V")
@@ -20,11 +21,12 @@ class TTLDict(Generic[V]):
         self._ends: list[tuple[float, str]] = []
 
     def put(self, key: str, value: V, now: float, until: float) -> None:
-        """Keep a value until an instant, as the youngest entry."""
+        """Keep a value until an instant, `math.inf` for ever, as the youngest entry."""
         self.purge(now)
         self._kept.pop(key, None)
         self._kept[key] = _Kept(value, until)
-        heapq.heappush(self._ends, (until, key))
+        if until < math.inf:
+            heapq.heappush(self._ends, (until, key))
 
     def get(self, key: str, now: float) -> V | None:
         """Return a value, or None when there is none or no more."""

@@ -1,24 +1,24 @@
 """Blobs: what is too big for a message."""
 
-from jtask_memory.storage.client import StorageClient
+from jtask_memory.storage.client import StoragePart
 
 
-class MemoryBlobs(StorageClient):
+class MemoryBlobs(StoragePart):
     """The contract's `BlobStore`."""
 
-    async def put_blob(self, key: str, data: bytes) -> None:
+    async def put(self, key: str, data: bytes) -> None:
         """Store a blob under a key."""
         storage = self._storage
         with storage.lock:
             storage.blobs[key] = bytes(data)
 
-    async def get_blob(self, key: str) -> bytes | None:
+    async def get(self, key: str) -> bytes | None:
         """Return a blob, or None when it is not there."""
         storage = self._storage
         with storage.lock:
             return storage.blobs.get(key)
 
-    async def delete_blob(self, key: str) -> None:
+    async def delete(self, key: str) -> None:
         """Forget a blob; nothing happens when there is none."""
         storage = self._storage
         with storage.lock:

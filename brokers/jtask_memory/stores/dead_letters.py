@@ -3,13 +3,13 @@
 from collections.abc import AsyncIterator
 
 from jtask.contract import DeadLetter
-from jtask_memory.storage.client import StorageClient
+from jtask_memory.storage.client import StoragePart
 
 
-class MemoryDeadLetters(StorageClient):
+class MemoryDeadLetters(StoragePart):
     """The contract's `DeadLetters`."""
 
-    async def letters(self) -> AsyncIterator[DeadLetter]:
+    async def read(self) -> AsyncIterator[DeadLetter]:
         """Yield the dead letters, oldest first."""
         storage = self._storage
         with storage.lock:
@@ -17,8 +17,14 @@ class MemoryDeadLetters(StorageClient):
         for _, letter in letters:
             yield letter
 
-    async def drop_letter(self, run_id: str) -> bool:
-        """Forget one dead letter; False when there is none."""
+    async def get(self, run_id: str) -> DeadLetter | None:
+        """Return the dead letter of one run, or None when there is none."""
+        storage = self._storage
+        with storage.lock:
+            return storage.letters.get(run_id, self._now())
+
+    async def drop(self, run_id: str) -> bool:
+        """Delete one dead letter; False when there is none."""
         storage = self._storage
         with storage.lock:
             return storage.letters.pop(run_id, self._now()) is not None

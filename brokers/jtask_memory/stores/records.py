@@ -1,13 +1,13 @@
 """Small values under keys, in named buckets."""
 
 from jtask.contract import Record
-from jtask_memory.storage.client import StorageClient
+from jtask_memory.storage.client import StoragePart
 
 
-class MemoryRecords(StorageClient):
-    """The contract's `Records`."""
+class MemoryRecords(StoragePart):
+    """The contract's `KeyValueStore`."""
 
-    async def put_record(
+    async def put(
         self, bucket: str, key: str, body: bytes, *, revision: int | None = None
     ) -> bool:
         """Store a value, if a revision is given only over that one."""
@@ -21,19 +21,19 @@ class MemoryRecords(StorageClient):
             records[key] = Record(key, bytes(body), next(storage.revisions))
         return True
 
-    async def get_record(self, bucket: str, key: str) -> Record | None:
+    async def get(self, bucket: str, key: str) -> Record | None:
         """Return a record, or None when there is none."""
         storage = self._storage
         with storage.lock:
             return storage.records.get(bucket, {}).get(key)
 
-    async def records(self, bucket: str) -> list[Record]:
+    async def list(self, bucket: str) -> list[Record]:
         """Return a bucket's records, by key."""
         storage = self._storage
         with storage.lock:
             return sorted(storage.records.get(bucket, {}).values(), key=lambda record: record.key)
 
-    async def delete_record(self, bucket: str, key: str) -> bool:
+    async def delete(self, bucket: str, key: str) -> bool:
         """Forget a record; False when there was none."""
         storage = self._storage
         with storage.lock:

@@ -8,19 +8,19 @@ from jtask.contract import OutcomeRecord
 from jtask_memory.body_size import check_size
 from jtask_memory.loops import call_on
 from jtask_memory.storage import Storage
-from jtask_memory.storage.client import StorageClient
+from jtask_memory.storage.client import StorageClient, StoragePart
 
 
-class MemoryResults(StorageClient):
+class MemoryResults(StoragePart):
     """The contract's `ResultStore`."""
 
-    def __init__(self, url: str, storage: Storage, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(url, storage, loop)
-        self._watches: WeakSet[MemoryWatch] = WeakSet()
+    def __init__(self, client: StorageClient) -> None:
+        super().__init__(client)
+        self._subscriptions: WeakSet[MemorySubscription] = WeakSet()
 
     def put(self, outcome: OutcomeRecord) -> Awaitable[bool]:
         """Store the first outcome of a run; it is stored when this returns."""
-        stored: asyncio.Future[bool] = self._loop.create_future()
+        stored: asyncio.Future[bool] = self._client.loop.create_future()
         check_size("the outcome of run", outcome.run_id, outcome.body)
         stored.set_result(self._storage.put_first(outcome))
         return stored
@@ -36,20 +36,21 @@ class MemoryResults(StorageClient):
         self,
         target: str,
         deliver: Callable[[OutcomeRecord], None],
-        gap: Callable[[], None],
-    ) -> "MemoryWatch":
+        on_gap: Callable[[], None],
+    ) -> "MemorySubscription":
         """Push the outcomes of a run or of a client; none is ever missed, so there is no gap."""
-        del gap
-        watch = MemoryWatch(self._storage, target, deliver, self._loop)
-        self._watches.add(watch)
-        return watch
+        del on_gap
+        subscription = MemorySubscription(self._storage, target, deliver, self._client.loop)
+        self._subscriptions.add(subscription)
+        return subscription
 
-    async def _end_watching(self) -> None:
-        for watch in list(self._watches):
-            await watch.close()
+    async def close(self) -> None:
+        """Push nothing any more."""
+        for subscription in list(self._subscriptions):
+            await subscription.close()
 
 
-class MemoryWatch:
+class MemorySubscription:
     """Passes outcomes on until closed."""
 
     def __init__(

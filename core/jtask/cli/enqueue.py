@@ -86,7 +86,7 @@ def _say_if_unserved(queue: str) -> None:
     from jtask.client.client import get_client
 
     client = get_client()
-    infos = [json.loads(info) for _, info in client.io.run(client.broker.workers())]
+    infos = [json.loads(info) for _, info in client.io.run(client.broker.heartbeats.living())]
     served = {served for info in infos for served in info.get("queues", ())}
     if queue not in served:
         near = [other for other in served if name_of(other) == queue]

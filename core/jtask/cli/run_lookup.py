@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from jtask.cli.tables import local_time
-from jtask.contract import Event, FullBroker
+from jtask.contract import Event, Broker
 from jtask.errors import RunNotFound
 from jtask.ids import created_at
 from jtask.states import FINAL
@@ -31,13 +31,13 @@ def check_can_end(client: "Client", run_id: str) -> None:
         raise RunNotFound(_forgotten(over))
 
 
-async def events_of(broker: FullBroker, run_id: str) -> list[Event]:
+async def events_of(broker: Broker, run_id: str) -> list[Event]:
     """Return the events of a run that are kept."""
     since = created_at(run_id) - CLOCK_MARGIN
-    return [event async for event in broker.read(since=since) if event.run_id == run_id]
+    return [event async for event in broker.events.read(since=since) if event.run_id == run_id]
 
 
-async def _events_of_a_lost_run(broker: FullBroker, run_id: str) -> list[Event] | None:
+async def _events_of_a_lost_run(broker: Broker, run_id: str) -> list[Event] | None:
     """Return what happened to a run that is nowhere now; None for one that is somewhere."""
     if await _is_somewhere(broker, run_id):
         return None
@@ -46,10 +46,10 @@ async def _events_of_a_lost_run(broker: FullBroker, run_id: str) -> list[Event] 
     return None if await _is_somewhere(broker, run_id) else events
 
 
-async def _is_somewhere(broker: FullBroker, run_id: str) -> bool:
-    if await broker.get(run_id) is not None:
+async def _is_somewhere(broker: Broker, run_id: str) -> bool:
+    if await broker.results.get(run_id) is not None:
         return True
-    return await broker.find_waiting(run_id) is not None
+    return await broker.queues.find(run_id) is not None
 
 
 def _unknown(run_id: str, url: str) -> str:

@@ -105,7 +105,7 @@ def _find_newest(
 
     async def read(since: float) -> NewestRuns:
         newest = NewestRuns(kept, task)
-        async for event in client.broker.read(since=since):
+        async for event in client.broker.events.read(since=since):
             newest.add(event)
         return newest
 
@@ -129,7 +129,7 @@ def _look_up(run_id: str) -> "tuple[list[Event], SettledRun | None]":
     get_run(run_id)  # or raise that this is no run id
     client = get_client()
     events = client.io.run(events_of(client.broker, run_id))
-    record = client.io.run(client.broker.get(run_id))
+    record = client.io.run(client.broker.results.get(run_id))
     return events, None if record is None else decode_outcome(record.body)
 
 

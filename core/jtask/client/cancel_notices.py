@@ -24,7 +24,7 @@ from jtask.client.cancel_requests import (
     find_cancel_request,
     forget,
 )
-from jtask.contract import FullBroker
+from jtask.contract import Broker
 from jtask.declaration.registry import find_task
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import BrokerError
@@ -77,7 +77,7 @@ class CancelledDelivery:
         """Do nothing: such a run is never kept."""
 
 
-async def announce(broker: FullBroker, run_id: str, state: State) -> None:
+async def announce(broker: Broker, run_id: str, state: State) -> None:
     """See to it that the plugins are told of the end of a run that was ended on its queue."""
     request = await find_cancel_request(broker, run_id)
     key = "" if request is None else request.envelope.task_key
@@ -90,7 +90,7 @@ async def announce(broker: FullBroker, run_id: str, state: State) -> None:
 
 
 @asynccontextmanager
-async def claimed(broker: FullBroker, run_id: str) -> AsyncGenerator[CancelRequest | None]:
+async def claimed(broker: Broker, run_id: str) -> AsyncGenerator[CancelRequest | None]:
     """Claim a request for the time of a block that tells the plugins; then it is forgotten.
 
     Gives None when there is no such request any more, or somebody else has claimed it.
@@ -134,7 +134,7 @@ def no_event(run: RunContext, state: State) -> None:
 
 
 async def _announce_here(
-    broker: FullBroker, run_id: str, task: TaskInfo[..., Any], state: State
+    broker: Broker, run_id: str, task: TaskInfo[..., Any], state: State
 ) -> None:
     async with claimed(broker, run_id) as request:
         if request is not None:
@@ -170,7 +170,7 @@ def apart(work: Callable[[], None]) -> Awaitable[None]:
     return asyncio.wrap_future(done)
 
 
-async def _claim(broker: FullBroker, run_id: str) -> CancelRequest | None:
+async def _claim(broker: Broker, run_id: str) -> CancelRequest | None:
     request = await find_cancel_request(broker, run_id)
     now = time.time()
     if request is None or request.claimed > now:
@@ -179,7 +179,7 @@ async def _claim(broker: FullBroker, run_id: str) -> CancelRequest | None:
     return request if is_ours else None
 
 
-async def _renew(broker: FullBroker, run_id: str) -> None:
+async def _renew(broker: Broker, run_id: str) -> None:
     while True:
         await asyncio.sleep(_CLAIM_SECONDS / 3)
         try:
@@ -192,7 +192,7 @@ async def _renew(broker: FullBroker, run_id: str) -> None:
             _log.debug("the end of run %s may be told twice: %s", run_id, error)
 
 
-async def _ask_a_worker(broker: FullBroker, run_id: str, key: str) -> None:
+async def _ask_a_worker(broker: Broker, run_id: str, key: str) -> None:
     """Ask who serves the task, then one of them; without any it is left to those that come."""
     question = {"run_id": run_id, "task": key}
     serving = await _ask(broker, question)
@@ -200,6 +200,6 @@ async def _ask_a_worker(broker: FullBroker, run_id: str, key: str) -> None:
         await _ask(broker, {**question, "worker": serving[0].decode()})
 
 
-async def _ask(broker: FullBroker, question: dict[str, str]) -> list[bytes]:
+async def _ask(broker: Broker, question: dict[str, str]) -> list[bytes]:
     body = json.dumps(question).encode()
-    return await broker.ask(NOTIFY_CANCELLED, body, timeout=_ASK_SECONDS, answers=1)
+    return await broker.requests.ask(NOTIFY_CANCELLED, body, timeout=_ASK_SECONDS, answers=1)

@@ -4,7 +4,7 @@ import json
 import time
 from dataclasses import dataclass, replace
 
-from jtask.contract import FullBroker, Record, WaitingRun
+from jtask.contract import Broker, Record, WaitingRun
 from jtask.errors import EnvelopeError
 from jtask.ids import created_at
 from jtask.states import State
@@ -65,24 +65,24 @@ class CancelRequest:
         return b"%b\n%b" % (json.dumps(facts).encode(), self.head)
 
 
-async def cancel_requests(broker: FullBroker) -> list[CancelRequest]:
+async def cancel_requests(broker: Broker) -> list[CancelRequest]:
     """Return the requests that are not known to be fulfilled."""
-    return [_read(record) for record in await broker.records(_BUCKET)]
+    return [_read(record) for record in await broker.records.list(_BUCKET)]
 
 
-async def find_cancel_request(broker: FullBroker, run_id: str) -> CancelRequest | None:
+async def find_cancel_request(broker: Broker, run_id: str) -> CancelRequest | None:
     """Return the request for a run's end; None when there is none or no more."""
-    record = await broker.get_record(_BUCKET, run_id)
+    record = await broker.records.get(_BUCKET, run_id)
     return None if record is None else _read(record)
 
 
 async def store_cancel_request(
-    broker: FullBroker, run_id: str, message: str
+    broker: Broker, run_id: str, message: str
 ) -> tuple[CancelRequest, bool]:
     """Store a request, or take over the one that is there; tell whether it is the first."""
     while True:
         earlier = await find_cancel_request(broker, run_id)
-        found = await broker.find_waiting(run_id)
+        found = await broker.queues.find(run_id)
         request = earlier or CancelRequest(run_id, message, time.time())
         request = replace(request, message=message)
         if found is not None:
@@ -91,16 +91,16 @@ async def store_cancel_request(
             return request, earlier is None
 
 
-async def change_cancel_request(broker: FullBroker, request: CancelRequest) -> bool:
+async def change_cancel_request(broker: Broker, request: CancelRequest) -> bool:
     """Store a request unless its record was changed since it was read."""
-    return await broker.put_record(
+    return await broker.records.put(
         _BUCKET, request.run_id, request.encode(), revision=request.revision
     )
 
 
-async def forget(broker: FullBroker, run_id: str) -> None:
+async def forget(broker: Broker, run_id: str) -> None:
     """Forget a request."""
-    await broker.delete_record(_BUCKET, run_id)
+    await broker.records.delete(_BUCKET, run_id)
 
 
 def readable(run_id: str, body: bytes) -> Envelope:

@@ -27,7 +27,7 @@ from jtask.client.cancel_requests import (
     readable,
     store_cancel_request,
 )
-from jtask.contract import Event, FullBroker, OutcomeRecord, WaitingRun
+from jtask.contract import Event, Broker, OutcomeRecord, WaitingRun
 from jtask.outcomes import CancelAnswer, CancelResult
 from jtask.states import State, StateName
 from jtask.wire.envelope import decode_outcome, encode_outcome, unstarted_record
@@ -45,7 +45,7 @@ _ASK_SECONDS = 0.25  # a worker answers at once
 _PAUSE_SECONDS = 0.05
 
 
-async def cancel_run(broker: FullBroker, record: Record, run_id: str, message: str) -> CancelAnswer:
+async def cancel_run(broker: Broker, record: Record, run_id: str, message: str) -> CancelAnswer:
     """End a run; the answer says truly what came of it."""
     if (over := await already_over(broker, run_id)) is not None:
         return over
@@ -59,7 +59,7 @@ async def cancel_run(broker: FullBroker, record: Record, run_id: str, message: s
 
 
 async def cancel_waiting(
-    broker: FullBroker, record: Record, run_id: str, message: str
+    broker: Broker, record: Record, run_id: str, message: str
 ) -> CancelAnswer | None:
     """End a run that waits; None, and nothing else happens, when it does not wait any more."""
     request, is_first = await _store_request(broker, run_id, message)
@@ -72,7 +72,7 @@ async def cancel_waiting(
 
 
 async def try_cancel(
-    broker: FullBroker, record: Record, request: CancelRequest
+    broker: Broker, record: Record, request: CancelRequest
 ) -> CancelAnswer | None:
     """Try once to fulfil a request; None when the run is nowhere to be found for now."""
     answer = await _take_off(broker, record, request)
@@ -81,14 +81,14 @@ async def try_cancel(
     return answer or await already_over(broker, request.run_id)
 
 
-async def settle_orphan(broker: FullBroker, record: Record, request: CancelRequest) -> CancelAnswer:
+async def settle_orphan(broker: Broker, record: Record, request: CancelRequest) -> CancelAnswer:
     """End a run that was taken off its queue by somebody who died before storing its outcome."""
     return await _end(broker, record, request, request.head)
 
 
-async def already_over(broker: FullBroker, run_id: str) -> CancelAnswer | None:
+async def already_over(broker: Broker, run_id: str) -> CancelAnswer | None:
     """Return the answer for a run that has ended; None for one that has not."""
-    record = await broker.get(run_id)
+    record = await broker.results.get(run_id)
     if record is None:
         return None
     return CancelAnswer(run_id, CancelResult.ALREADY_OVER, decode_outcome(record.body).state)
@@ -106,7 +106,7 @@ def read_question(question: bytes) -> tuple[str, str]:
 
 
 async def _cancel_patiently(
-    broker: FullBroker, record: Record, request: CancelRequest
+    broker: Broker, record: Record, request: CancelRequest
 ) -> CancelAnswer:
     deadline = time.monotonic() + _PATIENCE
     while True:
@@ -131,10 +131,10 @@ def _is_promise(answer: CancelAnswer) -> bool:
     return answer.result is CancelResult.NEVER_STARTS and answer.state is None
 
 
-async def _kept_promise(broker: FullBroker, run_id: str) -> CancelAnswer | None:
+async def _kept_promise(broker: Broker, run_id: str) -> CancelAnswer | None:
     """Wait until the end of a run is stored; None when that does not happen for a while."""
     stored = asyncio.Event()
-    watch = await broker.watch(run_id, lambda _: stored.set(), stored.set)
+    watch = await broker.results.watch(run_id, lambda _: stored.set(), stored.set)
     try:
         over = await already_over(broker, run_id)
         if over is None:
@@ -149,29 +149,29 @@ async def _kept_promise(broker: FullBroker, run_id: str) -> CancelAnswer | None:
 
 
 async def _store_request(
-    broker: FullBroker, run_id: str, message: str
+    broker: Broker, run_id: str, message: str
 ) -> tuple[CancelRequest, bool]:
     """Store a request, or take over the one that is there; tell whether it is the first."""
     # One worker that knows is enough: it goes on should this process die.
     question = write_question(run_id, message)
-    await broker.ask(CANCEL_REQUESTED, question, timeout=_ASK_SECONDS, answers=1)
+    await broker.requests.ask(CANCEL_REQUESTED, question, timeout=_ASK_SECONDS, answers=1)
     return await store_cancel_request(broker, run_id, message)
 
 
 async def _take_off(
-    broker: FullBroker, record: Record, request: CancelRequest
+    broker: Broker, record: Record, request: CancelRequest
 ) -> CancelAnswer | None:
-    found: WaitingRun | None = await broker.find_waiting(request.run_id)
+    found: WaitingRun | None = await broker.queues.find(request.run_id)
     if found is not None and not request.head:
         # Before it is taken off: should this process die then, nobody else knows what it was.
         request = request.seen(found)
         await change_cancel_request(broker, request)
-    if found is None or not await broker.cancel(request.run_id):
+    if found is None or not await broker.runs.cancel(request.run_id):
         return None
     return await _end(broker, record, request, found.body)
 
 
-async def _after_end(broker: FullBroker, request: CancelRequest, answer: CancelAnswer) -> None:
+async def _after_end(broker: Broker, request: CancelRequest, answer: CancelAnswer) -> None:
     """Forget the request, once the plugins have been told; others who ended the run see to that."""
     if not request.ended(answer.state):
         await forget(broker, request.run_id)
@@ -181,21 +181,21 @@ async def _after_end(broker: FullBroker, request: CancelRequest, answer: CancelA
         await announce(broker, request.run_id, answer.state)
 
 
-async def _ask_holder(broker: FullBroker, request: CancelRequest) -> CancelAnswer | None:
+async def _ask_holder(broker: Broker, request: CancelRequest) -> CancelAnswer | None:
     question = write_question(request.run_id, request.message)
-    answers = await broker.ask(CANCEL_RUN, question, timeout=_ASK_SECONDS, answers=1)
+    answers = await broker.requests.ask(CANCEL_RUN, question, timeout=_ASK_SECONDS, answers=1)
     return CancelAnswer(request.run_id, CancelResult(answers[0].decode())) if answers else None
 
 
 async def _end(
-    broker: FullBroker, record: Record, request: CancelRequest, body: bytes
+    broker: Broker, record: Record, request: CancelRequest, body: bytes
 ) -> CancelAnswer:
     """Store the outcome of a run that nobody will execute; the first outcome stands."""
     run_id = request.run_id
     envelope = readable(run_id, body)
     state = State(StateName.CANCELLED, time.time(), request.message, request.details)
     outcome = OutcomeRecord(run_id, encode_outcome(unstarted_record(run_id, envelope, state)))
-    if not await broker.put(outcome) and (over := await already_over(broker, run_id)):
+    if not await broker.results.put(outcome) and (over := await already_over(broker, run_id)):
         return over
     record(
         Event(
@@ -203,5 +203,5 @@ async def _end(
         )
     )
     if envelope.blob is not None:
-        await broker.delete_blob(f"{run_id}.args")
+        await broker.blobs.delete(f"{run_id}.args")
     return CancelAnswer(run_id, CancelResult.NEVER_STARTS, state)

@@ -16,7 +16,7 @@ from jtask.client.enqueueing import OutgoingRun
 from jtask.client.event_buffer import EventBuffer
 from jtask.client.io_thread import get_io_thread
 from jtask.client.opening import open_broker
-from jtask.contract import Event, FullBroker, OutcomeRecord, ThreadEnqueue, Watch
+from jtask.contract import Event, Broker, OutcomeRecord, ThreadEnqueue, Watch
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import BrokerUnavailable, JTaskError, RunNotFound, TargetError
 from jtask.execution import direct_call
@@ -47,7 +47,7 @@ class Client:
         settings = get_settings()
         self.io = get_io_thread()
         self.ids = get_run_ids()
-        self.broker: FullBroker = self.io.run(
+        self.broker: Broker = self.io.run(
             open_broker(settings.url, self.ids.client, settings.results_url)
         )
         self.inline_limit = self.broker.inline_limit
@@ -113,8 +113,8 @@ class Client:
         for run in prepared:
             self._track(run.handle)
             if run.blob is not None:
-                await self.broker.put_blob(f"{run.message.run_id}.args", run.blob)
-        await self.broker.enqueue([run.message for run in prepared])
+                await self.broker.blobs.put(f"{run.message.run_id}.args", run.blob)
+        await self.broker.runs.enqueue([run.message for run in prepared])
         self.events.extend([_scheduled(run) for run in prepared])
 
     def _refuse_own_thread(self) -> None:
@@ -161,7 +161,7 @@ class Client:
             return run.info.state
         state = State(StateName.SCHEDULED, created_at(run.run_id))
         # Events may lag behind by one flush; the margin also covers clocks that differ a little.
-        async for event in self.broker.read(since=state.at - 60):
+        async for event in self.broker.events.read(since=state.at - 60):
             if event.run_id == run.run_id:
                 state = State(StateName(event.state), event.at, event.detail)
         return state
@@ -181,7 +181,7 @@ class Client:
         Raises:
             RunNotFound: It is no longer kept.
         """
-        blob = await self.broker.get_blob(f"{record.run_id}.result")
+        blob = await self.broker.blobs.get(f"{record.run_id}.result")
         if blob is None:
             raise RunNotFound(f"the result of run {record.run_id} is no longer kept")
         return blob
@@ -217,7 +217,7 @@ class Client:
         await self._ask(run)
 
     async def _expect_foreign(self, run: Run[Any]) -> None:
-        watch = await self.broker.watch(run.run_id, self._deliver, self._gap)
+        watch = await self.broker.results.watch(run.run_id, self._deliver, self._gap)
         over = asyncio.Event()
         if run.when_over(lambda: self.io.post(over.set)) and not await self._ask(run):
             self._spawn(_close_after(watch, over))
@@ -229,10 +229,10 @@ class Client:
             self._own_lock = asyncio.Lock()
         async with self._own_lock:
             if self._own is None:
-                self._own = await self.broker.watch(self.ids.client, self._deliver, self._gap)
+                self._own = await self.broker.results.watch(self.ids.client, self._deliver, self._gap)
 
     async def _ask(self, run: Run[Any]) -> bool:
-        record = await self.broker.get(run.run_id)
+        record = await self.broker.results.get(run.run_id)
         if record is not None:
             run.resolve(record.body)
         return record is not None

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from importlib.metadata import entry_points
 from typing import Any, NamedTuple
 
-from jtask.contract import BrokerFactory, FullBroker, ResultStoreFactory
+from jtask.contract import BrokerFactory, Broker, ResultStoreFactory
 from jtask.errors import ConfigurationError, JTaskError
 
 _CREDENTIALS = re.compile(r"(^|//|,)[^/@,]+@")
@@ -24,7 +24,7 @@ _BROKER = _Kind("broker", "JTASK_URL", "jtask.brokers")
 _RESULT_STORE = _Kind("result store", "JTASK_RESULTS_URL", "jtask.results")
 
 
-async def open_broker(url: str, client: str, results_url: str | None = None) -> FullBroker:
+async def open_broker(url: str, client: str, results_url: str | None = None) -> Broker:
     """Connect to the broker at a URL; runs on the I/O loop.
 
     Args:

@@ -2,18 +2,18 @@
 
 from typing import Any, cast
 
-from jtask.contract import FullBroker, OpenResultStore, QuickPut, ThreadEnqueue
+from jtask.contract import Broker, OpenResultStore, QuickPut, ThreadEnqueue
 
 
-def with_results(broker: FullBroker, store: OpenResultStore) -> FullBroker:
+def with_results(broker: Broker, store: OpenResultStore) -> Broker:
     """Return a broker that keeps all its promises but those about outcomes, which a store keeps."""
-    return cast("FullBroker", _SeparateResults(broker, store))
+    return cast("Broker", _SeparateResults(broker, store))
 
 
 class _SeparateResults:
     """Whoever has the broker has the right store too: nobody can ask the wrong one."""
 
-    def __init__(self, broker: FullBroker, store: OpenResultStore) -> None:
+    def __init__(self, broker: Broker, store: OpenResultStore) -> None:
         self._broker = broker
         self._store = store
         # A body that fits both: runs and outcomes are measured with one limit.
@@ -23,7 +23,7 @@ class _SeparateResults:
             self.put_then = store.put_then
         if isinstance(broker, ThreadEnqueue):
             # Here and not by __getattr__, which isinstance(..., ThreadEnqueue) does not ask.
-            self.enqueue_from_thread = broker.enqueue_from_thread
+            self.enqueue_from_thread = broker.runs.enqueue_from_thread
 
     def __getattr__(self, name: str) -> Any:
         if name == "put_then":  # the broker's would store elsewhere

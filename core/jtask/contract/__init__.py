@@ -1,55 +1,69 @@
-"""What a broker promises, as small protocols; each can be implemented on its own.
+"""What a broker promises, as small protocols: a broker is a handful of parts.
 
-Everything here runs on one event loop: the I/O thread's (`jtask.client.io_thread`). A broker is
-opened there and all its methods are called there, save those of `ThreadEnqueue`. Times are seconds,
-instants seconds since the epoch, sizes bytes. Bodies are opaque to a broker (docs/wire-format.md
-says what is in them). A broker raises `jtask.errors` only.
+Everything here runs on one event loop: the I/O thread's. A broker is opened there and all methods
+of its parts are called there, save `enqueue_from_thread`. Times are seconds, instants seconds since
+the epoch, sizes bytes. Bodies are opaque to a broker (docs/wire-format.md says what is in them). A
+broker raises `jtask.errors` only.
 """
 
-from jtask.contract.brokers import BrokerFactory, FullBroker, ResultStoreFactory
-from jtask.contract.coordination import Control, Coordinator, Presence
+from jtask.contract.blobs import BlobStore
+from jtask.contract.broker import (
+    SEPARABLE,
+    Broker,
+    BrokerFactory,
+    PartFactory,
+    ResultStoreFactory,
+)
+from jtask.contract.counters import Counters, Slots
+from jtask.contract.dead_letters import DeadLetter, DeadLetters
 from jtask.contract.events import Event, EventLog
-from jtask.contract.outcomes import OpenResultStore, OutcomeRecord, QuickPut, ResultStore, Watch
-from jtask.contract.queues import FOREVER, QueueInfo, Queues, WaitingRun
+from jtask.contract.heartbeats import Heartbeats
+from jtask.contract.queues import Pause, QueueInfo, Queues, WaitingRun
+from jtask.contract.records import KeyValueStore, Record
+from jtask.contract.requests import RequestReply
+from jtask.contract.results import OpenResultStore, OutcomeRecord, ResultStore, Subscription
 from jtask.contract.runs import (
     ATOMIC_LIMIT,
     DEFAULT_PRIORITY,
-    Broker,
     Consumption,
     Delivery,
     Message,
-    ThreadEnqueue,
+    RunQueue,
 )
-from jtask.contract.storage import BlobStore, DeadLetter, DeadLetters, Record, Records
+
+FullBroker = Broker
+"""The earlier name of `Broker`, kept for programs that import it."""
 
 __all__ = [
     "ATOMIC_LIMIT",
     "DEFAULT_PRIORITY",
-    "FOREVER",
+    "SEPARABLE",
     "BlobStore",
     "Broker",
     "BrokerFactory",
     "Consumption",
-    "Control",
-    "Coordinator",
+    "Counters",
     "DeadLetter",
     "DeadLetters",
     "Delivery",
     "Event",
     "EventLog",
     "FullBroker",
+    "Heartbeats",
+    "KeyValueStore",
     "Message",
     "OpenResultStore",
     "OutcomeRecord",
-    "Presence",
+    "PartFactory",
+    "Pause",
     "QueueInfo",
     "Queues",
-    "QuickPut",
     "Record",
-    "Records",
+    "RequestReply",
     "ResultStore",
     "ResultStoreFactory",
-    "ThreadEnqueue",
+    "RunQueue",
+    "Slots",
+    "Subscription",
     "WaitingRun",
-    "Watch",
 ]

@@ -32,10 +32,15 @@ class EventLog(Protocol):
         """Read back what is kept, oldest first, up to now.
 
         Args:
-            since: Skip what was appended before this instant.
+            since: Skip what was appended before this instant, seconds since the epoch.
         """
         ...
 
-    def follow(self) -> AsyncIterator[Event]:
-        """Yield events as they arrive, from now on, for ever."""
+    def read_run(self, run_id: str, *, since: float | None = None) -> AsyncIterator[Event]:
+        """Read the events of one run, oldest first, up to now, without reading all others.
+
+        Args:
+            run_id: The run.
+            since: Skip what was appended before this instant, seconds since the epoch.
+        """
         ...

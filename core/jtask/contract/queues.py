@@ -3,8 +3,14 @@
 from collections.abc import AsyncIterator
 from typing import NamedTuple, Protocol
 
-FOREVER = 32_503_680_000.0
-"""The year 3000, which brokers write down for an instant that never comes."""
+class Pause(NamedTuple):
+    """Why nothing of a queue is delivered.
+
+    Attributes:
+        until: When it ends by itself, seconds since the epoch; None when somebody must end it.
+    """
+
+    until: float | None
 
 
 class QueueInfo(NamedTuple):
@@ -15,15 +21,14 @@ class QueueInfo(NamedTuple):
         waiting: Runs that could start now.
         executing: Runs in the hands of workers.
         delayed: Runs whose instant has not come.
-        paused_until: Nothing is delivered before this instant, `FOREVER` for a pause without an
-            end; None when it is not paused.
+        pause: While it is paused; None when it is not.
     """
 
     name: str
     waiting: int
     executing: int
     delayed: int
-    paused_until: float | None
+    pause: Pause | None
 
 
 class WaitingRun(NamedTuple):
@@ -41,28 +46,32 @@ class WaitingRun(NamedTuple):
 
 
 class Queues(Protocol):
-    """Look into the queues and hold them up."""
+    """Inspect the queues, pause and resume them."""
 
-    async def queues(self) -> list[QueueInfo]:
+    async def list(self) -> list[QueueInfo]:
         """Return all queues that hold runs, are served or are paused, by name."""
         ...
 
-    async def pause_queue(self, queue: str, until: float | None = None) -> None:
-        """Deliver nothing of a queue, whatever its priority, until an instant; None is for ever.
+    async def pause(self, queue: str, until: float | None = None) -> None:
+        """Deliver nothing of a queue, whatever its priority, until an instant; None is until `resume`.
 
         The broker holds the pause: it outlives every process, and workers that come later keep it.
         Runs in the hands of workers go on.
         """
         ...
 
-    async def resume_queue(self, queue: str) -> bool:
+    async def resume(self, queue: str) -> bool:
         """End a pause; False when there was none."""
+        ...
+
+    async def depth(self, queue: str) -> int:
+        """Count the runs of a queue that wait or are being executed."""
         ...
 
     def waiting(self, queue: str | None = None) -> AsyncIterator[WaitingRun]:
         """Yield the waiting and delayed runs of one queue or of all, oldest first, up to now."""
         ...
 
-    async def find_waiting(self, run_id: str) -> WaitingRun | None:
+    async def find(self, run_id: str) -> WaitingRun | None:
         """Return a run that waits or is delayed, or None; may show one that a worker holds."""
         ...

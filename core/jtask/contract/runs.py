@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 DEFAULT_PRIORITY = 0
 ATOMIC_LIMIT = 1000
@@ -35,8 +35,10 @@ class Message:
 class Delivery(Protocol):
     """One run in this worker's hands, under a lease that the broker renews by itself.
 
-    Exactly one of its methods is called, once; then the claim is over. Each returns when the
-    broker has taken it, and none raises because the claim was lost meanwhile.
+    Exactly one of its methods settles it; then the claim is over. Each returns when the broker has
+    taken it. When one raises, nothing has happened yet: the claim is kept, the lease is renewed, and
+    the same call is to be repeated until it is answered. None raises because the claim was lost
+    meanwhile.
     """
 
     @property
@@ -60,8 +62,16 @@ class Delivery(Protocol):
         ...
 
     @property
-    def deliveries(self) -> int:
-        """How often this message was delivered, this time included."""
+    def redelivered(self) -> bool:
+        """Whether it may have been delivered before, to this worker or another."""
+        ...
+
+    @property
+    def lost_workers(self) -> int:
+        """How many workers were lost with it: their leases lapsed while they held the run.
+
+        A run that was released or rescheduled is not charged for it.
+        """
         ...
 
     def ack(self) -> None:
@@ -73,7 +83,12 @@ class Delivery(Protocol):
         ...
 
     async def reschedule(self, at: float, body: bytes | None = None) -> None:
-        """Queue the run again for an instant, with a new body if given; never lost, never twice."""
+        """Queue the run again for an instant, with a new body if given; never lost, never twice.
+
+        Args:
+            at: Seconds since the epoch.
+            body: The envelope from now on; None keeps it.
+        """
         ...
 
     async def dead_letter(self, reason: str, body: bytes) -> None:
@@ -87,14 +102,14 @@ class Delivery(Protocol):
 
 
 class Consumption(Protocol):
-    """A worker's standing wish for runs."""
+    """A worker's subscription to the runs of some queues."""
 
     def set_credit(self, credit: int) -> None:
         """Change how many deliveries may be unsettled at once; a lower value takes time to hold."""
         ...
 
     async def stop(self) -> None:
-        """Want nothing more. What is on the way is handed back; held deliveries stay held."""
+        """Deliver nothing more. What is on the way is released; held deliveries stay held."""
         ...
 
     async def close(self) -> None:
@@ -106,18 +121,12 @@ class Consumption(Protocol):
         ...
 
 
-class Broker(Protocol):
-    """Hold runs durably until a worker has settled them."""
+class RunQueue(Protocol):
+    """Hold runs durably until a worker has settled them.
 
-    @property
-    def url(self) -> str:
-        """Where it is, without credentials."""
-        ...
-
-    @property
-    def inline_limit(self) -> int:
-        """The largest body that `enqueue` and `ResultStore.put` take, in bytes."""
-        ...
+    A broker may also have `enqueue_from_thread(message)`, which does `enqueue([message])` from any
+    thread but the loop's and blocks it: a shorter way for synchronous callers.
+    """
 
     async def enqueue(self, messages: Sequence[Message]) -> None:
         """Store messages; they are durable on return.
@@ -149,21 +158,4 @@ class Broker(Protocol):
 
     async def cancel(self, run_id: str) -> bool:
         """Take a waiting or delayed run off its queue; False when none is waiting."""
-        ...
-
-    async def depth(self, queue: str) -> int:
-        """Count the runs of a queue that wait or are being executed."""
-        ...
-
-    async def close(self) -> None:
-        """Send what is still buffered, then let go of the connection."""
-        ...
-
-
-@runtime_checkable
-class ThreadEnqueue(Protocol):
-    """A shorter way for synchronous callers: optional for a broker."""
-
-    def enqueue_from_thread(self, message: Message) -> None:
-        """Do `enqueue([message])` from any thread but the loop's, blocking it."""
         ...

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from jtask.client.event_buffer import EventBuffer
-from jtask.contract import Delivery, Event, FullBroker, OutcomeRecord, QuickPut
+from jtask.contract import Delivery, Event, Broker, OutcomeRecord, QuickPut
 from jtask.errors import BrokerError
 from jtask.execution.job import Disposition, Job, Requeue, StoreOutcome, encode_dead_letter
 from jtask.outcomes import SettledRun
@@ -32,11 +32,11 @@ class Settlement:
         worker: This worker's name.
     """
 
-    def __init__(self, broker: FullBroker, events: EventBuffer, worker: str) -> None:
+    def __init__(self, broker: Broker, events: EventBuffer, worker: str) -> None:
         self._broker = broker
         self._events = events
         self._worker = worker
-        self._put_then = broker.put_then if isinstance(broker, QuickPut) else self._put_slowly
+        self._put_then = broker.results.put_then if isinstance(broker, QuickPut) else self._put_slowly
         self._rejected_hook = get_plugins().caller("jtask_rejected")
         self._unsettled = 0
         self._done = asyncio.Event()
@@ -95,7 +95,7 @@ class Settlement:
         """Give a run to another worker; a start that was counted as a possible crash is not one."""
         if job.counted:
             try:
-                await self._broker.add(crash_counter(job.delivery.run_id), -1)
+                await self._broker.counters.add(crash_counter(job.delivery.run_id), -1)
             except BrokerError as error:
                 _log.debug("a hand-back was not taken off the crash count: %s", error)
         if not job.notify_only:
@@ -120,7 +120,7 @@ class Settlement:
 
         async def put() -> None:
             try:
-                answer: bool | BrokerError = await self._broker.put(outcome)
+                answer: bool | BrokerError = await self._broker.results.put(outcome)
             except BrokerError as error:
                 answer = error
             done(answer)
@@ -142,7 +142,7 @@ class Settlement:
             elif isinstance(disposition, Requeue):
                 if (blob := disposition.blob) is not None:
                     key = f"{job.delivery.run_id}.args"
-                    await self._insist(lambda: self._broker.put_blob(key, blob))
+                    await self._insist(lambda: self._broker.blobs.put(key, blob))
                 await self._insist(
                     lambda: job.delivery.reschedule(disposition.at, disposition.body)
                 )
@@ -154,18 +154,18 @@ class Settlement:
     async def _store_all(self, job: Job, disposition: StoreOutcome) -> None:
         run_id = job.delivery.run_id
         if (blob := disposition.blob) is not None:
-            await self._insist(lambda: self._broker.put_blob(f"{run_id}.result", blob))
+            await self._insist(lambda: self._broker.blobs.put(f"{run_id}.result", blob))
         await self._store(OutcomeRecord(run_id, disposition.body))
         if (letter := disposition.letter) is not None:
             await self._insist(lambda: job.delivery.dead_letter(letter.reason, letter.body))
             return
         job.delivery.ack()
         if job.envelope.blob is not None:
-            await self._insist(lambda: self._broker.delete_blob(f"{run_id}.args"))
+            await self._insist(lambda: self._broker.blobs.delete(f"{run_id}.args"))
 
     async def _store(self, record: OutcomeRecord) -> None:
         async def put() -> None:
-            if not await self._broker.put(record):
+            if not await self._broker.results.put(record):
                 _log.info("run %s had already ended elsewhere", record.run_id)
 
         await self._insist(put)

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from jtask import lifecycle
 from jtask.client.cancel_notices import CancelledDelivery, job_of, no_event
 from jtask.client.client import Client
-from jtask.contract import Consumption, Delivery, Event, FullBroker
+from jtask.contract import Consumption, Delivery, Event, Broker
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import BrokerError, EnvelopeError, RunAbandoned
 from jtask.execution.job import (
@@ -104,7 +104,7 @@ class Worker:
         """
         for task in self._tasks.values():
             _ = hooks_of(task), codecs_of(task)
-        self._consumption = await self._broker.consume(
+        self._consumption = await self._broker.runs.consume(
             self.info.queues, self._slots.credit, self._receive
         )
         self._spawn(self._announce())
@@ -200,7 +200,7 @@ class Worker:
         return CancelResult.NEVER_STARTS if cancelled else CancelResult.NOT_FOUND
 
     @property
-    def broker(self) -> FullBroker:
+    def broker(self) -> Broker:
         """The worker's broker; its methods are called on the I/O loop only."""
         return self._broker
 
@@ -313,11 +313,11 @@ class Worker:
     async def _admit(self, job: Job) -> lifecycle.Admission:
         redelivered = job.delivery.deliveries > 1
         run_id = job.delivery.run_id
-        settled = redelivered and await self._broker.get(run_id) is not None
+        settled = redelivered and await self._broker.results.get(run_id) is not None
         crashes = 0
         if redelivered and not settled:
             # A start is counted from the second delivery on; the first one is taken for a crash.
-            crashes = await self._broker.add(crash_counter(run_id), 1)
+            crashes = await self._broker.counters.add(crash_counter(run_id), 1)
             job.counted = True
         return lifecycle.admit(
             crashes=crashes,
@@ -328,7 +328,7 @@ class Worker:
         )
 
     async def _fetch_arguments(self, job: Job) -> Execute | Finish:
-        blob = await self._broker.get_blob(f"{job.delivery.run_id}.args")
+        blob = await self._broker.blobs.get(f"{job.delivery.run_id}.args")
         if blob is None:
             message = "its arguments are no longer kept"
             return Finish(StateName.CRASHED, message, dead_letter=True)
@@ -464,7 +464,7 @@ class Worker:
         while True:
             try:
                 body = json.dumps(info | {"executing": len(self.executing())}).encode()
-                await self._broker.announce(self.info.name, body, 3 * _ANNOUNCE_SECONDS)
+                await self._broker.heartbeats.beat(self.info.name, body, 3 * _ANNOUNCE_SECONDS)
             except BrokerError as error:
                 _log.debug("the worker could not announce itself: %s", error)
             await asyncio.sleep(_ANNOUNCE_SECONDS)

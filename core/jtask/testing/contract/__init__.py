@@ -4,13 +4,13 @@ A broker keeps `jtask.contract` when this passes under plain pytest::
 
     import asyncio
 
-    from jtask.contract import FullBroker
+    from jtask.contract import Broker
     from jtask.testing.contract import BrokerContract
     from my_broker import open_broker
 
 
     class TestMyBroker(BrokerContract):
-        async def open_broker(self, client: str) -> FullBroker:
+        async def open_broker(self, client: str) -> Broker:
             return await open_broker("my://127.0.0.1", client, asyncio.get_running_loop())
 
 Each test is one rule and is named by it. Each runs on a loop of its own, in a namespace of its own
@@ -56,7 +56,7 @@ class BrokerContract(
     QueueStateContract,
     RestartContract,
 ):
-    """Every rule of `jtask.contract.FullBroker`."""
+    """Every rule of `jtask.contract.Broker`."""
 
 
 __all__ = [

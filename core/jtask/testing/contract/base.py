@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from jtask.contract import Consumption, FullBroker
+from jtask.contract import Consumption, Broker
 from jtask.settings import get_settings
 from jtask.testing.contract.bench import Bench
 
@@ -15,7 +15,7 @@ from jtask.testing.contract.bench import Bench
 class Contract:
     """Rules for a broker; a subclass says how to open it, and what its environment can do."""
 
-    async def open_broker(self, client: str) -> FullBroker:
+    async def open_broker(self, client: str) -> Broker:
         """Open one more client of the broker under test, on the running loop.
 
         Args:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
-from jtask.contract import DEFAULT_PRIORITY, Consumption, Delivery, FullBroker, Message
+from jtask.contract import DEFAULT_PRIORITY, Consumption, Delivery, Broker, Message
 from jtask.ids import RunIds
 from jtask.settings import get_settings
 
@@ -26,12 +26,12 @@ class Bench:
 
     def __init__(
         self,
-        open_broker: Callable[[str], Awaitable[FullBroker]],
+        open_broker: Callable[[str], Awaitable[Broker]],
         environment: pytest.MonkeyPatch,
     ) -> None:
         self._open_broker = open_broker
         self._environment = environment
-        self._brokers: list[FullBroker] = []
+        self._brokers: list[Broker] = []
         self._inboxes: list[Inbox] = []
         self._numbers = itertools.count()
         self.run_ids = RunIds()
@@ -43,7 +43,7 @@ class Bench:
             self._environment.setenv(f"JTASK_{name.upper()}", str(value))
         get_settings.cache_clear()
 
-    async def broker(self) -> FullBroker:
+    async def broker(self) -> Broker:
         """Open one more client."""
         client = RunIds().client if self._brokers else self.run_ids.client
         broker = await self._open_broker(client)
@@ -55,11 +55,11 @@ class Bench:
         return await self.consume(await self.broker(), *queues, credit=credit, acks=acks)
 
     async def consume(
-        self, broker: FullBroker, *queues: str, credit: int = 10, acks: bool = False
+        self, broker: Broker, *queues: str, credit: int = 10, acks: bool = False
     ) -> "Inbox":
         """Let a client consume some queues, settling each run if it `acks`."""
         inbox = Inbox(acks=acks)
-        inbox.consumption = await broker.consume(queues, credit, inbox.receive)
+        inbox.consumption = await broker.runs.consume(queues, credit, inbox.receive)
         self._inboxes.append(inbox)
         return inbox
 

@@ -11,55 +11,55 @@ class BlobStoreContract(Contract):
     async def test_a_blob_is_read_back_by_any_client(self, bench: Bench) -> None:
         writer, reader = await bench.broker(), await bench.broker()
         key = f"{bench.run_ids.new()}.arguments"
-        await writer.put_blob(key, b"\x00 any \xff bytes")
-        assert await reader.get_blob(key) == b"\x00 any \xff bytes"
+        await writer.blobs.put(key, b"\x00 any \xff bytes")
+        assert await reader.blobs.get(key) == b"\x00 any \xff bytes"
 
     @rule
     async def test_a_blob_may_be_many_times_as_large_as_a_message(self, bench: Bench) -> None:
         broker = await bench.broker()
         key = f"{bench.run_ids.new()}.value"
         data = bytes(range(251)) * (5 * broker.inline_limit // 251)
-        await broker.put_blob(key, data)
-        assert await broker.get_blob(key) == data
+        await broker.blobs.put(key, data)
+        assert await broker.blobs.get(key) == data
 
     @rule
     async def test_an_empty_blob_is_a_blob(self, bench: Bench) -> None:
         broker = await bench.broker()
         key = f"{bench.run_ids.new()}.value"
-        await broker.put_blob(key, b"")
-        assert await broker.get_blob(key) == b""
+        await broker.blobs.put(key, b"")
+        assert await broker.blobs.get(key) == b""
 
     @rule
     async def test_a_blob_that_was_not_stored_is_not_there(self, bench: Bench) -> None:
-        assert await (await bench.broker()).get_blob(f"{bench.run_ids.new()}.value") is None
+        assert await (await bench.broker()).blobs.get(f"{bench.run_ids.new()}.value") is None
 
     @rule
     async def test_blobs_of_one_run_are_kept_apart(self, bench: Bench) -> None:
         broker = await bench.broker()
         run_id = bench.run_ids.new()
-        await broker.put_blob(f"{run_id}.value", b"value")
-        await broker.put_blob(f"{run_id}.values", b"values")
-        assert await broker.get_blob(f"{run_id}.value") == b"value"
-        assert await broker.get_blob(f"{run_id}.values") == b"values"
+        await broker.blobs.put(f"{run_id}.value", b"value")
+        await broker.blobs.put(f"{run_id}.values", b"values")
+        assert await broker.blobs.get(f"{run_id}.value") == b"value"
+        assert await broker.blobs.get(f"{run_id}.values") == b"values"
 
     @rule
     async def test_a_blob_stored_again_replaces_the_first(self, bench: Bench) -> None:
         broker = await bench.broker()
         key = f"{bench.run_ids.new()}.value"
-        await broker.put_blob(key, b"x" * 3 * broker.inline_limit)
-        await broker.put_blob(key, b"short")
-        assert await broker.get_blob(key) == b"short"
+        await broker.blobs.put(key, b"x" * 3 * broker.inline_limit)
+        await broker.blobs.put(key, b"short")
+        assert await broker.blobs.get(key) == b"short"
 
     @rule
     async def test_a_deleted_blob_is_not_there(self, bench: Bench) -> None:
         broker = await bench.broker()
         run_id = bench.run_ids.new()
-        await broker.put_blob(f"{run_id}.value", b"x" * 3 * broker.inline_limit)
-        await broker.put_blob(f"{run_id}.other", b"kept")
-        await broker.delete_blob(f"{run_id}.value")
-        assert await broker.get_blob(f"{run_id}.value") is None
-        assert await broker.get_blob(f"{run_id}.other") == b"kept"
+        await broker.blobs.put(f"{run_id}.value", b"x" * 3 * broker.inline_limit)
+        await broker.blobs.put(f"{run_id}.other", b"kept")
+        await broker.blobs.delete(f"{run_id}.value")
+        assert await broker.blobs.get(f"{run_id}.value") is None
+        assert await broker.blobs.get(f"{run_id}.other") == b"kept"
 
     @rule
     async def test_deleting_a_blob_that_is_not_there_does_nothing(self, bench: Bench) -> None:
-        await (await bench.broker()).delete_blob(f"{bench.run_ids.new()}.value")
+        await (await bench.broker()).blobs.delete(f"{bench.run_ids.new()}.value")

@@ -13,41 +13,41 @@ class CoordinatorContract(Contract):
     @rule
     async def test_a_counter_starts_at_zero_and_returns_its_new_value(self, bench: Bench) -> None:
         broker = await bench.broker()
-        assert await broker.add("built") == 1
-        assert await broker.add("built", 41) == 42
-        assert await broker.add("built", -50) == -8
-        assert await broker.add("other") == 1
+        assert await broker.counters.add("built") == 1
+        assert await broker.counters.add("built", 41) == 42
+        assert await broker.counters.add("built", -50) == -8
+        assert await broker.counters.add("other") == 1
 
     @rule
     async def test_adding_nothing_reads_a_counter(self, bench: Bench) -> None:
         broker = await bench.broker()
-        await broker.add("built", 7)
-        assert await broker.add("built", 0) == 7
+        await broker.counters.add("built", 7)
+        assert await broker.counters.add("built", 0) == 7
 
     @rule
     async def test_a_counter_loses_nothing_when_many_add_at_once(self, bench: Bench) -> None:
         brokers = [await bench.broker() for _ in range(3)]
-        values = await asyncio.gather(*(brokers[n % 3].add("built") for n in range(60)))
+        values = await asyncio.gather(*(brokers[n % 3].counters.add("built") for n in range(60)))
         assert sorted(values) == list(range(1, 61))
 
     @rule
     async def test_a_lock_has_one_holder(self, bench: Bench) -> None:
         one, other = await bench.broker(), await bench.broker()
-        assert await one.acquire("database", "one", 1, 60) is True
-        assert await other.acquire("database", "other", 1, 60) is False
+        assert await one.slots.acquire("database", "one", 1, 60) is True
+        assert await other.slots.acquire("database", "other", 1, 60) is False
 
     @rule
     async def test_a_released_slot_can_be_taken(self, bench: Bench) -> None:
         one, other = await bench.broker(), await bench.broker()
-        await one.acquire("database", "one", 1, 60)
-        await one.release("database", "one")
-        assert await other.acquire("database", "other", 1, 60) is True
+        await one.slots.acquire("database", "one", 1, 60)
+        await one.slots.release("database", "one")
+        assert await other.slots.acquire("database", "other", 1, 60) is True
 
     @rule
     async def test_no_more_than_the_limit_hold_a_slot(self, bench: Bench) -> None:
         brokers = [await bench.broker() for _ in range(3)]
         got = await asyncio.gather(
-            *(brokers[n % 3].acquire("api", f"holder-{n}", 4, 60) for n in range(30))
+            *(brokers[n % 3].slots.acquire("api", f"holder-{n}", 4, 60) for n in range(30))
         )
         assert sum(got) == 4
 
@@ -55,27 +55,27 @@ class CoordinatorContract(Contract):
     async def test_a_slot_freed_under_a_limit_goes_to_one_more_holder(self, bench: Bench) -> None:
         broker = await bench.broker()
         for holder in ("one", "two", "three"):
-            assert await broker.acquire("api", holder, 3, 60) is True
-        await broker.release("api", "two")
-        assert await broker.acquire("api", "four", 3, 60) is True
-        assert await broker.acquire("api", "five", 3, 60) is False
+            assert await broker.slots.acquire("api", holder, 3, 60) is True
+        await broker.slots.release("api", "two")
+        assert await broker.slots.acquire("api", "four", 3, 60) is True
+        assert await broker.slots.acquire("api", "five", 3, 60) is False
 
     @rule
     async def test_a_holder_renews_its_slot_and_takes_no_second_one(self, bench: Bench) -> None:
         broker = await bench.broker()
-        assert await broker.acquire("api", "one", 2, 60) is True
-        assert await broker.acquire("api", "one", 2, 60) is True
-        assert await broker.acquire("api", "two", 2, 60) is True
-        assert await broker.acquire("api", "one", 2, 60) is True
-        assert await broker.acquire("api", "three", 2, 60) is False
+        assert await broker.slots.acquire("api", "one", 2, 60) is True
+        assert await broker.slots.acquire("api", "one", 2, 60) is True
+        assert await broker.slots.acquire("api", "two", 2, 60) is True
+        assert await broker.slots.acquire("api", "one", 2, 60) is True
+        assert await broker.slots.acquire("api", "three", 2, 60) is False
 
     @rule
     async def test_a_slot_that_is_not_renewed_is_free_after_its_lease(self, bench: Bench) -> None:
         gone, waiting = await bench.broker(), await bench.broker()
-        await gone.acquire("database", "gone", 1, 1)
+        await gone.slots.acquire("database", "gone", 1, 1)
 
         async def acquired() -> bool:
-            return await waiting.acquire("database", "waiting", 1, 60)
+            return await waiting.slots.acquire("database", "waiting", 1, 60)
 
         started = time.time()
         await eventually(acquired, "the lease ends")
@@ -84,29 +84,29 @@ class CoordinatorContract(Contract):
     @rule
     async def test_a_slot_that_is_renewed_outlives_its_first_lease(self, bench: Bench) -> None:
         one, other = await bench.broker(), await bench.broker()
-        await one.acquire("database", "one", 1, 1)
-        await one.acquire("database", "one", 1, 60)
+        await one.slots.acquire("database", "one", 1, 1)
+        await one.slots.acquire("database", "one", 1, 60)
         await asyncio.sleep(1.5)
-        assert await other.acquire("database", "other", 1, 60) is False
+        assert await other.slots.acquire("database", "other", 1, 60) is False
 
     @rule
     async def test_a_slot_is_released_by_its_holder_only(self, bench: Bench) -> None:
         broker = await bench.broker()
-        await broker.acquire("database", "one", 1, 60)
-        await broker.release("database", "stranger")
-        await broker.release("nothing", "one")
-        assert await broker.acquire("database", "other", 1, 60) is False
+        await broker.slots.acquire("database", "one", 1, 60)
+        await broker.slots.release("database", "stranger")
+        await broker.slots.release("nothing", "one")
+        assert await broker.slots.acquire("database", "other", 1, 60) is False
 
     @rule
     async def test_names_are_kept_apart_whatever_characters_they_have(self, bench: Bench) -> None:
         broker = await bench.broker()
         names = ["api", "API", "api.calls", "api calls", "api/*", "api>", "apí", "api.>"]
         for name in names:
-            assert await broker.acquire(name, "host.example.org one", 1, 60) is True
-            assert await broker.acquire(name, "host.example.org two", 1, 60) is False
-            assert await broker.add(name) == 1
-        await broker.release("api", "host.example.org one")
-        assert await broker.acquire("api.calls", "host.example.org two", 1, 60) is False
+            assert await broker.slots.acquire(name, "host.example.org one", 1, 60) is True
+            assert await broker.slots.acquire(name, "host.example.org two", 1, 60) is False
+            assert await broker.counters.add(name) == 1
+        await broker.slots.release("api", "host.example.org one")
+        assert await broker.slots.acquire("api.calls", "host.example.org two", 1, 60) is False
 
 
 class PresenceContract(Contract):
@@ -115,39 +115,39 @@ class PresenceContract(Contract):
     @rule
     async def test_living_workers_are_listed_with_what_they_say(self, bench: Bench) -> None:
         one, other = await bench.broker(), await bench.broker()
-        await one.announce("host.example.org-1", b"\x00 info \xff", 60)
-        await other.announce("host-2", b"", 60)
-        assert sorted(await one.workers()) == [
+        await one.heartbeats.beat("host.example.org-1", b"\x00 info \xff", 60)
+        await other.heartbeats.beat("host-2", b"", 60)
+        assert sorted(await one.heartbeats.living()) == [
             ("host-2", b""),
             ("host.example.org-1", b"\x00 info \xff"),
         ]
 
     @rule
     async def test_nobody_lives_at_first(self, bench: Bench) -> None:
-        assert await (await bench.broker()).workers() == []
+        assert await (await bench.broker()).heartbeats.living() == []
 
     @rule
     async def test_a_worker_is_listed_once_with_what_it_said_last(self, bench: Bench) -> None:
         broker = await bench.broker()
-        await broker.announce("host-1", b"idle", 60)
-        await broker.announce("host-1", b"busy", 60)
-        assert await broker.workers() == [("host-1", b"busy")]
+        await broker.heartbeats.beat("host-1", b"idle", 60)
+        await broker.heartbeats.beat("host-1", b"busy", 60)
+        assert await broker.heartbeats.living() == [("host-1", b"busy")]
 
     @rule
     async def test_a_worker_that_says_nothing_more_is_forgotten(self, bench: Bench) -> None:
         broker = await bench.broker()
-        await broker.announce("silent-1", b"", 1)
-        await broker.announce("living-1", b"", 60)
+        await broker.heartbeats.beat("silent-1", b"", 1)
+        await broker.heartbeats.beat("living-1", b"", 60)
 
         async def forgotten() -> bool:
-            return [name for name, _ in await broker.workers()] == ["living-1"]
+            return [name for name, _ in await broker.heartbeats.living()] == ["living-1"]
 
         await eventually(forgotten, "the silent worker is forgotten")
 
     @rule
     async def test_a_worker_that_speaks_again_is_not_forgotten(self, bench: Bench) -> None:
         broker = await bench.broker()
-        await broker.announce("host-1", b"", 1)
-        await broker.announce("host-1", b"", 60)
+        await broker.heartbeats.beat("host-1", b"", 1)
+        await broker.heartbeats.beat("host-1", b"", 60)
         await asyncio.sleep(1.5)
-        assert [name for name, _ in await broker.workers()] == ["host-1"]
+        assert [name for name, _ in await broker.heartbeats.living()] == ["host-1"]

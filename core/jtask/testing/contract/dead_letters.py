@@ -14,10 +14,10 @@ class DeadLetterContract(Contract):
     async def test_a_dead_letter_tells_what_is_known_of_the_run(self, bench: Bench) -> None:
         worker = await bench.worker("reports")
         reader = await bench.broker()
-        await reader.enqueue([message := bench.message("reports")])
+        await reader.runs.enqueue([message := bench.message("reports")])
         before = time.time()
         await (await worker.next()).dead_letter("It crashed, thrice.", b"what \xff is kept")
-        [letter] = [letter async for letter in reader.letters()]
+        [letter] = [letter async for letter in reader.dead_letters.read()]
         assert letter.run_id == message.run_id
         assert letter.queue == "reports"
         assert letter.reason == "It crashed, thrice."
@@ -28,11 +28,11 @@ class DeadLetterContract(Contract):
     async def test_a_dead_lettered_run_is_off_the_queue(self, bench: Bench) -> None:
         worker = await bench.worker("reports")
         producer = await bench.broker()
-        await producer.enqueue([bench.message("reports")])
+        await producer.runs.enqueue([bench.message("reports")])
         await (await worker.next()).dead_letter("Unreadable.", b"")
 
         async def empty() -> bool:
-            return await producer.depth("reports") == 0
+            return await producer.queues.depth("reports") == 0
 
         await eventually(empty, "the queue is empty")
 
@@ -42,32 +42,32 @@ class DeadLetterContract(Contract):
         producer = await bench.broker()
         expected: list[str] = []
         for number in range(5):
-            await producer.enqueue([bench.message("reports")])
+            await producer.runs.enqueue([bench.message("reports")])
             delivery = await worker.next()
             await delivery.dead_letter(f"Number {number}.", b"")
             expected.append(delivery.run_id)
-        assert [letter.run_id async for letter in producer.letters()] == expected
+        assert [letter.run_id async for letter in producer.dead_letters.read()] == expected
 
     @rule
     async def test_there_are_no_dead_letters_at_first(self, bench: Bench) -> None:
         broker = await bench.broker()
-        assert [letter async for letter in broker.letters()] == []
+        assert [letter async for letter in broker.dead_letters.read()] == []
 
     @rule
     async def test_a_dead_letter_can_be_dropped_once(self, bench: Bench) -> None:
         worker = await bench.worker("reports")
         broker = await bench.broker()
-        await broker.enqueue(bench.messages("reports", 2))
+        await broker.runs.enqueue(bench.messages("reports", 2))
         dropped, kept = await worker.take(2)
         await dropped.dead_letter("Dropped.", b"")
         await kept.dead_letter("Kept.", b"")
-        assert await broker.drop_letter(dropped.run_id) is True
-        assert await broker.drop_letter(dropped.run_id) is False
-        assert [letter.run_id async for letter in broker.letters()] == [kept.run_id]
+        assert await broker.dead_letters.drop(dropped.run_id) is True
+        assert await broker.dead_letters.drop(dropped.run_id) is False
+        assert [letter.run_id async for letter in broker.dead_letters.read()] == [kept.run_id]
 
     @rule
     async def test_a_dead_letter_of_another_run_is_not_dropped(self, bench: Bench) -> None:
-        assert await (await bench.broker()).drop_letter(bench.run_ids.new()) is False
+        assert await (await bench.broker()).dead_letters.drop(bench.run_ids.new()) is False
 
     @rule
     async def test_a_dead_lettered_run_may_be_enqueued_again_from_its_letter(
@@ -75,9 +75,9 @@ class DeadLetterContract(Contract):
     ) -> None:
         worker = await bench.worker("reports")
         broker = await bench.broker()
-        await broker.enqueue([bench.message("reports", body=b"envelope")])
+        await broker.runs.enqueue([bench.message("reports", body=b"envelope")])
         await (await worker.next()).dead_letter("Poison.", b"envelope")
-        letters: list[DeadLetter] = [letter async for letter in broker.letters()]
-        await broker.enqueue([revived := bench.message("reports", body=letters[0].body)])
+        letters: list[DeadLetter] = [letter async for letter in broker.dead_letters.read()]
+        await broker.runs.enqueue([revived := bench.message("reports", body=letters[0].body)])
         await until(lambda: revived.run_id in worker.ids, "the new run is delivered")
         assert (await worker.next()).body == b"envelope"

@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 
-from jtask.contract import Event, FullBroker
+from jtask.contract import Event, Broker
 from jtask.testing.contract.base import Contract, rule
 from jtask.testing.contract.bench import Bench, eventually, until
 
@@ -15,11 +15,11 @@ def _event(run_id: str, state: str = "Running") -> Event:
     return Event(run_id, state, time.time(), "reports.build")
 
 
-async def _read(broker: FullBroker, since: float | None = None) -> list[Event]:
-    return [event async for event in broker.read(since=since)]
+async def _read(broker: Broker, since: float | None = None) -> list[Event]:
+    return [event async for event in broker.events.read(since=since)]
 
 
-async def _until_kept(broker: FullBroker, events: Sequence[Event]) -> None:
+async def _until_kept(broker: Broker, events: Sequence[Event]) -> None:
     async def kept() -> bool:
         return {event.run_id for event in await _read(broker)} >= {it.run_id for it in events}
 
@@ -30,19 +30,19 @@ async def _until_kept(broker: FullBroker, events: Sequence[Event]) -> None:
 class _Follower:
     seen: list[Event] = field(default_factory=list[Event])
 
-    async def run(self, broker: FullBroker) -> None:
+    async def run(self, broker: Broker) -> None:
         async for event in broker.follow():
             self.seen.append(event)
 
 
 @contextlib.asynccontextmanager
-async def _following(bench: Bench, broker: FullBroker) -> AsyncGenerator[list[Event], None]:
+async def _following(bench: Bench, broker: Broker) -> AsyncGenerator[list[Event], None]:
     """Follow the events, from a moment at which some have been seen to arrive."""
     follower = _Follower()
     task = asyncio.create_task(follower.run(broker))
 
     async def arriving() -> bool:
-        broker.append([_event(bench.run_ids.new(), "Sentinel")])
+        broker.events.append([_event(bench.run_ids.new(), "Sentinel")])
         return bool(follower.seen)
 
     try:
@@ -61,7 +61,7 @@ class EventLogContract(Contract):
         writer, reader = await bench.broker(), await bench.broker()
         run_id = bench.run_ids.new()
         event = Event(run_id, "AwaitingRetry", 1234567890.25, "reports.build", 3, "host-1", "ärger")
-        writer.append([event])
+        writer.events.append([event])
         await _until_kept(reader, [event])
         assert await _read(reader) == [event]
 
@@ -72,7 +72,7 @@ class EventLogContract(Contract):
         broker = await bench.broker()
         events = [_event(run_id) for run_id in bench.run_ids.new_many(300)]
         for start in range(0, 300, 7):
-            broker.append(events[start : start + 7])
+            broker.events.append(events[start : start + 7])
         await _until_kept(broker, events)
         assert await _read(broker) == events
 
@@ -83,8 +83,8 @@ class EventLogContract(Contract):
     @rule
     async def test_an_empty_batch_of_events_is_no_event(self, bench: Bench) -> None:
         broker = await bench.broker()
-        broker.append([])
-        broker.append([event := _event(bench.run_ids.new())])
+        broker.events.append([])
+        broker.events.append([event := _event(bench.run_ids.new())])
         await _until_kept(broker, [event])
         assert await _read(broker) == [event]
 
@@ -93,10 +93,10 @@ class EventLogContract(Contract):
         self, bench: Bench
     ) -> None:
         broker = await bench.broker()
-        broker.append([before := _event(bench.run_ids.new())])
+        broker.events.append([before := _event(bench.run_ids.new())])
         await _until_kept(broker, [before])
         since = time.time()
-        broker.append([after := _event(bench.run_ids.new())])
+        broker.events.append([after := _event(bench.run_ids.new())])
         await _until_kept(broker, [after])
         assert await _read(broker, since) == [after]
 
@@ -106,7 +106,7 @@ class EventLogContract(Contract):
     ) -> None:
         leaving, reader = await bench.broker(), await bench.broker()
         events = [_event(run_id) for run_id in bench.run_ids.new_many(20)]
-        leaving.append(events)
+        leaving.events.append(events)
         await leaving.close()
         await _until_kept(reader, events)
 
@@ -116,14 +116,14 @@ class EventLogContract(Contract):
         events = [_event(run_id) for run_id in bench.run_ids.new_many(100)]
         async with _following(bench, reader) as seen:
             for start in range(0, 100, 9):
-                writer.append(events[start : start + 9])
+                writer.events.append(events[start : start + 9])
             await until(lambda: events[-1] in seen, "the last event arrives")
             assert [event for event in seen if event.state != "Sentinel"] == events
 
     @rule
     async def test_a_follower_does_not_see_what_was_before(self, bench: Bench) -> None:
         broker = await bench.broker()
-        broker.append([before := _event(bench.run_ids.new())])
+        broker.events.append([before := _event(bench.run_ids.new())])
         await _until_kept(broker, [before])
         async with _following(bench, broker) as seen:
             assert before not in seen
@@ -133,6 +133,6 @@ class EventLogContract(Contract):
         writer, one, other = [await bench.broker() for _ in range(3)]
         event = _event(bench.run_ids.new())
         async with _following(bench, one) as seen_by_one, _following(bench, other) as seen_by_other:
-            writer.append([event])
+            writer.events.append([event])
             await until(lambda: event in seen_by_one, "one follower sees the event")
             await until(lambda: event in seen_by_other, "the other follower sees the event")

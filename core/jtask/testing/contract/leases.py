@@ -15,7 +15,7 @@ class LeaseContract(Contract):
     async def test_the_runs_of_a_lost_worker_go_to_another(self, bench: Bench) -> None:
         lost = await bench.worker("reports")
         messages = bench.messages("reports", 3)
-        await (await bench.broker()).enqueue(messages)
+        await (await bench.broker()).runs.enqueue(messages)
         await lost.take(3)
         await self.lose(lost.consumption)
         heir = await bench.worker("reports")
@@ -30,10 +30,10 @@ class LeaseContract(Contract):
     ) -> None:
         lost = await bench.worker("reports")
         producer = await bench.broker()
-        await producer.enqueue([message := bench.message("reports")])
+        await producer.runs.enqueue([message := bench.message("reports")])
         await lost.next()
         heir = await bench.worker("reports", "mails")
-        await producer.enqueue([bench.message("mails")])
+        await producer.runs.enqueue([bench.message("mails")])
         await heir.next()  # so it consumes by now
         await self.lose(lost.consumption)
         assert (await heir.next()).run_id == message.run_id
@@ -42,7 +42,7 @@ class LeaseContract(Contract):
     async def test_the_runs_of_a_client_that_closes_go_to_another(self, bench: Bench) -> None:
         leaving = await bench.broker()
         worker = await bench.consume(leaving, "reports")
-        await (await bench.broker()).enqueue([message := bench.message("reports")])
+        await (await bench.broker()).runs.enqueue([message := bench.message("reports")])
         await worker.next()
         await leaving.close()
         heir = await bench.worker("reports")
@@ -50,7 +50,7 @@ class LeaseContract(Contract):
 
     @rule
     async def test_every_loss_is_counted(self, bench: Bench) -> None:
-        await (await bench.broker()).enqueue([bench.message("reports")])
+        await (await bench.broker()).runs.enqueue([bench.message("reports")])
         for loss in (1, 2, 3):
             worker = await bench.worker("reports")
             assert (await worker.next()).deliveries == loss
@@ -60,7 +60,7 @@ class LeaseContract(Contract):
     async def test_a_worker_that_lives_keeps_its_run_beyond_the_lease(self, bench: Bench) -> None:
         worker = await bench.worker("reports", credit=1)
         other = await bench.worker("reports", credit=1)
-        await (await bench.broker()).enqueue([bench.message("reports")])
+        await (await bench.broker()).runs.enqueue([bench.message("reports")])
         await until(lambda: worker.deliveries or other.deliveries, "the run is delivered")
         await asyncio.sleep(2.5 * get_settings().lease)
         assert len(worker.deliveries) + len(other.deliveries) == 1
@@ -68,7 +68,7 @@ class LeaseContract(Contract):
     @rule
     async def test_a_stopped_worker_keeps_its_run_beyond_the_lease(self, bench: Bench) -> None:
         worker = await bench.worker("reports")
-        await (await bench.broker()).enqueue([bench.message("reports")])
+        await (await bench.broker()).runs.enqueue([bench.message("reports")])
         await worker.next()
         await worker.consumption.stop()
         other = await bench.worker("reports")
@@ -78,7 +78,7 @@ class LeaseContract(Contract):
     @rule
     async def test_a_claim_that_was_lost_is_settled_without_an_error(self, bench: Bench) -> None:
         lost = await bench.worker("reports")
-        await (await bench.broker()).enqueue(bench.messages("reports", 4))
+        await (await bench.broker()).runs.enqueue(bench.messages("reports", 4))
         acked, handed_back, reschedule, lettered = await lost.take(4)
         await self.lose(lost.consumption)
         heir = await bench.worker("reports")

@@ -2,7 +2,7 @@
 
 import time
 
-from jtask.contract import FullBroker, QueueInfo, WaitingRun
+from jtask.contract import Broker, QueueInfo, WaitingRun
 from jtask.testing.contract.base import Contract, rule
 from jtask.testing.contract.bench import Bench, eventually, ids, until_instant
 
@@ -13,17 +13,17 @@ class QueueStateContract(Contract):
     @rule
     async def test_there_are_no_queues_and_no_runs_at_first(self, bench: Bench) -> None:
         broker = await bench.broker()
-        assert await broker.queues() == []
+        assert await broker.queues.list() == []
         assert await _waiting(broker) == []
 
     @rule
     async def test_queues_that_nobody_serves_are_listed_with_their_runs(self, bench: Bench) -> None:
         producer = await bench.broker()
         later = time.time() + 3600
-        await producer.enqueue(bench.messages("reports", 3))
-        await producer.enqueue([bench.message("mails", priority=7), bench.message("mails")])
-        await producer.enqueue([bench.message("mails", at=later) for _ in range(4)])
-        await producer.enqueue([bench.message("calls", at=later)])
+        await producer.runs.enqueue(bench.messages("reports", 3))
+        await producer.runs.enqueue([bench.message("mails", priority=7), bench.message("mails")])
+        await producer.runs.enqueue([bench.message("mails", at=later) for _ in range(4)])
+        await producer.runs.enqueue([bench.message("calls", at=later)])
         assert await producer.queues() == [
             QueueInfo("calls", waiting=0, executing=0, delayed=1, paused_until=None),
             QueueInfo("mails", waiting=2, executing=0, delayed=4, paused_until=None),
@@ -35,8 +35,8 @@ class QueueStateContract(Contract):
         producer = await bench.broker()
         later = time.time() + 3600
         urgent = [bench.message("reports", priority=9) for _ in range(2)]
-        await producer.enqueue([*urgent, *bench.messages("reports", 3)])
-        await producer.enqueue([bench.message("reports", at=later), bench.message("mails")])
+        await producer.runs.enqueue([*urgent, *bench.messages("reports", 3)])
+        await producer.runs.enqueue([bench.message("reports", at=later), bench.message("mails")])
         worker = await bench.worker("reports", credit=3)
         first, _, _ = await worker.take(3)
         assert await producer.queues() == [
@@ -60,7 +60,7 @@ class QueueStateContract(Contract):
         expected = [QueueInfo("reports", waiting=0, executing=0, delayed=0, paused_until=None)]
 
         async def listed() -> bool:
-            return await broker.queues() == expected
+            return await broker.queues.list() == expected
 
         await eventually(listed, "the served queue is listed")
 
@@ -69,8 +69,8 @@ class QueueStateContract(Contract):
         self, bench: Bench
     ) -> None:
         broker = await bench.broker()
-        await broker.pause_queue("reports", time.time() + 3600)
-        [info] = await broker.queues()
+        await broker.queues.pause("reports", time.time() + 3600)
+        [info] = await broker.queues.list()
         assert info[:4] == ("reports", 0, 0, 0)
         assert info.paused_until is not None
 
@@ -78,7 +78,7 @@ class QueueStateContract(Contract):
     async def test_a_run_that_has_come_due_is_not_delayed_any_more(self, bench: Bench) -> None:
         producer = await bench.broker()
         at = time.time() + 0.7
-        await producer.enqueue([message := bench.message("reports", at=at)])
+        await producer.runs.enqueue([message := bench.message("reports", at=at)])
         assert (await producer.queues())[0][1:4] == (0, 0, 1)
 
         async def due() -> bool:
@@ -102,7 +102,7 @@ class QueueStateContract(Contract):
             bench.message("mails"),
         ]
         for message in messages:
-            await producer.enqueue([message])
+            await producer.runs.enqueue([message])
         shown = await _waiting(producer)
         assert [run[:2] for run in shown] == [(one.run_id, one.queue) for one in messages]
         assert [run.body for run in shown] == [one.body for one in messages]
@@ -113,15 +113,15 @@ class QueueStateContract(Contract):
     @rule
     async def test_the_runs_of_one_queue_can_be_shown_alone(self, bench: Bench) -> None:
         producer = await bench.broker()
-        await producer.enqueue([*bench.messages("reports-1", 2), bench.message("mails")])
-        await producer.enqueue([own := bench.message("reports", at=time.time() + 3600)])
+        await producer.runs.enqueue([*bench.messages("reports-1", 2), bench.message("mails")])
+        await producer.runs.enqueue([own := bench.message("reports", at=time.time() + 3600)])
         assert [run.run_id for run in await _waiting(producer, "reports")] == [own.run_id]
         assert await _waiting(producer, "nothing") == []
 
     @rule
     async def test_showing_runs_takes_none_of_them(self, bench: Bench) -> None:
         producer = await bench.broker()
-        await producer.enqueue(messages := bench.messages("reports", 3))
+        await producer.runs.enqueue(messages := bench.messages("reports", 3))
         assert len(await _waiting(producer)) == 3
         worker = await bench.worker("reports")
         deliveries = await worker.take(3)
@@ -131,7 +131,7 @@ class QueueStateContract(Contract):
     @rule
     async def test_runs_in_hand_are_not_waiting(self, bench: Bench) -> None:
         producer = await bench.broker()
-        await producer.enqueue(messages := bench.messages("reports", 5))
+        await producer.runs.enqueue(messages := bench.messages("reports", 5))
         worker = await bench.worker("reports", credit=2)
         settled, _ = await worker.take(2)
         assert [run.run_id for run in await _waiting(producer)] == ids(messages[2:])
@@ -142,7 +142,7 @@ class QueueStateContract(Contract):
     @rule
     async def test_a_run_handed_back_waits_again(self, bench: Bench) -> None:
         producer = await bench.broker()
-        await producer.enqueue(messages := bench.messages("reports", 2))
+        await producer.runs.enqueue(messages := bench.messages("reports", 2))
         worker = await bench.worker("reports", credit=1)
         delivery = await worker.next()
         worker.consumption.set_credit(0)
@@ -158,7 +158,7 @@ class QueueStateContract(Contract):
     async def test_a_run_put_off_is_shown_with_its_new_instant_and_body(self, bench: Bench) -> None:
         producer = await bench.broker()
         worker = await bench.worker("reports")
-        await producer.enqueue([message := bench.message("reports")])
+        await producer.runs.enqueue([message := bench.message("reports")])
         at = time.time() + 3600
         await (await worker.next()).reschedule(at, b"again")
 
@@ -175,11 +175,11 @@ class QueueStateContract(Contract):
         producer = await bench.broker()
         at = time.time() + 3600
         waiting, delayed = bench.message("reports", priority=9), bench.message("mails", at=at)
-        await producer.enqueue([waiting, delayed])
+        await producer.runs.enqueue([waiting, delayed])
         reader = await bench.broker()
         run = WaitingRun(waiting.run_id, "reports", None, waiting.body)
-        assert await reader.find_waiting(waiting.run_id) == run
-        found = await reader.find_waiting(delayed.run_id)
+        assert await reader.queues.find(waiting.run_id) == run
+        found = await reader.queues.find(delayed.run_id)
         assert found is not None
         assert (found.run_id, found.queue) == (delayed.run_id, "mails")
         assert found.body == delayed.body
@@ -188,10 +188,10 @@ class QueueStateContract(Contract):
     @rule
     async def test_a_run_that_is_not_there_is_not_found(self, bench: Bench) -> None:
         producer = await bench.broker()
-        assert await producer.find_waiting(bench.run_ids.new()) is None
-        await producer.enqueue([message := bench.message("reports")])
-        await producer.cancel(message.run_id)
-        assert await producer.find_waiting(message.run_id) is None
+        assert await producer.queues.find(bench.run_ids.new()) is None
+        await producer.runs.enqueue([message := bench.message("reports")])
+        await producer.runs.cancel(message.run_id)
+        assert await producer.queues.find(message.run_id) is None
 
     @rule
     async def test_however_many_runs_wait_all_are_shown_once(self, bench: Bench) -> None:
@@ -201,12 +201,12 @@ class QueueStateContract(Contract):
             bench.messages("reports", 1200),
             [bench.message("mails", at=later) for _ in range(600)],
         )
-        await producer.enqueue(now)
-        await producer.enqueue(delayed)
+        await producer.runs.enqueue(now)
+        await producer.runs.enqueue(delayed)
         shown = await _waiting(producer)
         assert sorted(run.run_id for run in shown) == ids([*now, *delayed])
         assert [info[1:4] for info in await producer.queues()] == [(0, 0, 600), (1200, 0, 0)]
 
 
-async def _waiting(broker: FullBroker, queue: str | None = None) -> list[WaitingRun]:
-    return [run async for run in broker.waiting(queue)]
+async def _waiting(broker: Broker, queue: str | None = None) -> list[WaitingRun]:
+    return [run async for run in broker.queues.waiting(queue)]

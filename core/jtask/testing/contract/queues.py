@@ -17,7 +17,7 @@ class QueueContract(Contract):
     async def test_a_run_is_delivered_with_what_was_enqueued(self, bench: Bench) -> None:
         message = bench.message("reports", body=b"\x00 any \xff bytes")
         worker = await bench.worker("reports")
-        await (await bench.broker()).enqueue([message])
+        await (await bench.broker()).runs.enqueue([message])
         delivery = await worker.next()
         assert delivery.run_id == message.run_id
         assert delivery.queue == "reports"
@@ -27,7 +27,7 @@ class QueueContract(Contract):
     @rule
     async def test_a_run_waits_for_a_queue_that_nobody_has_consumed_yet(self, bench: Bench) -> None:
         message = bench.message("reports")
-        await (await bench.broker()).enqueue([message])
+        await (await bench.broker()).runs.enqueue([message])
         worker = await bench.worker("reports")
         assert (await worker.next()).run_id == message.run_id
 
@@ -39,7 +39,7 @@ class QueueContract(Contract):
         producer = await bench.broker()
         foreign = [bench.message(queue) for queue in ("other", "reports-2", "report", "mail")]
         own = [bench.message(queue) for queue in ("reports", "mails")]
-        await producer.enqueue([*foreign, *own])
+        await producer.runs.enqueue([*foreign, *own])
         await worker.take(2)
         assert sorted(worker.ids) == ids(own)
 
@@ -49,7 +49,7 @@ class QueueContract(Contract):
     ) -> None:
         queue = "Reports_of-2026"
         worker = await bench.worker(queue)
-        await (await bench.broker()).enqueue([bench.message(queue)])
+        await (await bench.broker()).runs.enqueue([bench.message(queue)])
         assert (await worker.next()).queue == queue
 
     @rule
@@ -57,7 +57,7 @@ class QueueContract(Contract):
         messages = bench.messages("reports", 200)
         one = await bench.worker("reports", acks=True)
         other = await bench.worker("reports", acks=True)
-        await (await bench.broker()).enqueue(messages)
+        await (await bench.broker()).runs.enqueue(messages)
         await until(lambda: len(one.ids) + len(other.ids) >= 200, "all runs are delivered")
         assert sorted(one.ids + other.ids) == ids(messages)
 
@@ -65,7 +65,7 @@ class QueueContract(Contract):
     async def test_higher_priorities_are_delivered_first(self, bench: Bench) -> None:
         priorities = [0, 9, 5, 0, 9, 5]
         messages = [bench.message("reports", priority=priority) for priority in priorities]
-        await (await bench.broker()).enqueue(messages)
+        await (await bench.broker()).runs.enqueue(messages)
         worker = await bench.worker("reports", credit=1, acks=True)
         await worker.take(6)
         level = {message.run_id: message.priority for message in messages}
@@ -75,7 +75,7 @@ class QueueContract(Contract):
     async def test_priorities_hold_across_the_queues_of_a_worker(self, bench: Bench) -> None:
         low = [bench.message("reports") for _ in range(3)]
         high = [bench.message("mails", priority=7) for _ in range(3)]
-        await (await bench.broker()).enqueue([*low, *high])
+        await (await bench.broker()).runs.enqueue([*low, *high])
         worker = await bench.worker("reports", "mails", credit=1, acks=True)
         await worker.take(6)
         assert sorted(worker.ids[:3]) == ids(high)
@@ -86,15 +86,15 @@ class QueueContract(Contract):
     ) -> None:
         worker = await bench.worker("reports")
         producer = await bench.broker()
-        await producer.enqueue([plain := bench.message("reports")])
+        await producer.runs.enqueue([plain := bench.message("reports")])
         assert (await worker.next()).run_id == plain.run_id
-        await producer.enqueue([urgent := bench.message("reports", priority=9)])
+        await producer.runs.enqueue([urgent := bench.message("reports", priority=9)])
         assert (await worker.next()).run_id == urgent.run_id
 
     @rule
     async def test_no_more_than_the_credit_is_unsettled_at_once(self, bench: Bench) -> None:
         worker = await bench.worker("reports", credit=3)
-        await (await bench.broker()).enqueue(bench.messages("reports", 20))
+        await (await bench.broker()).runs.enqueue(bench.messages("reports", 20))
         held = await worker.take(3)
         for settled in range(1, 18):
             held.pop(0).ack()
@@ -109,7 +109,7 @@ class QueueContract(Contract):
             for queue in ("reports", "mails")
             for priority in (0, 5, 9)
         ]
-        await (await bench.broker()).enqueue(messages)
+        await (await bench.broker()).runs.enqueue(messages)
         held = await worker.take(2)
         for settled in range(1, 5):
             held.pop(0).ack()
@@ -119,7 +119,7 @@ class QueueContract(Contract):
     @rule
     async def test_a_higher_credit_lets_more_runs_come(self, bench: Bench) -> None:
         worker = await bench.worker("reports", credit=1)
-        await (await bench.broker()).enqueue(bench.messages("reports", 4))
+        await (await bench.broker()).runs.enqueue(bench.messages("reports", 4))
         await worker.next()
         worker.consumption.set_credit(4)
         await worker.take(3)
@@ -128,9 +128,9 @@ class QueueContract(Contract):
     async def test_a_worker_without_credit_gets_runs_once_it_has_some(self, bench: Bench) -> None:
         worker = await bench.worker("reports", credit=0)
         message = bench.message("reports")
-        await (await bench.broker()).enqueue([message])
+        await (await bench.broker()).runs.enqueue([message])
         other = await bench.worker("mails")
-        await (await bench.broker()).enqueue([bench.message("mails")])
+        await (await bench.broker()).runs.enqueue([bench.message("mails")])
         await other.next()
         assert worker.ids == []
         worker.consumption.set_credit(1)
@@ -140,9 +140,9 @@ class QueueContract(Contract):
     async def test_a_run_stored_twice_is_delivered_once(self, bench: Bench) -> None:
         producer = await bench.broker()
         message = bench.message("reports")
-        await producer.enqueue([message])
-        await producer.enqueue([message])
-        await producer.enqueue([last := bench.message("reports")])
+        await producer.runs.enqueue([message])
+        await producer.runs.enqueue([message])
+        await producer.runs.enqueue([last := bench.message("reports")])
         worker = await bench.worker("reports", acks=True)
         await until(lambda: last.run_id in worker.ids, "the last run is delivered")
         assert worker.ids == [message.run_id, last.run_id]
@@ -152,10 +152,10 @@ class QueueContract(Contract):
         producer = await bench.broker()
         worker = await bench.worker("reports", acks=True)
         message = bench.message("reports")
-        await producer.enqueue([message])
+        await producer.runs.enqueue([message])
         await worker.next()
-        await producer.enqueue([message])
-        await producer.enqueue([last := bench.message("reports")])
+        await producer.runs.enqueue([message])
+        await producer.runs.enqueue([last := bench.message("reports")])
         await until(lambda: last.run_id in worker.ids, "the last run is delivered")
         assert worker.ids == [message.run_id, last.run_id]
 
@@ -163,9 +163,9 @@ class QueueContract(Contract):
     async def test_a_batch_stored_twice_is_delivered_once(self, bench: Bench) -> None:
         producer = await bench.broker()
         batch = bench.messages("reports", 10)
-        await producer.enqueue(batch)
-        await producer.enqueue(batch)
-        await producer.enqueue([last := bench.message("reports")])
+        await producer.runs.enqueue(batch)
+        await producer.runs.enqueue(batch)
+        await producer.runs.enqueue([last := bench.message("reports")])
         worker = await bench.worker("reports", acks=True)
         await until(lambda: last.run_id in worker.ids, "the last run is delivered")
         assert sorted(worker.ids) == [*ids(batch), last.run_id]
@@ -174,8 +174,8 @@ class QueueContract(Contract):
     async def test_a_batch_with_a_run_stored_before_stores_the_others(self, bench: Bench) -> None:
         producer = await bench.broker()
         first, second, third = bench.messages("reports", 3)
-        await producer.enqueue([first, second])
-        await producer.enqueue([second, third])
+        await producer.runs.enqueue([first, second])
+        await producer.runs.enqueue([second, third])
         worker = await bench.worker("reports", acks=True)
         await until(lambda: third.run_id in worker.ids, "the new run of the batch is delivered")
         assert sorted(worker.ids) == ids([first, second, third])
@@ -186,8 +186,8 @@ class QueueContract(Contract):
         batch = bench.messages("reports", 5)
         too_big = bench.message("reports", body=bytes(16 * producer.inline_limit))
         with pytest.raises(JTaskError):
-            await producer.enqueue([*batch, too_big])
-        await producer.enqueue([last := bench.message("reports")])
+            await producer.runs.enqueue([*batch, too_big])
+        await producer.runs.enqueue([last := bench.message("reports")])
         worker = await bench.worker("reports")
         await worker.next()
         assert worker.ids == [last.run_id]
@@ -195,7 +195,7 @@ class QueueContract(Contract):
     @rule
     async def test_a_batch_of_the_atomic_limit_and_more_is_stored(self, bench: Bench) -> None:
         batch = bench.messages("reports", 2 * ATOMIC_LIMIT + 1)
-        await (await bench.broker()).enqueue(batch)
+        await (await bench.broker()).runs.enqueue(batch)
         worker = await bench.worker("reports", credit=200, acks=True)
         await until(lambda: len(worker.ids) >= len(batch), "all runs are delivered")
         assert sorted(worker.ids) == ids(batch)
@@ -207,21 +207,21 @@ class QueueContract(Contract):
             bench.message("mails", priority=4),
             bench.message("mails", at=1.0),
         ]
-        await (await bench.broker()).enqueue(batch)
+        await (await bench.broker()).runs.enqueue(batch)
         worker = await bench.worker("reports", "mails")
         await worker.take(3)
         assert sorted(worker.ids) == ids(batch)
 
     @rule
     async def test_an_empty_batch_is_stored(self, bench: Bench) -> None:
-        await (await bench.broker()).enqueue([])
+        await (await bench.broker()).runs.enqueue([])
 
     @rule
     async def test_a_body_of_the_inline_limit_is_delivered_whole(self, bench: Bench) -> None:
         producer = await bench.broker()
         body = bytes(range(256)) * (producer.inline_limit // 256)
         body += bytes(producer.inline_limit - len(body))
-        await producer.enqueue([bench.message("reports", body=body)])
+        await producer.runs.enqueue([bench.message("reports", body=body)])
         delivery = await (await bench.worker("reports")).next()
         assert delivery.body == body
 
@@ -244,55 +244,55 @@ class QueueContract(Contract):
     @rule
     async def test_the_depth_counts_runs_that_wait_and_runs_in_hand(self, bench: Bench) -> None:
         producer = await bench.broker()
-        await producer.enqueue(bench.messages("reports", 5))
-        await producer.enqueue(bench.messages("mails", 3))
-        assert await producer.depth("reports") == 5
+        await producer.runs.enqueue(bench.messages("reports", 5))
+        await producer.runs.enqueue(bench.messages("mails", 3))
+        assert await producer.queues.depth("reports") == 5
         worker = await bench.worker("reports", credit=2)
         first, _ = await worker.take(2)
-        assert await producer.depth("reports") == 5
+        assert await producer.queues.depth("reports") == 5
         first.ack()
 
         async def one_less() -> bool:
-            return await producer.depth("reports") == 4
+            return await producer.queues.depth("reports") == 4
 
         await eventually(one_less, "the settled run is not counted any more")
 
     @rule
     async def test_a_queue_that_nobody_has_named_is_empty(self, bench: Bench) -> None:
-        assert await (await bench.broker()).depth("nothing") == 0
+        assert await (await bench.broker()).queues.depth("nothing") == 0
 
     @rule
     async def test_a_waiting_run_can_be_cancelled(self, bench: Bench) -> None:
         producer = await bench.broker()
         cancelled, kept = bench.messages("reports", 2)
-        await producer.enqueue([cancelled, kept])
-        assert await (await bench.broker()).cancel(cancelled.run_id) is True
+        await producer.runs.enqueue([cancelled, kept])
+        assert await (await bench.broker()).runs.cancel(cancelled.run_id) is True
         worker = await bench.worker("reports")
         await worker.next()
         assert worker.ids == [kept.run_id]
-        assert await producer.depth("reports") == 1
+        assert await producer.queues.depth("reports") == 1
 
     @rule
     async def test_a_run_in_hand_cannot_be_cancelled(self, bench: Bench) -> None:
         producer = await bench.broker()
         worker = await bench.worker("reports")
-        await producer.enqueue([message := bench.message("reports")])
+        await producer.runs.enqueue([message := bench.message("reports")])
         delivery = await worker.next()
-        assert await producer.cancel(message.run_id) is False
+        assert await producer.runs.cancel(message.run_id) is False
         delivery.ack()
 
     @rule
     async def test_a_run_that_is_not_there_cannot_be_cancelled(self, bench: Bench) -> None:
         producer = await bench.broker()
-        await producer.enqueue([message := bench.message("reports")])
-        assert await producer.cancel(bench.run_ids.new()) is False
-        assert await producer.cancel(message.run_id) is True
-        assert await producer.cancel(message.run_id) is False
+        await producer.runs.enqueue([message := bench.message("reports")])
+        assert await producer.runs.cancel(bench.run_ids.new()) is False
+        assert await producer.runs.cancel(message.run_id) is True
+        assert await producer.runs.cancel(message.run_id) is False
 
     @rule
     async def test_a_worker_that_can_consume_has_no_problem(self, bench: Bench) -> None:
         worker = await bench.worker("reports")
-        await (await bench.broker()).enqueue([bench.message("reports")])
+        await (await bench.broker()).runs.enqueue([bench.message("reports")])
         await worker.next()
         assert worker.consumption.problem() is None
 

@@ -12,58 +12,58 @@ class RecordContract(Contract):
     @rule
     async def test_a_record_is_returned_as_it_was_stored(self, bench: Bench) -> None:
         one, other = await bench.broker(), await bench.broker()
-        assert await one.put_record("schedules", "nightly", b"\x00 any \xff") is True
-        record = await other.get_record("schedules", "nightly")
+        assert await one.records.put("schedules", "nightly", b"\x00 any \xff") is True
+        record = await other.records.get("schedules", "nightly")
         assert record is not None
         assert (record.key, record.body) == ("nightly", b"\x00 any \xff")
 
     @rule
     async def test_a_record_that_nobody_stored_is_not_there(self, bench: Bench) -> None:
         broker = await bench.broker()
-        assert await broker.get_record("schedules", "nightly") is None
-        assert await broker.records("schedules") == []
-        assert await broker.delete_record("schedules", "nightly") is False
+        assert await broker.records.get("schedules", "nightly") is None
+        assert await broker.records.list("schedules") == []
+        assert await broker.records.delete("schedules", "nightly") is False
 
     @rule
     async def test_the_last_value_counts_and_has_a_higher_revision(self, bench: Bench) -> None:
         broker = await bench.broker()
-        await broker.put_record("schedules", "nightly", b"one")
-        first = await broker.get_record("schedules", "nightly")
-        await broker.put_record("schedules", "nightly", b"two")
-        second = await broker.get_record("schedules", "nightly")
+        await broker.records.put("schedules", "nightly", b"one")
+        first = await broker.records.get("schedules", "nightly")
+        await broker.records.put("schedules", "nightly", b"two")
+        second = await broker.records.get("schedules", "nightly")
         assert first is not None
         assert second is not None
         assert second.body == b"two"
         assert second.revision > first.revision > 0
-        assert await broker.records("schedules") == [second]
+        assert await broker.records.list("schedules") == [second]
 
     @rule
     async def test_a_value_may_be_empty(self, bench: Bench) -> None:
         broker = await bench.broker()
-        await broker.put_record("schedules", "nightly", b"")
-        record = await broker.get_record("schedules", "nightly")
+        await broker.records.put("schedules", "nightly", b"")
+        record = await broker.records.get("schedules", "nightly")
         assert record is not None
         assert record.body == b""
 
     @rule
     async def test_a_new_record_is_stored_only_where_there_is_none(self, bench: Bench) -> None:
         broker = await bench.broker()
-        assert await broker.put_record("schedules", "nightly", b"one", revision=0) is True
-        assert await broker.put_record("schedules", "nightly", b"two", revision=0) is False
-        record = await broker.get_record("schedules", "nightly")
+        assert await broker.records.put("schedules", "nightly", b"one", revision=0) is True
+        assert await broker.records.put("schedules", "nightly", b"two", revision=0) is False
+        record = await broker.records.get("schedules", "nightly")
         assert record is not None
         assert record.body == b"one"
 
     @rule
     async def test_a_known_revision_is_replaced_and_another_is_not(self, bench: Bench) -> None:
         broker = await bench.broker()
-        await broker.put_record("schedules", "nightly", b"one")
-        record = await broker.get_record("schedules", "nightly")
+        await broker.records.put("schedules", "nightly", b"one")
+        record = await broker.records.get("schedules", "nightly")
         assert record is not None
         stale = record.revision
-        assert await broker.put_record("schedules", "nightly", b"two", revision=stale) is True
-        assert await broker.put_record("schedules", "nightly", b"three", revision=stale) is False
-        now = await broker.get_record("schedules", "nightly")
+        assert await broker.records.put("schedules", "nightly", b"two", revision=stale) is True
+        assert await broker.records.put("schedules", "nightly", b"three", revision=stale) is False
+        now = await broker.records.get("schedules", "nightly")
         assert now is not None
         assert now.body == b"two"
 
@@ -72,33 +72,33 @@ class RecordContract(Contract):
         self, bench: Bench
     ) -> None:
         broker = await bench.broker()
-        assert await broker.put_record("schedules", "nightly", b"one", revision=7) is False
-        assert await broker.get_record("schedules", "nightly") is None
+        assert await broker.records.put("schedules", "nightly", b"one", revision=7) is False
+        assert await broker.records.get("schedules", "nightly") is None
 
     @rule
     async def test_a_deleted_record_is_not_there(self, bench: Bench) -> None:
         broker = await bench.broker()
-        await broker.put_record("schedules", "nightly", b"one")
-        await broker.put_record("schedules", "weekly", b"two")
-        assert await broker.delete_record("schedules", "nightly") is True
-        assert await broker.get_record("schedules", "nightly") is None
-        assert [record.key for record in await broker.records("schedules")] == ["weekly"]
-        assert await broker.delete_record("schedules", "nightly") is False
+        await broker.records.put("schedules", "nightly", b"one")
+        await broker.records.put("schedules", "weekly", b"two")
+        assert await broker.records.delete("schedules", "nightly") is True
+        assert await broker.records.get("schedules", "nightly") is None
+        assert [record.key for record in await broker.records.list("schedules")] == ["weekly"]
+        assert await broker.records.delete("schedules", "nightly") is False
 
     @rule
     async def test_a_deleted_record_can_be_stored_anew_but_not_over_its_old_revision(
         self, bench: Bench
     ) -> None:
         broker = await bench.broker()
-        await broker.put_record("schedules", "nightly", b"one")
-        old = await broker.get_record("schedules", "nightly")
+        await broker.records.put("schedules", "nightly", b"one")
+        old = await broker.records.get("schedules", "nightly")
         assert old is not None
-        await broker.delete_record("schedules", "nightly")
-        put = broker.put_record
+        await broker.records.delete("schedules", "nightly")
+        put = broker.records.put
         assert await put("schedules", "nightly", b"two", revision=old.revision) is False
         assert await put("schedules", "nightly", b"three", revision=0) is True
         assert await put("schedules", "nightly", b"four", revision=old.revision) is False
-        new = await broker.get_record("schedules", "nightly")
+        new = await broker.records.get("schedules", "nightly")
         assert new is not None
         assert new.body == b"three"
         assert new.revision > old.revision
@@ -110,13 +110,13 @@ class RecordContract(Contract):
         async def replace(number: int, revision: int) -> bool:
             body = b"%d" % number
             broker = brokers[number % 3]
-            return await broker.put_record("schedules", "nightly", body, revision=revision)
+            return await broker.records.put("schedules", "nightly", body, revision=revision)
 
         revision = 0
         for _ in range(3):
             won = await asyncio.gather(*(replace(number, revision) for number in range(20)))
             assert sum(won) == 1
-            record = await brokers[0].get_record("schedules", "nightly")
+            record = await brokers[0].records.get("schedules", "nightly")
             assert record is not None
             assert record.body == b"%d" % won.index(True)
             revision = record.revision
@@ -126,9 +126,9 @@ class RecordContract(Contract):
         broker = await bench.broker()
         keys = [f"task-{number}" for number in range(700)]
         await asyncio.gather(
-            *(broker.put_record("schedules", key, key.encode()) for key in reversed(keys))
+            *(broker.records.put("schedules", key, key.encode()) for key in reversed(keys))
         )
-        found = await broker.records("schedules")
+        found = await broker.records.list("schedules")
         assert [record.key for record in found] == sorted(keys)
         assert all(record.body == record.key.encode() for record in found)
 
@@ -136,10 +136,10 @@ class RecordContract(Contract):
     async def test_buckets_are_kept_apart(self, bench: Bench) -> None:
         broker = await bench.broker()
         for bucket in ("schedules", "Schedules", "schedules-1", "schedules_1"):
-            await broker.put_record(bucket, "nightly", bucket.encode())
-        await broker.delete_record("schedules", "nightly")
-        assert await broker.records("schedules") == []
-        assert [one.body for one in await broker.records("schedules-1")] == [b"schedules-1"]
+            await broker.records.put(bucket, "nightly", bucket.encode())
+        await broker.records.delete("schedules", "nightly")
+        assert await broker.records.list("schedules") == []
+        assert [one.body for one in await broker.records.list("schedules-1")] == [b"schedules-1"]
 
     @rule
     async def test_a_key_may_be_any_text_of_two_hundred_characters(self, bench: Bench) -> None:
@@ -147,10 +147,10 @@ class RecordContract(Contract):
         keys = ["", "a.b", "a b", "*", ">", "=", "==", "=2e", ".", "Nächte", "a\nb", "\x00", "a/b"]
         keys += ["x" * 200, "x" * 199 + "y", "\U0001f319" * 200, "\U0001f319" * 199 + "."]
         for key in keys:
-            assert await broker.put_record("any", key, key.encode(), revision=0) is True
-        assert [record.key for record in await broker.records("any")] == sorted(keys)
+            assert await broker.records.put("any", key, key.encode(), revision=0) is True
+        assert [record.key for record in await broker.records.list("any")] == sorted(keys)
         for key in keys:
-            record = await broker.get_record("any", key)
+            record = await broker.records.get("any", key)
             assert record is not None
             assert (record.key, record.body) == (key, key.encode())
-            assert await broker.delete_record("any", key) is True
+            assert await broker.records.delete("any", key) is True

@@ -17,7 +17,7 @@ class RestartContract(Contract):
         producer = await bench.broker()
         messages = bench.messages("reports", 20)
         delayed = bench.message("reports", at=time.time() + 1)
-        await producer.enqueue([*messages, delayed])
+        await producer.runs.enqueue([*messages, delayed])
         await self.restart()
         worker = await bench.worker("reports", acks=True)
         await until(lambda: len(worker.ids) >= 21, "all runs are delivered")
@@ -27,10 +27,10 @@ class RestartContract(Contract):
     async def test_a_worker_consumes_again_after_a_restart(self, bench: Bench) -> None:
         worker = await bench.worker("reports", acks=True)
         producer = await bench.broker()
-        await producer.enqueue([bench.message("reports")])
+        await producer.runs.enqueue([bench.message("reports")])
         await worker.next()
         await self.restart()
-        await producer.enqueue([message := bench.message("reports")])
+        await producer.runs.enqueue([message := bench.message("reports")])
         await until(lambda: message.run_id in worker.ids, "the run is delivered")
         await until(lambda: worker.consumption.problem() is None, "all is well again")
 
@@ -38,10 +38,10 @@ class RestartContract(Contract):
     async def test_a_run_enqueued_during_a_restart_is_stored_once(self, bench: Bench) -> None:
         worker = await bench.worker("reports", acks=True)
         producer = await bench.broker()
-        await producer.enqueue([first := bench.message("reports")])
+        await producer.runs.enqueue([first := bench.message("reports")])
         await worker.next()
         batch = bench.messages("reports", 5)
-        await asyncio.gather(self.restart(), producer.enqueue(batch))
+        await asyncio.gather(self.restart(), producer.runs.enqueue(batch))
         await until(lambda: set(worker.ids) >= set(ids(batch)), "all runs are delivered")
         # The ack of the first may have died with the server; then it comes once more.
         assert sorted(run_id for run_id in worker.ids if run_id != first.run_id) == ids(batch)
@@ -50,33 +50,33 @@ class RestartContract(Contract):
     async def test_a_pause_survives_a_restart(self, bench: Bench) -> None:
         worker, other = await bench.worker("reports"), await bench.worker("mails", acks=True)
         producer = await bench.broker()
-        await producer.pause_queue("reports")
+        await producer.queues.pause("reports")
         await self.restart()
-        await producer.enqueue([paused := bench.message("reports"), bench.message("mails")])
+        await producer.runs.enqueue([paused := bench.message("reports"), bench.message("mails")])
         late = await bench.worker("reports")
         await other.next()
         assert worker.ids == late.ids == []
-        assert await producer.resume_queue("reports") is True
+        assert await producer.queues.resume("reports") is True
         await until(lambda: worker.ids or late.ids, "the run is delivered")
         assert {*worker.ids, *late.ids} == {paused.run_id}
 
     @rule
     async def test_records_survive_a_restart(self, bench: Bench) -> None:
         broker = await bench.broker()
-        await broker.put_record("schedules", "nightly", b"one")
-        before = await broker.records("schedules")
+        await broker.records.put("schedules", "nightly", b"one")
+        before = await broker.records.list("schedules")
         await self.restart()
-        assert await (await bench.broker()).records("schedules") == before
+        assert await (await bench.broker()).records.list("schedules") == before
 
     @rule
     async def test_who_listens_is_heard_after_a_restart(self, bench: Bench) -> None:
         listener, asker = await bench.broker(), await bench.broker()
-        await listener.listen("who", lambda _: b"me")
+        await listener.requests.listen("who", lambda _: b"me")
         await self.restart()
 
         async def heard() -> bool:
             try:
-                return await asker.ask("who", b"", timeout=1.0, answers=1) == [b"me"]
+                return await asker.requests.ask("who", b"", timeout=1.0, answers=1) == [b"me"]
             except BrokerUnavailable:
                 return False
 
@@ -89,18 +89,18 @@ class RestartContract(Contract):
         broker, writer = await bench.broker(), await bench.broker()
         seen: list[OutcomeRecord] = []
         gaps: list[bool] = []
-        await broker.watch(bench.run_ids.client, seen.append, lambda: gaps.append(True))
+        await broker.results.watch(bench.run_ids.client, seen.append, lambda: gaps.append(True))
         await self.restart()
         outcome = OutcomeRecord(bench.run_ids.new(), b"done")
-        await writer.put(outcome)
+        await writer.results.put(outcome)
         await until(lambda: outcome in seen or gaps, "the outcome is pushed or a gap is told")
-        assert await broker.get(outcome.run_id) == outcome
+        assert await broker.results.get(outcome.run_id) == outcome
 
     @rule
     async def test_a_watch_is_told_of_the_gap_that_a_restart_leaves(self, bench: Bench) -> None:
         broker = await bench.broker()
         gaps: list[bool] = []
-        await broker.watch(bench.run_ids.client, lambda _: None, lambda: gaps.append(True))
+        await broker.results.watch(bench.run_ids.client, lambda _: None, lambda: gaps.append(True))
         await self.restart()
         await until(lambda: gaps, "the gap is told")
 
@@ -108,7 +108,7 @@ class RestartContract(Contract):
     async def test_a_run_in_hand_can_be_settled_after_a_restart(self, bench: Bench) -> None:
         worker = await bench.worker("reports")
         producer = await bench.broker()
-        await producer.enqueue([message := bench.message("reports")])
+        await producer.runs.enqueue([message := bench.message("reports")])
         await worker.next()
         await self.restart()
         acked = 0
@@ -119,7 +119,7 @@ class RestartContract(Contract):
             for delivery in worker.deliveries[acked:]:
                 delivery.ack()
                 acked += 1
-            return await producer.depth("reports") == 0
+            return await producer.queues.depth("reports") == 0
 
         await eventually(settled, "the queue is empty")
         assert set(worker.ids) == {message.run_id}

@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from jtask.contract import FullBroker, OpenResultStore, OutcomeRecord, QuickPut, Watch
+from jtask.contract import Broker, OpenResultStore, OutcomeRecord, QuickPut, Watch
 from jtask.errors import BrokerError
 from jtask.ids import RunIds
 from jtask.testing.contract.base import Contract, rule
@@ -18,8 +18,8 @@ def _no_gap() -> None:
     """Nothing is asked for after a gap: no rule here breaks a connection."""
 
 
-async def _watch(broker: FullBroker, target: str, seen: list[OutcomeRecord]) -> Watch:
-    return await broker.watch(target, seen.append, _no_gap)
+async def _watch(broker: Broker, target: str, seen: list[OutcomeRecord]) -> Watch:
+    return await broker.results.watch(target, seen.append, _no_gap)
 
 
 def _bodies(seen: list[OutcomeRecord], run_id: str) -> list[bytes]:
@@ -41,28 +41,28 @@ class ResultStoreContract(Contract):
         """
         return await super().open_broker(client)
 
-    async def open_broker(self, client: str) -> FullBroker:
+    async def open_broker(self, client: str) -> Broker:
         """Open one more client; the rules here ask it for nothing but what a result store has."""
-        return cast("FullBroker", await self.open_results(client))
+        return cast("Broker", await self.open_results(client))
 
     @rule
     async def test_an_outcome_is_read_back_by_any_client(self, bench: Bench) -> None:
         writer, reader = await bench.broker(), await bench.broker()
         outcome = OutcomeRecord(bench.run_ids.new(), b"\x00 any \xff bytes")
-        assert await writer.put(outcome) is True
-        assert await reader.get(outcome.run_id) == outcome
+        assert await writer.results.put(outcome) is True
+        assert await reader.results.get(outcome.run_id) == outcome
 
     @rule
     async def test_there_is_no_outcome_before_one_is_stored(self, bench: Bench) -> None:
-        assert await (await bench.broker()).get(bench.run_ids.new()) is None
+        assert await (await bench.broker()).results.get(bench.run_ids.new()) is None
 
     @rule
     async def test_the_first_outcome_of_a_run_stands(self, bench: Bench) -> None:
         broker = await bench.broker()
         first = OutcomeRecord(bench.run_ids.new(), b"first")
-        assert await broker.put(first) is True
-        assert await broker.put(first._replace(body=b"second")) is False
-        assert await broker.get(first.run_id) == first
+        assert await broker.results.put(first) is True
+        assert await broker.results.put(first._replace(body=b"second")) is False
+        assert await broker.results.get(first.run_id) == first
 
     @rule
     async def test_one_of_many_outcomes_that_race_is_stored(self, bench: Bench) -> None:
@@ -70,19 +70,19 @@ class ResultStoreContract(Contract):
         run_id = bench.run_ids.new()
         racing = [OutcomeRecord(run_id, b"outcome %d" % number) for number in range(12)]
         stored = await asyncio.gather(
-            *(brokers[index % 3].put(outcome) for index, outcome in enumerate(racing))
+            *(brokers[index % 3].results.put(outcome) for index, outcome in enumerate(racing))
         )
         assert sum(stored) == 1
-        assert await brokers[0].get(run_id) == racing[stored.index(True)]
+        assert await brokers[0].results.get(run_id) == racing[stored.index(True)]
 
     @rule
     async def test_an_outcome_is_sent_before_its_result_is_awaited(self, bench: Bench) -> None:
         writer, reader = await bench.broker(), await bench.broker()
         outcome = OutcomeRecord(bench.run_ids.new(), b"done")
-        stored = writer.put(outcome)
+        stored = writer.results.put(outcome)
 
         async def arrived() -> bool:
-            return await reader.get(outcome.run_id) == outcome
+            return await reader.results.get(outcome.run_id) == outcome
 
         await eventually(arrived, "the outcome is stored")
         assert await stored is True
@@ -93,9 +93,9 @@ class ResultStoreContract(Contract):
         outcomes = [
             OutcomeRecord(run_id, run_id.encode()) for run_id in bench.run_ids.new_many(200)
         ]
-        sent = [broker.put(outcome) for outcome in outcomes]
+        sent = [broker.results.put(outcome) for outcome in outcomes]
         assert [await stored for stored in sent] == [True] * 200
-        assert [await broker.get(outcome.run_id) for outcome in outcomes] == outcomes
+        assert [await broker.results.get(outcome.run_id) for outcome in outcomes] == outcomes
 
     @rule
     async def test_a_quick_put_answers_like_a_put(self, bench: Bench) -> None:
@@ -105,13 +105,13 @@ class ResultStoreContract(Contract):
         run_ids = bench.run_ids.new_many(50)
         answers: list[bool | BrokerError] = []
         for run_id in run_ids:
-            broker.put_then(OutcomeRecord(run_id, b"first"), answers.append)
+            broker.results.put_then(OutcomeRecord(run_id, b"first"), answers.append)
         await until(lambda: len(answers) == len(run_ids), "all are answered")
         assert answers == [True] * len(run_ids)
-        broker.put_then(OutcomeRecord(run_ids[0], b"second"), answers.append)
+        broker.results.put_then(OutcomeRecord(run_ids[0], b"second"), answers.append)
         await until(lambda: len(answers) > len(run_ids), "the second one is answered")
         assert answers[-1] is False
-        assert await broker.get(run_ids[0]) == OutcomeRecord(run_ids[0], b"first")
+        assert await broker.results.get(run_ids[0]) == OutcomeRecord(run_ids[0], b"first")
 
     @rule
     async def test_an_outcome_of_the_inline_limit_is_stored_and_pushed_whole(
@@ -121,9 +121,9 @@ class ResultStoreContract(Contract):
         outcome = OutcomeRecord(bench.run_ids.new(), b"x" * broker.inline_limit)
         seen: list[OutcomeRecord] = []
         await _watch(broker, outcome.run_id, seen)
-        assert await broker.put(outcome) is True
+        assert await broker.results.put(outcome) is True
         await until(_has(seen, outcome.run_id), "the outcome is pushed")
-        assert seen[0] == outcome == await broker.get(outcome.run_id)
+        assert seen[0] == outcome == await broker.results.get(outcome.run_id)
 
     @rule
     async def test_an_outcome_is_pushed_to_who_watches_its_run(self, bench: Bench) -> None:
@@ -131,7 +131,7 @@ class ResultStoreContract(Contract):
         outcome = OutcomeRecord(bench.run_ids.new(), b"done")
         seen: list[OutcomeRecord] = []
         await _watch(watcher, outcome.run_id, seen)
-        await writer.put(outcome)
+        await writer.results.put(outcome)
         await until(_has(seen, outcome.run_id), "the outcome is pushed")
         assert seen[0] == outcome
 
@@ -144,7 +144,7 @@ class ResultStoreContract(Contract):
         seen: list[OutcomeRecord] = []
         await _watch(watcher, bench.run_ids.client, seen)
         for run_id in run_ids:
-            await writer.put(OutcomeRecord(run_id, run_id.encode()))
+            await writer.results.put(OutcomeRecord(run_id, run_id.encode()))
         await until(lambda: {it.run_id for it in seen} >= set(run_ids), "all are pushed")
         assert all(outcome.body == outcome.run_id.encode() for outcome in seen)
 
@@ -155,8 +155,8 @@ class ResultStoreContract(Contract):
         own = bench.run_ids.new()
         seen: list[OutcomeRecord] = []
         await _watch(broker, bench.run_ids.client, seen)
-        await broker.put(OutcomeRecord(foreign, b"foreign"))
-        await broker.put(OutcomeRecord(own, b"own"))
+        await broker.results.put(OutcomeRecord(foreign, b"foreign"))
+        await broker.results.put(OutcomeRecord(own, b"own"))
         await until(_has(seen, own), "the own outcome is pushed")
         assert _bodies(seen, foreign) == []
 
@@ -168,7 +168,7 @@ class ResultStoreContract(Contract):
         for broker in [*brokers, brokers[0]]:
             lists.append([])
             await _watch(broker, outcome.run_id, lists[-1])
-        await brokers[0].put(outcome)
+        await brokers[0].results.put(outcome)
         for seen in lists:
             await until(_has(seen, outcome.run_id), "the outcome is pushed to each")
 
@@ -178,9 +178,9 @@ class ResultStoreContract(Contract):
         run_id, last = bench.run_ids.new_many(2)
         seen: list[OutcomeRecord] = []
         await _watch(watcher, bench.run_ids.client, seen)
-        await writer.put(OutcomeRecord(run_id, b"first"))
-        await writer.put(OutcomeRecord(run_id, b"second"))
-        await writer.put(OutcomeRecord(last, b"last"))
+        await writer.results.put(OutcomeRecord(run_id, b"first"))
+        await writer.results.put(OutcomeRecord(run_id, b"second"))
+        await writer.results.put(OutcomeRecord(last, b"last"))
         await until(_has(seen, last), "the last outcome is pushed")
         assert set(_bodies(seen, run_id)) == {b"first"}
 
@@ -193,7 +193,7 @@ class ResultStoreContract(Contract):
         watch = await _watch(broker, bench.run_ids.client, closed)
         await _watch(broker, bench.run_ids.client, standing)
         await watch.close()
-        await broker.put(OutcomeRecord(run_id, b"done"))
+        await broker.results.put(OutcomeRecord(run_id, b"done"))
         await until(_has(standing, run_id), "the other watch sees the outcome")
         assert closed == []
 
@@ -202,9 +202,9 @@ class ResultStoreContract(Contract):
         bench.configure(result_ttl=1)
         broker = await bench.broker()
         outcome = OutcomeRecord(bench.run_ids.new(), b"done")
-        assert await broker.put(outcome) is True
+        assert await broker.results.put(outcome) is True
 
         async def forgotten() -> bool:
-            return await broker.get(outcome.run_id) is None
+            return await broker.results.get(outcome.run_id) is None
 
         await eventually(forgotten, "the outcome is forgotten")

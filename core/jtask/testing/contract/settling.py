@@ -14,11 +14,11 @@ class SettlingContract(Contract):
     async def test_an_acked_run_is_off_the_queue(self, bench: Bench) -> None:
         producer = await bench.broker()
         worker = await bench.worker("reports", acks=True)
-        await producer.enqueue(bench.messages("reports", 3))
+        await producer.runs.enqueue(bench.messages("reports", 3))
         await worker.take(3)
 
         async def empty() -> bool:
-            return await producer.depth("reports") == 0
+            return await producer.queues.depth("reports") == 0
 
         await eventually(empty, "the queue is empty")
 
@@ -27,19 +27,19 @@ class SettlingContract(Contract):
         producer = await bench.broker()
         leaving = await bench.broker()
         worker = await bench.consume(leaving, "reports")
-        await producer.enqueue([bench.message("reports")])
+        await producer.runs.enqueue([bench.message("reports")])
         (await worker.next()).ack()
         await leaving.close()
 
         async def empty() -> bool:
-            return await producer.depth("reports") == 0
+            return await producer.queues.depth("reports") == 0
 
         await eventually(empty, "the queue is empty")
 
     @rule
     async def test_a_run_handed_back_is_delivered_again_and_counted(self, bench: Bench) -> None:
         worker = await bench.worker("reports")
-        await (await bench.broker()).enqueue([message := bench.message("reports")])
+        await (await bench.broker()).runs.enqueue([message := bench.message("reports")])
         await (await worker.next()).release()
         again = await worker.next()
         assert (again.run_id, again.body) == (message.run_id, message.body)
@@ -48,7 +48,7 @@ class SettlingContract(Contract):
     @rule
     async def test_a_run_handed_back_reaches_another_worker(self, bench: Bench) -> None:
         unwilling = await bench.worker("reports", credit=1)
-        await (await bench.broker()).enqueue([message := bench.message("reports")])
+        await (await bench.broker()).runs.enqueue([message := bench.message("reports")])
         delivery = await unwilling.next()
         willing = await bench.worker("reports", credit=1)
         await delivery.release()
@@ -68,7 +68,7 @@ class SettlingContract(Contract):
         self, bench: Bench
     ) -> None:
         worker = await bench.worker("reports")
-        await (await bench.broker()).enqueue([message := bench.message("reports")])
+        await (await bench.broker()).runs.enqueue([message := bench.message("reports")])
         first = await worker.next()
         at = time.time() + 0.7
         await first.reschedule(at)
@@ -79,14 +79,14 @@ class SettlingContract(Contract):
     @rule
     async def test_a_run_put_off_may_have_a_new_body(self, bench: Bench) -> None:
         worker = await bench.worker("reports")
-        await (await bench.broker()).enqueue([bench.message("reports", body=b"attempt 1")])
+        await (await bench.broker()).runs.enqueue([bench.message("reports", body=b"attempt 1")])
         await (await worker.next()).reschedule(time.time() + 0.3, b"attempt 2")
         assert (await worker.next()).body == b"attempt 2"
 
     @rule
     async def test_a_run_put_off_to_the_past_comes_again_at_once(self, bench: Bench) -> None:
         worker = await bench.worker("reports")
-        await (await bench.broker()).enqueue([message := bench.message("reports")])
+        await (await bench.broker()).runs.enqueue([message := bench.message("reports")])
         await (await worker.next()).reschedule(time.time() - 5)
         assert (await worker.next()).run_id == message.run_id
 
@@ -95,7 +95,7 @@ class SettlingContract(Contract):
         self, bench: Bench
     ) -> None:
         worker = await bench.worker("reports")
-        await (await bench.broker()).enqueue([bench.message("reports")])
+        await (await bench.broker()).runs.enqueue([bench.message("reports")])
         await (await worker.next()).release()
         second = await worker.next()
         assert second.deliveries == 2
@@ -105,7 +105,7 @@ class SettlingContract(Contract):
     @rule
     async def test_a_run_may_be_put_off_again_and_again(self, bench: Bench) -> None:
         worker = await bench.worker("reports")
-        await (await bench.broker()).enqueue([bench.message("reports", body=b"attempt 1")])
+        await (await bench.broker()).runs.enqueue([bench.message("reports", body=b"attempt 1")])
         for attempt in (2, 3, 4, 5):
             delivery = await worker.next()
             await delivery.reschedule(time.time() + 0.05 * attempt, b"attempt %d" % attempt)
@@ -116,13 +116,13 @@ class SettlingContract(Contract):
     async def test_a_run_put_off_comes_once_though_its_worker_is_lost(self, bench: Bench) -> None:
         worker = await bench.worker("reports")
         producer = await bench.broker()
-        await producer.enqueue([bench.message("reports", body=b"attempt 1")])
+        await producer.runs.enqueue([bench.message("reports", body=b"attempt 1")])
         await (await worker.next()).reschedule(time.time() + 0.5, b"attempt 2")
         await self.lose(worker.consumption)
         heir = await bench.worker("reports", acks=True)
         # Later than the lease of the first delivery, which must not bring it again.
         last = bench.message("reports", at=time.time() + 2.5)
-        await producer.enqueue([last])
+        await producer.runs.enqueue([last])
         await until(lambda: last.run_id in heir.ids, "the last run is delivered")
         assert [delivery.body for delivery in heir.deliveries] == [b"attempt 2", last.body]
 
@@ -130,11 +130,11 @@ class SettlingContract(Contract):
     async def test_a_run_put_off_keeps_its_priority(self, bench: Bench) -> None:
         leaving = await bench.worker("reports")
         producer = await bench.broker()
-        await producer.enqueue([urgent := bench.message("reports", priority=9)])
+        await producer.runs.enqueue([urgent := bench.message("reports", priority=9)])
         at = time.time() + 0.5
         await (await leaving.next()).reschedule(at)
         await leaving.consumption.close()
-        await producer.enqueue(bench.messages("reports", 3))
+        await producer.runs.enqueue(bench.messages("reports", 3))
         await until_instant(at + 1)  # it is due, and a broker may need a moment to see it
         worker = await bench.worker("reports", credit=1)
         assert (await worker.next()).run_id == urgent.run_id
@@ -143,22 +143,22 @@ class SettlingContract(Contract):
     async def test_a_run_put_off_can_be_cancelled(self, bench: Bench) -> None:
         worker = await bench.worker("reports")
         producer = await bench.broker()
-        await producer.enqueue([message := bench.message("reports")])
+        await producer.runs.enqueue([message := bench.message("reports")])
         at = time.time() + 1.5
         await (await worker.next()).reschedule(at)
-        assert await producer.cancel(message.run_id) is True
-        await producer.enqueue([last := bench.message("reports", at=at + 0.5)])
+        assert await producer.runs.cancel(message.run_id) is True
+        await producer.runs.enqueue([last := bench.message("reports", at=at + 0.5)])
         assert (await worker.next()).run_id == last.run_id
 
     @rule
     async def test_a_stopped_worker_gets_nothing_more(self, bench: Bench) -> None:
         stopping = await bench.worker("reports")
         producer = await bench.broker()
-        await producer.enqueue([first := bench.message("reports")])
+        await producer.runs.enqueue([first := bench.message("reports")])
         await stopping.next()
         await stopping.consumption.stop()
         later = bench.messages("reports", 5)
-        await producer.enqueue(later)
+        await producer.runs.enqueue(later)
         heir = await bench.worker("reports")
         await heir.take(5)
         assert stopping.ids == [first.run_id]
@@ -168,14 +168,14 @@ class SettlingContract(Contract):
     async def test_a_stopped_worker_may_still_settle_what_it_holds(self, bench: Bench) -> None:
         worker = await bench.worker("reports")
         producer = await bench.broker()
-        await producer.enqueue(bench.messages("reports", 2))
+        await producer.runs.enqueue(bench.messages("reports", 2))
         one, other = await worker.take(2)
         await worker.consumption.stop()
         one.ack()
         await other.reschedule(time.time() + 3600)
 
         async def empty() -> bool:
-            return await producer.depth("reports") == 0
+            return await producer.queues.depth("reports") == 0
 
         await eventually(empty, "both runs are off the queue")
 
@@ -186,7 +186,7 @@ class SettlingContract(Contract):
         producer = await bench.broker()
         messages = bench.messages("reports", 300)
         stopping = await bench.worker("reports", credit=20, acks=True)
-        await producer.enqueue(messages)
+        await producer.runs.enqueue(messages)
         await stopping.next()
         await stopping.consumption.stop()
         heir = await bench.worker("reports", acks=True)
@@ -200,8 +200,8 @@ class SettlingContract(Contract):
         before = asyncio.all_tasks()
         leaving = await bench.broker()
         worker = await bench.consume(leaving, "reports", acks=True)
-        await leaving.watch(bench.run_ids.client, lambda _: None, lambda: None)
-        await leaving.enqueue([bench.message("reports")])
+        await leaving.results.watch(bench.run_ids.client, lambda _: None, lambda: None)
+        await leaving.runs.enqueue([bench.message("reports")])
         await worker.next()
         await leaving.close()
         await until(lambda: asyncio.all_tasks() <= before, "all tasks of the client have ended")

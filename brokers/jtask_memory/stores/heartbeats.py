@@ -1,19 +1,19 @@
 """Which workers live."""
 
-from jtask_memory.storage.client import StorageClient
+from jtask_memory.storage.client import StoragePart
 
 
-class MemoryPresence(StorageClient):
-    """The contract's `Presence`."""
+class MemoryHeartbeats(StoragePart):
+    """The contract's `Heartbeats`."""
 
-    async def announce(self, worker: str, info: bytes, ttl: float) -> None:
+    async def beat(self, worker: str, info: bytes, ttl: float) -> None:
         """Say that a worker lives."""
         storage = self._storage
         with storage.lock:
             now = self._now()
             storage.workers.put(worker, info, now, now + ttl)
 
-    async def workers(self) -> list[tuple[str, bytes]]:
+    async def living(self) -> list[tuple[str, bytes]]:
         """List the living workers and what they said of themselves."""
         storage = self._storage
         with storage.lock:

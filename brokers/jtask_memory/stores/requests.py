@@ -5,22 +5,22 @@ from collections.abc import Callable
 from weakref import WeakSet
 
 from jtask_memory.storage import Storage
-from jtask_memory.storage.client import StorageClient
+from jtask_memory.storage.client import StorageClient, StoragePart
 from jtask_memory.storage.requests import PendingRequest
 
 
-class MemoryControl(StorageClient):
-    """The contract's `Control`."""
+class MemoryRequests(StoragePart):
+    """The contract's `RequestReply`."""
 
-    def __init__(self, url: str, storage: Storage, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(url, storage, loop)
+    def __init__(self, client: StorageClient) -> None:
+        super().__init__(client)
         self._responders: WeakSet[MemoryResponder] = WeakSet()
 
     async def listen(
         self, topic: str, answer: Callable[[bytes], bytes | None]
     ) -> "MemoryResponder":
         """Answer the requests of a topic."""
-        responder = MemoryResponder(self._storage, topic, answer, self._loop)
+        responder = MemoryResponder(self._storage, topic, answer, self._client.loop)
         self._responders.add(responder)
         return responder
 
@@ -33,12 +33,13 @@ class MemoryControl(StorageClient):
             responders = storage.responders.of([topic])
         if not responders:
             return []
-        request = PendingRequest(question, len(responders), answers, self._loop)
+        request = PendingRequest(question, len(responders), answers, self._client.loop)
         for responder in responders:
             responder(request)
         return await request.answers(timeout)
 
-    async def _end_listening(self) -> None:
+    async def close(self) -> None:
+        """Answer nothing any more."""
         for responder in list(self._responders):
             await responder.close()
 

@@ -1,9 +1,7 @@
 """The ends of runs."""
 
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple, Protocol, runtime_checkable
-
-from jtask.errors import BrokerError
+from typing import NamedTuple, Protocol
 
 
 class OutcomeRecord(NamedTuple):
@@ -13,11 +11,11 @@ class OutcomeRecord(NamedTuple):
     body: bytes
 
 
-class Watch(Protocol):
-    """A standing wish for outcomes."""
+class Subscription(Protocol):
+    """Stands until it is closed: a callback that is called for what arrives."""
 
     async def close(self) -> None:
-        """Want no more."""
+        """End it; the callback is not called any more."""
         ...
 
 
@@ -27,7 +25,9 @@ class ResultStore(Protocol):
     def put(self, outcome: OutcomeRecord) -> Awaitable[bool]:
         """Store the first outcome of a run, and push it to whoever watches.
 
-        Sends at once, before the result is awaited, so that outcomes can be pipelined.
+        Sends at once, before the result is awaited, so that outcomes can be pipelined. A store may
+        also have `put_then(outcome, done)`, which does the same and calls a function on the loop
+        with the answer or the `BrokerError`: workers use it, for it spares a future a run.
 
         Returns:
             Awaitable[bool]: True when this outcome is now the stored one; False when another
@@ -43,32 +43,20 @@ class ResultStore(Protocol):
         self,
         target: str,
         deliver: Callable[[OutcomeRecord], None],
-        gap: Callable[[], None],
-    ) -> Watch:
+        on_gap: Callable[[], None],
+    ) -> Subscription:
         """Push outcomes as they are stored.
 
         Args:
             target: A run id, or the client id that a process's own run ids carry (`client_of`).
             deliver: Called on the loop for each outcome; may see one twice.
-            gap: Called on the loop when outcomes may have been missed: ask with `get`.
+            on_gap: Called on the loop when outcomes may have been missed: ask with `get`.
         """
         ...
 
 
-@runtime_checkable
-class QuickPut(Protocol):
-    """A shorter way for workers, without a future for each outcome: optional for a result store."""
-
-    def put_then(self, outcome: OutcomeRecord, done: Callable[[bool | BrokerError], None]) -> None:
-        """Do `put`, and call a function on the loop with its answer, or with its error."""
-        ...
-
-
 class OpenResultStore(ResultStore, Protocol):
-    """A result store with a connection of its own; what `jtask.results` factories return.
-
-    Every `FullBroker` is one.
-    """
+    """A result store with a connection of its own; what `jtask.results` factories return."""
 
     @property
     def url(self) -> str:
@@ -81,5 +69,5 @@ class OpenResultStore(ResultStore, Protocol):
         ...
 
     async def close(self) -> None:
-        """Send what is still buffered, then let go of the connection."""
+        """Send what is still buffered, then close the connection."""
         ...

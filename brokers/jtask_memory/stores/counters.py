@@ -1,18 +1,32 @@
 """Counters, and slots of a name under a lease."""
 
-from jtask_memory.storage.client import StorageClient
+import math
+
+from jtask_memory.storage.client import StoragePart
 from jtask_memory.storage.ttl_dict import TTLDict
 
 
-class MemoryCoordinator(StorageClient):
-    """The contract's `Coordinator`."""
+class MemoryCounters(StoragePart):
+    """The contract's `Counters`."""
 
-    async def add(self, key: str, amount: int = 1) -> int:
+    async def add(self, key: str, amount: int = 1, *, ttl: float | None = None) -> int:
         """Add to a counter and return its new value."""
         storage = self._storage
         with storage.lock:
-            storage.counters[key] = value = storage.counters.get(key, 0) + amount
+            now = self._now()
+            value = (storage.counters.get(key, now) or 0) + amount
+            storage.counters.put(key, value, now, math.inf if ttl is None else now + ttl)
         return value
+
+    async def delete(self, key: str) -> None:
+        """Delete a counter; nothing happens when there is none."""
+        storage = self._storage
+        with storage.lock:
+            storage.counters.pop(key, self._now())
+
+
+class MemorySlots(StoragePart):
+    """The contract's `Slots`."""
 
     async def acquire(self, name: str, holder: str, limit: int, lease: float) -> bool:
         """Take or renew one of `limit` slots of a name for `lease` seconds."""
@@ -26,7 +40,7 @@ class MemoryCoordinator(StorageClient):
         return True
 
     async def release(self, name: str, holder: str) -> None:
-        """Give a slot back; nothing happens when the holder has none."""
+        """Return a slot; nothing happens when the holder has none."""
         storage = self._storage
         with storage.lock:
             if (slots := storage.slots.get(name)) is not None:

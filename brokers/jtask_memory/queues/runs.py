@@ -1,0 +1,50 @@
+"""Runs on their way to a queue."""
+
+from collections.abc import Callable, Sequence
+
+from jtask.contract import Delivery, Message
+from jtask_memory.body_size import check_size
+from jtask_memory.queues.consumption import MemoryConsumption
+from jtask_memory.storage.client import StorageClient, StoragePart
+
+
+class MemoryRuns(StoragePart):
+    """The contract's `RunQueue`."""
+
+    def __init__(self, client: StorageClient) -> None:
+        super().__init__(client)
+        self._consumptions: list[MemoryConsumption] = []
+
+    async def enqueue(self, messages: Sequence[Message]) -> None:
+        """Store messages, all or none, however many."""
+        self._enqueue(messages)
+
+    def enqueue_from_thread(self, message: Message) -> None:
+        """Do `enqueue([message])` from any thread."""
+        self._enqueue([message])
+
+    async def consume(
+        self, queues: Sequence[str], credit: int, receive: Callable[[Delivery], None]
+    ) -> MemoryConsumption:
+        """Deliver runs of some queues, highest priority first, until stopped."""
+        loop = self._client.loop
+        consumption = MemoryConsumption(self._storage, queues, credit, receive, loop)
+        self._consumptions.append(consumption)
+        return consumption
+
+    async def cancel(self, run_id: str) -> bool:
+        """Take a waiting or delayed run off its queue; False when none is waiting."""
+        storage = self._storage
+        with storage.lock:
+            return storage.backlog.cancel(run_id)
+
+    async def close(self) -> None:
+        """Close all consumptions."""
+        for consumption in self._consumptions:
+            await consumption.close()
+
+    def _enqueue(self, messages: Sequence[Message]) -> None:
+        storage = self._storage
+        for message in messages:
+            check_size("run", message.run_id, message.body)
+        storage.enqueue(messages)

@@ -1,0 +1,19 @@
+"""What is too big for a message."""
+
+from typing import Protocol
+
+
+class BlobStore(Protocol):
+    """Keep large values under a key (a run id, a dot, a word)."""
+
+    async def put(self, key: str, data: bytes) -> None:
+        """Store a blob; readable on return. A second put of the same key replaces the first."""
+        ...
+
+    async def get(self, key: str) -> bytes | None:
+        """Return a blob, or None when it is not there."""
+        ...
+
+    async def delete(self, key: str) -> None:
+        """Delete a blob; nothing happens when there is none."""
+        ...

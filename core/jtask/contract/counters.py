@@ -1,0 +1,37 @@
+"""What processes agree on: counters and slots."""
+
+from typing import Protocol
+
+
+class Counters(Protocol):
+    """Count across processes."""
+
+    async def add(self, key: str, amount: int = 1, *, ttl: float | None = None) -> int:
+        """Add to a counter, which starts at 0, and return its new value.
+
+        Args:
+            key: Any text of up to 200 characters.
+            amount: What to add; may be negative.
+            ttl: Seconds after which the counter is deleted unless something is added again, at
+                least 1; None keeps it until it is deleted. Give the same for each call of a key.
+        """
+        ...
+
+    async def delete(self, key: str) -> None:
+        """Delete a counter: it starts at 0 again; nothing happens when there is none."""
+        ...
+
+
+class Slots(Protocol):
+    """Share a limited number of slots between processes; a lock is a limit of 1."""
+
+    async def acquire(self, name: str, holder: str, limit: int, lease: float) -> bool:
+        """Take one of `limit` slots of a name for `lease` seconds (at least 1).
+
+        A holder that has a slot renews it.
+        """
+        ...
+
+    async def release(self, name: str, holder: str) -> None:
+        """Return a slot; nothing happens when the holder has none."""
+        ...

@@ -1,0 +1,34 @@
+"""Questions to the processes that live now."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from jtask.contract.results import Subscription
+
+
+class RequestReply(Protocol):
+    """Ask the processes that live now; nothing is kept."""
+
+    async def listen(self, topic: str, answer: Callable[[bytes], bytes | None]) -> Subscription:
+        """Answer what is asked under a topic.
+
+        Args:
+            topic: Letters, digits, `_` and `-`.
+            answer: Called on the loop with each question; must not block. What it returns is sent
+                back, None stays silent.
+        """
+        ...
+
+    async def ask(
+        self, topic: str, question: bytes, *, timeout: float, answers: int | None = None
+    ) -> list[bytes]:
+        """Ask everybody who listens to a topic.
+
+        Args:
+            topic: The topic.
+            question: What they get.
+            timeout: How long to wait for answers, seconds. A broker that can tell that nobody
+                listens, or that all have answered, returns sooner.
+            answers: Return as soon as this many came; None waits the whole time.
+        """
+        ...
