@@ -41,7 +41,13 @@ class MemoryBroker(
     MemoryRecords,
     MemoryQueues,
 ):
-    """One client of a storage: the whole contract, and `ThreadEnqueue`."""
+    """One client of a storage: the whole contract, and `ThreadEnqueue`.
+
+    Args:
+        url: What the storage is called.
+        storage: What is stored; shared with other clients.
+        loop: The loop on which this client is used.
+    """
 
     def __init__(self, url: str, storage: Storage, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(url, storage, loop)
@@ -87,6 +93,7 @@ class MemoryBroker(
 
     async def close(self) -> None:
         """End this client: its consumptions are closed, what is stored stays."""
+        # First, so that nothing begins while the others end.
         self._is_closed = True
         for consumption in self._consumptions:
             await consumption.close()
@@ -96,6 +103,7 @@ class MemoryBroker(
 
     def _enqueue(self, messages: Sequence[Message]) -> None:
         storage = self._storage
+        # All are checked before the first is stored: all or none.
         for message in messages:
             check_size("run", message.run_id, message.body)
         storage.enqueue(messages)

@@ -1,4 +1,4 @@
-"""What every part of a memory broker has: its storage, its loop, and an end."""
+"""What every part of a memory broker has: its storage, its loop, and whether it is closed."""
 
 import asyncio
 

@@ -14,14 +14,16 @@ class EventFeed:
 
     def __init__(self) -> None:
         self._kept: deque[tuple[float, Event]] = deque()
-        # Weak, because whoever breaks out of `async for` says nothing: the follower just goes.
+        # Weak: breaking out of `async for` notifies nobody, the follower is just dropped.
         self._followers: WeakSet[Follower] = WeakSet()
 
     def append(self, events: Sequence[Event], now: float, ttl: float) -> None:
         """Add events, and forget those older than the time to live."""
         self._kept.extend((now, event) for event in events)
+        # Oldest first, so what is over stands at the front.
         while self._kept and self._kept[0][0] <= now - ttl:
             self._kept.popleft()
+        # A copy: followers may be collected meanwhile.
         for follower in list(self._followers):
             follower.notify(events)
 
@@ -37,7 +39,11 @@ class EventFeed:
 
 
 class Follower(AsyncIterator[Event]):
-    """Events as they arrive, until closed."""
+    """Events as they arrive, until closed.
+
+    Args:
+        loop: Where they are iterated over.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -46,6 +52,7 @@ class Follower(AsyncIterator[Event]):
 
     def notify(self, events: Sequence[Event]) -> None:
         """Pass events on, from any thread."""
+        # A copy, because the caller may go on filling its list.
         call_on(self._loop, self._put, list(events))
 
     def close(self) -> None:

@@ -10,6 +10,7 @@ class MemoryBlobs(StorageClient):
         """Store a blob under a key."""
         storage = self._storage
         with storage.lock:
+            # A copy: the caller's may be a bytearray that it goes on writing to.
             storage.blobs[key] = bytes(data)
 
     async def get_blob(self, key: str) -> bytes | None:

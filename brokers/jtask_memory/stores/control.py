@@ -34,6 +34,7 @@ class MemoryControl(StorageClient):
         if not responders:
             return []
         request = PendingRequest(question, len(responders), answers, self._loop)
+        # Without the lock: a responder may answer from its own thread at once.
         for responder in responders:
             responder(request)
         return await request.answers(timeout)
@@ -44,7 +45,14 @@ class MemoryControl(StorageClient):
 
 
 class MemoryResponder:
-    """Answers the requests of one topic until closed."""
+    """Answers the requests of one topic until closed.
+
+    Args:
+        storage: Where requests come from.
+        topic: Of the requests.
+        answer: Called with each, on the loop; None is silence.
+        loop: Of the client.
+    """
 
     def __init__(
         self,
@@ -71,4 +79,5 @@ class MemoryResponder:
         request.put_to(self._reply, self._loop)
 
     def _reply(self, body: bytes) -> bytes | None:
+        # May have been closed while the request was on its way to the loop.
         return None if self._is_closed else self._answer(body)

@@ -19,6 +19,7 @@ class MemoryEventLog(StorageClient):
 
     def append(self, events: Sequence[Event]) -> None:
         """Add a batch of events; a closed client drops it."""
+        # Not `_storage`, which raises: the events of the last runs may come after the end.
         with self._raw_storage.lock:
             if not self._is_closed:
                 self._raw_storage.events.append(
@@ -31,6 +32,7 @@ class MemoryEventLog(StorageClient):
         oldest = self._now() - storage.settings.event_ttl
         with storage.lock:
             events = storage.events.read(oldest if since is None else max(since, oldest))
+        # Without the lock: the caller may do anything between two events.
         for event in events:
             yield event
 

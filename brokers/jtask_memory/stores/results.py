@@ -16,12 +16,14 @@ class MemoryResults(StorageClient):
 
     def __init__(self, url: str, storage: Storage, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(url, storage, loop)
+        # Weak: a watch may be closed, or dropped, long before the client is.
         self._watches: WeakSet[MemoryWatch] = WeakSet()
 
     def put(self, outcome: OutcomeRecord) -> Awaitable[bool]:
         """Store the first outcome of a run; it is stored when this returns."""
         stored: asyncio.Future[bool] = self._loop.create_future()
         check_size("the outcome of run", outcome.run_id, outcome.body)
+        # At once, and by future only because a broker across a network needs one.
         stored.set_result(self._storage.put_first(outcome))
         return stored
 
@@ -50,7 +52,14 @@ class MemoryResults(StorageClient):
 
 
 class MemoryWatch:
-    """Passes outcomes on until closed."""
+    """Passes outcomes on until closed.
+
+    Args:
+        storage: Where they are stored.
+        target: Id of a run or of a client.
+        deliver: Called with each outcome, on the loop.
+        loop: Of the client.
+    """
 
     def __init__(
         self,
@@ -73,10 +82,12 @@ class MemoryWatch:
         self._forget()
 
     def _notify(self, outcome: OutcomeRecord) -> None:
+        # Called by whoever stored it, on any thread.
         if not call_on(self._loop, self._push, outcome):
             self._forget()
 
     def _push(self, outcome: OutcomeRecord) -> None:
+        # May have been closed while this was on its way to the loop.
         if not self._is_closed:
             self._deliver(outcome)
 
