@@ -9,6 +9,11 @@ INLINE_LIMIT = 1_000_000
 def check_size(what: str, run_id: str, body: bytes) -> None:
     """Refuse a body that is too big for a message.
 
+    Args:
+        what: What has the body, for the message.
+        run_id: Of the run.
+        body: The body.
+
     Raises:
         BrokerError: It is.
     """

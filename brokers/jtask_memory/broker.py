@@ -59,6 +59,7 @@ class MemoryBroker:
 
     async def close(self) -> None:
         """End this client: its consumptions are closed, what is stored stays."""
+        # First, so that nothing begins while the others end.
         self._client.is_closed = True
         await self.runs.close()
         await self.results.close()

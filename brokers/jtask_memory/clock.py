@@ -1,4 +1,4 @@
-"""What the broker knows of time, so that a test can move it."""
+"""The broker's clock: the machine's, or one that a test moves."""
 
 import asyncio
 import heapq
@@ -18,10 +18,10 @@ _PATIENCE = 10.0
 
 
 class Timer(Protocol):
-    """A call that is still to come."""
+    """A call that is scheduled."""
 
     def cancel(self) -> None:
-        """Do without it."""
+        """Take it back."""
         ...
 
 
@@ -69,9 +69,11 @@ class _VirtualTimer:
 
     def fire(self) -> None:
         """Call back on the loop, and return when that is done if the loop is running."""
+        # Cancelled timers stay in the heap: to search it for each would cost more.
         if self.cancelled:
             return
         if _running_loop() is self.loop:
+            # `advance` runs on that loop itself: to wait for it would never end.
             self.callback()
             return
         done = threading.Event()
@@ -86,7 +88,7 @@ class _VirtualTimer:
 
 
 class VirtualClock:
-    """A clock that stands still until it is told to move.
+    """A clock that stands still until `advance` moves it.
 
     Args:
         start: The first instant, seconds since the epoch; the present when not given.
@@ -118,6 +120,7 @@ class VirtualClock:
         """
         target = self._now + seconds
         while timer := self._pop_due(target):
+            # A timer that was set for the past must not turn the clock back.
             self._now = max(self._now, timer.instant)
             timer.fire()
         self._now = target

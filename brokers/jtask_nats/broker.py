@@ -295,7 +295,7 @@ class NatsBroker:
             consumption.on_denied(subject)
 
     async def _restore(self) -> None:
-        """Look whether the streams are there: the server may be new, or have lost its disk."""
+        """Check the streams: the server may be a new one, or have lost its disk."""
         try:
             await self._topology.ensure(*self._streams)
         except JTaskError as error:

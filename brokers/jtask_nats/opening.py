@@ -52,6 +52,7 @@ async def open_own(client: str, streams: Sequence[Stream] = EVERYTHING) -> NatsB
         ConfigurationError: There is none, or its folder will not do.
     """
     loop = asyncio.get_running_loop()
+    # It blocks: it takes a file lock, and starts a process.
     endpoint = await loop.run_in_executor(None, ensure_server)
     access = GuardAccess((endpoint.url,), endpoint.user, endpoint.password)
     settings = get_settings()
@@ -95,6 +96,7 @@ class Revival:
                 await loop.run_in_executor(None, ensure_server)
             except JTaskError as error:
                 _log.warning("the embedded server cannot be started again: %s", error)
+            # The connection needs a moment to notice that the server is back.
             await asyncio.sleep(_REVIVE_EVERY)
 
 

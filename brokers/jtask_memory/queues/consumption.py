@@ -14,7 +14,14 @@ class MemoryConsumption:
     """Take runs from a storage while there is credit.
 
     It takes a run only when it can pass it on at once, so nothing is ever on the way. Everything
-    happens on its loop, save `wake`.
+    happens on its loop, except `wake`.
+
+    Args:
+        storage: Where the runs are.
+        queues: Which to take from.
+        credit: How many deliveries may be unsettled at once.
+        receive: Called for each delivery, on the loop.
+        loop: The worker's.
     """
 
     def __init__(
@@ -58,7 +65,8 @@ class MemoryConsumption:
         return None
 
     def wake(self) -> None:
-        """Look for runs soon; from any thread."""
+        """Look for runs soon; may be called from any thread."""
+        # Not under the lock: two calls at the same moment cost a second look, and nothing else.
         if self._is_woken or self._is_stopped:
             return
         self._is_woken = True
@@ -71,6 +79,7 @@ class MemoryConsumption:
         """Free the credit of a claim."""
         self._held.pop(claim.number, None)
         if others_first:
+            # This worker has just refused the run, or given it another instant.
             self._storage.wake([claim.queue], last=self.wake)
         else:
             self.wake()
@@ -84,6 +93,7 @@ class MemoryConsumption:
             if self._is_stopped or (claim := self._take(now)) is None:
                 break
             self._held[claim.number] = claim
+            # Without the lock: the worker may settle it, or enqueue another, before this returns.
             self._receive(MemoryDelivery(claim, self._storage, self))
         self._await_next_due(now)
 
@@ -97,6 +107,7 @@ class MemoryConsumption:
             return
         with self._storage.lock:
             instant = self._storage.backlog.next_due(self._queues, now)
+        # A clock may call back early; then this finds nothing due and waits again.
         if instant is not None:
             self._timer = self._storage.clock.call_at(instant, self._pump, self._loop)
 
@@ -118,11 +129,18 @@ class MemoryConsumption:
             for claim in self._held.values():
                 self._storage.backlog.lose(claim, now)
         self._held.clear()
+        # After the lock is released: wakers take it again.
         self._storage.wake(self._queues)
 
 
 class MemoryDelivery:
-    """One run in a worker's hands."""
+    """One run that a worker holds; it settles the run until somebody else has received it.
+
+    Args:
+        claim: What settles the run.
+        storage: Where the run is.
+        consumption: Whose credit it takes.
+    """
 
     __slots__ = ("_claim", "_consumption", "_storage")
 
@@ -177,12 +195,13 @@ class MemoryDelivery:
         """Queue the run again for an instant, with a new body if given."""
         with self._storage.lock:
             self._storage.backlog.reschedule(self._claim, at, body, self._storage.clock.time())
-        # Others too: whoever waits for the next instant must be told of the new one.
+        # Others too: their timers wait for what was the next instant until now.
         self._consumption.free(self._claim, others_first=True)
 
     async def dead_letter(self, reason: str, body: bytes) -> None:
         """Move the run to the dead letters."""
         with self._storage.lock:
+            # Without the claim the run is somebody else's, and is not dead.
             if self._storage.backlog.remove(self._claim):
                 self._keep_letter(reason, body)
         self._consumption.free(self._claim)

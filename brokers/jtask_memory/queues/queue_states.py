@@ -20,7 +20,7 @@ class MemoryQueues(StoragePart):
         storage = self._storage
         with storage.lock:
             storage.backlog.pause(queue, until)
-        # Whoever waits for the next instant must be told of the new one.
+        # Workers that wait for the next instant must look again: it is another one now.
         storage.wake([queue])
 
     async def resume(self, queue: str) -> bool:

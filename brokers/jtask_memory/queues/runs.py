@@ -45,6 +45,7 @@ class MemoryRuns(StoragePart):
 
     def _enqueue(self, messages: Sequence[Message]) -> None:
         storage = self._storage
+        # All are checked before the first is stored: all or none.
         for message in messages:
             check_size("run", message.run_id, message.body)
         storage.enqueue(messages)

@@ -11,12 +11,22 @@ from typing import NamedTuple
 from jtask.contract import Message, Pause, QueueInfo, WaitingRun
 from jtask_memory.storage.ttl_dict import TTLDict
 
+# As on a server, where each id costs memory: a program must not rely on more.
 DEDUP_WINDOW = 30.0
 """Seconds for which a run id that was stored is not stored again."""
 
 
 class Claim(NamedTuple):
-    """One delivery of one run; settles the run unless it was delivered again since."""
+    """One delivery of one run; settles the run unless it was delivered again since.
+
+    Attributes:
+        run_id: Of the run.
+        queue: Of the run.
+        body: The envelope.
+        priority: 0 to 9.
+        deliveries: How often the run was delivered, this time included.
+        number: Of this claim.
+    """
 
     run_id: str
     queue: str
@@ -98,6 +108,7 @@ class Backlog:
         if run_id in self._runs or self._stored.get(run_id, now):
             return False
         self._stored.put(run_id, True, now, now + DEDUP_WINDOW)  # noqa: FBT003 - a value
+        # Not before now: who asks for an instant in the past must not overtake those who wait.
         since = now if message.at is None else max(message.at, now)
         run = _Run(
             run_id,
@@ -119,6 +130,7 @@ class Backlog:
             return None
         heapq.heappop(self._lanes[run.queue].waiting)
         run.state = _State.HELD
+        # A release counts too, as a NAK does on a server: it is no number of lost workers.
         run.deliveries += 1
         run.claim = next(self._numbers)
         return Claim(
@@ -136,7 +148,8 @@ class Backlog:
         return self._claimed(claim) is not None and self._forget(claim.run_id)
 
     def release(self, claim: Claim, now: float) -> bool:
-        """Let a claimed run wait again, in its old place; False when the claim was lost."""
+        """Let a claimed run wait again, as old as it was; False when the claim was lost."""
+        # A claim outlives its release until the next one, so it may be given back twice.
         run = self._claimed(claim)
         if run is None or run.state is not _State.HELD:
             return False
@@ -156,6 +169,7 @@ class Backlog:
         run.body = run.body if body is None else body
         run.since = max(at, now)
         run.order = next(self._numbers)
+        # A new message: the old claim must not settle it.
         run.deliveries = run.claim = 0
         self._insert(run, now)
         return True
@@ -230,6 +244,7 @@ class Backlog:
 
     def _insert(self, run: _Run, now: float) -> None:
         lane = self._lanes.setdefault(run.queue, _Lane())
+        # Whatever the heaps still have of this run is invalid from here on.
         run.ticket = next(self._numbers)
         if run.since > now:
             run.state = _State.DELAYED
@@ -254,6 +269,7 @@ class Backlog:
         while lane.delayed and lane.delayed[0][0] <= now:
             _, ticket, run = heapq.heappop(lane.delayed)
             if run.ticket == ticket:
+                # By its own instant, not by now: the longest due goes first.
                 self._insert(run, now)
 
     def _first_instants(self, queues: Iterable[str]) -> Iterator[float]:
@@ -268,5 +284,6 @@ class Backlog:
         return run if run is not None and run.claim == claim.number else None
 
     def _forget(self, run_id: str) -> bool:
+        # Its heap item stays and is skipped: to find it would take a search.
         self._runs.pop(run_id).ticket = 0
         return True

@@ -28,6 +28,7 @@ class PendingRequest:
         self._missing = responders
         self._wanted = wanted
         self._answers: list[bytes] = []
+        # Responders may be on several threads.
         self._lock = threading.Lock()
         self._ended = asyncio.Event()
 
@@ -36,6 +37,7 @@ class PendingRequest:
     ) -> None:
         """Let a responder answer on its own loop; from any thread."""
         if not call_on(loop, self._answer_by, answer):
+            # That loop has ended: counted as silent, or the requester would wait for it.
             self._take(None)
 
     async def answers(self, timeout: float) -> list[bytes]:
@@ -49,6 +51,7 @@ class PendingRequest:
             async with asyncio.timeout(timeout):
                 await self._ended.wait()
         except TimeoutError:
+            # Whatever has come by now is the answer.
             pass
         with self._lock:
             return self._answers[: self._wanted]

@@ -61,6 +61,7 @@ class Storage:
             if self.outcomes.get(outcome.run_id, now) is not None:
                 return False
             self.outcomes.put(outcome.run_id, outcome.body, now, now + self.settings.result_ttl)
+            # Under the same lock: a watcher that comes later reads the outcome, none misses it.
             watchers = self.watchers.of((outcome.run_id, client_of(outcome.run_id)))
         for watcher in watchers:
             watcher(outcome)
@@ -70,6 +71,7 @@ class Storage:
         """Let whoever consumes some queues look again; one of them after all others."""
         with self.lock:
             wakers = self.wakers.of(queues)
+        # Without the lock: a waker may run at once on its own loop and take it.
         for waker in wakers:
             if waker != last:
                 waker()
@@ -89,6 +91,7 @@ def canonical(url: str) -> str:
 
 def storage_of(url: str) -> Storage:
     """Return the storage of a URL and namespace; it lives as long as the process."""
+    # Atomic in CPython: of two threads that open the same URL at once, both get the first one's.
     return _storages.setdefault((canonical(url), get_settings().namespace), Storage())
 
 

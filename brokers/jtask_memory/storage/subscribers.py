@@ -30,4 +30,5 @@ class Subscribers(Generic[P]):
 
     def of(self, names: Iterable[str]) -> list[Callable[P, None]]:
         """Return the callbacks of some names, each once."""
+        # A list of its own: callbacks are called without the lock, and may subscribe others.
         return list(dict.fromkeys(it for name in names for it in self._by_name.get(name, ())))

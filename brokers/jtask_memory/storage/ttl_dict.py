@@ -23,6 +23,7 @@ class TTLDict(Generic[V]):
     def put(self, key: str, value: V, now: float, until: float) -> None:
         """Keep a value until an instant, `math.inf` for ever, as the youngest entry."""
         self.purge(now)
+        # Removed first, because replacing a value would leave it in its old place in the order.
         self._kept.pop(key, None)
         self._kept[key] = _Kept(value, until)
         if until < math.inf:
@@ -49,5 +50,6 @@ class TTLDict(Generic[V]):
         while self._ends and self._ends[0][0] <= now:
             _, key = heapq.heappop(self._ends)
             kept = self._kept.get(key)
+            # Put again since, with a later end: another item stands for it.
             if kept is not None and kept.until <= now:
                 del self._kept[key]

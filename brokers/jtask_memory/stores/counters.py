@@ -34,6 +34,7 @@ class MemorySlots(StoragePart):
         with storage.lock:
             now = self._now()
             slots = storage.slots.setdefault(name, TTLDict())
+            # Who holds a slot may renew it, even where the limit has been lowered since.
             if slots.get(holder, now) is None and len(slots.items(now)) >= limit:
                 return False
             slots.put(holder, holder, now, now + lease)

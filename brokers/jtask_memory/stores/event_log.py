@@ -11,6 +11,7 @@ class MemoryEventLog(StoragePart):
 
     def append(self, events: Sequence[Event]) -> None:
         """Add a batch of events; a closed client drops it."""
+        # Not `_storage`, which raises: the events of the last runs may come after the end.
         storage = self._client.raw_storage
         with storage.lock:
             if not self._client.is_closed:
@@ -21,6 +22,7 @@ class MemoryEventLog(StoragePart):
         storage = self._storage
         with storage.lock:
             events = storage.events.read(self._oldest(since))
+        # Without the lock: the caller may do anything between two events.
         for event in events:
             yield event
 

@@ -17,7 +17,7 @@ class MemoryRecords(StoragePart):
             found = records.get(key)
             if revision is not None and revision != (0 if found is None else found.revision):
                 return False
-            # Counted for all records, so that one that is forgotten and comes back is another.
+            # Counted over all records: one that is deleted and put again gets another revision.
             records[key] = Record(key, bytes(body), next(storage.revisions))
         return True
 

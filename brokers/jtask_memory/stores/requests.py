@@ -34,6 +34,7 @@ class MemoryRequests(StoragePart):
         if not responders:
             return []
         request = PendingRequest(question, len(responders), answers, self._client.loop)
+        # Without the lock: a responder may answer from its own thread at once.
         for responder in responders:
             responder(request)
         return await request.answers(timeout)
@@ -45,7 +46,14 @@ class MemoryRequests(StoragePart):
 
 
 class MemoryResponder:
-    """Answers the requests of one topic until closed."""
+    """Answers the requests of one topic until closed.
+
+    Args:
+        storage: Where requests come from.
+        topic: Of the requests.
+        answer: Called with each, on the loop; None is silence.
+        loop: Of the client.
+    """
 
     def __init__(
         self,
@@ -72,4 +80,5 @@ class MemoryResponder:
         request.put_to(self._reply, self._loop)
 
     def _reply(self, body: bytes) -> bytes | None:
+        # May have been closed while the request was on its way to the loop.
         return None if self._is_closed else self._answer(body)

@@ -16,12 +16,14 @@ class MemoryResults(StoragePart):
 
     def __init__(self, client: StorageClient) -> None:
         super().__init__(client)
+        # Weak: a subscription may be closed, or dropped, long before the client is.
         self._subscriptions: WeakSet[MemorySubscription] = WeakSet()
 
     def put(self, outcome: OutcomeRecord) -> Awaitable[bool]:
         """Store the first outcome of a run; it is stored when this returns."""
         stored: asyncio.Future[bool] = self._client.loop.create_future()
         check_size("the outcome of run", outcome.run_id, outcome.body)
+        # At once, and by future only because a broker across a network needs one.
         stored.set_result(self._storage.put_first(outcome))
         return stored
 
@@ -51,7 +53,14 @@ class MemoryResults(StoragePart):
 
 
 class MemorySubscription:
-    """Passes outcomes on until closed."""
+    """Passes outcomes on until closed.
+
+    Args:
+        storage: Where they are stored.
+        target: Id of a run or of a client.
+        deliver: Called with each outcome, on the loop.
+        loop: Of the client.
+    """
 
     def __init__(
         self,
@@ -74,10 +83,12 @@ class MemorySubscription:
         self._forget()
 
     def _notify(self, outcome: OutcomeRecord) -> None:
+        # Called by whoever stored it, on any thread.
         if not call_on(self._loop, self._push, outcome):
             self._forget()
 
     def _push(self, outcome: OutcomeRecord) -> None:
+        # May have been closed while this was on its way to the loop.
         if not self._is_closed:
             self._deliver(outcome)
 

@@ -1,4 +1,4 @@
-"""Where a NATS server is, apart from who may enter."""
+"""The address of a NATS server, apart from the credentials."""
 
 import os
 from pathlib import Path
@@ -22,15 +22,17 @@ class Address(NamedTuple):
         """Take a URL apart.
 
         Raises:
-            ConfigurationError: It is none of a NATS server; the message shows no password.
+            ConfigurationError: It is no URL of a NATS server; the message shows no password.
         """
         try:
             parts = urlsplit(text if "://" in text else f"nats://{text}")
             host, port = parts.hostname or "", parts.port or _DEFAULT_PORT
+        # urlsplit looks at the port only here, when it is asked for it.
         except ValueError:
             raise _no_url(text) from None
         if parts.scheme not in ("nats", "tls") or not host:
             raise _no_url(text)
+        # urlsplit takes the brackets off an IPv6 address; the colons in it need them again.
         bare = f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
         return cls(bare, _plain(parts.username), _plain(parts.password))
 
@@ -42,6 +44,7 @@ def _no_url(text: str) -> ConfigurationError:
 
 
 def _shown(url: str) -> str:
+    # The text goes into a message and so into logs: nothing of a password may be left of it.
     return url.rpartition("@")[2]
 
 

@@ -1,4 +1,4 @@
-"""One connection to a NATS server or cluster: send, ask, subscribe; nats-py's errors end here."""
+"""A connection to a NATS server or cluster: send, request, subscribe. nats-py's errors end here."""
 
 import asyncio
 import itertools
@@ -38,10 +38,12 @@ from jtask_nats.client.shared_socket import SharedSocket
 from jtask_nats.client.subscription import Subscription
 from jtask_nats.client.versions import check_version
 
-_PING_EVERY = 10.0  # seconds; two that stay unanswered end the connection
+# Seconds; two pings without an answer end the connection. With nats-py's own 120 s a dead server
+# would be noticed after four minutes.
+_PING_EVERY = 10.0
 _WRITE_AT_ONCE = 256  # commands; more would keep the server waiting
 _FLUSH_TIMEOUT = 2.0  # seconds
-_SUBSCRIBE_AGAIN = 1.0  # seconds after the server has not permitted it
+_SUBSCRIBE_AGAIN = 1.0  # seconds after the server has denied it
 
 __all__ = ["Connection", "Handler", "Reply", "Subscription"]
 
@@ -51,7 +53,12 @@ _log = logging.getLogger("jtask")
 class Connection:
     """A connection that stays: it reconnects for ever, and renews its subscriptions.
 
-    Made by `open`. All methods belong to the loop that opened it, save `write_from_thread`.
+    Made by `open`. All methods belong to the loop that opened it, except `write_from_thread` and
+    `call_from_thread`.
+
+    Args:
+        servers: URLs without credentials, for messages.
+        needs_tls: Refuse a server that would speak plain text.
     """
 
     def __init__(self, servers: Sequence[str], needs_tls: bool) -> None:
@@ -113,7 +120,7 @@ class Connection:
             inbox_prefix: Where answers arrive; the user must be permitted to subscribe there.
 
         Raises:
-            BrokerUnavailable: No server let us in in time.
+            BrokerUnavailable: No server accepted the connection in time.
             PermissionDenied: A server refused the user.
             BrokerTooOld: The server's version lacks something.
         """
@@ -196,12 +203,13 @@ class Connection:
         self._handlers[sid] = handler
         self._subjects[sid] = subject
         self.write(b"SUB %b %b\r\n" % (subject.encode(), sid))
-        # A thread may write in the same instant what is answered there.
+        # Not at the end of this pass: a thread may publish in the same instant, and the answer must
+        # find the subscription.
         self._flush_out()
         return Subscription(self, sid, subject)
 
     def unsubscribe(self, sid: bytes) -> None:
-        """Want no more of a subscription, by its number; nothing happens when there is none."""
+        """End a subscription, by its number; nothing happens when there is none."""
         if self._handlers.pop(sid, None) is not None:
             del self._subjects[sid]
             self.write(b"UNSUB %b\r\n" % sid)
@@ -210,8 +218,14 @@ class Connection:
         """Publish without an answer from a stream; written once this pass of the loop is over.
 
         While disconnected, what has no reply address (acks, events) is kept up to a limit, oldest
-        dropped first, and sent after the reconnect. What has one is dropped: whoever asks must
-        ask again then.
+        dropped first, and sent after the reconnect. What has one is dropped: the sender must repeat
+        its request then.
+
+        Args:
+            subject: Where to.
+            data: The message.
+            headers: Header lines, each with its line end.
+            reply: Where an answer is expected.
 
         Raises:
             BrokerError: It is larger than the server takes; nothing was sent.
@@ -225,6 +239,7 @@ class Connection:
 
     def respond(self, reply: str, data: bytes) -> None:
         """Do `send` for a few bytes to a reply subject that the server gave: acks."""
+        # Without `check`: this is the hot path of acks, and the server made the subject.
         command = f"PUB {reply}  {len(data)}\r\n".encode() + data + CRLF
         if self._client.is_up:
             self.write(command)
@@ -234,9 +249,15 @@ class Connection:
     async def request(
         self, subject: str, payload: bytes = b"", *, headers: bytes = b"", timeout: float = 5.0
     ) -> Reply:
-        """Ask and return the first answer; one without responders has the status 503.
+        """Send a request and return the first reply; without responders it has the status 503.
 
         While disconnected it waits for the connection, within the timeout.
+
+        Args:
+            subject: Where the responders listen.
+            payload: The request.
+            headers: Header lines, each with its line end.
+            timeout: Seconds.
 
         Raises:
             BrokerUnavailable: No answer in time, or the connection was lost meanwhile: whether
@@ -245,6 +266,7 @@ class Connection:
             BrokerError: It is larger than the server takes; nothing was sent.
         """
         self.check(subject, headers, payload)
+        # All inboxes are under one subscription, so a request costs no SUB and UNSUB of its own.
         inbox = f"{self._inbox}r.{next(self._numbers)}"
         answer: asyncio.Future[Reply] = self._loop.create_future()
         try:
@@ -261,12 +283,21 @@ class Connection:
         finally:
             self._requests.forget(inbox)
             if answer.done() and not answer.cancelled():
-                answer.exception()  # heard, even if this was cancelled in the same moment
+                # Retrieved, even if this was cancelled in the same moment: else asyncio logs it.
+                answer.exception()
 
     async def api(
         self, suffix: str, payload: Mapping[str, object] | None = None, *, timeout: float = 5.0
     ) -> dict[str, Any]:
         """Call `$JS.API.<suffix>`; what passes by itself (no leader yet) is tried again.
+
+        Args:
+            suffix: Which call, with the names of stream and consumer.
+            payload: Its parameters.
+            timeout: Seconds to try.
+
+        Returns:
+            dict[str, Any]: The answer.
 
         Raises:
             ApiError: JetStream refused.
@@ -291,6 +322,8 @@ class Connection:
         self._flush_out()
         try:
             async with asyncio.timeout(timeout):
+                # nats-py writes its PING past our buffer, which is why that was emptied first: a
+                # PONG only proves that what was written before the PING has been processed.
                 await self._client.flush(timeout=int(timeout) + 1)
         except (TimeoutError, NatsError, OSError) as error:
             raise no_answer("PING", self.url, timeout, str(error)) from None
@@ -299,6 +332,7 @@ class Connection:
         """Send what is pending, then close for good."""
         if self._closed:
             return
+        # Set first: the disconnect that follows is intended and no reason for a warning.
         self._closed = True
         if self._client.is_up:
             try:
@@ -311,12 +345,13 @@ class Connection:
             callback()
 
     def abandon(self) -> None:
-        """Let go of the socket in a forked child: the connection stays the parent's."""
+        """Close a forked child's copy of the socket: the connection stays the parent's."""
         self._socket.abandon()
 
     def write(self, command: bytes) -> None:
         """Write a whole command in this pass of the loop; dropped when disconnected."""
         out = self._out
+        # One system call for all commands of this pass; each alone would cost more than it carries.
         if not out:
             self._loop.call_soon(self._flush_out)
         out.append(command)
@@ -349,6 +384,7 @@ class Connection:
             )
         try:
             self._loop.call_soon_threadsafe(callback, *args)
+        # call_soon_threadsafe raises it once the loop is closed.
         except RuntimeError:
             raise BrokerUnavailable(f"the connection to {self._servers} is closed") from None
 
@@ -374,9 +410,11 @@ class Connection:
                 await self._client.connect(
                     servers,
                     error_cb=self._on_error,
+                    # nats-py closes for good after 60 attempts by default.
                     max_reconnect_attempts=-1,
                     reconnect_time_wait=0.1,  # type: ignore[arg-type]
                     reconnect_to_server_handler=reconnect_delay,
+                    # Else the first server that is silent would use up the time of all.
                     connect_timeout=timeout / len(servers),  # type: ignore[arg-type]
                     ping_interval=_PING_EVERY,  # type: ignore[arg-type]
                     max_outstanding_pings=2,
@@ -397,6 +435,7 @@ class Connection:
         self._inbox = f"{prefix}.{secrets.token_hex(8)}"
         self._replies = f"{self._inbox}r.*"
         self.subscribe(self._replies, self._requests.on_reply)
+        # A denied SUB is answered with -ERR only, and after the PONG it must have arrived.
         await self.flush(timeout)
         if denied_subscribe(self._last_error) is not None:
             raise not_permitted("subscribe to", self._replies, self.url)
@@ -407,9 +446,12 @@ class Connection:
             self._socket.write(out[0] if len(out) == 1 else b"".join(out))
 
     def _on_up(self) -> None:
+        # Subscriptions first: what is sent next may be answered at once.
         lines = [b"SUB %b %b\r\n" % (s.encode(), sid) for sid, s in self._subjects.items()]
         if commands := [*lines, *self._send_buffer.take()]:
             self._socket.write(b"".join(commands))
+        # Meant for the lost connection: its requests have failed, and the publisher sends its
+        # messages again by itself.
         self._out.clear()
         self._up_event.set()
         self._last_error = ""
@@ -441,11 +483,12 @@ class Connection:
             self._on_subscription_denied(subject)
 
     def _on_subscription_denied(self, subject: str) -> None:
-        # Taken away while we were subscribed: only we can know when it is granted again.
+        # A permission was revoked while we were subscribed. The server does not say when it is
+        # granted again: only trying shows it.
         self._loop.call_later(_SUBSCRIBE_AGAIN, self._subscribe_again, subject)
         self._denied.add(subject)
         if subject == self._replies:
-            # Else whoever asked would wait long after the permission is back.
+            # They would wait for their whole timeout: their replies are lost.
             self._requests.fail_all(self._replies_denied)
         self._notify_denied(subject)
 
@@ -466,7 +509,7 @@ class Connection:
             callback(subject)
 
     async def _on_error(self, error: Exception) -> None:
-        """Take what nats-py met while connecting; raising here ends the first attempt."""
+        """Take an error of nats-py while connecting; raising here ends the first attempt."""
         text = (str(error) or type(error).__name__).removeprefix("nats: ").strip("'")
         if not self._opened and isinstance(error, BrokerError):
             raise error
@@ -485,4 +528,5 @@ def _call_all(callbacks: list[Callable[[], None]]) -> None:
         try:
             callback()
         except Exception:
+            # The others must be notified all the same.
             _log.exception("a callback of the NATS connection failed")

@@ -15,14 +15,22 @@ from jtask_nats.client.protocol import status_of
 _BATCH = 512  # messages per request
 _BATCH_BYTES = 8 << 20  # a connection that falls far behind is closed by the server
 _SILENCE = 5.0  # seconds without a message before the answer counts as lost
-_TRIES = 3
+_TRIES = 3  # the server sends a page once: what is lost of it shows only as silence
 _END = 204
 _NOT_FOUND = 404
 _NO_RESPONDERS = 503
 
 
 class StoredMessage(NamedTuple):
-    """A message as a stream keeps it."""
+    """A message as a stream keeps it.
+
+    Attributes:
+        subject: Where it was published.
+        sequence: In the stream.
+        stored_at: RFC 3339, in nanoseconds; see `at`.
+        headers: The raw block.
+        body: The message.
+    """
 
     subject: str
     sequence: int
@@ -33,7 +41,7 @@ class StoredMessage(NamedTuple):
     @property
     def at(self) -> float:
         """When it was stored, in seconds since the epoch."""
-        # The server says nanoseconds; fromisoformat of 3.11 takes any number of digits.
+        # In nanoseconds, of which fromisoformat (since 3.11) drops what is below a microsecond.
         return datetime.fromisoformat(self.stored_at).timestamp()
 
 
@@ -44,6 +52,9 @@ class _Page(NamedTuple):
 
 async def last_message(connection: Connection, stream: str, subject: str) -> StoredMessage | None:
     """Return the newest message of a subject (wildcards allowed), or None.
+
+    On a cluster a follower may answer, and not have yet what was acknowledged a moment ago: a miss
+    is no proof (ADR-31).
 
     Raises:
         BrokerUnavailable: No answer.
@@ -81,6 +92,12 @@ async def read_pages(
 ) -> AsyncIterator[list[StoredMessage]]:
     """Do `read_all`, with the messages as they arrive: some hundred at once.
 
+    Args:
+        connection: To the server.
+        stream: Its name.
+        subject: Which.
+        since: Skip what was stored before this instant.
+
     Raises:
         BrokerUnavailable: No answer.
     """
@@ -92,6 +109,7 @@ async def read_pages(
     while True:
         page = await _page(connection, stream, wanted | position)
         yield page.messages
+        # A page without messages has no position to go on from.
         if page.is_last or not page.messages:
             return
         position = {"seq": page.messages[-1].sequence + 1}
@@ -106,6 +124,7 @@ async def count(connection: Connection, stream: str, subject: str) -> int:
     first = await _page(connection, stream, {"next_by_subj": subject, "batch": 1, "seq": 1})
     if not first.messages:
         return 0
+    # The server counts: a batch of one says how many more match (ADR-31).
     return 1 + (headers.number(first.messages[0].headers, b"Nats-Num-Pending") or 0)
 
 
@@ -129,11 +148,13 @@ async def _request_page(connection: Connection, stream: str, wanted: dict[str, o
             return
         elif status == _END:
             ended.set_result(headers.number(block, b"Nats-Num-Pending") == 0)
+        # Nothing matches at all, or no more since the page before.
         elif status == _NOT_FOUND:
             ended.set_result(True)
         else:
             ended.set_exception(_refused(stream, status, description))
 
+    # Not by `Connection.request`, which takes the first reply only.
     inbox = connection.new_inbox()
     subscription = connection.subscribe(inbox, receive)
     try:

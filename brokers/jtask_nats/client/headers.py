@@ -18,8 +18,9 @@ KEY = b"Jtask-Key"
 REASON = b"Jtask-Reason"
 """Why a run was dead-lettered."""
 OWN = b"\r\nJtask-"
-"""Stands in a raw block that has any of the above."""
+"""In each raw block that has any of the above: one search instead of four on the hot path."""
 FIRST_ONLY = b"Nats-Expected-Last-Subject-Sequence: 0\r\n"
+"""Lets a message in only as the first of its subject."""
 
 
 def line(name: bytes, value: str | int) -> bytes:
@@ -46,6 +47,7 @@ def expected(sequence: int, subject: str = "") -> bytes:
 
 def ttl(seconds: float) -> bytes:
     """Return the line that lets a message live so long; the server takes no less than 1 s."""
+    # Less than 1 s is refused with 10165 (ADR-43).
     return line(b"Nats-TTL", duration(seconds))
 
 
@@ -77,6 +79,7 @@ def text(headers: bytes | None, name: bytes) -> str:
 
 def key(text: str) -> bytes:
     """Return the line that holds a record's key; `key_of` reads it."""
+    # A header ends with its line, and a key may hold anything.
     return line(KEY, quote(text))
 
 

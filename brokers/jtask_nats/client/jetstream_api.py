@@ -9,15 +9,17 @@ from jtask.errors import BrokerError
 from jtask_nats.client.nats_errors import api_error, is_transient, no_answer
 from jtask_nats.client.protocol import Reply
 
-_RETRY = (0.05, 0.5)  # seconds: first and longest pause
+# Seconds: first and longest pause. A new leader is elected in about 5 s (measured with 3 replicas);
+# a server that has just started needs far less.
+_RETRY = (0.05, 0.5)
 _NO_RESPONDERS = 503
 
 
 class Request(Protocol):
-    """How to ask: `Connection.request`."""
+    """How to send a request: `Connection.request`."""
 
     def __call__(self, subject: str, payload: bytes = b"", *, timeout: float) -> Awaitable[Reply]:
-        """Ask and return the first answer."""
+        """Send a request and return the first reply."""
         ...
 
 
@@ -27,7 +29,7 @@ async def call_api(
     """Call `$JS.API.<suffix>`; what passes by itself (no leader yet) is tried again.
 
     Args:
-        request: How to ask.
+        request: How to send a request.
         url: Of the server, for messages.
         suffix: Which call.
         payload: Its parameters.

@@ -1,6 +1,6 @@
-"""nats-py's client for what it does well (servers, handshake, credentials, pings, reconnecting).
+"""nats-py's client, for servers, handshake, credentials, pings and reconnecting.
 
-Messages take another way: cut by `protocol.Parser` as they arrive and handed to plain functions,
+Messages go past it: they are cut by `protocol.Parser` as they arrive and handed to plain functions,
 instead of a queue and a task for each subscription.
 """
 
@@ -18,7 +18,9 @@ from jtask.errors import BrokerUnavailable
 from jtask_nats.client.protocol import Handler, Parser
 from jtask_nats.client.shared_socket import SharedSocket
 
-_RECONNECT_WAIT = (0.1, 0.25)  # seconds: base, jitter
+# Seconds: base, jitter. nats-py waits 2 s without any: the clients of a server that was restarted
+# would all come back at the same moment.
+_RECONNECT_WAIT = (0.1, 0.25)
 
 
 class NatsClient(BaseClient):
@@ -60,7 +62,7 @@ class NatsClient(BaseClient):
 
     @property
     def info(self) -> Mapping[str, Any]:
-        """What the server said of itself when it let us in."""
+        """The INFO of the server connected to last."""
         return self._server_info
 
     @property
@@ -72,6 +74,7 @@ class NatsClient(BaseClient):
         """Close for good and leave no task behind."""
         await self.close()
         self._socket.close()
+        # nats-py's close cancels its tasks and does not wait for them.
         tasks = [self._reading_task, self._ping_interval_task, self._flusher_task]
         left = [t for t in (*tasks, self._reconnection_task, *self._infos) if t is not None]
         for task in left:
@@ -82,6 +85,7 @@ class NatsClient(BaseClient):
         if initial_connection and self._needs_tls and not info.get("tls_required"):
             if not info.get("tls_available"):
                 raise BrokerUnavailable("the server offers no TLS, and tls:// asks for it")
+            # nats-py goes on in plain text where TLS is only offered.
             info["tls_required"] = True
         await super()._process_info(info, initial_connection)
 
@@ -94,6 +98,7 @@ class NatsClient(BaseClient):
             raise ConnectionError("the server closed the connection during the handshake")
         self._is_up = True
         self._up()
+        # Last: a thread must not publish before the subscription for its answer is back.
         self._socket.share()
 
     async def _attempt_reconnect(self) -> None:
@@ -101,13 +106,14 @@ class NatsClient(BaseClient):
             try:
                 return await super()._attempt_reconnect()
             except Exception as error:
-                # nats-py gives up for good on what it did not expect, such as a garbled greeting.
+                # nats-py stops for good at what it does not expect, such as a garbled greeting.
                 await self._error_cb(error)
                 self._status = self.RECONNECTING
                 await asyncio.sleep(_RECONNECT_WAIT[0])
 
     async def _read_loop(self) -> None:
         error = await self._socket.pump(Parser(self._handlers, self._process_line).feed)
+        # Else this connection has been replaced, and its end is no news.
         if self._reading_task is asyncio.current_task():
             await self._process_op_err(error or UnexpectedEOF())
 

@@ -1,4 +1,4 @@
-"""From what a NATS server answers to what jtask raises."""
+"""Turn a NATS server's errors into those of jtask. Numbers: errors.json of nats-server (ADR-7)."""
 
 from collections.abc import Mapping
 
@@ -10,10 +10,12 @@ DUPLICATE_IN_BATCH = 10201
 STREAM_NOT_FOUND = 10059
 CONSUMER_NOT_FOUND = 10014
 
-_GONE = {10037, 10043}
+_GONE = {10037, 10043}  # no such message, no such sequence
 _DELETE_FAILED = 10057  # its description is the store's own error
 _STORE_FAILED = 10077  # its description is the store's own error
-_FULL = {10002, 10023, 10028, 10047}
+_FULL = {10002, 10023, 10028, 10047}  # of the account, of the server; memory, disk
+# Also the number of a stream with discard=new that is full, which is no full broker: only the
+# words tell.
 _FULL_WORDS = ("no space", "disk", "resource", "maximum bytes")
 # No leader yet, sequence check not ready yet, a torn batch, too many batches in flight.
 _TRANSIENT = {10008, 10009, 10163, INCOMPLETE_BATCH, 10210, 10211}
@@ -23,10 +25,16 @@ _ACCESS_WORDS = ("authorization violation", "authentication", "permissions viola
 class ApiError(BrokerError):
     """JetStream refused a request.
 
-    Attributes:
+    Args:
         code: Like an HTTP status.
         err_code: JetStream's own number for the reason.
         description: JetStream's own words.
+        asked: The subject of the request.
+
+    Attributes:
+        code: As above; likewise the next two.
+        err_code: Decide by this one; the code is shared by many errors.
+        description: For people.
     """
 
     def __init__(self, code: int, err_code: int, description: str, asked: str = "") -> None:
@@ -63,6 +71,7 @@ def api_error(error: Mapping[str, object], asked: str = "") -> ApiError:
 
 def is_transient(error: BrokerError) -> bool:
     """Tell whether what was refused like this is likely to be taken a moment later."""
+    # No ApiError: nobody answered (503), because the stream has no leader just now perhaps.
     return not isinstance(error, ApiError) or error.err_code in _TRANSIENT
 
 

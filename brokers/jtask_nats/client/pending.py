@@ -36,7 +36,7 @@ class PendingPublish:
         subjects: What it is published to; several for a batch.
         command: What goes over the wire.
         size: The largest part that counts against the server's max_payload.
-        deadline: When to give up, on the monotonic clock.
+        deadline: When its time is up, on the monotonic clock.
         resolve: Called once with the answer or the error; on the loop.
     """
 
@@ -104,6 +104,8 @@ def resolve_future(future: "asyncio.Future[PubAck]", outcome: bytes | BrokerErro
 
 def refusal_in(data: bytes, subject: str) -> ApiError | None:
     """Return the error in a stream's answer to a publish, if it is one."""
+    # By bytes, not json.loads: this runs for every publish. An error is the first field, so the
+    # word cannot come from a stream's name.
     if data.find(b'"seq":') >= 0 and data.find(b'"error":', 0, 16) < 0:
         return None
     try:
@@ -115,6 +117,7 @@ def refusal_in(data: bytes, subject: str) -> ApiError | None:
 def read_ack(data: bytes) -> PubAck:
     """Read a stream's answer that is no refusal."""
     seq, more, rest = data[data.find(b'"seq":') + 6 : -1].partition(b",")
+    # The usual answer ends with the sequence; a comma means a duplicate, a counter or a batch.
     if not more:
         return PubAck(int(seq))
     return PubAck(int(seq), b'"duplicate"' in rest, _value(data) if b'"val"' in rest else None)

@@ -19,7 +19,14 @@ HEADER_OVERHEAD = len(b"NATS/1.0\r\n") + len(CRLF)
 
 
 class Reply(NamedTuple):
-    """An answer to a request; `status` is None for one that carries no status line."""
+    """An answer to a request.
+
+    Attributes:
+        data: The message.
+        headers: The raw block; None when there is none.
+        status: From the block's first line, 503 for no responders; None when there is none.
+        description: The words behind the status.
+    """
 
     data: bytes
     headers: bytes | None
@@ -28,7 +35,14 @@ class Reply(NamedTuple):
 
 
 def publish_command(subject: str, reply: str, headers: bytes, body: bytes) -> bytes:
-    """Return the command that publishes a message."""
+    """Return the command that publishes a message.
+
+    Args:
+        subject: Where to.
+        reply: Where an answer is expected; empty for none.
+        headers: Header lines, each with its line end; empty for none.
+        body: The message.
+    """
     if not headers:
         return b"PUB %b %b %d\r\n%b\r\n" % (subject.encode(), reply.encode(), len(body), body)
     block = len(headers) + HEADER_OVERHEAD
@@ -54,6 +68,7 @@ def is_subject(text: str) -> bool:
 
 def status_of(headers: bytes | None) -> tuple[int | None, str]:
     """Return the status and description in a header block's first line; None when it has none."""
+    # A status stands behind "NATS/1.0" and a blank (ADR-4).
     if headers is None or headers[8:9] != b" ":
         return None, ""
     line = headers[9 : headers.find(CRLF)]
@@ -73,7 +88,7 @@ def header_value(headers: bytes | None, name: bytes) -> bytes | None:
 
 
 class Parser:
-    """Cut what the server sends into messages and hand them to handlers, without any task.
+    """Split what the server sends into messages and call their handlers, without any task.
 
     Args:
         handlers: By subscription id as it stands on the wire; what has none is dropped.
@@ -91,6 +106,7 @@ class Parser:
         """Take the next bytes and deliver every message that they complete."""
         self._parts.append(chunk)
         self._have += len(chunk)
+        # Joined once it is complete: joining each time would copy a large message again and again.
         if self._have < self._need:
             return
         data = chunk if len(self._parts) == 1 else b"".join(self._parts)
@@ -100,7 +116,7 @@ class Parser:
         self._need = self._have + missing
 
     def _deliver(self, data: bytes) -> tuple[int, int]:
-        """Return how many bytes were used up and how many more are needed at least."""
+        """Return how many bytes were consumed and how many more are needed at least."""
         at, end = 0, len(data)
         find, handlers = data.find, self._handlers
         while at < end:
@@ -110,6 +126,8 @@ class Parser:
             line = data[at:eol]
             start = eol + 2
             if line.startswith((b"MSG ", b"HMSG ")):
+                # MSG subject sid [reply] size, and HMSG subject sid [reply] header-size size
+                # (ADR-4).
                 fields = line.split()
                 stop = start + int(fields[-1])
                 if stop + 2 > end:
@@ -124,6 +142,7 @@ class Parser:
                     try:
                         handler(subject, reply, data[block:stop], headers)
                     except Exception:
+                        # One message that fails must not end the connection of all others.
                         _log.exception("a message on %s could not be handled", subject)
                 at = stop + 2
             else:

@@ -34,12 +34,13 @@ __all__ = ["BATCH_LIMIT", "PubAck", "Publisher"]
 BATCH_LIMIT = 1000
 
 _CHECK_EVERY = 0.25  # seconds, while anything is pending
-_RESEND_AFTER = 2.0  # seconds without an answer; doubled with each copy
+# Seconds without an answer; doubled with each copy, because copies wait in the same line.
+_RESEND_AFTER = 2.0
 _STALLED_AFTER = 1.0  # seconds without any answer
 _REFUSED_PAUSE = 0.05  # seconds after a "not now"; doubled with each copy
 _LONGEST_PAUSE = 1.0  # seconds
 _GRACE = 2.0  # seconds that a thread gives the loop to time it out
-_BATCHES_IN_FLIGHT = 16  # of the 50 that a stream allows all its publishers
+_BATCHES_IN_FLIGHT = 16  # of the 50 that a stream allows all its publishers (ADR-50)
 _NO_RESPONDERS = 503
 
 
@@ -146,6 +147,11 @@ class Publisher:
 
         With nothing else in flight the thread itself writes to the socket.
 
+        Args:
+            subject: As for `publish`; likewise the next two.
+            body: The message.
+            headers: Header lines.
+
         Raises:
             BrokerError: As the future of `publish` does.
         """
@@ -155,8 +161,10 @@ class Publisher:
         deadline = time.monotonic() + self._timeout
         answer = BlockingOutcome()
         pending = PendingPublish((subject,), command, size, deadline, answer.resolve)
+        # Before it is written: the loop may read the answer before this thread runs again.
         self._pending[token] = pending
         try:
+            # More than one: the loop joins their commands, which beats a system call for each.
             alone = len(self._pending) == 1
             self._connection.write_from_thread(command, direct=alone)
             self._block(answer, deadline)
@@ -168,7 +176,7 @@ class Publisher:
         raise outcome or self._timeout_error(pending)
 
     def _block(self, answer: BlockingOutcome, deadline: float) -> None:
-        """Wait for the answer; the loop looks after what is pending only when it is told to."""
+        """Wait for the answer; start the timer that sends again only when it takes long."""
         if answer.wait(min(_RESEND_AFTER, self._timeout)):
             return
         while time.monotonic() < deadline + _GRACE:
@@ -194,8 +202,8 @@ class Publisher:
     def _batch_commands(
         self, messages: Sequence[tuple[str, bytes, bytes]], reply: str
     ) -> tuple[list[bytes], int]:
-        # A copy sent again has the same batch id: what the server still holds of a torn copy
-        # makes it refuse the next one as incomplete, and forget both.
+        # A copy that is sent again has the same batch id: with what the server still holds of a
+        # torn copy it finds a gap, refuses the batch as incomplete and forgets both (ADR-50).
         line = b"Nats-Batch-Id: %b\r\nNats-Batch-Sequence: " % token_hex(8).encode()
         check = self._connection.check
         commands: list[bytes] = []
@@ -205,6 +213,7 @@ class Publisher:
             end = b"\r\nNats-Batch-Commit: 1\r\n" if last else b"\r\n"
             block = b"%b%b%d%b" % (headers, line, number, end)
             largest = max(largest, check(subject, block, body))
+            # Only the commit is answered: to wait for the first message would cost a round trip.
             commands.append(publish_command(subject, reply if last else "", block, body))
         return commands, largest
 
@@ -213,6 +222,7 @@ class Publisher:
         token = subject[self._prefix_size :]
         pending = self._pending.get(token)
         if pending is None:
+            # To a copy: another one was answered before, or the time was up.
             return
         self._last_token = token
         refusal = self._refusal(pending, data, headers)
@@ -247,7 +257,7 @@ class Publisher:
         self._timer = self._loop.call_later(delay, self._check)
 
     def _check(self) -> None:
-        """Send again what is due, give up what is over; runs while anything is pending."""
+        """Send again what is due, fail what is over; runs while anything is pending."""
         self._timer = None
         now = time.monotonic()
         self._note_progress(now)
@@ -269,6 +279,7 @@ class Publisher:
 
     def _seems_lost(self, token: str, pending: PendingPublish, now: float) -> bool:
         """Tell a lost message from one in a long line: overtaken, or nothing moves."""
+        # The first copy's instant follows from the deadline, and is not kept: it is the hot path.
         since = pending.sent_at or pending.deadline - self._timeout
         if pending.retry_at is not None or now < since + _RESEND_AFTER * 2 ** (pending.sent - 1):
             return False
@@ -293,6 +304,7 @@ class Publisher:
         self._refused.clear()
         limit = self._connection.max_payload
         for token, pending in self._pending.copy().items():
+            # The server may be another one now, and would close the connection for this message.
             if pending.size > limit:
                 self._finish(token, pending, too_large(pending.subject, pending.size, limit))
             else:
@@ -322,6 +334,6 @@ class Publisher:
             self._finish(token, pending, closed)
 
     def _finish(self, token: str, pending: PendingPublish, outcome: bytes | BrokerError) -> None:
-        # A thread that has given up may have taken it away meanwhile.
+        # The thread that waits may have removed it meanwhile, when its time was up.
         self._pending.pop(token, None)
         pending.resolve(outcome)

@@ -1,4 +1,4 @@
-"""One request, the answers of many."""
+"""One request, the answers of many (ADR-47)."""
 
 import asyncio
 from collections.abc import Callable
@@ -33,13 +33,17 @@ async def request_many(
 
     def receive(subject: str, reply: str, data: bytes, block: bytes | None) -> None:
         del subject, reply
+        # The server reports no responders only when nobody subscribes at all: those who do not
+        # answer are waited for until the timeout.
         if status_of(block)[0] == _NO_RESPONDERS or (not enough.is_set() and take(data)):
             enough.set()
 
+    # Not by `Connection.request`, which takes the first reply only.
     inbox = connection.new_inbox()
     subscription = connection.subscribe(inbox, receive)
     try:
         async with asyncio.timeout(timeout):
+            # What is sent with a reply subject while disconnected would be dropped.
             await connection.until_up()
             connection.send(subject, payload, reply=inbox)
             await enough.wait()

@@ -14,7 +14,13 @@ class PendingRequests:
         self._pending: dict[str, tuple[str, asyncio.Future[Reply]]] = {}
 
     def add(self, inbox: str, subject: str, reply: "asyncio.Future[Reply]") -> None:
-        """Expect the reply to a request that is about to be sent."""
+        """Expect the reply to a request that is about to be sent.
+
+        Args:
+            inbox: Where the reply arrives.
+            subject: Where the request goes.
+            reply: Completed with the reply or with an error.
+        """
         self._pending[inbox] = (subject, reply)
 
     def forget(self, inbox: str) -> None:

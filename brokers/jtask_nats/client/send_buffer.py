@@ -2,7 +2,8 @@
 
 from collections import deque
 
-_LIMIT = 8 << 20  # bytes
+# Bytes. nats-py raises when its own buffer (2 MiB) is full; acks and events are worth no error.
+_LIMIT = 8 << 20
 
 
 class SendBuffer:

@@ -22,9 +22,12 @@ class SharedSocket(Transport):
 
     Every write goes through one lock and one carry: what the kernel did not take at once is sent
     before anything else, whoever writes next. With TLS the bytes must pass through asyncio's
-    streams, and threads are told to go through the loop.
+    streams, and threads must go through the loop.
 
     It survives reconnects: `connect` begins anew.
+
+    Args:
+        loop: Where it is read, and where everything but `write_from_thread` is called.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -213,6 +216,7 @@ class SharedSocket(Transport):
         try:
             self._feed(data)
         except Exception as error:
+            # The parser has lost its place in the bytes: only a new connection has a beginning.
             self._end(error)
 
     def _end(self, error: Exception | None) -> None:
@@ -228,6 +232,7 @@ class SharedSocket(Transport):
         if self._socket is None:
             return
         if self._carry:
+            # In order: nothing may overtake what the kernel has not taken yet.
             self._carry += payload
             return
         sent = self._send_now(payload)
@@ -243,11 +248,13 @@ class SharedSocket(Transport):
         except (BlockingIOError, InterruptedError):
             return 0
         except OSError as error:
-            # Lost like anything in a dying socket's buffer: whoever must know waits for an answer.
+            # Lost, like anything in a dying socket's buffer: whoever needs certainty waits for an
+            # answer.
             self._from_any_thread(self._fail, self._socket, error)
             return len(payload)
 
     def _watch_writable(self, plain: socket.socket) -> None:
+        # Called later, from any thread: the connection may be another one by now.
         if plain is self._socket:
             self._loop.add_writer(plain, self._on_writable, plain)
 
@@ -276,6 +283,7 @@ async def _open_socket(loop: asyncio.AbstractEventLoop, host: str, port: int) ->
         plain = socket.socket(family, kind, protocol)
         try:
             plain.settimeout(0)
+            # Else the kernel would hold a small command back until the one before is acknowledged.
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await loop.sock_connect(plain, address)
         except OSError as failure:

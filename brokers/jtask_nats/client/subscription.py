@@ -20,7 +20,7 @@ class Subscriber(Protocol):
         ...
 
     def unsubscribe(self, sid: bytes) -> None:
-        """Want no more of a subscription, by its number."""
+        """End a subscription, by its number."""
         ...
 
 
@@ -41,12 +41,14 @@ class Subscription:
         self.subject = subject
 
     def unsubscribe(self) -> None:
-        """Want no more messages; none is delivered after this."""
+        """End it; no message is delivered after this."""
         self._subscriber.unsubscribe(self._sid)
 
     async def drain(self) -> None:
-        """Want no more messages; those on the way are still delivered before this returns."""
+        """End it; messages on the way are still delivered before this returns."""
         if self._subscriber.is_connected:
             self._subscriber.write(b"UNSUB %b\r\n" % self._sid)
+            # The server answers in order: what it sent before it saw the UNSUB comes before the
+            # PONG.
             await self._subscriber.flush()
         self.unsubscribe()

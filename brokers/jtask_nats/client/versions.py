@@ -6,6 +6,7 @@ from jtask.errors import BrokerTooOld
 
 FLOOR = "2.14.0"
 REASON = "cron schedules and fast ingest (2.14), atomic batches and delayed messages (2.12)"
+# Unanchored at the end: a release candidate (2.14.0-RC.1) has the features of its release.
 _NUMBERS = re.compile(r"v?(\d+)\.(\d+)(?:\.(\d+))?")
 
 

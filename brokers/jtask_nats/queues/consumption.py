@@ -22,7 +22,7 @@ from jtask_nats.streams.session import Session
 from jtask_nats.streams.stream_configs import Stream
 
 _CHECK_EVERY = 1.0  # seconds
-_PING_TIMEOUT = 5.0  # seconds
+_PING_TIMEOUT = 5.0  # seconds; with two checks still within the 10 s of a health check
 _COALESCE = 0.001  # seconds to wait for more to be freed before the next pull
 _COALESCE_FROM = 8  # credit; below, each run counts
 _REPAIR_PAUSE = (0.1, 2.0)  # seconds: first and longest
@@ -74,18 +74,24 @@ class NatsConsumption:
         self._stopped = False
         connection, subjects = session.connection, session.subjects
         self._new_priorities = connection.subscribe(subjects.new_priority, self._on_new_priority)
+        # Kept after `stop`: a run that is still held must not be taken for a waiting one.
         self._held_requests = connection.subscribe(subjects.held, self._on_held_request)
 
     async def open(self, queues: Sequence[str]) -> None:
         """Begin to consume.
 
+        Args:
+            queues: Their names; one that is not there is created.
+
         Raises:
-            BrokerError: It is not possible now.
+            BrokerError: The server refuses, or does not answer.
+            ConfigurationError: A stream cannot be what jtask needs.
         """
         topology = self._session.topology
         await topology.ensure(Stream.RUNS)
         names = list(dict.fromkeys(queues))
         found = await topology.consumers.priorities(names)
+        # A queue has other priorities than the default only once somebody has used them.
         wanted = {*found, *((queue, DEFAULT_PRIORITY) for queue in names)}
         await asyncio.gather(*(topology.ensure_consumer(*one, owner=True) for one in wanted))
         self._queues = {queue: [] for queue in names}
@@ -135,18 +141,19 @@ class NatsConsumption:
         return self._health.problem
 
     def on_disconnect(self) -> None:
-        """Take note that the server has forgotten our pulls."""
+        """Expect nothing of the pulls any more: the server has forgotten them."""
         for puller in self._pullers():
+            # Broken, so that nothing is pulled before the reconnect has looked at the consumers.
             puller.reset()
             puller.is_broken = True
 
     def on_reconnect(self) -> None:
-        """Pull again; the server may be another one, so look whether all is in place."""
+        """Pull again after a repair: the server may be another one, without our consumers."""
         for puller in self._pullers():
             self.on_broken(puller, "the connection was lost")
 
     def on_denied(self, subject: str) -> None:
-        """Take note that the server does not permit us to use a subject."""
+        """Repair the puller whose subject the server has denied."""
         url = self._session.connection.url
         # Of those that are being repaired it is known already.
         for puller in self._pullers():
@@ -159,6 +166,7 @@ class NatsConsumption:
 
     def on_delivery(self, delivery: NatsDelivery, at: float) -> None:
         """Hand a delivery out, or keep it until its instant and until there is credit."""
+        # Only then can it be queued twice; a NAK counts too, so most of these are not.
         if delivery.deliveries > 1:
             self._track(self._check_redelivered(delivery, at))
         else:
@@ -174,7 +182,7 @@ class NatsConsumption:
             self._buffer(delivery)
 
     def schedule_pull(self) -> None:
-        """Look at the end of this pass of the loop whether something is to be pulled."""
+        """Pull at the end of this pass of the loop, if there is room."""
         if self._pull_scheduled or self._stopped:
             return
         if self._pull_handle is not None:
@@ -183,7 +191,7 @@ class NatsConsumption:
         self._pull_handle = self._loop.call_soon(self._pull)
 
     def on_broken(self, puller: Puller, reason: str) -> None:
-        """Put a consumer in place again, then pull from it."""
+        """Repair a consumer, then pull from it again."""
         puller.is_broken = True
         if self._stopped:
             return
@@ -221,7 +229,7 @@ class NatsConsumption:
         elif len(self._surplus) < self._credit:
             self._buffer(delivery)
         else:
-            self._handed_out += 1  # until it is gone
+            self._handed_out += 1  # which `_freed` takes back at once
             delivery.nak()
 
     async def _check_redelivered(self, delivery: NatsDelivery, at: float) -> None:
@@ -229,7 +237,7 @@ class NatsConsumption:
         if not is_over and not self._stopped:
             self._admit(delivery, at)
             return
-        self._handed_out += 1  # until it is gone
+        self._handed_out += 1  # which `_freed` takes back at once
         if is_over:
             delivery.ack()
         else:
@@ -258,6 +266,8 @@ class NatsConsumption:
         self._handed_out -= 1
         if self._surplus:
             self._hand_out_surplus()
+        # Half of the credit at once is pulled for without delay. Less is collected for a moment:
+        # a pull for each run would double the messages on the wire.
         if self._credit < _COALESCE_FROM or self._handed_out * 2 <= self._credit:
             self.schedule_pull()
         elif self._pull_handle is None and not self._stopped:
@@ -290,6 +300,7 @@ class NatsConsumption:
             for puller in self._health.check(pullers):
                 self.on_broken(puller, "the server is silent")
         else:
+            # A consumer that is being repaired has no pull that could be answered.
             self._health.restart_timeouts(pullers)
         is_connected = self._session.connection.is_connected
         if self._ping is None and is_connected and not any(p.outstanding for p in pullers):
@@ -314,8 +325,8 @@ class NatsConsumption:
                 handle.cancel()
 
     async def _repair_until_done(self) -> None:
-        # A stream made anew while the server still deletes the old one takes no batches. And what
-        # breaks again before it is heard is asked again later each time.
+        # A stream that is made again while the server still deletes the old one takes no batches.
+        # And the pause grows for what breaks again before it has been answered.
         await asyncio.sleep(self._repair_pause)
         pause, longest = _REPAIR_PAUSE
         try:
@@ -341,12 +352,14 @@ class NatsConsumption:
 
     async def _repair(self) -> None:
         topology = self._session.topology
+        # The stream may be what is missing.
         topology.forget()
         await topology.ensure(Stream.RUNS)
         await self._discover_priorities()
         on_broken = [puller for puller in self._pullers() if puller.is_broken]
         for puller in on_broken:
             await topology.ensure_consumer(puller.queue, puller.priority, owner=True)
+            # Reset only now: pulls at a consumer that is missing would break it again.
             puller.reset()
 
     async def _discover_priorities(self) -> None:

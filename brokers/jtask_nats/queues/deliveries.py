@@ -1,4 +1,4 @@
-"""One run in this worker's hands."""
+"""The runs that this worker holds: each is settled once, by an ack, a NAK or its successor."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -12,6 +12,7 @@ from jtask_nats.streams.session import Session
 from jtask_nats.streams.stream_configs import Stream
 
 ACK = b"+ACK"
+# Counts as a delivery: after a NAK num_delivered is one higher, though no worker was lost.
 NAK = b"-NAK"
 
 
@@ -41,6 +42,7 @@ class InFlight:
         self.respond = session.connection.respond
         self.queue = queue
         self.priority = priority
+        # By sequence in the stream, which stays the same when the server delivers again.
         self.held: dict[str, NatsDelivery] = {}
         self._on_freed = on_freed
 
@@ -67,7 +69,16 @@ class InFlight:
 
 
 class NatsDelivery:
-    """A `jtask.contract.Delivery`; what comes after the first settling is ignored."""
+    """A `jtask.contract.Delivery`; what comes after the first settling is ignored.
+
+    Args:
+        in_flight: Where it is kept until it is settled.
+        run_id: From the subject.
+        body: The envelope.
+        deliveries: As the server counts them; see NAK.
+        reply: The ack subject.
+        seq: Sequence in the stream, as text: it is only compared on the hot path.
+    """
 
     __slots__ = (
         "_in_flight",
@@ -112,9 +123,13 @@ class NatsDelivery:
         self._settle(NAK)
 
     async def reschedule(self, at: float, body: bytes | None = None) -> None:
-        """Queue the run again for an instant; the old message goes when the new one is stored.
+        """Queue the run again for an instant; the old message goes once the new one is stored.
 
-        `jtask_nats.queues.requeued` says what happens when it does not come to that.
+        `jtask_nats.queues.requeued` says what happens when the worker dies in between.
+
+        Raises:
+            BrokerError: The new message could not be stored; the run is delivered again when its
+                lease is over.
         """
         if not self._open:
             return
@@ -141,13 +156,20 @@ class NatsDelivery:
             in_flight.remove(self)
 
     async def dead_letter(self, reason: str, body: bytes) -> None:
-        """Move the run to the dead letters."""
+        """Move the run to the dead letters.
+
+        Raises:
+            BrokerError: The letter could not be stored; the run is delivered again when its lease
+                is over.
+        """
         if not self._open:
             return
         self._open = False
         in_flight = self._in_flight
         try:
             await in_flight.session.topology.ensure(Stream.DEAD_LETTERS)
+            # Stored before the ack. A worker that dies in between leaves the run to another, whose
+            # letter is recognised by its id.
             lines = headers.message_id(f"{self.run_id}:{self.seq}") + headers.reason(reason)
             subject = in_flight.session.subjects.dead_letter(self.queue, self.run_id)
             await in_flight.session.publisher.publish(subject, body, lines)

@@ -1,4 +1,4 @@
-"""Runs onto their queues, and off them again before they have started."""
+"""Put runs on their queues, and take them off again before they have started."""
 
 import asyncio
 import time
@@ -16,8 +16,8 @@ from jtask_nats.queues.messages import OutgoingMessage, new_run_message
 from jtask_nats.streams.session import Session
 from jtask_nats.streams.stream_configs import Stream
 
-_GROUPS_IN_FLIGHT = 4
-_HELD_TIMEOUT = 0.25  # seconds; who has the run in hand answers at once
+_GROUPS_IN_FLIGHT = 4  # batches; a stream allows 50 in all, of all its publishers (ADR-50)
+_HELD_TIMEOUT = 0.25  # seconds; a worker that holds the run answers at once
 
 
 class NatsRuns:
@@ -47,7 +47,7 @@ class NatsRuns:
         try:
             await self._store(ready)
         except BrokerUnavailable:
-            # Somebody may have removed the stream: look at the next use.
+            # Somebody may have removed the stream: check at the next use.
             self._session.topology.forget()
             raise
 
@@ -70,21 +70,23 @@ class NatsRuns:
     async def cancel(self, run_id: str) -> bool:
         """Take a waiting or delayed run off its queue; False when none is waiting.
 
-        The server would also remove a run that a worker has in hand, so that is looked at first:
-        a run behind the last one its consumer delivered is in nobody's hands; of any other its
-        holder says so.
+        The server would also remove a run that a worker holds, so that is checked first:
+        a run behind the last one that its consumer delivered is held by nobody; for any other the
+        workers are asked.
         """
         session = self._session
         stream = session.topology.stream_name(Stream.RUNS)
+        # Safe only because no consumer covers these subjects: a purge that hits deliveries makes
+        # the server forget them, see `_delete`.
         delayed = await self._purge(session.subjects.schedule("*", "*", run_id))
         waiting = await last_message(
             session.connection, stream, session.subjects.queued("*", "*", run_id)
         )
-        if waiting is None or await self._is_in_hand(run_id, waiting.subject, waiting.sequence):
+        if waiting is None or await self._is_with_worker(run_id, waiting.subject, waiting.sequence):
             return delayed
         removed = await self._delete(waiting.sequence)
-        # A worker may have got it a moment ago.
-        taken = await self._is_in_hand(run_id, waiting.subject, waiting.sequence)
+        # A worker may have received it a moment ago, and the deletion does not say so.
+        taken = await self._is_with_worker(run_id, waiting.subject, waiting.sequence)
         return delayed or (removed and not taken)
 
     async def depth(self, queue: str) -> int:
@@ -95,11 +97,12 @@ class NatsRuns:
         return sum(await asyncio.gather(*(self._load(*one) for one in found)))
 
     async def _open_priority(self, queue: str, priority: int) -> None:
-        """Make the consumer of a priority and tell the workers of the queue."""
+        """Create the consumer of a priority and notify the workers of the queue."""
         topology = self._session.topology
         if topology.knows_consumer(queue, priority):
             return
         if await topology.ensure_consumer(queue, priority, owner=False):
+            # Not stored: a worker that misses this finds the consumer at its next repair or start.
             news = f"{queue} {priority}".encode()
             self._session.connection.send(self._session.subjects.new_priority, news)
 
@@ -118,13 +121,15 @@ class NatsRuns:
             except ApiError as error:
                 if error.err_code != DUPLICATE_IN_BATCH:
                     raise
-                # Some are stored already, by an earlier call: add what is missing.
+                # Some are stored already, by an earlier call: add what is missing. The others are
+                # recognised by their ids.
                 publish = self._session.publisher.publish
                 await asyncio.gather(*(publish(s, body, lines) for s, lines, body in group))
 
     async def _delete(self, sequence: int) -> bool:
-        # No purge: should a dead worker hold the message, the server would also forget what others
-        # have in hand, which then never comes again once they have died (nats-server 2.15.1).
+        # No purge: if a dead worker holds the message, the server also forgets what others hold,
+        # which is then never delivered again once they have died (nats-server 2.15.1).
+        # no_erase: the bytes on disk need not be overwritten.
         stream = self._session.topology.stream_name(Stream.RUNS)
         message = {"seq": sequence, "no_erase": True}
         try:
@@ -140,7 +145,7 @@ class NatsRuns:
         answer = await self._session.connection.api(f"STREAM.PURGE.{stream}", {"filter": subject})
         return bool(answer["purged"])
 
-    async def _is_in_hand(self, run_id: str, subject: str, sequence: int) -> bool:
+    async def _is_with_worker(self, run_id: str, subject: str, sequence: int) -> bool:
         queue, priority = subject.split(".")[-3:-1]
         info = await self._session.topology.consumers.find(queue, int(priority))
         if info is None or info["delivered"]["stream_seq"] < sequence:
@@ -154,7 +159,9 @@ class NatsRuns:
                 held, run_id.encode(), timeout=_HELD_TIMEOUT
             )
         except BrokerUnavailable:
+            # Nobody answered in time: those who listen do not hold it.
             return False
+        # With a status nobody listens: no worker lives.
         return reply.status is None
 
     async def _load(self, queue: str, priority: int) -> int:

@@ -3,7 +3,7 @@
 A task in C code that does not release the GIL (a regular expression, a power of large numbers)
 stops the worker's I/O thread with everything else. Its run is not dead, so it must not be started
 elsewhere. The guard watches a heartbeat in shared memory; when it stands still and the worker
-still burns CPU, the guard renews the claims that the worker has written down. A worker that is
+still burns CPU, the guard renews the leases that the worker has entered there. A worker that is
 stopped, dead or deadlocked burns none and loses its leases as it should.
 
 Linux only: elsewhere there is no /proc to tell a busy process from a stuck one.
@@ -28,7 +28,14 @@ _NOT_RUNNING = frozenset("TtZX")  # states in /proc/<pid>/stat: stopped, traced,
 
 
 class GuardAccess(NamedTuple):
-    """How to reach the server."""
+    """How a process reaches the server.
+
+    Attributes:
+        servers: URLs, each with the user if need be.
+        user: User name.
+        password: Its password.
+        credentials: Path of a .creds file.
+    """
 
     servers: tuple[str, ...]
     user: str | None = None
@@ -56,6 +63,11 @@ class LeaseGuard:
     def start(self, access: GuardAccess, lease: float, beat: float) -> None:
         """Start the process; blocks for some milliseconds.
 
+        Args:
+            access: How it reaches the server.
+            lease: Seconds.
+            beat: Seconds between two looks at the worker.
+
         Raises:
             OSError: It cannot be started.
         """
@@ -67,6 +79,7 @@ class LeaseGuard:
             "access": access,
         }
         self._process = subprocess.Popen(
+            # -P: a file in the working directory must not shadow what the guard imports.
             [sys.executable, "-P", "-m", __name__],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
@@ -75,7 +88,7 @@ class LeaseGuard:
             start_new_session=True,
         )
         if self._process.stdin is not None:
-            # Not by argument: it holds the password.
+            # Not as an argument, which every user of the machine can read: it holds the password.
             self._process.stdin.write(json.dumps(config).encode() + b"\n")
             self._process.stdin.flush()
 
@@ -95,7 +108,13 @@ class LeaseGuard:
 
 
 class Observation(NamedTuple):
-    """What the guard sees of the worker at one moment."""
+    """The worker at one moment.
+
+    Attributes:
+        beats: How often its loop has turned.
+        cpu_ticks: Its CPU time.
+        state: Letter in /proc/<pid>/stat.
+    """
 
     beats: int
     cpu_ticks: int
@@ -142,6 +161,7 @@ class _Guard:
     async def watch(self) -> None:
         """Look once per beat until the worker is gone."""
         loop = asyncio.get_running_loop()
+        # Readable at its end: the worker closed it, or died in whatever way.
         loop.add_reader(sys.stdin.fileno(), self._orphaned.set)
         connecting: asyncio.Task[None] | None = None
         if self._lease < _EAGER_LEASE:

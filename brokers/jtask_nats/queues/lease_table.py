@@ -1,10 +1,10 @@
-"""The memory that a worker shares with its lease guard: a heartbeat and the claims in hand."""
+"""The memory that a worker shares with its lease guard: a heartbeat and the leases it holds."""
 
 import mmap
 import struct
 
 CAPACITY = 4096
-"""Claims beyond this are not guarded; few workers have a tenth of it."""
+"""Leases beyond this are not guarded; few workers hold a tenth of it."""
 _BEAT = struct.Struct("<Q")
 _HEAD = 16  # bytes; the heartbeat counter
 _SLOT = 256  # bytes: a length (2) and an ack subject
@@ -30,17 +30,21 @@ class LeaseTable:
         self._beats = 0
 
     def beat(self) -> None:
-        """Say that the worker's loop turns."""
+        """Count that the worker's loop turns."""
         self._beats += 1
         self._memory[: _BEAT.size] = _BEAT.pack(self._beats)
 
     def beats(self) -> int:
-        """Return how often it was said."""
+        """Return how often the loop has turned."""
         count: int = _BEAT.unpack_from(self._memory)[0]
         return count
 
     def put(self, reply: str) -> int:
-        """Write down a claim; returns its slot, or NO_SLOT when there is no room for it."""
+        """Enter a lease by its ack subject.
+
+        Returns:
+            int: Its slot, or NO_SLOT when there is no room for it.
+        """
         subject = reply.encode()
         if not self._free or len(subject) > _SLOT - _LENGTH.size:
             return NO_SLOT
@@ -51,13 +55,13 @@ class LeaseTable:
         return slot
 
     def clear(self, slot: int) -> None:
-        """Strike out a claim."""
+        """Remove a lease."""
         start = _HEAD + slot * _SLOT
         self._memory[start : start + _LENGTH.size] = _EMPTY
         self._free.append(slot)
 
     def claims(self) -> list[str]:
-        """Return the ack subjects that are written down."""
+        """Return the ack subjects of all leases."""
         found: list[str] = []
         for start in range(_HEAD, SIZE, _SLOT):
             length: int = _LENGTH.unpack_from(self._memory, start)[0]

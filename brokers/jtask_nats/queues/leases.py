@@ -1,4 +1,4 @@
-"""Renew the leases on the runs that this process has in hand."""
+"""Renew the leases on the runs that this process holds."""
 
 import asyncio
 import contextlib
@@ -10,9 +10,9 @@ from typing import Protocol
 from jtask_nats.client.connection import Connection
 from jtask_nats.queues.lease_guard import GuardAccess, LeaseGuard
 
-IN_PROGRESS = b"+WPI"
-_RENEWALS_PER_LEASE = 3
-_BEATS_PER_LEASE = 6
+IN_PROGRESS = b"+WPI"  # starts ack_wait anew
+_RENEWALS_PER_LEASE = 3  # one may be lost with a dying socket, and the next still comes in time
+_BEATS_PER_LEASE = 6  # so that the guard notices a standstill within a third of a lease
 _LONGEST_BEAT = 1.0  # seconds
 _NO_SLOT = -1
 
@@ -76,7 +76,7 @@ class Leases:
             await self._starting
         if self._guard is not None:
             guard, self._guard = self._guard, None
-            # It ends in a few milliseconds; an executor is no longer to be had at exit.
+            # Blocking, for a few milliseconds: at exit no executor takes work any more.
             guard.close()
 
     def _begin(self) -> None:
@@ -116,4 +116,5 @@ class Leases:
         send = self._connection.send
         for holder in self._holders:
             for reply in holder.ack_subjects():
+                # No answer is asked for: one that is lost is followed by another.
                 send(reply, IN_PROGRESS)

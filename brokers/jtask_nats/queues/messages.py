@@ -20,7 +20,13 @@ lost."""
 
 
 class OutgoingMessage(NamedTuple):
-    """A message ready to be published, in the order that `Publisher.publish_batch` takes."""
+    """A message ready to be published, in the order that `Publisher.publish_batch` takes.
+
+    Attributes:
+        subject: Of the queue, or of the schedule that brings it there.
+        headers: Header lines, each with its line end.
+        body: The envelope.
+    """
 
     subject: str
     headers: bytes
@@ -48,18 +54,19 @@ def new_run_message(subjects: Subjects, message: Message, now: float) -> Outgoin
 def rescheduled_message(
     subjects: Subjects, message: Message, unique: str, sequence: int, now: float
 ) -> OutgoingMessage:
-    """Return what to publish to queue a run again that is in hand.
+    """Return what to publish to queue a run again that this worker holds.
 
-    It is stored only while the message in hand is the run's latest.
+    It is stored only while the message that the worker holds is the run's latest.
 
     Args:
         subjects: Of the namespace.
         message: The run, with its new instant.
-        unique: Names this putting off: the same each time it is tried, another the next time.
-        sequence: Of the message in hand.
+        unique: Message id: the same for each try of this rescheduling, another for the next one.
+        sequence: Of the message that the worker holds.
         now: Seconds since the epoch.
     """
     in_hand = subjects.queued(message.queue, message.priority, message.run_id)
+    # Expected, not a rollup: see `jtask_nats.queues.requeued`.
     lines = headers.message_id(unique) + headers.expected(sequence, in_hand)
     return _timed(subjects, message, lines, now)
 
@@ -71,6 +78,8 @@ def _timed(subjects: Subjects, message: Message, lines: bytes, now: float) -> Ou
         lines += headers.line(headers.AT, headers.millis(at))
     if at - now < _SCHEDULED_FROM:
         return OutgoingMessage(target, lines, message.body)
+    # What the schedule produces keeps our headers, without Nats-Msg-Id, Nats-Expected-* and
+    # Nats-TTL. Its target must be in the same stream (ADR-51).
     lines += b"Nats-Schedule: @at %b\r\n" % headers.instant(at - EARLY).encode()
     lines += b"Nats-Schedule-Target: %b\r\n" % target.encode()
     subject = subjects.schedule(message.queue, message.priority, message.run_id)
@@ -84,4 +93,5 @@ def _expiry(message: Message, now: float) -> bytes:
     lines = headers.line(headers.EXPIRES, headers.millis(message.expires))
     if message.at is None or message.at - now < _SCHEDULED_FROM:
         return lines + headers.ttl(left)
+    # Nats-TTL would end the schedule itself; this one goes to what it produces.
     return lines + headers.line(b"Nats-Schedule-TTL", headers.duration(left))

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable
 from typing import Protocol, TypeVar
 
+# Longer than a pull stands (6 s) and than two heartbeats; so short that a health check sees a lost
+# server within 10 s.
 SILENCE_TIMEOUT = 7.0
 """Seconds without an answer to a standing pull after which the server counts as silent."""
 

@@ -21,7 +21,12 @@ class PullerState(NamedTuple):
 
 
 class Pull(NamedTuple):
-    """How much to pull now, and how."""
+    """One pull.
+
+    Attributes:
+        size: How many messages; 0 for no pull.
+        mode: How long it stands.
+    """
 
     size: int
     mode: PullMode
@@ -66,6 +71,8 @@ def allocate(levels: Sequence[Sequence[PullerState]], credit: int, taken: int) -
 
 def _pull_alone(one: PullerState, free: int) -> Pull:
     missing = free - one.outstanding
+    # Refilled at half: the next pull is there before the last one is used up, and small pulls for
+    # one run each are avoided.
     if one.is_broken or missing <= 0 or (one.outstanding and missing * 2 < free):
         return _NOTHING
     return Pull(missing, PullMode.LONG)
@@ -75,5 +82,6 @@ def _pull_among(one: PullerState, free: int, consumers: int) -> Pull:
     if one.is_broken or one.outstanding or free <= 0:
         return _NOTHING
     if one.idle:
+        # More consumers than room: each of these pulls may bring a run that nobody can take yet.
         return Pull(1, PullMode.SHORT if free < consumers else PullMode.LONG)
     return Pull(free, PullMode.NO_WAIT)

@@ -1,4 +1,4 @@
-"""Pull runs from one JetStream consumer: long pulls into one inbox, without any task per run."""
+"""Pull runs from one JetStream consumer: long pulls into one inbox, no task per run (ADR-13)."""
 
 import json
 from enum import Enum
@@ -9,22 +9,24 @@ from jtask_nats.client.protocol import status_of
 from jtask_nats.queues.deliveries import NAK, InFlight, NatsDelivery
 from jtask_nats.streams.subjects import parse_ack_subject
 
-_HEARTBEAT = 2.0  # seconds; must be less than half of a pull's time
+_HEARTBEAT = 2.0  # seconds; the server refuses more than half of a pull's time
 _EXPIRES = 6.0  # seconds a pull stands: a permission that is gone shows at the next one
-_SHORT_EXPIRES = 5.0  # seconds, when the pull promises more than there is room for
+# Seconds, when the pull promises more than there is room for. It has no heartbeats: it is over
+# before silence counts.
+_SHORT_EXPIRES = 5.0
 _NANO = 1_000_000_000
 _PLAIN_TOKENS = 9  # in a reply subject without domain and account
 
 
 class PullMode(Enum):
-    """How to pull."""
+    """How long a pull stands."""
 
     LONG = 0
-    """Wait for what comes."""
+    """Until messages come or `_EXPIRES` is over."""
     SHORT = 1
-    """Wait, but not for long."""
+    """The same, for `_SHORT_EXPIRES` at most."""
     NO_WAIT = 2
-    """Take what is there."""
+    """Only for what is there now."""
 
 
 _OPTIONS: dict[PullMode, dict[str, object]] = {
@@ -55,6 +57,10 @@ class Owner(Protocol):
 
 class Puller:
     """The pulls of this process at one consumer.
+
+    Args:
+        in_flight: Where its deliveries are kept until they are settled.
+        owner: Notified of what comes.
 
     Attributes:
         outstanding: How many messages are requested and have not come.
@@ -124,21 +130,24 @@ class Puller:
             self._on_status(block)
             return
         if self._stopping:
+            # The server sent it before it saw the UNSUB.
             self.in_flight.respond(reply, NAK)
             return
+        # Read in place where it is the usual form: a tuple per run costs on this path.
         tokens = reply.split(".")
         if len(tokens) == _PLAIN_TOKENS:
             deliveries, seq, pending = int(tokens[4]), tokens[5], tokens[8]
         else:
             ack = parse_ack_subject(reply)
             deliveries, seq, pending = ack.deliveries, str(ack.stream_seq), str(ack.pending)
+        # May be 0: what was pulled before a reconnect can still arrive.
         if self.outstanding > 0:
             self.outstanding -= 1
         if self.outstanding == 0:
             self.idle = pending == "0"
             self._owner.schedule_pull()
         if deliveries > 1 and (mine := self.in_flight.held.get(seq)) is not None:
-            # Our lease ran out, yet we live: two of us must not work on it.
+            # Our lease ran out, yet we live: the run must not start a second time here.
             self.in_flight.redelivered(mine, reply)
             return
         at = 0.0
@@ -151,10 +160,11 @@ class Puller:
         self._owner.on_delivery(delivery, at)
 
     def _on_status(self, block: bytes | None) -> None:
-        """Take what the server says about a pull (ADR-13)."""
+        """Take a status message about a pull."""
         status, description = status_of(block)
-        if status == 100:
+        if status == 100:  # a heartbeat
             return
+        # How many of the pull's messages will not come.
         left = headers.number(block, b"Nats-Pending-Messages")
         self.outstanding = 0 if left is None else max(0, self.outstanding - left)
         match status:
@@ -164,8 +174,10 @@ class Puller:
                 # Ended by the clock: something may have come since the server last looked.
                 self.idle = False
             case 409 if "Leadership Change" in description or "Shutdown" in description:
+                # The new leader knows nothing of our pulls.
                 self.outstanding = 0
             case _:
+                # Consumer deleted, no responders, too many pulls: pulling again does not help.
                 self.outstanding = 0
                 self.is_broken = True
                 self._owner.on_broken(self, description.strip() or f"status {status}")

@@ -1,4 +1,4 @@
-"""How the queues stand, from what the server knows of consumers and subjects."""
+"""Count the runs of queues from the server's consumers and subjects; pause and resume queues."""
 
 import asyncio
 from collections import Counter
@@ -22,11 +22,11 @@ class Extent(NamedTuple):
 
 
 class ConsumerCounts(NamedTuple):
-    """What a consumer says of one priority of a queue.
+    """The counts of the consumer of one priority.
 
     Attributes:
         pending: Runs not delivered.
-        in_hand: Runs delivered and not settled, those handed back among them.
+        in_hand: Runs delivered and not settled, with those that were handed back.
         was_used: Whether somebody pulls or has pulled from it.
     """
 
@@ -58,12 +58,15 @@ class NatsQueues:
         before = await self._extent()
         infos, pauses = await asyncio.gather(topology.consumers.all(), topology.pauses.all())
         served = [read_counts(info) for info in infos]
+        # Consumers count for nothing; to list subjects costs a line for each run.
         left = before.messages - sum(one.pending + one.in_hand for one in served)
         delayed = await self._delayed({one.level[0] for one in served}) if left else Counter[str]()
+        # All accounted for, and nothing changed while it was counted.
         if delayed.total() == left and await self._extent() == before:
             return queue_infos(served, {}, delayed, pauses)
         queued, delayed = await self._listed()
         for one in served:
+            # Its consumer has counted them, and knows which are held.
             queued.pop(one.level, None)
         unserved = Counter[str]()
         for (queue, _), runs in queued.items():

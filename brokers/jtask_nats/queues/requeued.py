@@ -1,9 +1,9 @@
-"""Tell whether a run that is delivered again waits anew already.
+"""Tell whether a run that is delivered again has been queued again already.
 
-A run is put off in two steps: its next message is stored, then the one in hand is acked. Who dies
-in between leaves both. The next message must not remove the other by a rollup: when the server
-removes messages that are in somebody's hands, it also forgets that other runs are, which are then
-never delivered again once their worker has died (seen with nats-server 2.15.1).
+A run is rescheduled in two steps: its next message is stored, then the one that the worker holds is
+acked. A worker that dies in between leaves both. The next message must not remove the other by a
+rollup: when the server removes messages that workers hold, it also forgets that they hold others,
+which are then never delivered again once their worker has died (seen with nats-server 2.15.1).
 """
 
 import logging
@@ -17,7 +17,7 @@ _log = logging.getLogger("jtask.worker")
 
 
 async def is_requeued(session: Session, delivery: NatsDelivery) -> bool:
-    """Return whether a later message of the run is stored; False where it cannot be told."""
+    """Return whether a later message of the run is stored; False when that cannot be read."""
     run = (delivery.queue, delivery.priority, delivery.run_id)
     stream = session.topology.consumers.stream_of(delivery.queue)
     try:

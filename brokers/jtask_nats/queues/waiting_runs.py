@@ -1,4 +1,4 @@
-"""Look through the runs that no worker holds, without taking any."""
+"""List the runs that no worker holds, without taking any."""
 
 import time
 from collections.abc import AsyncIterator, Sequence, Set
@@ -13,15 +13,15 @@ from jtask_nats.streams.session import Session
 from jtask_nats.streams.stream_configs import Stream
 from jtask_nats.streams.subjects import last_token
 
-_HELD_TIMEOUT = 0.25  # seconds; who has a run in hand answers at once
+_HELD_TIMEOUT = 0.25  # seconds; a worker that holds one of the runs answers at once
 
 
 class NatsWaitingRuns:
     """The part of a `jtask.contract.Queues` that shows runs.
 
-    A run behind the last one its consumer delivered is in nobody's hands. Of any other its holder
-    says so; one whose holder has died, or that was handed back, is nobody's. What a worker takes
-    while some hundred runs around it are being looked through may still be shown.
+    A run behind the last one that its consumer delivered is held by nobody. For any other the
+    workers are asked; one whose holder has died, or that was handed back, is held by nobody. What a
+    worker takes while the hundreds of runs around it are looked through may still be shown.
 
     Args:
         session: To the server.
@@ -66,6 +66,7 @@ class NatsWaitingRuns:
         }
         in_hand = await self._held(doubtful.keys()) if doubtful else set[str]()
         for run_id in doubtful.keys() - in_hand:
+            # Nobody holds it: handed back, or settled since the page was read.
             if not await self._is_there(doubtful[run_id]):
                 in_hand.add(run_id)
         return in_hand

@@ -1,4 +1,4 @@
-"""What the embedded server is told, and what it says: values and texts, no I/O."""
+"""The embedded server's configuration and log, as values and texts. No I/O."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from jtask.errors import ConfigurationError
 
 Sync = Literal["always", "interval"]
 HOST = "127.0.0.1"
-MAX_PAYLOAD = 8 * 1024**2
+MAX_PAYLOAD = 8 * 1024**2  # bytes; nats-server warns above that
 LOG_SIZE_LIMIT = 10 * 1024**2
 LOG_FILES = 3
 _USER = "jtask"
@@ -83,7 +83,10 @@ class ServerRecord:
 
 def render_config(record: ServerRecord, store: Path, log: Path, pid_file: Path) -> str:
     """Return the text of the server's configuration file; it holds the password."""
+    # 2m is the server's default: what an OS crash can cost, not the crash of a process.
     sync = "always" if record.sync == "always" else '"2m"'
+    # max_file_store is the safe limit: when it is reached the server refuses messages (10023); the
+    # max_bytes of a stream would drop the oldest ones.
     return f"""\
 server_name: {_quoted(record.name)}
 listen: "{HOST}:{record.port}"

@@ -208,6 +208,7 @@ def _start(files: ServerFiles, settings: Settings, lock: int, deadline: float) -
 
 
 def _ports(previous: ServerRecord | None) -> Iterator[int]:
+    # The same port first: connected clients come back to it.
     known = [previous.port] if previous else []
     for port in (*known, *random.sample(_PORTS, _PORT_CHOICES)):
         if _is_free(port):
@@ -216,6 +217,7 @@ def _ports(previous: ServerRecord | None) -> Iterator[int]:
 
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
+        # As the server binds: connections of the previous one in TIME_WAIT are no obstacle.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
@@ -232,9 +234,11 @@ def _spawn(program: Path, files: ServerFiles, lock: int) -> subprocess.Popen[byt
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
+            # Inherited, so the lock is held exactly as long as the server lives.
             pass_fds=(lock,),
             cwd=files.home,
             umask=0o077,
+            # A Ctrl-C in the terminal of the process that started it is not meant for the server.
             start_new_session=True,
         )
     finally:
@@ -246,6 +250,7 @@ def _await_ready(
 ) -> ServerInfo | None:
     while process.poll() is None and time.monotonic() < deadline:
         info = ask_info(record.port)
+        # Another server may have taken the port in between.
         if info is not None and info.name == record.name:
             return info
         time.sleep(_READY_POLL)
@@ -285,7 +290,7 @@ def _is_down(files: ServerFiles) -> bool:
 
 
 def _terminate(files: ServerFiles) -> int | None:
-    """Tell the living server to stop and return its pid; None when it is not to be found yet."""
+    """Send SIGTERM to the living server and return its pid; None when it cannot be found yet."""
     if _find(files) is None:
         return None
     pid = files.read_pid()
@@ -294,6 +299,7 @@ def _terminate(files: ServerFiles) -> int | None:
     try:
         os.kill(pid, signal.SIGTERM)
     except ProcessLookupError:
+        # It ended in the meantime, which is what was wanted.
         pass
     except PermissionError:
         raise PermissionDenied(

@@ -49,12 +49,12 @@ class ServerFiles:
 
     @property
     def log(self) -> Path:
-        """What the server says."""
+        """What the server logs."""
         return self.home / "server.log"
 
     @property
     def config(self) -> Path:
-        """What the server is told."""
+        """The server's configuration file."""
         return self.home / "server.conf"
 
     @property
@@ -90,7 +90,8 @@ class ServerFiles:
             return None
 
     def write_start(self, record: ServerRecord) -> None:
-        """Write what the next server is told and how it is found; only under the lock."""
+        """Write the next server's configuration and record; only under the lock."""
+        # A stale pid may be another process's by now, and `stop` would end that one.
         self._pid.unlink(missing_ok=True)
         config = render_config(record, store=self._store, log=self.log, pid_file=self._pid)
         _write_private(self.config, config)
@@ -149,7 +150,8 @@ def _default_folder() -> Path:
 
 
 def _write_private(path: Path, text: str) -> None:
-    # Readers must never see half a file.
+    # Readers must never see half a file, and nobody else the password: created private, then
+    # renamed.
     new = path.with_name(path.name + ".new")
     new.unlink(missing_ok=True)
     with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE_FILE), "w") as file:

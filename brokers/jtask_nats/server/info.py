@@ -7,7 +7,7 @@ from typing import NamedTuple
 from jtask_nats.server.config import HOST
 
 _TIMEOUT = 1.0  # seconds; the server greets as soon as it accepts
-_LONGEST = 65_536
+_LONGEST = 65_536  # bytes; whatever listens there need not be a nats-server
 
 
 class ServerInfo(NamedTuple):

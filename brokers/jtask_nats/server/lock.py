@@ -31,6 +31,7 @@ def take_lock(path: Path) -> int | None:
             "the embedded server is not available on this platform: "
             "set JTASK_URL to a nats-server, for example nats://127.0.0.1:4222"
         ) from None
+    # CLOEXEC: only the server may inherit it, by pass_fds, and no other child of this process.
     lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

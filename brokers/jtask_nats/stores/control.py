@@ -21,7 +21,7 @@ class NatsControl:
         self._session = session
 
     async def listen(self, topic: str, answer: Callable[[bytes], bytes | None]) -> Watch:
-        """Hear what is asked under a topic."""
+        """Answer the requests under a topic."""
         connection = self._session.connection
 
         def receive(subject: str, reply: str, data: bytes, block: bytes | None) -> None:
@@ -32,8 +32,8 @@ class NatsControl:
 
         subscription = connection.subscribe(self._session.subjects.request(topic), receive)
         if connection.is_connected:
-            # What is asked after this returns must be heard. A connection that is lost meanwhile
-            # subscribes again before anything else: whoever listens need not begin anew.
+            # A request sent after this returns must arrive. A connection that is lost meanwhile
+            # subscribes again before anything else: nobody needs to call this again.
             with contextlib.suppress(BrokerUnavailable):
                 await connection.flush()
         return _Responder(subscription)
@@ -41,7 +41,7 @@ class NatsControl:
     async def ask(
         self, topic: str, question: bytes, *, timeout: float, answers: int | None = None
     ) -> list[bytes]:
-        """Ask everybody who listens to a topic.
+        """Ask everybody who listens to a topic, until the time is up or enough have answered.
 
         Raises:
             BrokerUnavailable: The server cannot be reached within the timeout.
@@ -62,5 +62,5 @@ class _Responder:
         self._subscription = subscription
 
     async def close(self) -> None:
-        """Want no more."""
+        """Answer no more."""
         self._subscription.unsubscribe()

@@ -18,7 +18,7 @@ from jtask_nats.streams.stream_configs import Stream
 from jtask_nats.streams.subjects import last_token
 
 _MAX_CONFLICTS = 20
-"""How often a slot may be lost to others in a row; each time somebody else got one."""
+"""How often in a row a slot may be lost to others; each time somebody else got one."""
 
 
 class Slot(NamedTuple):
@@ -59,20 +59,34 @@ class NatsCoordinator:
         done = await session.publisher.publish(subject, b"", lines)
         if done.value is not None:
             return done.value
-        # Sent twice: the server counted once and does not say what came out.
+        # Sent twice: the server counted it once, and its answer has no value (ADR-49).
         stored = await last_message(
             session.connection, session.topology.stream_name(Stream.COUNTERS), subject
         )
         return counter_value(b"" if stored is None else stored.body)
 
     async def acquire(self, name: str, holder: str, limit: int, lease: float) -> bool:
-        """Take or renew a slot."""
+        """Take or renew a slot.
+
+        Args:
+            name: What the slots are for.
+            holder: Who takes one.
+            limit: How many there are.
+            lease: Seconds until it is free again, at least 1.
+
+        Returns:
+            bool: False when none is free.
+
+        Raises:
+            BrokerUnavailable: No answer, or others were quicker each time.
+        """
         session = self._session
         await session.topology.ensure(Stream.SLOTS)
         for _ in range(_MAX_CONFLICTS):
             choice = choose_slot(await self._slots(name), holder, limit)
             if choice is None:
                 return False
+            # The TTL is the lease: what is not renewed is free again without anybody's help.
             lines = headers.expected(choice.after) + headers.ttl(lease)
             try:
                 await session.publisher.publish(
@@ -93,6 +107,8 @@ class NatsCoordinator:
         for slot in (await self._slots(name)).values():
             if slot.holder == holder:
                 try:
+                    # By sequence: the slot may be another's by now. no_erase: the bytes need not be
+                    # overwritten.
                     await session.connection.api(
                         f"STREAM.MSG.DELETE.{stream}", {"seq": slot.sequence, "no_erase": True}
                     )

@@ -12,7 +12,7 @@ from jtask_nats.client.direct_reads import read_all
 from jtask_nats.streams.session import Session
 from jtask_nats.streams.stream_configs import Stream
 
-_OVERHEAD = 1024  # bytes
+_OVERHEAD = 1024  # bytes; max_payload counts headers too
 _FIELDS = len(Event._fields)
 
 
@@ -30,6 +30,7 @@ class NatsEventLog:
     def append(self, events: Sequence[Event]) -> None:
         """Send a batch; fire and forget."""
         for body in bodies(events, self._session.connection.max_payload - _OVERHEAD):
+            # No answer from the stream is awaited: to observe a run must not slow it down.
             self._session.connection.send(self._subject, body)
 
     async def read(self, *, since: float | None = None) -> AsyncIterator[Event]:
@@ -72,7 +73,7 @@ def bodies(events: Sequence[Event], limit: int) -> Iterator[bytes]:
     body = to_json([(event.run_id, str(event.state), *event[2:]) for event in events])
     if len(body) <= limit:
         yield body
-    elif len(events) > 1:
+    elif len(events) > 1:  # a single one that is too large is dropped
         half = len(events) // 2
         yield from bodies(events[:half], limit)
         yield from bodies(events[half:], limit)

@@ -1,4 +1,4 @@
-"""Which workers live: one message each, which dies with them."""
+"""Which workers live: one message each, whose TTL ends unless it is renewed."""
 
 import secrets
 
@@ -23,6 +23,7 @@ class NatsPresence:
         """Say that a worker lives."""
         session = self._session
         await session.topology.ensure(Stream.WORKERS)
+        # The publisher sends again what is not answered, and needs an id for it.
         lines = headers.ttl(ttl) + headers.message_id(secrets.token_hex(12))
         await session.publisher.publish(session.subjects.worker(worker), info, lines)
 

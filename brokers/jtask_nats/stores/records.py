@@ -25,7 +25,17 @@ class NatsRecords:
     async def put_record(
         self, bucket: str, key: str, body: bytes, *, revision: int | None = None
     ) -> bool:
-        """Store a value, if a revision is given only over that one."""
+        """Store a value.
+
+        Args:
+            bucket: Where.
+            key: Under which.
+            body: The value.
+            revision: Store it only over this revision; 0 is that of no record.
+
+        Returns:
+            bool: False when another revision is there.
+        """
         session = self._session
         await session.topology.ensure(Stream.RECORDS)
         subject, unique = session.subjects.record(bucket, key), secrets.token_hex(12)
@@ -33,12 +43,14 @@ class NatsRecords:
         if is_hashed(subject):
             lines += headers.key(key)
         if revision is not None:
+            # 0 is the revision of a record that is not there, as it is for the server.
             lines += headers.expected(revision)
         try:
             await session.publisher.publish(subject, body, lines)
         except ApiError as error:
             if error.err_code != WRONG_LAST_SEQUENCE:
                 raise
+            # Perhaps by this very message: its answer was lost, and it was sent again.
             return await self._is_last(subject, unique)
         return True
 

@@ -21,6 +21,9 @@ _IS_FIRST = True
 class NatsResults:
     """A `jtask.contract.ResultStore`.
 
+    A waiter is served by the stream's republished message. After a reconnect `gap` is
+    called: one may have been missed.
+
     Args:
         session: To the server.
     """
@@ -55,7 +58,13 @@ class NatsResults:
     async def watch(
         self, target: str, deliver: Callable[[OutcomeRecord], None], gap: Callable[[], None]
     ) -> "_Watch":
-        """Push the outcomes of a run or of a client's runs."""
+        """Push the outcomes of a run or of a client's runs.
+
+        Args:
+            target: Id of a run or of a client.
+            deliver: Called with each outcome, on the loop.
+            gap: Called when some may have been missed: read them again.
+        """
         subjects = self._session.subjects
         is_client = len(target) == CLIENT_HEX
         subject = subjects.republished(target if is_client else client_of(target))
@@ -69,7 +78,7 @@ class NatsResults:
         connection = self._session.connection
         watch = _Watch(connection.subscribe(subject, receive), gap, self._watches)
         if connection.is_connected:
-            # What is stored after this returns must not be missed.
+            # Only then is the subscription in place: what is stored from now on must not be missed.
             await connection.flush()
         return watch
 
@@ -82,6 +91,7 @@ class NatsResults:
         if isinstance(answer, bytes):
             done(_IS_FIRST)
         elif isinstance(answer, ApiError) and answer.err_code == WRONG_LAST_SEQUENCE:
+            # Outcomes carry no message id: a copy of this one may be what came first.
             task = self._loop.create_task(self._compare(outcome, done))
             self._comparing.add(task)
             task.add_done_callback(self._comparing.discard)
@@ -100,6 +110,7 @@ class NatsResults:
             done(first is not None and first.body == outcome.body)
 
     def _notify_gap(self) -> None:
+        # A copy: a callback may close its watch.
         for watch in tuple(self._watches):
             watch.gap()
 
@@ -123,6 +134,6 @@ class _Watch:
         watches.add(self)
 
     async def close(self) -> None:
-        """Want no more."""
+        """Stop delivering."""
         self._watches.discard(self)
         self._subscription.unsubscribe()

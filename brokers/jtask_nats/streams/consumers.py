@@ -69,8 +69,8 @@ class Consumers:
         """Create a consumer, or update it where the body allows that.
 
         The server deletes a consumer's folder a moment after the consumer: one that is made again
-        meanwhile loses its own, and what it knows is lost at the server's restart. It is made anew
-        unless somebody holds a run of it, who would lose the lease.
+        meanwhile loses its own, and what it knows is lost at the server's restart. It is created
+        again unless a worker holds a run of it, which would lose the lease.
 
         Args:
             path: See `path`.
@@ -94,6 +94,7 @@ class Consumers:
                     raise
                 _log.debug("the consumer %s is half made: %s", path, error)
             found = await self._find(path)
+            # Deleting it would make the server forget who holds which run.
             if found is not None and found["num_ack_pending"]:
                 return None
             if found is not None:

@@ -69,10 +69,11 @@ class Pauses:
     async def resume(self, queue: str) -> bool:
         """End a pause; False when there was none."""
         paused = await self.until(queue)
+        # A purge is safe in this stream: nothing of it is ever in a worker's hands.
         answer = await self._connection.api(
             f"STREAM.PURGE.{self._stream}", {"filter": self._subjects.pause(queue)}
         )
-        # Also what somebody left behind who died on the way.
+        # Also what a process left behind that died between the record and the consumers.
         left = await self._apply_to_all(queue)
         return left or (paused is not None and bool(answer["purged"]))
 
@@ -89,6 +90,7 @@ class Pauses:
         """
         changed = False
         while (wanted := await self.until(queue)) != found:
+            # An empty request ends a pause.
             request = {} if wanted is None else {"pause_until": headers.instant(wanted)}
             try:
                 await self._connection.api(f"CONSUMER.PAUSE.{path}", request)
@@ -115,6 +117,7 @@ def paused_until(info: dict[str, Any]) -> float | None:
     if not info.get("paused"):
         return None
     text: str = info["config"]["pause_until"]
+    # Rounded like the record, or the two would never be equal.
     return round(datetime.fromisoformat(text).timestamp() * 1000) / 1000
 
 

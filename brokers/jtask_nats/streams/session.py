@@ -1,4 +1,4 @@
-"""What all parts of the broker share."""
+"""What all parts of the broker share: the connection, and what is built on it."""
 
 from dataclasses import dataclass
 
@@ -8,15 +8,20 @@ from jtask_nats.client.publisher import Publisher
 from jtask_nats.streams.subjects import Subjects
 from jtask_nats.streams.topology import Topology
 
-_INLINE_LIMIT = 512 * 1024  # bytes
-_HEADERS = 16 * 1024  # bytes
+_INLINE_LIMIT = 512 * 1024  # bytes; what is larger is quicker and safer as a blob in chunks
+_HEADERS = 16 * 1024  # bytes; the server closes the connection for a message above max_payload
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One connection and what is known of the server behind it.
+    """One connection, and what is needed to use the server behind it.
 
     Attributes:
+        connection: To the server.
+        publisher: On that connection.
+        subjects: Of the namespace.
+        topology: The streams and consumers of the namespace.
+        settings: Of this process.
         client: This process's client id.
     """
 

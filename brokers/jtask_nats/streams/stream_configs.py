@@ -10,10 +10,10 @@ from jtask_nats.streams.subjects import Subjects
 Config = dict[str, Any]
 
 _VERSION = "1"
-"""Raised when a stream's settings below change; a stream of a newer version is left alone."""
+"""To be raised when a setting below changes; a stream of a newer version is left alone."""
 NANO = 1_000_000_000
 _DEDUP_WINDOW = 30 * NANO  # the server keeps each id that long in memory, 200-300 bytes each
-_EVENTS_SIZE = 256 << 20  # bytes, which the server reserves
+_EVENTS_SIZE = 256 << 20  # bytes; the server reserves them, and drops the oldest events beyond
 
 # Without these jtask would lose runs or stand still; the rest is tuning.
 ESSENTIAL = (
@@ -55,20 +55,28 @@ def stream_configs(subjects: Subjects, settings: Settings) -> dict[Stream, Confi
     one_each: Config = {"max_msgs_per_subject": 1}
     # A blob belongs to a run, an outcome or a dead letter: it must outlive all of them.
     longest = max(settings.result_ttl, settings.event_ttl, settings.dead_letter_ttl)
+    # An ack before the write: quicker, and a crash costs the last moment of events at most. The
+    # server has it for one replica only.
     events: Config = {"persist_mode": "async"} if settings.replicas == 1 else {}
     return {
-        # No limit on messages, bytes or age here: any of them would drop runs.
+        # No limit on messages, bytes or age: any of them would silently drop the oldest runs. What
+        # holds a full disk off is the server's own max_file_store, which refuses new ones.
         Stream.RUNS: {
             **disk,
             "subjects": [subjects.all_queued, subjects.all_schedules],
+            # An acked run is removed by the server. Consumers may not overlap in such a stream
+            # (10100): one for each priority of a queue.
             "retention": "workqueue",
+            # Delays and retries (ADR-51). Cannot be switched off again, and forbids discard=new.
             "allow_msg_schedules": True,
             "allow_msg_ttl": True,
+            # `enqueue` stores all or none (ADR-50).
             "allow_atomic": True,
             "allow_rollup_hdrs": True,
             "duplicate_window": _DEDUP_WINDOW,
         },
-        # Republished, not overheard: what loses against an earlier outcome reaches nobody.
+        # Waiters get the stream's republished message (ADR-28), not the worker's own: that one also
+        # shows an outcome that is then refused because another came first.
         Stream.RESULTS: {
             **disk,
             **one_each,
@@ -104,6 +112,8 @@ def stream_configs(subjects: Subjects, settings: Settings) -> dict[Stream, Confi
             "max_age": _nanos(settings.dead_letter_ttl),
             "duplicate_window": _window(settings.dead_letter_ttl),
         },
+        # In memory: a worker says that it lives every few seconds, so nothing is lost with the
+        # server.
         Stream.WORKERS: {
             **memory,
             **one_each,
@@ -114,9 +124,11 @@ def stream_configs(subjects: Subjects, settings: Settings) -> dict[Stream, Confi
             **disk,
             **one_each,
             "subjects": [subjects.all_counters],
+            # ADR-49: such a stream has neither TTLs nor schedules.
             "allow_msg_counter": True,
             "duplicate_window": _DEDUP_WINDOW,
         },
+        # In memory: a slot is taken for seconds, and written at each renewal.
         Stream.SLOTS: {
             **memory,
             **one_each,

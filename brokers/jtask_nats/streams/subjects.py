@@ -1,4 +1,4 @@
-"""How things are called on the wire: every subject of a namespace, and how to read one."""
+"""The subjects of a namespace, and how to read one."""
 
 import hashlib
 import re
@@ -39,7 +39,7 @@ class Subjects:
         self.new_priority = f"{self.root}.c.priority"
         """Core subject: a queue has got a consumer for another priority (`<queue> <priority>`)."""
         self.held = f"{self.root}.c.held"
-        """Core subject: who has these runs in hand? Answered only by a worker that has one."""
+        """Core subject: which worker holds these runs? Answered only by one that does."""
 
     def queued(self, queue: str, priority: int | str, run_id: str) -> str:
         """Return where a run waits; `*` stands for any."""
@@ -50,7 +50,7 @@ class Subjects:
         return f"{self.root}.s.{queue}.{priority}.{run_id}"
 
     def runs(self, queue: str, run_id: str = "*") -> str:
-        """Return where runs of a queue are, waiting, delayed or in hand; `*` is any."""
+        """Return where runs of a queue are, waiting, delayed or held; `*` is any."""
         return f"{self.root}.*.{queue}.*.{run_id}"
 
     def is_schedule(self, subject: str) -> bool:
@@ -114,6 +114,7 @@ def encode_token(text: str) -> str:
     """Return a text as one token of a subject; `decode_token` gives it back."""
     if _PLAIN.fullmatch(text):
         return text
+    # A dot would split the token, and `*` or `>` would address the subjects of others.
     return _UNSAFE.sub(lambda found: b"=%02x" % found[0][0], text.encode()).decode() or "="
 
 
@@ -130,7 +131,13 @@ def last_token(subject: str) -> str:
 
 
 class AckSubject(NamedTuple):
-    """What the reply subject of a delivered message tells about it."""
+    """What the reply subject of a delivered message tells about it.
+
+    Attributes:
+        deliveries: How often it was delivered, this time included.
+        stream_seq: Its sequence in the stream.
+        pending: How many messages the consumer has not delivered yet.
+    """
 
     deliveries: int
     stream_seq: int

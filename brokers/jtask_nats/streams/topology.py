@@ -23,7 +23,10 @@ from jtask_nats.streams.stream_configs import (
 )
 from jtask_nats.streams.subjects import Subjects
 
-_MAX_WAITING = 8192  # pulls that may stand at a consumer; cannot be changed later
+# Pulls that may stand at a consumer. The default of 512 refuses the 513th worker (409), and it
+# cannot be changed later.
+_MAX_WAITING = 8192
+# Runs that all workers of a consumer may hold. Delivery stops at this number, 1000 by default.
 _MAX_ACK_PENDING = 100_000
 
 _NAME_IN_USE = 10058
@@ -35,7 +38,7 @@ _log = logging.getLogger("jtask")
 
 
 class Topology:
-    """Make what is needed of the streams and consumers of a namespace, once per process.
+    """Create the streams and consumers of a namespace as they are needed, once per process.
 
     Args:
         connection: To the server.
@@ -92,7 +95,7 @@ class Topology:
         Args:
             queue: Which.
             priority: 0 to 9.
-            owner: Whether our lease shall hold for it if it is there already.
+            owner: Whether to update its lease to ours if it is there already.
 
         Returns:
             bool: True when this process had not asked before.
@@ -107,6 +110,7 @@ class Topology:
             config["pause_until"] = headers.instant(paused)
         body: Config = {"stream_name": self.consumers.stream_of(queue), "config": config}
         if not owner:
+            # Fails where it is there with another lease, which must not change under its workers.
             body["action"] = "create"
         path = self.consumers.path(queue, priority)
         try:
@@ -114,7 +118,7 @@ class Topology:
             if made is not None:
                 await self.pauses.apply(queue, path, paused_until(made))
         except PermissionDenied:
-            # Whoever set the server up made it, or the pulls will say that it is missing.
+            # An administrator has created it, or the pulls will say that it is missing.
             _log.debug("may not create the consumer %s", path)
         self._known_consumers.add((queue, priority))
         return True
@@ -122,6 +126,8 @@ class Topology:
     async def _ensure_stream(self, stream: Stream) -> None:
         name, wanted = self.stream_name(stream), self._configs[stream]
         try:
+            # Succeeds too when the stream is there with these settings: one request in the usual
+            # case.
             await self._api(f"STREAM.CREATE.{name}", {"name": name, **wanted})
         except PermissionDenied:
             _log.debug("may not create the stream %s: it is taken to be there", name)
@@ -152,6 +158,7 @@ class Topology:
         if not drift or is_newer(have):
             return
         try:
+            # What jtask does not set stays as the operator has it.
             await self._api(f"STREAM.UPDATE.{name}", {**have, **wanted})
         except ApiError as error:
             _report_drift(name, drift, error)
@@ -165,7 +172,10 @@ class Topology:
             "durable_name": name,
             "filter_subject": self._subjects.queued(queue, priority, "*"),
             "ack_policy": "explicit",
+            # The lease: the server delivers again what was neither acked nor renewed so long.
             "ack_wait": round(self._settings.lease * NANO),
+            # A run beyond the limit would stay in the stream undeliverable, with no more than an
+            # advisory that nobody may see.
             "max_deliver": -1,
             "max_waiting": _MAX_WAITING,
             "max_ack_pending": _MAX_ACK_PENDING,
