@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from jtask.client import get_client
-from jtask.contract import Event, Broker
+from jtask.contract import Broker, Event
 from jtask.testing import RunningWorker
 
 StartWorker = Callable[..., RunningWorker]  # the fixture `jtask_worker`
@@ -33,7 +33,7 @@ def events_of(run_id: str) -> list[Event]:
 
     async def read(broker: Broker) -> list[Event]:
         get_client().events.flush()
-        return [event async for event in broker.events.read() if event.run_id == run_id]
+        return [event async for event in broker.events.read_run(run_id)]
 
     found: list[Event] = on_io(read)
     return sorted(found, key=lambda event: event.at)

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Generic, TypeVar, cast
 from unittest import mock
 
-from jtask.contract import Delivery
+from jtask.contract import SEPARABLE, Delivery
 from jtask.execution.job import Job
 from jtask.execution.sync_await import run_sync
 from jtask.worker import Worker
@@ -55,29 +55,41 @@ class Process:
         """Keep no events."""
 
     async def listen(self, topic: str, answer: Callable[[bytes], bytes | None]) -> Any:
-        return await self._real.listen(topic, lambda q: None if self.is_dead else answer(q))
+        return await self._real.requests.listen(
+            topic, lambda q: None if self.is_dead else answer(q)
+        )
 
     async def consume(self, queues: Any, credit: int, receive: Callable[[Delivery], None]) -> Any:
         def take(delivery: Delivery) -> None:
             self.claims.add(delivery.run_id)
             receive(cast("Delivery", Mortal(self, delivery)))
 
-        return await self._real.consume(queues, credit, take)
+        return await self._real.runs.consume(queues, credit, take)
 
     def settles(self, delivery: Delivery) -> None:
         self.claims.discard(delivery.run_id)
 
 
-class Mortal:
-    """A broker or a delivery; its user may die in place of a request, which then has no answer."""
+PARTS = ("runs", "queues", *SEPARABLE)
 
-    def __init__(self, process: Process, real: Any) -> None:
+
+class Mortal:
+    """A broker, a part of it, or a delivery.
+
+    Its user may die in place of a request, which then has no answer.
+    """
+
+    def __init__(self, process: Process, real: Any, part: str = "") -> None:
         self._process = process
         self._real = real
+        self._part = part
 
-    def __getattr__(self, name: str) -> Any:
-        process, real = self._process, self._real
-        found = getattr(process if name in ("listen", "consume") else real, name)
+    def __getattr__(self, attribute: str) -> Any:
+        process, real, name = self._process, self._real, f"{self._part}{attribute}"
+        if name in PARTS:
+            return Mortal(process, getattr(real, name), f"{name}.")
+        is_own = name in ("requests.listen", "runs.consume")
+        found = getattr(process if is_own else real, attribute)
         if not callable(found):
             return found
 

@@ -1,13 +1,14 @@
 """The broker contract on NATS JetStream."""
 
 import asyncio
+from typing import cast
 
-from jtask.contract import FullBroker, OpenResultStore
+from jtask.contract import Broker, OpenResultStore, SeparatePart
 
 __all__ = ["open_broker", "open_embedded", "open_embedded_results", "open_results"]
 
 
-async def open_broker(url: str, client: str, loop: asyncio.AbstractEventLoop) -> FullBroker:
+async def open_broker(url: str, client: str, loop: asyncio.AbstractEventLoop) -> Broker:
     """Connect to a NATS server or cluster: the factory of `nats://` and `tls://`.
 
     Args:
@@ -21,7 +22,7 @@ async def open_broker(url: str, client: str, loop: asyncio.AbstractEventLoop) ->
     return await open_server(url, client)
 
 
-async def open_embedded(url: str, client: str, loop: asyncio.AbstractEventLoop) -> FullBroker:
+async def open_embedded(url: str, client: str, loop: asyncio.AbstractEventLoop) -> Broker:
     """Connect to this user's own server, and start it if need be: the factory of `embedded://`.
 
     Args:
@@ -41,7 +42,7 @@ async def open_results(url: str, client: str, loop: asyncio.AbstractEventLoop) -
     from jtask_nats.broker import OUTCOMES
     from jtask_nats.opening import open_server
 
-    return await open_server(url, client, OUTCOMES)
+    return _results_of(await open_server(url, client, OUTCOMES))
 
 
 async def open_embedded_results(
@@ -52,4 +53,8 @@ async def open_embedded_results(
     from jtask_nats.broker import OUTCOMES
     from jtask_nats.opening import open_own
 
-    return await open_own(client, OUTCOMES)
+    return _results_of(await open_own(client, OUTCOMES))
+
+
+def _results_of(broker: Broker) -> OpenResultStore:
+    return cast("OpenResultStore", SeparatePart(broker, "results"))

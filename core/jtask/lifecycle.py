@@ -85,16 +85,16 @@ _EXPLICIT: dict[type[BaseException], StateName] = {
     RunNotReady: StateName.NOT_READY,
     RunExpired: StateName.EXPIRED,
 }
-_SUSPECT_DELIVERIES = 3
+_SUSPECT_LOSSES = 2
 
 
-def is_suspect(deliveries: int) -> bool:
+def is_suspect(lost_workers: int) -> bool:
     """Tell whether a run may be what killed its workers.
 
     Two of them are gone, and of the runs they held only one need be to blame: suspects are executed
     one at a time in a worker, so that the innocent ones end.
     """
-    return deliveries >= _SUSPECT_DELIVERIES
+    return lost_workers >= _SUSPECT_LOSSES
 
 
 def admit(

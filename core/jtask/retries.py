@@ -1,10 +1,9 @@
 """Words for `retry_delay_seconds=`."""
 
-import math
 from collections.abc import Callable
-from typing import Any
 
 from jtask.errors import TaskDefinitionError
+from jtask.numbers import is_within
 
 LONGEST_LIST = 50
 """How many retry delays may be listed; the last one serves for all further retries."""
@@ -21,10 +20,10 @@ def exponential_backoff(backoff_factor: float) -> Callable[[int], list[float]]:
     Raises:
         TaskDefinitionError: The factor is below 0, or no number.
     """
-    factor: Any = backoff_factor
-    is_number = isinstance(factor, int | float) and not isinstance(factor, bool)
-    if not is_number or not 0 <= factor < math.inf:
-        raise TaskDefinitionError(f"backoff_factor must be seconds from 0 on, got {factor!r}")
+    if not is_within(backoff_factor):
+        raise TaskDefinitionError(
+            f"backoff_factor must be seconds from 0 on, got {backoff_factor!r}"
+        )
 
     def delays(retries: int) -> list[float]:
         return [backoff_factor * 2.0**number for number in range(min(retries, LONGEST_LIST))]

@@ -10,7 +10,7 @@ from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from jtask.contract import Event, Broker
+from jtask.contract import Broker, Event
 from jtask.declaration.task_info import TaskInfo
 from jtask.outcomes import AttemptRecord, CancelResult
 from jtask.states import State, StateName, check_transition

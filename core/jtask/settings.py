@@ -44,7 +44,23 @@ class Settings(BaseSettings):
     url: str = "embedded://"
     """Broker: `embedded://` (default), `nats://host:port[,host:port]`, `tls://...`, `memory://`."""
     results_url: str | None = None
-    """Where outcomes are kept; unset is the broker itself."""
+    """Where outcomes are kept; unset is the broker itself. Likewise for the next eight."""
+    events_url: str | None = None
+    """Where the events of runs are kept."""
+    blobs_url: str | None = None
+    """Where values are kept that are too big for a message."""
+    counters_url: str | None = None
+    """Where counters are kept."""
+    slots_url: str | None = None
+    """Where limits and locks are kept."""
+    dead_letters_url: str | None = None
+    """Where dead letters are read and deleted; the broker writes them."""
+    heartbeats_url: str | None = None
+    """Where workers say that they live."""
+    requests_url: str | None = None
+    """Where living workers are asked."""
+    records_url: str | None = None
+    """Where schedules, cancel requests and other small values are kept."""
     namespace: str = Field(default="default", pattern=_name_of(32))
     """Keeps applications on one server apart."""
     home: Path | None = None

@@ -177,7 +177,6 @@ class Task(TaskInfo[P, R]):
         expires: Instant | None = None,
         queue: str | None = None,
         priority: int | None = None,
-        idempotency_key: str | None = None,
     ) -> "Run[R]":
         """Run in the background, with options for this run.
 
@@ -189,15 +188,12 @@ class Task(TaskInfo[P, R]):
             expires: Do not start later than this: an instant, or seconds from now.
             queue: Where to wait instead of the task's queue.
             priority: 0 to 9, higher first.
-            idempotency_key: Not supported yet.
 
         Raises:
             TaskDefinitionError: A value is not acceptable.
         """
         from jtask.client.client import get_client
 
-        if idempotency_key is not None:
-            raise TaskDefinitionError("idempotency_key is not supported yet: leave it out")
         if not isinstance(args, tuple):
             _check_sequence(args)
         definition = self.definition

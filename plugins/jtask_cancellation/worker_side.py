@@ -17,7 +17,7 @@ from jtask.client.cancellation import (
     settle_orphan,
     try_cancel,
 )
-from jtask.contract import Watch
+from jtask.contract import Subscription
 from jtask.errors import BrokerError
 from jtask.outcomes import CancelResult
 from jtask.runtime import HeldRun, WorkerHandle
@@ -45,7 +45,7 @@ class CancelListener:
     def __init__(self, worker: WorkerHandle) -> None:
         self._worker = worker
         self._broker = worker.broker
-        self._watches: list[Watch] = []
+        self._watches: list[Subscription] = []
         self._cares: dict[str, asyncio.Task[None]] = {}
         self._looking: asyncio.Task[None] | None = None
         self._telling: set[str] = set()

@@ -57,10 +57,13 @@ def find_letter(run_id: str) -> Letter:
     Raises:
         RunNotFound: There is none.
     """
-    found = [letter for letter in list_letters() if letter.run_id == run_id]
-    if not found:
+    from jtask.client import get_client
+
+    client = get_client()
+    letter = client.io.run(_letter(client, run_id))
+    if letter is None:
         raise RunNotFound(f"there is no dead letter of run {run_id}")
-    return found[-1]
+    return letter
 
 
 def replay_letter(run_id: str) -> "Run[Any]":
@@ -73,7 +76,7 @@ def replay_letter(run_id: str) -> "Run[Any]":
     from jtask.client import get_client
 
     client = get_client()
-    return client.handle(client.io.run(_replay_one(client, run_id)))
+    return client.handle(client.io.run(_replay(client, run_id)))
 
 
 def replay_letters(run_ids: Iterable[str]) -> list[Replayed]:
@@ -101,19 +104,18 @@ async def _letters(client: "Client", wanted: Filter) -> list[Letter]:
     return [letter for letter in letters if wanted.takes(letter)]
 
 
-async def _replay_one(client: "Client", run_id: str) -> str:
-    letters = {letter.run_id: letter for letter in await _letters(client, Filter())}
-    return await _replay(client, letters, run_id)
+async def _letter(client: "Client", run_id: str) -> Letter | None:
+    stored = await client.broker.dead_letters.get(run_id)
+    return None if stored is None else read_letter(stored)
 
 
 async def _replay_many(client: "Client", run_ids: list[str]) -> list[Replayed]:
     limit = asyncio.Semaphore(_AT_ONCE)
-    letters = {letter.run_id: letter for letter in await _letters(client, Filter())}
 
     async def replay_one(run_id: str) -> Replayed:
         async with limit:
             try:
-                return Replayed(run_id, await _replay(client, letters, run_id))
+                return Replayed(run_id, await _replay(client, run_id))
             except JTaskError as error:
                 return Replayed(run_id, None, str(error))
 
@@ -122,9 +124,10 @@ async def _replay_many(client: "Client", run_ids: list[str]) -> list[Replayed]:
     return done
 
 
-async def _replay(client: "Client", letters: dict[str, Letter], run_id: str) -> str:
-    if run_id in letters:
-        return await replay(client, letters[run_id])
+async def _replay(client: "Client", run_id: str) -> str:
+    letter = await _letter(client, run_id)
+    if letter is not None:
+        return await replay(client, letter)
     done = await replayed_as(client.broker, run_id)
     if done is None:
         raise RunNotFound(f"there is no dead letter of run {run_id}")

@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from jtask.client import get_client
-from jtask.contract import Event, Broker, Message, Record
+from jtask.contract import Broker, Event, Message, Record
 from jtask.errors import JTaskError, RunRefused
 from jtask.settings import get_settings
 from jtask.states import StateName

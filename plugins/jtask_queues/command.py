@@ -11,7 +11,7 @@ from jtask.cli.parameters import SECONDS, as_json
 from jtask.cli.prompts import confirm, yes_option
 
 if TYPE_CHECKING:
-    from jtask.contract import QueueInfo
+    from jtask.contract import Pause, QueueInfo
 
 
 @click.group()
@@ -27,7 +27,7 @@ def ls(*, as_json: bool) -> None:
 
     found = list_queues()
     if as_json:
-        click.echo(json.dumps([info._asdict() for info in found]))
+        click.echo(json.dumps([_facts(info) for info in found]))
     elif found:
         _print(found)
     else:
@@ -41,6 +41,7 @@ def ls(*, as_json: bool) -> None:
 @as_json
 def pause(queue: str, until: float | None, for_: float | None, *, as_json: bool) -> None:
     """Let no run of QUEUE start; without an end until it is resumed. What executes goes on."""
+    from jtask.contract import Pause
     from jtask_queues.operations import list_queues, pause_queue
 
     if until is not None and for_ is not None:
@@ -51,7 +52,7 @@ def pause(queue: str, until: float | None, for_: float | None, *, as_json: bool)
     is_known = queue in [info.name for info in list_queues()]
     end = pause_queue(queue, seconds)
     later = "" if is_known else "; it holds no runs and nobody serves it by now"
-    said = f"{queue} is {_pause(end)}{later}"
+    said = f"{queue} is {_pause(Pause(end))}{later}"
     _tell(said, {"queue": queue, "paused_until": end}, as_json=as_json)
 
 
@@ -81,6 +82,17 @@ def purge(queue: str, *, yes: bool, as_json: bool) -> None:
     _tell(said, {"queue": queue, "cancelled": count}, as_json=as_json)
 
 
+def _facts(info: "QueueInfo") -> dict[str, object]:
+    return {
+        "name": info.name,
+        "waiting": info.waiting,
+        "executing": info.executing,
+        "delayed": info.delayed,
+        "paused": info.pause is not None,
+        "paused_until": info.paused_until,
+    }
+
+
 def _tell(text: str, facts: dict[str, object], *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(facts))
@@ -99,16 +111,14 @@ def _print(found: "list[QueueInfo]") -> None:
                 str(info.waiting),
                 str(info.executing),
                 str(info.delayed),
-                "" if info.paused_until is None else _pause(info.paused_until),
+                "" if info.pause is None else _pause(info.pause),
             )
             for info in found
         ],
     )
 
 
-def _pause(end: float | None) -> str:
+def _pause(pause: "Pause") -> str:
     from jtask.cli.tables import local_time
-    from jtask.contract import FOREVER
 
-    has_end = end is not None and end < FOREVER
-    return f"paused until {local_time(end)}" if has_end and end is not None else "paused"
+    return "paused" if pause.until is None else f"paused until {local_time(pause.until)}"

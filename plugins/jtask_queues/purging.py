@@ -3,7 +3,7 @@
 import json
 from typing import TYPE_CHECKING
 
-from jtask.contract import Control, Watch
+from jtask.contract import Broker, Subscription
 
 if TYPE_CHECKING:
     from jtask.runtime import WorkerHandle
@@ -23,7 +23,7 @@ class PurgeListener:
 
     def __init__(self, worker: "WorkerHandle") -> None:
         self._worker = worker
-        self._watch: Watch | None = None
+        self._watch: Subscription | None = None
 
     async def start(self) -> None:
         """Hear of purges."""
@@ -44,7 +44,7 @@ class PurgeListener:
         return b"%d" % cancelled
 
 
-async def cancel_unstarted(broker: Control, queue: str, message: str) -> int:
+async def cancel_unstarted(broker: Broker, queue: str, message: str) -> int:
     """Have the workers give up the runs of a queue that they have not begun; return how many."""
     question = json.dumps({"queue": queue, "message": message}).encode()
     return sum(map(int, await broker.requests.ask(_PURGED, question, timeout=_ASK_SECONDS)))

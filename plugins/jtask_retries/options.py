@@ -1,9 +1,9 @@
 """The options of `@task(...)` that say whether and when a failed run is tried again."""
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
+from jtask.numbers import is_number, is_within
 from jtask.options import Option, check_parameters
 from jtask.retries import LONGEST_LIST
 
@@ -48,9 +48,9 @@ def delays_of(value: object) -> list[float]:
 def _count(value: object) -> int | None:
     if value is None:
         return None
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+    if not is_within(value, whole=True):
         raise ValueError(f"must be a whole number from 0 on, got {value!r}")
-    return value
+    return int(value)
 
 
 def _delay(value: object) -> Any:
@@ -58,15 +58,15 @@ def _delay(value: object) -> Any:
         check_parameters(value, "retries")
     if value is None or callable(value):
         return value
-    return _seconds(value) if _is_number(value) else delays_of(value)
+    return _seconds(value) if is_number(value) else delays_of(value)
 
 
 def _jitter(value: object) -> float | None:
     if value is None:
         return None
-    if not _is_number(value) or not 0 <= cast("float", value) < math.inf:
+    if not is_within(value):
         raise ValueError(f"must be a number from 0 on, got {value!r}")
-    return float(cast("float", value))
+    return float(value)
 
 
 def _condition(value: object) -> Callable[..., Any] | None:
@@ -92,10 +92,6 @@ def _exceptions(value: object) -> tuple[type[Exception], ...] | None:
 
 
 def _seconds(value: object) -> float:
-    if not _is_number(value) or not 0 <= cast("float", value) < math.inf:
+    if not is_within(value):
         raise ValueError(f"must be seconds from 0 on, got {value!r}")
-    return float(cast("float", value))
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value)

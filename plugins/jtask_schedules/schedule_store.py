@@ -8,9 +8,9 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-from jtask.contract import Broker, Queues, Record, Records, ResultStore
+from jtask.contract import Broker, Record
 from jtask.errors import JTaskError
 from jtask_schedules import decisions
 from jtask_schedules.schedule import Declaration, Schedule, Tick, decode_schedule
@@ -20,10 +20,6 @@ BUCKET = "schedules"
 
 class ScheduleError(JTaskError):
     """A schedule is not there, or cannot be changed like this."""
-
-
-class ScheduleBroker(Broker, ResultStore, Records, Queues, Protocol):
-    """What schedules need of a broker."""
 
 
 class StoredSchedule(NamedTuple):
@@ -41,7 +37,7 @@ class ScheduleStore:
         clock: Gives the present instant, seconds since the epoch.
     """
 
-    def __init__(self, broker: ScheduleBroker, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, broker: Broker, clock: Callable[[], float] = time.time) -> None:
         self._broker = broker
         self._clock = clock
 
@@ -214,7 +210,10 @@ class ScheduleStore:
 
     async def _has_ended(self, schedule: Schedule, tick: Tick) -> bool:
         """Tell whether a run that was let start before has its outcome."""
-        return tick.instant in schedule.started and await self._broker.results.get(tick.run_id) is not None
+        return (
+            tick.instant in schedule.started
+            and await self._broker.results.get(tick.run_id) is not None
+        )
 
     async def _is_over(self, schedule: Schedule, pending: float, now: float) -> bool:
         """Tell whether a pending run will not come any more; put one in place that can come yet.

@@ -10,6 +10,8 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
+from jtask.numbers import is_number
+
 SHORTEST_INTERVAL = 1.0  # seconds
 LONGEST_INTERVAL = 10 * 366 * 86_400.0  # seconds
 _CRON_FIELDS = 5
@@ -124,7 +126,7 @@ def check_every(value: object) -> float | None:
     if value is None:
         return None
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+    if not is_number(seconds):
         raise ValueError(f"must be seconds or a timedelta, got {value!r}")
     if not SHORTEST_INTERVAL <= seconds <= LONGEST_INTERVAL:
         raise ValueError(f"must be at least 1 second and at most 10 years, got {value!r}")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from jtask.errors import RunTimedOut, SoftTimeout
+from jtask.numbers import is_number
 from jtask.options import Option
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def declared_options() -> list[Option]:
 def _check_seconds(value: object) -> float | None:
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if not is_number(value):
         raise TypeError(f"must be a number of seconds, got {value!r}")
     if not 0 < value <= _LONGEST:
         raise ValueError(f"must be more than 0 seconds and at most a year, got {value!r}")

@@ -20,6 +20,10 @@ from jtask_nats.broker import NatsBroker
 from jtask_nats.client.connection import Connection
 from jtask_nats.queues.deliveries import ACK, NatsDelivery
 from jtask_nats.server.embedded import server_status
+from jtask_nats.queues.runs import NatsRuns
+from jtask_nats.stores.dead_letters import NatsDeadLetters
+from jtask_nats.stores.records import NatsRecords
+from jtask_nats.stores.requests import NatsRequests
 from jtask_nats.stores.results import NatsResults
 
 def strike():
@@ -64,16 +68,25 @@ def striking_answer(whole):
         whole(self, reply, body)
     return answer
 
+OWNERS = {
+    "ask": (NatsRequests, "ask"),
+    "cancel": (NatsRuns, "cancel"),
+    "delete_record": (NatsRecords, "delete"),
+    "drop_letter": (NatsDeadLetters, "drop"),
+    "enqueue": (NatsRuns, "enqueue"),
+    "put_record": (NatsRecords, "put"),
+    "reschedule": (NatsDelivery, "reschedule"),
+}
 calls = []
 if "STRIKE" in os.environ:
     victim, name, nth, when = os.environ["STRIKE"].split(":")[:4]
     if name == "acknowledge":
-        Connection.answer = striking_answer(Connection.answer)
+        Connection.respond = striking_answer(Connection.respond)
     elif name == "put":
         NatsResults.put_then = striking_put(NatsResults.put_then)
     else:
-        owner = NatsDelivery if hasattr(NatsDelivery, name) else NatsBroker
-        setattr(owner, name, striking(getattr(owner, name)))
+        owner, method = OWNERS[name]
+        setattr(owner, method, striking(getattr(owner, method)))
 """
 
 TASKS = (

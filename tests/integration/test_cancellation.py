@@ -207,7 +207,7 @@ def test_a_run_that_awaits_its_retry_never_starts_again_and_keeps_its_history(
 
     jtask_worker(failing)
     run = failing.delay()
-    eventually(lambda: on_io(lambda b: b.find_waiting(run.run_id)))
+    eventually(lambda: on_io(lambda b: b.queues.find(run.run_id)))
     assert eventually(lambda: run.cancel("give up")).result is CancelResult.NEVER_STARTS
     assert_cancelled(run, "give up")
     assert run.info is not None
@@ -287,7 +287,7 @@ def test_runs_are_found_by_task_tag_and_queue(jtask_worker: StartWorker) -> None
     other = quick.with_options(queue="mine").delay(2).run_id
     try:
         assert begun.wait(PATIENCE)
-        eventually(lambda: on_io(lambda b: b.find_waiting(other)) or True)
+        eventually(lambda: on_io(lambda b: b.queues.find(other)) or True)
 
         def ids(**conditions: str) -> set[str]:
             return {run.run_id for run in find_runs(**conditions)}
@@ -368,7 +368,7 @@ def test_a_worker_finds_a_cancellation_that_it_was_not_told_of(
     run = quick.apply_async((1,), countdown=3600)
     with run_worker(quick):
         with monkeypatch.context() as patch:
-            patch.setattr(get_client().broker, "ask", nobody_hears)
+            patch.setattr(get_client().broker.requests, "ask", nobody_hears)
             begin_and_die(run.run_id, taken_off=True, began=time.time() - 60)
         assert_cancelled(run, "left behind")
         eventually(lambda: on_io(cancel_requests) == [])

@@ -14,13 +14,13 @@ from waiting import PATIENCE, eventually
 from jtask import Run, StateName, runtime, task
 from jtask.cli.program import main
 from jtask.client import get_client
-from jtask.contract import Delivery, Broker, Message
+from jtask.contract import Broker, Delivery, Message
 from jtask.errors import RunCancelled, RunNotFound, TaskDefinitionError
 from jtask.hooks import hookimpl
 from jtask.ids import created_at
 from jtask.lifecycle import Retry
 from jtask.testing import run_worker
-from jtask.worker.settlement import crash_counter
+from jtask.worker.settlement import START_COUNTER_TTL, start_counter
 from jtask_dead_letters import REPLAY_OF
 from jtask_dead_letters.operations import (
     drop_letters,
@@ -201,11 +201,12 @@ def lose_workers(run: Run[Any], queue: str) -> None:
     """Have a run look as if three workers had died of it."""
 
     async def lose(broker: Broker) -> None:
-        await broker.counters.add(crash_counter(run.run_id), 3)
-        taken: asyncio.Future[Delivery] = asyncio.get_running_loop().create_future()
-        consumption = await broker.runs.consume([queue], 1, taken.set_result)
-        await (await taken).release()
-        await consumption.close()
+        await broker.counters.add(start_counter(run.run_id), 3, ttl=START_COUNTER_TTL)
+        for _ in range(3):
+            taken: asyncio.Future[Delivery] = asyncio.get_running_loop().create_future()
+            consumption = await broker.runs.consume([queue], 1, taken.set_result)
+            await taken
+            await consumption.close()
 
     on_io(lose)
 
@@ -324,7 +325,14 @@ def test_replays_at_the_same_time_are_one_run() -> None:
     assert len(switch.executed) == 1
 
 
-STEPS = ["put_record", "put_blob", "enqueue", "put_record", "drop_letter", "delete_blob"]
+STEPS = [
+    "records.put",
+    "blobs.put",
+    "runs.enqueue",
+    "records.put",
+    "dead_letters.drop",
+    "blobs.delete",
+]
 
 
 @pytest.mark.parametrize("soon", [True, False], ids=["soon", "late"])
@@ -355,7 +363,9 @@ def test_a_replay_that_dies_at_any_step_is_executed_exactly_once(
 
 
 def _die_at(patch: Any, broker: Any, name: str, nth: int, *, done: bool) -> None:
-    whole, calls = getattr(broker, name), []
+    part, _, method = name.partition(".")
+    owner = getattr(broker, part)
+    whole, calls = getattr(owner, method), []
 
     async def dying(*args: Any, **kwargs: Any) -> Any:
         calls.append(1)
@@ -365,14 +375,14 @@ def _die_at(patch: Any, broker: Any, name: str, nth: int, *, done: bool) -> None
             await whole(*args, **kwargs)
         raise Died
 
-    patch.setattr(broker, name, dying)
+    patch.setattr(owner, method, dying)
 
 
 def test_a_replay_that_was_admitted_is_not_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     run = fail(fragile.delay())
     client = get_client()
     with monkeypatch.context() as patch:
-        _die_at(patch, client.broker, "enqueue", 1, done=True)
+        _die_at(patch, client.broker, "runs.enqueue", 1, done=True)
         with pytest.raises(Died):
             replay_letter(run.run_id)
     execute()

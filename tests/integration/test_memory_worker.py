@@ -227,11 +227,6 @@ def test_a_run_can_wait_in_another_queue() -> None:
         assert run.result(PATIENCE) == 2
 
 
-def test_an_idempotency_key_is_refused_for_now() -> None:
-    with pytest.raises(TaskDefinitionError, match="not supported yet"):
-        add.apply_async((1,), idempotency_key="x")
-
-
 def test_a_wait_that_takes_too_long_ends() -> None:
     run = add.delay(1)
     assert run.wait(0.01) is False

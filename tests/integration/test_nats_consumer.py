@@ -126,12 +126,12 @@ def test_a_consumer_without_its_folder_is_made_again(
     async def main(open_broker: OpenBroker) -> None:
         first, second = await open_broker(), await open_broker()
         worker, other = Worker(), Worker()
-        await first.consume(["mails"], 10, worker.receive)
+        await first.runs.consume(["mails"], 10, worker.receive)
         folder = nats_server.folder_of_consumer("mails_0")
         lose(folder)
-        await second.consume(["mails"], 10, other.receive)
+        await second.runs.consume(["mails"], 10, other.receive)
         assert folder.exists()
-        await first.enqueue(sent := runs("mails", 20))
+        await first.runs.enqueue(sent := runs("mails", 20))
         await until(lambda: worker.ids | other.ids == ids(sent))
 
     with_brokers(main)
@@ -143,12 +143,12 @@ def test_a_consumer_without_its_folder_stays_while_a_run_is_held(
     async def main(open_broker: OpenBroker) -> None:
         first, second = await open_broker(), await open_broker()
         holder, other = Worker(acks=False), Worker()
-        await first.enqueue(held := runs("mails", 1))
-        await first.consume(["mails"], 1, holder.receive)
+        await first.runs.enqueue(held := runs("mails", 1))
+        await first.runs.consume(["mails"], 1, holder.receive)
         await until(lambda: holder.ids == ids(held))
         lose(nats_server.folder_of_consumer("mails_0"))
-        await second.consume(["mails"], 10, other.receive)
-        await first.enqueue(sent := runs("mails", 5))
+        await second.runs.consume(["mails"], 10, other.receive)
+        await first.runs.enqueue(sent := runs("mails", 5))
         await until(lambda: other.ids == ids(sent))
         holder.got[0].ack()
 
@@ -213,10 +213,10 @@ def test_two_workers_share_a_queue(with_brokers: WithBrokers) -> None:
     async def main(open_broker: OpenBroker) -> None:
         one, other = await open_broker(), await open_broker()
         first, second = Worker(acks=False), Worker(acks=False)
-        await one.consume(["mails"], 20, first.receive)
-        await other.consume(["mails"], 20, second.receive)
+        await one.runs.consume(["mails"], 20, first.receive)
+        await other.runs.consume(["mails"], 20, second.receive)
         messages = runs("mails", 40)
-        await one.enqueue(messages)
+        await one.runs.enqueue(messages)
         await until(lambda: len(first.got) + len(second.got) == 40)
         assert len(first.got) == len(second.got) == 20
         assert first.ids | second.ids == ids(messages)
@@ -282,13 +282,13 @@ def test_what_is_on_the_way_when_a_worker_stops_goes_to_another(with_brokers: Wi
     async def main(open_broker: OpenBroker) -> None:
         one, other = await open_broker(lease=600), await open_broker(lease=600)
         first, second = Worker(), Worker()
-        consumption = await one.consume(["mails"], 1000, first.receive)
+        consumption = await one.runs.consume(["mails"], 1000, first.receive)
         messages = runs("mails", 2000)
-        storing = asyncio.create_task(other.enqueue(messages))
+        storing = asyncio.create_task(other.runs.enqueue(messages))
         await until(lambda: len(first.got) > 10)
         await consumption.stop()
         await storing
-        await other.consume(["mails"], 1000, second.receive)
+        await other.runs.consume(["mails"], 1000, second.receive)
         # Long before the leases end: nothing was left to wait for that.
         await until(lambda: first.ids | second.ids == ids(messages))
 
@@ -337,7 +337,7 @@ def test_putting_off_a_run_that_another_has_put_off_meanwhile_changes_nothing(
         worker = await holder_of_one_run(broker)
         held: Any = worker.got[0]
         other = NatsDelivery(
-            held._in_flight, held.run_id, held.body, held.deliveries, held.reply, held.seq
+            held._in_flight, held.run_id, held.body, held._deliveries, held.reply, held.seq
         )
         await other.reschedule(time.time(), b"by the heir")
         await until(lambda: len(worker.got) == 2)
@@ -356,11 +356,11 @@ def test_runs_put_off_do_not_make_the_server_forget_what_a_dead_worker_held(
         dying = await open_broker_on(nats_server.url, lease=1)
         living = await open_broker(lease=1)
         first, second = Worker(acks=False), Worker(acks=False)
-        await dying.consume(["mails"], 20, first.receive)
-        await living.enqueue(runs("mails", 60))
+        await dying.runs.consume(["mails"], 20, first.receive)
+        await living.runs.enqueue(runs("mails", 60))
         await until(lambda: len(first.got) == 20)
         await dying._connection.close()
-        await living.consume(["mails"], 100, second.receive)
+        await living.runs.consume(["mails"], 100, second.receive)
         await until(lambda: len(second.got) == 40)
         for delivery in list(second.got):
             await delivery.reschedule(time.time(), b"again")
@@ -412,11 +412,11 @@ def test_users_with_few_permissions_can_work_where_an_admin_has_set_up(
 
     async def main(open_broker: OpenBroker) -> None:
         admin = await open_broker(user="admin")
-        await admin.depth("mails")
+        await admin.queues.depth("mails")
         producer = await open_broker(user="producer")
         consumer, worker = await open_broker(user="worker"), Worker()
-        await consumer.consume(["mails"], 10, worker.receive)
-        await producer.enqueue(messages := runs("mails", 3))
+        await consumer.runs.consume(["mails"], 10, worker.receive)
+        await producer.runs.enqueue(messages := runs("mails", 3))
         await until(lambda: worker.ids == ids(messages))
 
     with_brokers(main, server)

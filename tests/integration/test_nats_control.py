@@ -3,12 +3,12 @@
 from types import SimpleNamespace
 from typing import Any, cast
 
+from jtask_nats.stores.control import NatsControl
 from nats_clients import Connected
 from nats_servers import Proxy
 from waiting import until
 
 from jtask_nats.client.connection import Connection
-from jtask_nats.stores.control import NatsControl
 from jtask_nats.streams.subjects import Subjects
 
 

@@ -66,7 +66,7 @@ def test_a_pause_and_a_worker_that_come_at_the_same_moment_agree(with_brokers: W
             queue = f"mails-{number}"
             await asyncio.gather(
                 broker.queues.pause(queue),
-                other.consume([queue], 1, lambda _: None),
+                other.runs.consume([queue], 1, lambda _: None),
                 broker.runs.enqueue([message(queue, priority=7)]),
             )
             assert await is_paused(broker, f"{queue}_0")
@@ -84,7 +84,7 @@ def test_a_resumption_and_a_worker_that_come_at_the_same_moment_agree(
             queue = f"mails-{number}"
             await broker.queues.pause(queue)
             await asyncio.gather(
-                other.consume([queue], 1, lambda _: None),
+                other.runs.consume([queue], 1, lambda _: None),
                 broker.queues.resume(queue),
                 broker.runs.enqueue([message(queue, priority=7)]),
             )
@@ -152,8 +152,8 @@ def test_a_run_whose_worker_died_is_shown_and_one_in_hand_is_not(with_brokers: W
         broker, got = await open_broker(), list[Delivery]()
         living, dying = await open_broker(), await open_broker()
         held, lost = message("mails"), message("calls")
-        await living.consume(["mails"], 1, got.append)
-        await dying.consume(["calls"], 1, got.append)
+        await living.runs.consume(["mails"], 1, got.append)
+        await dying.runs.consume(["calls"], 1, got.append)
         await broker.runs.enqueue([held, lost])
         await until(lambda: len(got) == 2)
         assert await shown(broker) == []
@@ -184,9 +184,14 @@ def test_a_run_at_a_priority_without_a_consumer_is_counted(with_brokers: WithBro
     async def main(open_broker: OpenBroker) -> None:
         broker = await open_broker()
         await broker.runs.consume(["mails"], 0, lambda _: None)
-        await broker.runs.enqueue([message("mails"), message("mails", priority=3), message("calls")])
+        await broker.runs.enqueue(
+            [message("mails"), message("mails", priority=3), message("calls")]
+        )
         await api(broker, "CONSUMER.DELETE.JTASK_default.mails_3")
-        assert [info[:3] for info in await broker.queues.list()] == [("calls", 1, 0), ("mails", 2, 0)]
+        assert [info[:3] for info in await broker.queues.list()] == [
+            ("calls", 1, 0),
+            ("mails", 2, 0),
+        ]
 
     with_brokers(main)
 
@@ -194,13 +199,13 @@ def test_a_run_at_a_priority_without_a_consumer_is_counted(with_brokers: WithBro
 def test_no_queue_is_overlooked_while_runs_come_and_go(with_brokers: WithBrokers) -> None:
     async def main(open_broker: OpenBroker) -> None:
         broker, other = await open_broker(), await open_broker()
-        await other.consume(["mails"], 100, lambda delivery: delivery.ack())
+        await other.runs.consume(["mails"], 100, lambda delivery: delivery.ack())
         await broker.runs.enqueue([message("calls")])
         producing = True
 
         async def produce() -> None:
             while producing:
-                await other.enqueue([message("mails") for _ in range(5)])
+                await other.runs.enqueue([message("mails") for _ in range(5)])
 
         producer = asyncio.create_task(produce())
         for _ in range(100):

@@ -16,9 +16,9 @@ def test_the_second_outcome_of_a_run_loses(with_brokers: WithBrokers) -> None:
     async def main(open_broker: OpenBroker) -> None:
         one, other = await open_broker(), await open_broker()
         run_id = RUN_IDS.new()
-        assert await one.put(OutcomeRecord(run_id, b"first")) is True
-        assert await other.put(OutcomeRecord(run_id, b"second")) is False
-        assert await one.get(run_id) == OutcomeRecord(run_id, b"first")
+        assert await one.results.put(OutcomeRecord(run_id, b"first")) is True
+        assert await other.results.put(OutcomeRecord(run_id, b"second")) is False
+        assert await one.results.get(run_id) == OutcomeRecord(run_id, b"first")
 
     with_brokers(main)
 
@@ -56,10 +56,10 @@ def test_many_wait_through_one_subscription(with_brokers: WithBrokers) -> None:
         waiter, worker = await open_broker(), await open_broker()
         run_ids = RUN_IDS.new_many(3000)
         heard: dict[str, bytes] = {}
-        await waiter.watch(
+        await waiter.results.watch(
             RUN_IDS.client, lambda outcome: heard.__setitem__(*outcome), lambda: None
         )
-        puts = [worker.put(OutcomeRecord(run_id, run_id.encode())) for run_id in run_ids]
+        puts = [worker.results.put(OutcomeRecord(run_id, run_id.encode())) for run_id in run_ids]
         assert all(await asyncio.gather(*puts))
         await until(lambda: len(heard) == len(run_ids))
         assert heard == {run_id: run_id.encode() for run_id in run_ids}

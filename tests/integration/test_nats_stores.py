@@ -17,12 +17,12 @@ def test_a_blob_of_20_mb_comes_back_whole(with_brokers: WithBrokers) -> None:
         one, other = await open_broker(), await open_broker()
         data = os.urandom(20 << 20)
         key = f"{RunIds().new()}.result"
-        await one.put_blob(key, data)
-        back = await other.get_blob(key)
+        await one.blobs.put(key, data)
+        back = await other.blobs.get(key)
         assert back is not None
         assert hashlib.sha256(back).digest() == hashlib.sha256(data).digest()
-        await one.delete_blob(key)
-        assert await other.get_blob(key) is None
+        await one.blobs.delete(key)
+        assert await other.blobs.get(key) is None
 
     with_brokers(main)
 
@@ -127,7 +127,7 @@ def test_two_namespaces_do_not_meet(with_brokers: WithBrokers) -> None:
     async def main(open_broker: OpenBroker) -> None:
         one = await open_broker(namespace="one")
         other = await open_broker(namespace="other")
-        await one.enqueue([Message(RunIds().new(), "mails", b"{}")])
-        assert (await one.depth("mails"), await other.depth("mails")) == (1, 0)
+        await one.runs.enqueue([Message(RunIds().new(), "mails", b"{}")])
+        assert (await one.queues.depth("mails"), await other.queues.depth("mails")) == (1, 0)
 
     with_brokers(main)

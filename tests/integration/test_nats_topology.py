@@ -9,8 +9,9 @@ from nats_clients import Connected
 from jtask.errors import ConfigurationError
 from jtask.settings import Settings
 from jtask_nats.client.connection import Connection
+from jtask_nats.streams.stream_configs import Stream, stream_configs
 from jtask_nats.streams.subjects import Subjects
-from jtask_nats.streams.topology import Stream, Topology, stream_configs
+from jtask_nats.streams.topology import Topology
 
 ALL = tuple(Stream)
 

@@ -3,7 +3,6 @@
 import asyncio
 import threading
 import time
-from operator import methodcaller
 from typing import Any
 
 import pytest
@@ -101,7 +100,7 @@ def test_a_run_that_waits_for_its_retry_leaves_the_only_slot_to_others(
     ]
     for run in waiting:
         assert not run.wait(0)
-        assert on_io(methodcaller("cancel", run.run_id)), "it waits in the broker"
+        assert on_io(lambda broker, of=run.run_id: broker.runs.cancel(of)), "it waits in the broker"
 
 
 def test_a_run_without_retries_left_fails_with_its_own_error(jtask_worker: StartWorker) -> None:

@@ -27,7 +27,7 @@ def looks(jtask_memory: str, monkeypatch: pytest.MonkeyPatch) -> list[float]:
         ages.append(time.time() - since)
         return read(since=since)
 
-    monkeypatch.setattr(broker, "read", watched)
+    monkeypatch.setattr(broker.events, "read", watched)
     return ages
 
 

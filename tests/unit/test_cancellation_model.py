@@ -42,19 +42,21 @@ RETRY_SECONDS = 5.0
 MAX_CRASHES = 3
 AT_ONCE = 4  # few runs, so that much happens to each
 # In place of which request to the broker a process dies.
-CALLER_DEATHS = st.sampled_from(["put_record", "ask", "cancel", "put", "delete_record"])
+CALLER_DEATHS = st.sampled_from(
+    ["records.put", "requests.ask", "runs.cancel", "results.put", "records.delete"]
+)
 WORKER_DEATHS = st.sampled_from(
     [
         "now",
         "now",
-        "put",
-        "put",
+        "results.put",
+        "results.put",
         "ack",
         "reschedule",
-        "add",
-        "get_record",
-        "cancel",
-        "delete_record",
+        "counters.add",
+        "records.get",
+        "runs.cancel",
+        "records.delete",
     ]
 )
 
@@ -289,9 +291,11 @@ class CancellationMachine(RuleBasedStateMachine):
         used = TASKS[run.kind, run.retries]
         now = self.clock.time()
         envelope = Envelope(run.run_id, used.key, used.name, "json", b"{}", now)
-        await self.waiter.watch(run.run_id, lambda end: run.heard.append(end.body), lambda: None)
+        await self.waiter.results.watch(
+            run.run_id, lambda end: run.heard.append(end.body), lambda: None
+        )
         at = None if delay is None else now + delay
-        await self.waiter.enqueue([Message(run.run_id, "model", envelope.encode(), at=at)])
+        await self.waiter.runs.enqueue([Message(run.run_id, "model", envelope.encode(), at=at)])
 
     def begins(self, run: ModelRun) -> Play:
         assert not run.never_starts, "a run started that never should"
@@ -357,7 +361,7 @@ class CancellationMachine(RuleBasedStateMachine):
         self, data: st.DataObject
     ) -> None:
         for worker in self.living():
-            worker.death = "put"
+            worker.death = "results.put"
         self.cancel_one(data, None)
 
     def cancel_one(self, data: st.DataObject, death: str | None) -> None:

@@ -8,13 +8,14 @@ import sys
 from collections.abc import Iterator
 from importlib.metadata import distribution
 from pathlib import Path
+from typing import get_type_hints
 
 import click
 import pytest
 from programs import environment
 
 from jtask.cli import main as program
-from jtask.contract import Broker
+from jtask.contract import SEPARABLE, Broker
 from jtask.settings import Settings
 from jtask.states import TRANSITIONS, StateName
 from jtask_nats.server.binary import find_server
@@ -118,9 +119,9 @@ def test_every_setting_is_described_with_its_default() -> None:
 
 
 def test_every_protocol_of_the_contract_is_described() -> None:
-    documented = [row[0] for row in table("brokers.md", "The protocols")]
-    kept = {base.__name__ for base in Broker.__bases__} - {"Protocol"}
-    assert set(documented) == kept | {"ThreadEnqueue", "QuickPut"}
+    documented = {row[0]: row[1] for row in table("brokers.md", "The parts")}
+    parts = {name: vars(Broker)[name] for name in ("runs", "queues", *SEPARABLE)}
+    assert documented == {n: get_type_hints(p.fget)["return"].__name__ for n, p in parts.items()}
 
 
 def test_every_plugin_of_jtask_is_described() -> None:

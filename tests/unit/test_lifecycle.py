@@ -61,9 +61,9 @@ def test_admission(
     assert found == decision
 
 
-@pytest.mark.parametrize(("deliveries", "suspect"), [(1, False), (2, False), (3, True), (9, True)])
-def test_a_run_is_a_suspect_from_its_third_delivery_on(deliveries: int, suspect: bool) -> None:
-    assert is_suspect(deliveries) is suspect
+@pytest.mark.parametrize(("losses", "suspect"), [(0, False), (1, False), (2, True), (8, True)])
+def test_a_run_is_a_suspect_from_its_second_lost_worker_on(losses: int, suspect: bool) -> None:
+    assert is_suspect(losses) is suspect
 
 
 RETRY = Retry(55.0, "try again")

@@ -304,25 +304,14 @@ def test_a_closed_client_says_so() -> None:
     on_a_loop(main)
 
 
-def test_the_followers_of_a_client_end_when_it_is_closed() -> None:
-    async def main(storage: Storage, clock: VirtualClock, broker: MemoryBroker) -> None:
-        events = broker.follow()
-        event = Event("id", "Running", 0.0, "build")
-        broker.events.append([event])
-        await broker.close()
-        assert [event async for event in events] == [event]
-
-    on_a_loop(main)
-
-
 def test_brokers_of_one_url_share_what_is_stored_and_those_of_another_do_not() -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
         urls = ["memory://shared-name", "memory://shared-name/", "memory://another-name"]
         one, same, other = [await jtask_memory.open_broker(url, "", loop) for url in urls]
-        await one.add("built")
-        assert await same.add("built") == 2
-        assert await other.add("built") == 1
+        await one.counters.add("built")
+        assert await same.counters.add("built") == 2
+        assert await other.counters.add("built") == 1
         for broker in (one, same, other):
             await broker.close()
 
@@ -346,7 +335,7 @@ def test_a_fresh_space_is_empty_and_has_the_given_clock() -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
         before = await jtask_memory.open_broker("memory://fresh", "", loop)
-        await before.enqueue([message()])
+        await before.runs.enqueue([message()])
         clock = VirtualClock()
         jtask_memory.fresh_storage("memory://fresh", clock)
         broker = await jtask_memory.open_broker("memory://fresh", "", loop)

@@ -29,6 +29,7 @@ class ModelRun:
     since: float
     order: int
     deliveries: int = 0
+    lost_workers: int = 0
     held: bool = False
 
     def can_come(self, now: float) -> bool:
@@ -190,14 +191,21 @@ class QueueMachine(RuleBasedStateMachine):
     def lose_the_worker(self) -> None:
         self.runner.run(self.consumption.close())
         for run in self.held():
+            run.lost_workers += 1
             self.settled(run)
         self.consumption = self.runner.run(self.consume())
         self.settle_down()
 
     @invariant()
     def the_worker_holds_what_the_model_says(self) -> None:
-        expected = {run.run_id: (run.queue, run.body, run.deliveries) for run in self.held()}
-        held = {it.run_id: (it.queue, it.body, it.deliveries) for it in self.deliveries.values()}
+        expected = {
+            run.run_id: (run.queue, run.body, run.deliveries > 1, run.lost_workers)
+            for run in self.held()
+        }
+        held = {
+            it.run_id: (it.queue, it.body, it.redelivered, it.lost_workers)
+            for it in self.deliveries.values()
+        }
         assert held == expected
 
     @invariant()
@@ -217,12 +225,14 @@ class QueueMachine(RuleBasedStateMachine):
             executing = sum(run.held for run in runs)
             waiting = sum(run.can_come(now) for run in runs)
             assert info[1:4] == (waiting, executing, len(runs) - executing - waiting)
-            assert (info.paused_until is not None) is self.is_paused(info.name, now)
+            assert (info.pause is not None) is self.is_paused(info.name, now)
 
     @invariant()
     def the_runs_that_nobody_holds_are_shown(self) -> None:
         async def shown() -> list[tuple[str, bytes, bool]]:
-            return [(run.run_id, run.body, run.at is None) async for run in self.broker.queues.waiting()]
+            return [
+                (run.run_id, run.body, run.at is None) async for run in self.broker.queues.waiting()
+            ]
 
         now = self.clock.time()
         runs = sorted((run for run in self.runs if not run.held), key=lambda run: run.order)

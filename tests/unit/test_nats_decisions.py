@@ -1,8 +1,9 @@
 """What the NATS broker decides without a server."""
 
 import pytest
+from jtask_nats.stores.coordinator import Choice, Slot, choose_slot, counter_value
 
-from jtask.contract import Message, QueueInfo, WaitingRun
+from jtask.contract import Message, Pause, QueueInfo, WaitingRun
 from jtask_nats.client import headers
 from jtask_nats.client.direct_reads import StoredMessage
 from jtask_nats.client.nats_errors import ApiError, is_gone
@@ -10,10 +11,9 @@ from jtask_nats.opening import servers_of
 from jtask_nats.queues.messages import new_run_message, rescheduled_message
 from jtask_nats.queues.pull_sizes import Pull, PullerState, allocate
 from jtask_nats.queues.puller import PullMode
-from jtask_nats.queues.queue_states import ConsumerCounts, queue_infos
+from jtask_nats.queues.queue_counts import ConsumerCounts, queue_infos
 from jtask_nats.queues.waiting_runs import waiting_run
 from jtask_nats.stores.blobs import assemble
-from jtask_nats.stores.coordinator import Choice, Slot, choose_slot, counter_value
 from jtask_nats.streams.subjects import (
     AckSubject,
     Subjects,
@@ -129,8 +129,10 @@ def test_queues_are_put_together_from_consumers_subjects_and_pauses() -> None:
         ConsumerCounts(("asked-for", "0"), 0, 0, was_used=False),
         ConsumerCounts(("idle", "0"), 0, 0, was_used=True),
     ]
-    assert queue_infos(served, {"mails": 4, "new": 1}, {"later": 5, "mails": 0}, {"held": NOW}) == [
-        QueueInfo("held", 0, 0, 0, NOW),
+    assert queue_infos(
+        served, {"mails": 4, "new": 1}, {"later": 5, "mails": 0}, {"held": Pause(NOW)}
+    ) == [
+        QueueInfo("held", 0, 0, 0, Pause(NOW)),
         QueueInfo("idle", 0, 0, 0, None),
         QueueInfo("later", 0, 0, 5, None),
         QueueInfo("mails", 9, 1, 0, None),

@@ -7,8 +7,8 @@ from typing import Any, cast
 import pytest
 
 from jtask.client.opening import open_broker
-from jtask.client.separate_results import with_results
-from jtask.contract import Broker, OutcomeRecord, ThreadEnqueue
+from jtask.client.separate_parts import compose
+from jtask.contract import SEPARABLE, Broker, OutcomeRecord
 from jtask.errors import BrokerUnavailable, ConfigurationError
 from jtask.ids import RunIds
 from jtask_memory import MemoryBroker
@@ -27,7 +27,8 @@ async def of(url: str) -> Broker:
 @pytest.mark.parametrize("results_url", [None, "memory://one"])
 def test_without_another_store_the_broker_is_used_as_it_is(results_url: str | None) -> None:
     async def body() -> None:
-        broker = await open_broker("memory://one", CLIENT.client, results_url)
+        parts = {} if results_url is None else {"results": results_url}
+        broker = await open_broker("memory://one", CLIENT.client, parts)
         assert type(broker) is MemoryBroker
 
     run(body)
@@ -35,23 +36,23 @@ def test_without_another_store_the_broker_is_used_as_it_is(results_url: str | No
 
 def test_outcomes_lie_in_the_other_store_and_there_only() -> None:
     async def body() -> None:
-        both = await open_broker("memory://runs", CLIENT.client, "memory://outcomes")
+        both = await open_broker("memory://runs", CLIENT.client, {"results": "memory://outcomes"})
         outcome = OutcomeRecord(CLIENT.new(), b"done")
-        assert await both.put(outcome) is True
-        assert await both.get(outcome.run_id) == outcome
-        assert await (await of("memory://outcomes")).get(outcome.run_id) == outcome
-        assert await (await of("memory://runs")).get(outcome.run_id) is None
+        assert await both.results.put(outcome) is True
+        assert await both.results.get(outcome.run_id) == outcome
+        assert await (await of("memory://outcomes")).results.get(outcome.run_id) == outcome
+        assert await (await of("memory://runs")).results.get(outcome.run_id) is None
 
     run(body)
 
 
 def test_who_watches_hears_of_outcomes_in_the_other_store() -> None:
     async def body() -> None:
-        both = await open_broker("memory://runs", CLIENT.client, "memory://outcomes")
+        both = await open_broker("memory://runs", CLIENT.client, {"results": "memory://outcomes"})
         heard: asyncio.Queue[OutcomeRecord] = asyncio.Queue()
-        await both.watch(CLIENT.client, heard.put_nowait, lambda: None)
+        await both.results.watch(CLIENT.client, heard.put_nowait, lambda: None)
         outcome = OutcomeRecord(CLIENT.new(), b"done")
-        await (await of("memory://outcomes")).put(outcome)
+        await (await of("memory://outcomes")).results.put(outcome)
         assert await heard.get() == outcome
 
     run(body)
@@ -59,11 +60,11 @@ def test_who_watches_hears_of_outcomes_in_the_other_store() -> None:
 
 def test_everything_but_outcomes_stays_with_the_broker() -> None:
     async def body() -> None:
-        both = await open_broker("memory://runs", CLIENT.client, "memory://outcomes")
+        both = await open_broker("memory://runs", CLIENT.client, {"results": "memory://outcomes"})
         key = f"{CLIENT.new()}.result"
-        await both.put_blob(key, b"much")
-        assert await (await of("memory://runs")).get_blob(key) == b"much"
-        assert await (await of("memory://outcomes")).get_blob(key) is None
+        await both.blobs.put(key, b"much")
+        assert await (await of("memory://runs")).blobs.get(key) == b"much"
+        assert await (await of("memory://outcomes")).blobs.get(key) is None
         assert both.url == "memory://runs"
 
     run(body)
@@ -71,8 +72,8 @@ def test_everything_but_outcomes_stays_with_the_broker() -> None:
 
 def test_the_short_way_of_synchronous_callers_is_kept() -> None:
     async def body() -> None:
-        both = await open_broker("memory://runs", CLIENT.client, "memory://outcomes")
-        assert isinstance(both, ThreadEnqueue)
+        both = await open_broker("memory://runs", CLIENT.client, {"results": "memory://outcomes"})
+        assert isinstance(both)
 
     run(body)
 
@@ -84,6 +85,9 @@ class Store:
         self.inline_limit = inline_limit
         self.closed = False
         self.put = self.get = self.watch = None
+        self.url = "store://"
+        for name in ("runs", "queues", *SEPARABLE):
+            setattr(self, name, None)
 
     async def close(self) -> None:
         self.closed = True
@@ -97,7 +101,7 @@ class FailingBroker(Store):
 def test_a_body_must_fit_the_smaller_of_both() -> None:
     for limits in ((10, 20), (20, 10)):
         broker, store = (cast("Any", Store(limit)) for limit in limits)
-        assert with_results(broker, store).inline_limit == 10
+        assert compose(broker, {"results": store}).inline_limit == 10
 
 
 def test_the_store_is_closed_even_where_closing_the_broker_fails() -> None:
@@ -105,7 +109,7 @@ def test_the_store_is_closed_even_where_closing_the_broker_fails() -> None:
 
     async def body() -> None:
         with pytest.raises(BrokerUnavailable):
-            await with_results(cast("Any", FailingBroker()), cast("Any", store)).close()
+            await compose(cast("Any", FailingBroker()), {"results": store}).close()
 
     run(body)
     assert store.closed
@@ -141,7 +145,7 @@ def test_a_scheme_that_nobody_has_is_refused_in_one_sentence(
 ) -> None:
     async def body() -> None:
         with pytest.raises(ConfigurationError) as refused:
-            await open_broker(urls[0], CLIENT.client, urls[1])
+            await open_broker(urls[0], CLIENT.client, {"results": urls[1]} if urls[1] else {})
         assert str(refused.value) == message
 
     run(body)

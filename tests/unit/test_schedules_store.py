@@ -11,7 +11,7 @@ from jtask.contract import Message, OutcomeRecord, WaitingRun
 from jtask.ids import created_at, get_run_ids, is_run_id
 from jtask.settings import Settings
 from jtask.wire.envelope import decode_envelope
-from jtask_memory import MemoryBroker, Space, VirtualClock
+from jtask_memory import MemoryBroker, Storage, VirtualClock
 from jtask_schedules.decisions import LAPSE_SECONDS, RENEW_SECONDS
 from jtask_schedules.schedule import Declaration, Schedule, Tick, tick_of
 from jtask_schedules.schedule_store import ScheduleError, ScheduleStore
@@ -40,7 +40,7 @@ class House:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.clock = VirtualClock(BEGIN)
-        self.broker = MemoryBroker("memory://store", Space(self.clock, Settings()), loop)
+        self.broker = MemoryBroker("memory://store", Storage(self.clock, Settings()), loop)
         self.store = ScheduleStore(self.broker, self.clock.time)
 
     async def pending(self) -> list[WaitingRun]:
@@ -140,7 +140,7 @@ async def test_a_run_that_has_ended_does_not_start_again(house: House) -> None:
     await house.store.declare(DECLARED)
     tick = await house.due()
     assert await house.store.arrive(tick) is None
-    await house.broker.put(OutcomeRecord(tick.run_id, b""))
+    await house.broker.results.put(OutcomeRecord(tick.run_id, b""))
     assert await house.store.arrive(tick) == "it has ended already"
 
 
@@ -235,7 +235,7 @@ async def test_a_changed_queue_moves_the_pending_run(house: House) -> None:
     await house.store.declare(DECLARED)
     await house.store.declare(replace(DECLARED, queue="others"))
     assert await house.pending() == []
-    assert len([one async for one in house.broker.waiting("others")]) == 1
+    assert len([one async for one in house.broker.queues.waiting("others")]) == 1
 
 
 @in_a_house
@@ -264,7 +264,7 @@ async def test_a_purged_queue_gets_its_run_again(house: House) -> None:
     await house.store.declare(DECLARED)
     [run] = await house.pending()
     house.clock.advance(60)
-    await house.broker.cancel(run.run_id)
+    await house.broker.runs.cancel(run.run_id)
     await house.store.declare(DECLARED)
     assert [one.run_id for one in await house.pending()] == [run.run_id]
 
@@ -273,8 +273,8 @@ async def test_a_purged_queue_gets_its_run_again(house: House) -> None:
 async def test_a_cancelled_run_is_left_out_and_the_schedule_goes_on(house: House) -> None:
     await house.store.declare(DECLARED)
     [run] = await house.pending()
-    await house.broker.cancel(run.run_id)
-    await house.broker.put(OutcomeRecord(run.run_id, b""))
+    await house.broker.runs.cancel(run.run_id)
+    await house.broker.results.put(OutcomeRecord(run.run_id, b""))
     house.clock.advance(RENEW_SECONDS)
     await house.store.declare(DECLARED)
     [following] = await house.pending()
@@ -337,5 +337,5 @@ async def test_a_schedule_that_is_not_there_cannot_be_changed(house: House) -> N
 @in_a_house
 async def test_other_runs_are_no_ticks(house: House) -> None:
     run_id = get_run_ids().new()
-    await house.broker.enqueue([Message(run_id, "chores", b"")])
+    await house.broker.runs.enqueue([Message(run_id, "chores", b"")])
     assert tick_of(run_id, {"traceparent": "00"}) is None

@@ -7,9 +7,7 @@ from jtask_memory.storage.client import StoragePart
 class MemoryRecords(StoragePart):
     """The contract's `KeyValueStore`."""
 
-    async def put(
-        self, bucket: str, key: str, body: bytes, *, revision: int | None = None
-    ) -> bool:
+    async def put(self, bucket: str, key: str, body: bytes, *, revision: int | None = None) -> bool:
         """Store a value, if a revision is given only over that one."""
         storage = self._storage
         with storage.lock:

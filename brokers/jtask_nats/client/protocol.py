@@ -1,4 +1,4 @@
-"""The bytes of the NATS client protocol: commands out, messages in, header blocks.
+r"""The bytes of the NATS client protocol: commands out, messages in, header blocks.
 
 A header block on its way out is only its lines (`b"Nats-Msg-Id: x\\r\\n"`); one that came in is
 raw, with the version line in front, and is taken apart only by who needs it.

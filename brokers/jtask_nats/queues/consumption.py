@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from jtask.contract import DEFAULT_PRIORITY, Delivery
-from jtask.errors import BrokerUnavailable, JTaskError
+from jtask.errors import BrokerError, BrokerUnavailable, JTaskError
 from jtask_nats.client.nats_errors import not_permitted
 from jtask_nats.queues.deliveries import InFlight, NatsDelivery
 from jtask_nats.queues.leases import Leases
@@ -17,6 +17,7 @@ from jtask_nats.queues.messages import EARLY
 from jtask_nats.queues.pull_health import PullHealth
 from jtask_nats.queues.pull_sizes import PullerState, allocate
 from jtask_nats.queues.puller import Puller
+from jtask_nats.queues.releases import Releases
 from jtask_nats.queues.requeued import is_requeued
 from jtask_nats.streams.session import Session
 from jtask_nats.streams.stream_configs import Stream
@@ -41,15 +42,22 @@ class NatsConsumption:
     Args:
         session: To the server.
         leases: Renews the leases.
+        releases: Counts how often a run was released.
         credit: How many deliveries may be unsettled at once.
         receive: Called for each.
     """
 
     def __init__(
-        self, session: Session, leases: Leases, credit: int, receive: Callable[[Delivery], None]
+        self,
+        session: Session,
+        leases: Leases,
+        releases: Releases,
+        credit: int,
+        receive: Callable[[Delivery], None],
     ) -> None:
         self._session = session
         self._leases = leases
+        self._releases = releases
         self._credit = credit
         self._receive = receive
         self._loop = asyncio.get_running_loop()
@@ -62,7 +70,7 @@ class NatsConsumption:
         self._surplus: list[tuple[int, int, NatsDelivery]] = []
         self._order = itertools.count()
         self._not_due: dict[NatsDelivery, asyncio.TimerHandle] = {}
-        self._redelivery_checks: set[asyncio.Task[None]] = set()
+        self._background: set[asyncio.Task[None]] = set()
         self._pull_handle: asyncio.Handle | None = None
         self._pull_scheduled = False
         self._health_timer: asyncio.TimerHandle | None = None
@@ -114,18 +122,19 @@ class NatsConsumption:
             tasks = [task for task in (self._repairing, self._ping) if task is not None]
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, *self._redelivery_checks, return_exceptions=True)
+            await asyncio.gather(*tasks, *self._background, return_exceptions=True)
             for timer in self._not_due.values():
                 timer.cancel()
             unseen = [*self._not_due, *(entry[2] for entry in self._surplus)]
             self._not_due.clear()
             self._surplus.clear()
-            for delivery in unseen:
-                await delivery.release()
+            await asyncio.gather(*map(self._release, unseen))
         try:
             await asyncio.gather(*(puller.stop() for puller in self._pullers()))
         except BrokerUnavailable as error:
             _log.debug("pulls could not be withdrawn: %s", error)
+        # What arrived while the pulls were withdrawn.
+        await asyncio.gather(*self._background, return_exceptions=True)
 
     async def close(self) -> None:
         """Stop, and stop renewing leases."""
@@ -167,7 +176,7 @@ class NatsConsumption:
     def on_delivery(self, delivery: NatsDelivery, at: float) -> None:
         """Hand a delivery out, or keep it until its instant and until there is credit."""
         # Only then can it be queued twice; a NAK counts too, so most of these are not.
-        if delivery.deliveries > 1:
+        if delivery.redelivered:
             self._track(self._check_redelivered(delivery, at))
         else:
             self._admit(delivery, at)
@@ -207,7 +216,9 @@ class NatsConsumption:
         return [puller for pullers in self._queues.values() for puller in pullers]
 
     def _add(self, queue: str, priority: int) -> None:
-        in_flight = InFlight(self._session, self._leases, queue, priority, self._freed)
+        in_flight = InFlight(
+            self._session, self._leases, queue, priority, self._freed, self._releases
+        )
         self._leases.add(in_flight)
         self._queues[queue].append(Puller(in_flight, self))
         by_priority: dict[int, list[Puller]] = {}
@@ -229,24 +240,43 @@ class NatsConsumption:
         elif len(self._surplus) < self._credit:
             self._buffer(delivery)
         else:
-            self._handed_out += 1  # which `_freed` takes back at once
-            delivery.nak()
+            self.refuse(delivery)
+
+    def refuse(self, delivery: NatsDelivery) -> None:
+        """Release a delivery that nobody here has seen."""
+        self._handed_out += 1  # which `_freed` takes back
+        self._track(self._release(delivery))
+
+    async def _release(self, delivery: NatsDelivery) -> None:
+        try:
+            await delivery.release()
+        except BrokerError as error:
+            _log.debug("run %s could not be released: %s", delivery.run_id, error)
+            delivery.let_lapse()
 
     async def _check_redelivered(self, delivery: NatsDelivery, at: float) -> None:
-        is_over = await is_requeued(self._session, delivery)
-        if not is_over and not self._stopped:
-            self._admit(delivery, at)
-            return
-        self._handed_out += 1  # which `_freed` takes back at once
+        is_over, _ = await asyncio.gather(
+            is_requeued(self._session, delivery), self._count_lost_workers(delivery)
+        )
         if is_over:
+            self._handed_out += 1  # which `_freed` takes back
             delivery.ack()
+        elif self._stopped:
+            self.refuse(delivery)
         else:
-            await delivery.release()
+            self._admit(delivery, at)
+
+    async def _count_lost_workers(self, delivery: NatsDelivery) -> None:
+        try:
+            await delivery.count_lost_workers()
+        except BrokerError as error:
+            # Not charged: rather one try too many than a run ended that killed nobody.
+            _log.debug("the lost workers of run %s are unknown: %s", delivery.run_id, error)
 
     def _track(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(coroutine)
-        self._redelivery_checks.add(task)
-        task.add_done_callback(self._redelivery_checks.discard)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
 
     def _has_room(self) -> bool:
         return self._handed_out < self._credit and not self._surplus

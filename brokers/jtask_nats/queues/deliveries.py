@@ -8,6 +8,7 @@ from jtask_nats.client import headers
 from jtask_nats.client.nats_errors import WRONG_LAST_SEQUENCE, ApiError
 from jtask_nats.queues.leases import Leases
 from jtask_nats.queues.messages import rescheduled_message
+from jtask_nats.queues.releases import Releases
 from jtask_nats.streams.session import Session
 from jtask_nats.streams.stream_configs import Stream
 
@@ -25,9 +26,19 @@ class InFlight:
         queue: The queue the runs come from.
         priority: Their priority.
         on_freed: Called each time a delivery is settled.
+        releases: Counts how often a run was released.
     """
 
-    __slots__ = ("_on_freed", "held", "leases", "priority", "queue", "respond", "session")
+    __slots__ = (
+        "_on_freed",
+        "held",
+        "leases",
+        "priority",
+        "queue",
+        "releases",
+        "respond",
+        "session",
+    )
 
     def __init__(
         self,
@@ -36,6 +47,7 @@ class InFlight:
         queue: str,
         priority: int,
         on_freed: Callable[[], None],
+        releases: Releases,
     ) -> None:
         self.session = session
         self.leases = leases
@@ -45,6 +57,7 @@ class InFlight:
         # By sequence in the stream, which stays the same when the server delivers again.
         self.held: dict[str, NatsDelivery] = {}
         self._on_freed = on_freed
+        self.releases = releases
 
     def hold(self, delivery: "NatsDelivery") -> None:
         """Add a delivery, and keep its lease alive."""
@@ -69,7 +82,7 @@ class InFlight:
 
 
 class NatsDelivery:
-    """A `jtask.contract.Delivery`; what comes after the first settling is ignored.
+    """A `jtask.contract.Delivery`; what comes after it is settled is ignored.
 
     Args:
         in_flight: Where it is kept until it is settled.
@@ -78,13 +91,17 @@ class NatsDelivery:
         deliveries: As the server counts them; see NAK.
         reply: The ack subject.
         seq: Sequence in the stream, as text: it is only compared on the hot path.
+
+    Attributes:
+        lost_workers: How many workers were lost with the run.
     """
 
     __slots__ = (
+        "_deliveries",
         "_in_flight",
         "_open",
         "body",
-        "deliveries",
+        "lost_workers",
         "queue",
         "reply",
         "run_id",
@@ -97,30 +114,49 @@ class NatsDelivery:
     ) -> None:
         self._in_flight = in_flight
         self._open = True
+        self._deliveries = deliveries
+        self.lost_workers = 0
         self.queue = in_flight.queue
         self.run_id = run_id
         self.body = body
-        self.deliveries = deliveries
         self.reply = reply
         self.seq = seq
         self.slot = -1
 
-    def ack(self) -> None:
-        """Take the run off the queue."""
-        self._settle(ACK)
+    @property
+    def redelivered(self) -> bool:
+        """Whether it may have been delivered before."""
+        return self._deliveries > 1
 
     @property
     def priority(self) -> int:
         """Of the run, 0 to 9."""
         return self._in_flight.priority
 
-    async def release(self) -> None:
-        """Give the run to another worker at once."""
-        self.nak()
+    async def count_lost_workers(self) -> None:
+        """Find out how many of the deliveries before this one ended with a lapsed lease.
 
-    def nak(self) -> None:
-        """Do what `release` does, from a callback."""
-        self._settle(NAK)
+        Raises:
+            BrokerError: It could not be looked up.
+        """
+        released = await self._in_flight.releases.count(self.run_id, self.seq)
+        # A release that was counted and never sent, as its worker died in between, is too many.
+        self.lost_workers += max(0, self._deliveries - 1 - released)
+
+    def ack(self) -> None:
+        """Take the run off the queue."""
+        if self._open:
+            self._settle(ACK)
+
+    async def release(self) -> None:
+        """Give the run to another worker at once, in its old place in the queue.
+
+        Raises:
+            BrokerError: The release could not be counted; the run is still held.
+        """
+        if self._open:
+            await self._in_flight.releases.add(self.run_id, self.seq)
+            self._settle(NAK)
 
     async def reschedule(self, at: float, body: bytes | None = None) -> None:
         """Queue the run again for an instant; the old message goes once the new one is stored.
@@ -128,58 +164,53 @@ class NatsDelivery:
         `jtask_nats.queues.requeued` says what happens when the worker dies in between.
 
         Raises:
-            BrokerError: The new message could not be stored; the run is delivered again when its
-                lease is over.
+            BrokerError: The new message could not be stored; the run is still held.
         """
         if not self._open:
             return
-        self._open = False
         in_flight = self._in_flight
+        new_body = self.body if body is None else body
+        message = Message(self.run_id, self.queue, new_body, in_flight.priority, at)
+        # The sequence makes it unique: a second try of this is a duplicate, the next attempt is
+        # not, even for the same instant.
+        unique = f"{self.run_id}:{self.seq}"
+        subjects, now = in_flight.session.subjects, time.time()
+        again = rescheduled_message(
+            subjects, message, unique, int(self.seq), self.lost_workers, now
+        )
         try:
-            message = Message(
-                self.run_id, self.queue, self.body if body is None else body, in_flight.priority, at
-            )
-            # The sequence makes it unique: a second try of this is a duplicate, the next attempt
-            # is not, even for the same instant.
-            unique = f"{self.run_id}:{self.seq}"
-            again = rescheduled_message(
-                in_flight.session.subjects, message, unique, int(self.seq), time.time()
-            )
-            try:
-                await in_flight.session.publisher.publish(again.subject, again.body, again.headers)
-            except ApiError as error:
-                # The lease was lost, and whoever got the run has already settled it.
-                if error.err_code != WRONG_LAST_SEQUENCE:
-                    raise
-            in_flight.respond(self.reply, ACK)
-        finally:
-            in_flight.remove(self)
+            await in_flight.session.publisher.publish(again.subject, again.body, again.headers)
+        except ApiError as error:
+            # The lease was lost, and whoever got the run has already settled it.
+            if error.err_code != WRONG_LAST_SEQUENCE:
+                raise
+        self._settle(ACK)
 
     async def dead_letter(self, reason: str, body: bytes) -> None:
         """Move the run to the dead letters.
 
         Raises:
-            BrokerError: The letter could not be stored; the run is delivered again when its lease
-                is over.
+            BrokerError: The letter could not be stored; the run is still held.
         """
         if not self._open:
             return
-        self._open = False
-        in_flight = self._in_flight
-        try:
-            await in_flight.session.topology.ensure(Stream.DEAD_LETTERS)
-            # Stored before the ack. A worker that dies in between leaves the run to another, whose
-            # letter is recognised by its id.
-            lines = headers.message_id(f"{self.run_id}:{self.seq}") + headers.reason(reason)
-            subject = in_flight.session.subjects.dead_letter(self.queue, self.run_id)
-            await in_flight.session.publisher.publish(subject, body, lines)
-            in_flight.respond(self.reply, ACK)
-        finally:
-            in_flight.remove(self)
+        session = self._in_flight.session
+        await session.topology.ensure(Stream.DEAD_LETTERS)
+        # Stored before the ack. A worker that dies in between leaves the run to another, whose
+        # letter is recognised by its id.
+        lines = headers.message_id(f"{self.run_id}:{self.seq}") + headers.reason(reason)
+        subject = session.subjects.dead_letter(self.queue, self.run_id)
+        await session.publisher.publish(subject, body, lines)
+        self._settle(ACK)
 
-    def _settle(self, respond: bytes) -> None:
-        if self._open:
-            self._open = False
-            in_flight = self._in_flight
-            in_flight.respond(self.reply, respond)
-            in_flight.remove(self)
+    def let_lapse(self) -> None:
+        """Renew the lease no more: the run is delivered again once it is over."""
+        self._open = False
+        self._in_flight.remove(self)
+
+    def _settle(self, response: bytes) -> None:
+        # Closed only now: until the broker has answered, the claim is kept and the lease renewed,
+        # so that whoever settles the run can try again.
+        self._open = False
+        self._in_flight.respond(self.reply, response)
+        self._in_flight.remove(self)

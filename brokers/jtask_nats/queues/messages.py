@@ -52,22 +52,25 @@ def new_run_message(subjects: Subjects, message: Message, now: float) -> Outgoin
 
 
 def rescheduled_message(
-    subjects: Subjects, message: Message, unique: str, sequence: int, now: float
+    subjects: Subjects, message: Message, unique: str, sequence: int, lost_workers: int, now: float
 ) -> OutgoingMessage:
-    """Return what to publish to queue a run again that this worker holds.
+    """Return what to publish to queue a run again that is in hand.
 
-    It is stored only while the message that the worker holds is the run's latest.
+    It is stored only while the message in hand is the run's latest.
 
     Args:
         subjects: Of the namespace.
         message: The run, with its new instant.
-        unique: Message id: the same for each try of this rescheduling, another for the next one.
-        sequence: Of the message that the worker holds.
+        unique: Names this rescheduling: the same each time it is tried, another the next time.
+        sequence: Of the message in hand.
+        lost_workers: How many workers were lost with the run so far.
         now: Seconds since the epoch.
     """
     in_hand = subjects.queued(message.queue, message.priority, message.run_id)
-    # Expected, not a rollup: see `jtask_nats.queues.requeued`.
     lines = headers.message_id(unique) + headers.expected(sequence, in_hand)
+    if lost_workers:
+        # The server counts the deliveries of the new message from 1 again.
+        lines += headers.line(headers.LOST, lost_workers)
     return _timed(subjects, message, lines, now)
 
 

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from jtask_nats.client import headers
 from jtask_nats.client.protocol import status_of
-from jtask_nats.queues.deliveries import NAK, InFlight, NatsDelivery
+from jtask_nats.queues.deliveries import InFlight, NatsDelivery
 from jtask_nats.streams.subjects import parse_ack_subject
 
 _HEARTBEAT = 2.0  # seconds; the server refuses more than half of a pull's time
@@ -44,6 +44,10 @@ class Owner(Protocol):
 
     def on_delivery(self, delivery: NatsDelivery, at: float) -> None:
         """Take a delivery that may start at an instant (0: now)."""
+        ...
+
+    def refuse(self, delivery: NatsDelivery) -> None:
+        """Release a delivery that came while the pulls were withdrawn."""
         ...
 
     def schedule_pull(self) -> None:
@@ -129,10 +133,6 @@ class Puller:
         if not reply:
             self._on_status(block)
             return
-        if self._stopping:
-            # The server sent it before it saw the UNSUB.
-            self.in_flight.respond(reply, NAK)
-            return
         # Read in place where it is the usual form: a tuple per run costs on this path.
         tokens = reply.split(".")
         if len(tokens) == _PLAIN_TOKENS:
@@ -150,14 +150,18 @@ class Puller:
             # Our lease ran out, yet we live: the run must not start a second time here.
             self.in_flight.redelivered(mine, reply)
             return
-        at = 0.0
-        if block is not None and headers.OWN in block:
-            at = (headers.number(block, headers.AT) or 0) / 1000
         delivery = NatsDelivery(
             self.in_flight, subject[self._prefix :], data, deliveries, reply, seq
         )
+        at = 0.0
+        if block is not None and headers.OWN in block:
+            at = (headers.number(block, headers.AT) or 0) / 1000
+            delivery.lost_workers = headers.number(block, headers.LOST) or 0
         self.in_flight.hold(delivery)
-        self._owner.on_delivery(delivery, at)
+        if self._stopping:
+            self._owner.refuse(delivery)
+        else:
+            self._owner.on_delivery(delivery, at)
 
     def _on_status(self, block: bytes | None) -> None:
         """Take a status message about a pull."""

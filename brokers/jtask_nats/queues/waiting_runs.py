@@ -8,7 +8,7 @@ from jtask.contract import WaitingRun
 from jtask_nats.client import headers
 from jtask_nats.client.direct_reads import StoredMessage, last_message, read_pages
 from jtask_nats.client.request_many import request_many
-from jtask_nats.queues.queue_states import Level, level_of
+from jtask_nats.queues.queue_counts import Level, level_of
 from jtask_nats.streams.session import Session
 from jtask_nats.streams.stream_configs import Stream
 from jtask_nats.streams.subjects import last_token
@@ -16,7 +16,7 @@ from jtask_nats.streams.subjects import last_token
 _HELD_TIMEOUT = 0.25  # seconds; a worker that holds one of the runs answers at once
 
 
-class NatsWaitingRuns:
+class WaitingRuns:
     """The part of a `jtask.contract.Queues` that shows runs.
 
     A run behind the last one that its consumer delivered is held by nobody. For any other the
@@ -47,7 +47,7 @@ class NatsWaitingRuns:
                     seen.add(run_id)
                     yield waiting_run(stored, time.time())
 
-    async def find_waiting(self, run_id: str) -> WaitingRun | None:
+    async def find(self, run_id: str) -> WaitingRun | None:
         """Return a run that waits or is delayed; may show one that a worker holds."""
         session = self._session
         await session.topology.ensure(Stream.RUNS)

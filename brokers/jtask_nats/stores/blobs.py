@@ -31,7 +31,7 @@ class NatsBlobs:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    async def put_blob(self, key: str, data: bytes) -> None:
+    async def put(self, key: str, data: bytes) -> None:
         """Store a blob; readable on return."""
         session = self._session
         await session.topology.ensure(Stream.BLOBS)
@@ -50,7 +50,7 @@ class NatsBlobs:
             )
         await asyncio.gather(*flying)
 
-    async def get_blob(self, key: str) -> bytes | None:
+    async def get(self, key: str) -> bytes | None:
         """Return a blob, or None when it is not there."""
         session = self._session
         await session.topology.ensure(Stream.BLOBS)
@@ -58,7 +58,7 @@ class NatsBlobs:
         found = read_all(session.connection, stream, session.subjects.chunk(key, "*"))
         return assemble([chunk async for chunk in found])
 
-    async def delete_blob(self, key: str) -> None:
+    async def delete(self, key: str) -> None:
         """Forget a blob; nothing happens when there is none."""
         session = self._session
         await session.topology.ensure(Stream.BLOBS)

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 from jtask.contract import DeadLetter
 from jtask_nats.client import headers
-from jtask_nats.client.direct_reads import read_all
+from jtask_nats.client.direct_reads import StoredMessage, last_message, read_all
 from jtask_nats.streams.session import Session
 from jtask_nats.streams.stream_configs import Stream
 
@@ -19,18 +19,25 @@ class NatsDeadLetters:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    async def letters(self) -> AsyncIterator[DeadLetter]:
+    async def read(self) -> AsyncIterator[DeadLetter]:
         """Yield the dead letters, oldest first."""
         session = self._session
         await session.topology.ensure(Stream.DEAD_LETTERS)
         stream = session.topology.stream_name(Stream.DEAD_LETTERS)
         async for stored in read_all(session.connection, stream, session.subjects.all_dead_letters):
-            queue, run_id = stored.subject.split(".")[-2:]
-            reason = headers.reason_of(stored.headers)
-            yield DeadLetter(run_id, queue, reason, stored.at, stored.body)
+            yield _dead_letter(stored)
 
-    async def drop_letter(self, run_id: str) -> bool:
-        """Forget one dead letter; False when there is none."""
+    async def get(self, run_id: str) -> DeadLetter | None:
+        """Return the dead letter of one run, or None when there is none."""
+        session = self._session
+        await session.topology.ensure(Stream.DEAD_LETTERS)
+        stream = session.topology.stream_name(Stream.DEAD_LETTERS)
+        subject = session.subjects.dead_letter("*", run_id)
+        stored = await last_message(session.connection, stream, subject)
+        return None if stored is None else _dead_letter(stored)
+
+    async def drop(self, run_id: str) -> bool:
+        """Delete one dead letter; False when there is none."""
         session = self._session
         await session.topology.ensure(Stream.DEAD_LETTERS)
         stream = session.topology.stream_name(Stream.DEAD_LETTERS)
@@ -39,3 +46,8 @@ class NatsDeadLetters:
             f"STREAM.PURGE.{stream}", {"filter": session.subjects.dead_letter("*", run_id)}
         )
         return bool(answer["purged"])
+
+
+def _dead_letter(stored: StoredMessage) -> DeadLetter:
+    queue, run_id = stored.subject.split(".")[-2:]
+    return DeadLetter(run_id, queue, headers.reason_of(stored.headers), stored.at, stored.body)

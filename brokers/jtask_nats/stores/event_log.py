@@ -1,19 +1,25 @@
-"""Events: batches in a stream, sent without waiting for an answer."""
+"""Events: batches in a stream, sent without waiting for an answer.
 
-import asyncio
+A batch holds events of many runs, so that to observe a run costs next to nothing. To read one run
+without reading all, the runs are spread over shards, each a subject of its own that the server can
+filter by.
+"""
+
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 from pydantic_core import from_json, to_json
 
 from jtask.contract import Event
-from jtask_nats.client.connection import Subscription
+from jtask.ids import CLIENT_HEX
 from jtask_nats.client.direct_reads import read_all
 from jtask_nats.streams.session import Session
 from jtask_nats.streams.stream_configs import Stream
 
 _OVERHEAD = 1024  # bytes; max_payload counts headers too
 _FIELDS = len(Event._fields)
+_SHARDS = frozenset("0123456789abcdef")
+_NO_RUN_ID = "0"
 
 
 class NatsEventLog:
@@ -25,46 +31,52 @@ class NatsEventLog:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._subject = session.subjects.events(session.client)
 
     def append(self, events: Sequence[Event]) -> None:
         """Send a batch; fire and forget."""
-        for body in bodies(events, self._session.connection.max_payload - _OVERHEAD):
-            # No answer from the stream is awaited: to observe a run must not slow it down.
-            self._session.connection.send(self._subject, body)
+        session = self._session
+        for shard, batch in by_shard(events).items():
+            subject = session.subjects.events(shard)
+            for body in bodies(batch, session.connection.max_payload - _OVERHEAD):
+                # No answer from the stream is awaited: to observe a run must not slow it down.
+                session.connection.send(subject, body)
 
     async def read(self, *, since: float | None = None) -> AsyncIterator[Event]:
         """Read back what is kept, oldest first, up to now."""
+        async for event in self._read(self._session.subjects.all_events, since):
+            yield event
+
+    async def read_run(self, run_id: str, *, since: float | None = None) -> AsyncIterator[Event]:
+        """Read back what is kept of one run, oldest first, up to now."""
+        async for event in self._read(self._session.subjects.events(shard_of(run_id)), since):
+            if event.run_id == run_id:
+                yield event
+
+    async def _read(self, subject: str, since: float | None) -> AsyncIterator[Event]:
         session = self._session
         stream = session.topology.stream_name(Stream.EVENTS)
-        subject = session.subjects.all_events
         async for stored in read_all(session.connection, stream, subject, since=since):
             for event in events_of(stored.body):
                 yield event
 
-    def follow(self) -> AsyncIterator[Event]:
-        """Yield events as they arrive, from now on, for ever."""
-        arrived: asyncio.Queue[bytes] = asyncio.Queue()
 
-        def receive(subject: str, reply: str, data: bytes, block: bytes | None) -> None:
-            del subject, reply, block
-            arrived.put_nowait(data)
+def shard_of(run_id: str) -> str:
+    """Return the shard of a run: one of 16, by the last digit of its counter.
 
-        connection = self._session.connection
-        # Here and not in the generator, which begins only when the first event is asked for.
-        subscription = connection.subscribe(self._session.subjects.all_events, receive)
-        return _events_from(arrived, subscription)
+    The counter ends where the id of the client begins; run ids of one process follow each other, so
+    they spread evenly.
+    """
+    digit = run_id[-CLIENT_HEX - 1 : -CLIENT_HEX]
+    # An id that is no run id must not make a subject of its own.
+    return digit if digit in _SHARDS else _NO_RUN_ID
 
 
-async def _events_from(
-    arrived: asyncio.Queue[bytes], subscription: Subscription
-) -> AsyncIterator[Event]:
-    try:
-        while True:
-            for event in events_of(await arrived.get()):
-                yield event
-    finally:
-        subscription.unsubscribe()
+def by_shard(events: Sequence[Event]) -> dict[str, list[Event]]:
+    """Group events by shard, in order."""
+    shards: dict[str, list[Event]] = {}
+    for event in events:
+        shards.setdefault(shard_of(event.run_id), []).append(event)
+    return shards
 
 
 def bodies(events: Sequence[Event], limit: int) -> Iterator[bytes]:

@@ -12,7 +12,7 @@ from jtask_nats.streams.subjects import decode_token, last_token
 
 
 class NatsRecords:
-    """A `jtask.contract.Records`.
+    """A `jtask.contract.KeyValueStore`.
 
     Args:
         session: To the server.
@@ -22,9 +22,7 @@ class NatsRecords:
         self._session = session
         self._stream = session.topology.stream_name(Stream.RECORDS)
 
-    async def put_record(
-        self, bucket: str, key: str, body: bytes, *, revision: int | None = None
-    ) -> bool:
+    async def put(self, bucket: str, key: str, body: bytes, *, revision: int | None = None) -> bool:
         """Store a value.
 
         Args:
@@ -54,7 +52,7 @@ class NatsRecords:
             return await self._is_last(subject, unique)
         return True
 
-    async def get_record(self, bucket: str, key: str) -> Record | None:
+    async def get(self, bucket: str, key: str) -> Record | None:
         """Return a record, or None when there is none."""
         session = self._session
         await session.topology.ensure(Stream.RECORDS)
@@ -62,7 +60,7 @@ class NatsRecords:
         stored = await last_message(session.connection, self._stream, subject)
         return None if stored is None else Record(key, stored.body, stored.sequence)
 
-    async def records(self, bucket: str) -> list[Record]:
+    async def list(self, bucket: str) -> list[Record]:
         """Return a bucket's records, by key."""
         session = self._session
         await session.topology.ensure(Stream.RECORDS)
@@ -75,7 +73,7 @@ class NatsRecords:
         }
         return [found[key] for key in sorted(found)]
 
-    async def delete_record(self, bucket: str, key: str) -> bool:
+    async def delete(self, bucket: str, key: str) -> bool:
         """Forget a record; False when there was none."""
         session = self._session
         await session.topology.ensure(Stream.RECORDS)

@@ -21,7 +21,7 @@ _IS_FIRST = True
 class NatsResults:
     """A `jtask.contract.ResultStore`.
 
-    A waiter is served by the stream's republished message. After a reconnect `gap` is
+    A waiter is served by the stream's republished message. After a reconnect `on_gap` is
     called: one may have been missed.
 
     Args:
@@ -32,7 +32,7 @@ class NatsResults:
         self._session = session
         self._loop = asyncio.get_running_loop()
         self._comparing: set[asyncio.Task[None]] = set()
-        self._watches: set[_Watch] = set()
+        self._subscriptions: set[_OutcomeSubscription] = set()
         session.connection.on_reconnect(self._notify_gap)
 
     def put(self, outcome: OutcomeRecord) -> asyncio.Future[bool]:
@@ -56,14 +56,14 @@ class NatsResults:
         return None if found is None else OutcomeRecord(run_id, found.body)
 
     async def watch(
-        self, target: str, deliver: Callable[[OutcomeRecord], None], gap: Callable[[], None]
-    ) -> "_Watch":
+        self, target: str, deliver: Callable[[OutcomeRecord], None], on_gap: Callable[[], None]
+    ) -> "_OutcomeSubscription":
         """Push the outcomes of a run or of a client's runs.
 
         Args:
             target: Id of a run or of a client.
             deliver: Called with each outcome, on the loop.
-            gap: Called when some may have been missed: read them again.
+            on_gap: Called when some may have been missed: read them again.
         """
         subjects = self._session.subjects
         is_client = len(target) == CLIENT_HEX
@@ -76,11 +76,13 @@ class NatsResults:
             deliver(OutcomeRecord(last_token(subject), data))
 
         connection = self._session.connection
-        watch = _Watch(connection.subscribe(subject, receive), gap, self._watches)
+        subscription = _OutcomeSubscription(
+            connection.subscribe(subject, receive), on_gap, self._subscriptions
+        )
         if connection.is_connected:
             # Only then is the subscription in place: what is stored from now on must not be missed.
             await connection.flush()
-        return watch
+        return subscription
 
     def _on_published(
         self,
@@ -110,9 +112,9 @@ class NatsResults:
             done(first is not None and first.body == outcome.body)
 
     def _notify_gap(self) -> None:
-        # A copy: a callback may close its watch.
-        for watch in tuple(self._watches):
-            watch.gap()
+        # A copy: a callback may close its subscription.
+        for subscription in tuple(self._subscriptions):
+            subscription.on_gap()
 
 
 def _resolve(stored: asyncio.Future[bool], answer: bool | BrokerError) -> None:
@@ -124,16 +126,19 @@ def _resolve(stored: asyncio.Future[bool], answer: bool | BrokerError) -> None:
         stored.set_result(answer)
 
 
-class _Watch:
+class _OutcomeSubscription:
     def __init__(
-        self, subscription: Subscription, gap: Callable[[], None], watches: "set[_Watch]"
+        self,
+        subscription: Subscription,
+        on_gap: Callable[[], None],
+        subscriptions: "set[_OutcomeSubscription]",
     ) -> None:
         self._subscription = subscription
-        self._watches = watches
-        self.gap = gap
-        watches.add(self)
+        self._subscriptions = subscriptions
+        self.on_gap = on_gap
+        subscriptions.add(self)
 
     async def close(self) -> None:
         """Stop delivering."""
-        self._watches.discard(self)
+        self._subscriptions.discard(self)
         self._subscription.unsubscribe()

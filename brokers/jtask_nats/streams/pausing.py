@@ -11,7 +11,7 @@ import time
 from datetime import datetime
 from typing import Any
 
-from jtask.contract import FOREVER
+from jtask.contract import Pause
 from jtask.errors import PermissionDenied
 from jtask_nats.client import headers
 from jtask_nats.client.connection import Connection
@@ -20,6 +20,9 @@ from jtask_nats.client.nats_errors import CONSUMER_NOT_FOUND, ApiError
 from jtask_nats.client.publisher import Publisher
 from jtask_nats.streams.consumers import Consumers
 from jtask_nats.streams.subjects import Subjects, last_token
+
+_ENDLESS = 32_503_680_000.0
+"""The year 3000: the server wants an instant for a pause that has no end."""
 
 _log = logging.getLogger("jtask")
 
@@ -51,17 +54,17 @@ class Pauses:
             return None
         return None if stored is None else _if_future(_read_record(stored.body))
 
-    async def all(self) -> dict[str, float]:
-        """Return the instants until which queues are paused."""
-        pauses: dict[str, float] = {}
+    async def all(self) -> dict[str, Pause]:
+        """Return the pauses by queue."""
+        pauses: dict[str, Pause] = {}
         async for stored in read_all(self._connection, self._stream, self._subjects.all_pauses):
             until = _if_future(_read_record(stored.body))
             if until is not None:
-                pauses[last_token(stored.subject)] = until
+                pauses[last_token(stored.subject)] = Pause(None if until >= _ENDLESS else until)
         return pauses
 
     async def pause(self, publisher: Publisher, queue: str, until: float | None) -> None:
-        """Deliver nothing of a queue until an instant; None is for ever."""
+        """Deliver nothing of a queue until an instant; None is until `resume`."""
         subject, unique = self._subjects.pause(queue), secrets.token_hex(12)
         await publisher.publish(subject, _record(until), headers.message_id(unique))
         await self._apply_to_all(queue)
@@ -123,7 +126,7 @@ def paused_until(info: dict[str, Any]) -> float | None:
 
 def _record(until: float | None) -> bytes:
     """Return the record of a pause: whole milliseconds since the epoch."""
-    return b"%d" % headers.millis(FOREVER if until is None else min(until, FOREVER))
+    return b"%d" % headers.millis(_ENDLESS if until is None else min(until, _ENDLESS))
 
 
 def _read_record(body: bytes) -> float:

@@ -39,6 +39,7 @@ class Stream(Enum):
     DEAD_LETTERS = "_DEAD"
     WORKERS = "_WORKERS"
     COUNTERS = "_COUNTERS"
+    TALLIES = "_TALLIES"
     SLOTS = "_SLOTS"
     RECORDS = "_RECORDS"
 
@@ -129,6 +130,13 @@ def stream_configs(subjects: Subjects, settings: Settings) -> dict[Stream, Confi
             "duplicate_window": _DEDUP_WINDOW,
         },
         # In memory: a slot is taken for seconds, and written at each renewal.
+        Stream.TALLIES: {
+            **disk,
+            **one_each,
+            "subjects": [subjects.all_tallies],
+            "allow_msg_ttl": True,
+            "duplicate_window": _DEDUP_WINDOW,
+        },
         Stream.SLOTS: {
             **memory,
             **one_each,

@@ -33,6 +33,7 @@ class Subjects:
         self.all_dead_letters = f"{self.root}.d.>"
         self.all_workers = f"{self.root}.w.>"
         self.all_counters = f"{self.root}.n.>"
+        self.all_tallies = f"{self.root}.t.>"
         self.all_slots = f"{self.root}.l.>"
         self.all_records = f"{self.root}.k.>"
         self.all_pauses = self.pause("*")
@@ -69,9 +70,9 @@ class Subjects:
         """Return where one piece of a blob lies; `*` stands for all."""
         return f"{self.root}.b.{encode_token(key)}.{number}"
 
-    def events(self, client: str) -> str:
-        """Return where a process's events go."""
-        return f"{self.root}.e.{client}"
+    def events(self, shard: str) -> str:
+        """Return where the events of a shard of all runs go."""
+        return f"{self.root}.e.{shard}"
 
     def dead_letter(self, queue: str, run_id: str) -> str:
         """Return where a dead letter lies."""
@@ -84,6 +85,10 @@ class Subjects:
     def counter(self, key: str) -> str:
         """Return where a counter is."""
         return f"{self.root}.n.{encode_token(key)}"
+
+    def tally(self, key: str) -> str:
+        """Return where a counter with a time to live is."""
+        return f"{self.root}.t.{encode_token(key)}"
 
     def slot(self, name: str, number: int | str) -> str:
         """Return where a slot of a name is; `*` stands for all."""

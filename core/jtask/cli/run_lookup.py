@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from jtask.cli.tables import local_time
-from jtask.contract import Event, Broker
+from jtask.contract import Broker, Event
 from jtask.errors import RunNotFound
 from jtask.ids import created_at
 from jtask.states import FINAL
@@ -34,7 +34,7 @@ def check_can_end(client: "Client", run_id: str) -> None:
 async def events_of(broker: Broker, run_id: str) -> list[Event]:
     """Return the events of a run that are kept."""
     since = created_at(run_id) - CLOCK_MARGIN
-    return [event async for event in broker.events.read(since=since) if event.run_id == run_id]
+    return [event async for event in broker.events.read_run(run_id, since=since)]
 
 
 async def _events_of_a_lost_run(broker: Broker, run_id: str) -> list[Event] | None:

@@ -58,7 +58,8 @@ class CancelledDelivery:
     told: "asyncio.Future[None] | None" = None
     body: bytes = b""
     priority: int = 0
-    deliveries: int = 1
+    redelivered: bool = False
+    lost_workers: int = 0
 
     def ack(self) -> None:
         """Take note that the plugins have been told."""

@@ -27,7 +27,7 @@ from jtask.client.cancel_requests import (
     readable,
     store_cancel_request,
 )
-from jtask.contract import Event, Broker, OutcomeRecord, WaitingRun
+from jtask.contract import Broker, Event, OutcomeRecord, WaitingRun
 from jtask.outcomes import CancelAnswer, CancelResult
 from jtask.states import State, StateName
 from jtask.wire.envelope import decode_outcome, encode_outcome, unstarted_record
@@ -71,9 +71,7 @@ async def cancel_waiting(
     return answer
 
 
-async def try_cancel(
-    broker: Broker, record: Record, request: CancelRequest
-) -> CancelAnswer | None:
+async def try_cancel(broker: Broker, record: Record, request: CancelRequest) -> CancelAnswer | None:
     """Try once to fulfil a request; None when the run is nowhere to be found for now."""
     answer = await _take_off(broker, record, request)
     if answer is None:
@@ -105,9 +103,7 @@ def read_question(question: bytes) -> tuple[str, str]:
     return str(asked["run_id"]), str(asked["message"])
 
 
-async def _cancel_patiently(
-    broker: Broker, record: Record, request: CancelRequest
-) -> CancelAnswer:
+async def _cancel_patiently(broker: Broker, record: Record, request: CancelRequest) -> CancelAnswer:
     deadline = time.monotonic() + _PATIENCE
     while True:
         answer = await try_cancel(broker, record, request)
@@ -148,9 +144,7 @@ async def _kept_promise(broker: Broker, run_id: str) -> CancelAnswer | None:
     return CancelAnswer(run_id, CancelResult.NEVER_STARTS, over.state)
 
 
-async def _store_request(
-    broker: Broker, run_id: str, message: str
-) -> tuple[CancelRequest, bool]:
+async def _store_request(broker: Broker, run_id: str, message: str) -> tuple[CancelRequest, bool]:
     """Store a request, or take over the one that is there; tell whether it is the first."""
     # One worker that knows is enough: it goes on should this process die.
     question = write_question(run_id, message)
@@ -158,9 +152,7 @@ async def _store_request(
     return await store_cancel_request(broker, run_id, message)
 
 
-async def _take_off(
-    broker: Broker, record: Record, request: CancelRequest
-) -> CancelAnswer | None:
+async def _take_off(broker: Broker, record: Record, request: CancelRequest) -> CancelAnswer | None:
     found: WaitingRun | None = await broker.queues.find(request.run_id)
     if found is not None and not request.head:
         # Before it is taken off: should this process die then, nobody else knows what it was.
@@ -187,9 +179,7 @@ async def _ask_holder(broker: Broker, request: CancelRequest) -> CancelAnswer | 
     return CancelAnswer(request.run_id, CancelResult(answers[0].decode())) if answers else None
 
 
-async def _end(
-    broker: Broker, record: Record, request: CancelRequest, body: bytes
-) -> CancelAnswer:
+async def _end(broker: Broker, record: Record, request: CancelRequest, body: bytes) -> CancelAnswer:
     """Store the outcome of a run that nobody will execute; the first outcome stands."""
     run_id = request.run_id
     envelope = readable(run_id, body)

@@ -7,7 +7,7 @@ import functools
 import logging
 import os
 import threading
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar, overload
 from weakref import WeakValueDictionary
 
@@ -16,14 +16,14 @@ from jtask.client.enqueueing import OutgoingRun
 from jtask.client.event_buffer import EventBuffer
 from jtask.client.io_thread import get_io_thread
 from jtask.client.opening import open_broker
-from jtask.contract import Event, Broker, OutcomeRecord, ThreadEnqueue, Watch
+from jtask.contract import SEPARABLE, Broker, Event, Message, OutcomeRecord, Subscription
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import BrokerUnavailable, JTaskError, RunNotFound, TargetError
 from jtask.execution import direct_call
 from jtask.ids import client_of, created_at, get_run_ids, is_run_id
 from jtask.outcomes import CancelAnswer, SettledRun
 from jtask.runs import Run
-from jtask.settings import get_settings
+from jtask.settings import Settings, get_settings
 from jtask.states import State, StateName
 
 R = TypeVar("R")
@@ -48,14 +48,17 @@ class Client:
         self.io = get_io_thread()
         self.ids = get_run_ids()
         self.broker: Broker = self.io.run(
-            open_broker(settings.url, self.ids.client, settings.results_url)
+            open_broker(settings.url, self.ids.client, _separate_parts(settings))
         )
         self.inline_limit = self.broker.inline_limit
-        self.events = EventBuffer(self.io, self.broker)
-        self._thread_enqueue = self.broker if isinstance(self.broker, ThreadEnqueue) else None
+        self.events = EventBuffer(self.io, self.broker.events)
+        # Optional in the contract.
+        self._enqueue_from_thread: Callable[[Message], None] | None = getattr(
+            self.broker.runs, "enqueue_from_thread", None
+        )
         self._handles: WeakValueDictionary[str, Run[Any]] = WeakValueDictionary()
         self._held: dict[int, Run[Any]] = {}
-        self._own: Watch | None = None
+        self._own: Subscription | None = None
         self._own_lock: asyncio.Lock | None = None
         self._background: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -74,8 +77,8 @@ class Client:
         """Store one run, blocking this thread; durable on return."""
         self._refuse_own_thread()
         self._track(prepared.handle)
-        if prepared.blob is None and self._thread_enqueue is not None:
-            self._thread_enqueue.enqueue_from_thread(prepared.message)
+        if prepared.blob is None and self._enqueue_from_thread is not None:
+            self._enqueue_from_thread(prepared.message)
             self.events.add(_scheduled(prepared))
         else:
             self.io.run(self._send([prepared]))
@@ -161,9 +164,8 @@ class Client:
             return run.info.state
         state = State(StateName.SCHEDULED, created_at(run.run_id))
         # Events may lag behind by one flush; the margin also covers clocks that differ a little.
-        async for event in self.broker.events.read(since=state.at - 60):
-            if event.run_id == run.run_id:
-                state = State(StateName(event.state), event.at, event.detail)
+        async for event in self.broker.events.read_run(run.run_id, since=state.at - 60):
+            state = State(StateName(event.state), event.at, event.detail)
         return state
 
     async def cancel(self, run_id: str, message: str) -> CancelAnswer:
@@ -229,7 +231,9 @@ class Client:
             self._own_lock = asyncio.Lock()
         async with self._own_lock:
             if self._own is None:
-                self._own = await self.broker.results.watch(self.ids.client, self._deliver, self._gap)
+                self._own = await self.broker.results.watch(
+                    self.ids.client, self._deliver, self._gap
+                )
 
     async def _ask(self, run: Run[Any]) -> bool:
         record = await self.broker.results.get(run.run_id)
@@ -292,6 +296,11 @@ class Client:
         run.fail_waiters(_disconnected(run))
 
 
+def _separate_parts(settings: Settings) -> dict[str, str]:
+    urls = {part: getattr(settings, f"{part}_url") for part in SEPARABLE}
+    return {part: url for part, url in urls.items() if url is not None}
+
+
 def _stored(groups: list[tuple[list[Run[Any]], BaseException | None]]) -> list[Run[Any]]:
     for _, error in groups:
         if error is not None:
@@ -310,9 +319,9 @@ def _disconnected(run: Run[Any]) -> BrokerUnavailable:
     )
 
 
-async def _close_after(watch: Watch, over: asyncio.Event) -> None:
+async def _close_after(subscription: Subscription, over: asyncio.Event) -> None:
     await over.wait()
-    await watch.close()
+    await subscription.close()
 
 
 _lock = threading.Lock()

@@ -2,11 +2,13 @@
 
 import asyncio
 import re
+from collections.abc import Mapping
 from difflib import get_close_matches
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, NamedTuple
 
-from jtask.contract import BrokerFactory, Broker, ResultStoreFactory
+from jtask.client.separate_parts import compose
+from jtask.contract import Broker, BrokerFactory, PartFactory, SeparatePart
 from jtask.errors import ConfigurationError, JTaskError
 
 _CREDENTIALS = re.compile(r"(^|//|,)[^/@,]+@")
@@ -21,38 +23,65 @@ class _Kind(NamedTuple):
 
 
 _BROKER = _Kind("broker", "JTASK_URL", "jtask.brokers")
-_RESULT_STORE = _Kind("result store", "JTASK_RESULTS_URL", "jtask.results")
 
 
-async def open_broker(url: str, client: str, results_url: str | None = None) -> Broker:
+def _kind_of(part: str) -> _Kind:
+    name = "result store" if part == "results" else part.replace("_", " ")
+    return _Kind(name, f"JTASK_{part.upper()}_URL", f"jtask.{part}")
+
+
+async def open_broker(url: str, client: str, parts: Mapping[str, str] | None = None) -> Broker:
     """Connect to the broker at a URL; runs on the I/O loop.
 
     Args:
         url: The scheme names an entry point of the group `jtask.brokers`.
         client: This process's client id.
-        results_url: Where outcomes are kept: the scheme names an entry point of the group
-            `jtask.results`. None, or the same URL, is the broker itself.
+        parts: URLs of the parts that are kept elsewhere, by name: the scheme names an entry point
+            of the group `jtask.<part>`, or a broker that lends its part. The same URL as the
+            broker's is the broker itself.
 
     Raises:
         ConfigurationError: Nothing that is installed has the scheme.
         BrokerUnavailable: One of them cannot be reached.
     """
     loop = asyncio.get_running_loop()
+    separate = {part: at for part, at in (parts or {}).items() if at != url}
     open_it: BrokerFactory = _find_factory(_BROKER, url)
-    if results_url is None or results_url == url:
-        return await open_it(url, client, loop)
-    from jtask.client.separate_results import with_results
-
-    open_store: ResultStoreFactory = _find_factory(_RESULT_STORE, results_url)
+    factories = {part: _find_part_factory(part, at) for part, at in separate.items()}
     broker = await open_it(url, client, loop)
+    opened: dict[str, Any] = {}
     try:
-        store = await open_store(results_url, client, loop)
-    except BaseException as error:
+        for part, factory in factories.items():
+            opened[part] = await _open_part(part, factory, separate[part], client)
+    except BaseException:
+        for part in opened.values():
+            await part.close()
         await broker.close()
-        if isinstance(error, JTaskError):
-            raise _of_the_store(error) from error
         raise
-    return with_results(broker, store)
+    return compose(broker, opened)
+
+
+async def _open_part(part: str, factory: PartFactory, url: str, client: str) -> Any:
+    try:
+        return await factory(url, client, asyncio.get_running_loop())
+    except JTaskError as error:
+        raise _about_the_part(_kind_of(part), error) from error
+
+
+def _find_part_factory(part: str, url: str) -> PartFactory:
+    """Return what opens a part: a store of that kind, or else a whole broker that lends it."""
+    kind = _kind_of(part)
+    scheme = url.partition("://")[0]
+    stores, brokers = _schemes(kind), _schemes(_BROKER)
+    if scheme in stores or scheme not in brokers:
+        factory: PartFactory = _find_factory(kind, url)
+        return factory
+    open_it: BrokerFactory = _find_factory(_BROKER, url)
+
+    async def borrow(url: str, client: str, loop: asyncio.AbstractEventLoop) -> SeparatePart:
+        return SeparatePart(await open_it(url, client, loop), part)
+
+    return borrow
 
 
 def without_credentials(urls: str) -> str:
@@ -60,15 +89,19 @@ def without_credentials(urls: str) -> str:
     return _CREDENTIALS.sub(r"\1", urls)
 
 
-def _of_the_store(error: JTaskError) -> JTaskError:
+def _about_the_part(kind: _Kind, error: JTaskError) -> JTaskError:
     """Return an error about a URL as one about the setting that it came from here."""
-    said = str(error).replace(_BROKER.setting, _RESULT_STORE.setting)
-    return type(error)(f"the {_RESULT_STORE.name}: {said}")
+    said = str(error).replace(_BROKER.setting, kind.setting)
+    return type(error)(f"the {kind.name}: {said}")
+
+
+def _schemes(kind: _Kind) -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=kind.group)}
 
 
 def _find_factory(kind: _Kind, url: str) -> Any:
     scheme, separator, _ = url.partition("://")
-    points = {point.name: point for point in entry_points(group=kind.group)}
+    points = _schemes(kind) if kind is _BROKER else _schemes(_BROKER) | _schemes(kind)
     known = ", ".join(f"{name}://" for name in sorted(points))
     if not separator:
         raise ConfigurationError(

@@ -30,6 +30,7 @@ from jtask.contract.runs import (
     Message,
     RunQueue,
 )
+from jtask.contract.separate import SeparatePart
 
 FullBroker = Broker
 """The earlier name of `Broker`, kept for programs that import it."""
@@ -63,6 +64,7 @@ __all__ = [
     "ResultStore",
     "ResultStoreFactory",
     "RunQueue",
+    "SeparatePart",
     "Slots",
     "Subscription",
     "WaitingRun",

@@ -39,7 +39,7 @@ class Broker(Protocol):
 
     @property
     def inline_limit(self) -> int:
-        """The largest body that `runs.enqueue` and `results.put` take, in bytes; at least 64 KiB."""
+        """The largest body of a run or an outcome, in bytes; at least 64 KiB."""
         ...
 
     @property

@@ -29,7 +29,7 @@ class EventLog(Protocol):
         ...
 
     def read(self, *, since: float | None = None) -> AsyncIterator[Event]:
-        """Read back what is kept, oldest first, up to now.
+        """Read back what is kept, oldest first, up to now; each run's events in their order.
 
         Args:
             since: Skip what was appended before this instant, seconds since the epoch.

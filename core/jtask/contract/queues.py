@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from typing import NamedTuple, Protocol
 
+
 class Pause(NamedTuple):
     """Why nothing of a queue is delivered.
 
@@ -30,6 +31,11 @@ class QueueInfo(NamedTuple):
     delayed: int
     pause: Pause | None
 
+    @property
+    def paused_until(self) -> float | None:
+        """When the pause ends by itself; None for one without an end, and when not paused."""
+        return None if self.pause is None else self.pause.until
+
 
 class WaitingRun(NamedTuple):
     """A run that no worker holds.
@@ -53,7 +59,7 @@ class Queues(Protocol):
         ...
 
     async def pause(self, queue: str, until: float | None = None) -> None:
-        """Deliver nothing of a queue, whatever its priority, until an instant; None is until `resume`.
+        """Deliver nothing of a queue, of no priority, until an instant; None is until `resume`.
 
         The broker holds the pause: it outlives every process, and workers that come later keep it.
         Runs in the hands of workers go on.

@@ -20,9 +20,7 @@ class Record(NamedTuple):
 class KeyValueStore(Protocol):
     """Keep small values in named buckets, with revisions for optimistic locking."""
 
-    async def put(
-        self, bucket: str, key: str, body: bytes, *, revision: int | None = None
-    ) -> bool:
+    async def put(self, bucket: str, key: str, body: bytes, *, revision: int | None = None) -> bool:
         """Store a value.
 
         Args:

@@ -36,9 +36,8 @@ class Delivery(Protocol):
     """One run in this worker's hands, under a lease that the broker renews by itself.
 
     Exactly one of its methods settles it; then the claim is over. Each returns when the broker has
-    taken it. When one raises, nothing has happened yet: the claim is kept, the lease is renewed, and
-    the same call is to be repeated until it is answered. None raises because the claim was lost
-    meanwhile.
+    taken it. When one raises, the claim is kept and the lease renewed: repeat the same call until
+    it is answered. None raises because the claim was lost meanwhile.
     """
 
     @property

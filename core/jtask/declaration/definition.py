@@ -9,6 +9,7 @@ from typing import Any, Literal, cast, get_args
 
 from jtask.declaration import keys
 from jtask.errors import TaskDefinitionError
+from jtask.numbers import is_within
 
 SerializerName = Literal["json", "cloudpickle"]
 Kind = Literal["plain", "static", "class"]
@@ -65,7 +66,7 @@ class Definition:
             raise TaskDefinitionError(
                 f"there is no serializer {self.serializer!r}: use one of {', '.join(_SERIALIZERS)}"
             )
-        if not _is_priority(self.priority):
+        if not is_within(self.priority, most=TOP_PRIORITY, whole=True):
             raise TaskDefinitionError(
                 f"priority must be a whole number from 0 to {TOP_PRIORITY}, got {self.priority!r}"
             )
@@ -214,14 +215,10 @@ def _check_text(option: str, value: object) -> None:
         raise TaskDefinitionError(f"{option} must be a text, got {value!r}")
 
 
-def _is_priority(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= TOP_PRIORITY
-
-
 def _seconds(option: str, value: object, allowed: str = "a timedelta") -> float:
     if isinstance(value, timedelta):
         return value.total_seconds()
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if not is_within(value, -math.inf):
         raise TaskDefinitionError(
             f"{option} must be {allowed} or a finite number of seconds, got {value!r}"
         )

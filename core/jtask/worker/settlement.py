@@ -8,16 +8,21 @@ from functools import partial
 from typing import Any
 
 from jtask.client.event_buffer import EventBuffer
-from jtask.contract import Delivery, Event, Broker, OutcomeRecord, QuickPut
+from jtask.contract import Broker, Delivery, Event, OutcomeRecord
 from jtask.errors import BrokerError
 from jtask.execution.job import Disposition, Job, Requeue, StoreOutcome, encode_dead_letter
 from jtask.outcomes import SettledRun
 from jtask.plugins import call_logged, get_plugins
 from jtask.states import State, StateName
-from jtask.wire.envelope import encode_outcome
+from jtask.wire.envelope import Envelope, encode_outcome, unstarted_record
 
 UNKNOWN_TASK_SECONDS = 10.0
 """How long a run that this worker does not know is put off for a worker that does."""
+
+START_COUNTER_TTL = 7 * 86_400.0
+"""Seconds after its last start for which a run that loses workers is remembered."""
+
+PutThen = Callable[[OutcomeRecord, Callable[[bool | BrokerError], None]], None]
 
 _RETRY_SECONDS = 0.5
 _log = logging.getLogger("jtask.worker")
@@ -36,7 +41,8 @@ class Settlement:
         self._broker = broker
         self._events = events
         self._worker = worker
-        self._put_then = broker.results.put_then if isinstance(broker, QuickPut) else self._put_slowly
+        # Optional in the contract.
+        self._put_then: PutThen = getattr(broker.results, "put_then", self._put_slowly)
         self._rejected_hook = get_plugins().caller("jtask_rejected")
         self._unsettled = 0
         self._done = asyncio.Event()
@@ -51,6 +57,7 @@ class Settlement:
             isinstance(disposition, StoreOutcome)
             and disposition.is_plain
             and job.envelope.blob is None
+            and not job.counted
         ):
             record = OutcomeRecord(job.delivery.run_id, disposition.body)
             self._put_then(record, partial(self._stored, job, disposition))
@@ -73,31 +80,16 @@ class Settlement:
         """Dead-letter a message that is no envelope."""
         reason = f"the message cannot be read: {problem}"
         now = time.time()
-        settled = SettledRun(
-            run_id=delivery.run_id,
-            task_key="",
-            task_name="",
-            state=State(StateName.FAILED, now, reason),
-            attempt=1,
-            created=now,
-            started=None,
-            ended=now,
-            run_time=0.0,
-            worker=self._worker,
-            serializer="json",
-        )
+        unknown = Envelope(delivery.run_id, "", "", "json", b"", created=now)
+        state = State(StateName.FAILED, now, reason)
+        settled = unstarted_record(delivery.run_id, unknown, state, self._worker)
         self.emit(delivery.run_id, "", StateName.FAILED, reason)
         self.notify_rejected(delivery, reason)
         await self._store(OutcomeRecord(delivery.run_id, encode_outcome(settled)))
         await self._dead_letter(delivery, reason, settled)
 
     async def release(self, job: Job, message: str) -> None:
-        """Give a run to another worker; a start that was counted as a possible crash is not one."""
-        if job.counted:
-            try:
-                await self._broker.counters.add(crash_counter(job.delivery.run_id), -1)
-            except BrokerError as error:
-                _log.debug("a hand-back was not taken off the crash count: %s", error)
+        """Give a run to another worker."""
         if not job.notify_only:
             self.emit(job.delivery.run_id, job.envelope.task_key, StateName.SCHEDULED, message)
         await job.delivery.release()
@@ -156,6 +148,8 @@ class Settlement:
         if (blob := disposition.blob) is not None:
             await self._insist(lambda: self._broker.blobs.put(f"{run_id}.result", blob))
         await self._store(OutcomeRecord(run_id, disposition.body))
+        if job.counted:
+            await self._insist(lambda: self._broker.counters.delete(start_counter(run_id)))
         if (letter := disposition.letter) is not None:
             await self._insist(lambda: job.delivery.dead_letter(letter.reason, letter.body))
             return
@@ -196,6 +190,6 @@ class Settlement:
             self._done.set()
 
 
-def crash_counter(run_id: str) -> str:
-    """Return the name of the counter of a run's starts that may have been crashes."""
-    return f"crashes-{run_id}"
+def start_counter(run_id: str) -> str:
+    """Return the name of the counter of a run's starts since it lost its first worker."""
+    return f"starts-{run_id}"

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from jtask import lifecycle
 from jtask.client.cancel_notices import CancelledDelivery, job_of, no_event
 from jtask.client.client import Client
-from jtask.contract import Consumption, Delivery, Event, Broker
+from jtask.contract import Broker, Consumption, Delivery, Event
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import BrokerError, EnvelopeError, RunAbandoned
 from jtask.execution.job import (
@@ -37,7 +37,7 @@ from jtask.states import State, StateName
 from jtask.wire.envelope import Envelope, decode_envelope, encode_outcome, unstarted_record
 from jtask.worker import supervised
 from jtask.worker.runners import LoopRunner, ThreadRunner
-from jtask.worker.settlement import Settlement, crash_counter
+from jtask.worker.settlement import START_COUNTER_TTL, Settlement, start_counter
 from jtask.worker.slots import SlotPool
 
 _ANNOUNCE_SECONDS = 10.0
@@ -252,7 +252,7 @@ class Worker:
         job = Job(delivery, envelope, task, time.time())
         if self._stopping:
             self._spawn(self._settlement.release(job, "handed back before it started"))
-        elif lifecycle.is_suspect(delivery.deliveries):
+        elif lifecycle.is_suspect(delivery.lost_workers):
             self._suspects.append(job)
             self._dispatch()
         else:
@@ -271,7 +271,7 @@ class Worker:
         self._idle.clear()
         envelope = job.envelope
         is_plain = envelope.blob is None and envelope.expires is None
-        if job.decision is not None or (is_plain and job.delivery.deliveries == 1):
+        if job.decision is not None or (is_plain and not job.delivery.redelivered):
             self._submit(job)
         else:
             self._spawn(self._start_checked(job))
@@ -311,16 +311,18 @@ class Worker:
         self._submit(job)
 
     async def _admit(self, job: Job) -> lifecycle.Admission:
-        redelivered = job.delivery.deliveries > 1
-        run_id = job.delivery.run_id
-        settled = redelivered and await self._broker.results.get(run_id) is not None
-        crashes = 0
-        if redelivered and not settled:
-            # A start is counted from the second delivery on; the first one is taken for a crash.
-            crashes = await self._broker.counters.add(crash_counter(run_id), 1)
+        delivery, run_id = job.delivery, job.delivery.run_id
+        settled = delivery.redelivered and await self._broker.results.get(run_id) is not None
+        starts = 0
+        if delivery.lost_workers and not settled:
+            # Counted from the first loss on: a worker may have been lost before it had started the
+            # run. Of the first one that is not known, so it is taken for a crash of the run's own.
+            starts = await self._broker.counters.add(
+                start_counter(run_id), 1, ttl=START_COUNTER_TTL
+            )
             job.counted = True
         return lifecycle.admit(
-            crashes=crashes,
+            crashes=min(starts, delivery.lost_workers),
             max_crashes=self._max_crashes,
             settled=settled,
             expires=job.envelope.expires,

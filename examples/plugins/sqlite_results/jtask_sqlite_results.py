@@ -74,8 +74,8 @@ class SqliteResults:
         body = await self.do(self.read, run_id)
         return None if body is None else contract.OutcomeRecord(run_id, body)
 
-    async def watch(self, target, deliver, gap):
-        del gap  # nothing is missed: each poll continues where the last one ended
+    async def watch(self, target, deliver, on_gap):
+        del on_gap  # nothing is missed: each poll continues where the last one ended
         [(last,)] = await self.do(self.rows, "SELECT coalesce(max(number), 0) FROM outcomes")
         return Watch(self, self.name(target), deliver, last)
 

@@ -18,14 +18,13 @@ Each test is one rule and is named by it. Each runs on a loop of its own, in a n
 `jtask.settings`. What an environment may not be able to do is a method to override: see `Contract`.
 
 A package that keeps only some of the promises subclasses their classes alone, for instance
-`ResultStoreContract`.
+`ResultStoreContract`; `broker_of` makes a broker of one part.
 """
 
-from jtask.testing.contract.base import Contract
+from jtask.testing.contract.base import Contract, broker_of
 from jtask.testing.contract.bench import Bench, Inbox
 from jtask.testing.contract.blobs import BlobStoreContract
-from jtask.testing.contract.control import ControlContract
-from jtask.testing.contract.coordination import CoordinatorContract, PresenceContract
+from jtask.testing.contract.counters import CounterContract, HeartbeatContract, SlotContract
 from jtask.testing.contract.dead_letters import DeadLetterContract
 from jtask.testing.contract.delays import DelayContract
 from jtask.testing.contract.events import EventLogContract
@@ -33,7 +32,8 @@ from jtask.testing.contract.leases import LeaseContract
 from jtask.testing.contract.pausing import PauseContract
 from jtask.testing.contract.queue_states import QueueStateContract
 from jtask.testing.contract.queues import QueueContract
-from jtask.testing.contract.records import RecordContract
+from jtask.testing.contract.records import KeyValueStoreContract
+from jtask.testing.contract.requests import RequestReplyContract
 from jtask.testing.contract.restarts import RestartContract
 from jtask.testing.contract.results import ResultStoreContract
 from jtask.testing.contract.settling import SettlingContract
@@ -48,10 +48,11 @@ class BrokerContract(
     ResultStoreContract,
     EventLogContract,
     BlobStoreContract,
-    CoordinatorContract,
-    PresenceContract,
-    ControlContract,
-    RecordContract,
+    CounterContract,
+    SlotContract,
+    HeartbeatContract,
+    RequestReplyContract,
+    KeyValueStoreContract,
     PauseContract,
     QueueStateContract,
     RestartContract,
@@ -64,19 +65,21 @@ __all__ = [
     "BlobStoreContract",
     "BrokerContract",
     "Contract",
-    "ControlContract",
-    "CoordinatorContract",
+    "CounterContract",
     "DeadLetterContract",
     "DelayContract",
     "EventLogContract",
+    "HeartbeatContract",
     "Inbox",
+    "KeyValueStoreContract",
     "LeaseContract",
     "PauseContract",
-    "PresenceContract",
     "QueueContract",
     "QueueStateContract",
-    "RecordContract",
+    "RequestReplyContract",
     "RestartContract",
     "ResultStoreContract",
     "SettlingContract",
+    "SlotContract",
+    "broker_of",
 ]

@@ -3,11 +3,11 @@
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import pytest
 
-from jtask.contract import Consumption, Broker
+from jtask.contract import Broker, Consumption
 from jtask.settings import get_settings
 from jtask.testing.contract.bench import Bench
 
@@ -36,6 +36,23 @@ class Contract:
         Override it where there is a server; by default the rules about restarts are skipped.
         """
         pytest.skip("this broker has no server that could be restarted")
+
+
+def broker_of(**parts: Any) -> Broker:
+    """Return a broker that has only some parts, for the rules of these alone.
+
+    What it is asked for beside them, such as `close` and `inline_limit`, the first part answers.
+    """
+    return cast("Broker", _OnlyParts(parts))
+
+
+class _OnlyParts:
+    def __init__(self, parts: dict[str, Any]) -> None:
+        self.__dict__.update(parts)
+        self._first = next(iter(parts.values()))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._first, name)
 
 
 C = TypeVar("C", bound=Contract)

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
-from jtask.contract import DEFAULT_PRIORITY, Consumption, Delivery, Broker, Message
+from jtask.contract import DEFAULT_PRIORITY, Broker, Consumption, Delivery, Message
 from jtask.ids import RunIds
 from jtask.settings import get_settings
 

@@ -66,6 +66,20 @@ class DeadLetterContract(Contract):
         assert [letter.run_id async for letter in broker.dead_letters.read()] == [kept.run_id]
 
     @rule
+    async def test_one_dead_letter_is_found_by_its_run(self, bench: Bench) -> None:
+        worker = await bench.worker("reports")
+        broker = await bench.broker()
+        await broker.runs.enqueue(bench.messages("reports", 3))
+        for delivery in await worker.take(3):
+            await delivery.dead_letter(f"About {delivery.run_id}.", delivery.run_id.encode())
+        for run_id in worker.ids:
+            found = await broker.dead_letters.get(run_id)
+            assert found is not None
+            assert (found.run_id, found.queue) == (run_id, "reports")
+            assert (found.reason, found.body) == (f"About {run_id}.", run_id.encode())
+        assert await broker.dead_letters.get(bench.run_ids.new()) is None
+
+    @rule
     async def test_a_dead_letter_of_another_run_is_not_dropped(self, bench: Bench) -> None:
         assert await (await bench.broker()).dead_letters.drop(bench.run_ids.new()) is False
 

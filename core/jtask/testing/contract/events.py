@@ -1,14 +1,11 @@
 """Rules for the event log."""
 
-import asyncio
-import contextlib
 import time
-from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
-from jtask.contract import Event, Broker
+from jtask.contract import Broker, Event
 from jtask.testing.contract.base import Contract, rule
-from jtask.testing.contract.bench import Bench, eventually, until
+from jtask.testing.contract.bench import Bench, eventually
 
 
 def _event(run_id: str, state: str = "Running") -> Event:
@@ -24,33 +21,6 @@ async def _until_kept(broker: Broker, events: Sequence[Event]) -> None:
         return {event.run_id for event in await _read(broker)} >= {it.run_id for it in events}
 
     await eventually(kept, "the events are kept")
-
-
-@dataclass
-class _Follower:
-    seen: list[Event] = field(default_factory=list[Event])
-
-    async def run(self, broker: Broker) -> None:
-        async for event in broker.follow():
-            self.seen.append(event)
-
-
-@contextlib.asynccontextmanager
-async def _following(bench: Bench, broker: Broker) -> AsyncGenerator[list[Event], None]:
-    """Follow the events, from a moment at which some have been seen to arrive."""
-    follower = _Follower()
-    task = asyncio.create_task(follower.run(broker))
-
-    async def arriving() -> bool:
-        broker.events.append([_event(bench.run_ids.new(), "Sentinel")])
-        return bool(follower.seen)
-
-    try:
-        await eventually(arriving, "events arrive")
-        yield follower.seen
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 class EventLogContract(Contract):
@@ -111,28 +81,40 @@ class EventLogContract(Contract):
         await _until_kept(reader, events)
 
     @rule
-    async def test_a_follower_sees_events_as_they_arrive_in_order(self, bench: Bench) -> None:
+    async def test_the_events_of_one_run_are_read_alone_in_order(self, bench: Bench) -> None:
         writer, reader = await bench.broker(), await bench.broker()
-        events = [_event(run_id) for run_id in bench.run_ids.new_many(100)]
-        async with _following(bench, reader) as seen:
-            for start in range(0, 100, 9):
-                writer.events.append(events[start : start + 9])
-            await until(lambda: events[-1] in seen, "the last event arrives")
-            assert [event for event in seen if event.state != "Sentinel"] == events
+        run_ids = bench.run_ids.new_many(40)
+        states = ("Scheduled", "Pending", "Running", "Completed")
+        for state in states:
+            writer.events.append([_event(run_id, state) for run_id in run_ids])
+
+        async def kept() -> bool:
+            return len(await _read(reader)) == len(run_ids) * len(states)
+
+        await eventually(kept, "the events are kept")
+        for run_id in (run_ids[0], run_ids[17], run_ids[-1]):
+            found = [event async for event in reader.events.read_run(run_id)]
+            assert [(event.run_id, event.state) for event in found] == [(run_id, s) for s in states]
 
     @rule
-    async def test_a_follower_does_not_see_what_was_before(self, bench: Bench) -> None:
+    async def test_a_run_without_events_has_none(self, bench: Bench) -> None:
         broker = await bench.broker()
-        broker.events.append([before := _event(bench.run_ids.new())])
-        await _until_kept(broker, [before])
-        async with _following(bench, broker) as seen:
-            assert before not in seen
+        broker.events.append([other := _event(bench.run_ids.new())])
+        await _until_kept(broker, [other])
+        found = [event async for event in broker.events.read_run(bench.run_ids.new())]
+        assert found == []
 
     @rule
-    async def test_every_follower_sees_all_events(self, bench: Bench) -> None:
-        writer, one, other = [await bench.broker() for _ in range(3)]
-        event = _event(bench.run_ids.new())
-        async with _following(bench, one) as seen_by_one, _following(bench, other) as seen_by_other:
-            writer.events.append([event])
-            await until(lambda: event in seen_by_one, "one follower sees the event")
-            await until(lambda: event in seen_by_other, "the other follower sees the event")
+    async def test_the_events_of_one_run_can_be_read_from_an_instant_on(self, bench: Bench) -> None:
+        broker = await bench.broker()
+        run_id = bench.run_ids.new()
+        broker.events.append([before := _event(run_id, "Scheduled")])
+        await _until_kept(broker, [before])
+        since = time.time()
+        broker.events.append([after := _event(run_id, "Running")])
+
+        async def kept() -> bool:
+            return after in await _read(broker)
+
+        await eventually(kept, "the second event is kept")
+        assert [event async for event in broker.events.read_run(run_id, since=since)] == [after]

@@ -21,7 +21,7 @@ class LeaseContract(Contract):
         heir = await bench.worker("reports")
         again = await heir.take(3)
         assert sorted(heir.ids) == ids(messages)
-        assert [delivery.deliveries for delivery in again] == [2, 2, 2]
+        assert [(it.redelivered, it.lost_workers) for it in again] == [(True, 1)] * 3
         assert {delivery.body for delivery in again} == {message.body for message in messages}
 
     @rule
@@ -51,10 +51,38 @@ class LeaseContract(Contract):
     @rule
     async def test_every_loss_is_counted(self, bench: Bench) -> None:
         await (await bench.broker()).runs.enqueue([bench.message("reports")])
-        for loss in (1, 2, 3):
+        for loss in (0, 1, 2):
             worker = await bench.worker("reports")
-            assert (await worker.next()).deliveries == loss
+            assert (await worker.next()).lost_workers == loss
             await self.lose(worker.consumption)
+
+    @rule
+    async def test_a_release_is_no_loss(self, bench: Bench) -> None:
+        await (await bench.broker()).runs.enqueue([bench.message("reports")])
+        returning = await bench.worker("reports")
+        for _ in range(4):
+            delivery = await returning.next()
+            assert delivery.lost_workers == 0
+            await delivery.release()
+        await (await returning.next()).release()
+        await returning.consumption.close()
+        lost = await bench.worker("reports")
+        assert (await lost.next()).lost_workers == 0
+        await self.lose(lost.consumption)
+        heir = await bench.worker("reports")
+        again = await heir.next()
+        assert (again.redelivered, again.lost_workers) == (True, 1)
+
+    @rule
+    async def test_losses_are_remembered_when_the_run_is_rescheduled(self, bench: Bench) -> None:
+        await (await bench.broker()).runs.enqueue([bench.message("reports")])
+        lost = await bench.worker("reports")
+        await lost.next()
+        await self.lose(lost.consumption)
+        heir = await bench.worker("reports")
+        await (await heir.next()).reschedule(time.time() + 0.7, b"attempt 2")
+        again = await heir.next()
+        assert (again.body, again.redelivered, again.lost_workers) == (b"attempt 2", False, 1)
 
     @rule
     async def test_a_worker_that_lives_keeps_its_run_beyond_the_lease(self, bench: Bench) -> None:

@@ -6,8 +6,8 @@ from jtask.testing.contract.base import Contract, rule
 from jtask.testing.contract.bench import Bench
 
 
-class RecordContract(Contract):
-    """Rules for `Records`."""
+class KeyValueStoreContract(Contract):
+    """Rules for `KeyValueStore`."""
 
     @rule
     async def test_a_record_is_returned_as_it_was_stored(self, bench: Bench) -> None:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from jtask.contract import QueueInfo
+from jtask.contract import DEFAULT_PRIORITY, Pause, QueueInfo
 from jtask_nats.client.direct_reads import count
 from jtask_nats.streams.session import Session
 from jtask_nats.streams.stream_configs import Stream
@@ -36,7 +36,7 @@ class ConsumerCounts(NamedTuple):
     was_used: bool
 
 
-class NatsQueues:
+class QueueCounts:
     """The part of a `jtask.contract.Queues` that counts runs, and pauses and resumes queues.
 
     Runs behind a consumer are counted by it, and delayed ones of its queue by the number of their
@@ -51,7 +51,7 @@ class NatsQueues:
         self._session = session
         self._stream = session.topology.stream_name(Stream.RUNS)
 
-    async def queues(self) -> list[QueueInfo]:
+    async def list(self) -> list[QueueInfo]:
         """Return all queues that hold runs, are or were served, or are paused, by name."""
         topology = self._session.topology
         await topology.ensure(Stream.RUNS, Stream.RECORDS)
@@ -73,17 +73,28 @@ class NatsQueues:
             unserved[queue] += runs
         return queue_infos(served, unserved, delayed, pauses)
 
-    async def pause_queue(self, queue: str, until: float | None = None) -> None:
-        """Deliver nothing of a queue until an instant; None is for ever."""
+    async def depth(self, queue: str) -> int:
+        """Count the runs of a queue that wait or are being executed."""
+        topology = self._session.topology
+        await topology.ensure_consumer(queue, DEFAULT_PRIORITY, owner=False)
+        found = await topology.consumers.priorities([queue])
+        return sum(await asyncio.gather(*(self._load(*one) for one in found)))
+
+    async def pause(self, queue: str, until: float | None = None) -> None:
+        """Deliver nothing of a queue until an instant; None is until `resume`."""
         session = self._session
         await session.topology.ensure(Stream.RECORDS, Stream.RUNS)
         await session.topology.pauses.pause(session.publisher, queue, until)
 
-    async def resume_queue(self, queue: str) -> bool:
+    async def resume(self, queue: str) -> bool:
         """End a pause; False when there was none."""
         topology = self._session.topology
         await topology.ensure(Stream.RECORDS, Stream.RUNS)
         return await topology.pauses.resume(queue)
+
+    async def _load(self, queue: str, priority: int) -> int:
+        info = await self._session.topology.consumers.find(queue, priority)
+        return 0 if info is None else int(info["num_pending"]) + int(info["num_ack_pending"])
 
     async def _extent(self) -> Extent:
         state = (await self._session.connection.api(f"STREAM.INFO.{self._stream}"))["state"]
@@ -123,7 +134,7 @@ def queue_infos(
     served: Sequence[ConsumerCounts],
     unserved: Mapping[str, int],
     delayed: Mapping[str, int],
-    pauses: Mapping[str, float],
+    pauses: Mapping[str, Pause],
 ) -> list[QueueInfo]:
     """Put together what is known of the queues.
 

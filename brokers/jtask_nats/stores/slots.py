@@ -1,13 +1,12 @@
-"""Counters, and slots of a name under a lease."""
+"""Slots of a name under a lease."""
 
 import random
-import secrets
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from jtask.errors import BrokerUnavailable
 from jtask_nats.client import headers
-from jtask_nats.client.direct_reads import last_message, read_all
+from jtask_nats.client.direct_reads import read_all
 from jtask_nats.client.nats_errors import (
     WRONG_LAST_SEQUENCE,
     ApiError,
@@ -35,8 +34,8 @@ class Choice(NamedTuple):
     after: int
 
 
-class NatsCoordinator:
-    """A `jtask.contract.Coordinator`.
+class NatsSlots:
+    """A `jtask.contract.Slots`.
 
     A slot is a subject whose message lives as long as the lease; it is taken by writing the first
     message, renewed by writing its successor, and given back by deleting it.
@@ -47,23 +46,6 @@ class NatsCoordinator:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-
-    async def add(self, key: str, amount: int = 1) -> int:
-        """Add to a counter and return its new value."""
-        session = self._session
-        await session.topology.ensure(Stream.COUNTERS)
-        subject = session.subjects.counter(key)
-        lines = headers.line(b"Nats-Incr", f"{amount:+d}") + headers.message_id(
-            secrets.token_hex(12)
-        )
-        done = await session.publisher.publish(subject, b"", lines)
-        if done.value is not None:
-            return done.value
-        # Sent twice: the server counted it once, and its answer has no value (ADR-49).
-        stored = await last_message(
-            session.connection, session.topology.stream_name(Stream.COUNTERS), subject
-        )
-        return counter_value(b"" if stored is None else stored.body)
 
     async def acquire(self, name: str, holder: str, limit: int, lease: float) -> bool:
         """Take or renew a slot.
@@ -141,9 +123,3 @@ def choose_slot(slots: Mapping[int, Slot], holder: str, limit: int) -> Choice | 
         return None
     # At random, so that those who ask at the same moment do not all ask for the same one.
     return Choice(random.choice([n for n in range(limit) if n not in slots]), 0)
-
-
-def counter_value(body: bytes) -> int:
-    """Return the value that a counter's message holds: `{"val":"3"}`."""
-    digits = body.partition(b'"val"')[2].strip(b' :"}\n')
-    return int(digits or 0)

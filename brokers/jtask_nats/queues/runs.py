@@ -2,9 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from jtask.contract import ATOMIC_LIMIT, DEFAULT_PRIORITY, Message
+from jtask.contract import ATOMIC_LIMIT, DEFAULT_PRIORITY, Delivery, Message
 from jtask.errors import BrokerError, BrokerUnavailable
 from jtask_nats.client.direct_reads import last_message
 from jtask_nats.client.nats_errors import (
@@ -12,7 +12,10 @@ from jtask_nats.client.nats_errors import (
     ApiError,
     is_gone,
 )
+from jtask_nats.queues.consumption import NatsConsumption
+from jtask_nats.queues.leases import Leases
 from jtask_nats.queues.messages import OutgoingMessage, new_run_message
+from jtask_nats.queues.releases import Releases
 from jtask_nats.streams.session import Session
 from jtask_nats.streams.stream_configs import Stream
 
@@ -21,14 +24,19 @@ _HELD_TIMEOUT = 0.25  # seconds; a worker that holds the run answers at once
 
 
 class NatsRuns:
-    """Enqueue, cancel and count.
+    """A `jtask.contract.RunQueue`.
 
     Args:
         session: To the server.
+        leases: Renews the leases of what is consumed.
+        releases: Counts how often a run was released.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, leases: Leases, releases: Releases) -> None:
         self._session = session
+        self._leases = leases
+        self._releases = releases
+        self._consumptions: set[NatsConsumption] = set()
         self._loop = asyncio.get_running_loop()
         self._in_flight = asyncio.Semaphore(_GROUPS_IN_FLIGHT)
 
@@ -67,6 +75,20 @@ class NatsRuns:
             session.topology.forget()
             raise
 
+    async def consume(
+        self, queues: Sequence[str], credit: int, receive: Callable[[Delivery], None]
+    ) -> NatsConsumption:
+        """Deliver runs of some queues; see `jtask.contract.RunQueue`."""
+        consumption = NatsConsumption(self._session, self._leases, self._releases, credit, receive)
+        self._consumptions.add(consumption)
+        try:
+            await consumption.open(queues)
+        except BaseException:
+            self._consumptions.discard(consumption)
+            await consumption.close()
+            raise
+        return consumption
+
     async def cancel(self, run_id: str) -> bool:
         """Take a waiting or delayed run off its queue; False when none is waiting.
 
@@ -89,12 +111,27 @@ class NatsRuns:
         taken = await self._is_with_worker(run_id, waiting.subject, waiting.sequence)
         return delayed or (removed and not taken)
 
-    async def depth(self, queue: str) -> int:
-        """Count the runs of a queue that wait or are being executed."""
-        topology = self._session.topology
-        await topology.ensure_consumer(queue, DEFAULT_PRIORITY, owner=False)
-        found = await topology.consumers.priorities([queue])
-        return sum(await asyncio.gather(*(self._load(*one) for one in found)))
+    async def close(self) -> None:
+        """Close all consumptions, and renew no leases any more."""
+        for consumption in self._consumptions:
+            await consumption.close()
+        self._consumptions.clear()
+        await self._leases.close()
+
+    def on_disconnect(self) -> None:
+        """Tell the consumptions that the connection is lost."""
+        for consumption in self._consumptions:
+            consumption.on_disconnect()
+
+    def on_reconnect(self) -> None:
+        """Tell the consumptions that the connection is there again."""
+        for consumption in self._consumptions:
+            consumption.on_reconnect()
+
+    def on_denied(self, subject: str) -> None:
+        """Tell the consumptions that the server denied a subject."""
+        for consumption in self._consumptions:
+            consumption.on_denied(subject)
 
     async def _open_priority(self, queue: str, priority: int) -> None:
         """Create the consumer of a priority and notify the workers of the queue."""
@@ -163,10 +200,6 @@ class NatsRuns:
             return False
         # With a status nobody listens: no worker lives.
         return reply.status is None
-
-    async def _load(self, queue: str, priority: int) -> int:
-        info = await self._session.topology.consumers.find(queue, priority)
-        return 0 if info is None else int(info["num_pending"]) + int(info["num_ack_pending"])
 
 
 def _too_large(message: Message, limit: int) -> BrokerError:

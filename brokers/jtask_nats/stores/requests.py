@@ -3,15 +3,15 @@
 import contextlib
 from collections.abc import Callable
 
-from jtask.contract import Watch
+from jtask import contract
 from jtask.errors import BrokerUnavailable
 from jtask_nats.client.connection import Subscription
 from jtask_nats.client.request_many import request_many
 from jtask_nats.streams.session import Session
 
 
-class NatsControl:
-    """A `jtask.contract.Control`.
+class NatsRequests:
+    """A `jtask.contract.RequestReply`.
 
     Args:
         session: To the server.
@@ -20,7 +20,9 @@ class NatsControl:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    async def listen(self, topic: str, answer: Callable[[bytes], bytes | None]) -> Watch:
+    async def listen(
+        self, topic: str, answer: Callable[[bytes], bytes | None]
+    ) -> contract.Subscription:
         """Answer the requests under a topic."""
         connection = self._session.connection
 

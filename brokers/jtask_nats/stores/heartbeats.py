@@ -9,8 +9,8 @@ from jtask_nats.streams.stream_configs import Stream
 from jtask_nats.streams.subjects import decode_token, last_token
 
 
-class NatsPresence:
-    """A `jtask.contract.Presence`.
+class NatsHeartbeats:
+    """A `jtask.contract.Heartbeats`.
 
     Args:
         session: To the server.
@@ -19,7 +19,7 @@ class NatsPresence:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    async def announce(self, worker: str, info: bytes, ttl: float) -> None:
+    async def beat(self, worker: str, info: bytes, ttl: float) -> None:
         """Say that a worker lives."""
         session = self._session
         await session.topology.ensure(Stream.WORKERS)
@@ -27,7 +27,7 @@ class NatsPresence:
         lines = headers.ttl(ttl) + headers.message_id(secrets.token_hex(12))
         await session.publisher.publish(session.subjects.worker(worker), info, lines)
 
-    async def workers(self) -> list[tuple[str, bytes]]:
+    async def living(self) -> list[tuple[str, bytes]]:
         """List the living workers and what they said of themselves."""
         session = self._session
         await session.topology.ensure(Stream.WORKERS)

@@ -7,8 +7,8 @@ from jtask.testing.contract.base import Contract, rule
 from jtask.testing.contract.bench import Bench, eventually
 
 
-class CoordinatorContract(Contract):
-    """Rules for `Coordinator`."""
+class CounterContract(Contract):
+    """Rules for `Counters`."""
 
     @rule
     async def test_a_counter_starts_at_zero_and_returns_its_new_value(self, bench: Bench) -> None:
@@ -29,6 +29,43 @@ class CoordinatorContract(Contract):
         brokers = [await bench.broker() for _ in range(3)]
         values = await asyncio.gather(*(brokers[n % 3].counters.add("built") for n in range(60)))
         assert sorted(values) == list(range(1, 61))
+
+    @rule
+    async def test_a_counter_that_lives_for_a_time_counts_as_well(self, bench: Bench) -> None:
+        brokers = [await bench.broker() for _ in range(3)]
+        adding = (brokers[n % 3].counters.add("built", ttl=60) for n in range(30))
+        assert sorted(await asyncio.gather(*adding)) == list(range(1, 31))
+
+    @rule
+    async def test_a_counter_starts_anew_after_its_time_to_live(self, bench: Bench) -> None:
+        broker = await bench.broker()
+        assert await broker.counters.add("brief", 5, ttl=1) == 5
+        assert await broker.counters.add("long", 5, ttl=60) == 5
+
+        async def over() -> bool:
+            # Nothing is added meanwhile: that would prolong its life.
+            await asyncio.sleep(1.2)
+            return await broker.counters.add("brief", 1, ttl=1) == 1
+
+        await eventually(over, "the counter is gone")
+        assert await broker.counters.add("long", 1, ttl=60) == 6
+
+    @rule
+    async def test_a_deleted_counter_starts_anew(self, bench: Bench) -> None:
+        one, other = await bench.broker(), await bench.broker()
+        for options in ({}, {"ttl": 60.0}):
+            key = f"deleted-{len(options)}"
+            assert await one.counters.add(key, 5, **options) == 5
+            await other.counters.delete(key)
+            assert await one.counters.add(key, 1, **options) == 1
+
+    @rule
+    async def test_a_counter_that_is_not_there_can_be_deleted(self, bench: Bench) -> None:
+        await (await bench.broker()).counters.delete("never")
+
+
+class SlotContract(Contract):
+    """Rules for `Slots`."""
 
     @rule
     async def test_a_lock_has_one_holder(self, bench: Bench) -> None:
@@ -109,8 +146,8 @@ class CoordinatorContract(Contract):
         assert await broker.slots.acquire("api.calls", "host.example.org two", 1, 60) is False
 
 
-class PresenceContract(Contract):
-    """Rules for `Presence`."""
+class HeartbeatContract(Contract):
+    """Rules for `Heartbeats`."""
 
     @rule
     async def test_living_workers_are_listed_with_what_they_say(self, bench: Bench) -> None:

@@ -11,8 +11,8 @@ _LONG = 20.0  # seconds; an answer comes much sooner
 _SHORT = 0.5  # seconds
 
 
-class ControlContract(Contract):
-    """Rules for `Control`."""
+class RequestReplyContract(Contract):
+    """Rules for `RequestReply`."""
 
     @rule
     async def test_who_listens_hears_the_question_and_is_answered_for(self, bench: Bench) -> None:

@@ -1,0 +1,42 @@
+"""How often a run was released, so that its deliveries say how many workers were lost with it.
+
+A release is a NAK, which keeps the run's place in its queue but counts as a delivery like a lapsed
+lease does. So each release is counted apart before it is sent, under the message's sequence; only
+runs that are delivered again pay for looking it up.
+"""
+
+from jtask_nats.stores.counters import NatsCounters
+
+_TTL = 30 * 86_400.0
+"""Seconds a released run may wait. After that a release counts as a lost worker."""
+
+
+class Releases:
+    """Count releases.
+
+    Args:
+        counters: Where they are counted.
+    """
+
+    def __init__(self, counters: NatsCounters) -> None:
+        self._counters = counters
+
+    async def add(self, run_id: str, sequence: str) -> None:
+        """Count a release that is about to be sent.
+
+        Args:
+            run_id: The run.
+            sequence: Of the message that is released.
+
+        Raises:
+            BrokerError: It could not be counted: do not release.
+        """
+        await self._counters.add(_key(run_id, sequence), ttl=_TTL)
+
+    async def count(self, run_id: str, sequence: str) -> int:
+        """Return how often a message was released."""
+        return await self._counters.get(_key(run_id, sequence))
+
+
+def _key(run_id: str, sequence: str) -> str:
+    return f"released-{run_id}-{sequence}"

@@ -1,0 +1,92 @@
+"""What the documentation tells users to import stays where it is."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PUBLISHED = {
+    "jtask": [
+        "contract",
+        "errors",
+        "get_run",
+        "hooks",
+        "ids",
+        "lifecycle",
+        "options",
+        "runtime",
+        "settings",
+        "tags",
+        "task",
+    ],
+    "jtask.contract": ["BrokerFactory", "FullBroker", "OpenResultStore"],
+    "jtask.errors": [
+        "ArgumentError",
+        "BrokerError",
+        "BrokerUnavailable",
+        "ProcessDied",
+        "RunCancelled",
+        "RunNotFound",
+        "RunRefused",
+        "RunTimedOut",
+        "SerializationError",
+        "SoftTimeout",
+    ],
+    "jtask.hooks": ["hookimpl"],
+    "jtask.lifecycle": ["Retry"],
+    "jtask.options": ["Option"],
+    "jtask.outcomes": ["Outcome"],
+    "jtask.plugins": ["get_plugins"],
+    "jtask.retries": ["exponential_backoff"],
+    "jtask.runtime": ["RunContext"],
+    "jtask.states": ["State", "StateName"],
+    "jtask.task_worker": ["serve"],
+    "jtask.tasks": ["Task", "exponential_backoff"],
+    "jtask.testing": ["run_worker"],
+    "jtask.testing.contract": ["BrokerContract", "ResultStoreContract"],
+    "jtask_cancellation.many": ["cancel_many", "find_runs"],
+    "jtask_dead_letters.upkeep": ["list_letters", "replay_letter"],
+    "jtask_queues.upkeep": ["list_queues", "pause_queue", "purge_queue", "resume_queue"],
+    "jtask_retries.conditions": ["when_allowed"],
+    "jtask_retries.options": ["declared"],
+    "jtask_retries.policy": ["policy_of"],
+}
+"""Names that documentation or examples have published, by module. Add, and do not take away."""
+FOREIGN = ("jtask_audit", "jtask_pigeon", "jtask_sqlite_results", "jtask_office_hours")
+"""Packages that the documentation invents, or that are examples."""
+
+
+@pytest.mark.parametrize("module", PUBLISHED)
+def test_a_published_name_can_be_imported_from_where_it_was(module: str) -> None:
+    names = ", ".join(PUBLISHED[module])
+    exec(f"from {module} import {names}", {})
+
+
+def test_every_name_that_the_documentation_imports_is_published() -> None:
+    missing = [
+        f"{module}.{name}"
+        for module, name in imported_in_documentation()
+        if name not in PUBLISHED.get(module, [])
+    ]
+    assert missing == []
+
+
+def imported_in_documentation() -> Iterator[tuple[str, str]]:
+    for file in (*ROOT.glob("docs/*.md"), ROOT / "README.md", *ROOT.glob("examples/**/*.py")):
+        for code in code_of(file):
+            for node in ast.walk(ast.parse(code)):
+                if isinstance(node, ast.ImportFrom) and is_jtask(node.module or ""):
+                    yield from ((str(node.module), alias.name) for alias in node.names)
+
+
+def code_of(file: Path) -> list[str]:
+    text = file.read_text()
+    return [text] if file.suffix == ".py" else re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+
+
+def is_jtask(module: str) -> bool:
+    package = module.partition(".")[0]
+    return package.startswith("jtask") and package not in FOREIGN
