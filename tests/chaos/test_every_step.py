@@ -68,7 +68,7 @@ calls = []
 if "STRIKE" in os.environ:
     victim, name, nth, when = os.environ["STRIKE"].split(":")[:4]
     if name == "acknowledge":
-        Connection.answer = striking_answer(Connection.answer)
+        Connection.respond = striking_answer(Connection.respond)
     elif name == "put":
         NatsResults.put_then = striking_put(NatsResults.put_then)
     else:
