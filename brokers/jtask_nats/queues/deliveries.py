@@ -177,9 +177,9 @@ class NatsDelivery:
         finally:
             in_flight.remove(self)
 
-    def _settle(self, respond: bytes) -> None:
+    def _settle(self, answer: bytes) -> None:
         if self._open:
             self._open = False
             in_flight = self._in_flight
-            in_flight.respond(self.reply, respond)
+            in_flight.respond(self.reply, answer)
             in_flight.remove(self)
