@@ -11,17 +11,16 @@ from typing import Any
 
 from nats.errors import Error as NatsError
 
-from jtask.errors import BrokerError, BrokerUnavailable, ConfigurationError
+from jtask.errors import BrokerError, BrokerUnavailable
 from jtask_nats.client.addresses import Address, readable
 from jtask_nats.client.jetstream_api import call_api
-from jtask_nats.client.nats_client import NatsClient, reconnect_delay
+from jtask_nats.client.nats_client import NatsClient
 from jtask_nats.client.nats_errors import (
     access_refused,
     is_access_error,
     no_answer,
     not_permitted,
     too_large,
-    unreachable,
 )
 from jtask_nats.client.protocol import (
     CRLF,
@@ -38,9 +37,6 @@ from jtask_nats.client.shared_socket import SharedSocket
 from jtask_nats.client.subscription import Subscription
 from jtask_nats.client.versions import check_version
 
-# Seconds; two pings without an answer end the connection. With nats-py's own 120 s a dead server
-# would be noticed after four minutes.
-_PING_EVERY = 10.0
 _WRITE_AT_ONCE = 256  # commands; more would keep the server waiting
 _FLUSH_TIMEOUT = 2.0  # seconds
 _SUBSCRIBE_AGAIN = 1.0  # seconds after the server has denied it
@@ -130,10 +126,13 @@ class Connection:
         credentials = readable(credentials)
         needs_tls = tls is not None or any(url.bare.startswith("tls:") for url in urls)
         connection = cls(bare, needs_tls)
+        connection._connect_deadline = connection._loop.time() + connect_timeout
         try:
-            await connection._connect(
+            await connection._client.connect_to(
                 bare,
                 connect_timeout,
+                connection._on_error,
+                lambda: connection._last_error,
                 name=name,
                 user=user,
                 password=password,
@@ -322,8 +321,7 @@ class Connection:
         self._flush_out()
         try:
             async with asyncio.timeout(timeout):
-                # nats-py writes its PING past our buffer, which is why that was emptied first: a
-                # PONG only proves that what was written before the PING has been processed.
+                # nats-py writes its PING past our buffer, so that was emptied first.
                 await self._client.flush(timeout=int(timeout) + 1)
         except (TimeoutError, NatsError, OSError) as error:
             raise no_answer("PING", self.url, timeout, str(error)) from None
@@ -363,8 +361,8 @@ class Connection:
 
         Args:
             command: Whole commands.
-            direct: Let the thread itself write, where that can be done. Quicker for one message;
-                when many threads write, fewer and larger writes by the loop are quicker.
+            direct: Let the thread itself write, where it can. Quicker for one message; when many
+                threads write, fewer and larger writes by the loop are quicker.
 
         Raises:
             BrokerUnavailable: This is a forked child, or the loop is gone.
@@ -373,11 +371,7 @@ class Connection:
             self.call_from_thread(self.write, command)
 
     def call_from_thread(self, callback: Callable[..., None], *args: object) -> None:
-        """Call a function on the loop, from another thread.
-
-        Raises:
-            BrokerUnavailable: This is a forked child, or the loop is gone.
-        """
+        """Call a function on the loop, from another thread; raises as `write_from_thread` does."""
         if not self._socket.is_own():
             raise BrokerUnavailable(
                 "this connection belongs to the process that forked this one; open another"
@@ -403,34 +397,6 @@ class Connection:
             raise too_large(subject, size, self._client.max_payload)
         return size
 
-    async def _connect(self, servers: list[str], timeout: float, **options: Any) -> None:
-        self._connect_deadline = self._loop.time() + timeout
-        try:
-            async with asyncio.timeout(timeout):
-                await self._client.connect(
-                    servers,
-                    error_cb=self._on_error,
-                    # nats-py closes for good after 60 attempts by default.
-                    max_reconnect_attempts=-1,
-                    reconnect_time_wait=0.1,  # type: ignore[arg-type]
-                    reconnect_to_server_handler=reconnect_delay,
-                    # Else the first server that is silent would use up the time of all.
-                    connect_timeout=timeout / len(servers),  # type: ignore[arg-type]
-                    ping_interval=_PING_EVERY,  # type: ignore[arg-type]
-                    max_outstanding_pings=2,
-                    **options,
-                )
-        except ImportError:
-            raise ConfigurationError(
-                "a NATS credentials file needs the package nkeys: pip install 'jtask[nkeys]'"
-            ) from None
-        except BrokerError:
-            raise
-        except TimeoutError:
-            raise unreachable(self._servers, timeout, self._last_error or "no answer") from None
-        except Exception as error:
-            raise unreachable(self._servers, timeout, str(error) or repr(error)) from None
-
     async def _open_inbox(self, prefix: str, timeout: float) -> None:
         self._inbox = f"{prefix}.{secrets.token_hex(8)}"
         self._replies = f"{self._inbox}r.*"
@@ -450,8 +416,7 @@ class Connection:
         lines = [b"SUB %b %b\r\n" % (s.encode(), sid) for sid, s in self._subjects.items()]
         if commands := [*lines, *self._send_buffer.take()]:
             self._socket.write(b"".join(commands))
-        # Meant for the lost connection: its requests have failed, and the publisher sends its
-        # messages again by itself.
+        # Meant for the lost connection: its requests have failed, the publisher sends again.
         self._out.clear()
         self._up_event.set()
         self._last_error = ""

@@ -7,17 +7,21 @@ instead of a queue and a task for each subscription.
 import asyncio
 import json
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from nats.aio.client import Client as BaseClient
 from nats.aio.client import Server
 from nats.errors import UnexpectedEOF
 
-from jtask.errors import BrokerUnavailable
+from jtask.errors import BrokerError, BrokerUnavailable, ConfigurationError
+from jtask_nats.client.nats_errors import unreachable
 from jtask_nats.client.protocol import Handler, Parser
 from jtask_nats.client.shared_socket import SharedSocket
 
+# Seconds; two pings without an answer end the connection. With nats-py's own 120 s a dead server
+# would be noticed after four minutes.
+_PING_EVERY = 10.0
 # Seconds: base, jitter. nats-py waits 2 s without any: the clients of a server that was restarted
 # would all come back at the same moment.
 _RECONNECT_WAIT = (0.1, 0.25)
@@ -69,6 +73,55 @@ class NatsClient(BaseClient):
     def is_up(self) -> bool:
         """Whether messages can be sent right now."""
         return self._is_up
+
+    async def connect_to(
+        self,
+        servers: list[str],
+        timeout: float,
+        on_error: Callable[[Exception], Awaitable[None]],
+        last_error: Callable[[], str],
+        **options: Any,
+    ) -> None:
+        """Connect to one of some servers, trying until the time is up.
+
+        Args:
+            servers: URLs without credentials.
+            timeout: Seconds.
+            on_error: Called with what fails on the way, now and at each reconnect.
+            last_error: Returns why the last try failed.
+            options: Of nats-py's `connect`.
+
+        Raises:
+            BrokerUnavailable: No server accepted the connection in time.
+            ConfigurationError: A package is missing that the credentials need.
+            BrokerError: What `on_error` has raised.
+        """
+        names = ",".join(servers)
+        try:
+            async with asyncio.timeout(timeout):
+                await self.connect(
+                    servers,
+                    error_cb=on_error,
+                    # nats-py closes for good after 60 attempts by default.
+                    max_reconnect_attempts=-1,
+                    reconnect_time_wait=_RECONNECT_WAIT[0],  # type: ignore[arg-type]
+                    reconnect_to_server_handler=reconnect_delay,
+                    # Else the first server that is silent would use up the time of all.
+                    connect_timeout=timeout / len(servers),  # type: ignore[arg-type]
+                    ping_interval=_PING_EVERY,  # type: ignore[arg-type]
+                    max_outstanding_pings=2,
+                    **options,
+                )
+        except ImportError:
+            raise ConfigurationError(
+                "a NATS credentials file needs the package nkeys: pip install 'jtask[nkeys]'"
+            ) from None
+        except BrokerError:
+            raise
+        except TimeoutError:
+            raise unreachable(names, timeout, last_error() or "no answer") from None
+        except Exception as error:
+            raise unreachable(names, timeout, str(error) or repr(error)) from None
 
     async def shut(self) -> None:
         """Close for good and leave no task behind."""

@@ -208,9 +208,9 @@ class NatsDelivery:
         self._open = False
         self._in_flight.remove(self)
 
-    def _settle(self, response: bytes) -> None:
+    def _settle(self, answer: bytes) -> None:
         # Closed only now: until the broker has answered, the claim is kept and the lease renewed,
         # so that whoever settles the run can try again.
         self._open = False
-        self._in_flight.respond(self.reply, response)
+        self._in_flight.respond(self.reply, answer)
         self._in_flight.remove(self)
