@@ -3,12 +3,12 @@
 from types import SimpleNamespace
 from typing import Any, cast
 
-from jtask_nats.stores.control import NatsControl
 from nats_clients import Connected
 from nats_servers import Proxy
 from waiting import until
 
 from jtask_nats.client.connection import Connection
+from jtask_nats.stores.requests import NatsRequests
 from jtask_nats.streams.subjects import Subjects
 
 
@@ -17,7 +17,7 @@ def test_who_begins_to_listen_while_the_connection_breaks_is_heard_after_it(
 ) -> None:
     async def main(connection: Connection) -> None:
         subjects = Subjects("test")
-        control = NatsControl(
+        control = NatsRequests(
             cast("Any", SimpleNamespace(connection=connection, subjects=subjects))
         )
         proxy.cut_after_request = subjects.request("news").encode()
