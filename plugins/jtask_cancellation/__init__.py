@@ -19,7 +19,7 @@ _listeners: "dict[WorkerHandle, CancelListener]" = {}
 
 @hookimpl
 def jtask_worker_started(worker: "WorkerInfo") -> None:
-    """Have the worker hear of cancellations."""
+    """Have the worker notified of cancellations."""
     from jtask_cancellation.worker_side import CancelListener
 
     listener = _listeners[worker.worker] = CancelListener(worker.worker)
@@ -28,7 +28,7 @@ def jtask_worker_started(worker: "WorkerInfo") -> None:
 
 @hookimpl
 def jtask_worker_stopping(worker: "WorkerInfo") -> None:
-    """Hear of nothing new; what still executes can be cancelled until it is over."""
+    """Take on nothing new; what still executes can be cancelled until it is over."""
     listener = _listeners.pop(worker.worker, None)
     if listener is not None:
         worker.worker.run_on_io(listener.stop())

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from jtask.client import Client
 
 _ASK_SECONDS = 0.5  # every worker that lives answers by then
-_AT_ONCE = 32
+_AT_ONCE = 32  # cancellations; each is some ten round trips, one after the other
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +57,19 @@ def find_runs(
         task: A task's key or name.
         tag: A tag of the run.
         queue: The queue it waits on or came from.
+
+    Returns:
+        list[Found]: Runs that begin or end meanwhile may be among them; cancelling those says so.
+
+    Raises:
+        BrokerError: The broker cannot be reached, or refuses.
     """
     from jtask.client import get_client
 
     client = get_client()
     runs = client.io.run(_all_runs(client.broker, queue))
+    # A run may be listed twice: as waiting, and by the worker that took it meanwhile. The later
+    # entry wins, for it knows whether the run executes.
     return list({run.run_id: run for run in runs if run.is_wanted(task, tag, queue)}.values())
 
 
@@ -71,6 +79,12 @@ def cancel_many(run_ids: Iterable[str], message: str = CANCEL_MESSAGE) -> list[C
     Args:
         run_ids: Which.
         message: Why, kept with the state of each.
+
+    Returns:
+        list[CancelAnswer]: One for each id, in order.
+
+    Raises:
+        BrokerError: The broker cannot be reached, or refuses; some may be cancelled by then.
     """
     from jtask.client import get_client
 
@@ -100,6 +114,7 @@ def _waiting(run: WaitingRun) -> Found:
     try:
         envelope = decode_envelope(run.body)
     except EnvelopeError:
+        # Still listed: it can be cancelled by its queue, though not by a task or a tag.
         return Found(run.run_id, "", "", run.queue, ())
     return Found(run.run_id, envelope.task_key, envelope.task_name, run.queue, envelope.tags)
 

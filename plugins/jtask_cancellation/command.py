@@ -47,8 +47,10 @@ def cancel(
     if conditions == bool(run_ids):
         raise click.UsageError("say which runs: ID..., or one or more of --task, --tag, --queue")
     groups = _found(task, tag, queue, yes=yes) if conditions else [_checked(run_ids)]
+    # One group after the other: those that execute keep their slots until the rest is cancelled.
     answers = [answer for group in groups for answer in cancel_many(group, message)]
     _report(answers, as_json=as_json)
+    # A run that was found by a condition and is gone now has simply ended meanwhile.
     if any(answer.result == "not found" for answer in answers) and not conditions:
         ctx.exit(ExitCode.FAILED)
 

@@ -1,4 +1,9 @@
-"""What a worker hears of cancellations, and how it sees to those that others began."""
+"""A worker's part in cancellations: it answers callers, and finishes what others left half done.
+
+Any process may die between two steps of a cancellation. The request stays stored until the run is
+over, so every worker follows up on the requests that it is notified of, and sweeps the stored ones
+for those that it missed. Each step may be repeated by several workers at once.
+"""
 
 import asyncio
 import json
@@ -28,15 +33,17 @@ HELD = "held-runs"
 """The topic under which workers say what they hold."""
 
 _FIRST_LOOK = 5.0  # seconds; by then whoever began is done with it, or dead
-_LONGEST_PAUSE = 30.0  # seconds
+_LONGEST_PAUSE = 30.0  # seconds; with the jitter a lost request is picked up within 45
 _LOST_AFTER = 10.0  # seconds; by then a run that still exists waits, or its holder has answered
-_FOREIGN_UNTIL = 300.0  # seconds
+# Seconds for which a worker follows up on requests for tasks that it does not serve. Longer would
+# have every worker poll for requests that are only kept until somebody can call the hooks.
+_FOREIGN_UNTIL = 300.0
 _DRAINED_EVERY = 0.1  # seconds
 _log = logging.getLogger("jtask.worker")
 
 
 class CancelListener:
-    """One worker's ear; on the I/O thread only.
+    """Answers cancellations for one worker, and follows up on unfinished ones; on the I/O thread.
 
     Args:
         worker: Whose runs can be cancelled.
@@ -45,105 +52,124 @@ class CancelListener:
     def __init__(self, worker: WorkerHandle) -> None:
         self._worker = worker
         self._broker = worker.broker
-        self._watches: list[Subscription] = []
-        self._cares: dict[str, asyncio.Task[None]] = {}
-        self._looking: asyncio.Task[None] | None = None
-        self._telling: set[str] = set()
-        """Runs of which the plugins are being told here: that is not given up half-way."""
-        self._served = {task.key for task in worker.info.tasks}
-        self._ending: asyncio.Task[None] | None = None
+        self._subscriptions: list[Subscription] = []
+        self._follow_ups: dict[str, asyncio.Task[None]] = {}
+        self._sweep: asyncio.Task[None] | None = None
+        self._notifying: set[str] = set()
+        """Runs whose hooks are being called here; that is never interrupted half-way."""
+        self._served_keys = {task.key for task in worker.info.tasks}
+        self._draining: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Listen, and look now and then at what was left behind without this worker being told."""
+        """Subscribe, and sweep now and then for requests that this worker was not notified of.
+
+        Raises:
+            BrokerError: The broker refuses a subscription.
+        """
         for topic, answer in (
-            (CANCEL_REQUESTED, self._note),
-            (CANCEL_RUN, self._cancel),
-            (HELD, self._tell_held),
-            (NOTIFY_CANCELLED, self._hear_of_end),
+            (CANCEL_REQUESTED, self._on_requested),
+            (CANCEL_RUN, self._on_cancel),
+            (HELD, self._on_list_held),
+            (NOTIFY_CANCELLED, self._on_cancelled),
         ):
-            self._watches.append(await self._broker.requests.listen(topic, answer))
-        self._looking = asyncio.get_running_loop().create_task(self._look_around())
+            self._subscriptions.append(await self._broker.requests.listen(topic, answer))
+        self._sweep = asyncio.get_running_loop().create_task(self._sweep_requests())
 
     async def stop(self) -> None:
-        """Begin nothing new, and fall silent once the worker executes nothing."""
-        if self._looking is not None:
-            self._looking.cancel()
-        for run_id, care in self._cares.items():
-            if run_id not in self._telling:
-                care.cancel()
-        self._ending = asyncio.get_running_loop().create_task(self._close_when_drained())
+        """Begin nothing new, and close the subscriptions once the worker executes nothing."""
+        # Not at once: a run that may still finish within the shutdown timeout can be cancelled.
+        if self._sweep is not None:
+            self._sweep.cancel()
+        for run_id, follow_up in self._follow_ups.items():
+            if run_id not in self._notifying:
+                follow_up.cancel()
+        self._draining = asyncio.get_running_loop().create_task(self._close_when_drained())
 
     async def _close_when_drained(self) -> None:
         while True:
-            if not self._worker.executing() and not self._telling:
+            if not self._worker.executing() and not self._notifying:
                 break
             await asyncio.sleep(_DRAINED_EVERY)
-        for watch in self._watches:
-            await watch.close()
+        for subscription in self._subscriptions:
+            await subscription.close()
 
-    async def _look_around(self) -> None:
-        """Find what was wished before this worker came, or while it could not be reached."""
+    async def _sweep_requests(self) -> None:
+        """Find what was requested before this worker came, or while it could not be reached."""
         while True:
             try:
                 for request in await cancel_requests(self._broker):
-                    if self._concerns(request):
-                        self._care_for(request.run_id)
+                    if self._is_ours_to_follow(request):
+                        self._follow(request.run_id)
             except BrokerError as error:
+                # The next sweep makes up for it; a lost connection is logged elsewhere.
                 _log.debug("cancellations cannot be looked for: %s", error)
+            # Jitter: workers that a deploy started together would all list the records at once.
             await asyncio.sleep(_LONGEST_PAUSE * random.uniform(1.0, 1.5))
 
-    def _concerns(self, request: CancelRequest) -> bool:
-        """Tell whether to look after a request; those of others' tasks are theirs, after a while.
+    def _is_ours_to_follow(self, request: CancelRequest) -> bool:
+        """Tell whether to follow up on a request; after a while others' tasks are left to them.
 
         Many may be kept for long, only to have hooks called once a worker serves the task.
         """
         key, age = request.envelope.task_key, time.time() - request.at
-        is_ours = not key or key in self._served
+        # A message that cannot be read names no task: it is everybody's.
+        is_ours = not key or key in self._served_keys
+        # One that outlived the outcomes only has to be deleted, which needs no task's code.
         return is_ours or age < _FOREIGN_UNTIL or age > get_settings().result_ttl
 
-    def _note(self, question: bytes) -> bytes:
+    def _on_requested(self, question: bytes) -> bytes:
         run_id, _ = read_question(question)
-        if self._ending is None:
-            self._care_for(run_id)
+        if self._draining is None:
+            self._follow(run_id)
         return b"noted"
 
-    def _cancel(self, question: bytes) -> bytes | None:
+    def _on_cancel(self, question: bytes) -> bytes | None:
         run_id, message = read_question(question)
         result = self._worker.cancel(run_id, message)
         return None if result is CancelResult.NOT_FOUND else result.encode()
 
-    def _tell_held(self, question: bytes) -> bytes:
+    def _on_list_held(self, question: bytes) -> bytes:
         del question
         return json.dumps([_facts(run) for run in self._worker.held()]).encode()
 
-    def _hear_of_end(self, question: bytes) -> bytes | None:
-        """Answer a caller that has cancelled a run of ours on its queue, without our code."""
+    def _on_cancelled(self, question: bytes) -> bytes | None:
+        """Answer a caller that took a run of ours off its queue and has not got the task's code.
+
+        It asks twice: first who serves the task, then one of those by name to call the hooks. So
+        the claim of the request is contested by one worker only.
+        """
         asked = json.loads(question)
-        if self._ending is not None or asked["task"] not in self._served:
+        if self._draining is not None or asked["task"] not in self._served_keys:
             return None
         name = self._worker.info.name
         if asked.get("worker") == name:
-            self._stop_caring(asked["run_id"])
-            self._care_for(asked["run_id"], at_once=True)
+            # A follow-up of ours may be asleep for half a minute: one that acts now replaces it.
+            self._unfollow(asked["run_id"])
+            self._follow(asked["run_id"], at_once=True)
         return name.encode()
 
-    def _care_for(self, run_id: str, *, at_once: bool = False) -> None:
-        if run_id in self._cares:
+    def _follow(self, run_id: str, *, at_once: bool = False) -> None:
+        # The notification, the sweep and the caller may all name the same run.
+        if run_id in self._follow_ups:
             return
-        care = asyncio.get_running_loop().create_task(self._see_to(run_id, at_once=at_once))
-        self._cares[run_id] = care
-        care.add_done_callback(lambda done: self._no_more(run_id, done))
+        follow_up = asyncio.get_running_loop().create_task(self._follow_up(run_id, at_once=at_once))
+        self._follow_ups[run_id] = follow_up
+        follow_up.add_done_callback(lambda done: self._forget_follow_up(run_id, done))
 
-    def _stop_caring(self, run_id: str) -> None:
-        if run_id not in self._telling and (care := self._cares.pop(run_id, None)) is not None:
-            care.cancel()
+    def _unfollow(self, run_id: str) -> None:
+        if run_id in self._notifying:
+            return
+        follow_up = self._follow_ups.pop(run_id, None)
+        if follow_up is not None:
+            follow_up.cancel()
 
-    def _no_more(self, run_id: str, care: "asyncio.Task[None]") -> None:
-        if self._cares.get(run_id) is care:
-            del self._cares[run_id]
+    def _forget_follow_up(self, run_id: str, follow_up: "asyncio.Task[None]") -> None:
+        # The callback of a cancelled one comes when its successor may be in its place already.
+        if self._follow_ups.get(run_id) is follow_up:
+            del self._follow_ups[run_id]
 
-    async def _see_to(self, run_id: str, *, at_once: bool) -> None:
-        """Look again and again, ever less often, until the request is fulfilled or withdrawn."""
+    async def _follow_up(self, run_id: str, *, at_once: bool) -> None:
+        """Try again and again, ever less often, until the request is done or withdrawn."""
         pause = _FIRST_LOOK
         while True:
             if not at_once:
@@ -153,12 +179,12 @@ class CancelListener:
             at_once = False
             try:
                 request = await find_cancel_request(self._broker, run_id)
-                if request is None or await self._is_fulfilled(request):
+                if request is None or await self._is_done(request):
                     return
             except BrokerError as error:
                 _log.debug("the cancellation of run %s has to wait: %s", run_id, error)
 
-    async def _is_fulfilled(self, request: CancelRequest) -> bool:
+    async def _is_done(self, request: CancelRequest) -> bool:
         answer = await already_over(self._broker, request.run_id) or await try_cancel(
             self._broker, self._worker.record, request
         )
@@ -168,37 +194,42 @@ class CancelListener:
         if answer is None and age > _LOST_AFTER and not is_outdated:
             answer = await settle_orphan(self._broker, self._worker.record, request)
         state = None if answer is None else answer.state
+        # A run that a worker executed has had its hooks called there. Only for those that were
+        # ended on their queue, for this very request, the hooks are still owed.
         if state is not None and request.ended(state) and not is_outdated:
-            return await self._is_told(request.run_id, state)
+            return await self._is_notified(request.run_id, state)
         if state is not None or (answer is None and is_outdated):
             await forget(self._broker, request.run_id)
             return True
         return False
 
-    async def _is_told(self, run_id: str, state: State) -> bool:
-        """Tell the plugins of a run that was ended on its queue, unless somebody else does."""
+    async def _is_notified(self, run_id: str, state: State) -> bool:
+        """Notify the plugins of a run that was ended on its queue, unless somebody else does."""
         # Read anew: whoever ended the run may have learned what it is only then.
         request = await find_cancel_request(self._broker, run_id)
         if request is None:
             return True
         key = request.envelope.task_key
-        if key and key not in self._served:
+        if key and key not in self._served_keys:
             return True  # workers that serve it do, now or when they start
         async with claimed(self._broker, run_id) as claim:
             if claim is None:
+                # Somebody is at it. Not done yet, for they may die: their claim lapses then.
                 return False
             if key:
-                await self._tell(claim, state)
+                await self._notify(claim, state)
         return True
 
-    async def _tell(self, request: CancelRequest, state: State) -> None:
-        self._telling.add(request.run_id)
+    async def _notify(self, request: CancelRequest, state: State) -> None:
+        # `stop` leaves these alone: cut off half-way, another worker would call the hooks again
+        # once the claim has lapsed.
+        self._notifying.add(request.run_id)
         try:
             await self._worker.notify_cancelled(
                 request.run_id, request.envelope, request.queue, state
             )
         finally:
-            self._telling.discard(request.run_id)
+            self._notifying.discard(request.run_id)
 
 
 def _facts(run: HeldRun) -> dict[str, Any]:

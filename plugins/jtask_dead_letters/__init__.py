@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 REPLAY_OF = "jtask-replay-of"
 """The header of a replay: the run whose letter it comes from."""
 
+# Cancelled and NotReady are left out: somebody, or some plugin, wanted that end.
 _KEPT = frozenset({StateName.FAILED, StateName.TIMED_OUT, StateName.CRASHED, StateName.EXPIRED})
 
 
@@ -39,18 +40,19 @@ def jtask_options() -> list[Option]:
 
 @hookimpl
 def jtask_settled(run: "RunContext", outcome: "Outcome") -> None:
-    """Have the worker keep a run that failed for good; direct calls tell their caller."""
+    """Have the worker keep a run that failed for good; a direct call raises for its caller."""
     if outcome.state.name not in _KEPT or run.queue is None:
         return
     if not run.task.options["dead_letter"]:
         outcome.dead_letter = None
+    # A run that lost its workers comes with a reason already, which says how often.
     elif outcome.dead_letter is None:
         outcome.dead_letter = outcome.state.message or outcome.state.name.value
 
 
 @hookimpl
 def jtask_admit(run: "RunContext") -> Awaitable[None] | None:
-    """Let of several replays of one letter only the one start that counts."""
+    """Let only one of several replays of a letter start: the one that counts."""
     if REPLAY_OF not in run.headers:
         return None
     from jtask_dead_letters.replaying import admitted

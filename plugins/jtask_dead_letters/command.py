@@ -34,6 +34,7 @@ _CHOICE = (
 
 
 def _with(parts: Iterable[Callable[[F], F]], command: F) -> F:
+    # Decorators apply from the last one up, and click shows them in the order in which they stand.
     for part in reversed(list(parts)):
         command = part(command)
     return command
@@ -154,6 +155,7 @@ def _chosen(
             "say which letters: ID..., or --all, or some of --task, --error, --since, --until"
         )
     if run_ids:
+        # Ids that somebody typed need no question. One that is repeated would count as missing.
         return list(dict.fromkeys(run_ids))
     letters = list_letters(**conditions)
     if letters:

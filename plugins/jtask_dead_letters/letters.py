@@ -1,4 +1,9 @@
-"""What a dead letter says: read from its body, without any I/O."""
+"""What a dead letter says: read from its body, without any I/O.
+
+The body is a line of JSON, which says how the run ended, and then the message as it was on the
+queue. Nothing here raises for a part that cannot be read: an unreadable message is one of the
+reasons for which there are letters, and such a letter must be shown and dropped like any other.
+"""
 
 from dataclasses import dataclass
 from typing import Any, cast
@@ -125,6 +130,7 @@ def _outcome(head: dict[str, Any]) -> SettledRun | None:
 
 def _priority(head: dict[str, Any]) -> int:
     found = head.get("priority")
+    # Left out where it is the default one.
     if isinstance(found, int) and 0 <= found <= TOP_PRIORITY:
         return found
     return DEFAULT_PRIORITY
@@ -138,4 +144,5 @@ def _envelope(message: bytes) -> Envelope | None:
 
 
 def _is_type(found: str, wanted: str) -> bool:
+    # Nobody types `builtins.`, and few know which module an exception is from.
     return wanted in (found, found.removeprefix("builtins."), found.rpartition(".")[2])

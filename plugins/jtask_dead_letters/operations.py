@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from jtask.client import Client
     from jtask.runs import Run
 
-_AT_ONCE = 16
+_AT_ONCE = 16  # replays; each may have the arguments of its run in memory
 
 
 class Replayed(NamedTuple):
@@ -44,6 +44,9 @@ def list_letters(
             without an exception what `result` raises, such as RunExpired.
         since: Not before this instant, seconds since the epoch.
         until: Before this instant.
+
+    Raises:
+        BrokerError: The broker cannot be reached, or refuses.
     """
     from jtask.client import get_client
 
@@ -53,6 +56,9 @@ def list_letters(
 
 def find_letter(run_id: str) -> Letter:
     """Return the dead letter of a run.
+
+    Args:
+        run_id: The run that failed for good.
 
     Raises:
         RunNotFound: There is none.
@@ -69,6 +75,12 @@ def find_letter(run_id: str) -> Letter:
 def replay_letter(run_id: str) -> "Run[Any]":
     """Execute the run of a letter again, as a new run; however often this is called, as one.
 
+    Args:
+        run_id: The run that failed for good.
+
+    Returns:
+        Run: The new one, enqueued.
+
     Raises:
         RunNotFound: There is no such letter, and there was none that was replayed.
         JTaskError: It cannot be replayed; the letter stays.
@@ -80,7 +92,17 @@ def replay_letter(run_id: str) -> "Run[Any]":
 
 
 def replay_letters(run_ids: Iterable[str]) -> list[Replayed]:
-    """Do `replay_letter` for many; the answers come in order, and one that fails stops no other."""
+    """Do `replay_letter` for many; one that fails stops no other.
+
+    Args:
+        run_ids: The runs that failed for good.
+
+    Returns:
+        list[Replayed]: One for each id, in order.
+
+    Raises:
+        BrokerError: The letters cannot be read.
+    """
     from jtask.client import get_client
 
     client = get_client()
@@ -88,7 +110,17 @@ def replay_letters(run_ids: Iterable[str]) -> list[Replayed]:
 
 
 def drop_letters(run_ids: Iterable[str]) -> list[str]:
-    """Forget dead letters; return the ids of those that were there."""
+    """Forget dead letters.
+
+    Args:
+        run_ids: The runs that failed for good.
+
+    Returns:
+        list[str]: The ids of those whose letters were there.
+
+    Raises:
+        BrokerError: The broker cannot be reached, or refuses; some may be forgotten by then.
+    """
     from jtask.client import get_client
 
     client = get_client()
@@ -120,6 +152,7 @@ async def _replay_many(client: "Client", run_ids: list[str]) -> list[Replayed]:
                 return Replayed(run_id, None, str(error))
 
     done = await asyncio.gather(*map(replay_one, run_ids))
+    # Somebody has to tidy up, and a bulk replay has read much already.
     await forget_old(client.broker)
     return done
 

@@ -35,7 +35,9 @@ if TYPE_CHECKING:
     from jtask.client import Client
 
 _BUCKET = "replays"
-_SAME_ID_SECONDS = 15.0  # half the dedup window, for clocks differ and an enqueueing takes its time
+# Half the dedup window, for clocks differ and an enqueueing takes its time. Beyond the window the
+# same id would be stored, and so executed, a second time.
+_SAME_ID_SECONDS = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,31 +61,42 @@ class Replay:
 
 
 async def replay(client: "Client", letter: Letter) -> str:
-    """Enqueue a letter's run anew and drop the letter; return the id of the new run.
+    """Enqueue a letter's run anew and drop the letter.
+
+    Args:
+        client: This process's link to the broker.
+        letter: What to replay.
+
+    Returns:
+        str: The id of the new run; that of an earlier replay if there was one.
 
     Raises:
         JTaskError: It cannot be replayed; the letter stays.
     """
     broker = client.broker
     while True:
-        begun = await _begin(client, letter.run_id)
-        if begun.enqueued:
+        chosen = await _choose_run(client, letter.run_id)
+        if chosen.enqueued:
             break
         try:
-            await _enqueue(client, letter, begun.run_id)
+            await _enqueue(client, letter, chosen.run_id)
         except JTaskError:
             # Somebody else may have ended it meanwhile, and dropped the arguments.
             if (done := await replayed_as(broker, letter.run_id)) is None:
                 raise
             return done
-        if await _counts(broker, letter.run_id, begun.run_id):
+        if await _is_current(broker, letter.run_id, chosen.run_id):
             break
+        # This took so long that another replay chose another id: the run enqueued here will find
+        # that it does not count. Begin again, and most likely find that one enqueued.
     await drop(broker, letter.run_id)
-    return begun.run_id
+    return chosen.run_id
 
 
 async def drop(broker: Broker, run_id: str) -> bool:
     """Forget a letter and its arguments; False when there is none."""
+    # In this order: arguments without a letter go by themselves after a while, but a letter
+    # without its arguments could not be replayed.
     was_there = await broker.dead_letters.drop(run_id)
     await broker.blobs.delete(f"{run_id}.args")
     return was_there
@@ -98,6 +111,8 @@ async def replayed_as(broker: Broker, run_id: str) -> str | None:
 
 async def forget_old(broker: Broker) -> None:
     """Forget replays whose letters would be gone by now anyway."""
+    # A record must outlive its letter, or a second replay would not find the first. A letter is
+    # gone after one time to live; the other is a margin.
     oldest = time.time() - 2 * get_settings().dead_letter_ttl
     for record in await broker.records.list(_BUCKET):
         if _read(record).at < oldest:
@@ -105,17 +120,21 @@ async def forget_old(broker: Broker) -> None:
 
 
 async def admitted(letter_id: str, run_id: str) -> None:
-    """Return if a replay counts.
+    """Return if a replay is the one that counts.
+
+    Args:
+        letter_id: The run whose letter was replayed.
+        run_id: The replay that is about to start.
 
     Raises:
         RunRefused: Another one took its place.
     """
     client = get_client()
-    if not await client.io.bridge(_counts(client.broker, letter_id, run_id)):
+    if not await client.io.bridge(_is_current(client.broker, letter_id, run_id)):
         raise RunRefused(f"another replay of run {letter_id} took the place of this one")
 
 
-async def _begin(client: "Client", letter_id: str) -> Replay:
+async def _choose_run(client: "Client", letter_id: str) -> Replay:
     broker = client.broker
     while True:
         record = await broker.records.get(_BUCKET, letter_id)
@@ -123,6 +142,7 @@ async def _begin(client: "Client", letter_id: str) -> Replay:
         if known and (known.enqueued or time.time() - known.at < _SAME_ID_SECONDS):
             return known
         fresh = Replay(client.ids.new(), time.time(), enqueued=False)
+        # Compare-and-set: whoever comes second reads the record again and joins the first.
         revision = 0 if record is None else record.revision
         if await broker.records.put(_BUCKET, letter_id, fresh.encode(), revision=revision):
             return fresh
@@ -130,16 +150,19 @@ async def _begin(client: "Client", letter_id: str) -> Replay:
 
 async def _enqueue(client: "Client", letter: Letter, run_id: str) -> None:
     broker = client.broker
-    envelope, blob = await _renewed(client, letter, run_id)
+    envelope, blob = await _first_attempt(client, letter, run_id)
     if blob is not None:
+        # Before the run, which a worker may have at once.
         await broker.blobs.put(f"{run_id}.args", blob)
     await broker.runs.enqueue([Message(run_id, letter.queue, envelope.encode(), letter.priority)])
     scheduled = Event(run_id, StateName.SCHEDULED, envelope.created, envelope.task_key)
     client.events.add(scheduled._replace(detail=f"replay of run {letter.run_id}"))
 
 
-async def _renewed(client: "Client", letter: Letter, run_id: str) -> tuple[Envelope, bytes | None]:
-    """Return the envelope of a first attempt, and its arguments if they are a blob."""
+async def _first_attempt(
+    client: "Client", letter: Letter, run_id: str
+) -> tuple[Envelope, bytes | None]:
+    """Return the envelope of the new run's first attempt, and its arguments if they are a blob."""
     old = letter.envelope
     if old is None:
         raise JTaskError(f"run {letter.run_id} cannot be replayed: its message cannot be read")
@@ -162,13 +185,15 @@ async def _renewed(client: "Client", letter: Letter, run_id: str) -> tuple[Envel
                 f"run {letter.run_id} cannot be replayed: its arguments are no longer kept"
             )
         return envelope, blob
+    # It fitted into a message once, but this envelope has a header more, and the limit may be lower
+    # by now.
     if len(envelope.encode()) <= client.inline_limit:
         return envelope, None
     return replace(envelope, payload=b"", blob=len(old.payload)), old.payload
 
 
-async def _counts(broker: Broker, letter_id: str, run_id: str) -> bool:
-    """Tell whether a replay is the one that counts, and see to it that it stays the one."""
+async def _is_current(broker: Broker, letter_id: str, run_id: str) -> bool:
+    """Tell whether a replay is the one that counts, and make sure that it stays the one."""
     while True:
         record = await broker.records.get(_BUCKET, letter_id)
         if record is None:

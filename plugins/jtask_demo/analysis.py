@@ -138,6 +138,7 @@ def _branches(node: ast.AST) -> int:
 
 def _code_lines(source: str) -> set[int]:
     lines: set[int] = set()
+    # Tokens rather than nodes: a text over several lines is code on each of them.
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type not in _NOT_CODE:
             lines.update(range(token.start[0], token.end[0] + 1))

@@ -17,9 +17,9 @@ from jtask.settings import get_settings
 
 _PROGRAM = (sys.executable, "-m", "jtask.cli")
 _CONCURRENCY = 4
-_LEASE_SECONDS = 2
+_LEASE_SECONDS = 2  # until another worker gets the killed one's runs, with somebody watching
 _KEPT_SECONDS = 600  # on a broker that is not ours, what the demo leaves goes by itself
-_STOP_SECONDS = 10.0
+_STOP_SECONDS = 10.0  # for a worker to finish its runs, each of which takes milliseconds
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _LOG_TAIL = 2000  # characters
 
@@ -29,6 +29,10 @@ class DemoEnvironment:
 
     Inside it this process and its workers use a namespace of their own, on the broker that
     JTASK_URL names or else on a server of their own.
+
+    Attributes:
+        folder: Temporary, for all files.
+        journal: The folder where the workers note what they do.
 
     Raises:
         ConfigurationError: The broker cannot be shared by several processes.
@@ -49,6 +53,7 @@ class DemoEnvironment:
         self.folder = Path(tempfile.mkdtemp(prefix="jtask-demo-"))
         self.journal = self.folder / "journal"
         self.journal.mkdir()
+        # The environment, for it reaches this process's settings, the workers and the server alike.
         self._before = dict(os.environ)
         os.environ.update(self._environment(url))
         get_settings.cache_clear()
@@ -64,6 +69,7 @@ class DemoEnvironment:
         before = {number: signal.signal(number, signal.SIG_IGN) for number in _SIGNALS}
         try:
             self._stop_workers()
+            # Before the server ends: a client that loses it would start it again.
             close_client()
             if self._own_server:
                 self._stop_server()
@@ -111,6 +117,7 @@ class DemoEnvironment:
             "JTASK_URL": url,
             "JTASK_RESULTS_URL": url,
             "JTASK_NAMESPACE": "jtask-demo",
+            # What the user has set for their own programs must not change what is shown.
             "JTASK_LEASE": str(_LEASE_SECONDS),
             "JTASK_MAX_CRASHES": "3",
             "JTASK_SERIALIZER": "json",

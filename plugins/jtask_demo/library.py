@@ -4,6 +4,7 @@ import sysconfig
 from pathlib import Path
 from typing import NamedTuple
 
+# Some tests hold files that are no valid Python, on purpose.
 _NOT_THE_LIBRARY = frozenset(
     {"site-packages", "dist-packages", "__pycache__", "test", "tests", "idle_test"}
 )

@@ -82,6 +82,7 @@ def library(modules: Iterable[ModuleFacts]) -> Library:
     """Sum up modules."""
     found = list(modules)
     ranked = [RankedFunction(m.module, function) for m in found for function in m.most_complex]
+    # By name at last, so that two runs of the demo show the same order.
     ranked.sort(key=lambda r: (-r.function.complexity, r.module, r.function.line))
     return Library(
         modules=len(found),

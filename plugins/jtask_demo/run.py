@@ -16,8 +16,8 @@ from jtask_demo.progress import Progress
 from jtask_demo.report import Report
 from jtask_demo.tasks import analyse, read_journal
 
-_KILL_AFTER = 0.4  # of the runs
-_LOOK_SECONDS = 0.5
+_KILL_AFTER = 0.4  # of the runs have ended: both workers are busy then, and have enough left to do
+_CHECK_SECONDS = 0.5  # between two looks whether the workers live
 ModuleRun = Run[ModuleFacts]
 
 
@@ -31,6 +31,9 @@ async def run_demo(
         modules: What to measure, one run each.
         workers: How many processes, at least two.
         progress: Shows how it goes.
+
+    Returns:
+        Report: What was measured, and what the kill did.
 
     Raises:
         JTaskError: The workers do not work.
@@ -61,6 +64,7 @@ async def _work(
     environment: DemoEnvironment, runs: list[ModuleRun], pids: list[int], progress: Progress
 ) -> tuple[int | None, int]:
     """Wait for all ends, and kill a worker on the way; return its pid and what it was doing."""
+    # Tried at each end until it succeeds: at that moment all workers may be between two runs.
     victim, held, ended = None, 0, 0
     async for _ in _ends(runs, environment.check_workers):
         ended += 1
@@ -75,7 +79,8 @@ async def _work(
 def _kill_one(environment: DemoEnvironment, pids: list[int]) -> tuple[int | None, int]:
     """Kill a worker that is executing something; None when there is none at the moment."""
     for pid in pids:
-        # Frozen first, so that what it does is known when it dies.
+        # Frozen first, so that what it does is known when it dies: its journal does not move on
+        # between being read and the kill.
         os.kill(pid, signal.SIGSTOP)
         held = len(report.executing(read_journal(environment.journal), pid))
         if held:
@@ -99,7 +104,7 @@ async def _ends(runs: list[ModuleRun], check: Callable[[], None]) -> AsyncIterat
             while True:
                 check()
                 try:
-                    run = await asyncio.wait_for(ended.get(), _LOOK_SECONDS)
+                    run = await asyncio.wait_for(ended.get(), _CHECK_SECONDS)
                     break
                 except TimeoutError:
                     continue

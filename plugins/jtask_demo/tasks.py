@@ -35,6 +35,7 @@ def read_journal(folder: Path) -> Journal:
     """Return what all workers noted so far."""
     journal = Journal([], [])
     for file in folder.glob("*.log"):
+        # A worker may be writing, but never half a line.
         for line in file.read_text().splitlines():
             word, _, run_id = line.partition(" ")
             noted = journal.begun if word == "begun" else journal.done
@@ -52,7 +53,7 @@ def _noted(folder: Path) -> Generator[None]:
 
 
 def _note(folder: Path, line: str) -> None:
-    # One short append is written whole, and a killed process loses nothing of it.
+    # One short append is written whole, and it survives the process, for the kernel has it.
     log = os.open(folder / f"{os.getpid()}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     try:
         os.write(log, line.encode())

@@ -1,7 +1,7 @@
-"""The plugin that says how a worker is: to its log, and to whoever asks over HTTP.
+"""The plugin that says how a worker is: in its log, and to whoever asks over HTTP.
 
-It shows how a plugin adds options to `jtask serve` and accompanies a worker; it has nothing to do
-with single runs.
+It shows how a plugin adds options to `jtask serve` and stays with a worker from its start to its
+end; it has nothing to do with single runs.
 """
 
 from typing import TYPE_CHECKING
@@ -22,6 +22,7 @@ def jtask_cli(cli: "click.Group") -> None:
     """Add the options to `jtask serve`."""
     from jtask_health.serve_options import serve_options
 
+    # A plugin may be asked by another program too, as in a test.
     serve = cli.commands.get("serve")
     if serve is not None:
         serve.params += serve_options()
@@ -41,7 +42,7 @@ def jtask_worker_stopping(worker: "WorkerInfo") -> None:
     """Answer from now on that the worker is not ready."""
     monitor = _monitors.get(worker.worker)
     if monitor is not None:
-        monitor.say_stopping()
+        monitor.mark_stopping()
 
 
 @hookimpl

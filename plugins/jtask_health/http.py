@@ -1,4 +1,9 @@
-"""What is answered over HTTP."""
+"""The HTTP server for probes, and what it answers.
+
+The standard library's: a worker answers a probe every few seconds, and a web framework would be a
+dependency of everybody for that. It has threads of its own, so it answers although the tasks' loop
+or the I/O thread is stuck, which is when the answer matters.
+"""
 
 import json
 import logging
@@ -24,22 +29,29 @@ class Response(NamedTuple):
     content_type: str = "text/plain; charset=utf-8"
 
 
-def answer(path: str, status: WorkerStatus) -> Response:
+def respond(path: str, status: WorkerStatus) -> Response:
     """Answer a request for a path."""
-    reply = _PATHS.get(path.partition("?")[0])
-    if reply is None:
+    make_response = _PATHS.get(path.partition("?")[0])
+    if make_response is None:
         return Response(HTTPStatus.NOT_FOUND, f"there is only {', '.join(_PATHS)}\n")
-    return reply(status)
+    return make_response(status)
 
 
 class HealthServer(socketserver.ThreadingTCPServer):
     """Answers for one worker, each request in a thread of its own.
 
+    Args:
+        host: Where it listens; an IPv6 address too.
+        port: 0 picks a free one.
+        status: Of the worker.
+
     Raises:
         OSError: It cannot listen there.
     """
 
+    # A worker that is replaced leaves its port in TIME_WAIT, where its successor could not bind it.
     allow_reuse_address = True
+    # A worker that ends does not wait for a caller who has connected and says nothing.
     daemon_threads = True
     block_on_close = False
 
@@ -61,6 +73,7 @@ class HealthServer(socketserver.ThreadingTCPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     timeout = _REQUEST_TIMEOUT
+    # The header `Server` would tell everybody which Python this is.
     server_version = "jtask"
     sys_version = ""
 
@@ -69,11 +82,12 @@ class _Handler(BaseHTTPRequestHandler):
         super().__init__(*connection)
 
     def do_GET(self) -> None:
-        found = answer(self.path, self._status)
-        body = found.body.encode()
-        self.send_response(found.status)
-        self.send_header("Content-Type", found.content_type)
+        response = respond(self.path, self._status)
+        body = response.body.encode()
+        self.send_response(response.status)
+        self.send_header("Content-Type", response.content_type)
         self.send_header("Content-Length", str(len(body)))
+        # A proxy between must not answer for a worker that is gone.
         self.send_header("Cache-Control", "no-store")
         self.end_headers()
         if self.command != "HEAD":
@@ -86,6 +100,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _livez(status: WorkerStatus) -> Response:
+    # That this thread answers is all. A worker without its broker must not be restarted for it: it
+    # reconnects by itself, and what it executes would be lost.
     del status
     return Response(HTTPStatus.OK, "ok\n")
 

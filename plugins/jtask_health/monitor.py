@@ -1,4 +1,4 @@
-"""Accompanies one worker: watches it, answers for it, gives it up."""
+"""Watches one worker: logs how it is, answers probes, and ends it when it gets no runs for long."""
 
 import logging
 import threading
@@ -11,17 +11,19 @@ from jtask_health.http import HealthServer
 from jtask_health.status import WorkerStatus
 from jtask_health.tracker import Change, Notice, ProblemTracker
 
-_LOOK_EVERY = 1.0  # seconds
-_SHUTDOWN_POLL = 0.1  # seconds
+# A worker is to say within ten seconds that it gets no runs, and the broker needs most of those to
+# notice.
+_CHECK_SECONDS = 1.0
+_SHUTDOWN_POLL_SECONDS = 0.1  # by so much the HTTP server's end delays that of its worker
 _log = logging.getLogger("jtask.worker")
 
 
 class Monitor:
-    """Two threads beside a worker: one looks how it is, one answers.
+    """Two threads beside a worker: one checks how it is, one answers probes.
 
     Args:
-        worker: Whom it accompanies.
-        settings: Port, host, and when to give up.
+        worker: Which.
+        settings: Port, host, and after which time without runs the worker ends.
     """
 
     def __init__(self, worker: WorkerInfo, settings: Settings) -> None:
@@ -30,42 +32,44 @@ class Monitor:
         self._port = _port_of(settings.health_port, worker.worker_index)
         self._status = WorkerStatus(worker)
         self._tracker = ProblemTracker(settings.give_up_after)
-        self._over = threading.Event()
+        self._closed = threading.Event()
         self._server: HealthServer | None = None
-        self._complained = False
-        self._listen()
-        self._looking = threading.Thread(target=self._look, name="jtask-health", daemon=True)
-        self._looking.start()
+        self._has_warned = False
+        self._try_to_listen()
+        self._watcher = threading.Thread(target=self._watch, name="jtask-health", daemon=True)
+        self._watcher.start()
 
-    def say_stopping(self) -> None:
-        """Answer that the worker takes nothing new."""
+    def mark_stopping(self) -> None:
+        """Have probes answered that the worker takes nothing new."""
         self._status.stopping = True
 
     def close(self) -> None:
         """End both threads."""
-        self._over.set()
-        self._looking.join()
+        self._closed.set()
+        self._watcher.join()
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
 
-    def _look(self) -> None:
-        while not self._over.wait(_LOOK_EVERY):
-            self._listen()
+    def _watch(self) -> None:
+        while not self._closed.wait(_CHECK_SECONDS):
+            self._try_to_listen()
             if not self._status.stopping:
-                notice = self._tracker.look(self._status.problem(), time.monotonic())
+                notice = self._tracker.update(self._status.problem(), time.monotonic())
+                # Asked again, for the question may have taken two seconds: a worker that has been
+                # told to stop meanwhile has no problem, it is just stopping.
                 if notice is not None and not self._status.stopping:
-                    self._tell(notice)
+                    self._report(notice)
 
-    def _listen(self) -> None:
-        """Answer from now on; a port that is taken may be free a moment later."""
+    def _try_to_listen(self) -> None:
+        """Listen unless it does already; tried at each check, for a taken port may be freed."""
         if self._port is None or self._server is not None:
             return
         try:
             self._server = HealthServer(self._host, self._port, self._status)
         except OSError as error:
-            if not self._complained:
-                self._complained = True
+            if not self._has_warned:
+                self._has_warned = True
                 _log.warning(
                     "worker %s cannot answer on %s port %d (%s): trying again until it can; "
                     "choose another --health-port",
@@ -77,7 +81,7 @@ class Monitor:
             return
         threading.Thread(
             target=self._server.serve_forever,
-            args=(_SHUTDOWN_POLL,),
+            args=(_SHUTDOWN_POLL_SECONDS,),
             name="jtask-health-http",
             daemon=True,
         ).start()
@@ -88,11 +92,11 @@ class Monitor:
             extra={"action": "health_listening", "url": self._server.url},
         )
 
-    def _tell(self, notice: Notice) -> None:
+    def _report(self, notice: Notice) -> None:
         name, lasted = self._worker.name, describe_seconds(notice.lasted)
-        if notice.change is Change.WELL:
+        if notice.change is Change.RECOVERED:
             _log.info("worker %s gets runs again after %s", name, lasted)
-        elif notice.change is Change.ILL:
+        elif notice.change is Change.UNHEALTHY:
             _log.warning(
                 "worker %s gets no runs: %s",
                 name,
@@ -106,5 +110,5 @@ class Monitor:
 
 
 def _port_of(first: int | None, worker_index: int) -> int | None:
-    """Return the port of one of several workers; 0 gives each a free one."""
+    """Return the port of one of several workers of `jtask serve`; 0 gives each a free one."""
     return first + worker_index if first else first

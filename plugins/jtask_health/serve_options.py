@@ -1,4 +1,7 @@
-"""The options that `jtask serve` gets; each puts a setting, so that supervised workers have it."""
+"""The options that `jtask serve` gets; each puts a setting, so that supervised workers have it.
+
+Such a setting goes into the environment, which the workers of a supervisor inherit.
+"""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""How a worker is, asked of the worker itself."""
+"""How a worker is: what it says itself, asked on its I/O thread."""
 
 import asyncio
 import time
@@ -7,11 +7,13 @@ from typing import Any
 from jtask.errors import JTaskError
 from jtask.runtime import WorkerInfo
 
-_PATIENCE = 2.0  # seconds; a probe waits as long
+# A probe waits as long. An I/O thread that is alive answers within milliseconds, so this is not cut
+# finer: a thread that waits for the processor on a busy machine is not stuck.
+_ANSWER_SECONDS = 2.0
 
 
 class WorkerStatus:
-    """What can be said of one worker; from any thread but the I/O thread.
+    """What can be said of one worker; from any thread but the I/O thread, which would block itself.
 
     Args:
         info: The worker.
@@ -25,16 +27,22 @@ class WorkerStatus:
         """Whether the worker takes nothing new because it was told to stop."""
 
     def problem(self) -> str | None:
-        """Say in one sentence why the worker gets no runs; None while it does."""
+        """Say in one sentence why the worker gets no runs; None while it does.
+
+        Blocks for two seconds at most.
+        """
         if self.stopping:
             return "the worker is stopping"
         try:
-            return self._worker.run_on_io(self._problem(), timeout=_PATIENCE)
+            return self._worker.run_on_io(self._problem(), timeout=_ANSWER_SECONDS)
         except TimeoutError:
-            return f"the thread that talks to the broker has not answered for {_PATIENCE:g} s"
+            return f"the thread that talks to the broker has not answered for {_ANSWER_SECONDS:g} s"
 
     def report(self) -> dict[str, Any]:
-        """Return all that is known, as JSON has it; times in seconds."""
+        """Return all that is known, as JSON has it; times in seconds.
+
+        Blocks for four seconds at most.
+        """
         now = time.time()
         problem = self.problem()
         return {
@@ -50,6 +58,7 @@ class WorkerStatus:
                     "run_id": run.run_id,
                     "task": run.task_name,
                     "attempt": run.attempt,
+                    # Not set while plugins are asked whether the run may start.
                     "age": now - (run.attempt_started_at or now),
                 }
                 for run in self._worker.executing()
@@ -62,11 +71,12 @@ class WorkerStatus:
     def _depths(self) -> dict[str, int | None]:
         queues = self._info.queues
         try:
-            depths = self._worker.run_on_io(self._ask_depths(), timeout=_PATIENCE)
+            depths = self._worker.run_on_io(self._fetch_depths(), timeout=_ANSWER_SECONDS)
         except (JTaskError, TimeoutError):
+            # The rest is still worth telling, above all to somebody who looks for the cause.
             return dict.fromkeys(queues)
         return dict(zip(queues, depths, strict=True))
 
-    async def _ask_depths(self) -> list[int]:
+    async def _fetch_depths(self) -> list[int]:
         depth = self._worker.broker.queues.depth
         return list(await asyncio.gather(*(depth(queue) for queue in self._info.queues)))

@@ -1,4 +1,4 @@
-"""What follows from a worker's problems as time goes by; without I/O."""
+"""What follows from a worker's problems as time goes by: decisions only, no I/O, no clock."""
 
 from enum import Enum
 from typing import NamedTuple
@@ -7,16 +7,18 @@ from typing import NamedTuple
 class Change(Enum):
     """What has changed."""
 
-    ILL = "a problem has come up, or is another one"
-    WELL = "the problem is gone"
-    HOPELESS = "the problem lasts for too long"
+    UNHEALTHY = "a problem has come up, or is another one"
+    RECOVERED = "the problem is gone"
+    EXPIRED = "the problem lasts for too long"
 
 
 class Notice(NamedTuple):
-    """Something to say.
+    """A change that is worth a line in the log.
 
     Attributes:
-        lasted: Seconds since the worker was last well.
+        change: Which.
+        problem: In one sentence; when it is gone, the last one there was.
+        lasted: Seconds since the worker last got runs.
     """
 
     change: Change
@@ -28,26 +30,33 @@ class ProblemTracker:
     """Follow the problems of one worker.
 
     Args:
-        give_up_after: Seconds after which a problem is hopeless; None is never.
+        give_up_after: Seconds after which the worker is to end; None is never.
     """
 
     def __init__(self, give_up_after: float | None) -> None:
         self._give_up_after = give_up_after
         self._problem: str | None = None
         self._since = 0.0
-        self._is_hopeless = False
+        self._has_expired = False
 
-    def look(self, problem: str | None, now: float) -> Notice | None:
-        """Return what is to be said of the problem there is at an instant, if anything."""
+    def update(self, problem: str | None, now: float) -> Notice | None:
+        """Take note of the problem at an instant; return what has changed, if anything.
+
+        Args:
+            problem: What keeps the worker from getting runs; None when nothing does.
+            now: The present instant, by a clock that never goes back.
+        """
         before, self._problem = self._problem, problem
         if problem is None:
-            self._is_hopeless = False
-            return None if before is None else Notice(Change.WELL, before, now - self._since)
+            self._has_expired = False
+            return None if before is None else Notice(Change.RECOVERED, before, now - self._since)
+        # One problem that follows another without a good moment between them counts as the same
+        # bad time: a broker that is down shows as one, then as the other.
         if before is None:
             self._since = now
         lasted = now - self._since
         limit = self._give_up_after
-        if limit is not None and lasted >= limit and not self._is_hopeless:
-            self._is_hopeless = True
-            return Notice(Change.HOPELESS, problem, lasted)
-        return None if problem == before else Notice(Change.ILL, problem, lasted)
+        if limit is not None and lasted >= limit and not self._has_expired:
+            self._has_expired = True
+            return Notice(Change.EXPIRED, problem, lasted)
+        return None if problem == before else Notice(Change.UNHEALTHY, problem, lasted)

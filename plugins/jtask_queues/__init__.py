@@ -1,7 +1,7 @@
 """The plugin that lets people look after queues: list, pause, resume, empty them.
 
 `jtask_queues.operations` has the functions, `jtask queues` calls them. A pause is held by the
-broker; workers only have to give up what they hold of a queue that is purged.
+broker; workers only have to cancel what they hold of a queue that is purged.
 """
 
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ _listeners: "dict[WorkerHandle, PurgeListener]" = {}
 
 @hookimpl
 def jtask_worker_started(worker: "WorkerInfo") -> None:
-    """Have the worker hear of purges."""
+    """Have the worker notified of purges."""
     from jtask_queues.purging import PurgeListener
 
     listener = _listeners[worker.worker] = PurgeListener(worker.worker)
@@ -28,7 +28,7 @@ def jtask_worker_started(worker: "WorkerInfo") -> None:
 
 @hookimpl
 def jtask_worker_stopping(worker: "WorkerInfo") -> None:
-    """Hear of nothing more: what it has not begun is handed back."""
+    """Close the subscription: what the worker has not begun is handed back anyway."""
     listener = _listeners.pop(worker.worker, None)
     if listener is not None:
         worker.worker.run_on_io(listener.stop())

@@ -49,6 +49,7 @@ def pause(queue: str, until: float | None, for_: float | None, *, as_json: bool)
     seconds = for_ if until is None else until - time.time()
     if seconds is not None and seconds <= 0:
         raise click.UsageError("the pause would be over already: give a later instant")
+    # A queue may be paused before it has runs; a misspelt name would be paused without a word.
     is_known = queue in [info.name for info in list_queues()]
     end = pause_queue(queue, seconds)
     later = "" if is_known else "; it holds no runs and nobody serves it by now"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from jtask.client import Client
 
 PURGED = "purged from its queue"
-_AT_ONCE = 32
+_AT_ONCE = 32  # cancellations; each is some ten round trips, one after the other
 
 
 def list_queues() -> list[QueueInfo]:
@@ -39,6 +39,7 @@ def pause_queue(queue: str, until: Instant | None = None) -> float | None:
 
     Raises:
         TaskDefinitionError: That is no name of a queue, or no instant.
+        BrokerError: The broker cannot be reached, or refuses.
     """
     from jtask.client import get_client
 
@@ -49,7 +50,18 @@ def pause_queue(queue: str, until: Instant | None = None) -> float | None:
 
 
 def resume_queue(queue: str) -> bool:
-    """End a pause; False when there was none."""
+    """Let the runs of a queue start again.
+
+    Args:
+        queue: Which.
+
+    Returns:
+        bool: False when it was not paused.
+
+    Raises:
+        TaskDefinitionError: That is no name of a queue.
+        BrokerError: The broker cannot be reached, or refuses.
+    """
     from jtask.client import get_client
 
     client = get_client()
@@ -65,6 +77,10 @@ def purge_queue(queue: str, message: str = PURGED) -> int:
 
     Returns:
         int: How many were cancelled.
+
+    Raises:
+        TaskDefinitionError: That is no name of a queue.
+        BrokerError: The broker cannot be reached, or refuses; some may be cancelled by then.
     """
     from jtask.client import get_client
 
@@ -74,6 +90,8 @@ def purge_queue(queue: str, message: str = PURGED) -> int:
 
 async def _purge(client: "Client", queue: str, message: str) -> int:
     limit = asyncio.Semaphore(_AT_ONCE)
+    # Run by run rather than by emptying the queue at the broker: whoever waits for one is woken,
+    # and its hooks are called.
     run_ids = [run.run_id async for run in client.broker.queues.waiting(queue)]
 
     async def cancel(run_id: str) -> bool:
@@ -82,5 +100,5 @@ async def _purge(client: "Client", queue: str, message: str) -> int:
             return answer is not None and answer.result is CancelResult.NEVER_STARTS
 
     cancelled = sum(await asyncio.gather(*map(cancel, run_ids)))
-    # Afterwards: what a worker gives up makes room for what waits.
+    # Afterwards: what a worker cancels makes room, and it would take what still waits.
     return cancelled + await cancel_unstarted(client.broker, queue, message)

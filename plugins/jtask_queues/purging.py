@@ -1,4 +1,8 @@
-"""What a worker does when a queue is purged: it gives up the runs that it has not begun."""
+"""The workers' part in purging a queue: each cancels the runs of it that it has not begun.
+
+A run in a worker's prefetch has been delivered already: the worker would start it although its
+message was taken off the queue.
+"""
 
 import json
 from typing import TYPE_CHECKING
@@ -9,34 +13,42 @@ if TYPE_CHECKING:
     from jtask.runtime import WorkerHandle
 
 _PURGED = "purged-queues"
-"""The topic under which workers hear of it."""
+"""The topic under which workers are notified of a purge."""
 
-_ASK_SECONDS = 0.5  # every worker that lives answers by then
+# Seconds. Nobody knows how many workers there are, so this is always waited in full. A worker that
+# is late, for its I/O thread has been held up, goes on with the runs that it holds.
+_ASK_SECONDS = 0.5
 
 
 class PurgeListener:
-    """One worker's ear for purges; on the I/O thread only.
+    """Answers purges for one worker; on the I/O thread only.
 
     Args:
-        worker: Whose runs are given up.
+        worker: Whose runs are cancelled.
     """
 
     def __init__(self, worker: "WorkerHandle") -> None:
         self._worker = worker
-        self._watch: Subscription | None = None
+        self._subscription: Subscription | None = None
 
     async def start(self) -> None:
-        """Hear of purges."""
-        self._watch = await self._worker.broker.requests.listen(_PURGED, self._cancel_queue)
+        """Subscribe to purges.
+
+        Raises:
+            BrokerError: The broker refuses the subscription.
+        """
+        self._subscription = await self._worker.broker.requests.listen(_PURGED, self._cancel_queue)
 
     async def stop(self) -> None:
-        """Hear of nothing more."""
-        if self._watch is not None:
-            await self._watch.close()
+        """Close the subscription."""
+        if self._subscription is not None:
+            await self._subscription.close()
 
     def _cancel_queue(self, question: bytes) -> bytes:
         asked = json.loads(question)
         cancelled = 0
+        # A copy is iterated, for each cancelled run leaves the list; none can start meanwhile, as
+        # this is the thread that starts them.
         for run in self._worker.held():
             if not run.has_slot and run.queue == asked["queue"]:
                 self._worker.cancel(run.run_id, asked["message"])
@@ -45,6 +57,15 @@ class PurgeListener:
 
 
 async def cancel_unstarted(broker: Broker, queue: str, message: str) -> int:
-    """Have the workers give up the runs of a queue that they have not begun; return how many."""
+    """Have the workers cancel the runs of a queue that they have not begun.
+
+    Args:
+        broker: Reaches the workers.
+        queue: The queue.
+        message: Why, kept with the state of each run.
+
+    Returns:
+        int: How many runs the workers that answered in time have cancelled.
+    """
     question = json.dumps({"queue": queue, "message": message}).encode()
     return sum(map(int, await broker.requests.ask(_PURGED, question, timeout=_ASK_SECONDS)))

@@ -1,4 +1,4 @@
-"""Ask a task's own `retry_condition_fn` whether to try again."""
+"""Ask a task's own `retry_condition_fn` whether to retry a run."""
 
 import inspect
 import logging
@@ -21,15 +21,28 @@ _log = logging.getLogger("jtask")
 def when_allowed(
     policy: "Policy", run: "RunContext", error: BaseException, retry: Callable[[], Retry]
 ) -> Retry | Awaitable[Retry | None] | None:
-    """Return the retry if the condition holds or there is none; awaitable where it must be."""
+    """Return the retry if the task's condition holds, or if it has none.
+
+    Args:
+        policy: The task's.
+        run: Whose attempt has failed.
+        error: What it raised.
+        retry: Makes the retry; called once the condition holds, for its instant counts from then.
+
+    Returns:
+        Retry | Awaitable[Retry | None] | None: None lets the run fail. Awaitable where the
+            condition is asynchronous and the run is on a loop.
+    """
     if policy.condition is None:
         return retry()
     try:
         answer = policy.condition(run.task, run, _state_without_retry(error))
+        # A run in a thread has no loop that could await the answer later: `finish` waits for it.
         if inspect.isawaitable(answer) and not run.blocking:
             return _when_awaited(run, answer, retry)
         return retry() if finish(answer) else None
     except Exception:
+        # Not retried: a condition is there to limit retries, and a broken one limits nothing.
         _log_failure(run)
         return None
 

@@ -21,13 +21,16 @@ def spread(delay: float, factor: float, draw: float | None = None) -> float:
     """
     shortest, longest = bounds(factor)
     share = random.random() if draw is None else draw
-    # The inverse of the distribution function, between its values at the two bounds.
+    # The inverse of the distribution function, between its values at the two bounds. So one draw is
+    # enough, however narrow the bounds: no draws are thrown away until one fits.
     low, high = math.exp(-longest), math.exp(-shortest)
     left = low + (high - low) * share
+    # A very large factor makes the lower value 0 in floating point.
     drawn = longest if left <= 0 else -math.log(left)
     return delay * min(max(drawn, shortest), longest)
 
 
+# Once for each factor that tasks use; it is the same at every retry.
 @cache
 def bounds(factor: float) -> tuple[float, float]:
     """Return the shortest and the longest delay, as multiples of the mean.

@@ -48,6 +48,7 @@ def delays_of(value: object) -> list[float]:
 def _count(value: object) -> int | None:
     if value is None:
         return None
+    # A bool is an int: `retries=True` would be one retry, which nobody means.
     if not is_within(value, whole=True):
         raise ValueError(f"must be a whole number from 0 on, got {value!r}")
     return int(value)
@@ -81,11 +82,13 @@ def _condition(value: object) -> Callable[..., Any] | None:
 def _exceptions(value: object) -> tuple[type[Exception], ...] | None:
     if value is None:
         return None
+    # One class alone is taken too, as `except` takes it.
     several = isinstance(value, list | tuple)
     given: list[Any] = [*cast("Sequence[Any]", value)] if several else [value]
     if not given:
         raise ValueError("names no exception, so nothing would be tried again: leave it out")
     for kind in given:
+        # No BaseException: KeyboardInterrupt, SystemExit and cancellations are never retried.
         if not isinstance(kind, type) or not issubclass(kind, Exception):
             raise ValueError(f"must be Exception classes, got {kind!r}")
     return tuple(given)

@@ -19,7 +19,7 @@ _LONGEST = 10 * 365 * 86_400.0  # seconds; a delay that doubles each time soon l
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """One task's retries.
+    """How one task's runs are retried.
 
     Attributes:
         retries: How many, beyond the first attempt.
@@ -48,6 +48,7 @@ class Policy:
 
     def retry(self, attempt: int, error: BaseException, now: float) -> Retry:
         """Return the retry that follows a failed attempt."""
+        # The instant, not the delay, is kept: a broker that gets the run late does not add to it.
         at = now + self.delay(attempt)
         when = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
         next_one = f"attempt {attempt + 1} of {self.retries + 1} at {when}"
@@ -60,11 +61,13 @@ def policy_of(task: "TaskInfo[..., Any]") -> Policy:
     Raises:
         TaskDefinitionError: Its function for the delays gives no list of delays.
     """
+    # None means the setting, which is asked in the process that executes the run.
     options = cast("Mapping[str, Any]", task.options)
     retries: int = _given(options["retries"], get_settings().default_retries)
     delay = _given(options["retry_delay_seconds"], get_settings().default_retry_delay_seconds)
     return Policy(
         retries,
+        # A function for the delays is not called for a task that is never retried.
         _delays(task, delay, retries) if retries else [],
         options["retry_jitter_factor"] or 0.0,
         options["retry_condition_fn"],

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from jtask.runtime import RunContext, WorkerInfo
 
 _log = logging.getLogger("jtask.worker")
+# Seconds. A run whose task is not served here comes back every ten until a worker has it.
 _set_aside = RateLimitedLog(60.0)
 # Ends that somebody or some plugin wanted: worth a look, but nothing broke.
 _INTENDED = frozenset({StateName.CANCELLED, StateName.EXPIRED, StateName.NOT_READY})
@@ -24,11 +25,12 @@ _INTENDED = frozenset({StateName.CANCELLED, StateName.EXPIRED, StateName.NOT_REA
 
 @hookimpl
 def jtask_settled(run: "RunContext", outcome: "Outcome") -> None:
-    """Write one line about a run that a worker executed; direct calls tell their caller."""
+    """Write one line about a run that a worker executed; a direct call raises for its caller."""
     if run.queue is None:
         return
     log = _task_log(run.task.name)
     if outcome.successful:
+        # Asked before the line is put together: a worker may end thousands of runs a second.
         if log.isEnabledFor(logging.INFO):
             _write(log, logging.INFO, run, outcome, "")
     else:
@@ -80,6 +82,7 @@ def jtask_rejected(run_id: str, queue: str, reason: str) -> None:
         )
 
 
+# One logger for each task, so its name is looked up once; `getLogger` takes a lock each time.
 @cache
 def _task_log(name: str) -> logging.Logger:
     return logging.getLogger(f"jtask.task.{name}")
@@ -116,5 +119,6 @@ def _reason(run: "RunContext", outcome: "Outcome") -> str:
         return f": {outcome.state.message}" if outcome.state.message else ""
     from jtask.wire.failures import capture
 
+    # Not `exc_info`: the traceback begins at the task's own code, without jtask's frames above it.
     failure = capture(outcome.error, task=run.task.fn)
     return f": {failure.summary}\n{failure.traceback.rstrip()}"

@@ -1,17 +1,19 @@
-"""Say what repeats itself once in a while, with a count."""
+"""Log what repeats itself once in a while, with a count."""
 
 import math
 import time
 from collections.abc import Callable, Hashable
 
-_REMEMBERED = 1000  # subjects; beyond that the ones whose pause is over are forgotten
+# Subjects; beyond that the ones whose pause is over are forgotten. A subject holds a reason, which
+# may name a task's key, so their number has no bound of its own.
+_REMEMBERED = 1000
 
 
 class RateLimitedLog:
-    """Count what was not said.
+    """Decide which of many equal lines are logged, and count those that are not.
 
     Args:
-        pause: Seconds of silence about a subject after each time it was mentioned.
+        pause: Seconds for which a subject is not logged again.
         clock: Gives the present instant in seconds.
     """
 
@@ -21,7 +23,12 @@ class RateLimitedLog:
         self._subjects: dict[Hashable, tuple[float, int]] = {}
 
     def count(self, subject: Hashable) -> int:
-        """Count one more; return how many to mention now, 0 while it is better left unsaid."""
+        """Count one more of a subject.
+
+        Returns:
+            int: How many there were since the last line, this one included; 0 when it is not to be
+                logged.
+        """
         now = self._clock()
         said, unsaid = self._subjects.get(subject, (-math.inf, 0))
         if now - said < self._pause:
@@ -34,4 +41,5 @@ class RateLimitedLog:
 
     def _forget(self, now: float) -> None:
         recent = {s: v for s, v in self._subjects.items() if now - v[0] < self._pause}
+        # With so many subjects a minute none of them is a repetition: forget all, and log anew.
         self._subjects = recent if len(recent) < _REMEMBERED else {}

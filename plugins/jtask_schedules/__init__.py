@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 HEADER = "jtask-schedule"
 """The header of a schedule's runs: the task's key."""
 
-_RETRY_SECONDS = 1.0
+_RETRY_SECONDS = 1.0  # until a run that cannot be admitted yet, or not here, is tried again
 
 
 @hookimpl
@@ -43,6 +43,7 @@ def jtask_applies(task: "TaskInfo[..., Any]") -> bool:
     from jtask.errors import TaskDefinitionError
 
     try:
+        # Now, for a schedule has nobody who would see the error of its first call.
         task.signature.bind()
     except TypeError as error:
         raise TaskDefinitionError(
@@ -61,6 +62,7 @@ def jtask_headers() -> Iterable[str]:
 @hookimpl
 def jtask_admit(run: "RunContext") -> "Awaitable[Retry | None] | None":
     """Put the next run of the schedule in place before this one starts."""
+    # A retry belongs to a tick that was admitted before: by now it is a run like any other.
     if HEADER not in run.headers or run.attempt > 1:
         return None
     from jtask_schedules.schedule import tick_of
@@ -75,7 +77,7 @@ def jtask_worker_started(worker: "WorkerInfo") -> None:
     if any(map(_has_schedule, worker.tasks)):
         from jtask_schedules import renewal
 
-        renewal.begin(worker)
+        renewal.start(worker)
 
 
 @hookimpl
@@ -84,7 +86,7 @@ def jtask_worker_stopping(worker: "WorkerInfo") -> None:
     if any(map(_has_schedule, worker.tasks)):
         from jtask_schedules import renewal
 
-        renewal.end(worker)
+        renewal.stop(worker)
 
 
 @hookimpl
@@ -107,7 +109,18 @@ def _agree(options: Mapping[str, object]) -> None:
 
 
 async def _admit(tick: "Tick", *, has_schedule: bool) -> "Retry | None":
-    """Let a run start once the next one is in place; where there is no schedule, pass it on."""
+    """Let a run start once the next one is in place; where there is no schedule, pass it on.
+
+    Args:
+        tick: Which run of which schedule.
+        has_schedule: Whether the code of this worker has the schedule.
+
+    Returns:
+        Retry | None: None admits the run.
+
+    Raises:
+        RunRefused: It must not start, here or elsewhere.
+    """
     import time
 
     from jtask.client import get_client
@@ -117,11 +130,12 @@ async def _admit(tick: "Tick", *, has_schedule: bool) -> "Retry | None":
 
     client = get_client()
     store = ScheduleStore(client.broker)
-    decision = store.arrive(tick) if has_schedule else store.stray(tick)
+    decision = store.admit(tick) if has_schedule else store.admit_undeclared(tick)
     try:
         refusal = await client.io.bridge(decision)
     except BrokerError as error:
-        # Started now, it might be the schedule's last run.
+        # Started now, it might be the schedule's last run: nothing else puts the next one in place
+        # until a worker renews its declarations.
         return Retry(time.time() + _RETRY_SECONDS, f"its schedule cannot go on yet: {error}")
     if refusal is not None:
         raise RunRefused(refusal)

@@ -99,6 +99,7 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
 def _find(store: "ScheduleStore", name: str) -> "Schedule":
     from jtask_schedules.schedule_store import ScheduleError
 
+    # A key is unique; a name is what people know, and several tasks may have the same.
     known = _run(store.all())
     found = [one for one in known if name in (one.key, one.declaration.name)]
     if not found:
@@ -147,5 +148,6 @@ def _row(schedule: "Schedule", now: float) -> tuple[str, ...]:
 
 
 def _show(instant: float, schedule: "Schedule") -> str:
+    # In the schedule's own zone, where the cron line can be recognized, not in the reader's.
     zone = ZoneInfo(schedule.declaration.timezone)
     return datetime.fromtimestamp(instant, zone).strftime("%Y-%m-%d %H:%M:%S")

@@ -1,4 +1,8 @@
-"""What a worker does for the schedules of its tasks, from its start to its stop."""
+"""What a worker does for the schedules of its tasks, from its start to its stop.
+
+It says again and again that its code has them. No process is the scheduler: any worker that has a
+schedule keeps it going, and once the last one is gone its declaration lapses.
+"""
 
 import asyncio
 import logging
@@ -14,31 +18,39 @@ from jtask_schedules.schedule_store import ScheduleStore
 if TYPE_CHECKING:
     from jtask.runtime import WorkerHandle, WorkerInfo
 
-_RETRY_SECONDS = 1.0
+_RETRY_SECONDS = 1.0  # after the broker refused; well within what a declaration takes to lapse
 _log = logging.getLogger("jtask.worker")
 _renewals: "dict[WorkerHandle, Future[None]]" = {}
 
 
-def begin(worker: "WorkerInfo") -> None:
-    """Declare the schedules of a worker's tasks, and go on to renew them; returns at once."""
+def start(worker: "WorkerInfo") -> None:
+    """Declare the schedules of a worker's tasks, and go on to renew them; returns at once.
+
+    Args:
+        worker: Which has just started.
+    """
     from jtask.client import get_client
     from jtask.settings import get_settings
 
     declarations = [found for task in worker.tasks if (found := declaration_of(task)) is not None]
     if declarations:
         client = get_client()
-        standing = _declare(ScheduleStore(client.broker), declarations, get_settings().schedule_ttl)
-        _renewals[worker.worker] = client.io.submit(standing)
+        renewing = _renew(ScheduleStore(client.broker), declarations, get_settings().schedule_ttl)
+        _renewals[worker.worker] = client.io.submit(renewing)
 
 
-def end(worker: "WorkerInfo") -> None:
-    """Renew nothing more."""
-    standing = _renewals.pop(worker.worker, None)
-    if standing is not None:
-        standing.cancel()
+def stop(worker: "WorkerInfo") -> None:
+    """Renew nothing more; what was declared lapses by itself.
+
+    Args:
+        worker: Which is stopping.
+    """
+    renewing = _renewals.pop(worker.worker, None)
+    if renewing is not None:
+        renewing.cancel()
 
 
-async def _declare(
+async def _renew(
     store: ScheduleStore, declarations: Sequence[Declaration], lifetime: float
 ) -> None:
     while True:
@@ -53,5 +65,6 @@ async def _declare(
             _log.warning("the schedules cannot be looked after, trying again: %s", error)
             pause = _RETRY_SECONDS
         except Exception:
+            # Such as a record that cannot be read. Ending here would let all schedules lapse.
             _log.exception("the schedules cannot be looked after")
         await asyncio.sleep(pause)

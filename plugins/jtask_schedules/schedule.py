@@ -57,7 +57,8 @@ class Declaration:
     @property
     def version(self) -> str:
         """Tells one declaration from another of the same task."""
-        # How nothing is pickled may depend on the Python that did it.
+        # Without the payload: how "no arguments" is pickled may depend on the Python that did it,
+        # and workers of two Pythons would have two versions.
         content = asdict(replace(self, payload=""))
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -107,11 +108,19 @@ class Schedule:
         return self.declaration.trigger
 
     def run_id(self, instant: float) -> str:
-        """Return the id of the run that is due at an instant: a UUIDv7 of that time."""
+        """Return the id of the run that is due at an instant: a UUIDv7 of that time.
+
+        All processes come to the same one. What is a random part elsewhere is a hash here.
+
+        Args:
+            instant: Seconds since the epoch.
+        """
+        # The chain is part of it. Without it, a run that is put in place again after a pause would
+        # have the id of the one that was withdrawn, and the broker would take it for a duplicate.
         millis = round(instant * 1000)
         text = f"{self.key}\0{self.declaration.version}\0{self.chain}\0{millis}"
         digits = hashlib.sha256(text.encode()).hexdigest()
-        variant = 8 + int(digits[3], 16) % 4
+        variant = 8 + int(digits[3], 16) % 4  # RFC 9562: the two bits 10, then two of the hash
         return (
             f"{millis >> 16:08x}-{millis & 0xFFFF:04x}-7{digits[:3]}-"
             f"{variant:x}{digits[4:7]}-{digits[7:19]}"
@@ -119,6 +128,8 @@ class Schedule:
 
     def message(self, instant: float) -> Message:
         """Return the run that is due at an instant."""
+        # Instants are compared for equality later. They are whole milliseconds, so three digits
+        # come back as the same float.
         headers = {HEADER: self.key, _CHAIN: self.chain, _INSTANT: f"{instant:.3f}"}
         return self._message(self.run_id(instant), instant, headers, instant)
 
@@ -197,5 +208,7 @@ def declaration_of(task: "TaskInfo[..., Any]") -> Declaration | None:
 
 
 def _known(kind: type[Any], found: Mapping[str, Any]) -> dict[str, Any]:
+    # A worker of this version that stores the record drops what it does not know: a field that is
+    # added must do without being kept.
     names = {each.name for each in fields(kind)}
     return {name: value for name, value in found.items() if name in names}

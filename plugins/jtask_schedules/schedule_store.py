@@ -1,7 +1,8 @@
 """Keep schedules true to their declarations, and each one's next run in place.
 
 Every step may be interrupted, and done again by any process: the record is changed only over the
-revision that was read, and a run that is put in place twice is one run.
+revision that was read, and a run that is put in place twice is one run. So each method that changes
+a record is a loop: read, decide, store; whoever lost the race reads again and decides anew.
 """
 
 import secrets
@@ -57,7 +58,14 @@ class ScheduleStore:
     # --- what workers do -------------------------------------------------------------------
 
     async def declare(self, declaration: Declaration) -> None:
-        """Create, change or renew a schedule, and see to it that its next run is in place."""
+        """Create, change or renew a schedule, and put its next run in place if need be.
+
+        Args:
+            declaration: What a worker's code says.
+
+        Raises:
+            BrokerError: The broker cannot be reached, or refuses.
+        """
         while True:
             found = await self.find(declaration.task)
             before = None if found is None else found.schedule
@@ -65,58 +73,83 @@ class ScheduleStore:
             if after is None or await self._store(found, after):
                 break
         if after is not None:
+            # The old run would be refused when it comes; taken off, it does not even come.
             if before is not None and before.chain != after.chain:
-                await self._take_back(before)
-            await self.mend(declaration.task)
+                await self._withdraw(before)
+            await self.ensure_next_run(declaration.task)
         elif before is not None and before.pending is None:
-            # Whoever created it may have died right after.
-            await self.mend(declaration.task)
+            # Whoever created it, or resumed it, may have died right after.
+            await self.ensure_next_run(declaration.task)
 
-    async def mend(self, key: str) -> None:
+    async def ensure_next_run(self, key: str) -> None:
         """Put a schedule's next run in place if it is not there."""
         while (found := await self.find(key)) is not None and not found.schedule.paused:
             schedule, now = found.schedule, self._clock()
             pending = schedule.pending
-            if pending is not None and not await self._is_over(schedule, pending, now):
+            if pending is not None and not await self._is_gone(schedule, pending, now):
                 return
             after = replace(schedule, pending=schedule.trigger.next_after(max(now, pending or 0)))
+            # Before the record names it. A death in between leaves a run that no record names, and
+            # whoever goes on puts it there again under the same id; the other way round it would
+            # leave a record that names no run.
             await self._put_next(after)
             if await self._store(found, after):
                 return
 
-    async def arrive(self, tick: Tick) -> str | None:
-        """Put the next run in place before one starts; say why that one must not start, if so."""
+    async def admit(self, tick: Tick) -> str | None:
+        """Put the next run in place before one starts.
+
+        Args:
+            tick: The run that is about to start.
+
+        Returns:
+            str | None: Why it must not start, in one sentence; None admits it.
+
+        Raises:
+            BrokerError: The next one may not be in place: this one must not start yet.
+        """
         while True:
             found = await self.find(tick.key)
             if found is None:
                 return "its schedule was removed"
             schedule, now = found.schedule, self._clock()
-            if (reason := decisions.void(schedule, tick)) is not None:
+            if (reason := decisions.refusal(schedule, tick)) is not None:
                 return reason
+            # Delivered again after its worker died, it may have ended all the same.
             if await self._has_ended(schedule, tick):
                 return "it has ended already"
-            after = decisions.arrive(schedule, tick, now)
+            after = decisions.advance(schedule, tick, now)
             if after.pending != schedule.pending:
                 await self._put_next(after)
             if after == schedule or await self._store(found, after):
                 late = decisions.is_late(schedule, tick, now)
                 return "it was missed, and its schedule skips what was missed" if late else None
 
-    async def stray(self, tick: Tick) -> str | None:
-        """Say why a run must end that came where its task has no schedule.
+    async def admit_undeclared(self, tick: Tick) -> str | None:
+        """Say why a run must end that came to a worker whose code has no such schedule.
+
+        Args:
+            tick: The run.
 
         Returns:
             str | None: None while a worker lives that has the schedule: the run is for that one.
+
+        Raises:
+            BrokerError: The broker cannot be reached, or refuses.
         """
         found = await self.find(tick.key)
         if found is None:
             return "its schedule was removed"
-        if decisions.is_forsaken(found.schedule, self._clock()):
+        if decisions.is_orphaned(found.schedule, self._clock()):
             return "no worker has its schedule any more"
-        return decisions.void(found.schedule, tick)
+        return decisions.refusal(found.schedule, tick)
 
     async def sweep(self, lifetime: float) -> list[Schedule]:
-        """Remove the schedules that no worker has declared for some seconds, and return them."""
+        """Remove the schedules that no worker has declared for some seconds, and return them.
+
+        Args:
+            lifetime: How many seconds.
+        """
         oldest = self._clock() - lifetime
         forgotten = [one for one in await self.all() if one.declared < oldest]
         for schedule in forgotten:
@@ -136,7 +169,9 @@ class ScheduleStore:
             after = replace(found.schedule, paused=True, pending=None)
             if found.schedule.paused or await self._store(found, after):
                 break
-        await self._take_back(found.schedule)
+        # After the record, which refuses a run that comes in between, and one that stays because
+        # this process dies here.
+        await self._withdraw(found.schedule)
 
     async def resume(self, key: str) -> None:
         """Go on with a paused schedule, from its next instant.
@@ -151,7 +186,7 @@ class ScheduleStore:
             after = replace(found.schedule, paused=False, pending=None, chain=chain)
             if not found.schedule.paused or await self._store(found, after):
                 break
-        await self.mend(key)
+        await self.ensure_next_run(key)
 
     async def remove(self, key: str, *, declared_too: bool = False) -> None:
         """Forget a schedule and take back its pending run.
@@ -165,7 +200,7 @@ class ScheduleStore:
         """
         schedule = (await self._existing(key)).schedule
         now = self._clock()
-        if not declared_too and not decisions.is_forsaken(schedule, now):
+        if not declared_too and not decisions.is_orphaned(schedule, now):
             age = now - schedule.declared
             raise ScheduleError(
                 f"a worker declared the schedule of {schedule.declaration.name!r} {age:.0f} s ago "
@@ -180,6 +215,8 @@ class ScheduleStore:
             ScheduleError: There is no such schedule.
         """
         schedule = (await self._existing(key)).schedule
+        # Without the header of a schedule's run: it starts although the schedule is paused, and the
+        # next run is none of its business.
         await self._broker.runs.enqueue([schedule.message_now(run_id, self._clock())])
 
     # --- steps -----------------------------------------------------------------------------
@@ -191,7 +228,7 @@ class ScheduleStore:
         return found
 
     async def _store(self, found: StoredSchedule | None, schedule: Schedule) -> bool:
-        revision = 0 if found is None else found.revision
+        revision = 0 if found is None else found.revision  # 0: only if there is none yet
         return await self._broker.records.put(
             BUCKET, schedule.key, schedule.encode(), revision=revision
         )
@@ -200,13 +237,15 @@ class ScheduleStore:
         if schedule.pending is not None:
             await self._broker.runs.enqueue([schedule.message(schedule.pending)])
 
-    async def _take_back(self, schedule: Schedule) -> None:
+    async def _withdraw(self, schedule: Schedule) -> None:
         if schedule.pending is not None:
             await self._broker.runs.cancel(schedule.run_id(schedule.pending))
 
     async def _remove(self, schedule: Schedule) -> None:
+        # In this order: a run that comes without its record is refused, while a record without its
+        # run would have a worker put the run in place again.
         await self._broker.records.delete(BUCKET, schedule.key)
-        await self._take_back(schedule)
+        await self._withdraw(schedule)
 
     async def _has_ended(self, schedule: Schedule, tick: Tick) -> bool:
         """Tell whether a run that was let start before has its outcome."""
@@ -215,7 +254,7 @@ class ScheduleStore:
             and await self._broker.results.get(tick.run_id) is not None
         )
 
-    async def _is_over(self, schedule: Schedule, pending: float, now: float) -> bool:
+    async def _is_gone(self, schedule: Schedule, pending: float, now: float) -> bool:
         """Tell whether a pending run will not come any more; put one in place that can come yet.
 
         It was cancelled, or a worker without this schedule executed it, or its queue was purged.
@@ -225,6 +264,8 @@ class ScheduleStore:
             return True
         if await self._broker.queues.find(run_id) is not None:
             return False
+        # It waits nowhere: a worker has it, or its enqueueing never happened. Doing that again is
+        # harmless while the instant is well ahead.
         if pending - now > decisions.SETTLED_AHEAD_SECONDS:
             await self._put_next(schedule)
         # Late by a little, it is in a worker's hands that is about to ask for the next one.

@@ -16,7 +16,8 @@ SHORTEST_INTERVAL = 1.0  # seconds
 LONGEST_INTERVAL = 10 * 366 * 86_400.0  # seconds
 _CRON_FIELDS = 5
 _ZERO_STEP = re.compile(r"/0+(?!\d)")
-_LONGEST_GRACE = 60.0  # seconds
+_LONGEST_GRACE = 60.0  # seconds; a busy worker may take a moment
+# What CronSim says names the field; what may stand there is more use to whoever mistyped it.
 _HINTS = {
     "Wrong number of fields": "it needs five fields: minute, hour, day, month, weekday",
     "Bad minute": "the minutes must be from 0 to 59",
@@ -56,7 +57,10 @@ class Trigger:
         return list(islice(self.instants_after(instant), count))
 
     def grace(self, instant: float) -> float:
-        """Return for how many seconds a run due at an instant is not late."""
+        """Return for how many seconds a run that is due at an instant is not late.
+
+        Never beyond the next instant: then the next run is as good.
+        """
         return min(_LONGEST_GRACE, self.next_after(instant) - instant)
 
     def describe(self) -> str:
@@ -68,7 +72,8 @@ class Trigger:
         return (due.timestamp() for due in CronSim(cron, begin) if due.timestamp() > instant)
 
     def _intervals(self, instant: float) -> Iterator[float]:
-        # In whole milliseconds, so that every process comes to the same numbers.
+        # In whole milliseconds, so that every process comes to the same numbers: sums of floats
+        # differ in their last bits, and each of those would be a run of its own.
         step = round((self.every or SHORTEST_INTERVAL) * 1000)
         offset = int(hashlib.sha256(self.seed.encode()).hexdigest()[:12], 16) % step
         due = (int(instant * 1000) - offset) // step * step + offset
@@ -88,10 +93,13 @@ def check_cron(value: object) -> str | None:
         return None
     if not isinstance(value, str):
         raise ValueError(f"must be a text such as '*/5 * * * *', got {value!r}")
+    # Blanks are part of the declaration's version: more of them must not make another schedule.
     line = " ".join(value.split())
     try:
         if len(line.split()) != _CRON_FIELDS:
             raise CronSimError("Wrong number of fields")
+        # From a fixed day, so that a line is not valid today and wrong tomorrow: CronSim looks 50
+        # years ahead and then stops.
         next(CronSim(line, datetime(2000, 1, 1, tzinfo=UTC)))
     except CronSimError as error:
         problem = _HINTS.get(str(error), str(error))

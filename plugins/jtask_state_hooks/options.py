@@ -10,6 +10,7 @@ from jtask.states import StateName
 Hook = Callable[[Any, Any, Any], object]
 
 STATES = {
+    # Retrying is running once more, and Cached has a value like Completed.
     "on_running": (StateName.RUNNING, StateName.RETRYING),
     "on_completion": (StateName.COMPLETED, StateName.CACHED),
     "on_failure": (StateName.FAILED, StateName.TIMED_OUT),
@@ -46,5 +47,6 @@ def _hooks(option: str, value: object) -> tuple[Hook, ...] | None:
     for hook in hooks:
         if not callable(hook):
             raise TypeError(f"hook {hook!r} of type {type(hook).__name__} cannot be called")
+        # At import: a wrong one would show only when a run fails at night.
         check_parameters(hook, "task", "run", "state")
     return tuple(cast("Sequence[Hook]", hooks))

@@ -28,6 +28,7 @@ def jtask_applies(task: "TaskInfo[..., Any]") -> bool:
     return limits_of(task) != Limits() or _is_isolated(task)
 
 
+# Last of all: a plugin that stands in for the function altogether leaves nothing to be limited.
 @hookimpl(trylast=True)
 def jtask_invoke(run: "RunContext") -> Callable[..., Any]:
     """Execute the function within its limits."""

@@ -1,6 +1,6 @@
 """The child process: executes one run after the other in its main thread.
 
-Started as `python -m jtask_timeouts.child CONNECTION LIFELINE STACKS`, three inherited descriptors.
+Started as `python -m jtask_timeouts.child CONNECTION PARENT NOTES`, three inherited descriptors.
 """
 
 import asyncio
@@ -23,43 +23,58 @@ from jtask.wire.failures import capture
 from jtask.worker.targets import load_targets
 from jtask_timeouts.child_protocol import CRASHED, FAILED, STARTED, VALUE, Reply, Request
 from jtask_timeouts.coroutines import call_on_loop
-from jtask_timeouts.deadlines import Schedule, Step, get_deadlines
+from jtask_timeouts.deadlines import Step, TimedSteps, get_deadlines
 from jtask_timeouts.limits import Limits
 from jtask_timeouts.stacks import stack_of_thread
-from jtask_timeouts.verdict import Cut
+from jtask_timeouts.verdict import HardInterrupt
 
 SOFT = signal.SIGUSR1
 """Raises SoftTimeout in a plain task; the process sends it to itself."""
 
 STACK = signal.SIGUSR2
-"""Writes the stack to the descriptor for stacks, whatever the process is doing."""
+"""Writes the stack to the descriptor for notes, whatever the process is doing."""
 
 END = signal.SIGTERM
 """Ends the task, so that its `finally` is executed."""
 
 
-def main(connection: int, lifeline: int, stacks: int) -> None:
-    """Execute what comes over the connection until it is closed."""
-    for descriptor in (connection, lifeline, stacks):
+def main(connection: int, parent: int, notes: int) -> None:
+    """Execute what comes over the connection until it is closed.
+
+    Args:
+        connection: Descriptor over which requests come and replies go.
+        parent: Descriptor of a pipe that closes when the worker ends.
+        notes: Descriptor for what goes into the run's history while it executes.
+    """
+    # A process that the task starts must not keep them open.
+    for descriptor in (connection, parent, notes):
         os.set_inheritable(descriptor, False)  # noqa: FBT003 - it takes no keyword
-    _die_with(lifeline)
-    faulthandler.register(STACK, file=stacks, all_threads=False)
-    line: Connection[bytes, bytes] = Connection(connection)
-    executor = _Executor(line, stacks)
+    _exit_with(parent)
+    # It writes from C, without the GIL: a Python handler would be called only after the C code that
+    # holds the process up.
+    faulthandler.register(STACK, file=notes, all_threads=False)
+    pipe: Connection[bytes, bytes] = Connection(connection)
+    executor = _Executor(pipe, notes)
     while True:
         try:
-            frame = line.recv_bytes()
+            frame = pipe.recv_bytes()
         except EOFError:
+            # At once: threads that a task has left behind would hold up the end of the interpreter.
             os._exit(0)
-        line.send_bytes(executor.perform(Request.decode(frame)).encode())
+        pipe.send_bytes(executor.execute(Request.decode(frame)).encode())
 
 
 class _Executor:
-    """Executes runs, and passes signals on to the one that is executing."""
+    """Executes runs, and passes signals on to the one that is executing.
 
-    def __init__(self, line: "Connection[bytes, bytes]", stacks: int) -> None:
-        self._line = line
-        self._stacks = stacks
+    Args:
+        pipe: Where it says that a function is about to be called.
+        notes: Where it writes what goes into the run's history.
+    """
+
+    def __init__(self, pipe: "Connection[bytes, bytes]", notes: int) -> None:
+        self._connection = pipe
+        self._notes = notes
         self._limits = Limits()
         self._executing = False
         self._asyncio_task: asyncio.Task[Any] | None = None
@@ -68,13 +83,21 @@ class _Executor:
         # Ctrl-C in a terminal is the worker's to handle.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
-    def perform(self, request: Request) -> Reply:
-        """Execute one run and return what became of it."""
+    def execute(self, request: Request) -> Reply:
+        """Execute one run and return what became of it; the process stays fit for the next one.
+
+        Args:
+            request: What the worker wants executed.
+
+        Returns:
+            Reply: A value or a failure. SystemExit and other BaseExceptions are failures too: only
+                the worker ends this process.
+        """
         try:
             task = self._load(request)
             args, kwargs = codecs_of(task).arguments.decode(request.payload)
             run = request.context(task)
-            run.on_state = self._tell
+            run.on_state = self._send_note
             self._limits = Limits(*request.limits)
             value = self._call(run, args, kwargs)
             return Reply(VALUE, payload=codecs_of(task).result.encode(value))
@@ -84,13 +107,15 @@ class _Executor:
             return Reply(CRASHED, capture(error))
 
     def _load(self, request: Request) -> TaskInfo[..., Any]:
+        # As it is in the worker now, which may have added to it since this process started.
         sys.path[:] = request.path
         (task,) = load_targets([request.target])
         codecs_of(task).check(request.serializer)
         return task
 
     def _call(self, run: RunContext, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        self._line.send_bytes(Reply(STARTED).encode())
+        # From here on the limits count: loading the task's module is not the task's time.
+        self._connection.send_bytes(Reply(STARTED).encode())
         with executing(run):
             try:
                 self._executing = True
@@ -103,23 +128,24 @@ class _Executor:
 
     def call_reported(self, run: RunContext, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call a plain task's function; its stack below this frame is told when it is slow."""
-        clock = _Clock(run, self._limits)
+        timers = _LimitTimers(run, self._limits)
         try:
             return run.task.fn(*args, **kwargs)
         finally:
-            clock.close()
+            timers.close()
 
     async def _call_async(
         self, run: RunContext, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         self._asyncio_task = asyncio.current_task()
         try:
+            # The hard limit is the worker's, which ends this process if need be.
             return await call_on_loop(run, Limits(soft=self._limits.soft), args, kwargs)
         finally:
             self._asyncio_task = None
 
-    def _tell(self, _run: RunContext, state: State) -> None:
-        os.write(self._stacks, state.message.encode())
+    def _send_note(self, _run: RunContext, state: State) -> None:
+        os.write(self._notes, state.message.encode())
 
     def _on_soft(self, _number: int, _frame: FrameType | None) -> None:
         if self._executing:
@@ -128,17 +154,22 @@ class _Executor:
     def _on_end(self, _number: int, _frame: FrameType | None) -> None:
         if not self._executing:
             os._exit(0)
+        # `call_soon` would not wake a loop that waits for I/O.
         if self._asyncio_task is not None:
             asyncio.get_running_loop().call_soon_threadsafe(self._asyncio_task.cancel)
         else:
-            raise Cut
+            raise HardInterrupt
 
 
-class _Clock(Schedule):
-    """Tells the worker where the main thread is, then has SoftTimeout raised in it.
+class _LimitTimers(TimedSteps):
+    """Reports to the worker where the main thread is, then has SoftTimeout raised in it.
 
-    Telling takes no signal, which would cut short what C code is waiting for in a run that may be
+    Reporting takes no signal, which would cut short what C code is waiting for in a run that may be
     quite well.
+
+    Args:
+        run: What the main thread, which calls this, is about to execute.
+        limits: Those of its task; the hard one only says when to report.
     """
 
     __slots__ = ("_limits", "_lock", "_main", "_run")
@@ -149,45 +180,49 @@ class _Clock(Schedule):
         self._lock = threading.Lock()
         self._main = threading.get_ident()
         now = time.monotonic()
-        acts = ((limits.report, self._tell), (limits.soft, self._warn))
-        super().__init__([Step(now + after, act) for after, act in acts if after is not None])
+        due = ((limits.report, self._report_stack), (limits.soft, self._at_soft_limit))
+        super().__init__([Step(now + after, action) for after, action in due if after is not None])
         if self.steps:
             get_deadlines().add(self)
 
     def close(self) -> None:
         """Do nothing any more."""
+        # SoftTimeout may be raised in here, and `over` not be set. It is the last step, so nothing
+        # is due any more.
         with self._lock:
             self.over = True
 
-    def _tell(self) -> None:
+    def _report_stack(self) -> None:
         with self._lock:
             if not self.over:
                 stack = stack_of_thread(self._main, _Executor.call_reported.__code__)
                 self._run.note(self._limits.note(stack))
 
-    def _warn(self) -> None:
+    def _at_soft_limit(self) -> None:
         with self._lock:
             if not self.over:
                 signal.pthread_kill(self._main, SOFT)
 
 
-def _die_with(lifeline: int) -> None:
-    """See to it that this process ends with the worker, however that ends.
+def _exit_with(parent: int) -> None:
+    """Have this process end with the worker, however that ends.
 
     The worker's end of the pipe closes with it. On Linux the kernel then sends a signal whose
     default action ends the process, even one that holds the GIL in C code for ever.
     """
     if sys.platform == "linux":
         signal.signal(signal.SIGIO, signal.SIG_DFL)
-        fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
-        flags = fcntl.fcntl(lifeline, fcntl.F_GETFL)
-        fcntl.fcntl(lifeline, fcntl.F_SETFL, flags | os.O_ASYNC)
-    threading.Thread(target=_watch, args=(lifeline,), name="jtask-lifeline", daemon=True).start()
+        fcntl.fcntl(parent, fcntl.F_SETOWN, os.getpid())
+        flags = fcntl.fcntl(parent, fcntl.F_GETFL)
+        fcntl.fcntl(parent, fcntl.F_SETFL, flags | os.O_ASYNC)
+    threading.Thread(
+        target=_exit_at_end_of, args=(parent,), name="jtask-lifeline", daemon=True
+    ).start()
 
 
-def _watch(lifeline: int) -> None:
+def _exit_at_end_of(parent: int) -> None:
     # Also for a worker that was gone before the kernel was asked to tell.
-    os.read(lifeline, 1)
+    os.read(parent, 1)
     os._exit(0)
 
 

@@ -1,5 +1,7 @@
 """What a worker and its child processes say to each other: one JSON line, then bytes.
 
+No pickle: the bytes are what the task's own codecs have written, as between any two processes.
+
 To the child: a request. From the child: `started` when the function is about to be called, then one
 of `value` (its bytes follow), `failed` (an Exception) and `crashed` (any other BaseException).
 """
@@ -85,8 +87,10 @@ class Request:
 
     def context(self, task: "TaskInfo[..., Any]") -> RunContext:
         """Return the run as the task sees it in the child."""
+        # JSON has no tuples, and the task would notice.
         facts: dict[str, Any] = {**self.facts, "tags": tuple(self.facts["tags"])}
         run = RunContext(task=task, blocking=not task.is_async, **facts)
+        # Notes for the history go with the state that the run is in.
         run.state = State(StateName.RUNNING, time.time())
         return run
 

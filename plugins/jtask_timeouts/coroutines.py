@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any
 
 from jtask.errors import SoftTimeout
-from jtask_timeouts.deadlines import Schedule, Step, get_deadlines
+from jtask_timeouts.deadlines import Step, TimedSteps, get_deadlines
 from jtask_timeouts.limits import GRACE_SECONDS, Limits
 from jtask_timeouts.stacks import stack_of_coroutine
 from jtask_timeouts.verdict import Interruptions, conclude
@@ -20,7 +20,22 @@ if TYPE_CHECKING:
 async def call_on_loop(
     run: "RunContext", limits: Limits, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
-    """Await an asynchronous task's function on this loop, within its limits."""
+    """Await an asynchronous task's function on this loop, within its limits.
+
+    Args:
+        run: What is to be executed.
+        limits: Those of its task.
+        args: Positional arguments.
+        kwargs: Keyword arguments.
+
+    Returns:
+        Any: What the function returned.
+
+    Raises:
+        RunTimedOut: The hard limit is over.
+        RunAbandoned: The run ended without the function, which has returned by now.
+        BaseException: What the function raised, a cancellation by others included.
+    """
     watch = CoroutineWatch(run, limits, run.task.fn(*args, **kwargs))
     get_deadlines().add(watch)
     return await watch.wait()
@@ -34,7 +49,7 @@ class _SoftCancelledError(SoftTimeout, asyncio.CancelledError):
     """
 
 
-class CoroutineWatch(Schedule):
+class CoroutineWatch(TimedSteps):
     """Interrupts one coroutine; its steps are called in the thread of the deadlines.
 
     Args:
@@ -44,15 +59,15 @@ class CoroutineWatch(Schedule):
     """
 
     __slots__ = (
-        "_before",
+        "_cancels_before",
         "_coroutine",
         "_done",
         "_ident",
         "_limits",
         "_loop",
         "_run",
+        "_soft_pending",
         "_task",
-        "_warning",
     )
 
     def __init__(
@@ -66,8 +81,9 @@ class CoroutineWatch(Schedule):
         self._loop = asyncio.get_running_loop()
         self._ident = threading.get_ident()
         self._task = task
-        self._before = task.cancelling()
-        self._warning = False
+        # What others have requested before counts as theirs, not as ours.
+        self._cancels_before = task.cancelling()
+        self._soft_pending = False
         self._done = Interruptions()
         super().__init__(self._steps(time.monotonic()))
 
@@ -80,8 +96,10 @@ class CoroutineWatch(Schedule):
         except BaseException as error:
             raised = error
         self.over = True
+        # Our own request is taken back: a task that still counts as cancelled would end the
+        # `asyncio.timeout` or the task group that a plugin has around the function.
         cancelled = isinstance(raised, asyncio.CancelledError)
-        if self._done.hard and self._task.uncancel() > self._before and cancelled:
+        if self._done.hard and self._task.uncancel() > self._cancels_before and cancelled:
             # Somebody else cancelled it too, and waits for that.
             assert raised is not None
             raise raised
@@ -93,37 +111,40 @@ class CoroutineWatch(Schedule):
     def _steps(self, now: float) -> list[Step]:
         limits, steps = self._limits, list[Step]()
         if limits.report is not None:
-            steps.append(Step(now + limits.report, self._report))
+            steps.append(Step(now + limits.report, self._report_stack))
         if limits.soft is not None:
-            steps.append(Step(now + limits.soft, self._on_loop(self._warn)))
+            steps.append(Step(now + limits.soft, self._on_loop(self._at_soft_limit)))
         if limits.hard is not None:
-            steps.append(Step(now + limits.hard, self._on_loop(self._cut)))
-            steps.append(Step(now + limits.hard + GRACE_SECONDS, self._on_loop(self._give_up)))
+            steps.append(Step(now + limits.hard, self._on_loop(self._at_hard_limit)))
+            steps.append(Step(now + limits.hard + GRACE_SECONDS, self._on_loop(self._leave_behind)))
         return steps
 
     def _on_loop(self, act: Callable[[], None]) -> Callable[[], None]:
+        # The steps come in another thread. By the time the loop gets to them the function may have
+        # returned, so each looks at `over` again.
         def post() -> None:
             if not self._loop.is_closed():
                 self._loop.call_soon_threadsafe(act)
 
         return post
 
-    def _report(self) -> None:
+    def _report_stack(self) -> None:
         stack = stack_of_coroutine(self._coroutine, self._ident, _resumed.__code__)
         if not self.over:
             self._run.note(self._limits.note(stack))
 
-    def _warn(self) -> None:
+    def _at_soft_limit(self) -> None:
         if not self.over:
-            self._warning = self._done.soft = True
+            self._soft_pending = self._done.soft = True
             self._task.cancel()
 
-    def _cut(self) -> None:
+    def _at_hard_limit(self) -> None:
         if not self.over:
             self._done.hard = True
             self._task.cancel()
 
-    def _give_up(self) -> None:
+    def _leave_behind(self) -> None:
+        # In a direct call nobody else could carry on: it ends when its function does.
         if self.over or self._run.abandon is None:
             return
         self.over = self._done.abandoned = True
@@ -134,11 +155,11 @@ class CoroutineWatch(Schedule):
 
         It got nothing although it was cancelled where the task that it waits for has swallowed it.
         """
-        if not self._warning or not isinstance(error, asyncio.CancelledError | None):
+        if not self._soft_pending or not isinstance(error, asyncio.CancelledError | None):
             return error
-        self._warning = False
+        self._soft_pending = False
         # As if it had never been cancelled, unless it has been by others.
-        others = self._task.uncancel() > self._before
+        others = self._task.uncancel() > self._cancels_before
         return error if others else _SoftCancelledError(str(self._limits.soft_timeout()))
 
 
@@ -147,7 +168,10 @@ def _resumed(
     coroutine: Coroutine[Any, Any, Any],
     translated: Callable[[BaseException | None], BaseException | None],
 ) -> Generator[Any, Any, Any]:
-    """Await a coroutine, and change what is thrown into it on the way."""
+    """Await a coroutine, and change what is thrown into it on the way.
+
+    Done by hand, step by step, for `await` passes on what is thrown without asking anybody.
+    """
     thrown: BaseException | None = None
     while True:
         try:

@@ -20,14 +20,14 @@ class Step(NamedTuple):
 
     Attributes:
         at: When, by `time.monotonic`.
-        act: What; must not block.
+        action: What; must not block.
     """
 
     at: float
-    act: Callable[[], None]
+    action: Callable[[], None]
 
 
-class Schedule:
+class TimedSteps:
     """What is to happen to one attempt, until it is over.
 
     Args:
@@ -49,14 +49,15 @@ class Deadlines:
     """
 
     def __init__(self) -> None:
-        self._added: queue.SimpleQueue[Schedule] = queue.SimpleQueue()
-        self._heap: list[tuple[float, int, Schedule]] = []
+        # Its `put` is one call into C, which an interruption cannot cut in two.
+        self._added: queue.SimpleQueue[TimedSteps] = queue.SimpleQueue()
+        self._heap: list[tuple[float, int, TimedSteps]] = []
         self._count = 0
         self._sweep_at = _SWEEP_AFTER
         self._thread = threading.Thread(target=self._run, name="jtask-deadlines", daemon=True)
         self._thread.start()
 
-    def add(self, schedule: Schedule) -> None:
+    def add(self, schedule: TimedSteps) -> None:
         """Follow a schedule from now on."""
         self._added.put(schedule)
 
@@ -68,10 +69,10 @@ class Deadlines:
             except queue.Empty:
                 self._do_what_is_due()
 
-    def _push(self, schedule: Schedule) -> None:
+    def _push(self, schedule: TimedSteps) -> None:
         if schedule.over or not schedule.steps:
             return
-        self._count += 1
+        self._count += 1  # decides between equal instants: schedules cannot be compared
         heapq.heappush(self._heap, (schedule.steps[-1].at, self._count, schedule))
         if self._count >= self._sweep_at:
             # What is over stays in the heap until it is due, which may be hours later.
@@ -85,8 +86,9 @@ class Deadlines:
             if schedule.over:
                 continue
             step = schedule.steps.pop()
+            # One run's step that fails must not take the limits of all others away.
             try:
-                step.act()
+                step.action()
             except Exception:
                 _log.exception("what was due for a run failed")
             self._push(schedule)
@@ -105,10 +107,11 @@ def get_deadlines() -> Deadlines:
         return _current
 
 
-def _forget_after_fork() -> None:
+# The thread does not exist in a forked process, and the lock may have been held at that moment.
+def _reset_after_fork() -> None:
     global _current, _lock
     _lock = threading.Lock()
     _current = None
 
 
-os.register_at_fork(after_in_child=_forget_after_fork)
+os.register_at_fork(after_in_child=_reset_after_fork)

@@ -31,8 +31,26 @@ START_SECONDS = 60.0
 def call_in_child(
     run: "RunContext", limits: Limits, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
-    """Call a task's function in a child process, within its limits."""
+    """Call a task's function in a child process, within its limits.
+
+    Args:
+        run: What is to be executed.
+        limits: Those of its task.
+        args: Positional arguments.
+        kwargs: Keyword arguments.
+
+    Returns:
+        Any: What the function returned.
+
+    Raises:
+        RunTimedOut: The hard limit is over.
+        RunCancelled: Somebody cancelled the run.
+        ProcessDied: The child has died, or could not load the task.
+        Exception: What the function raised.
+    """
     call = IsolatedCall(run, limits)
+    # Set before `cancelled` is looked at: whoever cancels does it the other way round, so one of
+    # the two sees it.
     run.on_cancel = call.cancel
     try:
         if run.cancelled is not None:
@@ -50,9 +68,10 @@ async def call_in_child_async(
     call = IsolatedCall(run, limits)
     run.on_cancel = call.cancel
     over: Future[Any] = Future()
-    threading.Thread(target=_settle, args=(over, call, args, kwargs), daemon=True).start()
+    threading.Thread(target=_resolve, args=(over, call, args, kwargs), daemon=True).start()
     waiting = asyncio.wrap_future(over)
     try:
+        # Without the shield a cancellation would give up the future, and the thread go on unseen.
         return await asyncio.shield(waiting)
     except asyncio.CancelledError:
         # Nothing may be left that runs when the run is given to another worker.
@@ -65,7 +84,7 @@ async def call_in_child_async(
         call.close()
 
 
-def _settle(
+def _resolve(
     over: "Future[Any]", call: "IsolatedCall", args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> None:
     try:
@@ -85,39 +104,50 @@ class IsolatedCall:
     def __init__(self, run: "RunContext", limits: Limits) -> None:
         self._run = run
         self._limits = limits
-        self._ending: BaseException | None = None
+        self._end_error: BaseException | None = None
         self._reported = False
         self._lock = threading.Lock()
-        self._woken, self._waker = os.pipe()
+        # A pipe, for whoever waits for a child can watch descriptors only.
+        self._cancel_reader, self._cancel_writer = os.pipe()
         self._closed = False
         self._steps: list[Step] = []  # the next one last
 
     def execute(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Return the function's value, or raise what the attempt ends with."""
+        """Return the function's value, or raise what the attempt ends with.
+
+        Args:
+            args: Positional arguments.
+            kwargs: Keyword arguments.
+
+        Raises:
+            BaseException: As `call_in_child`; CancelledError when the worker takes the run back.
+        """
         request = self._request(args, kwargs)
         pool = get_process_pool()
-        child = pool.take()
+        child = pool.acquire()
         try:
-            reply = self._perform(child, request)
+            reply = self._exchange(child, request)
         except BaseException:
-            child.end()
+            # It might answer yet, and the next run would take that for its own.
+            child.kill()
             raise
-        pool.give_back(child)
+        pool.release(child)
         return self._result(reply)
 
     def cancel(self) -> None:
         """End the child after a grace; from any thread."""
+        # Under the lock: once closed, the number of the descriptor may be that of another file.
         with self._lock:
             if not self._closed:
-                os.write(self._waker, b"c")
+                os.write(self._cancel_writer, b"c")
 
     def close(self) -> None:
         """Let go of what is needed for being cancelled."""
         with self._lock:
             if not self._closed:
                 self._closed = True
-                os.close(self._woken)
-                os.close(self._waker)
+                os.close(self._cancel_reader)
+                os.close(self._cancel_writer)
 
     def _request(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
         run = self._run
@@ -130,60 +160,62 @@ class IsolatedCall:
             path=list(sys.path),
         ).encode()
 
-    def _perform(self, child: ChildProcess, request: bytes) -> Reply:
+    def _exchange(self, child: ChildProcess, request: bytes) -> Reply:
         self._steps = [Step(time.monotonic() + START_SECONDS, self._end_unstarted)]
         try:
-            child.line.send_bytes(request)
+            child.connection.send_bytes(request)
             while True:
                 reply = self._next_reply(child)
                 if reply.kind != STARTED:
                     return reply
-                if self._ending is None:
+                if self._end_error is None:
                     self._steps = self._due(child, time.monotonic())
         except (EOFError, OSError) as error:
-            if error is self._ending:  # a timeout is an OSError too
+            if error is self._end_error:  # a timeout is an OSError too
                 raise
-            end = child.bury(GRACE_SECONDS)
-            raise self._ending or ProcessDied(f"the run's process {end}") from None
+            end = child.reap(GRACE_SECONDS)
+            raise self._end_error or ProcessDied(f"the run's process {end}") from None
 
     def _next_reply(self, child: ChildProcess) -> Reply:
         """Wait for what the child says next, and do meanwhile what is due."""
         while True:
             left = self._steps[-1].at - time.monotonic() if self._steps else None
-            watched: list[Any] = [child.line, child.stacks, self._woken]
+            watched: list[Any] = [child.connection, child.notes, self._cancel_reader]
             watched += [] if child.ended is None else [child.ended]
             ready = wait(watched, None if left is None else max(0.0, left))
-            if child.stacks in ready or child.line in ready:
-                self._hear(child)
-            if self._woken in ready and self._ending is None:
-                os.read(self._woken, 1)
-                self._begin_to_end(child, self._cancellation())
-            if child.line in ready:
-                reply = Reply.decode(child.line.recv_bytes())
-                if self._ending is not None and reply.kind != STARTED:
+            if child.notes in ready or child.connection in ready:
+                self._read_notes(child)
+            # What has come first counts: a run that is being ended for its timeout stays TimedOut.
+            if self._cancel_reader in ready and self._end_error is None:
+                os.read(self._cancel_reader, 1)
+                self._terminate(child, self._cancellation())
+            if child.connection in ready:
+                reply = Reply.decode(child.connection.recv_bytes())
+                if self._end_error is not None and reply.kind != STARTED:
                     # Whatever it says now, it was told to end.
-                    raise self._ending
+                    raise self._end_error
                 return reply
+            # After its last reply was read, if there is one.
             if child.ended in ready:
                 raise EOFError
             while self._steps and self._steps[-1].at <= time.monotonic():
-                self._steps.pop().act()
+                self._steps.pop().action()
 
     def _due(self, child: ChildProcess, now: float) -> list[Step]:
         # The child keeps the soft limit itself.
         hard = self._limits.hard
         return [] if hard is None else [Step(now + hard, lambda: self._time_out(child))]
 
-    def _hear(self, child: ChildProcess) -> None:
-        if text := child.told():
+    def _read_notes(self, child: ChildProcess) -> None:
+        if text := child.read_notes():
             self._reported = True
             self._run.note(text)
 
     def _time_out(self, child: ChildProcess) -> None:
         if not self._reported:
             # Its threads cannot say, for they do not get the GIL.
-            self._run.note(self._limits.note(shortened(child.stack())))
-        self._begin_to_end(child, self._limits.hard_timeout())
+            self._run.note(self._limits.note(shortened(child.dump_stack())))
+        self._terminate(child, self._limits.hard_timeout())
 
     def _cancellation(self) -> BaseException:
         if self._run.cancelled is not None:
@@ -191,14 +223,15 @@ class IsolatedCall:
         # The worker stops and wants the run back.
         return asyncio.CancelledError()
 
-    def _begin_to_end(self, child: ChildProcess, error: BaseException) -> None:
-        self._ending = error
+    def _terminate(self, child: ChildProcess, error: BaseException) -> None:
+        # The signal raises in the task, so that its `finally` is executed.
+        self._end_error = error
         child.signal(signal.SIGTERM)
         self._steps = [Step(time.monotonic() + GRACE_SECONDS, self._kill)]
 
     def _kill(self) -> None:
-        assert self._ending is not None
-        raise self._ending
+        assert self._end_error is not None
+        raise self._end_error
 
     def _end_unstarted(self) -> None:
         raise ProcessDied(

@@ -15,7 +15,7 @@ GRACE_SECONDS = 1.0
 """How long a run that was interrupted may take to end before stronger means are used."""
 
 ISOLATIONS = ("none", "process")
-_LONGEST = 366 * 86_400.0  # seconds
+_LONGEST = 366 * 86_400.0  # seconds; a larger number was meant to be something else
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,7 @@ class Limits:
         """When the stack goes into the history: the soft limit, else half of the hard one."""
         if self.soft is not None:
             return self.soft
+        # Half-way, so that it is the stack of a run that is slow, not of one that is being ended.
         return None if self.hard is None else self.hard / 2
 
     def note(self, stack: str) -> str:

@@ -8,27 +8,29 @@ import threading
 from collections import deque
 from types import FrameType
 
-from jtask_timeouts.deadlines import Schedule
+from jtask_timeouts.deadlines import TimedSteps
 
 # By default it is ignored: one that comes after a user has taken the handler away harms nobody.
 _SIGNAL = signal.SIGURG
-_wanted: deque[tuple[Schedule, type[BaseException]]] = deque()
+_wanted: deque[tuple[TimedSteps, type[BaseException]]] = deque()
 
 
 def takes_signals() -> bool:
     """Tell whether the calling thread is the main one and free for this; prepare it then."""
     if threading.current_thread() is not threading.main_thread():
         return False
+    # Asked anew for each run: a program may set a handler of its own at any time, and keeps it.
     if signal.getsignal(_SIGNAL) is signal.SIG_DFL:
         signal.signal(_SIGNAL, _raise)
     return signal.getsignal(_SIGNAL) is _raise
 
 
-def interrupt_main(schedule: Schedule, kind: type[BaseException]) -> None:
+def interrupt_main(schedule: TimedSteps, kind: type[BaseException]) -> None:
     """Raise an exception in the main thread, unless the schedule is over by then.
 
     Called in any other thread.
     """
+    # Before the signal, whose handler takes it from there.
     _wanted.append((schedule, kind))
     ident = threading.main_thread().ident
     if ident is not None:

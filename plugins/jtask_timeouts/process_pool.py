@@ -12,20 +12,33 @@ from socket import socketpair
 from jtask.worker.supervisor import describe_end
 
 _STACK_SECONDS = 0.5  # for a child to write where it is; it may not get the processor at once
-_PAUSE_SECONDS = 0.02
-_STACK_BYTES = 64 * 1024
+_PAUSE_SECONDS = 0.02  # a stack is written line by line; silence for so long is its end
+_STACK_BYTES = 64 * 1024  # what a pipe holds on Linux
 
 
 class ChildProcess:
-    """One child process."""
+    """One child process, started at once.
+
+    Attributes:
+        process: The process.
+        connection: Over which requests go and replies come.
+        notes: Descriptor that is readable when the child has something for the run's history.
+        ended: Descriptor that is readable once the child has ended; None where there is no such
+            thing.
+
+    Raises:
+        OSError: It cannot be started.
+    """
 
     def __init__(self) -> None:
         self._closed = False
         ours, theirs = socketpair()
-        lifeline, self._lifeline = os.pipe()
-        self.stacks, stacks = os.pipe()
-        os.set_blocking(self.stacks, False)
-        inherited = (theirs.fileno(), lifeline, stacks)
+        # Never written to. The kernel closes our end with this process, even if that is killed, and
+        # the child ends when its end says so.
+        parent, self._parent = os.pipe()
+        self.notes, notes = os.pipe()
+        os.set_blocking(self.notes, False)
+        inherited = (theirs.fileno(), parent, notes)
         try:
             # A group of its own: signals of a terminal are the worker's to handle, and what a task
             # has started is ended along with it.
@@ -36,10 +49,11 @@ class ChildProcess:
                 process_group=0,
             )
         finally:
+            # Kept open here, the child's ends would outlive the child, and its end go unseen.
             theirs.close()
-            os.close(lifeline)
-            os.close(stacks)
-        self.line: Connection[bytes, bytes] = Connection(ours.detach())
+            os.close(parent)
+            os.close(notes)
+        self.connection: Connection[bytes, bytes] = Connection(ours.detach())
         # Readable once it has ended, also if a process that it forked keeps the connection open.
         self.ended = os.pidfd_open(self.process.pid) if hasattr(os, "pidfd_open") else None
 
@@ -52,28 +66,28 @@ class ChildProcess:
         """Send it a signal; nothing happens when it has ended."""
         self.process.send_signal(number)
 
-    def told(self) -> str:
-        """Return what it has said of where it is since it was asked last."""
+    def read_notes(self) -> str:
+        """Return what it has written for the run's history since the last time."""
         try:
-            return os.read(self.stacks, _STACK_BYTES).decode(errors="replace")
+            return os.read(self.notes, _STACK_BYTES).decode(errors="replace")
         except BlockingIOError:
             return ""
 
-    def stack(self) -> str:
+    def dump_stack(self) -> str:
         """Return where it is just now, C code that holds the GIL included; empty if it is mute.
 
         The signal may cut short what it waits for.
         """
         self.signal(signal.SIGUSR2)
         text = ""
-        while wait([self.stacks], timeout=_PAUSE_SECONDS if text else _STACK_SECONDS):
-            more = self.told()
+        while wait([self.notes], timeout=_PAUSE_SECONDS if text else _STACK_SECONDS):
+            more = self.read_notes()
             if not more:
                 break
             text += more
         return text
 
-    def end(self) -> str:
+    def kill(self) -> str:
         """Kill it and what it has started, and say how it ended; more than once is all right."""
         if not self._closed:
             # Before it is waited for: until then the number is its own.
@@ -82,29 +96,41 @@ class ChildProcess:
             self._close()
         return describe_end(self.process.wait())
 
-    def bury(self, patience: float) -> str:
-        """Say how a child has ended that seems to have; kill it if it takes too long."""
+    def reap(self, patience: float) -> str:
+        """Say how a child has ended that seems to have; kill it if it takes too long.
+
+        Args:
+            patience: Seconds; the connection closes a moment before the process has ended.
+        """
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(patience)
-        return self.end()
+        return self.kill()
 
     def _close(self) -> None:
         self._closed = True
-        self.line.close()
-        for descriptor in (self._lifeline, self.stacks, self.ended):
+        self.connection.close()
+        for descriptor in (self._parent, self.notes, self.ended):
             if descriptor is not None:
                 os.close(descriptor)
 
 
 class ProcessPool:
-    """The idle children; as many live as there were isolated runs at once."""
+    """The idle children; as many live as there were isolated runs at once.
+
+    Starting one and loading the task's module takes far longer than handing it one more run, so
+    they are kept for as long as the worker lives.
+    """
 
     def __init__(self) -> None:
         self._idle: list[ChildProcess] = []
         self._lock = threading.Lock()
 
-    def take(self) -> ChildProcess:
-        """Return an idle child, or a new one."""
+    def acquire(self) -> ChildProcess:
+        """Return an idle child, or a new one.
+
+        Raises:
+            OSError: A new one cannot be started.
+        """
         while True:
             with self._lock:
                 child = self._idle.pop() if self._idle else None
@@ -112,9 +138,10 @@ class ProcessPool:
                 return ChildProcess()
             if child.is_alive:
                 return child
-            child.end()
+            # Such as one that the kernel killed for its memory while it was idle.
+            child.kill()
 
-    def give_back(self, child: ChildProcess) -> None:
+    def release(self, child: ChildProcess) -> None:
         """Keep a child that has done its run."""
         with self._lock:
             self._idle.append(child)
@@ -128,9 +155,10 @@ def get_process_pool() -> ProcessPool:
     return _pool
 
 
-def _forget_after_fork() -> None:
+# A forked process that used them would share their connections with this one.
+def _reset_after_fork() -> None:
     global _pool
     _pool = ProcessPool()
 
 
-os.register_at_fork(after_in_child=_forget_after_fork)
+os.register_at_fork(after_in_child=_reset_after_fork)

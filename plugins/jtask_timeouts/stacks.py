@@ -15,6 +15,8 @@ def stack_of_thread(ident: int, below: CodeType) -> str:
         ident: The thread.
         below: The code whose frame and callers are left out.
     """
+    # The thread goes on meanwhile. Its frames stay valid, but the lines may be of slightly
+    # different moments.
     frame = sys._current_frames().get(ident)  # pyright: ignore[reportPrivateUsage]
     return _format(_frames_below(frame, below))
 
@@ -27,9 +29,11 @@ def stack_of_coroutine(coroutine: Any, ident: int, below: CodeType) -> str:
         ident: The thread of its loop.
         below: The code that resumes it, left out with its callers.
     """
+    # It is executing right now, so it has no `cr_await`; where it is, its thread knows.
     if getattr(coroutine, "cr_running", False):
         return stack_of_thread(ident, below)
     frames: list[tuple[FrameType, int]] = []
+    # Down to a future or to something in C, which has no frame.
     waits = coroutine
     while waits is not None and (frame := _frame_of(waits)) is not None:
         frames.append((frame, frame.f_lineno))

@@ -12,23 +12,39 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from jtask.errors import SoftTimeout
-from jtask_timeouts.deadlines import Schedule, Step, get_deadlines
+from jtask_timeouts.deadlines import Step, TimedSteps, get_deadlines
 from jtask_timeouts.limits import GRACE_SECONDS, Limits
 from jtask_timeouts.main_thread import interrupt_main, takes_signals
 from jtask_timeouts.stacks import stack_of_thread
-from jtask_timeouts.verdict import Cut, Interruptions, conclude
+from jtask_timeouts.verdict import HardInterrupt, Interruptions, conclude
 
 if TYPE_CHECKING:
     from jtask.runtime import RunContext
 
 _set_async_exc = ctypes.pythonapi.PyThreadState_SetAsyncExc
+# Without this, ctypes would pass an int, and cut off half of a thread's number.
 _set_async_exc.argtypes = (ctypes.c_ulong, ctypes.py_object)
 
 
 def call_in_thread(
     run: "RunContext", limits: Limits, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
-    """Call a plain task's function in this thread, within its limits."""
+    """Call a plain task's function in this thread, within its limits.
+
+    Args:
+        run: What is to be executed.
+        limits: Those of its task.
+        args: Positional arguments.
+        kwargs: Keyword arguments.
+
+    Returns:
+        Any: What the function returned.
+
+    Raises:
+        RunTimedOut: The hard limit is over.
+        RunAbandoned: The run ended without the function, which has returned by now.
+        BaseException: What the function raised.
+    """
     watch = ThreadWatch(run, limits)
     values: list[Any] = []
     raised: BaseException | None = None
@@ -42,7 +58,7 @@ def call_in_thread(
         raised = None  # a frame that holds an exception that holds the frame lives for long
 
 
-class ThreadWatch(Schedule):
+class ThreadWatch(TimedSteps):
     """Interrupts one thread for one run; its methods are called in the thread of the deadlines.
 
     Args:
@@ -66,7 +82,9 @@ class ThreadWatch(Schedule):
         return self._run.task.fn
 
     def close(self) -> None:
-        """See to it that nothing is raised any more, what was not delivered yet included."""
+        """Have nothing raised any more, what was not delivered yet included."""
+        # The lock is held while an exception is set too, so none is set after this. NULL clears one
+        # that is set and that this thread has not raised yet.
         with self._lock:
             self.over = True
             _set_async_exc(self._ident, ctypes.py_object())
@@ -74,39 +92,40 @@ class ThreadWatch(Schedule):
     def _steps(self, now: float) -> "list[Step]":
         limits, steps = self.limits, list[Step]()
         if limits.report is not None:
-            steps.append(Step(now + limits.report, self._report))
+            steps.append(Step(now + limits.report, self._report_stack))
         if limits.soft is not None:
-            steps.append(Step(now + limits.soft, self._warn))
+            steps.append(Step(now + limits.soft, self._at_soft_limit))
         if limits.hard is not None:
-            steps.append(Step(now + limits.hard, self._cut))
-            steps.append(Step(now + limits.hard + GRACE_SECONDS, self._give_up))
+            steps.append(Step(now + limits.hard, self._at_hard_limit))
+            steps.append(Step(now + limits.hard + GRACE_SECONDS, self._leave_behind))
         return steps
 
-    def _report(self) -> None:
+    def _report_stack(self) -> None:
         with self._lock:
             if not self.over:
                 stack = stack_of_thread(self._ident, _execute.__code__)
                 self._run.note(self.limits.note(stack))
 
-    def _warn(self) -> None:
+    def _at_soft_limit(self) -> None:
         with self._lock:
             if not self.over:
                 self.done.soft = True
                 self._interrupt(SoftTimeout)
 
-    def _cut(self) -> None:
+    def _at_hard_limit(self) -> None:
         with self._lock:
             if not self.over:
                 self.done.hard = True
-                self._interrupt(Cut)
+                self._interrupt(HardInterrupt)
 
     def _interrupt(self, kind: type[BaseException]) -> None:
+        # A signal where it is possible: it ends a `time.sleep` too, which the exception waits for.
         if self._by_signal:
             interrupt_main(self, kind)
         else:
             _set_async_exc(self._ident, kind)
 
-    def _give_up(self) -> None:
+    def _leave_behind(self) -> None:
         with self._lock:
             if self.over or self._run.abandon is None:
                 return

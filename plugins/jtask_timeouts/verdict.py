@@ -7,7 +7,7 @@ from jtask.errors import RunAbandoned, SoftTimeout
 from jtask_timeouts.limits import Limits
 
 
-class Cut(BaseException):
+class HardInterrupt(BaseException):
     """The hard limit is over: raised inside a plain function, which must not take it for its own.
 
     Not an Exception, so that `except Exception` in a task does not stop it.
@@ -45,8 +45,11 @@ def conclude(
     """
     if done.abandoned:
         raise RunAbandoned from None
+    # GeneratorExit comes when a loop that is torn down closes its coroutines, which must let it
+    # through.
     if done.hard and not isinstance(raised, GeneratorExit):
         error = limits.hard_timeout()
+        # With a value, what was raised is an interruption that came after the return.
         if raised is None or values:
             raise error
         cause = None if _is_ours(raised) else raised
@@ -60,4 +63,4 @@ def conclude(
 
 
 def _is_ours(raised: BaseException) -> bool:
-    return isinstance(raised, Cut | SoftTimeout)
+    return isinstance(raised, HardInterrupt | SoftTimeout)

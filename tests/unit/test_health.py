@@ -14,7 +14,7 @@ import pytest
 import jtask_health
 from jtask import task
 from jtask.settings import get_settings
-from jtask_health.http import answer
+from jtask_health.http import respond
 from jtask_health.monitor import _port_of
 from jtask_health.tracker import Change, Notice, ProblemTracker
 
@@ -47,34 +47,36 @@ class Patient:
     ],
 )
 def test_each_path_has_its_answer(path: str, problem: str | None, status: int, body: str) -> None:
-    found = answer(path, Patient(problem))  # type: ignore[arg-type]
+    found = respond(path, Patient(problem))  # type: ignore[arg-type]
     assert (found.status, found.body) == (status, body)
 
 
 def test_a_problem_is_told_once_and_its_end_with_its_length() -> None:
-    watch = ProblemTracker(None)
-    said = [watch.look(problem, at) for at, problem in enumerate([None, "a", "a", "b", None, None])]
+    tracker = ProblemTracker(None)
+    said = [
+        tracker.update(problem, at) for at, problem in enumerate([None, "a", "a", "b", None, None])
+    ]
     assert said == [
         None,
-        Notice(Change.ILL, "a", 0),
+        Notice(Change.UNHEALTHY, "a", 0),
         None,
-        Notice(Change.ILL, "b", 2),
-        Notice(Change.WELL, "b", 3),
+        Notice(Change.UNHEALTHY, "b", 2),
+        Notice(Change.RECOVERED, "b", 3),
         None,
     ]
 
 
 def test_a_worker_is_given_up_once_when_its_problems_last_too_long() -> None:
-    watch = ProblemTracker(give_up_after=2)
-    said = [watch.look(problem, at) for at, problem in enumerate(["a", "b", "b", "b"])]
-    assert said[2:] == [Notice(Change.HOPELESS, "b", 2), None]
+    tracker = ProblemTracker(give_up_after=2)
+    said = [tracker.update(problem, at) for at, problem in enumerate(["a", "b", "b", "b"])]
+    assert said[2:] == [Notice(Change.EXPIRED, "b", 2), None]
 
 
 def test_each_problem_has_the_whole_time_after_a_well_moment() -> None:
-    watch = ProblemTracker(give_up_after=2)
+    tracker = ProblemTracker(give_up_after=2)
     looks = ["a", "a", None, "a", "a"]
-    said = [watch.look(problem, at) for at, problem in enumerate(looks)]
-    assert Change.HOPELESS not in {notice.change for notice in said if notice}
+    said = [tracker.update(problem, at) for at, problem in enumerate(looks)]
+    assert Change.EXPIRED not in {notice.change for notice in said if notice}
 
 
 @pytest.mark.parametrize(

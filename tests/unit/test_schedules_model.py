@@ -111,7 +111,7 @@ class ScheduleMachine(RuleBasedStateMachine):
         self.deliveries.remove(delivery)
         tick = self.tick(delivery)
         try:
-            refusal = self.act(death, lambda store: store.arrive(tick))
+            refusal = self.act(death, lambda store: store.admit(tick))
         except Died:
             dies, refusal = "while it asks", ""
         if refusal is None and dies != "at work":

@@ -97,7 +97,7 @@ async def test_a_run_of_a_schedule_carries_what_its_task_needs(house: House) -> 
 async def test_the_next_run_is_in_place_before_one_starts(house: House) -> None:
     await house.store.declare(DECLARED)
     tick = await house.due()
-    assert await house.store.arrive(tick) is None
+    assert await house.store.admit(tick) is None
     [run] = await house.pending()
     assert run.at == tick.instant + HOUR
 
@@ -107,7 +107,7 @@ async def test_a_run_delivered_again_after_a_crash_starts_again_and_adds_none(ho
     await house.store.declare(DECLARED)
     tick = await house.due()
     for _ in range(3):
-        assert await house.store.arrive(tick) is None
+        assert await house.store.admit(tick) is None
     assert len(await house.pending()) == 1
 
 
@@ -119,11 +119,11 @@ async def test_a_run_without_a_schedule_in_the_code_is_for_a_worker_that_has_it(
     tick = await house.due()
     await house.store.declare(DECLARED)  # by a worker that lives
     house.clock.advance(LAPSE_SECONDS)
-    assert await house.store.stray(tick) is None
+    assert await house.store.admit_undeclared(tick) is None
     house.clock.advance(0.1)
-    assert await house.store.stray(tick) == "no worker has its schedule any more"
+    assert await house.store.admit_undeclared(tick) == "no worker has its schedule any more"
     await house.store.remove(KEY)
-    assert await house.store.stray(tick) == "its schedule was removed"
+    assert await house.store.admit_undeclared(tick) == "its schedule was removed"
 
 
 @in_a_house
@@ -132,16 +132,16 @@ async def test_a_void_run_ends_wherever_it_comes(house: House) -> None:
     tick = await house.due()
     await house.store.declare(DECLARED)
     await house.store.pause(KEY)
-    assert await house.store.stray(tick) == "its schedule is paused"
+    assert await house.store.admit_undeclared(tick) == "its schedule is paused"
 
 
 @in_a_house
 async def test_a_run_that_has_ended_does_not_start_again(house: House) -> None:
     await house.store.declare(DECLARED)
     tick = await house.due()
-    assert await house.store.arrive(tick) is None
+    assert await house.store.admit(tick) is None
     await house.broker.results.put(OutcomeRecord(tick.run_id, b""))
-    assert await house.store.arrive(tick) == "it has ended already"
+    assert await house.store.admit(tick) == "it has ended already"
 
 
 @in_a_house
@@ -149,7 +149,7 @@ async def test_what_was_missed_is_one_late_run(house: House) -> None:
     await house.store.declare(DECLARED)
     tick = await house.due()
     house.clock.advance(10.5 * HOUR)
-    assert await house.store.arrive(tick) is None
+    assert await house.store.admit(tick) is None
     [run] = await house.pending()
     assert run.at == tick.instant + 11 * HOUR
 
@@ -159,7 +159,7 @@ async def test_what_was_missed_is_left_out_when_told_so(house: House) -> None:
     await house.store.declare(SKIPPING)
     tick = await house.due()
     house.clock.advance(61)
-    assert "skips" in str(await house.store.arrive(tick))
+    assert "skips" in str(await house.store.admit(tick))
     [run] = await house.pending()
     assert run.at == tick.instant + HOUR
     assert (await house.schedule()).last is None
@@ -170,16 +170,16 @@ async def test_a_run_that_is_hardly_late_is_not_left_out(house: House) -> None:
     await house.store.declare(SKIPPING)
     tick = await house.due()
     house.clock.advance(59)
-    assert await house.store.arrive(tick) is None
+    assert await house.store.admit(tick) is None
 
 
 @in_a_house
 async def test_a_run_that_started_in_time_is_not_left_out_after_a_crash(house: House) -> None:
     await house.store.declare(SKIPPING)
     tick = await house.due()
-    assert await house.store.arrive(tick) is None
+    assert await house.store.admit(tick) is None
     house.clock.advance(10 * HOUR)
-    assert await house.store.arrive(tick) is None
+    assert await house.store.admit(tick) is None
 
 
 @in_a_house
@@ -188,8 +188,8 @@ async def test_an_older_run_that_a_later_one_made_up_for_does_not_start(house: H
     older = await house.due()
     house.clock.advance(HOUR)
     later = older._replace(run_id=get_run_ids().new(), instant=older.instant + HOUR)
-    assert await house.store.arrive(later) is None
-    assert "made up" in str(await house.store.arrive(older))
+    assert await house.store.admit(later) is None
+    assert "made up" in str(await house.store.admit(older))
 
 
 @in_a_house
@@ -201,7 +201,7 @@ async def test_a_changed_declaration_takes_over_at_once(house: House) -> None:
     assert run.at == BEGIN + 45 * 60
     old = tick_of(before.run_id, decode_envelope(before.body).headers)
     assert old is not None
-    assert "changed" in str(await house.store.arrive(old))
+    assert "changed" in str(await house.store.admit(old))
     assert len(await house.pending()) == 1
 
 
@@ -243,7 +243,7 @@ async def test_nothing_of_a_paused_schedule_is_pending_or_starts(house: House) -
     await house.store.declare(DECLARED)
     tick = await house.due()
     await house.store.pause(KEY)
-    assert "paused" in str(await house.store.arrive(tick))
+    assert "paused" in str(await house.store.admit(tick))
     house.clock.advance(RENEW_SECONDS)
     await house.store.declare(DECLARED)
     await house.store.declare(replace(DECLARED, cron="15 * * * *"))
@@ -305,7 +305,7 @@ async def test_a_run_of_a_removed_schedule_does_not_start(house: House) -> None:
     await house.store.declare(DECLARED)
     tick = await house.due()
     await house.store.remove(KEY, declared_too=True)
-    assert "removed" in str(await house.store.arrive(tick))
+    assert "removed" in str(await house.store.admit(tick))
 
 
 @in_a_house

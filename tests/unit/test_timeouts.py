@@ -13,9 +13,9 @@ import pytest
 
 from jtask import runtime, task
 from jtask.errors import RunTimedOut, SoftTimeout, TaskDefinitionError
-from jtask_timeouts.deadlines import Deadlines, Schedule, Step
+from jtask_timeouts.deadlines import Deadlines, Step, TimedSteps
 from jtask_timeouts.limits import Limits
-from jtask_timeouts.verdict import Cut, Interruptions, conclude
+from jtask_timeouts.verdict import HardInterrupt, Interruptions, conclude
 
 SHORT = 0.05  # seconds
 
@@ -440,7 +440,7 @@ def test_a_failure_during_clean_up_is_the_cause_of_the_timeout() -> None:
 
 def test_the_cut_itself_is_not_shown() -> None:
     with pytest.raises(RunTimedOut) as caught:
-        conclude(LIMITS, Interruptions(hard=True), [], Cut())
+        conclude(LIMITS, Interruptions(hard=True), [], HardInterrupt())
     assert caught.value.__cause__ is None
 
 
@@ -457,9 +457,9 @@ def test_steps_happen_in_the_order_of_their_instants() -> None:
     done = threading.Event()
     now = time.monotonic()
     deadlines = Deadlines()
-    deadlines.add(Schedule([Step(now + 0.02, lambda: happened.append("b"))]))
+    deadlines.add(TimedSteps([Step(now + 0.02, lambda: happened.append("b"))]))
     deadlines.add(
-        Schedule([Step(now + 0.03, done.set), Step(now + 0.01, lambda: happened.append("a"))])
+        TimedSteps([Step(now + 0.03, done.set), Step(now + 0.01, lambda: happened.append("a"))])
     )
     assert done.wait(30)
     assert happened == ["a", "b"]
@@ -470,7 +470,7 @@ def test_steps_of_one_instant_happen_in_their_order() -> None:
     done = threading.Event()
     now = time.monotonic()
     first, second = Step(now, lambda: happened.append("a")), Step(now, lambda: happened.append("b"))
-    Deadlines().add(Schedule([first, second, Step(now, done.set)]))
+    Deadlines().add(TimedSteps([first, second, Step(now, done.set)]))
     assert done.wait(30)
     assert happened == ["a", "b"]
 
@@ -482,7 +482,7 @@ def test_a_step_that_fails_does_not_stop_the_others(caplog: pytest.LogCaptureFix
         raise ValueError("a bad step")
 
     deadlines = Deadlines()
-    deadlines.add(Schedule([Step(0.0, fail), Step(0.001, done.set)]))
+    deadlines.add(TimedSteps([Step(0.0, fail), Step(0.001, done.set)]))
     assert done.wait(30)
     assert "a bad step" in caplog.text
 
@@ -490,10 +490,10 @@ def test_a_step_that_fails_does_not_stop_the_others(caplog: pytest.LogCaptureFix
 def test_what_is_over_is_forgotten_long_before_it_is_due() -> None:
     deadlines = Deadlines()
     for _ in range(5000):
-        schedule = Schedule([Step(time.monotonic() + 3600, lambda: None)])
+        schedule = TimedSteps([Step(time.monotonic() + 3600, lambda: None)])
         deadlines.add(schedule)
         schedule.over = True
     done = threading.Event()
-    deadlines.add(Schedule([Step(0.0, done.set)]))
+    deadlines.add(TimedSteps([Step(0.0, done.set)]))
     assert done.wait(30)
     assert len(deadlines._heap) < 1100
