@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from jtask.options import Option
     from jtask.outcomes import Outcome
     from jtask.runtime import EnqueueRequest, RunContext, WorkerInfo
+    from jtask.settings import SettingsModel
     from jtask.states import State
 
 PROJECT = "jtask"
@@ -35,6 +36,17 @@ def jtask_options() -> "Iterable[Option] | None":
     """Declare options that `@task(...)` and `.with_options(...)` shall take for this plugin.
 
     Called once, when the plugins are loaded. A failure makes loading fail.
+    """
+
+
+@hookspec
+def jtask_settings() -> "type[SettingsModel] | Iterable[type[SettingsModel]] | None":
+    """Declare settings of this plugin: a class derived from `jtask.settings.SettingsModel`.
+
+    Called when a setting is met that is not core's, and by `jtask config show`; also for a plugin
+    that is installed and not loaded. Import the class inside: reading settings is slow to import,
+    and many programs never do. A failure leaves the plugin's settings unknown: `jtask config show`
+    says why, and a file that has one of them is refused.
     """
 
 

@@ -62,11 +62,19 @@ class Plugins:
             if self.manager.is_registered(plugin):
                 self.manager.unregister(plugin)
             raise ConfigurationError(f"plugin {plugin!r} cannot be loaded: {error}") from error
+        if hasattr(plugin, "jtask_settings"):
+            from jtask.settings.owners import add_owner
+
+            add_owner(plugin)
 
     def remove(self, plugin: object) -> None:
         """Undo `add`."""
         self.manager.unregister(plugin)
         self._ask_what_they_declare()
+        if hasattr(plugin, "jtask_settings"):
+            from jtask.settings.owners import remove_owner
+
+            remove_owner(plugin)
 
     def caller(self, hook: str, without: Iterable[object] = ()) -> HookCaller | None:
         """Return a function that calls a hook of all plugins but some; None when none has it."""
@@ -197,7 +205,10 @@ def _resolve(task: TaskInfo[..., Any]) -> TaskHooks:
     if task.unbound is not None:
         hooks, task.options = hooks_of(task.unbound), task.unbound.options
         return hooks
+    from jtask.settings.reading import get_settings
+
     plugins = get_plugins()
+    get_settings()  # checks names, which loading the plugins does not: more may have been added
     defaults = {option.name: option.default for option in plugins.options.values()}
     task.options = defaults | task.options
     return TaskHooks(plugins, task)
@@ -243,12 +254,9 @@ def _chosen(installed: dict[str, EntryPoint], names: Iterable[str] | None) -> li
 @cache
 def get_plugins() -> Plugins:
     """Return this process's plugins, loaded once, restricted by JTASK_PLUGINS."""
-    from jtask.settings import get_settings
+    from jtask.settings.reading import chosen_plugins
 
-    setting = get_settings().plugins
-    if setting is None:
-        return Plugins()
-    return Plugins([name.strip() for name in setting.split(",") if name.strip()])
+    return Plugins(chosen_plugins())
 
 
 async def first_answer(answers: Iterable[Any]) -> Any:

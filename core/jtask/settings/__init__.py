@@ -1,5 +1,18 @@
-"""Settings: `JTASK_*`, then jtask.toml, then [tool.jtask] in pyproject.toml, then the defaults."""
+"""Settings: `JTASK_*`, then jtask.toml, then [tool.jtask] in pyproject.toml, then the defaults.
 
-from jtask.settings.core import Settings, get_settings, put_settings
+Core's are in `Settings`. A plugin, a broker or a result store brings its own: a class derived from
+`SettingsModel`, which it declares in a function `jtask_settings` and reads with `settings_of`.
+"""
 
-__all__ = ["Settings", "get_settings", "put_settings"]
+from jtask.settings.core import Settings
+from jtask.settings.model import SettingsModel
+from jtask.settings.reading import chosen_plugins, get_settings, put_settings, settings_of
+
+__all__ = [
+    "Settings",
+    "SettingsModel",
+    "chosen_plugins",
+    "get_settings",
+    "put_settings",
+    "settings_of",
+]

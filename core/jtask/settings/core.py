@@ -1,45 +1,19 @@
-"""Settings: `JTASK_*`, then jtask.toml, then [tool.jtask] in pyproject.toml, then the defaults."""
+"""Core's own settings."""
 
-import difflib
-import logging
-import os
-from collections.abc import Generator
-from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from pydantic import Field, ValidationError
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    PyprojectTomlConfigSettingsSource,
-    SettingsConfigDict,
-    TomlConfigSettingsSource,
-)
+from pydantic import Field
 
-from jtask.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
-
-_PREFIX = "JTASK_"
-_log = logging.getLogger("jtask")
+from jtask.settings.model import NAME_PATTERN, SettingsModel
 
 
 def _name_of(longest: int) -> str:
-    return rf"^[A-Za-z0-9_-]{{1,{longest}}}$"
+    return f"{NAME_PATTERN}{longest}}}$"
 
 
-class Settings(BaseSettings):
+class Settings(SettingsModel):
     """What can be set; times in seconds, sizes in bytes."""
-
-    model_config = SettingsConfigDict(
-        env_prefix=_PREFIX,
-        extra="forbid",
-        frozen=True,
-        pyproject_toml_table_header=("tool", "jtask"),
-    )
 
     url: str = "embedded://"
     """Broker: `embedded://` (default), `nats://host:port[,host:port]`, `tls://...`, `memory://`."""
@@ -105,78 +79,3 @@ class Settings(BaseSettings):
     """What the embedded server may put on disk before it refuses new runs."""
     server_sync: Literal["always", "interval"] = "interval"
     """When the embedded server flushes to disk: before each answer, or every 2 minutes."""
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        del dotenv_settings, file_secret_settings
-        toml, pyproject = _search_upwards("jtask.toml"), _search_upwards("pyproject.toml")
-        with _readable(toml):
-            own = TomlConfigSettingsSource(settings_cls, toml_file=toml)
-        with _readable(pyproject):
-            table = PyprojectTomlConfigSettingsSource(settings_cls, toml_file=pyproject)
-        return init_settings, env_settings, own, table
-
-
-@cache
-def get_settings() -> Settings:
-    """Return this process's settings, read once.
-
-    Raises:
-        ConfigurationError: A value or a name is wrong; the message names it.
-    """
-    _warn_of_unknown_variables()
-    try:
-        return Settings()
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        name = ".".join(str(part) for part in first["loc"])
-        raise ConfigurationError(
-            f"setting {name!r} ({_PREFIX}{name.upper()}) {_complaint(name, first)}"
-        ) from None
-
-
-def put_settings(**values: object) -> None:
-    """Set something for this process and those that it starts, above all other sources."""
-    os.environ.update({f"{_PREFIX}{name.upper()}": str(value) for name, value in values.items()})
-    get_settings.cache_clear()
-
-
-def _complaint(name: str, error: "ErrorDetails") -> str:
-    if error["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(name, Settings.model_fields, n=1)
-        return f"is unknown: did you mean {near[0]!r}?" if near else "is unknown: leave it out"
-    rule = error["msg"].replace("Input should", "must", 1)
-    if error["type"] == "string_pattern_mismatch":
-        longest = error.get("ctx", {})["pattern"].rpartition(",")[2].removesuffix("}$")
-        rule = f"may hold letters, digits, '_' and '-' only, up to {longest} of them"
-    return f"{rule}, got {error['input']!r}"
-
-
-def _warn_of_unknown_variables() -> None:
-    known = {name.upper() for name in Settings.model_fields}
-    for variable in os.environ:
-        name = variable.removeprefix(_PREFIX)
-        if name != variable and name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {_PREFIX}{near[0]}?" if near else "jtask reads no such setting"
-            _log.warning("unknown setting %s in the environment: %s", variable, hint)
-
-
-@contextmanager
-def _readable(file: Path | None) -> Generator[None]:
-    try:
-        yield
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(f"{file} cannot be read: {error}") from None
-
-
-def _search_upwards(name: str) -> Path | None:
-    here = Path.cwd()
-    return next((p for folder in (here, *here.parents) if (p := folder / name).is_file()), None)

@@ -1,0 +1,83 @@
+"""What is said of a setting that is wrong: one sentence that names it."""
+
+import difflib
+import re
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel
+
+from jtask.settings.masking import masked, may_hold_secret
+from jtask.settings.model import NAME_PATTERN, SettingsModel, owner_of
+from jtask.settings.sources import PREFIX
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+_PYDANTIC_BEGINS = re.compile(r"^(?:(\w+ should )|Value error, |Assertion failed, )")
+_OF_JSON = {"dataclass_type", "dict_type", "list_type", "model_type", "set_type", "tuple_type"}
+
+
+def setting(name: str) -> str:
+    """Name a setting as in a file and as in the environment."""
+    return f"setting {name!r} ({PREFIX}{name.upper()})"
+
+
+def wrong_value(model: type[SettingsModel], error: "ErrorDetails") -> str:
+    """Say what is wrong with a value; of an owner's setting, also whose it is."""
+    owner = owner_of(model)
+    own = "" if owner == "jtask" else f" of {owner}"
+    if not error["loc"]:
+        return f"the settings{own} do not agree: {_message(error)}"
+    name = str(error["loc"][0])
+    if error["type"] == "missing" and len(error["loc"]) == 1:
+        return f"{setting(name)}{own} must be set"
+    rule = _rule(error)
+    if not rule.startswith(("must ", "may ")):
+        rule = f"is wrong: {rule}"
+    return f"{setting(name)}{own}{_part(model, error)} {rule}{_got(model, error)}"
+
+
+def unknown_name(name: str, known: Collection[str]) -> str:
+    """Say of a name in a file that no setting has it."""
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else "leave it out"
+    return f"{setting(name)} is unknown: {hint}"
+
+
+def unknown_variable(variable: str, known: Collection[str]) -> str:
+    """Say of an environment variable that it is no setting."""
+    near = difflib.get_close_matches(
+        variable.removeprefix(PREFIX), [name.upper() for name in known], n=1
+    )
+    hint = f"did you mean {PREFIX}{near[0]}?" if near else "jtask reads no such setting"
+    return f"unknown setting {variable} in the environment: {hint}"
+
+
+def _rule(error: "ErrorDetails") -> str:
+    pattern = str(error.get("ctx", {}).get("pattern", ""))
+    if pattern.startswith(NAME_PATTERN):
+        longest = pattern.removeprefix(NAME_PATTERN).removesuffix("}$")
+        return f"may hold letters, digits, '_' and '-' only, up to {longest} of them"
+    return _message(error) + (", written as JSON" if error["type"] in _OF_JSON else "")
+
+
+def _message(error: "ErrorDetails") -> str:
+    return _PYDANTIC_BEGINS.sub(lambda found: "must " if found[1] else "", error["msg"])
+
+
+def _part(model: type[SettingsModel], error: "ErrorDetails") -> str:
+    """Say where in a value the wrong part is."""
+    name, *places = error["loc"]
+    annotation = model.model_fields[str(name)].annotation
+    if not isinstance(annotation, type) or not issubclass(annotation, BaseModel):
+        # Of a union, a text is the name of one of its types.
+        places = [place for place in places if isinstance(place, int)]
+    return f", part {'.'.join(map(str, places))!r}," if places else ""
+
+
+def _got(model: type[SettingsModel], error: "ErrorDetails") -> str:
+    name = str(error["loc"][0])
+    if may_hold_secret(model.model_fields[name].annotation) or isinstance(error["input"], Mapping):
+        return ""
+    return f", got {masked(name, error['input'])!r}"
