@@ -12,9 +12,18 @@ if TYPE_CHECKING:
     import click
 
     from jtask.runtime import WorkerHandle, WorkerInfo
+    from jtask.settings import SettingsModel
     from jtask_health.monitor import Monitor
 
 _monitors: "dict[WorkerHandle, Monitor]" = {}
+
+
+@hookimpl
+def jtask_settings() -> "type[SettingsModel]":
+    """Declare where a worker answers, and when it gives up."""
+    from jtask_health.settings import HealthSettings
+
+    return HealthSettings
 
 
 @hookimpl
@@ -31,10 +40,11 @@ def jtask_cli(cli: "click.Group") -> None:
 @hookimpl
 def jtask_worker_started(worker: "WorkerInfo") -> None:
     """Watch over the worker, and answer for it if a port is set."""
-    from jtask.settings import get_settings
+    from jtask.settings import settings_of
     from jtask_health.monitor import Monitor
+    from jtask_health.settings import HealthSettings
 
-    _monitors[worker.worker] = Monitor(worker, get_settings())
+    _monitors[worker.worker] = Monitor(worker, settings_of(HealthSettings))
 
 
 @hookimpl

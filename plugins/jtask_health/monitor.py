@@ -6,8 +6,8 @@ import time
 
 from jtask.durations import describe_seconds
 from jtask.runtime import WorkerInfo
-from jtask.settings import Settings
 from jtask_health.http import HealthServer
+from jtask_health.settings import HealthSettings
 from jtask_health.status import WorkerStatus
 from jtask_health.tracker import Change, Notice, ProblemTracker
 
@@ -26,7 +26,7 @@ class Monitor:
         settings: Port, host, and after which time without runs the worker ends.
     """
 
-    def __init__(self, worker: WorkerInfo, settings: Settings) -> None:
+    def __init__(self, worker: WorkerInfo, settings: HealthSettings) -> None:
         self._worker = worker
         self._host = settings.health_host
         self._port = _port_of(settings.health_port, worker.worker_index)

@@ -16,12 +16,21 @@ if TYPE_CHECKING:
     from jtask.lifecycle import Retry
     from jtask.options import Option
     from jtask.runtime import RunContext
+    from jtask.settings import SettingsModel
 
 
 @hookimpl
 def jtask_options() -> "list[Option]":
     """Declare what `@task(...)` takes."""
     return declared()
+
+
+@hookimpl
+def jtask_settings() -> "type[SettingsModel]":
+    """Declare the defaults of tasks that do not say."""
+    from jtask_retries.settings import RetrySettings
+
+    return RetrySettings
 
 
 @hookimpl

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from jtask.errors import TaskDefinitionError
 from jtask.lifecycle import Retry, describe
-from jtask.settings import get_settings
+from jtask.settings import settings_of
 from jtask_retries.jitter import spread
 from jtask_retries.options import delays_of
+from jtask_retries.settings import RetrySettings
 
 if TYPE_CHECKING:
     from jtask.declaration import TaskInfo
@@ -63,8 +64,9 @@ def policy_of(task: "TaskInfo[..., Any]") -> Policy:
     """
     # None means the setting, which is asked in the process that executes the run.
     options = cast("Mapping[str, Any]", task.options)
-    retries: int = _given(options["retries"], get_settings().default_retries)
-    delay = _given(options["retry_delay_seconds"], get_settings().default_retry_delay_seconds)
+    defaults = settings_of(RetrySettings)
+    retries: int = _given(options["retries"], defaults.default_retries)
+    delay = _given(options["retry_delay_seconds"], defaults.default_retry_delay_seconds)
     return Policy(
         retries,
         # A function for the delays is not called for a task that is never retried.

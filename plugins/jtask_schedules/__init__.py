@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from jtask.declaration import TaskInfo
     from jtask.lifecycle import Retry
     from jtask.runtime import RunContext, WorkerInfo
+    from jtask.settings import SettingsModel
     from jtask_schedules.schedule import Tick
 
 HEADER = "jtask-schedule"
@@ -33,6 +34,14 @@ def jtask_options() -> Iterable[Option]:
         Option("every", check=_check_every, help="Run at this interval: seconds or a timedelta."),
         Option("missed", "coalesce", _check_missed, "What to do with missed runs: coalesce, skip."),
     ]
+
+
+@hookimpl
+def jtask_settings() -> "type[SettingsModel]":
+    """Declare how long a schedule stays that nobody declares."""
+    from jtask_schedules.settings import ScheduleSettings
+
+    return ScheduleSettings
 
 
 @hookimpl

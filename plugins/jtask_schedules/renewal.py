@@ -30,12 +30,14 @@ def start(worker: "WorkerInfo") -> None:
         worker: Which has just started.
     """
     from jtask.client import get_client
-    from jtask.settings import get_settings
+    from jtask.settings import settings_of
+    from jtask_schedules.settings import ScheduleSettings
 
     declarations = [found for task in worker.tasks if (found := declaration_of(task)) is not None]
     if declarations:
         client = get_client()
-        renewing = _renew(ScheduleStore(client.broker), declarations, get_settings().schedule_ttl)
+        lifetime = settings_of(ScheduleSettings).schedule_ttl
+        renewing = _renew(ScheduleStore(client.broker), declarations, lifetime)
         _renewals[worker.worker] = client.io.submit(renewing)
 
 

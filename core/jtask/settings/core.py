@@ -45,10 +45,6 @@ class Settings(SettingsModel):
     """For tasks that do not say."""
     queue: str | None = Field(default=None, pattern=_name_of(128))
     """Queue of tasks that do not say; unset gives each task its own."""
-    default_retries: int = Field(default=0, ge=0)
-    """How often a failed run of a task that does not say is tried again."""
-    default_retry_delay_seconds: float | list[float] = 0.0
-    """How long such a run waits: one number, or one for each retry as a JSON list."""
     connect_timeout: float = Field(default=5.0, gt=0)
     """How long the first contact with the broker may take."""
     enqueue_timeout: float = Field(default=10.0, gt=0)
@@ -63,18 +59,10 @@ class Settings(SettingsModel):
     """How long events are kept."""
     dead_letter_ttl: float = Field(default=30 * 86_400.0, ge=1)
     """How long dead letters are kept."""
-    schedule_ttl: float = Field(default=86_400.0, ge=120)
-    """A schedule that no worker has declared for this long is removed."""
     replicas: int = Field(default=1, ge=1, le=5)
     """Copies of each stream in a NATS cluster."""
     nats_credentials: Path | None = None
     """A NATS .creds file (needs the extra `nkeys`)."""
-    health_host: str = "127.0.0.1"
-    """Where a worker answers questions after its health."""
-    health_port: int | None = Field(default=None, ge=0, le=65535)
-    """Port of that; unset answers none, 0 picks a free one. More processes take the next ports."""
-    give_up_after: float | None = Field(default=None, gt=0)
-    """A worker that cannot get runs for this long ends with exit code 4; unset tries for ever."""
     server_store_limit: str = "10GB"
     """What the embedded server may put on disk before it refuses new runs."""
     server_sync: Literal["always", "interval"] = "interval"
