@@ -1,11 +1,27 @@
 """The broker contract on NATS JetStream."""
 
 import asyncio
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from jtask.contract import Broker, OpenResultStore, SeparatePart
 
-__all__ = ["open_broker", "open_embedded", "open_embedded_results", "open_results"]
+if TYPE_CHECKING:
+    from jtask.settings import SettingsModel
+
+__all__ = [
+    "jtask_settings",
+    "open_broker",
+    "open_embedded",
+    "open_embedded_results",
+    "open_results",
+]
+
+
+def jtask_settings() -> "type[SettingsModel]":
+    """Declare the settings of NATS servers, and of the embedded one."""
+    from jtask_nats.settings import NatsSettings
+
+    return NatsSettings
 
 
 async def open_broker(url: str, client: str, loop: asyncio.AbstractEventLoop) -> Broker:

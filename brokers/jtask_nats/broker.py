@@ -39,9 +39,10 @@ class NatsBroker:
     Args:
         connection: To the server; closed with the broker.
         client: This process's client id.
-        settings: Namespace, times, replicas.
+        settings: Namespace, times.
         access: How the lease guard reaches the server.
         streams: Those published to without asking first whether they are there.
+        replicas: Copies of each stream.
     """
 
     def __init__(
@@ -51,11 +52,12 @@ class NatsBroker:
         settings: Settings,
         access: GuardAccess,
         streams: Sequence[Stream] = EVERYTHING,
+        replicas: int = 1,
     ) -> None:
         subjects = Subjects(settings.namespace)
         self._streams = streams
         self._connection = connection
-        self._topology = Topology(connection, subjects, settings)
+        self._topology = Topology(connection, subjects, settings, replicas)
         publisher = Publisher(connection, timeout=settings.enqueue_timeout)
         session = Session(connection, publisher, subjects, self._topology, settings, client)
         self._session = session
@@ -84,6 +86,7 @@ class NatsBroker:
         settings: Settings,
         access: GuardAccess,
         streams: Sequence[Stream] = EVERYTHING,
+        replicas: int = 1,
     ) -> "NatsBroker":
         """Put the streams in place that are written to without waiting.
 
@@ -91,7 +94,7 @@ class NatsBroker:
             ConfigurationError: They cannot be what jtask needs.
             BrokerError: The server refuses, or does not answer.
         """
-        broker = cls(connection, client, settings, access, streams)
+        broker = cls(connection, client, settings, access, streams, replicas)
         try:
             await broker._topology.ensure(*streams)
         except BaseException:

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jtask.errors import JTaskError
-from jtask.settings import Settings, get_settings
+from jtask.settings import Settings, get_settings, settings_of
 from jtask_nats.broker import EVERYTHING, NatsBroker
 from jtask_nats.client.connection import Connection
 from jtask_nats.queues.lease_guard import GuardAccess
 from jtask_nats.server.embedded import ensure_server
+from jtask_nats.settings import NatsSettings
 from jtask_nats.streams.stream_configs import Stream
 
 _REVIVE_EVERY = 1.0  # seconds
@@ -32,11 +33,11 @@ async def open_server(url: str, client: str, streams: Sequence[Stream] = EVERYTH
         PermissionDenied: It refuses the user.
         ConfigurationError: The URL, or what is on the server, is not what jtask needs.
     """
-    settings = get_settings()
-    credentials = str(settings.nats_credentials) if settings.nats_credentials else None
+    settings, own = get_settings(), settings_of(NatsSettings)
+    credentials = str(own.nats_credentials) if own.nats_credentials else None
     access = GuardAccess(tuple(servers_of(url)), credentials=credentials)
     connection = await _connect(access, client, settings)
-    return await NatsBroker.open(connection, client, settings, access, streams)
+    return await NatsBroker.open(connection, client, settings, access, streams, own.replicas)
 
 
 async def open_own(client: str, streams: Sequence[Stream] = EVERYTHING) -> NatsBroker:
@@ -55,10 +56,10 @@ async def open_own(client: str, streams: Sequence[Stream] = EVERYTHING) -> NatsB
     # It blocks: it takes a file lock, and starts a process.
     endpoint = await loop.run_in_executor(None, ensure_server)
     access = GuardAccess((endpoint.url,), endpoint.user, endpoint.password)
-    settings = get_settings()
+    settings, own = get_settings(), settings_of(NatsSettings)
     connection = await _connect(access, client, settings)
     Revival(connection)
-    return await NatsBroker.open(connection, client, settings, access, streams)
+    return await NatsBroker.open(connection, client, settings, access, streams, own.replicas)
 
 
 def servers_of(url: str) -> Sequence[str]:

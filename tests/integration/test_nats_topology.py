@@ -16,9 +16,9 @@ from jtask_nats.streams.topology import Topology
 ALL = tuple(Stream)
 
 
-def topology(connection: Connection, **settings: Any) -> Topology:
+def topology(connection: Connection, replicas: int = 1, **settings: Any) -> Topology:
     chosen = Settings(namespace="shop", **settings)
-    return Topology(connection, Subjects("shop"), chosen)
+    return Topology(connection, Subjects("shop"), chosen, replicas)
 
 
 async def config_of(connection: Connection, name: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from programs import environment
+from programs import environment, output_of
 from pydantic import BaseModel, Field, SecretStr, field_validator, model_validator
 
 from jtask.errors import ConfigurationError
@@ -134,6 +134,19 @@ def test_values_with_a_structure_are_json_in_the_environment(
     expected = r"^setting 'chimes' \(JTASK_CHIMES\) of .* list, written as JSON, got '1, 2'$"
     with pytest.raises(ConfigurationError, match=expected):
         settings_of(Chimes)
+
+
+def test_a_process_imports_no_plugin_and_no_broker_for_the_settings_of_core() -> None:
+    code = (
+        "import sys; from jtask.settings import get_settings; get_settings(); print(*sys.modules)"
+    )
+    for env, is_imported in (
+        ({}, False),
+        ({"JTASK_LEASE": "5"}, False),
+        ({"JTASK_REPLICAS": "1"}, True),
+    ):
+        loaded = output_of(sys.executable, "-c", code, env=environment(**env)).split()
+        assert ("jtask_nats" in loaded) is is_imported
 
 
 # --- names ---------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from jtask_nats.server.config import (
 )
 from jtask_nats.server.files import data_folder, folder_errors
 from jtask_nats.server.info import read_greeting
+from jtask_nats.settings import NatsSettings
 
 RECORD = ServerRecord(
     name="jtask-1", port=20_001, password="secret", sync="interval", store_limit=5, started_at=1.5
@@ -68,7 +69,7 @@ def test_what_is_no_size_is_refused_by_the_name_of_its_setting(text: str) -> Non
 
 
 def test_the_default_store_limit_is_a_size() -> None:
-    assert parse_size(Settings.model_fields["server_store_limit"].default) == 10 * 1000**3
+    assert parse_size(NatsSettings.model_fields["server_store_limit"].default) == 10 * 1000**3
 
 
 def test_the_server_listens_on_this_machine_only_and_asks_for_the_credential() -> None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from jtask_nats.server.config import Sync
     from jtask_nats.server.embedded import ServerStatus
+    from jtask_nats.settings import Sync
 
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 

@@ -5,11 +5,11 @@ import re
 import secrets
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, Self, cast
+from typing import Any, Self, cast
 
 from jtask.errors import ConfigurationError
+from jtask_nats.settings import Sync
 
-Sync = Literal["always", "interval"]
 HOST = "127.0.0.1"
 MAX_PAYLOAD = 8 * 1024**2  # bytes; nats-server warns above that
 LOG_SIZE_LIMIT = 10 * 1024**2
@@ -29,7 +29,7 @@ class ServerRecord:
         name: The server's name, new at each start: a server that gives this name is this one.
         port: Where it listens on 127.0.0.1.
         password: Kept over restarts.
-        sync: See `Settings.server_sync`.
+        sync: See `NatsSettings.server_sync`.
         store_limit: What it may put on disk, in bytes.
         started_at: Seconds since the epoch.
     """

@@ -18,13 +18,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from jtask.errors import BrokerUnavailable, PermissionDenied
-from jtask.settings import Settings, get_settings
+from jtask.settings import get_settings, settings_of
 from jtask_nats.client.versions import check_version
 from jtask_nats.server.binary import ask_version, find_server
-from jtask_nats.server.config import HOST, ServerRecord, Sync, last_problem, parse_size
+from jtask_nats.server.config import HOST, ServerRecord, last_problem, parse_size
 from jtask_nats.server.files import ServerFiles, data_folder, folder_errors
 from jtask_nats.server.info import ServerInfo, ask_info
 from jtask_nats.server.lock import release_lock, take_lock
+from jtask_nats.settings import NatsSettings, Sync
 
 # Below the range from which systems give ports to outgoing connections: one of those could sit on
 # the port of a server that is down and keep it from coming back.
@@ -90,6 +91,7 @@ def ensure_server(home: Path | None = None) -> Endpoint:
         ConfigurationError: There is no nats-server, the folder will not do, or a setting is wrong.
     """
     settings = get_settings()
+    own = settings_of(NatsSettings)
     files = ServerFiles(data_folder(home, settings))
     deadline = time.monotonic() + settings.connect_timeout
     with folder_errors(files.home):
@@ -98,11 +100,11 @@ def ensure_server(home: Path | None = None) -> Endpoint:
             lock = take_lock(files.lock)
             if lock is not None:
                 try:
-                    return _start(files, settings, lock, deadline)
+                    return _start(files, own, lock, deadline)
                 finally:
                     release_lock(lock)
             if found := _find(files):
-                return _join(files, *found, settings)
+                return _join(files, *found, own)
             if time.monotonic() > deadline:
                 raise _unresponsive(files)
             time.sleep(_OTHERS_POLL)
@@ -164,7 +166,7 @@ def _find(files: ServerFiles) -> tuple[ServerRecord, ServerInfo] | None:
 
 
 def _join(
-    files: ServerFiles, record: ServerRecord, info: ServerInfo, settings: Settings
+    files: ServerFiles, record: ServerRecord, info: ServerInfo, settings: NatsSettings
 ) -> Endpoint:
     check_version(info.version, record.url)
     wanted = (settings.server_sync, parse_size(settings.server_store_limit))
@@ -179,7 +181,7 @@ def _join(
     return _endpoint(files, record, info, pid=files.read_pid(), started=False)
 
 
-def _start(files: ServerFiles, settings: Settings, lock: int, deadline: float) -> Endpoint:
+def _start(files: ServerFiles, settings: NatsSettings, lock: int, deadline: float) -> Endpoint:
     program = find_server()
     check_version(ask_version(program), str(program))
     store_limit = parse_size(settings.server_store_limit)

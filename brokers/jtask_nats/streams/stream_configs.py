@@ -44,10 +44,12 @@ class Stream(Enum):
     RECORDS = "_RECORDS"
 
 
-def stream_configs(subjects: Subjects, settings: Settings) -> dict[Stream, Config]:
+def stream_configs(
+    subjects: Subjects, settings: Settings, replicas: int = 1
+) -> dict[Stream, Config]:
     """Return what each stream of a namespace must be set to."""
     common: Config = {
-        "num_replicas": settings.replicas,
+        "num_replicas": replicas,
         "allow_direct": True,
         "metadata": {"jtask": _VERSION},
     }
@@ -58,7 +60,7 @@ def stream_configs(subjects: Subjects, settings: Settings) -> dict[Stream, Confi
     longest = max(settings.result_ttl, settings.event_ttl, settings.dead_letter_ttl)
     # An ack before the write: quicker, and a crash costs the last moment of events at most. The
     # server has it for one replica only.
-    events: Config = {"persist_mode": "async"} if settings.replicas == 1 else {}
+    events: Config = {"persist_mode": "async"} if replicas == 1 else {}
     return {
         # No limit on messages, bytes or age: any of them would silently drop the oldest runs. What
         # holds a full disk off is the server's own max_file_store, which refuses new ones.

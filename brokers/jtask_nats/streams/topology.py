@@ -43,14 +43,18 @@ class Topology:
     Args:
         connection: To the server.
         subjects: Of the namespace.
-        settings: Times to live, lease, replicas, namespace.
+        settings: Times to live, lease, namespace.
+        replicas: Copies of each stream.
     """
 
-    def __init__(self, connection: Connection, subjects: Subjects, settings: Settings) -> None:
+    def __init__(
+        self, connection: Connection, subjects: Subjects, settings: Settings, replicas: int = 1
+    ) -> None:
         self._connection = connection
         self._settings = settings
         self._base = f"JTASK_{settings.namespace}"
-        self._configs = stream_configs(subjects, settings)
+        self._replicas = replicas
+        self._configs = stream_configs(subjects, settings, replicas)
         self._subjects = subjects
         self.consumers = Consumers(connection, self.stream_name(Stream.RUNS))
         """Of the queues' priorities."""
@@ -139,7 +143,7 @@ class Topology:
                 ) from None
             if error.err_code == _NO_CLUSTER:
                 raise ConfigurationError(
-                    f"JTASK_REPLICAS is {self._settings.replicas}, and {self._connection.url} is "
+                    f"JTASK_REPLICAS is {self._replicas}, and {self._connection.url} is "
                     f"no cluster; leave it out, or name the servers of a cluster in JTASK_URL"
                 ) from None
             if error.err_code == _SUBJECTS_OVERLAP:

@@ -59,11 +59,3 @@ class Settings(SettingsModel):
     """How long events are kept."""
     dead_letter_ttl: float = Field(default=30 * 86_400.0, ge=1)
     """How long dead letters are kept."""
-    replicas: int = Field(default=1, ge=1, le=5)
-    """Copies of each stream in a NATS cluster."""
-    nats_credentials: Path | None = None
-    """A NATS .creds file (needs the extra `nkeys`)."""
-    server_store_limit: str = "10GB"
-    """What the embedded server may put on disk before it refuses new runs."""
-    server_sync: Literal["always", "interval"] = "interval"
-    """When the embedded server flushes to disk: before each answer, or every 2 minutes."""
