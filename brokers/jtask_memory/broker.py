@@ -2,7 +2,7 @@
 
 import asyncio
 
-from jtask.contract import Broker
+from jtask.contract import Broker, in_process
 from jtask_memory.body_size import INLINE_LIMIT
 from jtask_memory.queues.queue_states import MemoryQueues
 from jtask_memory.queues.runs import MemoryRuns
@@ -18,6 +18,7 @@ from jtask_memory.stores.requests import MemoryRequests
 from jtask_memory.stores.results import MemoryResults
 
 
+@in_process
 async def open_broker(url: str, client: str, loop: asyncio.AbstractEventLoop) -> Broker:
     """Open a client of what `memory://name` names in this process.
 

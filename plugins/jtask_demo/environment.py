@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from jtask.client import close_client
+from jtask.client.opening import find_unshared
 from jtask.errors import ConfigurationError, JTaskError
 from jtask.settings import get_settings
 
@@ -45,7 +46,7 @@ class DemoEnvironment:
 
     def __enter__(self) -> Self:
         url = get_settings().url
-        if url.startswith("memory:"):
+        if find_unshared(url) is not None:
             raise ConfigurationError(
                 "the demo needs a broker that processes share: unset JTASK_URL, or name a server"
             )

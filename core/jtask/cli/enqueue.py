@@ -47,7 +47,7 @@ def enqueue(
     ARGS are `name=value` pairs; with a target also bare values. A value is JSON, or else text. Put
     `--` before bare values that begin with a minus.
     """
-    _refuse_own_memory()
+    _refuse_unshared_broker()
     if _is_target(name):
         run, key, on = _enqueue_target(name, arguments, queue, delay)
     else:
@@ -71,12 +71,14 @@ def parse_value(text: str) -> Any:
         return text
 
 
-def _refuse_own_memory() -> None:
+def _refuse_unshared_broker() -> None:
+    from jtask.client.opening import find_unshared
     from jtask.settings import get_settings
 
-    if get_settings().url.startswith("memory:"):
+    scheme = find_unshared(get_settings().url)
+    if scheme is not None:
         raise ConfigurationError(
-            "a run in memory:// would end with this program: unset JTASK_URL, or name a server"
+            f"a run in {scheme}:// would end with this program: unset JTASK_URL, or name a server"
         )
 
 

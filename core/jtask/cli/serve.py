@@ -94,19 +94,22 @@ def serve(
     tasks = load_targets(list(targets))
     # After the import: a program that sets up logging itself is left alone.
     log_to_stderr(level)
-    _warn_of_own_memory()
+    _warn_of_unshared_broker()
     serve_tasks(
         *tasks, concurrency=concurrency, prefetch=prefetch, shutdown_timeout=shutdown_timeout
     )
 
 
-def _warn_of_own_memory() -> None:
+def _warn_of_unshared_broker() -> None:
+    from jtask.client.opening import find_unshared
     from jtask.settings import get_settings
 
-    if get_settings().url.startswith("memory:"):
+    scheme = find_unshared(get_settings().url)
+    if scheme is not None:
         logging.getLogger("jtask.worker").warning(
-            "memory:// is inside this process: no other program can give this worker runs; unset "
-            "JTASK_URL, or name a server"
+            "%s:// is inside this process: no other program can give this worker runs; unset "
+            "JTASK_URL, or name a server",
+            scheme,
         )
 
 

@@ -8,7 +8,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, NamedTuple
 
 from jtask.client.separate_parts import compose
-from jtask.contract import Broker, BrokerFactory, PartFactory, SeparatePart
+from jtask.contract import Broker, BrokerFactory, PartFactory, SeparatePart, is_in_process
 from jtask.errors import ConfigurationError, JTaskError
 
 _CREDENTIALS = re.compile(r"(^|//|,)[^/@,]+@")
@@ -82,6 +82,15 @@ def _find_part_factory(part: str, url: str) -> PartFactory:
         return SeparatePart(await open_it(url, client, loop), part)
 
     return borrow
+
+
+def find_unshared(url: str) -> str | None:
+    """Return the scheme of a URL if no other process can reach what the URL names, else None.
+
+    Raises:
+        ConfigurationError: Nothing that is installed has the scheme.
+    """
+    return url.partition("://")[0] if is_in_process(_find_factory(_BROKER, url)) else None
 
 
 def without_credentials(urls: str) -> str:

@@ -18,6 +18,7 @@ from jtask.contract.counters import Counters, Slots
 from jtask.contract.dead_letters import DeadLetter, DeadLetters
 from jtask.contract.events import Event, EventLog
 from jtask.contract.heartbeats import Heartbeats
+from jtask.contract.in_process import in_process, is_in_process
 from jtask.contract.queues import Pause, QueueInfo, Queues, WaitingRun
 from jtask.contract.records import KeyValueStore, Record
 from jtask.contract.requests import RequestReply
@@ -68,4 +69,6 @@ __all__ = [
     "Slots",
     "Subscription",
     "WaitingRun",
+    "in_process",
+    "is_in_process",
 ]

@@ -103,7 +103,10 @@ class Broker(Protocol):
 
 
 class BrokerFactory(Protocol):
-    """What an entry point of the group `jtask.brokers` names, by URL scheme."""
+    """What an entry point of the group `jtask.brokers` names, by URL scheme.
+
+    One whose brokers no other process can reach is marked with `jtask.contract.in_process`.
+    """
 
     async def __call__(self, url: str, client: str, loop: asyncio.AbstractEventLoop) -> Broker:
         """Connect.

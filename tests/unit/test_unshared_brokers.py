@@ -1,0 +1,94 @@
+"""A broker that ends with its process says so, and runs for other processes never go there."""
+
+import importlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from jtask.cli import main
+from jtask.client.opening import find_unshared
+from jtask.errors import ConfigurationError
+from jtask.settings import get_settings
+from jtask.worker.exit_codes import ExitCode
+
+BROKERS = """
+from jtask.contract import in_process
+
+@in_process
+async def open_attic(url, client, loop): ...
+
+async def open_roof(url, client, loop): ...
+"""
+
+
+@pytest.fixture(autouse=True)
+def _brokers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Install a package with two brokers."""
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "jtask_test_pigeons.py").write_text(BROKERS)
+    info = tmp_path / "pigeons-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: pigeons\nVersion: 1\n")
+    (info / "entry_points.txt").write_text(
+        "[jtask.brokers]\n"
+        "attic = jtask_test_pigeons:open_attic\n"
+        "roof = jtask_test_pigeons:open_roof\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "scheme"),
+    [
+        ("attic://", "attic"),
+        ("attic://me:secret@x", "attic"),
+        ("memory://", "memory"),
+        ("memory://name", "memory"),
+        ("roof://", None),
+        ("embedded://", None),
+        ("nats://localhost", None),
+        ("tls://localhost", None),
+    ],
+)
+def test_a_factory_says_whether_other_processes_reach_its_brokers(
+    url: str, scheme: str | None
+) -> None:
+    assert find_unshared(url) == scheme
+
+
+def test_a_scheme_that_nobody_has_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="no broker has the scheme 'cellar'"):
+        find_unshared("cellar://")
+
+
+@pytest.fixture
+def attic(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as patch:
+        patch.setenv("JTASK_URL", "attic://x")
+        get_settings.cache_clear()
+        yield
+    get_settings.cache_clear()
+
+
+def test_enqueue_refuses_any_broker_that_ends_with_the_program(attic: None) -> None:
+    done = CliRunner().invoke(main, ["enqueue", "resize"])
+    assert (done.exit_code, done.stdout) == (ExitCode.USAGE, "")
+    assert done.stderr == (
+        "Error: a run in attic:// would end with this program: unset JTASK_URL, or name a server\n"
+    )
+
+
+def test_a_worker_on_any_such_broker_says_that_nobody_can_reach_it(
+    attic: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "tasks.py").write_text("from jtask import task\n@task\ndef f() -> None: ...\n")
+    serve_module = importlib.import_module("jtask.cli.serve")
+    monkeypatch.setattr(serve_module, "serve_tasks", lambda *_, **__: None)
+    monkeypatch.setattr(serve_module, "log_to_stderr", lambda _: None)
+    with caplog.at_level(logging.WARNING, "jtask.worker"):
+        done = CliRunner().invoke(main, ["serve", str(tmp_path / "tasks.py")])
+    assert done.exit_code == 0
+    [said] = [record.getMessage() for record in caplog.records]
+    assert said.startswith("attic:// is inside this process: no other program can give this worker")
