@@ -34,6 +34,24 @@ def install(folder: Path, target: Path) -> None:
         _lay_out(folder, target)
 
 
+def write_package(folder: Path, name: str, source: str, entry_points: str) -> str:
+    """Write what the wheel of a package with one module unpacks to; returns the module's name.
+
+    Args:
+        folder: On the path.
+        name: Of the package.
+        source: Of its module.
+        entry_points: With `{module}` for the module.
+    """
+    module = f"jtask_test_{name}".replace("-", "_")
+    (folder / f"{module}.py").write_text(source)
+    info = folder / f"{name}-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
+    (info / "entry_points.txt").write_text(entry_points.format(module=module))
+    return module
+
+
 def _lay_out(folder: Path, target: Path) -> None:
     """Write what a wheel of the folder unpacks to, where its build backend is not installed."""
     project = tomllib.loads((folder / "pyproject.toml").read_text())

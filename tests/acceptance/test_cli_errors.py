@@ -5,6 +5,7 @@ import sys
 from typing import Any
 
 import pytest
+from installing import write_package
 
 TASKS = """
 from jtask import task
@@ -181,6 +182,23 @@ def test_a_broken_plugin_leaves_the_help_but_says_so(tasks: Any) -> None:
     assert "Traceback" not in done.stderr
     check(tasks.jtask("serve", "tasks.py", **path), 2, "plugin 'broken'", "JTASK_PLUGINS")
     assert tasks.jtask("serve", "--help", **path).returncode == 0
+
+
+def test_the_settings_are_shown_without_a_broker_and_beside_a_broken_plugin(tasks: Any) -> None:
+    write_package(tasks.folder, "broken", "1 // 0", "[jtask.plugins]\nbroken = {module}\n")
+    (tasks.folder / "jtask.toml").write_text("replicas = 3")
+    path = {"PYTHONPATH": f"{tasks.folder}:{tasks.env.get('PYTHONPATH', '')}"}
+    url = {"JTASK_URL": "nats://me:secret@127.0.0.1:9"}
+    done = tasks.jtask("config", "show", "--origin", **path, **url)
+    assert done.returncode == 0
+    assert "Warning: plugin 'broken' (jtask_test_broken) cannot be asked for its" in done.stderr
+    assert "Traceback" not in done.stderr
+    rows = [line.split() for line in done.stdout.splitlines()]
+    assert ["url", "nats://me:***@127.0.0.1:9", "jtask", "environment"] in rows
+    assert ["replicas", "3", "jtask_nats", "jtask.toml"] in rows
+    done = tasks.jtask("config", "show", **path, **url, JTASK_HEALTH_PORT="99999")
+    assert done.returncode == 2
+    assert "Error: setting 'health_port' (JTASK_HEALTH_PORT) of jtask_health must" in done.stderr
 
 
 def test_help_and_version_need_no_broker(place: Any) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from installing import write_package
 
 from jtask.cli import main
 from jtask.client.opening import find_unshared
@@ -28,15 +29,8 @@ async def open_roof(url, client, loop): ...
 def _brokers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Install a package with two brokers."""
     monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "jtask_test_pigeons.py").write_text(BROKERS)
-    info = tmp_path / "pigeons-1.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: pigeons\nVersion: 1\n")
-    (info / "entry_points.txt").write_text(
-        "[jtask.brokers]\n"
-        "attic = jtask_test_pigeons:open_attic\n"
-        "roof = jtask_test_pigeons:open_roof\n"
-    )
+    points = "[jtask.brokers]\nattic = {module}:open_attic\nroof = {module}:open_roof\n"
+    write_package(tmp_path, "pigeons", BROKERS, points)
 
 
 @pytest.mark.parametrize(

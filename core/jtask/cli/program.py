@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jtask.cli.config import config
 from jtask.cli.enqueue import enqueue
 from jtask.cli.result import result
 from jtask.cli.runs import runs
@@ -158,5 +159,5 @@ def main() -> None:
     """Run Python functions in the background, on NATS JetStream."""
 
 
-for _command in (serve, enqueue, result, runs, version):
+for _command in (serve, enqueue, result, runs, config, version):
     main.add_command(_command)

@@ -7,7 +7,7 @@ from typing import Any, cast, get_args
 
 from pydantic import BaseModel
 
-MASK = "**********"
+MASK = "***"
 
 _SECRET_NAME = re.compile(
     r"(credential|passphrase|password|secret|token|(access|api|private|secret)_?key)s?$",

@@ -61,7 +61,7 @@ class Owners:
 
 def clash(name: str, models: Iterable[type[SettingsModel]]) -> str:
     """Say that several models have a setting of one name."""
-    places = " and ".join(f"{model.__module__}.{model.__qualname__}" for model in models)
+    places = " and ".join(sorted(f"{model.__module__}.{model.__qualname__}" for model in models))
     return (
         f"the setting {name!r} is declared by {places}: uninstall one of them, or name the plugins "
         f"to load in JTASK_PLUGINS to go on without it"
