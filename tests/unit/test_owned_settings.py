@@ -1,4 +1,4 @@
-"""Plugins, brokers and result stores bring settings of their own, as good as core's."""
+"""Plugins, brokers and stores bring settings of their own, as good as core's."""
 
 import logging
 import os
@@ -154,6 +154,7 @@ def test_a_process_imports_no_plugin_and_no_broker_for_the_settings_of_core() ->
         ("jtask.plugins", ""),
         ("jtask.brokers", ":open_broker"),
         ("jtask.results", ":open_results"),
+        ("jtask.dead_letters", ":open_dead_letters"),
     ],
 )
 def test_a_setting_of_whatever_is_installed_is_known(

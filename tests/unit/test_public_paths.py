@@ -42,6 +42,7 @@ PUBLISHED = {
     "jtask.plugins": ["get_plugins"],
     "jtask.retries": ["exponential_backoff"],
     "jtask.runtime": ["RunContext"],
+    "jtask.settings": ["SettingsModel", "settings_of"],
     "jtask.states": ["State", "StateName"],
     "jtask.task_worker": ["serve"],
     "jtask.tasks": ["Task", "exponential_backoff"],
@@ -53,9 +54,17 @@ PUBLISHED = {
     "jtask_retries.conditions": ["when_allowed"],
     "jtask_retries.options": ["declared"],
     "jtask_retries.policy": ["policy_of"],
+    "jtask_retries.settings": ["RetrySettings"],
 }
 """Names that documentation or examples have published, by module. Add, and do not take away."""
-FOREIGN = ("jtask_audit", "jtask_pigeon", "jtask_sqlite_results", "jtask_office_hours")
+FOREIGN = (
+    "jtask_audit",
+    "jtask_bell",
+    "jtask_bell_settings",
+    "jtask_pigeon",
+    "jtask_sqlite_results",
+    "jtask_office_hours",
+)
 """Packages that the documentation invents, or that are examples."""
 
 

@@ -28,8 +28,8 @@ def config() -> None:
 def show(ctx: click.Context, *, origin: bool, as_json: bool) -> None:
     """Show all settings that are known here, with their values.
 
-    That is jtask's own and those of the installed plugins, brokers and result stores. Passwords and
-    other secrets are masked. No broker is contacted.
+    That is jtask's own and those of the installed plugins, brokers and stores. Passwords and other
+    secrets are masked. No broker is contacted.
     """
     from jtask.settings.survey import take_survey
 

@@ -1,6 +1,6 @@
 """Settings: `JTASK_*`, then jtask.toml, then [tool.jtask] in pyproject.toml, then the defaults.
 
-Core's are in `Settings`. A plugin, a broker or a result store brings its own: a class derived from
+Core's are in `Settings`. A plugin, a broker or a store brings its own: a class derived from
 `SettingsModel`, which it declares in a function `jtask_settings` and reads with `settings_of`.
 """
 

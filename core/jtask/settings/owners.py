@@ -1,8 +1,8 @@
-"""Whose a setting is: core's, or that of an installed plugin, broker or result store.
+"""Whose a setting is: core's, or that of an installed plugin, broker or store.
 
 What is installed is found by the same entry points as its plugins and brokers are, and asked for
 the models of its settings by calling `jtask_settings`: a function of the plugin, or of the module
-in which the factory of a broker or result store is.
+in which the factory of a broker or of a store is.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -17,7 +17,9 @@ from jtask.settings.model import SettingsModel
 
 DECLARATION = "jtask_settings"
 _PLUGINS = "jtask.plugins"
-_BROKERS = ("jtask.brokers", "jtask.results")
+# Stores for one part of a broker: the group `jtask.results` for the setting `results_url`, ....
+_PARTS = [name.removesuffix("_url") for name in Settings.model_fields if name.endswith("_url")]
+_BROKERS = ["jtask.brokers", *(f"jtask.{part}" for part in _PARTS)]
 
 _added: list[object] = []
 

@@ -40,7 +40,7 @@ def get_settings() -> Settings:
 
 
 def settings_of(model: type[M]) -> M:
-    """Return the settings of a plugin, a broker or a result store, read once.
+    """Return the settings of a plugin, a broker or a store, read once.
 
     Args:
         model: The class that its `jtask_settings` declares.
