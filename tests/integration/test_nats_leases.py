@@ -16,9 +16,9 @@ from waiting import until
 
 from jtask.contract import Delivery, Message
 from jtask.ids import RunIds
+from jtask.lease_guard.process import Observation, must_renew
+from jtask.lease_guard.table import CAPACITY, NO_SLOT, SIZE, LeaseTable
 from jtask_nats.broker import NatsBroker
-from jtask_nats.queues.lease_guard import Observation, must_renew
-from jtask_nats.queues.lease_table import CAPACITY, NO_SLOT, SIZE, LeaseTable
 
 LEASE = 2.0  # seconds
 
@@ -28,7 +28,7 @@ import asyncio, sys, time
 from jtask.settings import Settings
 from jtask_nats.broker import NatsBroker
 from jtask_nats.client.connection import Connection
-from jtask_nats.queues.lease_guard import GuardAccess
+from jtask.lease_guard.process import GuardAccess
 
 async def main():
     url, lease = sys.argv[1], float(sys.argv[2])

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 from typing import Protocol
 
+from jtask.lease_guard.process import GuardAccess, LeaseGuard
 from jtask_nats.client.connection import Connection
-from jtask_nats.queues.lease_guard import GuardAccess, LeaseGuard
 
 IN_PROGRESS = b"+WPI"  # starts ack_wait anew
 _RENEWALS_PER_LEASE = 3  # one may be lost with a dying socket, and the next still comes in time

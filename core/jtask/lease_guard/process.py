@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jtask_nats.queues.lease_table import SIZE, LeaseTable
+from jtask.lease_guard.table import SIZE, LeaseTable
 
 _RENEWALS_PER_LEASE = 3
 _EAGER_LEASE = 5.0  # seconds; under this there is no time to import and connect when it is needed

@@ -1,0 +1,1 @@
+"""A process that renews leases while the interpreter of the worker is blocked."""
