@@ -11,10 +11,10 @@ import uvloop
 from nats_servers import NatsServer, Proxy
 
 from jtask.ids import RunIds
-from jtask.lease_guard.process import GuardAccess
 from jtask.settings import Settings
 from jtask_nats.broker import NatsBroker
 from jtask_nats.client.connection import Connection
+from jtask_nats.queues.lease_renewer import GuardAccess
 
 T = TypeVar("T")
 Run = Callable[[Coroutine[Any, Any, Any]], Any]

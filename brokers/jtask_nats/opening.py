@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jtask.errors import JTaskError
-from jtask.lease_guard.process import GuardAccess
 from jtask.settings import Settings, get_settings
 from jtask_nats.broker import EVERYTHING, NatsBroker
 from jtask_nats.client.connection import Connection
+from jtask_nats.queues.lease_renewer import GuardAccess
 from jtask_nats.server.embedded import ensure_server
 from jtask_nats.streams.stream_configs import Stream
 

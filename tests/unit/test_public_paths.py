@@ -36,6 +36,7 @@ PUBLISHED = {
         "SoftTimeout",
     ],
     "jtask.hooks": ["hookimpl"],
+    "jtask.lease_guard": ["LeaseGuard", "Renew"],
     "jtask.lifecycle": ["Retry"],
     "jtask.options": ["Option"],
     "jtask.outcomes": ["Outcome"],

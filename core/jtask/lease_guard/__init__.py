@@ -1,1 +1,10 @@
-"""A process that renews leases while the interpreter of the worker is blocked."""
+"""Keep leases while the worker's interpreter is blocked: offered to every broker that has leases.
+
+docs/brokers.md has an example.
+"""
+
+from jtask.lease_guard.guard import LeaseGuard
+from jtask.lease_guard.renewer import OpenRenewer, Renew
+from jtask.lease_guard.table import NO_SLOT
+
+__all__ = ["NO_SLOT", "LeaseGuard", "OpenRenewer", "Renew"]
