@@ -14,7 +14,7 @@ from jtask.ids import RunIds
 from jtask.settings import Settings
 from jtask_nats.broker import NatsBroker
 from jtask_nats.client.connection import Connection
-from jtask_nats.queues.lease_guard import GuardAccess
+from jtask_nats.queues.lease_renewer import GuardAccess
 
 T = TypeVar("T")
 Run = Callable[[Coroutine[Any, Any, Any]], Any]

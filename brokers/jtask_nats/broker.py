@@ -8,7 +8,7 @@ from jtask.errors import JTaskError
 from jtask.settings import Settings
 from jtask_nats.client.connection import Connection
 from jtask_nats.client.publisher import Publisher
-from jtask_nats.queues.lease_guard import GuardAccess
+from jtask_nats.queues.lease_renewer import GuardAccess
 from jtask_nats.queues.leases import Leases
 from jtask_nats.queues.queues import NatsQueues
 from jtask_nats.queues.releases import Releases

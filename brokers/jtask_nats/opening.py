@@ -9,7 +9,7 @@ from jtask.errors import JTaskError
 from jtask.settings import Settings, get_settings, settings_of
 from jtask_nats.broker import EVERYTHING, NatsBroker
 from jtask_nats.client.connection import Connection
-from jtask_nats.queues.lease_guard import GuardAccess
+from jtask_nats.queues.lease_renewer import GuardAccess
 from jtask_nats.server.embedded import ensure_server
 from jtask_nats.settings import NatsSettings
 from jtask_nats.streams.stream_configs import Stream

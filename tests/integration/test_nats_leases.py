@@ -1,7 +1,6 @@
 """Who lives keeps its runs, who does not loses them within a lease."""
 
 import asyncio
-import os
 import signal
 import subprocess
 import sys
@@ -17,8 +16,6 @@ from waiting import until
 from jtask.contract import Delivery, Message
 from jtask.ids import RunIds
 from jtask_nats.broker import NatsBroker
-from jtask_nats.queues.lease_guard import Observation, must_renew
-from jtask_nats.queues.lease_table import CAPACITY, NO_SLOT, SIZE, LeaseTable
 
 LEASE = 2.0  # seconds
 
@@ -28,7 +25,7 @@ import asyncio, sys, time
 from jtask.settings import Settings
 from jtask_nats.broker import NatsBroker
 from jtask_nats.client.connection import Connection
-from jtask_nats.queues.lease_guard import GuardAccess
+from jtask_nats.queues.lease_renewer import GuardAccess
 
 async def main():
     url, lease = sys.argv[1], float(sys.argv[2])
@@ -219,55 +216,3 @@ def test_closing_a_broker_ends_its_guard(with_brokers: WithBrokers) -> None:
         assert not is_alive(guard.pid)
 
     with_brokers(main)
-
-
-@pytest.mark.parametrize(
-    ("before", "now", "still_for", "renews"),
-    [
-        (Observation(5, 100, "R"), Observation(5, 150, "R"), 1.1, True),
-        (Observation(5, 100, "S"), Observation(5, 101, "S"), 1.1, True),
-        (Observation(5, 100, "R"), Observation(6, 150, "R"), 1.1, False),
-        (Observation(5, 100, "R"), Observation(5, 150, "R"), 0.9, False),
-        (Observation(5, 100, "S"), Observation(5, 100, "S"), 9.9, False),
-        (Observation(5, 100, "R"), Observation(5, 150, "T"), 1.1, False),
-        (Observation(5, 100, "R"), Observation(5, 150, "Z"), 1.1, False),
-    ],
-    ids=["busy", "hardly-busy", "beats", "too-early", "stuck", "stopped", "dead"],
-)
-def test_the_guard_renews_for_who_is_busy_and_silent(
-    before: Observation, now: Observation, still_for: float, renews: bool
-) -> None:
-    assert must_renew(before, now, still_for, lease=3.0) is renews
-
-
-@pytest.fixture
-def tables() -> Iterator[tuple[LeaseTable, LeaseTable]]:
-    """The two sides of one table."""
-    descriptor = os.memfd_create("test")
-    os.ftruncate(descriptor, SIZE)
-    worker, guard = LeaseTable(descriptor), LeaseTable(descriptor)
-    yield worker, guard
-    worker.close()
-    guard.close()
-    os.close(descriptor)
-
-
-def test_the_guard_sees_the_claims_in_hand(tables: tuple[LeaseTable, LeaseTable]) -> None:
-    worker, guard = tables
-    first, second = worker.put("$JS.ACK.long.one.1"), worker.put("$JS.ACK.two.2")
-    assert set(guard.claims()) == {"$JS.ACK.long.one.1", "$JS.ACK.two.2"}
-    worker.clear(first)
-    assert guard.claims() == ["$JS.ACK.two.2"]
-    worker.put("$JS.ACK.3")
-    worker.clear(second)
-    assert guard.claims() == ["$JS.ACK.3"]
-
-
-def test_what_the_table_has_no_room_for_is_left_out(
-    tables: tuple[LeaseTable, LeaseTable],
-) -> None:
-    worker, guard = tables
-    assert worker.put("x" * 255) == NO_SLOT
-    assert all(worker.put(str(n)) != NO_SLOT for n in range(CAPACITY))
-    assert worker.put("one more") == NO_SLOT
-    assert len(guard.claims()) == CAPACITY

@@ -37,6 +37,7 @@ PUBLISHED = {
         "SoftTimeout",
     ],
     "jtask.hooks": ["hookimpl"],
+    "jtask.lease_guard": ["LeaseGuard", "Renew"],
     "jtask.lifecycle": ["Retry"],
     "jtask.options": ["Option"],
     "jtask.outcomes": ["Outcome"],

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from jtask.contract import Message
+from jtask.lease_guard import NO_SLOT
 from jtask_nats.client import headers
 from jtask_nats.client.nats_errors import WRONG_LAST_SEQUENCE, ApiError
 from jtask_nats.queues.leases import Leases
@@ -121,7 +122,7 @@ class NatsDelivery:
         self.body = body
         self.reply = reply
         self.seq = seq
-        self.slot = -1
+        self.slot = NO_SLOT
 
     @property
     def redelivered(self) -> bool:

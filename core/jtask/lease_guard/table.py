@@ -7,7 +7,7 @@ CAPACITY = 4096
 """Leases beyond this are not guarded; few workers hold a tenth of it."""
 _BEAT = struct.Struct("<Q")
 _HEAD = 16  # bytes; the heartbeat counter
-_SLOT = 256  # bytes: a length (2) and an ack subject
+_SLOT = 256  # bytes: a length (2) and a claim
 _LENGTH = struct.Struct("<H")
 _EMPTY = _LENGTH.pack(0)
 SIZE = _HEAD + CAPACITY * _SLOT
@@ -39,18 +39,18 @@ class LeaseTable:
         count: int = _BEAT.unpack_from(self._memory)[0]
         return count
 
-    def put(self, reply: str) -> int:
-        """Enter a lease by its ack subject.
+    def put(self, claim: str) -> int:
+        """Enter a lease by its claim.
 
         Returns:
             int: Its slot, or NO_SLOT when there is no room for it.
         """
-        subject = reply.encode()
-        if not self._free or len(subject) > _SLOT - _LENGTH.size:
+        encoded = claim.encode()
+        if not self._free or len(encoded) > _SLOT - _LENGTH.size:
             return NO_SLOT
         slot = self._free.pop()
         start = _HEAD + slot * _SLOT
-        entry = _LENGTH.pack(len(subject)) + subject
+        entry = _LENGTH.pack(len(encoded)) + encoded
         self._memory[start : start + len(entry)] = entry
         return slot
 
@@ -61,7 +61,7 @@ class LeaseTable:
         self._free.append(slot)
 
     def claims(self) -> list[str]:
-        """Return the ack subjects of all leases."""
+        """Return the claims of all leases."""
         found: list[str] = []
         for start in range(_HEAD, SIZE, _SLOT):
             length: int = _LENGTH.unpack_from(self._memory, start)[0]

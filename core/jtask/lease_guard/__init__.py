@@ -1,0 +1,10 @@
+"""Keep leases while the worker's interpreter is blocked: offered to every broker that has leases.
+
+docs/brokers.md has an example.
+"""
+
+from jtask.lease_guard.guard import LeaseGuard
+from jtask.lease_guard.renewer import OpenRenewer, Renew
+from jtask.lease_guard.table import NO_SLOT
+
+__all__ = ["NO_SLOT", "LeaseGuard", "OpenRenewer", "Renew"]

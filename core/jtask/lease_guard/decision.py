@@ -1,0 +1,37 @@
+"""When the guard renews for the worker."""
+
+from typing import NamedTuple
+
+_RENEWALS_PER_LEASE = 3
+_NOT_RUNNING = frozenset("TtZX")  # states in /proc/<pid>/stat: stopped, traced, zombie, dead
+
+
+class Observation(NamedTuple):
+    """The worker at one moment.
+
+    Attributes:
+        beats: How often its loop has turned.
+        cpu_ticks: Its CPU time.
+        state: Letter in /proc/<pid>/stat.
+    """
+
+    beats: int
+    cpu_ticks: int
+    state: str
+
+
+def must_renew(before: Observation, now: Observation, still_for: float, lease: float) -> bool:
+    """Decide whether the worker is alive but cannot renew by itself.
+
+    Args:
+        before: A moment ago.
+        now: Now.
+        still_for: Seconds since the heartbeat last moved.
+        lease: Seconds.
+
+    Returns:
+        bool: Whether the guard must renew.
+    """
+    if now.beats != before.beats or still_for < lease / _RENEWALS_PER_LEASE:
+        return False
+    return now.state not in _NOT_RUNNING and now.cpu_ticks > before.cpu_ticks

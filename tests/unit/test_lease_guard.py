@@ -1,0 +1,90 @@
+"""What the lease guard decides, sees and refuses; tests/integration has it at work."""
+
+import contextlib
+import os
+from collections.abc import AsyncGenerator, Iterator
+from typing import Any
+
+import pytest
+
+from jtask.errors import ConfigurationError
+from jtask.lease_guard import LeaseGuard, Renew
+from jtask.lease_guard.decision import Observation, must_renew
+from jtask.lease_guard.renewer import load, name_of
+from jtask.lease_guard.table import CAPACITY, NO_SLOT, SIZE, LeaseTable
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "still_for", "renews"),
+    [
+        (Observation(5, 100, "R"), Observation(5, 150, "R"), 1.1, True),
+        (Observation(5, 100, "S"), Observation(5, 101, "S"), 1.1, True),
+        (Observation(5, 100, "R"), Observation(6, 150, "R"), 1.1, False),
+        (Observation(5, 100, "R"), Observation(5, 150, "R"), 0.9, False),
+        (Observation(5, 100, "S"), Observation(5, 100, "S"), 9.9, False),
+        (Observation(5, 100, "R"), Observation(5, 150, "T"), 1.1, False),
+        (Observation(5, 100, "R"), Observation(5, 150, "Z"), 1.1, False),
+    ],
+    ids=["busy", "hardly-busy", "beats", "too-early", "stuck", "stopped", "dead"],
+)
+def test_the_guard_renews_for_who_is_busy_and_silent(
+    before: Observation, now: Observation, still_for: float, renews: bool
+) -> None:
+    assert must_renew(before, now, still_for, lease=3.0) is renews
+
+
+@pytest.fixture
+def tables() -> Iterator[tuple[LeaseTable, LeaseTable]]:
+    """The two sides of one table."""
+    descriptor = os.memfd_create("test")
+    os.ftruncate(descriptor, SIZE)
+    worker, guard = LeaseTable(descriptor), LeaseTable(descriptor)
+    yield worker, guard
+    worker.close()
+    guard.close()
+    os.close(descriptor)
+
+
+def test_the_guard_sees_the_claims_in_hand(tables: tuple[LeaseTable, LeaseTable]) -> None:
+    worker, guard = tables
+    first, second = worker.put("$JS.ACK.long.one.1"), worker.put("$JS.ACK.two.2")
+    assert set(guard.claims()) == {"$JS.ACK.long.one.1", "$JS.ACK.two.2"}
+    worker.clear(first)
+    assert guard.claims() == ["$JS.ACK.two.2"]
+    worker.put("$JS.ACK.3")
+    worker.clear(second)
+    assert guard.claims() == ["$JS.ACK.3"]
+
+
+def test_what_the_table_has_no_room_for_is_left_out(
+    tables: tuple[LeaseTable, LeaseTable],
+) -> None:
+    worker, guard = tables
+    assert worker.put("x" * 255) == NO_SLOT
+    assert all(worker.put(str(n)) != NO_SLOT for n in range(CAPACITY))
+    assert worker.put("one more") == NO_SLOT
+    assert len(guard.claims()) == CAPACITY
+
+
+def test_a_renewer_is_found_by_its_name() -> None:
+    from jtask_nats.queues.lease_renewer import open_renewer
+
+    assert load(name_of(open_renewer)) is open_renewer
+
+
+def test_a_renewer_that_another_process_cannot_import_is_refused() -> None:
+    @contextlib.asynccontextmanager
+    async def nested(config: Any) -> AsyncGenerator[Renew]:
+        yield lambda claims: None
+
+    with pytest.raises(ConfigurationError, match="cannot import"):
+        LeaseGuard(nested, {}, lease=15.0)
+
+
+def test_a_guard_that_is_not_started_guards_nothing() -> None:
+    from jtask_nats.queues.lease_renewer import open_renewer
+
+    guard = LeaseGuard(open_renewer, {}, lease=15.0)
+    slot = guard.hold("claim")
+    assert (slot, guard.pid) == (NO_SLOT, None)
+    guard.drop(slot)
