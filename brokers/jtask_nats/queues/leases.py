@@ -98,7 +98,7 @@ class Leases:
         except OSError as error:
             _log.warning(
                 "no lease guard (%s): a task that blocks the interpreter for more than %g s "
-                "may be started again elsewhere",
+                "may be started again on another worker",
                 error,
                 lease,
             )
