@@ -131,4 +131,4 @@ class NatsBroker:
         try:
             await self._topology.ensure(*self._streams)
         except JTaskError as error:
-            _log.warning("the streams cannot be put in place again: %s", error)
+            _log.warning("the streams cannot be recreated: %s", error)

@@ -96,7 +96,7 @@ class Revival:
             try:
                 await loop.run_in_executor(None, ensure_server)
             except JTaskError as error:
-                _log.warning("the embedded server cannot be started again: %s", error)
+                _log.warning("the embedded server cannot be restarted: %s", error)
             # The connection needs a moment to notice that the server is back.
             await asyncio.sleep(_REVIVE_EVERY)
 

@@ -14,7 +14,7 @@ def parse_seconds(text: str) -> float:
     """
     found = _SHAPE.fullmatch(text.strip())
     if found is None:
-        raise ValueError(f"{text!r} is no length of time: use 90, 1.5s, 10m, 1h or 7d")
+        raise ValueError(f"{text!r} is not a duration: use 90, 1.5s, 10m, 1h or 7d")
     return float(found[1]) * _UNITS[found[2] or "s"]
 
 

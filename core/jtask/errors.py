@@ -54,7 +54,7 @@ class BrokerUnavailable(BrokerError, ConnectionError):
 
 
 class BrokerTooOld(BrokerError):
-    """The broker's version lacks something that jtask needs."""
+    """The broker is too old for jtask."""
 
 
 class BrokerFull(BrokerError):
@@ -66,7 +66,7 @@ class PermissionDenied(BrokerError):
 
 
 class TargetError(JTaskError):
-    """A target given to `jtask serve` names nothing that can be served."""
+    """A target of `jtask serve` contains nothing that can be served."""
 
 
 class WorkerUnhealthy(JTaskError):

@@ -118,7 +118,7 @@ class CancelResult(StrEnum):
     INTERRUPTED = "interrupted"
     """It executes and is being ended."""
     ASKED = "asked"
-    """It executes and was asked to end; it goes on until its code looks."""
+    """It executes and was asked to end; it continues until its code checks for cancellation."""
     ALREADY_OVER = "already over"
     """It had ended before."""
     NOT_FOUND = "not found"

@@ -100,7 +100,7 @@ class Plugins:
                 if option in Plugins([name]).options:
                     return name
             except Exception as error:
-                _log.debug("plugin %r was looked at and cannot be loaded: %s", name, error)
+                _log.debug("plugin %r cannot be loaded: %s", name, error)
         return None
 
     def _load(self, point: EntryPoint) -> None:

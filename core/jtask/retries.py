@@ -22,7 +22,7 @@ def exponential_backoff(backoff_factor: float) -> Callable[[int], list[float]]:
     """
     if not is_within(backoff_factor):
         raise TaskDefinitionError(
-            f"backoff_factor must be seconds from 0 on, got {backoff_factor!r}"
+            f"backoff_factor must be 0 or more seconds, got {backoff_factor!r}"
         )
 
     def delays(retries: int) -> list[float]:

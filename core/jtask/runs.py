@@ -351,9 +351,9 @@ class Run(Generic[R]):
             return codecs.result.decode(payload)
         if record.serializer != "json":
             raise JTaskError(
-                f"run {self.run_id}: its result is written with {record.serializer!r}, which only "
-                f"the task's own code may read: use the handle that .delay() returned, or "
-                f"get_run(run_id, task)"
+                f"run {self.run_id}: its result is encoded with {record.serializer!r}, "
+                f"which can be read only with the task's own code: "
+                f"use the handle that .delay() returned, or get_run(run_id, task)"
             )
         from pydantic_core import from_json
 
@@ -382,8 +382,8 @@ def _warn_of_blocked_loop(run_id: str) -> None:
     if waiting is None or asyncio._get_running_loop() is None:
         return
     _log.warning(
-        "task %s holds up its event loop, and all asynchronous tasks on it, while it waits for run "
-        "%s: use `await run` in place of run.result() or run.wait()",
+        "task %s blocks its event loop, and all asynchronous tasks on it, while it waits for run "
+        "%s: use `await run` instead of run.result() or run.wait()",
         waiting.task_name,
         run_id,
     )

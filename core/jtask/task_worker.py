@@ -35,7 +35,7 @@ def serve(
 
     Args:
         tasks: What to serve.
-        concurrency: How many runs at once, in each process.
+        concurrency: How many runs each process executes at once.
         processes: How many processes; more than one are supervised, each loads the tasks' modules.
         prefetch: How many runs to hold beyond `concurrency`; None follows the pace.
         shutdown_timeout: Seconds that runs may take to finish; then they are handed back.

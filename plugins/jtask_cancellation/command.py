@@ -17,10 +17,12 @@ _MESSAGE = "cancelled by `jtask cancel`"
 
 @click.command()
 @click.argument("run_ids", nargs=-1, metavar="[ID]...")
-@click.option("--task", help="All runs of the task with this key or name, or module:task.")
-@click.option("--tag", help="All runs with this tag.")
-@click.option("--queue", help="All runs of this queue.")
-@click.option("--message", default=_MESSAGE, help="Why, kept with the runs.")
+@click.option(
+    "--task", help="Cancel all runs of the task with this key or name, or of module:task."
+)
+@click.option("--tag", help="Cancel all runs with this tag.")
+@click.option("--queue", help="Cancel all runs of this queue.")
+@click.option("--message", default=_MESSAGE, help="Reason, stored with each run.")
 @yes_option
 @as_json
 @click.pass_context
@@ -35,17 +37,19 @@ def cancel(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """End the runs ID..., or all that meet the conditions, waiting and executing ones.
+    """Cancel the runs ID..., or all waiting and executing runs that match the options.
 
-    Prints what came of each: `never starts`, `interrupted`, `asked` (it ends when its code looks),
-    `already over`, or `not found`. With --task module:task or file.py:task the code is loaded, and
-    the task's hooks are called here; else workers call them.
+    Prints the result for each: `never starts`, `interrupted`, `asked` (it ends when its code checks
+    for cancellation), `already over`, or `not found`. With --task module:task or file.py:task,
+    loads the code and calls the task's hooks in this process; otherwise workers call them.
     """
     from jtask_cancellation.bulk import cancel_many
 
     conditions = any(given is not None for given in (task, tag, queue))
     if conditions == bool(run_ids):
-        raise click.UsageError("say which runs: ID..., or one or more of --task, --tag, --queue")
+        raise click.UsageError(
+            "specify which runs to cancel: either IDs, or one or more of --task, --tag, --queue"
+        )
     groups = _found(task, tag, queue, yes=yes) if conditions else [_checked(run_ids)]
     # One group after the other: those that execute keep their slots until the rest is cancelled.
     answers = [answer for group in groups for answer in cancel_many(group, message)]

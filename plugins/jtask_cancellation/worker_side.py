@@ -102,7 +102,7 @@ class CancelListener:
                         self._follow(request.run_id)
             except BrokerError as error:
                 # The next sweep makes up for it; a lost connection is logged elsewhere.
-                _log.debug("cancellations cannot be looked for: %s", error)
+                _log.debug("cannot read the cancellations: %s", error)
             # Jitter: workers that a deploy started together would all list the records at once.
             await asyncio.sleep(_LONGEST_PAUSE * random.uniform(1.0, 1.5))
 
@@ -182,7 +182,7 @@ class CancelListener:
                 if request is None or await self._is_done(request):
                     return
             except BrokerError as error:
-                _log.debug("the cancellation of run %s has to wait: %s", run_id, error)
+                _log.debug("cannot cancel run %s yet: %s", run_id, error)
 
     async def _is_done(self, request: CancelRequest) -> bool:
         answer = await already_over(self._broker, request.run_id) or await try_cancel(

@@ -33,7 +33,7 @@ def jtask_options() -> list[Option]:
             "dead_letter",
             default=True,
             check=_flag,
-            help="Keep runs that failed for good, those that lost their workers too.",
+            help="Keep runs that failed for good, including those that lost their workers.",
         )
     ]
 

@@ -17,17 +17,27 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 _CONDITIONS = (
-    click.option("--task", help="Only of the task with this key or name."),
-    click.option("--error", help="Only with this type of error, such as ValueError."),
-    click.option("--since", type=PAST, metavar="INSTANT", help="Only since (2h: 2 hours ago)."),
-    click.option("--until", type=PAST, metavar="INSTANT", help="Only until (2h: 2 hours ago)."),
+    click.option("--task", help="Only dead letters of the task with this key or name."),
+    click.option("--error", help="Only dead letters with this type of error, such as ValueError."),
+    click.option(
+        "--since",
+        type=PAST,
+        metavar="INSTANT",
+        help="Only dead letters since this time (2h means 2 hours ago).",
+    ),
+    click.option(
+        "--until",
+        type=PAST,
+        metavar="INSTANT",
+        help="Only dead letters before this time (2h means 2 hours ago).",
+    ),
 )
 
 
 _CHOICE = (
     click.argument("run_ids", nargs=-1, metavar="[ID]..."),
     *_CONDITIONS,
-    click.option("--all", "all_", is_flag=True, help="All there are."),
+    click.option("--all", "all_", is_flag=True, help="Select all dead letters."),
     yes_option,
     as_json,
 )
@@ -71,7 +81,7 @@ def _of_chosen(verb: str) -> Callable[[Callable[..., None]], Callable[..., None]
 
 @click.group()
 def dead() -> None:
-    """Look after runs that failed for good."""
+    """Inspect, replay and delete runs that failed for good."""
 
 
 @dead.command("ls")
@@ -94,7 +104,7 @@ def ls(*, as_json: bool, **conditions: Any) -> None:
 @click.argument("run_id", metavar="ID")
 @as_json
 def show(run_id: str, *, as_json: bool) -> None:
-    """Show the dead letter of the run ID: why, the error, earlier attempts, the arguments."""
+    """Show the dead letter of the run ID: reason, error, earlier attempts and arguments."""
     from jtask_dead_letters.operations import find_letter
     from jtask_dead_letters.reporting import letter_json, letter_text
 
@@ -108,7 +118,7 @@ def show(run_id: str, *, as_json: bool) -> None:
 @dead.command()
 @_of_chosen("Replay")
 def replay(chosen: list[str], *, as_json: bool) -> None:
-    """Execute the runs of dead letters again, each as one new run however often this is done."""
+    """Replay dead letters: each becomes exactly one new run, however often you repeat this."""
     from jtask_dead_letters.operations import replay_letters
 
     done = replay_letters(chosen)
@@ -126,16 +136,16 @@ def replay(chosen: list[str], *, as_json: bool) -> None:
 
 
 @dead.command()
-@_of_chosen("Forget")
+@_of_chosen("Delete")
 def drop(chosen: list[str], *, as_json: bool) -> None:
-    """Forget dead letters."""
+    """Delete dead letters."""
     from jtask_dead_letters.operations import drop_letters
 
     dropped = drop_letters(chosen)
     if as_json:
         click.echo(json.dumps(dropped))
     else:
-        click.echo(f"{_count(len(dropped))} forgotten", err=True)
+        click.echo(f"{_count(len(dropped))} deleted", err=True)
     for run_id in chosen:
         if run_id not in dropped:
             click.echo(f"Error: there is no dead letter of run {run_id}", err=True)
@@ -152,7 +162,7 @@ def _chosen(
     by_condition = any(value is not None for value in conditions.values())
     if bool(run_ids) + by_condition + all_ != 1:
         raise click.UsageError(
-            "say which letters: ID..., or --all, or some of --task, --error, --since, --until"
+            "specify which dead letters: IDs, --all, or some of --task, --error, --since, --until"
         )
     if run_ids:
         # Ids that somebody typed need no question. One that is repeated would count as missing.

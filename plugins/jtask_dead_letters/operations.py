@@ -110,7 +110,7 @@ def replay_letters(run_ids: Iterable[str]) -> list[Replayed]:
 
 
 def drop_letters(run_ids: Iterable[str]) -> list[str]:
-    """Forget dead letters.
+    """Delete dead letters.
 
     Args:
         run_ids: The runs that failed for good.
@@ -119,7 +119,7 @@ def drop_letters(run_ids: Iterable[str]) -> list[str]:
         list[str]: The ids of those whose letters were there.
 
     Raises:
-        BrokerError: The broker cannot be reached, or refuses; some may be forgotten by then.
+        BrokerError: The broker cannot be reached, or refuses; some may be deleted by then.
     """
     from jtask.client import get_client
 

@@ -94,7 +94,7 @@ async def replay(client: "Client", letter: Letter) -> str:
 
 
 async def drop(broker: Broker, run_id: str) -> bool:
-    """Forget a letter and its arguments; False when there is none."""
+    """Delete a letter and its arguments; False when there is none."""
     # In this order: arguments without a letter go by themselves after a while, but a letter
     # without its arguments could not be replayed.
     was_there = await broker.dead_letters.drop(run_id)
@@ -110,7 +110,7 @@ async def replayed_as(broker: Broker, run_id: str) -> str | None:
 
 
 async def forget_old(broker: Broker) -> None:
-    """Forget replays whose letters would be gone by now anyway."""
+    """Delete replays whose letters would be gone by now anyway."""
     # A record must outlive its letter, or a second replay would not find the first. A letter is
     # gone after one time to live; the other is a margin.
     oldest = time.time() - 2 * get_settings().dead_letter_ttl
@@ -131,7 +131,7 @@ async def admitted(letter_id: str, run_id: str) -> None:
     """
     client = get_client()
     if not await client.io.bridge(_is_current(client.broker, letter_id, run_id)):
-        raise RunRefused(f"another replay of run {letter_id} took the place of this one")
+        raise RunRefused(f"another replay of run {letter_id} replaced this one")
 
 
 async def _choose_run(client: "Client", letter_id: str) -> Replay:

@@ -35,7 +35,7 @@ def _arguments(letter: Letter) -> str:
     if envelope is None:
         return "(the message cannot be read)"
     if envelope.blob is not None:
-        return f"({envelope.blob} bytes, kept apart)"
+        return f"({envelope.blob} bytes, stored separately)"
     if envelope.serializer != "json":
         return f"({len(envelope.payload)} bytes of {envelope.serializer})"
     text = envelope.payload.decode(errors="replace")

@@ -16,10 +16,10 @@ _LEAST_WORKERS = 2
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context
 def demo(context: click.Context, workers: int, *, as_json: bool) -> None:
-    """Measure Python's standard library in the background, and kill a worker meanwhile.
+    """Measure Python's standard library in the background, and kill a worker partway through.
 
-    Starts what it needs and leaves nothing behind. On the server that JTASK_URL names, if it is
-    set, else on one of its own.
+    Starts what it needs and leaves nothing behind. Uses the server in JTASK_URL if that is set,
+    otherwise starts its own.
     """
     import asyncio
     import signal

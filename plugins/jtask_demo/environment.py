@@ -48,7 +48,8 @@ class DemoEnvironment:
         url = get_settings().url
         if find_unshared(url) is not None:
             raise ConfigurationError(
-                "the demo needs a broker that processes share: unset JTASK_URL, or name a server"
+                "the demo needs a broker that several processes can share: "
+                "unset JTASK_URL, or set it to a server"
             )
         self._own_server = url.startswith("embedded:")
         self.folder = Path(tempfile.mkdtemp(prefix="jtask-demo-"))
@@ -110,7 +111,7 @@ class DemoEnvironment:
         if any(worker.poll() is None for worker in self._workers):
             return
         said = self._log(len(self._workers) - 1).read_text(errors="replace")[-_LOG_TAIL:].strip()
-        raise JTaskError(f"all workers ended; the last one said: {said or 'nothing'}")
+        raise JTaskError(f"all workers exited; last output: {said or 'nothing'}")
 
     def _environment(self, url: str) -> dict[str, str]:
         home = {"JTASK_HOME": str(self.folder / "server")} if self._own_server else {}

@@ -73,8 +73,8 @@ def _of_crash(crash: Crash) -> str:
 
 
 _FURTHER = """
-Where to look further:
+Next steps:
   jtask --help                 all commands
   jtask serve your_module      a worker for your own tasks
   docs/tutorial.md             from the first task to a deployed worker
-  docs/concepts.md             what is promised, and how"""
+  docs/concepts.md             what jtask guarantees, and how"""

@@ -67,4 +67,4 @@ class _Lines:
         quarter = ended * _QUARTERS // runs
         if quarter > self._printed:
             self._printed = quarter
-            self.say(f"{ended} of {runs} runs have ended")
+            self.say(f"{ended} of {runs} runs are done")

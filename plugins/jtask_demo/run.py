@@ -42,7 +42,7 @@ async def run_demo(
     clock = time.perf_counter()
     runs = await analyse.adelay_many([(m.name, str(m.path), journal) for m in modules])
     enqueue_seconds = time.perf_counter() - clock
-    progress.say(f"{len(runs)} runs are stored; now {workers} workers start")
+    progress.say(f"{len(runs)} runs are stored; starting {workers} workers")
     pids = [environment.start_worker() for _ in range(workers)]
     victim, held = await _work(environment, runs, pids, progress)
     notes = read_journal(environment.journal)

@@ -71,8 +71,8 @@ class Monitor:
             if not self._has_warned:
                 self._has_warned = True
                 _log.warning(
-                    "worker %s cannot answer on %s port %d (%s): trying again until it can; "
-                    "choose another --health-port",
+                    "worker %s cannot listen on %s port %d (%s): "
+                    "retrying; or choose another --health-port",
                     self._worker.name,
                     self._host,
                     self._port,

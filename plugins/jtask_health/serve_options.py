@@ -26,7 +26,8 @@ def serve_options() -> list[click.Option]:
             metavar="S",
             expose_value=False,
             callback=_put,
-            help="End with exit code 4 when no runs can be got for this long; else try for ever.",
+            help="Exit with code 4 if the worker cannot get runs for this long; "
+            "by default, keeps trying.",
         ),
     ]
 

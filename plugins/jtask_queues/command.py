@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def queues() -> None:
-    """Look after queues."""
+    """Manage queues."""
 
 
 @queues.command("ls")
@@ -36,11 +36,13 @@ def ls(*, as_json: bool) -> None:
 
 @queues.command()
 @click.argument("queue")
-@click.option("--until", type=INSTANT, metavar="INSTANT", help="Go on by itself at this instant.")
-@click.option("--for", "for_", type=SECONDS, metavar="S", help="Go on by itself after this long.")
+@click.option("--until", type=INSTANT, metavar="INSTANT", help="Resume automatically at this time.")
+@click.option(
+    "--for", "for_", type=SECONDS, metavar="S", help="Resume automatically after this long."
+)
 @as_json
 def pause(queue: str, until: float | None, for_: float | None, *, as_json: bool) -> None:
-    """Let no run of QUEUE start; without an end until it is resumed. What executes goes on."""
+    """Pause QUEUE: no run starts until the pause ends or you resume it. Executing runs continue."""
     from jtask.contract import Pause
     from jtask_queues.operations import list_queues, pause_queue
 
@@ -48,11 +50,11 @@ def pause(queue: str, until: float | None, for_: float | None, *, as_json: bool)
         raise click.UsageError("give either --until or --for, not both")
     seconds = for_ if until is None else until - time.time()
     if seconds is not None and seconds <= 0:
-        raise click.UsageError("the pause would be over already: give a later instant")
+        raise click.UsageError("the end of the pause is in the past: give a later time")
     # A queue may be paused before it has runs; a misspelt name would be paused without a word.
     is_known = queue in [info.name for info in list_queues()]
     end = pause_queue(queue, seconds)
-    later = "" if is_known else "; it holds no runs and nobody serves it by now"
+    later = "" if is_known else "; it has no runs, and no worker serves it at the moment"
     said = f"{queue} is {_pause(Pause(end))}{later}"
     _tell(said, {"queue": queue, "paused_until": end}, as_json=as_json)
 
@@ -61,11 +63,11 @@ def pause(queue: str, until: float | None, for_: float | None, *, as_json: bool)
 @click.argument("queue")
 @as_json
 def resume(queue: str, *, as_json: bool) -> None:
-    """Let the runs of QUEUE start again."""
+    """Resume QUEUE."""
     from jtask_queues.operations import resume_queue
 
     was_paused = resume_queue(queue)
-    said = "goes on" if was_paused else "was not paused"
+    said = "is resumed" if was_paused else "was not paused"
     _tell(f"{queue} {said}", {"queue": queue, "was_paused": was_paused}, as_json=as_json)
 
 
@@ -74,10 +76,13 @@ def resume(queue: str, *, as_json: bool) -> None:
 @yes_option
 @as_json
 def purge(queue: str, *, yes: bool, as_json: bool) -> None:
-    """Cancel all runs of QUEUE that have not begun, delayed ones too. What executes goes on."""
+    """Cancel all runs of QUEUE that have not started, including delayed ones.
+
+    Executing runs continue.
+    """
     from jtask_queues.operations import purge_queue
 
-    confirm(f"Cancel all runs of {queue} that have not begun?", yes=yes)
+    confirm(f"Cancel all runs of {queue} that have not started?", yes=yes)
     count = purge_queue(queue)
     said = f"{count} {'run' if count == 1 else 'runs'} cancelled"
     _tell(said, {"queue": queue, "cancelled": count}, as_json=as_json)

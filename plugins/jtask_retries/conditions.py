@@ -59,7 +59,7 @@ async def _when_awaited(
 
 def _log_failure(run: "RunContext") -> None:
     _log.exception(
-        "the retry_condition_fn of task %s failed: run %s is not tried again",
+        "the retry_condition_fn of task %s failed: not retrying run %s",
         run.task_name,
         run.run_id,
     )

@@ -11,7 +11,7 @@ from jtask.retries import LONGEST_LIST
 def declared() -> list[Option]:
     """Return the options, each with its check."""
     return [
-        Option("retries", check=_count, help="How often a failed run is tried again."),
+        Option("retries", check=_count, help="How many times to retry a failed run."),
         Option(
             "retry_delay_seconds",
             check=_delay,
@@ -20,14 +20,14 @@ def declared() -> list[Option]:
         Option(
             "retry_jitter_factor",
             check=_jitter,
-            help="Spread each delay, at most to delay * (1 + factor); the mean stays.",
+            help="Randomise each delay, up to delay * (1 + factor); the mean stays the same.",
         ),
         Option(
             "retry_condition_fn",
             check=_condition,
-            help="Called with task, run and state: whether to try again.",
+            help="Called with task, run and state; return true to retry.",
         ),
-        Option("retry_on", check=_exceptions, help="Only these exceptions are tried again."),
+        Option("retry_on", check=_exceptions, help="Retry only these exceptions."),
     ]
 
 
@@ -35,7 +35,7 @@ def delays_of(value: object) -> list[float]:
     """Return a list of delays, checked.
 
     Raises:
-        ValueError: Not a list of at most 50 numbers from 0 on.
+        ValueError: Not a list of at most 50 numbers of 0 or more.
     """
     if not isinstance(value, list | tuple):
         raise ValueError(f"must be seconds or a list of them, got {value!r}")
@@ -50,7 +50,7 @@ def _count(value: object) -> int | None:
         return None
     # A bool is an int: `retries=True` would be one retry, which nobody means.
     if not is_within(value, whole=True):
-        raise ValueError(f"must be a whole number from 0 on, got {value!r}")
+        raise ValueError(f"must be a whole number, 0 or more, got {value!r}")
     return int(value)
 
 
@@ -66,7 +66,7 @@ def _jitter(value: object) -> float | None:
     if value is None:
         return None
     if not is_within(value):
-        raise ValueError(f"must be a number from 0 on, got {value!r}")
+        raise ValueError(f"must be a number, 0 or more, got {value!r}")
     return float(value)
 
 
@@ -96,5 +96,5 @@ def _exceptions(value: object) -> tuple[type[Exception], ...] | None:
 
 def _seconds(value: object) -> float:
     if not is_within(value):
-        raise ValueError(f"must be seconds from 0 on, got {value!r}")
+        raise ValueError(f"must be 0 or more seconds, got {value!r}")
     return float(value)

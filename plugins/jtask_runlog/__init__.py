@@ -56,7 +56,7 @@ def jtask_worker_started(worker: "WorkerInfo") -> None:
 def jtask_worker_stopping(worker: "WorkerInfo") -> None:
     """Say that the worker takes nothing new."""
     _log.info(
-        "worker %s is stopping: it takes nothing new and lets its runs finish",
+        "worker %s is stopping: it takes no new runs and lets its current runs finish",
         worker.name,
         extra={"action": "worker_stopping", "worker": worker.name},
     )
@@ -72,7 +72,7 @@ def jtask_rejected(run_id: str, queue: str, reason: str) -> None:
             run_id,
             queue,
             reason,
-            f" (and {count - 1} more since the last such line)" if count > 1 else "",
+            f" (and {count - 1} more since the last warning)" if count > 1 else "",
             extra={
                 "action": "run_set_aside",
                 "run_id": run_id,

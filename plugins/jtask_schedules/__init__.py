@@ -30,7 +30,9 @@ def jtask_options() -> Iterable[Option]:
     """Declare when a task runs by itself."""
     return [
         Option("cron", None, _check_cron, "When to run: minute hour day month weekday.", _agree),
-        Option("timezone", None, _check_timezone, "Whose wall clock cron means; UTC.", _agree),
+        Option(
+            "timezone", None, _check_timezone, "Time zone of the cron line; UTC by default.", _agree
+        ),
         Option("every", check=_check_every, help="Run at this interval: seconds or a timedelta."),
         Option("missed", "coalesce", _check_missed, "What to do with missed runs: coalesce, skip."),
     ]
@@ -114,7 +116,7 @@ def _agree(options: Mapping[str, object]) -> None:
     if options.get("cron") is not None and options.get("every") is not None:
         raise ValueError("give either cron or every, not both")
     if options.get("timezone") is not None and options.get("cron") is None:
-        raise ValueError("a time zone is for a cron line, and there is none")
+        raise ValueError("a time zone is only for a cron line: give cron as well")
 
 
 async def _admit(tick: "Tick", *, has_schedule: bool) -> "Retry | None":
@@ -145,12 +147,12 @@ async def _admit(tick: "Tick", *, has_schedule: bool) -> "Retry | None":
     except BrokerError as error:
         # Started now, it might be the schedule's last run: nothing else puts the next one in place
         # until a worker renews its declarations.
-        return Retry(time.time() + _RETRY_SECONDS, f"its schedule cannot go on yet: {error}")
+        return Retry(time.time() + _RETRY_SECONDS, f"its schedule cannot continue yet: {error}")
     if refusal is not None:
         raise RunRefused(refusal)
     if has_schedule:
         return None
-    return Retry(time.time() + _RETRY_SECONDS, "left to a worker whose code has its schedule")
+    return Retry(time.time() + _RETRY_SECONDS, "waiting for a worker that has its schedule")
 
 
 def _check_cron(value: object) -> object:

@@ -22,7 +22,7 @@ _NEXT_TIMES = 3
 
 @click.group()
 def schedules() -> None:
-    """Look at the tasks that run by the clock."""
+    """Manage the tasks that run on a schedule."""
 
 
 @schedules.command("ls")
@@ -45,7 +45,7 @@ def ls(*, as_json: bool) -> None:
 @schedules.command()
 @click.argument("name", metavar="NAME")
 def pause(name: str) -> None:
-    """Start nothing of the schedule NAME (a task's name or key) until it is resumed."""
+    """Pause the schedule NAME (a task's name or key) until you resume it."""
     store = _store()
     _run(store.pause(_find(store, name).key))
     click.echo(f"{name} is paused", err=True)
@@ -54,17 +54,17 @@ def pause(name: str) -> None:
 @schedules.command()
 @click.argument("name", metavar="NAME")
 def resume(name: str) -> None:
-    """Go on with the paused schedule NAME, from its next time."""
+    """Resume the schedule NAME from its next time."""
     store = _store()
     _run(store.resume(_find(store, name).key))
-    click.echo(f"{name} goes on", err=True)
+    click.echo(f"{name} is resumed", err=True)
 
 
 @schedules.command()
 @click.argument("name", metavar="NAME")
 @as_json
 def run(name: str, *, as_json: bool) -> None:
-    """Run the task of the schedule NAME now, beside its schedule; prints the run's id."""
+    """Run the task of the schedule NAME now, in addition to its schedule; print the run's id."""
     from jtask.ids import get_run_ids
 
     store = _store()
@@ -75,7 +75,9 @@ def run(name: str, *, as_json: bool) -> None:
 
 @schedules.command()
 @click.argument("name", metavar="NAME")
-@click.option("--force", is_flag=True, help="Even if a living worker will create it again.")
+@click.option(
+    "--force", is_flag=True, help="Remove it even if a running worker will create it again."
+)
 def rm(name: str, *, force: bool) -> None:
     """Remove the schedule NAME, which no worker declares any more."""
     store = _store()
@@ -108,7 +110,9 @@ def _find(store: "ScheduleStore", name: str) -> "Schedule":
         raise ScheduleError(f"there is no schedule {name!r}: {hint}")
     if len(found) > 1:
         keys = ", ".join(one.key for one in found)
-        raise ScheduleError(f"{len(found)} schedules are called {name!r}: give the key, of {keys}")
+        raise ScheduleError(
+            f"{len(found)} schedules have the name {name!r}: give a key, one of {keys}"
+        )
     return found[0]
 
 

@@ -66,7 +66,7 @@ def refusal(found: Schedule, tick: Tick) -> str | None:
         return "its schedule is paused"
     # The chain, not the version: a schedule that was paused and resumed has a new one too.
     if found.chain != tick.chain:
-        return "its schedule was changed since"
+        return "its schedule has changed"
     # One that started before, and lost its worker, is delivered again: it has not been made up for.
     is_covered = found.covered is not None and tick.instant <= found.covered
     if is_covered and tick.instant not in found.started:

@@ -62,11 +62,11 @@ async def _renew(
                 await store.declare(declaration)
             for removed in await store.sweep(lifetime):
                 name = removed.declaration.name
-                _log.info("the schedule of %s is removed: no worker declares it any more", name)
+                _log.info("removed the schedule of %s: no worker declares it any more", name)
         except BrokerError as error:
-            _log.warning("the schedules cannot be looked after, trying again: %s", error)
+            _log.warning("cannot maintain the schedules, retrying: %s", error)
             pause = _RETRY_SECONDS
         except Exception:
             # Such as a record that cannot be read. Ending here would let all schedules lapse.
-            _log.exception("the schedules cannot be looked after")
+            _log.exception("cannot maintain the schedules")
         await asyncio.sleep(pause)

@@ -123,7 +123,7 @@ class ScheduleStore:
                 await self._put_next(after)
             if after == schedule or await self._store(found, after):
                 late = decisions.is_late(schedule, tick, now)
-                return "it was missed, and its schedule skips what was missed" if late else None
+                return "it was missed, and its schedule skips missed runs" if late else None
 
     async def admit_undeclared(self, tick: Tick) -> str | None:
         """Say why a run must end that came to a worker whose code has no such schedule.
@@ -204,7 +204,7 @@ class ScheduleStore:
             age = now - schedule.declared
             raise ScheduleError(
                 f"a worker declared the schedule of {schedule.declaration.name!r} {age:.0f} s ago "
-                "and would create it again: pause it, or stop the worker and remove it by force"
+                "and would create it again: pause it, or stop the worker and use --force"
             )
         await self._remove(schedule)
 

@@ -92,7 +92,7 @@ def check_cron(value: object) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str):
-        raise ValueError(f"must be a text such as '*/5 * * * *', got {value!r}")
+        raise ValueError(f"must be a string such as '*/5 * * * *', got {value!r}")
     # Blanks are part of the declaration's version: more of them must not make another schedule.
     line = " ".join(value.split())
     try:
@@ -105,9 +105,9 @@ def check_cron(value: object) -> str | None:
         problem = _HINTS.get(str(error), str(error))
         if _ZERO_STEP.search(line):
             problem = "a step must be at least 1"
-        raise ValueError(f"{value!r} is no cron line: {problem}") from None
+        raise ValueError(f"{value!r} is not a cron line: {problem}") from None
     except StopIteration:
-        raise ValueError(f"{value!r} is no cron line: its date never comes") from None
+        raise ValueError(f"{value!r} is not a cron line: it never matches a date") from None
     return line
 
 

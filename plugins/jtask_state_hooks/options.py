@@ -26,7 +26,11 @@ _OPTIONS = {state: option for option, states in STATES.items() for state in stat
 def declared() -> list[Option]:
     """Return the options, each with its check."""
     return [
-        Option(name, check=partial(_hooks, name), help=f"Called at {' and '.join(states)}.")
+        Option(
+            name,
+            check=partial(_hooks, name),
+            help=f"Called when a run enters {' or '.join(states)}.",
+        )
         for name, states in STATES.items()
     ]
 

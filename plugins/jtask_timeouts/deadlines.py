@@ -90,7 +90,7 @@ class Deadlines:
             try:
                 step.action()
             except Exception:
-                _log.exception("what was due for a run failed")
+                _log.exception("a timeout action failed")
             self._push(schedule)
 
 

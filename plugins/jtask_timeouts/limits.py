@@ -76,7 +76,7 @@ def declared_options() -> list[Option]:
             "isolation",
             default="none",
             check=_check_isolation,
-            help='"process" executes the task in a child process, which can be ended for certain.',
+            help='"process" executes the task in a child process, which can always be killed.',
         ),
     ]
 

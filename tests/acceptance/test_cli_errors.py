@@ -88,7 +88,7 @@ def test_a_misspelt_state_gets_a_suggestion(tasks: Any) -> None:
     ("arguments", "fragment"),
     [
         (["tasks.resize", "width=1"], "did you mean tasks:resize?"),
-        (["tasks.py:resize"], "misses argument 'width'"),
+        (["tasks.py:resize"], "is missing argument 'width'"),
         (["tasks.py:resize", "1", "2"], "takes"),
         (["tasks.py:resize", "width=wide"], "argument 'width'"),
         (["tasks.py:resize", "witdh=1"], "did you mean 'width'"),

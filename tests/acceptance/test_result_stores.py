@@ -74,5 +74,5 @@ def test_who_looks_into_another_store_than_the_worker_is_told(place: Place, file
     assert place.result(run_id)["result"] == "A"
     done = place.jtask("result", run_id, JTASK_RESULTS_URL="embedded://")
     assert done.returncode == 1
-    assert f"run {run_id} is Completed since" in done.stderr
-    assert "or elsewhere (JTASK_RESULTS_URL)" in done.stderr
+    assert f"run {run_id} has been Completed since" in done.stderr
+    assert "or is kept elsewhere (JTASK_RESULTS_URL)" in done.stderr

@@ -170,7 +170,7 @@ def test_a_text_is_no_call() -> None:
 
 
 def test_wrong_arguments_are_refused_at_the_call() -> None:
-    with pytest.raises(ArgumentError, match="task 'add' misses argument 'a'"):
+    with pytest.raises(ArgumentError, match="task 'add' is missing argument 'a'"):
         add.delay()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     with pytest.raises(ArgumentError, match="has no argument 'c'"):
         add.delay(1, c=2)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
@@ -912,7 +912,7 @@ def test_a_run_of_an_unknown_task_is_put_off_and_reported(
     [
         (b"hello", "the first line is not JSON"),
         (b'{"v":99}\n', "the envelope is of version 99, this reads up to 1"),
-        (b'{"v":1,"id":"x"}\n{}', "the envelope misses 'task'"),
+        (b'{"v":1,"id":"x"}\n{}', "the envelope has no field 'task'"),
     ],
 )
 def test_an_unreadable_message_is_dead_lettered_and_its_waiter_told(

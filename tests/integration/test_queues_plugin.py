@@ -159,7 +159,7 @@ def test_the_program_lists_queues() -> None:
 def test_the_program_pauses_and_resumes() -> None:
     said = program("pause", "reports", "--for", "10m").stderr
     assert "reports is paused until" in said
-    assert said.endswith("; it holds no runs and nobody serves it by now\n")
+    assert said.endswith("; it has no runs, and no worker serves it at the moment\n")
     assert program("pause", "reports", "--for", "10m").stderr.count("nobody serves it") == 0
     [info] = list_queues()
     assert info.paused_until is not None
@@ -167,7 +167,7 @@ def test_the_program_pauses_and_resumes() -> None:
     until = (datetime.now() + timedelta(hours=1)).isoformat()
     said = json.loads(program("pause", "reports", "--until", until, "--json").stdout)
     assert abs(said["paused_until"] - time.time() - 3600) < 60
-    assert program("resume", "reports").stderr == "reports goes on\n"
+    assert program("resume", "reports").stderr == "reports is resumed\n"
     assert program("resume", "reports").stderr == "reports was not paused\n"
 
 
@@ -176,7 +176,7 @@ def test_the_program_pauses_and_resumes() -> None:
     [
         (["pause", "reports", "--for", "1h", "--until", "2099-01-01"], "not both"),
         (["pause", "reports", "--until", "2001-01-01"], "over already"),
-        (["pause", "reports", "--until", "soon"], "is no instant"),
+        (["pause", "reports", "--until", "soon"], "is not a date or time"),
         (["purge", "reports"], "add --yes"),
     ],
 )

@@ -265,8 +265,8 @@ def test_a_type_that_pydantic_cannot_build_leaves_the_other_arguments_typed():
 @pytest.mark.parametrize(
     ("args", "kwargs", "text"),
     [
-        ((), {}, "task 'resize' misses argument 'path'"),
-        ((), {"width": 1}, "task 'resize' misses argument 'path'"),
+        ((), {}, "task 'resize' is missing argument 'path'"),
+        ((), {"width": 1}, "task 'resize' is missing argument 'path'"),
         (
             ("a",),
             {"widht": 1},
@@ -299,8 +299,8 @@ def test_odd_signatures_are_checked_alike_by_both_serializers(serializer):
 
     own = codec(fn, serializer=serializer)
     for args, kwargs, text in [
-        ((1,), {"c": 1}, "misses argument 'b'"),
-        ((1, 2), {}, "misses argument 'c'"),
+        ((1,), {"c": 1}, "is missing argument 'b'"),
+        ((1, 2), {}, "is missing argument 'c'"),
         ((1, 2), {"b": 2, "c": 1}, "has two values for argument 'b'"),
     ]:
         with pytest.raises(ArgumentError, match=text):
@@ -310,7 +310,7 @@ def test_odd_signatures_are_checked_alike_by_both_serializers(serializer):
 @pytest.mark.parametrize(
     ("payload", "text"),
     [
-        (b"{}", "misses argument 'path'"),
+        (b"{}", "is missing argument 'path'"),
         (b'{"path":"a","widht":1}', "did you mean 'width'"),
         (b'{"path":"a","width":[]}', "argument 'width' must be a valid integer, got"),
         (b"[1]", "takes one JSON object of arguments by name"),
@@ -464,7 +464,7 @@ def test_many_calls_give_what_each_gives_alone():
     own = codec(resize)
     calls = [("a",), ("b", 2), ("c", "3")]
     assert own.encode_many(iter(calls)) == [own.encode(call, {}) for call in calls]
-    with pytest.raises(ArgumentError, match="misses argument 'path'"):
+    with pytest.raises(ArgumentError, match="is missing argument 'path'"):
         own.encode_many([("a",), ()])
 
 

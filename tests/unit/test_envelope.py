@@ -201,7 +201,7 @@ def test_a_field_that_this_version_does_not_know_is_passed_over() -> None:
 def test_a_missing_field_is_named(name: str) -> None:
     head = {"v": 1, "id": "x", "task": "add"}
     del head[name]
-    with pytest.raises(EnvelopeError, match=f"misses '{name}'"):
+    with pytest.raises(EnvelopeError, match=f"has no field '{name}'"):
         decode_envelope(json.dumps(head).encode() + b"\n")
 
 

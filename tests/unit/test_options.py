@@ -192,8 +192,8 @@ def test_an_expiry_is_an_instant(expires: Any, end: float | None) -> None:
         ({"serializer": "pickle"}, "no serializer 'pickle': use one of json, cloudpickle"),
         ({"delay": 1, "eta": 2.0}, "either a delay or an eta"),
         ({"queue": "a.b"}, "queue 'a.b' may hold"),
-        ({"queue": 5}, "queue must be a text, got 5"),
-        ({"name": 5}, "name must be a text, got 5"),
+        ({"queue": 5}, "queue must be a string, got 5"),
+        ({"name": 5}, "name must be a string, got 5"),
     ],
 )
 def test_a_value_that_cannot_be_is_refused_in_one_sentence(

@@ -130,7 +130,7 @@ def test_the_store_is_closed_even_where_closing_the_broker_fails() -> None:
         ),
         (
             ("me:secret@localhost:4222", None),
-            "JTASK_URL is 'localhost:4222', which begins with no scheme; "
+            "JTASK_URL is 'localhost:4222', which has no scheme; "
             "known: embedded://, memory://, nats://, tls://",
         ),
         (

@@ -267,7 +267,7 @@ def test_exponential_backoff_lists_at_most_50_delays() -> None:
     assert exponential_backoff(10)(4) == [10, 20, 40, 80]
     assert len(exponential_backoff(1)(1000)) == 50
     for factor in (-1, float("nan"), "10", True):
-        with pytest.raises(TaskDefinitionError, match="must be seconds from 0 on, got"):
+        with pytest.raises(TaskDefinitionError, match="must be 0 or more seconds, got"):
             exponential_backoff(cast("Any", factor))
 
 
@@ -369,16 +369,16 @@ def test_each_try_is_in_the_history_with_its_reason_and_traceback() -> None:
 @pytest.mark.parametrize(
     ("option", "value", "sentence"),
     [
-        ("retries", -1, "must be a whole number from 0 on, got -1"),
-        ("retries", True, "must be a whole number from 0 on, got True"),
-        ("retries", 1.5, "must be a whole number from 0 on, got 1.5"),
-        ("retry_delay_seconds", -1, "must be seconds from 0 on, got -1"),
+        ("retries", -1, "must be a whole number, 0 or more, got -1"),
+        ("retries", True, "must be a whole number, 0 or more, got True"),
+        ("retries", 1.5, "must be a whole number, 0 or more, got 1.5"),
+        ("retry_delay_seconds", -1, "must be 0 or more seconds, got -1"),
         ("retry_delay_seconds", "1", "must be seconds or a list of them, got '1'"),
-        ("retry_delay_seconds", math.inf, "must be seconds from 0 on, got inf"),
-        ("retry_delay_seconds", math.nan, "must be seconds from 0 on, got nan"),
-        ("retry_delay_seconds", [1, None], "must be seconds from 0 on, got None"),
+        ("retry_delay_seconds", math.inf, "must be 0 or more seconds, got inf"),
+        ("retry_delay_seconds", math.nan, "must be 0 or more seconds, got nan"),
+        ("retry_delay_seconds", [1, None], "must be 0 or more seconds, got None"),
         ("retry_delay_seconds", [1] * 51, "takes at most 50 delays, got 51"),
-        ("retry_jitter_factor", -0.1, "must be a number from 0 on, got -0.1"),
+        ("retry_jitter_factor", -0.1, "must be a number, 0 or more, got -0.1"),
         ("retry_condition_fn", 3, "must be a function of task, run and state, got 3"),
         (
             "retry_condition_fn",

@@ -99,7 +99,7 @@ def test_a_run_is_late_once_the_next_is_due_and_after_a_minute_at_most() -> None
         ({"cron": "* 25 * * *"}, "from 0 to 23"),
         ({"cron": "0 0 31 2 *"}, "such a day"),
         ({"cron": "*/0 * * * *"}, "a step must be at least 1"),
-        ({"cron": 5}, "must be a text"),
+        ({"cron": 5}, "must be a string"),
         ({"cron": "0 0 * * *", "timezone": "Europe/Berlim"}, "no time zone 'Europe/Berlim'"),
         ({"every": 0.5}, "at least 1 second"),
         ({"every": float("nan")}, "at least 1 second"),

@@ -312,9 +312,9 @@ def test_what_is_no_function_is_refused(thing: Any) -> None:
 
 
 def test_tags_must_be_several_texts() -> None:
-    with pytest.raises(TaskDefinitionError, match="got the text 'one'"):
+    with pytest.raises(TaskDefinitionError, match="got the string 'one'"):
         task(tags="one")
-    with pytest.raises(TaskDefinitionError, match="tags must be texts, got 1"):
+    with pytest.raises(TaskDefinitionError, match="tags must be strings, got 1"):
         task(tags=[1])  # type: ignore[list-item]
 
 
@@ -464,7 +464,7 @@ def test_the_module_lists_its_names_that_are_imported_at_first_use() -> None:
 def test_a_run_id_that_is_no_text_is_refused_in_one_sentence(
     jtask_memory: str, run_id: Any
 ) -> None:
-    with pytest.raises(RunNotFound, match="a run id is a text, such as"):
+    with pytest.raises(RunNotFound, match="a run id is a string such as"):
         jtask.get_run(run_id)
 
 

@@ -29,7 +29,7 @@ class StorageClient:
             BrokerUnavailable: It is closed.
         """
         if self.is_closed:
-            raise BrokerUnavailable(f"this client of {self.url} is closed; open another one")
+            raise BrokerUnavailable(f"this client of {self.url} is closed; open a new one")
         return self.raw_storage
 
     def now(self) -> float:

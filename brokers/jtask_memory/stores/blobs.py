@@ -20,7 +20,7 @@ class MemoryBlobs(StoragePart):
             return storage.blobs.get(key)
 
     async def delete(self, key: str) -> None:
-        """Forget a blob; nothing happens when there is none."""
+        """Delete a blob; nothing happens when there is none."""
         storage = self._storage
         with storage.lock:
             storage.blobs.pop(key, None)

@@ -32,7 +32,7 @@ class MemoryRecords(StoragePart):
             return sorted(storage.records.get(bucket, {}).values(), key=lambda record: record.key)
 
     async def delete(self, bucket: str, key: str) -> bool:
-        """Forget a record; False when there was none."""
+        """Delete a record; False when there was none."""
         storage = self._storage
         with storage.lock:
             return storage.records.get(bucket, {}).pop(key, None) is not None

@@ -336,7 +336,7 @@ class Connection:
             try:
                 await self.flush()
             except BrokerUnavailable as error:
-                _log.debug("closing without a last answer: %s", error)
+                _log.debug("closing without a final answer: %s", error)
         await self._client.shut()
         self._fail_requests("the connection was closed")
         for callback in self._close_callbacks:
@@ -374,7 +374,7 @@ class Connection:
         """Call a function on the loop, from another thread; raises as `write_from_thread` does."""
         if not self._socket.is_own():
             raise BrokerUnavailable(
-                "this connection belongs to the process that forked this one; open another"
+                "this connection belongs to the parent process; open a new one after the fork"
             )
         try:
             self._loop.call_soon_threadsafe(callback, *args)
@@ -390,7 +390,7 @@ class Connection:
         """
         if not is_subject(subject):
             raise BrokerError(
-                f"{subject!r} cannot be a NATS subject: it is empty, too long or has blanks"
+                f"{subject!r} is not a valid NATS subject: it is empty, too long or contains spaces"
             )
         size = message_size(headers, body)
         if size > self._client.max_payload:
@@ -423,7 +423,7 @@ class Connection:
         self._server_errors.reset()
         self._denied.clear()
         if self._opened:
-            _log.info("connected to the NATS server at %s again", self.url)
+            _log.info("reconnected to the NATS server at %s", self.url)
             _call_all(self._reconnect_callbacks)
 
     def _on_down(self, reason: str) -> None:
@@ -459,7 +459,7 @@ class Connection:
 
     def _replies_denied(self, subject: str) -> BrokerUnavailable:
         reason = not_permitted("subscribe to", self._replies, self.url)
-        return BrokerUnavailable(f"no answer on {subject} can be heard: {reason}")
+        return BrokerUnavailable(f"no answer on {subject} can be received: {reason}")
 
     def _subscribe_again(self, denied: str) -> None:
         """Ask for subscriptions again; the server ignores those that it has."""

@@ -192,5 +192,7 @@ def _stored(block: bytes, body: bytes) -> StoredMessage:
 
 def _refused(stream: str, status: int | None, description: str) -> BrokerError:
     if status == _NO_RESPONDERS:
-        return BrokerUnavailable(f"the stream {stream} is not there, or has no leader just now")
+        return BrokerUnavailable(
+            f"the stream {stream} does not exist, or has no leader at the moment"
+        )
     return BrokerError(f"the stream {stream} cannot be read: {description} ({status})")

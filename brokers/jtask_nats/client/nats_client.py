@@ -137,7 +137,7 @@ class NatsClient(BaseClient):
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
         if initial_connection and self._needs_tls and not info.get("tls_required"):
             if not info.get("tls_available"):
-                raise BrokerUnavailable("the server offers no TLS, and tls:// asks for it")
+                raise BrokerUnavailable("the server does not offer TLS, which tls:// requires")
             # nats-py goes on in plain text where TLS is only offered.
             info["tls_required"] = True
         await super()._process_info(info, initial_connection)
@@ -189,7 +189,7 @@ class NatsClient(BaseClient):
         elif line.startswith(b"INFO"):
             self._take_info(json.loads(line[4:]))
         elif not line.startswith(b"+OK"):
-            raise ConnectionError(f"the server sent what is no NATS protocol: {line[:40]!r}")
+            raise ConnectionError(f"the server does not speak the NATS protocol: {line[:40]!r}")
 
     def _take_pong(self) -> None:
         self._pings_outstanding = 0

@@ -84,8 +84,8 @@ def is_access_error(text: str) -> bool:
 def unreachable(url: str, seconds: float, reason: str) -> BrokerUnavailable:
     """Make the exception for a server that could not be reached in time."""
     return BrokerUnavailable(
-        f"no NATS server answered at {url} within {seconds:g} s ({reason}); start one there, "
-        "or set JTASK_URL to where it is"
+        f"no NATS server answered at {url} within {seconds:g} s ({reason}); "
+        f"start one there, or point JTASK_URL to a running one"
     )
 
 
@@ -107,7 +107,7 @@ def no_answer(subject: str, url: str, seconds: float, state: str) -> BrokerUnava
 def no_stream(subject: str, url: str) -> BrokerUnavailable:
     """Make the exception for a message that no stream took."""
     return BrokerUnavailable(
-        f"no stream on the NATS server at {url} took the message for {subject}: "
+        f"no stream on the NATS server at {url} accepted the message for {subject}: "
         "JetStream is off or still starting there, or the stream is gone or has no leader"
     )
 
@@ -123,8 +123,8 @@ def not_permitted(action: str, subject: str, url: str) -> PermissionDenied:
 def too_large(subject: str, size: int, limit: int) -> BrokerError:
     """Make the exception for a message that the server would drop the connection for."""
     return BrokerError(
-        f"the message for {subject} has {size} bytes with its headers and the server takes at "
-        f"most {limit} (max_payload); nothing was sent"
+        f"the message for {subject} has {size} bytes including headers, "
+        f"but the server accepts at most {limit} (max_payload); nothing was sent"
     )
 
 

@@ -21,7 +21,7 @@ class ServerErrors:
         if len(self._logged) >= _REMEMBERED:
             self._logged.clear()
         self._logged.add(text)
-        _log.log(level, "the NATS server at %s says: %s", url, text)
+        _log.log(level, "the NATS server at %s reports: %s", url, text)
 
     def reset(self) -> None:
         """Log every error as new from now on."""

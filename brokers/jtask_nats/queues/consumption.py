@@ -132,7 +132,7 @@ class NatsConsumption:
         try:
             await asyncio.gather(*(puller.stop() for puller in self._pullers()))
         except BrokerUnavailable as error:
-            _log.debug("pulls could not be withdrawn: %s", error)
+            _log.debug("pulls could not be cancelled: %s", error)
         # What arrived while the pulls were withdrawn.
         await asyncio.gather(*self._background, return_exceptions=True)
 

@@ -29,5 +29,5 @@ async def is_requeued(session: Session, delivery: NatsDelivery) -> bool:
             is not None
         )
     except BrokerError as error:
-        _log.debug("run %s may be there twice: %s", delivery.run_id, error)
+        _log.debug("run %s may be stored twice: %s", delivery.run_id, error)
         return False

@@ -204,6 +204,6 @@ class NatsRuns:
 
 def _too_large(message: Message, limit: int) -> BrokerError:
     return BrokerError(
-        f"the body of the run {message.run_id} has {len(message.body)} bytes and the "
-        f"broker takes at most {limit}; keep it as a blob"
+        f"the body of run {message.run_id} has {len(message.body)} bytes, "
+        f"but the broker accepts at most {limit}; store it as a blob"
     )

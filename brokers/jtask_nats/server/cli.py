@@ -15,13 +15,13 @@ _as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON 
 
 @click.group()
 def server() -> None:
-    """Look after the embedded server of this user (JTASK_HOME)."""
+    """Manage this user's embedded server (JTASK_HOME)."""
 
 
 @server.command()
 @_as_json
 def start(*, as_json: bool) -> None:
-    """Start the server unless it runs."""
+    """Start the server if it is not running."""
     from jtask_nats.server.embedded import ensure_server
 
     endpoint = ensure_server()
@@ -39,7 +39,7 @@ def start(*, as_json: bool) -> None:
 @server.command()
 @_as_json
 def stop(*, as_json: bool) -> None:
-    """Stop the server; what is stored stays, and the next program starts it again."""
+    """Stop the server. Stored data stays; the next program that needs it starts it again."""
     from jtask_nats.server.embedded import stop_server
 
     stopped = stop_server()
@@ -50,7 +50,7 @@ def stop(*, as_json: bool) -> None:
 @_as_json
 @click.pass_context
 def status(context: click.Context, *, as_json: bool) -> None:
-    """Show the running server; exit code 1 when there is none."""
+    """Show the status of the server. Exits with code 1 if it is not running."""
     from jtask_nats.server.embedded import server_status
 
     found = server_status()

@@ -119,7 +119,7 @@ def parse_size(text: str) -> int:
     size = int(float(match[1]) * base ** _POWERS[match[2].upper()])
     if size == 0:
         raise ConfigurationError(
-            f"JTASK_SERVER_STORE_LIMIT={text!r} leaves the embedded server no room"
+            f"JTASK_SERVER_STORE_LIMIT={text!r} leaves no space for the embedded server"
         )
     return size
 

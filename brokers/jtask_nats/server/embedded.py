@@ -173,7 +173,7 @@ def _join(
     if wanted != (record.sync, record.store_limit):
         _log.warning(
             "the embedded server at %s was started with server_sync=%s and a store limit of %d "
-            "bytes: run `jtask server stop` to have it started again with this process's settings",
+            "bytes: run `jtask server stop` so that it restarts with this process's settings",
             record.url,
             record.sync,
             record.store_limit,
@@ -203,8 +203,8 @@ def _start(files: ServerFiles, settings: NatsSettings, lock: int, deadline: floa
         problem = last_problem(files.log_since(log_size))
         if "address already in use" not in problem:
             raise BrokerUnavailable(
-                f"the embedded server ended at once with code {process.returncode}: "
-                f"{problem or 'it gave no reason'} (log: {files.log})"
+                f"the embedded server exited immediately with code "
+                f"{process.returncode}: {problem or 'no reason given'} (log: {files.log})"
             )
     raise BrokerUnavailable(f"the embedded server found no free port in {_PORTS} on {HOST}")
 
@@ -320,7 +320,7 @@ def _still_in_use(files: ServerFiles) -> BrokerUnavailable:
 def _unresponsive(files: ServerFiles) -> BrokerUnavailable:
     pid = files.read_pid()
     return BrokerUnavailable(
-        f"the embedded server of {files.home} (pid {pid or 'unknown'}) lives but does not answer: "
-        f"try again if it is still reading a large store, else end that process "
-        f"(log: {files.log})"
+        f"the embedded server of {files.home} (pid {pid or 'unknown'}) is "
+        f"running but does not answer: try again if it is still loading a large store, "
+        f"otherwise end that process (log: {files.log})"
     )

@@ -136,11 +136,11 @@ def folder_errors(home: Path) -> Generator[None, None, None]:
         if error.errno in _WRONG_FOLDER:
             raise ConfigurationError(
                 f"the embedded server cannot use its data folder {home} ({reason}): "
-                f"set JTASK_HOME to a folder that can be written"
+                f"set JTASK_HOME to a writable folder"
             ) from error
         raise BrokerUnavailable(
-            f"the embedded server cannot use its data folder {home} ({reason}): mend that, or set "
-            f"JTASK_HOME to another folder"
+            f"the embedded server cannot use its data folder {home} ({reason}): "
+            f"fix this, or set JTASK_HOME to another folder"
         ) from error
 
 

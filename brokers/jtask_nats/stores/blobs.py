@@ -59,7 +59,7 @@ class NatsBlobs:
         return assemble([chunk async for chunk in found])
 
     async def delete(self, key: str) -> None:
-        """Forget a blob; nothing happens when there is none."""
+        """Delete a blob; nothing happens when there is none."""
         session = self._session
         await session.topology.ensure(Stream.BLOBS)
         stream = session.topology.stream_name(Stream.BLOBS)

@@ -74,7 +74,7 @@ class NatsRecords:
         return [found[key] for key in sorted(found)]
 
     async def delete(self, bucket: str, key: str) -> bool:
-        """Forget a record; False when there was none."""
+        """Delete a record; False when there was none."""
         session = self._session
         await session.topology.ensure(Stream.RECORDS)
         answer = await session.connection.api(

@@ -79,7 +79,7 @@ class NatsSlots:
                     raise
             else:
                 return True
-        raise BrokerUnavailable(f"too many processes compete for {name!r} at the same moment")
+        raise BrokerUnavailable(f"too many processes are competing for {name!r}")
 
     async def release(self, name: str, holder: str) -> None:
         """Give a slot back."""

@@ -57,7 +57,7 @@ class Consumers:
         try:
             names: list[str] = await self._pages(f"CONSUMER.NAMES.{self._stream}", "consumers")
         except PermissionDenied:
-            _log.debug("may not list the consumers: only the default priority is known")
+            _log.debug("no permission to list the consumers: only the default priority is known")
             names = [consumer_name(queue) for queue in queues]
         for name in names:
             queue, _, priority = name.rpartition("_")
@@ -92,7 +92,7 @@ class Consumers:
                     if error.err_code in (_CONSUMER_EXISTS, _NOT_CREATED):
                         return None
                     raise
-                _log.debug("the consumer %s is half made: %s", path, error)
+                _log.debug("the consumer %s was only partly created: %s", path, error)
             found = await self._find(path)
             # Deleting it would make the server forget who holds which run.
             if found is not None and found["num_ack_pending"]:

@@ -50,7 +50,9 @@ class Pauses:
         try:
             stored = await last_message(self._connection, self._stream, self._subjects.pause(queue))
         except PermissionDenied:
-            _log.debug("may not read the records: the queue %s is taken to be not paused", queue)
+            _log.debug(
+                "no permission to read the records: assuming that queue %s is not paused", queue
+            )
             return None
         return None if stored is None else _if_future(_read_record(stored.body))
 

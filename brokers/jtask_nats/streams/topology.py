@@ -123,7 +123,7 @@ class Topology:
                 await self.pauses.apply(queue, path, paused_until(made))
         except PermissionDenied:
             # An administrator has created it, or the pulls will say that it is missing.
-            _log.debug("may not create the consumer %s", path)
+            _log.debug("no permission to create the consumer %s", path)
         self._known_consumers.add((queue, priority))
         return True
 
@@ -134,7 +134,7 @@ class Topology:
             # case.
             await self._api(f"STREAM.CREATE.{name}", {"name": name, **wanted})
         except PermissionDenied:
-            _log.debug("may not create the stream %s: it is taken to be there", name)
+            _log.debug("no permission to create the stream %s: assuming that it exists", name)
         except ApiError as error:
             if error.err_code in _JETSTREAM_OFF:
                 raise ConfigurationError(
@@ -143,12 +143,12 @@ class Topology:
                 ) from None
             if error.err_code == _NO_CLUSTER:
                 raise ConfigurationError(
-                    f"JTASK_REPLICAS is {self._replicas}, and {self._connection.url} is "
-                    f"no cluster; leave it out, or name the servers of a cluster in JTASK_URL"
+                    f"JTASK_REPLICAS is {self._replicas}, but {self._connection.url} is "
+                    f"not a cluster: unset it, or put the servers of a cluster in JTASK_URL"
                 ) from None
             if error.err_code == _SUBJECTS_OVERLAP:
                 raise ConfigurationError(
-                    f"another stream on {self._connection.url} holds subjects of {name} "
+                    f"another stream on {self._connection.url} already uses subjects of {name} "
                     f"({', '.join(wanted['subjects'])}); choose another JTASK_NAMESPACE"
                 ) from None
             if error.err_code != _NAME_IN_USE:

@@ -24,9 +24,15 @@ _NAMED = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
 @click.command()
 @click.argument("name")
 @click.argument("arguments", nargs=-1, metavar="[ARGS]...")
-@click.option("--queue", help="Where to wait, if not on the task's own queue.")
-@click.option("--delay", type=SECONDS, metavar="S", help="Start no sooner than this from now.")
-@click.option("--wait", is_flag=True, help="Wait for the end and print it, like `jtask result`.")
+@click.option("--queue", help="Queue for this run, instead of the task's own.")
+@click.option(
+    "--delay", type=SECONDS, metavar="S", help="How long to wait before the run may start."
+)
+@click.option(
+    "--wait",
+    is_flag=True,
+    help="Wait for the run to end and print its result, like `jtask result`.",
+)
 @as_json
 @click.pass_context
 def enqueue(
@@ -41,11 +47,11 @@ def enqueue(
 ) -> None:
     """Put a run on its queue and print its id.
 
-    NAME is a target, `module:task` or `file.py:task`: its code is loaded and the arguments are
-    checked. Or it is a task's key: then the run is sent without the code.
+    NAME is a target (`module:task` or `file.py:task`; the code is loaded and the arguments are
+    checked) or a task's key (the run is sent without loading code).
 
-    ARGS are `name=value` pairs; with a target also bare values. A value is JSON, or else text. Put
-    `--` before bare values that begin with a minus.
+    ARGS are `name=value` pairs. With a target, bare values work too. A value is parsed as JSON,
+    otherwise taken as text. Put `--` before bare values that begin with a minus.
     """
     _refuse_unshared_broker()
     if _is_target(name):
@@ -78,7 +84,8 @@ def _refuse_unshared_broker() -> None:
     scheme = find_unshared(get_settings().url)
     if scheme is not None:
         raise ConfigurationError(
-            f"a run in {scheme}:// would end with this program: unset JTASK_URL, or name a server"
+            f"a run in {scheme}:// would end with this program: "
+            f"unset JTASK_URL, or set it to a server"
         )
 
 
@@ -109,7 +116,7 @@ def _enqueue_target(
     tasks = load_targets([target])
     if len(tasks) > 1:
         names = ", ".join(task.name for task in tasks)
-        raise TargetError(f"{target!r} has several tasks, say which: {target}:NAME, of {names}")
+        raise TargetError(f"{target!r} has several tasks; choose one with {target}:NAME: {names}")
     task = cast("Task[..., Any]", tasks[0])  # whatever `@task` makes is one
     args, kwargs = _typed(task, *_split(arguments))
     run = task.apply_async(args, kwargs, countdown=delay, queue=queue)
@@ -166,13 +173,13 @@ def _enqueue_key(
 
     if not is_name(key) and "." in key:
         place, _, last = key.rpartition(".")
-        raise TargetError(f"{key!r} is no task's key: did you mean {place}:{last}?")
+        raise TargetError(f"{key!r} is not a task key; did you mean {place}:{last}?")
     check_name("task key", key)
     positional, named = _split(arguments)
     if positional:
         raise ArgumentError(
-            f"{positional[0]!r} has no name: a run sent by key takes name=value pairs only; "
-            f"give a target such as module:task to use bare values"
+            f"{positional[0]!r} has no name: with a task key, arguments must be name=value pairs; "
+            f"use a target such as module:task for bare values"
         )
     on = check_name("queue", queue or get_settings().queue or key)
     payload = json.dumps({name: parse_value(text) for name, text in named.items()}).encode()

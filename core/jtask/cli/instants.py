@@ -25,10 +25,12 @@ class Instant(Number):
         with contextlib.suppress(ValueError):
             return datetime.fromisoformat(text).timestamp()
         if not self._ago:
-            raise ValueError(f"{text!r} is no instant: use 2031-05-04T18:30 or 2031-05-04")
+            raise ValueError(f"{text!r} is not a date or time: use 2031-05-04T18:30 or 2031-05-04")
         with contextlib.suppress(ValueError):
             return time.time() - parse_seconds(text)
-        raise ValueError(f"{text!r} is no instant: use 2031-05-04T18:30, or 2h for so long ago")
+        raise ValueError(
+            f"{text!r} is not a date or time: use 2031-05-04T18:30, or 2h for two hours ago"
+        )
 
 
 INSTANT = Instant()

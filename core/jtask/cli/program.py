@@ -114,8 +114,8 @@ class Program(click.Group):
             impl.function(self)
         except Exception as error:
             raise ConfigurationError(
-                f"plugin {impl.plugin_name!r} cannot add its commands: {error}; name the "
-                f"plugins to load in JTASK_PLUGINS to go on without it"
+                f"plugin {impl.plugin_name!r} cannot add its commands: {error}; "
+                f"name the plugins to load in JTASK_PLUGINS to go on without it"
             ) from error
 
 

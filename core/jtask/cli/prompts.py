@@ -4,7 +4,7 @@ import sys
 
 import click
 
-yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")
 
 
 def confirm(question: str, *, yes: bool) -> None:
@@ -21,5 +21,5 @@ def confirm(question: str, *, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise click.UsageError(f"{question} There is nobody to ask: add --yes to do it.")
+        raise click.UsageError(f"{question} Cannot ask for confirmation here: add --yes.")
     click.confirm(question, abort=True, err=True)

@@ -16,14 +16,19 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("run_id", metavar="ID")
-@click.option("--timeout", type=SECONDS, metavar="S", help="Wait no longer than this; exit 124.")
+@click.option(
+    "--timeout",
+    type=SECONDS,
+    metavar="S",
+    help="How long to wait. Exits with code 124 if the run has not ended by then.",
+)
 @as_json
 @click.pass_context
 def result(ctx: click.Context, run_id: str, timeout: float | None, *, as_json: bool) -> None:
     """Wait for a run and print its value.
 
-    Text is printed as it is, anything else as JSON. If the run failed, its error and traceback go
-    to stderr, and the exit code is 1; so it is at once where nothing is known of the run.
+    Prints text as it is and anything else as JSON. If the run failed, or nothing is known about it,
+    prints the error to stderr and exits with code 1.
     """
     from jtask.cli.run_lookup import check_can_end
     from jtask.client.client import get_client, get_run

@@ -54,13 +54,14 @@ async def _is_somewhere(broker: Broker, run_id: str) -> bool:
 
 def _unknown(run_id: str, url: str) -> str:
     return (
-        f"nothing is known of run {run_id} at {url}: it has no outcome and no event, and is on no "
-        f"queue, waiting or delayed; are JTASK_URL and JTASK_NAMESPACE those it was sent with?"
+        f"nothing is known about run {run_id} at {url}: it has no outcome and no event, and is "
+        f"on no queue, waiting or delayed; check that JTASK_URL and "
+        f"JTASK_NAMESPACE are the same as for the caller"
     )
 
 
 def _forgotten(over: Event) -> str:
     return (
-        f"run {over.run_id} is {over.state} since {local_time(over.at)}, but its outcome is not "
-        f"there: it is kept no more (JTASK_RESULT_TTL), or elsewhere (JTASK_RESULTS_URL)"
+        f"run {over.run_id} has been {over.state} since {local_time(over.at)}, but its outcome "
+        f"is missing: it has expired (JTASK_RESULT_TTL) or is kept elsewhere (JTASK_RESULTS_URL)"
     )

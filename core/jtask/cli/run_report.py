@@ -112,7 +112,7 @@ class RunReport:
         if outcome is None or outcome.state.name not in SUCCESSFUL:
             return None
         if outcome.blob is not None:
-            return f"({outcome.blob} bytes, kept apart)"
+            return f"({outcome.blob} bytes, stored separately)"
         if outcome.serializer != "json":
             return f"({len(outcome.payload)} bytes of {outcome.serializer})"
         text = outcome.payload.decode(errors="replace")

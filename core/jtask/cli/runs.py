@@ -23,7 +23,7 @@ _KEPT = 50_000  # runs, where a state is wanted that a run may still leave
 
 @click.group()
 def runs() -> None:
-    """Look at runs."""
+    """Inspect runs."""
 
 
 @runs.command("ls")
@@ -51,7 +51,7 @@ def ls(limit: int, state: str | None, task: str | None, since: float, *, as_json
         click.echo(f"no such runs since {local_time(time.time() - since)}", err=True)
     if is_cut:
         click.echo(
-            f"only the newest {_KEPT} runs were looked at: narrow --task or --since", err=True
+            f"only the newest {_KEPT} runs were searched: narrow --task or --since", err=True
         )
 
 
@@ -59,15 +59,16 @@ def ls(limit: int, state: str | None, task: str | None, since: float, *, as_json
 @click.argument("run_id", metavar="ID")
 @as_json
 def show(run_id: str, *, as_json: bool) -> None:
-    """Show everything that is known of the run ID."""
+    """Show everything that is known about the run ID."""
     from jtask.cli.run_report import RunReport
     from jtask.errors import RunNotFound
 
     events, outcome = _look_up(run_id)
     if not events and outcome is None:
         raise RunNotFound(
-            f"nothing is known of run {run_id}: it has no outcome and no event; it never was, is "
-            f"kept no more, or belongs to another JTASK_URL or JTASK_NAMESPACE"
+            f"nothing is known about run {run_id}: it has no outcome and no event; "
+            f"it never existed, is no longer kept, or belongs to another JTASK_URL or "
+            f"JTASK_NAMESPACE"
         )
     report = RunReport(run_id, events, outcome)
     click.echo(json.dumps(report.to_json(), ensure_ascii=False) if as_json else report.to_text())

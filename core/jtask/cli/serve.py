@@ -24,7 +24,7 @@ _LEVELS = click.Choice(["debug", "info", "warning", "error"], case_sensitive=Fal
     type=click.IntRange(1),
     default=DEFAULT_CONCURRENCY,
     show_default=True,
-    help="How many runs at once, in each process.",
+    help="How many runs each process executes at once.",
 )
 @click.option(
     "--processes",
@@ -32,12 +32,12 @@ _LEVELS = click.Choice(["debug", "info", "warning", "error"], case_sensitive=Fal
     type=click.IntRange(1),
     default=1,
     show_default=True,
-    help="How many worker processes; more than one are supervised and restarted.",
+    help="How many worker processes to start. If more than one, they are supervised and restarted.",
 )
 @click.option(
     "--prefetch",
     type=click.IntRange(0),
-    help="How many runs to hold beyond the concurrency; follows the pace unless given.",
+    help="How many runs to hold beyond the concurrency. By default, adapts to the pace.",
 )
 @click.option(
     "--shutdown-timeout",
@@ -45,7 +45,7 @@ _LEVELS = click.Choice(["debug", "info", "warning", "error"], case_sensitive=Fal
     default=DEFAULT_SHUTDOWN_SECONDS,
     show_default=True,
     metavar="S",
-    help="How long runs may take to finish after SIGTERM or Ctrl-C; then they are handed back.",
+    help="How long runs may take to finish after SIGTERM or Ctrl-C, before they are handed back.",
 )
 @click.option("--reload", is_flag=True, help="Restart when a .py file changes.")
 @click.option(
@@ -53,7 +53,7 @@ _LEVELS = click.Choice(["debug", "info", "warning", "error"], case_sensitive=Fal
     "reload_dirs",
     multiple=True,
     type=click.Path(exists=True, file_okay=False),
-    help="Folder to watch instead of the current one and the targets'; may be repeated.",
+    help="Folder to watch instead of the current one and those of the targets. Can be repeated.",
 )
 @click.option("--log-level", type=_LEVELS, default="info", show_default=True)
 @click.option("--lifeline", type=int, hidden=True, help="The supervisor's end of a socket.")
@@ -107,8 +107,8 @@ def _warn_of_unshared_broker() -> None:
     scheme = find_unshared(get_settings().url)
     if scheme is not None:
         logging.getLogger("jtask.worker").warning(
-            "%s:// is inside this process: no other program can give this worker runs; unset "
-            "JTASK_URL, or name a server",
+            "%s:// exists only in this process: no other program can give this "
+            "worker runs; unset JTASK_URL, or set it to a server",
             scheme,
         )
 

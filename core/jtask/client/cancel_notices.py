@@ -190,7 +190,7 @@ async def _renew(broker: Broker, run_id: str) -> None:
                     broker, replace(request, claimed=time.time() + _CLAIM_SECONDS)
                 )
         except BrokerError as error:
-            _log.debug("the end of run %s may be told twice: %s", run_id, error)
+            _log.debug("the hooks of run %s may be called twice: %s", run_id, error)
 
 
 async def _ask_a_worker(broker: Broker, run_id: str, key: str) -> None:

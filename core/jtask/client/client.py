@@ -123,7 +123,7 @@ class Client:
     def _refuse_own_thread(self) -> None:
         if self.io.is_current:
             raise JTaskError(
-                "a run was delayed from jtask's own I/O thread, such as a done callback: "
+                "a run was delayed on jtask's I/O thread, for example in a done callback: "
                 "hand the work to another thread"
             )
 
@@ -136,7 +136,7 @@ class Client:
             RunNotFound: That is no run id.
         """
         if not isinstance(run_id, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise RunNotFound(f"a run id is a text, such as {self.ids.new()}, not {run_id!r}")
+            raise RunNotFound(f"a run id is a string such as {self.ids.new()}, not {run_id!r}")
         if not is_run_id(run_id):
             raise RunNotFound(f"{run_id!r} is not a run id, such as {self.ids.new()}")
         known = self._handles.get(run_id)
@@ -207,7 +207,7 @@ class Client:
                 await (self._expect_own(run) if own else self._expect_foreign(run))
                 return
             except BrokerUnavailable as error:
-                _log.debug("cannot ask for run %s yet: %s", run.run_id, error)
+                _log.debug("the outcome of run %s cannot be fetched yet: %s", run.run_id, error)
                 await asyncio.sleep(_RETRY_SECONDS)
             except JTaskError as error:
                 self._handles.pop(run.run_id, None)
@@ -259,7 +259,7 @@ class Client:
         answers = await asyncio.gather(*map(ask, self._waited_for()), return_exceptions=True)
         for error in answers:
             if isinstance(error, Exception):
-                _log.debug("an outcome could not be asked for: %s", error)
+                _log.debug("an outcome could not be fetched: %s", error)
 
     def _waited_for(self) -> list[Run[Any]]:
         # valuerefs copies in one step; other threads add handles meanwhile.
@@ -314,8 +314,8 @@ def _scheduled(run: OutgoingRun) -> Event:
 
 def _disconnected(run: Run[Any]) -> BrokerUnavailable:
     return BrokerUnavailable(
-        f"this process has disconnected: get_run({run.run_id!r}) connects again and gives another "
-        f"handle on the run"
+        f"this process has disconnected: get_run({run.run_id!r}) connects again "
+        f"and returns a new handle"
     )
 
 
@@ -389,7 +389,7 @@ def get_run(run_id: str, task: TaskInfo[..., Any] | None = None) -> Run[Any]:
         TargetError: That is no task.
     """
     if task is not None and not isinstance(task, TaskInfo):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TargetError(f"{task!r} is not a task: give the function that has @task")
+        raise TargetError(f"{task!r} is not a task: pass the function decorated with @task")
     return get_client().handle(run_id, task)
 
 

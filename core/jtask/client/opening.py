@@ -114,8 +114,7 @@ def _find_factory(kind: _Kind, url: str) -> Any:
     known = ", ".join(f"{name}://" for name in sorted(points))
     if not separator:
         raise ConfigurationError(
-            f"{kind.setting} is {without_credentials(url)!r}, which begins with no scheme; "
-            f"known: {known}"
+            f"{kind.setting} is {without_credentials(url)!r}, which has no scheme; known: {known}"
         )
     if scheme not in points:
         near = get_close_matches(scheme, points, n=1)

@@ -144,7 +144,8 @@ def unwrap(fn: Any) -> tuple[Callable[..., Any], Kind]:
     body = fn if inspect.isroutine(fn) else fn.__call__
     if inspect.isgeneratorfunction(body) or inspect.isasyncgenfunction(body):
         raise TaskDefinitionError(
-            f"{_name(fn)!r} is a generator function, which cannot be a task: return a list instead"
+            f"{_name(fn)!r} is a generator function, and generators cannot be tasks: "
+            "return a list instead"
         )
     _check_parameters(fn)
     if kind == "plain" and _looks_like_class_method(fn):
@@ -158,8 +159,8 @@ def class_method_around(fn: Callable[..., Any]) -> TaskDefinitionError:
     Until Python 3.12 a class method asks what it wraps to bind itself, from 3.13 on it does not.
     """
     return TaskDefinitionError(
-        f"task {_name(fn)!r} is a class method: put @task above @classmethod, not below it; if it "
-        f"is none, give its first parameter another name than 'cls'"
+        f"task {_name(fn)!r} is a class method: put @task above @classmethod, not below it; "
+        f"if it is not one, rename its first parameter from 'cls'"
     )
 
 
@@ -177,11 +178,11 @@ def check_tags(tags: Iterable[str]) -> frozenset[str]:
         TaskDefinitionError: One text instead of several, or something that is no text.
     """
     if isinstance(tags, str):
-        raise TaskDefinitionError(f"tags must be a list or set of texts, got the text {tags!r}")
+        raise TaskDefinitionError(f"tags must be a list or set of strings, got the string {tags!r}")
     found = frozenset(tags)
     for tag in found:
         if not isinstance(tag, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TaskDefinitionError(f"tags must be texts, got {tag!r}")
+            raise TaskDefinitionError(f"tags must be strings, got {tag!r}")
     return found
 
 
@@ -190,7 +191,7 @@ def _check_parameters(fn: Callable[..., Any]) -> None:
         parameters = inspect.signature(fn).parameters
     except (TypeError, ValueError):
         raise TaskDefinitionError(
-            f"{_name(fn)!r} has no signature that Python can see: wrap it in a function"
+            f"{_name(fn)!r} has no signature that Python can inspect: wrap it in a function"
         ) from None
     if taken := _RESERVED & set(parameters):
         raise TaskDefinitionError(
@@ -212,7 +213,7 @@ def _name(fn: Any) -> str:
 
 def _check_text(option: str, value: object) -> None:
     if value is not None and not isinstance(value, str):
-        raise TaskDefinitionError(f"{option} must be a text, got {value!r}")
+        raise TaskDefinitionError(f"{option} must be a string, got {value!r}")
 
 
 def _seconds(option: str, value: object, allowed: str = "a timedelta") -> float:

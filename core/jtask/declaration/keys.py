@@ -71,7 +71,7 @@ def check_name(kind: str, value: str) -> str:
         TaskDefinitionError: Other characters, or too long.
     """
     if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TaskDefinitionError(f"{kind} must be a text, got {value!r}")
+        raise TaskDefinitionError(f"{kind} must be a string, got {value!r}")
     if not is_name(value):
         raise TaskDefinitionError(
             f"{kind} {value!r} may hold letters, digits, '_' and '-' only, up to 128 of them"

@@ -164,7 +164,7 @@ async def _recall(
 
 
 async def _wait_for_admission(run: RunContext, hooks: TaskHooks, wait: Retry) -> Reschedule:
-    message = wait.reason or "waits to be admitted"
+    message = wait.reason or "waiting for admission"
     await _enter(run, hooks, StateName.SCHEDULED, message, until=wait.at)
     return Reschedule(wait.at, StateName.SCHEDULED, message, new_attempt=False)
 

@@ -19,7 +19,7 @@ def run_sync(coroutine: Coroutine[Any, Any, Any]) -> Any:
     except StopIteration as stop:
         return stop.value
     coroutine.close()
-    raise RuntimeError("a blocking run suspended")
+    raise RuntimeError("the code of a plain task suspended")
 
 
 def finish(answer: Any) -> Any:

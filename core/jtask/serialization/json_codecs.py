@@ -139,7 +139,9 @@ class JsonArguments:
         first = error.errors(include_url=False)[0]
         if first["type"] == "json_invalid":
             task = self._call.task_name
-            return SerializationError(f"the arguments of task {task!r} are no JSON: {first['msg']}")
+            return SerializationError(
+                f"the arguments of task {task!r} are not JSON: {first['msg']}"
+            )
         if not first["loc"]:
             got = brief(first["input"])
             return self._call.error(f"takes one JSON object of arguments by name, got {got}")
@@ -263,7 +265,7 @@ def _cannot_dump(value: Any, error: Exception) -> str:
     if "invalid utf-8" in reason:
         # What a pydantic model holds is written by its own configuration.
         reason = (
-            "it holds bytes that are no text: give its model model_config = "
+            "it contains bytes that are not UTF-8 text: give its model model_config = "
             "ConfigDict(ser_json_bytes='base64', val_json_bytes='base64')"
         )
     return f"({type(value).__name__}) cannot be sent as JSON, {reason}"

@@ -91,7 +91,7 @@ class CallSignature:
 
     def missing(self, name: str) -> ArgumentError:
         """Return the error for a required argument that was not given."""
-        return self.error(f"misses argument {name!r}")
+        return self.error(f"is missing argument {name!r}")
 
     def unknown(self, name: str) -> ArgumentError:
         """Return the error for an argument that no parameter takes."""

@@ -132,9 +132,9 @@ def decode_envelope(body: bytes) -> Envelope:
             history=tuple(map(_attempt_from_json, _list(head.get("history") or []))),
         )
     except KeyError as error:
-        raise EnvelopeError(f"the envelope misses {error}") from None
+        raise EnvelopeError(f"the envelope has no field {error}") from None
     except (TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise EnvelopeError(f"the envelope has a field of the wrong kind: {error}") from None
+        raise EnvelopeError(f"a field of the envelope has the wrong type: {error}") from None
 
 
 def unstarted_record(run_id: str, envelope: Envelope, state: State, worker: str = "") -> SettledRun:
@@ -245,7 +245,7 @@ def _split(body: bytes) -> tuple[dict[str, Any], bytes]:
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise EnvelopeError(f"expected a text, got {value!r}")
+        raise EnvelopeError(f"expected a string, got {value!r}")
     return value
 
 

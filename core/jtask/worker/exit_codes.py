@@ -24,7 +24,7 @@ class ExitCode(IntEnum):
     BROKER = 3
     """The broker cannot be reached or refuses."""
     UNHEALTHY = 4
-    """The worker could not get runs for longer than it was to try."""
+    """The worker could not get runs for longer than --give-up-after."""
     TIMED_OUT = 124
     """The wait for a run was over before the run."""
     INTERRUPTED = 130

@@ -22,9 +22,7 @@ def changes_in(folders: Iterable[str]) -> Generator[list[str], None, None]:
     try:
         from watchfiles import PythonFilter, watch
     except ImportError:
-        raise ConfigurationError(
-            'watching for changed files needs watchfiles: pip install "jtask[reload]"'
-        ) from None
+        raise ConfigurationError('--reload needs watchfiles: pip install "jtask[reload]"') from None
 
     def changes() -> Generator[list[str], None, None]:
         for found in watch(*folders, watch_filter=PythonFilter(), raise_interrupt=False):

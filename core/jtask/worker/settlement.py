@@ -175,7 +175,7 @@ class Settlement:
                 await act()
                 return
             except BrokerError as error:
-                _log.warning("the broker did not take an outcome, trying again: %s", error)
+                _log.warning("the broker did not accept a write, retrying: %s", error)
                 await asyncio.sleep(_RETRY_SECONDS)
 
     def notify_rejected(self, delivery: Delivery, reason: str) -> None:

@@ -42,8 +42,8 @@ def refuse_while_loading(call: str) -> None:
     """
     if _loading.get():
         raise TargetError(
-            f"{call} was called while the file was loaded to be served: "
-            f'put the call under if __name__ == "__main__":'
+            f"{call} was called while the file was imported to serve it: "
+            f'move the call under if __name__ == "__main__":'
         )
 
 
@@ -170,7 +170,7 @@ def _all_tasks(module: ModuleType, target: str) -> list[TaskInfo[..., Any]]:
     if not tasks:
         way = "decorate a function in it with @task"
         if hasattr(module, "__path__"):
-            way = f"give the module in it that has tasks, such as {module.__name__}.tasks"
+            way = f"name the module in it that has tasks, such as {module.__name__}.tasks"
         raise TargetError(f"{target!r} has no task to serve: {way}")
     return tasks
 

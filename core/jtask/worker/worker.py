@@ -361,7 +361,8 @@ class Worker:
     def _abandon(self, job: Job, error: BaseException) -> None:
         job.is_abandoned = True
         _log.warning(
-            "run %s of task %s was interrupted and goes on: it is left behind, its slot is free",
+            "run %s of task %s was interrupted and has not ended: "
+            "it is left behind, its slot is free",
             job.delivery.run_id,
             job.task.name,
         )
@@ -468,7 +469,7 @@ class Worker:
                 body = json.dumps(info | {"executing": len(self.executing())}).encode()
                 await self._broker.heartbeats.beat(self.info.name, body, 3 * _ANNOUNCE_SECONDS)
             except BrokerError as error:
-                _log.debug("the worker could not announce itself: %s", error)
+                _log.debug("the worker could not send its heartbeat: %s", error)
             await asyncio.sleep(_ANNOUNCE_SECONDS)
 
     def _spawn(self, coroutine: Coroutine[Any, Any, Any]) -> None:
