@@ -490,7 +490,7 @@ class CancellationMachine(RuleBasedStateMachine):
         for _ in range(40):
             self.do(self.take_turns())
         assert [run.run_id for run in self.runs.values() if len(run.heard) != 1] == []
-        assert [info for info in self.do(self.waiter.queues()) if sum(info[1:4])] == []
+        assert [info for info in self.do(self.waiter.queues.list()) if sum(info[1:4])] == []
         assert self.do(cancel_requests(self.waiter)) == []
         for run in self.runs.values():
             self.is_told(run)

@@ -1,7 +1,6 @@
 """What the NATS broker decides without a server."""
 
 import pytest
-from jtask_nats.stores.coordinator import Choice, Slot, choose_slot, counter_value
 
 from jtask.contract import Message, Pause, QueueInfo, WaitingRun
 from jtask_nats.client import headers
@@ -14,6 +13,8 @@ from jtask_nats.queues.puller import PullMode
 from jtask_nats.queues.queue_counts import ConsumerCounts, queue_infos
 from jtask_nats.queues.waiting_runs import waiting_run
 from jtask_nats.stores.blobs import assemble
+from jtask_nats.stores.counters import counter_value
+from jtask_nats.stores.slots import Choice, Slot, choose_slot
 from jtask_nats.streams.subjects import (
     AckSubject,
     Subjects,
@@ -160,7 +161,7 @@ def test_the_instant_that_a_run_waits_for_is_read(lines: bytes, at: float | None
 @pytest.mark.parametrize("delay", [-1, 0.1, 9])
 def test_a_run_put_off_is_stored_only_while_its_message_is_the_latest(delay: float) -> None:
     out = rescheduled_message(
-        SUBJECTS, Message("r1", "mails", b"x", at=NOW + delay), "r1:7", 7, NOW
+        SUBJECTS, Message("r1", "mails", b"x", at=NOW + delay), "r1:7", 7, 0, NOW
     )
     expected = b"Nats-Expected-Last-Subject-Sequence"
     assert b"Nats-Msg-Id: r1:7\r\n" in out.headers
@@ -171,7 +172,7 @@ def test_a_run_put_off_is_stored_only_while_its_message_is_the_latest(delay: flo
 @pytest.mark.parametrize("delay", [-1, 0.1, 9])
 def test_nothing_rolls_up_what_may_be_in_hand(delay: float) -> None:
     out = rescheduled_message(
-        SUBJECTS, Message("r1", "mails", b"x", at=NOW + delay), "r1:7", 7, NOW
+        SUBJECTS, Message("r1", "mails", b"x", at=NOW + delay), "r1:7", 7, 0, NOW
     )
     assert b"Rollup" not in out.headers
 
@@ -227,3 +228,11 @@ def test_only_a_message_that_somebody_else_has_deleted_is_gone(
     code: int, description: str, gone: bool
 ) -> None:
     assert is_gone(ApiError(500, code, description)) is gone
+
+
+def test_a_rescheduled_message_says_how_many_workers_the_run_lost() -> None:
+    message = Message("id", "mails", b"body", at=NOW + 60)
+    for lost, expected in ((0, b""), (2, b"Jtask-Lost: 2\r\n")):
+        out = rescheduled_message(Subjects("shop"), message, "unique", 7, lost, NOW)
+        assert (b"Jtask-Lost" in out.headers) == bool(lost)
+        assert expected in out.headers

@@ -70,7 +70,8 @@ def test_enqueue_refuses_any_broker_that_ends_with_the_program(attic: None) -> N
     done = CliRunner().invoke(main, ["enqueue", "resize"])
     assert (done.exit_code, done.stdout) == (ExitCode.USAGE, "")
     assert done.stderr == (
-        "Error: a run in attic:// would end with this program: unset JTASK_URL, or name a server\n"
+        "Error: a run in attic:// would end with this program: "
+        "unset JTASK_URL, or set it to a server\n"
     )
 
 
@@ -85,4 +86,6 @@ def test_a_worker_on_any_such_broker_says_that_nobody_can_reach_it(
         done = CliRunner().invoke(main, ["serve", str(tmp_path / "tasks.py")])
     assert done.exit_code == 0
     [said] = [record.getMessage() for record in caplog.records]
-    assert said.startswith("attic:// is inside this process: no other program can give this worker")
+    assert said.startswith(
+        "attic:// exists only in this process: no other program can give this worker"
+    )
