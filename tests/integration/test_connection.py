@@ -235,7 +235,7 @@ def test_a_question_whose_answer_may_not_be_heard_fails_at_once(
         server.reload(USERS.replace("_PRIVATE.>", "_INBOX.>"))
         with pytest.raises(BrokerUnavailable, match=r"can be received: .* not permit .* _INBOX"):
             await asked
-        with pytest.raises(BrokerUnavailable, match="can be heard"):
+        with pytest.raises(BrokerUnavailable, match="can be received"):
             await connection.request("mute", timeout=600)
         server.reload(USERS)
 
@@ -351,7 +351,7 @@ def test_a_subject_that_would_break_the_protocol_is_refused(
             lambda: connection.send(subject, b""),
             lambda: connection.subscribe(subject, lambda *_: None),
         ):
-            with pytest.raises(BrokerError, match="cannot be a NATS subject"):
+            with pytest.raises(BrokerError, match="is not a valid NATS subject"):
                 use()
 
     connected(main)
@@ -506,7 +506,7 @@ def test_tls_url_refuses_a_server_without_tls(
 ) -> None:
     async def main() -> None:
         url = f"tls://127.0.0.1:{nats_server.port}"
-        with pytest.raises(BrokerUnavailable, match="offers no TLS"):
+        with pytest.raises(BrokerUnavailable, match="does not offer TLS"):
             await open_connection(url, connect_timeout=1000)
 
     run(main())

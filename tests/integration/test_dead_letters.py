@@ -470,7 +470,7 @@ def test_the_program_replays_by_id_and_by_condition() -> None:
 
 def test_the_program_drops() -> None:
     runs = [fail(fragile.delay()) for _ in range(2)]
-    assert program("drop", runs[0].run_id).stderr == "1 dead letter forgotten\n"
+    assert program("drop", runs[0].run_id).stderr == "1 dead letter deleted\n"
     again = program("drop", runs[0].run_id)
     assert again.exit_code == 1
     assert f"Error: there is no dead letter of run {runs[0].run_id}\n" in again.stderr
@@ -483,6 +483,6 @@ def test_the_program_wants_to_know_which_and_whether(command: str) -> None:
     fail(fragile.delay())
     for arguments in ([], ["--all", "--task", "x"], ["some-id", "--all"]):
         ended = program(command, *arguments)
-        assert (ended.exit_code, "say which letters" in ended.stderr) == (2, True)
+        assert (ended.exit_code, "specify which dead letters" in ended.stderr) == (2, True)
     assert "add --yes" in " ".join(program(command, "--all").stderr.split())
     assert len(list_letters()) == 1

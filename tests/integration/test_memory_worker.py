@@ -116,7 +116,7 @@ def test_a_coroutine_that_blocks_its_loop_for_a_run_is_told_what_to_write(
         assert waiting.delay().result(PATIENCE) == 2
         assert "event loop" not in caplog.text
         assert blocking.delay().result(PATIENCE) == 2
-    assert "task blocking holds up its event loop" in caplog.text
+    assert "task blocking blocks its event loop" in caplog.text
     assert "use `await run`" in caplog.text
 
 

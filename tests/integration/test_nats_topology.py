@@ -125,7 +125,7 @@ def test_another_stream_with_our_subjects_is_named(connected: Connected) -> None
 
 def test_replicas_without_a_cluster_are_a_wrong_setting(connected: Connected) -> None:
     async def main(connection: Connection) -> None:
-        with pytest.raises(ConfigurationError, match=r"JTASK_REPLICAS is 3, .* is no cluster"):
+        with pytest.raises(ConfigurationError, match=r"JTASK_REPLICAS is 3, .* is not a cluster"):
             await topology(connection, replicas=3).ensure(Stream.RUNS)
 
     connected(main)

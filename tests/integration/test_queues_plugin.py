@@ -175,7 +175,7 @@ def test_the_program_pauses_and_resumes() -> None:
     ("arguments", "complaint"),
     [
         (["pause", "reports", "--for", "1h", "--until", "2099-01-01"], "not both"),
-        (["pause", "reports", "--until", "2001-01-01"], "over already"),
+        (["pause", "reports", "--until", "2001-01-01"], "in the past"),
         (["pause", "reports", "--until", "soon"], "is not a date or time"),
         (["purge", "reports"], "add --yes"),
     ],

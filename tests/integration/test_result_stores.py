@@ -132,4 +132,4 @@ def test_a_result_store_that_is_down_is_named_where_the_process_connects(
         with pytest.raises(BrokerUnavailable) as failed:
             triple.delay(1)
     assert f"the result store: no NATS server answered at {outcomes.url}" in str(failed.value)
-    assert "or set JTASK_RESULTS_URL to where it is" in str(failed.value)
+    assert "or point JTASK_RESULTS_URL to a running one" in str(failed.value)
