@@ -448,7 +448,7 @@ def test_a_forked_child_cannot_write_to_the_parents_connection(publishing: Publi
             try:
                 publisher.publish_from_thread("s.x", b"", msg_id("child"))
             except BrokerUnavailable as error:
-                status = 0 if "forked" in str(error) else 2
+                status = 0 if "after the fork" in str(error) else 2
             finally:
                 connection.abandon()
                 os._exit(status)
