@@ -5,6 +5,7 @@ import logging
 from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING
 
+from jtask.execution.hooks_loop import on_this_loop
 from jtask.execution.sync_await import finish
 from jtask.runtime import executing
 
@@ -21,7 +22,7 @@ def call_hooks(
 ) -> Awaitable[None] | None:
     """Call hooks in order; return something to await where the run's loop must do it."""
     if not run.blocking:
-        return _call_on_loop(option, hooks, run, state)
+        return on_this_loop(_call_on_loop(option, hooks, run, state))
     with executing(run):
         for hook in hooks:
             try:

@@ -8,13 +8,14 @@ import asyncio
 import contextlib
 import inspect
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any, cast
 
 from jtask import lifecycle
 from jtask.errors import RunAbandoned, RunRefused, SerializationError
+from jtask.execution.hooks_loop import answer_of, wait_for_answer
 from jtask.hook_callers import HookCaller, Implementation
 from jtask.lifecycle import Finish, Release, Reschedule, Retry, describe
 from jtask.outcomes import ERROR_OF, Outcome
@@ -284,7 +285,7 @@ async def _ask(
         try:
             answer = implementation.function(*implementation.pick(facts))
             if answer is not None and inspect.isawaitable(answer):
-                answer = _wait(answer) if run.blocking else await answer
+                answer = wait_for_answer(answer, run) if run.blocking else await answer_of(answer)
             if first is None and answer is not None:
                 if accept is not None:
                     accept(answer)
@@ -301,12 +302,3 @@ def _log_failure(
 ) -> None:
     about = f"for run {run.run_id} of task {run.task_name!r}"
     caller.log_failure(implementation, error, about, run_id=run.run_id, task=run.task_name)
-
-
-def _wait(awaitable: Awaitable[Any]) -> Any:
-    from jtask.client.io_thread import get_io_thread
-
-    async def settled() -> Any:
-        return await awaitable
-
-    return get_io_thread().run(settled())

@@ -32,7 +32,11 @@ class LoopThread:
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> "concurrent.futures.Future[T]":
         """Start a coroutine on the loop and return its future."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+        try:
+            return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+        except RuntimeError:  # the loop is closed: the process is ending
+            coroutine.close()
+            raise
 
     def run(self, coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
         """Run a coroutine on the loop and wait for it.
