@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import ConfigurationError, TargetError, WorkerUnhealthy
-from jtask.plugins import call_logged, get_plugins
 from jtask.worker.signals import stop_signals_to
 from jtask.worker.targets import refuse_while_loading
 
 if TYPE_CHECKING:
-    from jtask.worker.worker import Worker
+    from jtask.worker.lifetime import WorkerLifetime
 
 DEFAULT_CONCURRENCY = 10
 DEFAULT_SHUTDOWN_SECONDS = 30.0
@@ -56,7 +55,7 @@ def serve(
         options = worker_arguments(concurrency, prefetch, shutdown_timeout)
         supervise([target_of(task) for task in tasks], processes, options, shutdown_timeout)
         return
-    _Serving(tasks, concurrency, prefetch, shutdown_timeout).run()
+    _Serving(shutdown_timeout).run(tasks, concurrency, prefetch)
 
 
 async def aserve(
@@ -71,8 +70,9 @@ async def aserve(
         WorkerUnhealthy: It could not get runs for longer than the setting `give_up_after`.
     """
     check_servable(tasks)
-    serving = _Serving(tasks, concurrency, prefetch, shutdown_timeout)
-    worker = await asyncio.to_thread(serving.start)
+    from jtask.worker.lifetime import WorkerLifetime
+
+    lifetime = await asyncio.to_thread(WorkerLifetime, tasks, concurrency, prefetch)
     loop = asyncio.get_running_loop()
     end: asyncio.Future[None] = loop.create_future()
 
@@ -83,11 +83,11 @@ async def aserve(
     def give_up(reason: str) -> None:
         loop.call_soon_threadsafe(fail, reason)
 
-    worker.on_give_up(give_up)
+    lifetime.worker.on_give_up(give_up)
     try:
         await end
     finally:
-        await asyncio.shield(asyncio.to_thread(serving.stop, worker))
+        await asyncio.shield(asyncio.to_thread(_end, lifetime, shutdown_timeout))
 
 
 def check_servable(tasks: tuple[object, ...]) -> None:
@@ -124,69 +124,35 @@ def log_to_stderr(level: int = logging.INFO) -> None:
 
 
 class _Serving:
-    """One worker from its start to its stop."""
+    """One worker that works until a signal comes, or a plugin gives it up."""
 
-    def __init__(
-        self,
-        tasks: tuple[TaskInfo[..., Any], ...],
-        concurrency: int,
-        prefetch: int | None,
-        shutdown_timeout: float,
-    ) -> None:
-        self._tasks = tasks
-        self._concurrency = concurrency
-        self._prefetch = prefetch
+    def __init__(self, shutdown_timeout: float) -> None:
         self._shutdown_timeout = shutdown_timeout
         self._signals = 0
         self._signalled = threading.Event()
-        self._hurry: asyncio.Event | None = None
+        self._lifetime: WorkerLifetime | None = None
         self._given_up: str | None = None
 
-    def run(self) -> None:
+    def run(
+        self, tasks: tuple[TaskInfo[..., Any], ...], concurrency: int, prefetch: int | None
+    ) -> None:
         """Work until signalled; signals reach the main thread only.
 
         Raises:
             WorkerUnhealthy: A plugin has given the worker up.
         """
+        from jtask.worker.lifetime import WorkerLifetime
+
         with stop_signals_to(self._on_signal):
-            worker = self.start()
-            worker.on_give_up(self._give_up)
+            self._lifetime = lifetime = WorkerLifetime(tasks, concurrency, prefetch)
+            lifetime.worker.on_give_up(self._give_up)
             _calm_collector()
             self._signalled.wait()
-            self.stop(worker)
+            if self._signals > 1:  # before there was anything to hurry
+                lifetime.hurry()
+            _end(lifetime, self._shutdown_timeout)
         if self._given_up is not None:
             raise WorkerUnhealthy(self._given_up)
-
-    def start(self) -> "Worker":
-        """Connect and want runs."""
-        from jtask.client.client import get_client
-        from jtask.worker.worker import Worker
-
-        client = get_client()
-
-        async def started() -> Worker:
-            self._hurry = asyncio.Event()
-            worker = Worker(client, self._tasks, self._concurrency, self._prefetch)
-            await worker.start()
-            return worker
-
-        worker = client.io.run(started())
-        call_logged(get_plugins().caller("jtask_worker_started"), worker=worker.info)
-        return worker
-
-    def stop(self, worker: "Worker") -> None:
-        """Finish or hand back, then disconnect."""
-        from jtask.client.client import close_client, get_client
-
-        call_logged(get_plugins().caller("jtask_worker_stopping"), worker=worker.info)
-        hurry = self._hurry or asyncio.Event()
-        if self._signals > 1:
-            hurry.set()
-        handed_back = get_client().io.run(worker.stop(self._shutdown_timeout, hurry))
-        if handed_back:
-            _log.info("handed back %d runs", handed_back)
-        call_logged(get_plugins().caller("jtask_worker_stopped"), worker=worker.info)
-        close_client()
 
     def _give_up(self, reason: str) -> None:
         self._given_up = reason
@@ -195,10 +161,18 @@ class _Serving:
     def _on_signal(self, _number: int) -> None:
         self._signals += 1
         self._signalled.set()
-        if self._signals > 1 and self._hurry is not None:
-            from jtask.client.io_thread import get_io_thread
+        if self._signals > 1 and self._lifetime is not None:
+            self._lifetime.hurry()
 
-            get_io_thread().post(self._hurry.set)
+
+def _end(lifetime: "WorkerLifetime", shutdown_timeout: float) -> None:
+    """Finish or hand back, then disconnect."""
+    from jtask.client.client import close_client
+
+    handed_back = lifetime.stop(shutdown_timeout)
+    if handed_back:
+        _log.info("handed back %d runs", handed_back)
+    close_client()
 
 
 def _calm_collector() -> None:

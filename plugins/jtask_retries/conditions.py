@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from jtask import lifecycle
+from jtask.execution.hooks_loop import on_this_loop
 from jtask.execution.sync_await import finish
 from jtask.lifecycle import Finish, Retry
 from jtask.states import State
@@ -39,7 +40,7 @@ def when_allowed(
         answer = policy.condition(run.task, run, _state_without_retry(error))
         # A run in a thread has no loop that could await the answer later: `finish` waits for it.
         if inspect.isawaitable(answer) and not run.blocking:
-            return _when_awaited(run, answer, retry)
+            return on_this_loop(_when_awaited(run, answer, retry))
         return retry() if finish(answer) else None
     except Exception:
         # Not retried: a condition is there to limit retries, and a broken one limits nothing.

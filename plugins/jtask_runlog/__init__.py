@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from jtask.durations import describe_seconds
 from jtask.hooks import hookimpl
+from jtask.rate_limited_log import RateLimitedLog
 from jtask.states import StateName
-from jtask_runlog.rate_limited_log import RateLimitedLog
 
 if TYPE_CHECKING:
     from jtask.outcomes import Outcome

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING
 
+from jtask.execution.hooks_loop import on_this_loop
 from jtask.execution.sync_await import finish
 from jtask.runtime import executing
 
@@ -31,7 +32,7 @@ def call_hooks(
         Awaitable[None] | None: To be awaited where the run is on a loop; None once all were called.
     """
     if not run.blocking:
-        return _call_on_loop(option, hooks, run, state)
+        return on_this_loop(_call_on_loop(option, hooks, run, state))
     # Hooks may ask `jtask.runtime`, as the task does; after the function it is not set any more.
     with executing(run):
         for hook in hooks:

@@ -256,7 +256,10 @@ class Broken:
     """Fails in one hook, at once or while it is awaited."""
 
     def __init__(self, hook: str, *, late: bool) -> None:
+        self.run_ids: list[str] = []
+
         def fail(run: Any) -> Any:
+            self.run_ids.append(run.run_id)
             if late:
                 return self._fail()
             raise RuntimeError("broken plugin")
@@ -267,24 +270,123 @@ class Broken:
         raise RuntimeError("broken plugin")
 
 
-@both
-@pytest.mark.parametrize("late", [False, True])
-@pytest.mark.parametrize(
+FAILING_HOOKS = pytest.mark.parametrize(
     "hook", ["jtask_recall", "jtask_admit", "jtask_failed", "jtask_state", "jtask_settled"]
 )
+at_once_or_late = pytest.mark.parametrize("late", [False, True], ids=["at once", "late"])
+
+
+@both
+@at_once_or_late
+@FAILING_HOOKS
 def test_a_failing_hook_is_logged_and_the_run_goes_on(
     hook: str, late: bool, call: Any, jtask_plugin: AddPlugin, caplog: pytest.LogCaptureFixture
 ) -> None:
-    jtask_plugin(Broken(hook, late=late))
+    plugin = Broken(hook, late=late)
+    jtask_plugin(plugin)
     with caplog.at_level(logging.ERROR, "jtask"):
         assert call(lambda: 7) == 7
         with pytest.raises(ZeroDivisionError):
             call(lambda: 1 / 0)
-    records = [r for r in caplog.records if r.getMessage() == f"a plugin failed in {hook}"]
-    assert records
-    for record in records:
-        assert record.exc_info
-        assert "broken plugin" in str(record.exc_info[1])
+    [record] = [r for r in caplog.records if f" failed in {hook}" in r.getMessage()]
+    assert record.getMessage() == (
+        f"plugin 'Broken' failed in {hook} for run {plugin.run_ids[0]} of task 'work': "
+        f"RuntimeError: broken plugin"
+    )
+    assert record.exc_info
+    assert "broken plugin" in str(record.exc_info[1])
+    fields = vars(record)
+    assert (fields["action"], fields["run_id"]) == ("hook_failed", plugin.run_ids[0])
+    assert (fields["plugin"], fields["hook"], fields["task"]) == ("Broken", hook, "work")
+
+
+class Reliable:
+    """Answers one hook."""
+
+    def __init__(self, hook: str, answer: Any) -> None:
+        self.asked = 0
+
+        def say(run: Any) -> Any:
+            self.asked += 1
+            return answer
+
+        setattr(self, hook, hookimpl(say))
+
+
+@both
+@at_once_or_late
+@pytest.mark.parametrize("fails", ["first", "last"])
+@FAILING_HOOKS
+def test_a_failing_plugin_keeps_no_other_from_being_asked(
+    hook: str, fails: str, late: bool, call: Any, jtask_plugin: AddPlugin
+) -> None:
+    broken, others = Broken(hook, late=late), [Reliable(hook, None) for _ in range(2)]
+    order = [*others, broken] if fails == "first" else [broken, *others]
+    for plugin in order:
+        jtask_plugin(plugin)
+    with pytest.raises(ZeroDivisionError):
+        call(lambda: 1 / 0)
+    assert broken.run_ids
+    assert [other.asked for other in others] == [len(broken.run_ids)] * 2
+
+
+@both
+@at_once_or_late
+@pytest.mark.parametrize("fails", ["first", "last"])
+@pytest.mark.parametrize("hook", ["jtask_recall", "jtask_admit", "jtask_failed"])
+def test_a_failing_plugin_does_not_take_away_the_answer_of_another(
+    hook: str, fails: str, late: bool, call: Any, jtask_plugin: AddPlugin
+) -> None:
+    answers = {
+        "jtask_recall": Outcome(State(StateName.CACHED, 0.0), "answered"),
+        "jtask_admit": Retry(0.0, "answered"),
+        "jtask_failed": Retry(0.0, "answered"),
+    }
+    other, broken = Answer(hook, answers[hook]), Broken(hook, late=late)
+    for plugin in [other, broken] if fails == "first" else [broken, other]:
+        jtask_plugin(plugin)
+    states: list[str] = []
+
+    class Path:
+        @hookimpl
+        def jtask_state(self, state: State) -> None:
+            states.append(state.name.value)
+
+    jtask_plugin(Path())
+
+    def body() -> int:
+        if hook == "jtask_failed" and runtime.attempt == 1:
+            raise ValueError
+        return 7
+
+    value = call(body)
+    assert {
+        "jtask_recall": value == "answered" and states == ["Pending", "Cached"],
+        "jtask_admit": value == 7 and "Scheduled" in states,
+        "jtask_failed": value == 7 and "AwaitingRetry" in states,
+    }[hook]
+
+
+@both
+@pytest.mark.parametrize("hook", ["jtask_recall", "jtask_failed", "jtask_state", "jtask_settled"])
+def test_a_refusal_is_one_only_where_a_hook_may_refuse(
+    hook: str, call: Any, jtask_plugin: AddPlugin, caplog: pytest.LogCaptureFixture
+) -> None:
+    jtask_plugin(Answer(hook, RunRefused("not today")))
+    with caplog.at_level(logging.ERROR, "jtask"), pytest.raises(ZeroDivisionError):
+        call(lambda: 1 / 0)
+    assert f"failed in {hook} " in caplog.text
+
+
+@both
+def test_a_hook_that_fails_in_every_run_leaves_one_traceback(
+    call: Any, jtask_plugin: AddPlugin, caplog: pytest.LogCaptureFixture
+) -> None:
+    jtask_plugin(Broken("jtask_settled", late=False))
+    with caplog.at_level(logging.ERROR, "jtask"):
+        for _ in range(20):
+            call(lambda: 7)
+    assert len(caplog.records) == 1
 
 
 @both
@@ -347,7 +449,7 @@ def test_awaitable_hooks_work_in_a_plain_direct_call(jtask_plugin: AddPlugin) ->
     jtask_plugin(plugin)
     assert call_plain(lambda: 7) == 7
     assert plugin.calls == ALL
-    assert plugin.threads == {"jtask-io"}
+    assert plugin.threads == {"jtask-hooks"}
 
 
 def test_awaitable_hooks_work_in_an_asynchronous_direct_call(jtask_plugin: AddPlugin) -> None:
@@ -355,7 +457,7 @@ def test_awaitable_hooks_work_in_an_asynchronous_direct_call(jtask_plugin: AddPl
     jtask_plugin(plugin)
     assert call_async(lambda: 7) == 7
     assert plugin.calls == ALL
-    assert plugin.threads == {threading.current_thread().name}
+    assert plugin.threads == {"jtask-hooks"}
 
 
 def test_awaitable_hooks_work_in_a_plain_call_on_a_running_loop(jtask_plugin: AddPlugin) -> None:
@@ -589,7 +691,10 @@ def test_a_recalled_value_that_cannot_be_stored_does_not_spare_the_call(
     outcome = run_sync(run_attempt(pending_run(work), TaskHooks(plugins, work), encode=refuse_42))
     assert outcome == Outcome(outcome.state, 7, None, b"stored")
     assert outcome.state.name is StateName.COMPLETED
-    assert "a plugin recalled a value that cannot be stored" in caplog.text
+    assert (
+        "plugin 'Answer' failed in jtask_recall for run an-id of task 'work': SerializationError: "
+        "it recalled a value that cannot be stored: ValueError: cannot store 42"
+    ) in caplog.text
 
 
 def test_the_time_that_an_attempt_took_adds_to_the_runs_own() -> None:

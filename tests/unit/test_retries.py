@@ -191,6 +191,23 @@ def test_the_condition_sees_the_task_the_run_and_the_state_it_would_end_in(call:
     assert seen == [("work", n, StateName.FAILED, message) for n in (1, 2)]
 
 
+def test_the_condition_of_an_asynchronous_task_is_awaited_on_its_loop() -> None:
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    async def condition(task: Any, run: Any, state: Any) -> bool:
+        await asyncio.sleep(0)
+        loops.append(asyncio.get_running_loop())
+        return True
+
+    @task(retries=1, retry_condition_fn=condition)
+    async def work() -> asyncio.AbstractEventLoop:
+        if runtime.attempt == 1:
+            raise ValueError
+        return asyncio.get_running_loop()
+
+    assert loops == [asyncio.run(work())]
+
+
 async def failing_async_condition(task: Any, run: Any, state: Any) -> bool:
     raise LookupError("broken")
 

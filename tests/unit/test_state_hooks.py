@@ -146,6 +146,23 @@ def test_hooks_of_a_plain_task_run_in_its_thread_even_inside_a_running_loop() ->
     assert [label for label, _ in log.calls] == ["async"]
 
 
+def test_hooks_of_an_asynchronous_task_run_on_its_loop() -> None:
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    def note(task: Any, run: Any, state: Any) -> None:
+        loops.append(asyncio.get_running_loop())
+
+    async def note_later(task: Any, run: Any, state: Any) -> None:
+        await asyncio.sleep(0)
+        note(task, run, state)
+
+    @task(on_running=[note_later], on_completion=[note, note_later])
+    async def work() -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()
+
+    assert loops == [asyncio.run(work())] * 3
+
+
 def fail(task: Any, run: Any, state: Any) -> None:
     raise LookupError("broken hook")
 

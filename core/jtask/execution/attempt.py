@@ -1,27 +1,29 @@
 """Perform one attempt of a run: the same for a direct call, a local runner and a worker.
 
-`attempt` is a coroutine that suspends only where the task's function or a hook is asynchronous, so
-`drive` can run it to its end without an event loop for a synchronous direct call.
+`run_attempt` is a coroutine that suspends only where the task's function or a hook is asynchronous,
+so `run_sync` can run it to its end without an event loop for a synchronous direct call.
 """
 
+import asyncio
 import contextlib
 import inspect
-import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Any, cast
 
 from jtask import lifecycle
-from jtask.errors import RunAbandoned, RunRefused
-from jtask.lifecycle import Finish, Release, Reschedule, Retry
+from jtask.errors import RunAbandoned, RunRefused, SerializationError
+from jtask.execution.hooks_loop import answer_of, wait_for_answer
+from jtask.hook_callers import HookCaller, Implementation
+from jtask.lifecycle import Finish, Release, Reschedule, Retry, describe
 from jtask.outcomes import ERROR_OF, Outcome
-from jtask.plugins import HookCaller, TaskHooks, first_answer
+from jtask.plugins import TaskHooks
 from jtask.runtime import RunContext, reset_current, set_current
 from jtask.states import StateName
 
 Result = Outcome | Reschedule | Release
-_log = logging.getLogger("jtask")
 
 
 async def run_attempt(
@@ -42,23 +44,24 @@ async def run_attempt(
     Returns:
         Outcome | Reschedule | Release: The run's end, or how it goes on.
     """
-    if hooks.state is not None and run.state and run.state.name is StateName.PENDING:
-        await _ask(hooks.state, "jtask_state", run, state=run.state)
-    if hooks.recall is not None and (recalled := await _recall(run, hooks.recall, encode)):
-        return await _finish_recalled(run, hooks, recalled)
-    if hooks.admit is not None:
-        try:
-            wait = await _ask(hooks.admit, "jtask_admit", run)
-        except RunRefused as refusal:
-            return await finish(run, hooks, Finish(StateName.CANCELLED, str(refusal)), refusal)
-        if wait is not None:
-            return await _wait_for_admission(run, hooks, wait)
-    running = run.enter(StateName.RUNNING if run.attempt == 1 else StateName.RETRYING)
-    if hooks.state is not None:
-        await _ask(hooks.state, "jtask_state", run, state=running)
-    run.attempt_started_at = begun = running.at
-    if run.started_at is None:
-        run.started_at = begun
+    instead: Outcome | Retry | RunRefused | None = None
+    try:
+        if hooks.state is not None and run.state and run.state.name is StateName.PENDING:
+            await _ask(hooks.state, run, state=run.state)
+        if hooks.recall is not None or hooks.admit is not None:
+            instead = await _instead_of_attempt(run, hooks, encode)
+        if instead is None:
+            first = run.attempt == 1
+            running = run.enter(StateName.RUNNING if first else StateName.RETRYING)
+            if hooks.state is not None:
+                await _ask(hooks.state, run, state=running)
+            run.attempt_started_at = running.at
+            if run.started_at is None:
+                run.started_at = running.at
+    except asyncio.CancelledError as error:
+        return await _failed(run, hooks, error, stopping)
+    if instead is not None:
+        return await _end_without_attempt(run, hooks, instead)
     clock = time.perf_counter()
     try:
         value = await _call_async(run, hooks) if run.task.is_async else _call(run, hooks)
@@ -68,11 +71,11 @@ async def run_attempt(
     except BaseException as error:
         run.run_time += time.perf_counter() - clock
         run.error = error
-        return await _failed(run, hooks, error, stopping is not None and stopping())
+        return await _failed(run, hooks, error, stopping)
     run.run_time += time.perf_counter() - clock
     completed = run.enter(StateName.COMPLETED, data=value)
     if hooks.state is not None:
-        await _ask(hooks.state, "jtask_state", run, state=completed)
+        await _ask(hooks.state, run, state=completed)
     return await _notify_settled(run, hooks, Outcome(completed, value, None, payload))
 
 
@@ -86,7 +89,7 @@ async def abandon_attempt(run: RunContext, hooks: TaskHooks, error: BaseExceptio
     """
     run.run_time += max(0.0, time.time() - cast("float", run.attempt_started_at))
     run.error = error
-    return await _failed(run, hooks, error, stopping=False)
+    return await _failed(run, hooks, error, None)
 
 
 async def finish(
@@ -149,40 +152,83 @@ def _managers(run: RunContext, around: HookCaller) -> list[Any]:
     return [manager for manager in reversed(around(run=run)) if manager is not None]
 
 
+async def _instead_of_attempt(
+    run: RunContext, hooks: TaskHooks, encode: Callable[[Any], bytes] | None
+) -> Outcome | Retry | RunRefused | None:
+    """Ask the plugins whether to make the attempt; None makes it."""
+    if hooks.recall is not None:
+        recalled = await _recall(run, hooks.recall, encode)
+        if recalled is not None:
+            return recalled
+    if hooks.admit is None:
+        return None
+    try:
+        return cast("Retry | None", await _ask(hooks.admit, run, may_refuse=True))
+    except RunRefused as refusal:
+        return refusal
+
+
 async def _recall(
     run: RunContext, caller: HookCaller, encode: Callable[[Any], bytes] | None
 ) -> Outcome | None:
-    outcome = cast("Outcome | None", await _ask(caller, "jtask_recall", run))
-    if outcome is None or encode is None or not outcome.successful:
-        return outcome
+    """Return the first outcome that a plugin recalls and that can be stored."""
+    accepted = None if encode is None else partial(_encode_recalled, encode)
+    return cast("Outcome | None", await _ask(caller, run, accept=accepted))
+
+
+def _encode_recalled(encode: Callable[[Any], bytes], outcome: Outcome) -> None:
+    if not outcome.successful:
+        return
     try:
         outcome.payload = encode(outcome.value)
-    except Exception:
-        _log.exception("a plugin recalled a value that cannot be stored")
-        return None
-    return outcome
+    except Exception as error:
+        raise SerializationError(
+            f"it recalled a value that cannot be stored: {describe(error)}"
+        ) from error
 
 
-async def _wait_for_admission(run: RunContext, hooks: TaskHooks, wait: Retry) -> Reschedule:
-    message = wait.reason or "waiting for admission"
-    await _enter(run, hooks, StateName.SCHEDULED, message, until=wait.at)
-    return Reschedule(wait.at, StateName.SCHEDULED, message, new_attempt=False)
+async def _end_without_attempt(
+    run: RunContext, hooks: TaskHooks, instead: Outcome | Retry | RunRefused
+) -> Result:
+    if isinstance(instead, Outcome):
+        return await _finish_recalled(run, hooks, instead)
+    if isinstance(instead, RunRefused):
+        return await finish(run, hooks, Finish(StateName.CANCELLED, str(instead)), instead)
+    message = instead.reason or "waiting for admission"
+    wait = Reschedule(instead.at, StateName.SCHEDULED, message, new_attempt=False)
+    return await _reschedule(run, hooks, wait)
 
 
 async def _failed(
-    run: RunContext, hooks: TaskHooks, error: BaseException, stopping: bool
+    run: RunContext,
+    hooks: TaskHooks,
+    error: BaseException,
+    stopping: Callable[[], bool] | None,
 ) -> Result:
     retry: Retry | None = None
     if hooks.failed is not None and run.cancelled is None and lifecycle.retryable(error):
-        retry = await _ask(hooks.failed, "jtask_failed", run, error=error)
-    decision = lifecycle.after_error(error, retry, stopping=stopping, cancelled=run.cancelled)
+        try:
+            retry = await _ask(hooks.failed, run, error=error)
+        except asyncio.CancelledError as cancellation:
+            error = cancellation
+    is_stopping = stopping is not None and stopping()
+    decision = lifecycle.after_error(error, retry, stopping=is_stopping, cancelled=run.cancelled)
     if isinstance(decision, Release):
         await _enter(run, hooks, StateName.SCHEDULED, "handed back by a stopping worker")
         return decision
     if isinstance(decision, Reschedule):
-        await _enter(run, hooks, decision.state, decision.message, until=decision.at)
-        return decision
+        return await _reschedule(run, hooks, decision)
     return await finish(run, hooks, decision, error)
+
+
+async def _reschedule(run: RunContext, hooks: TaskHooks, decision: Reschedule) -> Result:
+    try:
+        await _enter(run, hooks, decision.state, decision.message, until=decision.at)
+    except asyncio.CancelledError as error:
+        if run.cancelled is None:
+            raise
+        return await finish(run, hooks, Finish(StateName.CANCELLED, run.cancelled), error)
+    return decision
 
 
 async def _finish_recalled(run: RunContext, hooks: TaskHooks, outcome: Outcome) -> Outcome:
@@ -194,7 +240,7 @@ async def _finish_recalled(run: RunContext, hooks: TaskHooks, outcome: Outcome) 
 
 async def _notify_settled(run: RunContext, hooks: TaskHooks, outcome: Outcome) -> Outcome:
     if hooks.settled is not None:
-        await _ask(hooks.settled, "jtask_settled", run, outcome=outcome)
+        await _ask(hooks.settled, run, outcome=outcome)
     return outcome
 
 
@@ -211,29 +257,48 @@ async def _enter(
     details = None if until is None else {"until": until}
     state = run.enter(name, message, at, details=details, data=data)
     if hooks.state is not None:
-        await _ask(hooks.state, "jtask_state", run, state=state)
+        await _ask(hooks.state, run, state=state)
 
 
-async def _ask(caller: HookCaller, hook: str, run: RunContext, **facts: Any) -> Any:
-    """Call a hook for its answer; a failure other than a refusal is logged and counts as None."""
-    try:
-        answers = caller(run=run, **facts)
-        if not answers:
-            return None
-        if run.blocking:
-            answers = [_wait(a) if inspect.isawaitable(a) else a for a in answers]
-        return await first_answer(answers)
-    except RunRefused:
-        raise
-    except Exception:
-        _log.exception("a plugin failed in %s", hook)
-        return None
+async def _ask(
+    caller: HookCaller,
+    run: RunContext,
+    *,
+    accept: Callable[[Any], None] | None = None,
+    may_refuse: bool = False,
+    **facts: Any,
+) -> Any:
+    """Ask every plugin for its answer to a hook; return the first that is not None.
+
+    A plugin that fails is logged and counts as None.
+
+    Args:
+        caller: Calls the hook.
+        run: What the hook is about.
+        accept: Called with the answer that is about to count; what it raises is a failure too.
+        may_refuse: Whether a `RunRefused` ends the run; it is a failure otherwise.
+        facts: The hook's other arguments.
+    """
+    facts["run"] = run
+    first = None
+    for implementation in caller.implementations:
+        try:
+            answer = implementation.function(*implementation.pick(facts))
+            if answer is not None and inspect.isawaitable(answer):
+                answer = wait_for_answer(answer, run) if run.blocking else await answer_of(answer)
+            if first is None and answer is not None:
+                if accept is not None:
+                    accept(answer)
+                first = answer
+        except Exception as error:
+            if may_refuse and isinstance(error, RunRefused):
+                raise
+            _log_failure(caller, implementation, error, run)
+    return first
 
 
-def _wait(awaitable: Awaitable[Any]) -> Any:
-    from jtask.client.io_thread import get_io_thread
-
-    async def settled() -> Any:
-        return await awaitable
-
-    return get_io_thread().run(settled())
+def _log_failure(
+    caller: HookCaller, implementation: Implementation, error: Exception, run: RunContext
+) -> None:
+    about = f"for run {run.run_id} of task {run.task_name!r}"
+    caller.log_failure(implementation, error, about, run_id=run.run_id, task=run.task_name)

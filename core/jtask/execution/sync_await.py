@@ -11,8 +11,8 @@ from typing import Any
 def run_sync(coroutine: Coroutine[Any, Any, Any]) -> Any:
     """Run a coroutine to its end without an event loop.
 
-    Its run must be `blocking`, so that what asynchronous hooks return is awaited on the I/O thread
-    while this thread waits, and nothing ever suspends here.
+    Its run must be `blocking`, so that what asynchronous hooks return is awaited on the loop of the
+    hooks while this thread waits, and nothing ever suspends here.
     """
     try:
         coroutine.send(None)

@@ -9,10 +9,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jtask.client.client import Client
     from jtask.runtime import WorkerInfo
     from jtask.tasks import Task
-    from jtask.worker.worker import Worker
+    from jtask.worker.lifetime import WorkerLifetime
 
 _CONCURRENCY = 10
 _STOP_SECONDS = 10.0
@@ -21,10 +20,9 @@ _STOP_SECONDS = 10.0
 class RunningWorker:
     """A worker that shares this process's connection; made by `start_worker`."""
 
-    def __init__(self, client: "Client", worker: "Worker") -> None:
-        self._client = client
-        self._worker = worker
-        self._stopped = False
+    def __init__(self, lifetime: "WorkerLifetime") -> None:
+        self._lifetime = lifetime
+        self._worker = lifetime.worker
 
     @property
     def info(self) -> "WorkerInfo":
@@ -33,7 +31,7 @@ class RunningWorker:
 
     def problem(self) -> str | None:
         """Say why it cannot get runs right now; None while all is well."""
-        return self._client.io.run(self._problem())
+        return self._worker.run_on_io(self._problem())
 
     def stop(self, timeout: float = _STOP_SECONDS) -> int:
         """Take nothing new, wait for what is executing, hand the rest back.
@@ -44,23 +42,10 @@ class RunningWorker:
         Returns:
             int: How many runs were handed back.
         """
-        if self._stopped:
-            return 0
-        self._stopped = True
-        from jtask.plugins import call_logged, get_plugins
-
-        call_logged(get_plugins().caller("jtask_worker_stopping"), worker=self.info)
-        handed_back = self._client.io.run(self._stop(timeout))
-        call_logged(get_plugins().caller("jtask_worker_stopped"), worker=self.info)
-        return handed_back
+        return self._lifetime.stop(timeout)
 
     async def _problem(self) -> str | None:
         return self._worker.problem()
-
-    async def _stop(self, timeout: float) -> int:
-        import asyncio
-
-        return await self._worker.stop(timeout, asyncio.Event())
 
 
 def start_worker(
@@ -77,22 +62,11 @@ def start_worker(
         TargetError: Nothing to serve, or something that is no task.
         BrokerUnavailable: The broker cannot be reached.
     """
-    from jtask.client.client import get_client
-    from jtask.plugins import call_logged, get_plugins
     from jtask.task_worker import check_servable
-    from jtask.worker.worker import Worker
+    from jtask.worker.lifetime import WorkerLifetime
 
     check_servable(tasks)
-    client = get_client()
-
-    async def started() -> Worker:
-        worker = Worker(client, tasks, concurrency, prefetch)
-        await worker.start()
-        return worker
-
-    worker = client.io.run(started())
-    call_logged(get_plugins().caller("jtask_worker_started"), worker=worker.info)
-    return RunningWorker(client, worker)
+    return RunningWorker(WorkerLifetime(tasks, concurrency, prefetch))
 
 
 @contextmanager

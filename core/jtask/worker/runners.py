@@ -15,8 +15,8 @@ from collections.abc import Callable, Coroutine
 from enum import Enum
 from typing import Any
 
-from jtask.client.io_thread import new_loop
 from jtask.execution.job import Job
+from jtask.execution.loop_thread import new_loop
 from jtask.execution.sync_await import run_sync
 
 Perform = Callable[[Job], Coroutine[Any, Any, None]]

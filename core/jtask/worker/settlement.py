@@ -12,7 +12,7 @@ from jtask.contract import Broker, Delivery, Event, OutcomeRecord
 from jtask.errors import BrokerError
 from jtask.execution.job import Disposition, Job, Requeue, StoreOutcome, encode_dead_letter
 from jtask.outcomes import SettledRun
-from jtask.plugins import call_logged, get_plugins
+from jtask.plugins import get_plugins
 from jtask.states import State, StateName
 from jtask.wire.envelope import Envelope, encode_outcome, unstarted_record
 
@@ -180,9 +180,10 @@ class Settlement:
 
     def notify_rejected(self, delivery: Delivery, reason: str) -> None:
         """Tell the plugins of a run that could not be executed."""
-        call_logged(
-            self._rejected_hook, run_id=delivery.run_id, queue=delivery.queue, reason=reason
-        )
+        if self._rejected_hook is not None:
+            run_id, queue = delivery.run_id, delivery.queue
+            about = f"for run {run_id} from queue {queue!r}"
+            self._rejected_hook.notify(about, run_id=run_id, queue=queue, reason=reason)
 
     def _one_settled(self) -> None:
         self._unsettled -= 1

@@ -6,11 +6,9 @@ import signal
 import socket
 import threading
 
-from jtask.hooks import hookimpl
-from jtask.runtime import WorkerInfo
-
 READY = b"r"
 _log = logging.getLogger("jtask.worker")
+_lifeline: "Lifeline | None" = None
 _worker_index = 0
 
 
@@ -22,10 +20,8 @@ class Lifeline:
         self._line.set_inheritable(False)
         threading.Thread(target=self._watch, name="jtask-lifeline", daemon=True).start()
 
-    @hookimpl
-    def jtask_worker_started(self, worker: WorkerInfo) -> None:
+    def report_ready(self) -> None:
         """Tell the supervisor that the start succeeded."""
-        del worker
         self._line.send(READY)
 
     def _watch(self) -> None:
@@ -40,15 +36,16 @@ def hold(descriptor: int, worker_index: int) -> None:
     Args:
         descriptor: The inherited socket.
         worker_index: Which of the supervisor's workers it is, from 0; its successor is the same.
-
-    Raises:
-        ConfigurationError: The plugins cannot be loaded.
     """
-    from jtask.plugins import get_plugins
-
-    global _worker_index
+    global _lifeline, _worker_index
+    _lifeline = Lifeline(descriptor)
     _worker_index = worker_index
-    get_plugins().manager.register(Lifeline(descriptor), name="lifeline")
+
+
+def report_ready() -> None:
+    """Tell the supervisor, if there is one, that a worker takes runs."""
+    if _lifeline is not None:
+        _lifeline.report_ready()
 
 
 def worker_index() -> int:

@@ -22,6 +22,10 @@ class RateLimitedLog:
         self._clock = clock
         self._subjects: dict[Hashable, tuple[float, int]] = {}
 
+    def __contains__(self, subject: Hashable) -> bool:
+        """Tell whether a subject has been counted, as far as that is remembered."""
+        return subject in self._subjects
+
     def count(self, subject: Hashable) -> int:
         """Count one more of a subject.
 
@@ -35,11 +39,15 @@ class RateLimitedLog:
             self._subjects[subject] = (said, unsaid + 1)
             return 0
         if len(self._subjects) >= _REMEMBERED:
-            self._forget(now)
+            self._forget_old(now)
         self._subjects[subject] = (now, 0)
         return unsaid + 1
 
-    def _forget(self, now: float) -> None:
+    def forget(self) -> None:
+        """Begin anew, as if nothing had been counted."""
+        self._subjects = {}
+
+    def _forget_old(self, now: float) -> None:
         recent = {s: v for s, v in self._subjects.items() if now - v[0] < self._pause}
         # With so many subjects a minute none of them is a repetition: forget all, and log anew.
         self._subjects = recent if len(recent) < _REMEMBERED else {}

@@ -1,0 +1,68 @@
+"""A worker in this process from its start to its stop: for `serve`, `aserve` and tests alike."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+from jtask.client.client import get_client
+from jtask.declaration.task_info import TaskInfo
+from jtask.plugins import call_logged, get_plugins
+from jtask.worker import supervised
+from jtask.worker.worker import Worker
+
+
+class WorkerLifetime:
+    """Connect and take runs; stop when told to. The process stays connected.
+
+    Not on the I/O thread.
+
+    Args:
+        tasks: What to serve.
+        concurrency: How many runs at once.
+        prefetch: How many runs to hold beyond that; None follows the pace.
+
+    Raises:
+        ConfigurationError: A setting or a plugin is wrong.
+        BrokerUnavailable: The broker cannot be reached.
+    """
+
+    def __init__(
+        self,
+        tasks: Iterable[TaskInfo[..., Any]],
+        concurrency: int,
+        prefetch: int | None = None,
+    ) -> None:
+        self._client = get_client()
+        self._hurry = asyncio.Event()
+        self._is_stopped = False
+        self.worker = self._client.io.run(self._start(tasks, concurrency, prefetch))
+        supervised.report_ready()
+        call_logged(get_plugins().caller("jtask_worker_started"), worker=self.worker.info)
+
+    def hurry(self) -> None:
+        """Hand runs back at once when stopping, or from now on if that has begun."""
+        self._client.io.post(self._hurry.set)
+
+    def stop(self, timeout: float) -> int:
+        """Take nothing new, wait for what is executing, hand the rest back.
+
+        Args:
+            timeout: Seconds that runs may take to finish.
+
+        Returns:
+            int: How many runs were handed back; 0 if it was stopped before.
+        """
+        if self._is_stopped:
+            return 0
+        self._is_stopped = True
+        call_logged(get_plugins().caller("jtask_worker_stopping"), worker=self.worker.info)
+        handed_back = self._client.io.run(self.worker.stop(timeout, self._hurry))
+        call_logged(get_plugins().caller("jtask_worker_stopped"), worker=self.worker.info)
+        return handed_back
+
+    async def _start(
+        self, tasks: Iterable[TaskInfo[..., Any]], concurrency: int, prefetch: int | None
+    ) -> Worker:
+        worker = Worker(self._client, tasks, concurrency, prefetch)
+        await worker.start()
+        return worker
