@@ -231,9 +231,3 @@ def get_plugins() -> Plugins:
     if setting is None:
         return Plugins()
     return Plugins([name.strip() for name in setting.split(",") if name.strip()])
-
-
-def call_logged(caller: HookCaller | None, **facts: Any) -> None:
-    """Call a hook of a worker whose failure must not matter: it is logged."""
-    if caller is not None:
-        caller.notify(f"for worker {facts['worker'].name}", **facts)

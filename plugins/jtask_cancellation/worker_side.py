@@ -31,7 +31,7 @@ _FIRST_LOOK = 5.0  # seconds; by then whoever began is done with it, or dead
 _LONGEST_PAUSE = 30.0  # seconds
 _LOST_AFTER = 10.0  # seconds; by then a run that still exists waits, or its holder has answered
 _FOREIGN_UNTIL = 300.0  # seconds
-_DRAINED_EVERY = 0.1  # seconds
+_LAST_SECONDS = 2.0  # to tell the broker, when the worker ends, that the plugins were told
 _log = logging.getLogger("jtask.worker")
 
 
@@ -51,7 +51,6 @@ class CancelListener:
         self._telling: set[str] = set()
         """Runs of which the plugins are being told here: that is not given up half-way."""
         self._served = {task.key for task in worker.info.tasks}
-        self._ending: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Listen, and look now and then at what was left behind without this worker being told."""
@@ -64,26 +63,22 @@ class CancelListener:
             self._watches.append(await self._broker.listen(topic, answer))
         self._looking = asyncio.get_running_loop().create_task(self._look_around())
 
-    async def stop(self) -> None:
-        """Begin nothing new, and fall silent once the worker executes nothing."""
+    async def close(self) -> None:
+        """Fall silent; the worker has ended."""
         if self._looking is not None:
             self._looking.cancel()
         for run_id, care in self._cares.items():
             if run_id not in self._telling:
                 care.cancel()
-        self._ending = asyncio.get_running_loop().create_task(self._close_when_drained())
-
-    async def _close_when_drained(self) -> None:
-        while True:
-            if not self._worker.executing() and not self._telling:
-                break
-            await asyncio.sleep(_DRAINED_EVERY)
+        telling = [self._cares[run_id] for run_id in self._telling if run_id in self._cares]
+        if telling:
+            await asyncio.wait(telling, timeout=_LAST_SECONDS)
         for watch in self._watches:
             await watch.close()
 
     async def _look_around(self) -> None:
         """Find what was wished before this worker came, or while it could not be reached."""
-        while True:
+        while not self._worker.is_stopping:
             try:
                 for request in await cancel_requests(self._broker):
                     if self._concerns(request):
@@ -103,7 +98,7 @@ class CancelListener:
 
     def _note(self, question: bytes) -> bytes:
         run_id, _ = read_question(question)
-        if self._ending is None:
+        if not self._worker.is_stopping:
             self._care_for(run_id)
         return b"noted"
 
@@ -119,7 +114,7 @@ class CancelListener:
     def _hear_of_end(self, question: bytes) -> bytes | None:
         """Answer a caller that has cancelled a run of ours on its queue, without our code."""
         asked = json.loads(question)
-        if self._ending is not None or asked["task"] not in self._served:
+        if self._worker.is_stopping or asked["task"] not in self._served:
             return None
         name = self._worker.info.name
         if asked.get("worker") == name:
@@ -150,6 +145,8 @@ class CancelListener:
                 # Not all workers at the same moment: most find that another was faster.
                 await asyncio.sleep(pause * random.uniform(1.0, 1.5))
                 pause = min(2 * pause, _LONGEST_PAUSE)
+                if self._worker.is_stopping:
+                    return  # left to other workers
             at_once = False
             try:
                 request = await find_cancel_request(self._broker, run_id)
@@ -184,21 +181,18 @@ class CancelListener:
         key = request.envelope.task_key
         if key and key not in self._served:
             return True  # workers that serve it do, now or when they start
-        async with claimed(self._broker, run_id) as claim:
-            if claim is None:
-                return False
-            if key:
-                await self._tell(claim, state)
-        return True
-
-    async def _tell(self, request: CancelRequest, state: State) -> None:
-        self._telling.add(request.run_id)
+        if self._worker.is_stopping:
+            return False
         try:
-            await self._worker.notify_cancelled(
-                request.run_id, request.envelope, request.queue, state
-            )
+            async with claimed(self._broker, run_id) as claim:
+                if claim is None:
+                    return False
+                self._telling.add(run_id)
+                if key:
+                    await self._worker.notify_cancelled(run_id, claim.envelope, claim.queue, state)
         finally:
-            self._telling.discard(request.run_id)
+            self._telling.discard(run_id)
+        return True
 
 
 def _facts(run: HeldRun) -> dict[str, Any]:

@@ -4,6 +4,9 @@ It shows how a plugin adds options to `jtask serve` and accompanies a worker; it
 with single runs.
 """
 
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from jtask.hooks import hookimpl
@@ -11,10 +14,7 @@ from jtask.hooks import hookimpl
 if TYPE_CHECKING:
     import click
 
-    from jtask.runtime import WorkerHandle, WorkerInfo
-    from jtask_health.monitor import Monitor
-
-_monitors: "dict[WorkerHandle, Monitor]" = {}
+    from jtask.runtime import WorkerInfo
 
 
 @hookimpl
@@ -28,25 +28,14 @@ def jtask_cli(cli: "click.Group") -> None:
 
 
 @hookimpl
-def jtask_worker_started(worker: "WorkerInfo") -> None:
+@asynccontextmanager
+async def jtask_worker(worker: "WorkerInfo") -> AsyncGenerator[None]:
     """Watch over the worker, and answer for it if a port is set."""
     from jtask.settings import get_settings
     from jtask_health.monitor import Monitor
 
-    _monitors[worker.worker] = Monitor(worker, get_settings())
-
-
-@hookimpl
-def jtask_worker_stopping(worker: "WorkerInfo") -> None:
-    """Answer from now on that the worker is not ready."""
-    monitor = _monitors.get(worker.worker)
-    if monitor is not None:
-        monitor.say_stopping()
-
-
-@hookimpl
-def jtask_worker_stopped(worker: "WorkerInfo") -> None:
-    """Answer no more."""
-    monitor = _monitors.pop(worker.worker, None)
-    if monitor is not None:
-        monitor.close()
+    monitor = Monitor(worker, get_settings())
+    try:
+        yield
+    finally:
+        await asyncio.wait([asyncio.wrap_future(monitor.close())])

@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from concurrent.futures import Future
 
 from jtask.durations import describe_seconds
 from jtask.runtime import WorkerInfo
@@ -31,31 +32,33 @@ class Monitor:
         self._status = WorkerStatus(worker)
         self._tracker = ProblemTracker(settings.give_up_after)
         self._over = threading.Event()
+        self._ended: Future[None] = Future()
         self._server: HealthServer | None = None
         self._complained = False
         self._listen()
-        self._looking = threading.Thread(target=self._look, name="jtask-health", daemon=True)
-        self._looking.start()
+        threading.Thread(target=self._watch, name="jtask-health", daemon=True).start()
 
-    def say_stopping(self) -> None:
-        """Answer that the worker takes nothing new."""
-        self._status.stopping = True
-
-    def close(self) -> None:
-        """End both threads."""
+    def close(self) -> "Future[None]":
+        """End both threads; the future is done when they have ended."""
         self._over.set()
-        self._looking.join()
-        if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
+        return self._ended
+
+    def _watch(self) -> None:
+        try:
+            while not self._over.wait(_LOOK_EVERY):
+                self._listen()
+                self._look()
+            if self._server is not None:
+                self._server.shutdown()
+                self._server.server_close()
+        finally:
+            self._ended.set_result(None)
 
     def _look(self) -> None:
-        while not self._over.wait(_LOOK_EVERY):
-            self._listen()
-            if not self._status.stopping:
-                notice = self._tracker.look(self._status.problem(), time.monotonic())
-                if notice is not None and not self._status.stopping:
-                    self._tell(notice)
+        if not self._status.is_stopping:
+            notice = self._tracker.look(self._status.problem(), time.monotonic())
+            if notice is not None and not self._status.is_stopping:
+                self._tell(notice)
 
     def _listen(self) -> None:
         """Answer from now on; a port that is taken may be free a moment later."""

@@ -29,7 +29,7 @@ class PurgeListener:
         """Hear of purges."""
         self._watch = await self._worker.broker.listen(_PURGED, self._cancel_queue)
 
-    async def stop(self) -> None:
+    async def close(self) -> None:
         """Hear of nothing more."""
         if self._watch is not None:
             await self._watch.close()

@@ -2,11 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from concurrent.futures import Future
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from jtask.errors import BrokerError
+from jtask.settings import get_settings
 from jtask_schedules.decisions import RENEW_SECONDS
 from jtask_schedules.schedule import Declaration, declaration_of
 from jtask_schedules.schedule_store import ScheduleStore
@@ -16,26 +17,23 @@ if TYPE_CHECKING:
 
 _RETRY_SECONDS = 1.0
 _log = logging.getLogger("jtask.worker")
-_renewals: "dict[WorkerHandle, Future[None]]" = {}
 
 
-def begin(worker: "WorkerInfo") -> None:
-    """Declare the schedules of a worker's tasks, and go on to renew them; returns at once."""
-    from jtask.client import get_client
-    from jtask.settings import get_settings
-
+@asynccontextmanager
+async def renewed(worker: "WorkerInfo") -> AsyncGenerator[None]:
+    """Declare the schedules of a worker's tasks, and renew them until it stops."""
     declarations = [found for task in worker.tasks if (found := declaration_of(task)) is not None]
-    if declarations:
-        client = get_client()
-        standing = _declare(ScheduleStore(client.broker), declarations, get_settings().schedule_ttl)
-        _renewals[worker.worker] = client.io.submit(standing)
+    store = ScheduleStore(worker.worker.broker)
+    standing = _declare(store, declarations, get_settings().schedule_ttl)
+    async with asyncio.TaskGroup() as group:
+        renewing = group.create_task(worker.worker.on_io(standing))
+        group.create_task(_end_with(worker.worker, renewing))
+        yield
 
 
-def end(worker: "WorkerInfo") -> None:
-    """Renew nothing more."""
-    standing = _renewals.pop(worker.worker, None)
-    if standing is not None:
-        standing.cancel()
+async def _end_with(worker: "WorkerHandle", renewing: "asyncio.Task[None]") -> None:
+    await worker.stopping()
+    renewing.cancel()
 
 
 async def _declare(
