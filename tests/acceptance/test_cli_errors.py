@@ -154,8 +154,8 @@ def test_serving_a_folder_is_refused(tasks: Any) -> None:
 def test_what_is_no_run_or_an_unknown_one_exits_with_1(tasks: Any) -> None:
     check(tasks.jtask("result", "abc"), 1, "'abc' is not a run id")
     check(tasks.jtask("runs", "show", "abc"), 1, "'abc' is not a run id")
-    check(tasks.jtask("runs", "show", SOME_ID), 1, f"nothing is known of run {SOME_ID}")
-    check(tasks.jtask("result", SOME_ID), 1, f"nothing is known of run {SOME_ID} at nats://")
+    check(tasks.jtask("runs", "show", SOME_ID), 1, f"nothing is known about run {SOME_ID}")
+    check(tasks.jtask("result", SOME_ID), 1, f"nothing is known about run {SOME_ID} at nats://")
 
 
 @pytest.mark.parametrize(

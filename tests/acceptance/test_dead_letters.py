@@ -23,8 +23,9 @@ from jtask.client import get_client
 from jtask_dead_letters.operations import replay_letter
 
 run_id, name, nth = sys.argv[1], sys.argv[2], int(sys.argv[3])
-broker = get_client().broker
-whole, calls = getattr(broker, name), []
+part, method = name.split(".")
+owner = getattr(get_client().broker, part)
+whole, calls = getattr(owner, method), []
 
 async def dying(*args, **kwargs):
     answer = await whole(*args, **kwargs)
@@ -33,7 +34,7 @@ async def dying(*args, **kwargs):
         os._exit(9)
     return answer
 
-setattr(broker, name, dying)
+setattr(owner, method, dying)
 replay_letter(run_id)
 """
 
@@ -55,7 +56,12 @@ def test_letters_whose_replay_is_killed_at_every_step_are_executed_once_each(pla
         """
     )
     (place.folder / "repaired").touch()
-    steps = [("put_record", "1"), ("enqueue", "1"), ("put_record", "2"), ("drop_letter", "1")]
+    steps = [
+        ("records.put", "1"),
+        ("runs.enqueue", "1"),
+        ("records.put", "2"),
+        ("dead_letters.drop", "1"),
+    ]
     ends = [
         place.start(sys.executable, "dying.py", run_id, *step).wait()
         for run_id, step in zip(run_ids, steps, strict=True)
