@@ -85,7 +85,7 @@ def test_serve_with_processes_outside_of_main_is_refused_instead_of_starting_mor
     place.write("tasks.py", TASKS.replace('if __name__ == "__main__":', "if True:"))
     program = place.start(sys.executable, "tasks.py")
     assert program.wait() == 2
-    assert 'put the call under if __name__ == "__main__"' in program.log
+    assert 'move the call under if __name__ == "__main__"' in program.log
     assert "Traceback" not in program.log
 
 
