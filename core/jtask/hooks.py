@@ -1,10 +1,12 @@
 """The hooks a plugin may implement; docs/hooks.md has an example of each.
 
-A plugin is a module or object whose functions are marked with `hookimpl` and which is named by an
-entry point of the group `jtask.plugins`. It takes of each hook's arguments those it wants, by name.
-A hook that says so may return an awaitable, which the engine awaits. Where several plugins
-implement a hook they are all called, the one registered last first (`tryfirst` and `trylast` change
-that), and of several answers the first that is not None counts.
+A plugin is a module or object whose functions are marked with `hookimpl`, named by an entry point
+of the group `jtask.plugins`. A function names those of the hook's arguments that it needs.
+
+If several plugins implement a hook, all are called, the one registered last first (`tryfirst` and
+`trylast` change that); of several answers the first that is not None counts. A hook that says so
+may return an awaitable: it is awaited on one event loop of the process's own, in the thread
+`jtask-hooks`. A failure that is logged changes nothing for the other plugins.
 """
 
 from collections.abc import Awaitable, Callable, Iterable
@@ -33,7 +35,7 @@ AroundCall = AbstractContextManager[Any] | AbstractAsyncContextManager[Any]
 
 @hookspec
 def jtask_options() -> "Iterable[Option] | None":
-    """Declare options that `@task(...)` and `.with_options(...)` shall take for this plugin.
+    """Declare options that `@task(...)` and `.with_options(...)` accept for this plugin.
 
     Called once, when the plugins are loaded. A failure makes loading fail.
     """
@@ -54,46 +56,48 @@ def jtask_settings() -> "type[SettingsModel] | Iterable[type[SettingsModel]] | N
 def jtask_applies(task: "TaskInfo[..., Any]") -> bool | None:
     """Say whether this plugin has anything to do with a task.
 
-    Called once per task, before its first run. False spares the task's runs every other hook of
-    the plugin, save those runs that carry one of its headers (`jtask_headers`); None and True do
-    not. A failure is raised where the task is first used.
+    Called once per task, before its first run. If it returns False, no other hook of the plugin is
+    called for the task's runs, except for runs that carry one of its headers (`jtask_headers`). A
+    failure is raised where the task is first used.
     """
 
 
 @hookspec
 def jtask_headers() -> Iterable[str] | None:
-    """Name headers of runs that concern this plugin whatever it says of their tasks.
+    """Name the headers by which this plugin knows its runs.
 
-    Called once, when the plugins are loaded. A worker asks a plugin about the runs that carry one
-    of its headers even where `jtask_applies` said False. A failure makes loading fail.
+    Called once, when the plugins are loaded. A worker calls the plugin's hooks for a run that
+    carries one of them even if `jtask_applies` returned False. A failure makes loading fail.
     """
 
 
 @hookspec
 def jtask_enqueue(request: "EnqueueRequest") -> None:
-    """Look at a run before it is enqueued, add headers to it, or refuse it.
+    """Add headers to a run that is about to be enqueued, or refuse it.
 
-    Called in the caller's thread, arguments already checked. Raise `jtask.errors.RunRefused` to
-    refuse: the caller gets it, nothing is sent. Any other failure is raised to the caller too.
+    Called in the caller's thread, after the arguments were checked. Raise `jtask.errors.RunRefused`
+    to refuse: the caller gets it and nothing is sent. Any other failure is raised to the caller
+    too.
     """
 
 
 @hookspec
 def jtask_recall(run: "RunContext") -> "Outcome | Awaitable[Outcome | None] | None":
-    """Give an outcome without executing the run.
+    """Return an outcome in place of executing the run.
 
-    Called before the run takes a slot. Return an outcome to end the run with it, None to go on.
-    May return an awaitable. A failure is logged and the run is executed.
+    Called before the run takes a slot. Return an outcome to end the run with it, or None to go on.
+    May return an awaitable. A failure is logged and the run executes.
     """
 
 
 @hookspec
 def jtask_admit(run: "RunContext") -> "Retry | Awaitable[Retry | None] | None":
-    """Let a run start, put it off, or refuse it.
+    """Decide whether a run may start.
 
-    Called before each attempt. Return None to let it start, a `Retry` to have it asked again at
-    that instant without holding a slot, raise `RunRefused` to end it as Cancelled with that
-    message. May return an awaitable. Any other failure is logged and the run starts.
+    Called before each attempt. Return None to let it start, or a `Retry` to be asked again at that
+    time; the run holds no slot until then. Raise `RunRefused` to end it as Cancelled with that
+    message; plugins that come later are not asked. May return an awaitable. Any other failure is
+    logged and the run starts.
     """
 
 
@@ -101,19 +105,19 @@ def jtask_admit(run: "RunContext") -> "Retry | Awaitable[Retry | None] | None":
 def jtask_around(run: "RunContext") -> AroundCall | None:
     """Wrap the call of the task's function in a context manager.
 
-    Called for each attempt; entered in the thread or event loop that executes the function. An
-    asynchronous context manager is allowed for asynchronous tasks only. What entering or leaving
-    raises counts as raised by the function.
+    Called for each attempt. The context manager is entered in the thread or on the event loop that
+    executes the function; an asynchronous one is allowed for asynchronous tasks only. What entering
+    or leaving raises counts as raised by the function.
     """
 
 
 @hookspec
 def jtask_invoke(run: "RunContext") -> Callable[..., Any] | None:
-    """Stand in for the task's function, for example to execute it in another process.
+    """Replace the task's function, for example to execute it in another process.
 
-    Called for each attempt, in the thread or event loop that executes it. Return a function that
-    takes the run's arguments and returns or raises what the task's own would (for an asynchronous
-    task, a coroutine function), or None. A failure counts as raised by the task.
+    Called for each attempt, in the thread or on the event loop that executes it. Return None, or a
+    function that takes the run's arguments and returns or raises what the task's own would (for an
+    asynchronous task, a coroutine function). A failure counts as raised by the task.
     """
 
 
@@ -123,64 +127,54 @@ def jtask_failed(
 ) -> "Retry | Awaitable[Retry | None] | None":
     """Decide what follows an exception of the task's function.
 
-    Called after each failed attempt, not for a crash. Return a `Retry` to have the run tried again
-    at that instant, None to let it fail. May return an awaitable. A failure is logged and the run
-    fails.
+    Called after each failed attempt, but not for a crash or a cancelled run. Return a `Retry` to
+    retry the run at that time, or None to let it fail. May return an awaitable. A failure is logged
+    and the run fails.
     """
 
 
 @hookspec
 def jtask_state(run: "RunContext", state: "State") -> Awaitable[None] | None:
-    """Hear of each state that a run enters in this process.
+    """Follow the states of runs.
 
-    Called right after the run entered it. May return an awaitable. A failure is logged.
+    Called when a run enters a state in this process, right after it has entered it. May return an
+    awaitable. A failure is logged.
     """
 
 
 @hookspec
 def jtask_settled(run: "RunContext", outcome: "Outcome") -> Awaitable[None] | None:
-    """Hear of the end of a run.
+    """Follow the ends of runs.
 
-    Called once the final state is known, before the outcome is stored. May return an awaitable. A
-    failure is logged.
+    Called when a run has ended: its final state is known, and its outcome is not stored yet. May
+    return an awaitable. A failure is logged.
     """
 
 
 @hookspec
 def jtask_rejected(run_id: str, queue: str, reason: str) -> None:
-    """Hear of a run that this worker could not execute and has put off or dead-lettered.
+    """Follow the runs that a worker cannot execute.
 
-    Called on the I/O loop: it must not block. A failure is logged.
+    Called when this worker has rescheduled or dead-lettered such a run; on the I/O loop, so it must
+    not block. A failure is logged.
     """
 
 
 @hookspec
-def jtask_worker_started(worker: "WorkerInfo") -> None:
-    """Hear that a worker is connected and wants runs.
+def jtask_worker(worker: "WorkerInfo") -> AbstractAsyncContextManager[Any] | None:
+    """Accompany a worker for its whole life with an asynchronous context manager.
 
-    Called in the worker's main thread. A failure is logged.
-    """
-
-
-@hookspec
-def jtask_worker_stopping(worker: "WorkerInfo") -> None:
-    """Hear that a worker takes no new runs.
-
-    Called in the worker's main thread, before it waits for what is running. A failure is logged.
-    """
-
-
-@hookspec
-def jtask_worker_stopped(worker: "WorkerInfo") -> None:
-    """Hear that a worker has ended: its runs are over or handed back.
-
-    Called in the worker's main thread. A failure is logged.
+    Called once per worker, on the loop on which hooks are awaited. The context manager is entered
+    there when the worker is connected, before it takes its first run, and left when its runs are
+    over or handed back, before the process disconnects. A failure to enter or to leave is logged,
+    and the worker goes on.
     """
 
 
 @hookspec
 def jtask_cli(cli: "click.Group") -> None:
-    """Add commands to the `jtask` program, or options to its command `serve`.
+    """Add commands to the program `jtask`, or options to its command `serve`.
 
-    Called when the program starts: import lazily. A failure ends the program with its message.
+    Called when the program starts, so import what is slow inside the commands. A failure ends the
+    program with its message.
     """

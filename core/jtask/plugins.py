@@ -239,9 +239,3 @@ def get_plugins() -> Plugins:
     from jtask.settings.reading import chosen_plugins
 
     return Plugins(chosen_plugins())
-
-
-def call_logged(caller: HookCaller | None, **facts: Any) -> None:
-    """Call a hook of a worker whose failure must not matter: it is logged."""
-    if caller is not None:
-        caller.notify(f"for worker {facts['worker'].name}", **facts)

@@ -56,6 +56,7 @@ class RunContext:
             once, by a plugin that then raises `RunAbandoned` if the function returns after all.
             From the loop of an asynchronous task, from any thread for a plain one. None where
             nothing can be left behind, as in a direct call.
+        on_state: Called with each state that the run enters, to record it; set by jtask itself.
     """
 
     run_id: str
@@ -188,6 +189,27 @@ class WorkerHandle(Protocol):
         Raises:
             TimeoutError: Not done in time.
         """
+        ...
+
+    async def on_io(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on the I/O loop and await it from any other loop."""
+        ...
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the worker takes no new runs because it was told to stop; from any thread."""
+        ...
+
+    async def started(self) -> bool:
+        """Return once the worker takes runs; on any event loop.
+
+        Returns:
+            bool: False if it is stopping and never took any.
+        """
+        ...
+
+    async def stopping(self) -> None:
+        """Return once the worker takes no new runs; on any event loop."""
         ...
 
     def record(self, event: Event) -> None:

@@ -72,7 +72,9 @@ async def aserve(
     check_servable(tasks)
     from jtask.worker.lifetime import WorkerLifetime
 
-    lifetime = await asyncio.to_thread(WorkerLifetime, tasks, concurrency, prefetch)
+    starting = asyncio.ensure_future(
+        asyncio.to_thread(WorkerLifetime, tasks, concurrency, prefetch)
+    )
     loop = asyncio.get_running_loop()
     end: asyncio.Future[None] = loop.create_future()
 
@@ -83,11 +85,16 @@ async def aserve(
     def give_up(reason: str) -> None:
         loop.call_soon_threadsafe(fail, reason)
 
-    lifetime.worker.on_give_up(give_up)
+    async def stop() -> None:
+        # Cancelled while it starts, it has to have started before it can be stopped.
+        await asyncio.to_thread(_end, await starting, shutdown_timeout)
+
     try:
+        lifetime = await asyncio.shield(starting)
+        lifetime.worker.on_give_up(give_up)
         await end
     finally:
-        await asyncio.shield(asyncio.to_thread(_end, lifetime, shutdown_timeout))
+        await asyncio.shield(stop())
 
 
 def check_servable(tasks: tuple[object, ...]) -> None:

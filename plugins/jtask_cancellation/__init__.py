@@ -4,6 +4,8 @@
 run that it holds, and completes a cancellation whose caller or holder died on the way.
 """
 
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from jtask.hooks import hookimpl
@@ -11,27 +13,21 @@ from jtask.hooks import hookimpl
 if TYPE_CHECKING:
     import click
 
-    from jtask.runtime import WorkerHandle, WorkerInfo
-    from jtask_cancellation.worker_side import CancelListener
-
-_listeners: "dict[WorkerHandle, CancelListener]" = {}
+    from jtask.runtime import WorkerInfo
 
 
 @hookimpl
-def jtask_worker_started(worker: "WorkerInfo") -> None:
-    """Have the worker notified of cancellations."""
+@asynccontextmanager
+async def jtask_worker(worker: "WorkerInfo") -> AsyncGenerator[None]:
+    """Let the worker's runs be cancelled until they are over."""
     from jtask_cancellation.worker_side import CancelListener
 
-    listener = _listeners[worker.worker] = CancelListener(worker.worker)
-    worker.worker.run_on_io(listener.start())
-
-
-@hookimpl
-def jtask_worker_stopping(worker: "WorkerInfo") -> None:
-    """Take on nothing new; what still executes can be cancelled until it is over."""
-    listener = _listeners.pop(worker.worker, None)
-    if listener is not None:
-        worker.worker.run_on_io(listener.stop())
+    listener = CancelListener(worker.worker)
+    try:
+        await worker.worker.on_io(listener.start())
+        yield
+    finally:
+        await worker.worker.on_io(listener.close())
 
 
 @hookimpl

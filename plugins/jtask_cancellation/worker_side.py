@@ -38,7 +38,7 @@ _LOST_AFTER = 10.0  # seconds; by then a run that still exists waits, or its hol
 # Seconds for which a worker follows up on requests for tasks that it does not serve. Longer would
 # have every worker poll for requests that are only kept until somebody can call the hooks.
 _FOREIGN_UNTIL = 300.0
-_DRAINED_EVERY = 0.1  # seconds
+_CLOSE_SECONDS = 2.0  # to tell the broker, when the worker ends, that hooks have been called
 _log = logging.getLogger("jtask.worker")
 
 
@@ -58,7 +58,6 @@ class CancelListener:
         self._notifying: set[str] = set()
         """Runs whose hooks are being called here; that is never interrupted half-way."""
         self._served_keys = {task.key for task in worker.info.tasks}
-        self._draining: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Subscribe, and sweep now and then for requests that this worker was not notified of.
@@ -75,27 +74,22 @@ class CancelListener:
             self._subscriptions.append(await self._broker.requests.listen(topic, answer))
         self._sweep = asyncio.get_running_loop().create_task(self._sweep_requests())
 
-    async def stop(self) -> None:
-        """Begin nothing new, and close the subscriptions once the worker executes nothing."""
-        # Not at once: a run that may still finish within the shutdown timeout can be cancelled.
+    async def close(self) -> None:
+        """Close the subscriptions; the worker has ended."""
         if self._sweep is not None:
             self._sweep.cancel()
         for run_id, follow_up in self._follow_ups.items():
             if run_id not in self._notifying:
                 follow_up.cancel()
-        self._draining = asyncio.get_running_loop().create_task(self._close_when_drained())
-
-    async def _close_when_drained(self) -> None:
-        while True:
-            if not self._worker.executing() and not self._notifying:
-                break
-            await asyncio.sleep(_DRAINED_EVERY)
+        notifying = [task for run_id, task in self._follow_ups.items() if run_id in self._notifying]
+        if notifying:
+            await asyncio.wait(notifying, timeout=_CLOSE_SECONDS)
         for subscription in self._subscriptions:
             await subscription.close()
 
     async def _sweep_requests(self) -> None:
         """Find what was requested before this worker came, or while it could not be reached."""
-        while True:
+        while not self._worker.is_stopping:
             try:
                 for request in await cancel_requests(self._broker):
                     if self._is_ours_to_follow(request):
@@ -119,7 +113,7 @@ class CancelListener:
 
     def _on_requested(self, question: bytes) -> bytes:
         run_id, _ = read_question(question)
-        if self._draining is None:
+        if not self._worker.is_stopping:
             self._follow(run_id)
         return b"noted"
 
@@ -139,7 +133,7 @@ class CancelListener:
         the claim of the request is contested by one worker only.
         """
         asked = json.loads(question)
-        if self._draining is not None or asked["task"] not in self._served_keys:
+        if self._worker.is_stopping or asked["task"] not in self._served_keys:
             return None
         name = self._worker.info.name
         if asked.get("worker") == name:
@@ -176,6 +170,8 @@ class CancelListener:
                 # Not all workers at the same moment: most find that another was faster.
                 await asyncio.sleep(pause * random.uniform(1.0, 1.5))
                 pause = min(2 * pause, _LONGEST_PAUSE)
+                if self._worker.is_stopping:
+                    return  # left to other workers
             at_once = False
             try:
                 request = await find_cancel_request(self._broker, run_id)
@@ -212,24 +208,21 @@ class CancelListener:
         key = request.envelope.task_key
         if key and key not in self._served_keys:
             return True  # workers that serve it do, now or when they start
-        async with claimed(self._broker, run_id) as claim:
-            if claim is None:
-                # Somebody is at it. Not done yet, for they may die: their claim lapses then.
-                return False
-            if key:
-                await self._notify(claim, state)
-        return True
-
-    async def _notify(self, request: CancelRequest, state: State) -> None:
-        # `stop` leaves these alone: cut off half-way, another worker would call the hooks again
-        # once the claim has lapsed.
-        self._notifying.add(request.run_id)
+        if self._worker.is_stopping:
+            return False
         try:
-            await self._worker.notify_cancelled(
-                request.run_id, request.envelope, request.queue, state
-            )
+            async with claimed(self._broker, run_id) as claim:
+                if claim is None:
+                    # Somebody is at it. Not done yet, for they may die: their claim lapses then.
+                    return False
+                # `close` leaves these alone: cut off half-way, another worker would call the hooks
+                # again once the claim has lapsed.
+                self._notifying.add(run_id)
+                if key:
+                    await self._worker.notify_cancelled(run_id, claim.envelope, claim.queue, state)
         finally:
-            self._notifying.discard(request.run_id)
+            self._notifying.discard(run_id)
+        return True
 
 
 def _facts(run: HeldRun) -> dict[str, Any]:

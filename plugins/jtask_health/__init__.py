@@ -4,6 +4,9 @@ It shows how a plugin adds options to `jtask serve` and stays with a worker from
 end; it has nothing to do with single runs.
 """
 
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from jtask.hooks import hookimpl
@@ -11,11 +14,8 @@ from jtask.hooks import hookimpl
 if TYPE_CHECKING:
     import click
 
-    from jtask.runtime import WorkerHandle, WorkerInfo
+    from jtask.runtime import WorkerInfo
     from jtask.settings import SettingsModel
-    from jtask_health.monitor import Monitor
-
-_monitors: "dict[WorkerHandle, Monitor]" = {}
 
 
 @hookimpl
@@ -38,26 +38,15 @@ def jtask_cli(cli: "click.Group") -> None:
 
 
 @hookimpl
-def jtask_worker_started(worker: "WorkerInfo") -> None:
+@asynccontextmanager
+async def jtask_worker(worker: "WorkerInfo") -> AsyncGenerator[None]:
     """Watch over the worker, and answer for it if a port is set."""
     from jtask.settings import settings_of
     from jtask_health.monitor import Monitor
     from jtask_health.settings import HealthSettings
 
-    _monitors[worker.worker] = Monitor(worker, settings_of(HealthSettings))
-
-
-@hookimpl
-def jtask_worker_stopping(worker: "WorkerInfo") -> None:
-    """Answer from now on that the worker is not ready."""
-    monitor = _monitors.get(worker.worker)
-    if monitor is not None:
-        monitor.mark_stopping()
-
-
-@hookimpl
-def jtask_worker_stopped(worker: "WorkerInfo") -> None:
-    """Answer no more."""
-    monitor = _monitors.pop(worker.worker, None)
-    if monitor is not None:
-        monitor.close()
+    monitor = Monitor(worker, settings_of(HealthSettings))
+    try:
+        yield
+    finally:
+        await asyncio.wait([asyncio.wrap_future(monitor.close())])

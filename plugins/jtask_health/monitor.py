@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from concurrent.futures import Future
 
 from jtask.durations import describe_seconds
 from jtask.runtime import WorkerInfo
@@ -33,33 +34,36 @@ class Monitor:
         self._status = WorkerStatus(worker)
         self._tracker = ProblemTracker(settings.give_up_after)
         self._closed = threading.Event()
+        self._ended: Future[None] = Future()
         self._server: HealthServer | None = None
         self._has_warned = False
         self._try_to_listen()
-        self._watcher = threading.Thread(target=self._watch, name="jtask-health", daemon=True)
-        self._watcher.start()
+        threading.Thread(target=self._watch, name="jtask-health", daemon=True).start()
 
-    def mark_stopping(self) -> None:
-        """Have probes answered that the worker takes nothing new."""
-        self._status.stopping = True
-
-    def close(self) -> None:
-        """End both threads."""
+    def close(self) -> "Future[None]":
+        """End both threads; the future is done when they have ended."""
         self._closed.set()
-        self._watcher.join()
-        if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
+        return self._ended
 
     def _watch(self) -> None:
-        while not self._closed.wait(_CHECK_SECONDS):
-            self._try_to_listen()
-            if not self._status.stopping:
-                notice = self._tracker.update(self._status.problem(), time.monotonic())
-                # Asked again, for the question may have taken two seconds: a worker that has been
-                # told to stop meanwhile has no problem, it is just stopping.
-                if notice is not None and not self._status.stopping:
-                    self._report(notice)
+        try:
+            while not self._closed.wait(_CHECK_SECONDS):
+                self._try_to_listen()
+                self._check()
+            if self._server is not None:
+                self._server.shutdown()
+                self._server.server_close()
+        finally:
+            self._ended.set_result(None)
+
+    def _check(self) -> None:
+        if self._status.is_stopping:
+            return
+        notice = self._tracker.update(self._status.problem(), time.monotonic())
+        # Asked again, for the question may have taken two seconds: a worker that has been told to
+        # stop meanwhile has no problem, it is just stopping.
+        if notice is not None and not self._status.is_stopping:
+            self._report(notice)
 
     def _try_to_listen(self) -> None:
         """Listen unless it does already; tried at each check, for a taken port may be freed."""

@@ -23,15 +23,18 @@ class WorkerStatus:
         self._info = info
         self._worker = info.worker
         self._started = time.time()
-        self.stopping = False
+
+    @property
+    def is_stopping(self) -> bool:
         """Whether the worker takes nothing new because it was told to stop."""
+        return self._worker.is_stopping
 
     def problem(self) -> str | None:
         """Say in one sentence why the worker gets no runs; None while it does.
 
         Blocks for two seconds at most.
         """
-        if self.stopping:
+        if self.is_stopping:
             return "the worker is stopping"
         try:
             return self._worker.run_on_io(self._problem(), timeout=_ANSWER_SECONDS)

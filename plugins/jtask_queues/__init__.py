@@ -4,6 +4,8 @@
 broker; workers only have to cancel what they hold of a queue that is purged.
 """
 
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from jtask.hooks import hookimpl
@@ -11,27 +13,21 @@ from jtask.hooks import hookimpl
 if TYPE_CHECKING:
     import click
 
-    from jtask.runtime import WorkerHandle, WorkerInfo
-    from jtask_queues.purging import PurgeListener
-
-_listeners: "dict[WorkerHandle, PurgeListener]" = {}
+    from jtask.runtime import WorkerInfo
 
 
 @hookimpl
-def jtask_worker_started(worker: "WorkerInfo") -> None:
-    """Have the worker notified of purges."""
+@asynccontextmanager
+async def jtask_worker(worker: "WorkerInfo") -> AsyncGenerator[None]:
+    """Have the worker cancel what it has not begun of a queue that is purged."""
     from jtask_queues.purging import PurgeListener
 
-    listener = _listeners[worker.worker] = PurgeListener(worker.worker)
-    worker.worker.run_on_io(listener.start())
-
-
-@hookimpl
-def jtask_worker_stopping(worker: "WorkerInfo") -> None:
-    """Close the subscription: what the worker has not begun is handed back anyway."""
-    listener = _listeners.pop(worker.worker, None)
-    if listener is not None:
-        worker.worker.run_on_io(listener.stop())
+    listener = PurgeListener(worker.worker)
+    await worker.worker.on_io(listener.start())
+    try:
+        yield
+    finally:
+        await worker.worker.on_io(listener.close())
 
 
 @hookimpl

@@ -39,7 +39,7 @@ class PurgeListener:
         """
         self._subscription = await self._worker.broker.requests.listen(_PURGED, self._cancel_queue)
 
-    async def stop(self) -> None:
+    async def close(self) -> None:
         """Close the subscription."""
         if self._subscription is not None:
             await self._subscription.close()

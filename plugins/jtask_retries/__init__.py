@@ -1,7 +1,7 @@
-"""The plugin that has failed runs tried again: `retries=` and what belongs to it.
+"""The plugin that retries failed runs: `retries=` and the options that go with it.
 
-It only decides; the broker holds the run until its instant, so that no slot and no worker's memory
-is taken by the wait.
+It only decides. The broker keeps the run until its time, so that a waiting run takes no slot and no
+worker's memory.
 """
 
 import time
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @hookimpl
 def jtask_options() -> "list[Option]":
-    """Declare what `@task(...)` takes."""
+    """Declare the options of `@task(...)`."""
     return declared()
 
 
@@ -35,7 +35,7 @@ def jtask_settings() -> "type[SettingsModel]":
 
 @hookimpl
 def jtask_applies(task: "TaskInfo[..., object]") -> bool:
-    """Leave tasks alone that have no retries; refuse a policy that cannot work."""
+    """Apply to tasks with retries; refuse a policy that cannot work."""
     from jtask_retries.policy import policy_of
 
     return policy_of(task).retries > 0
@@ -45,7 +45,7 @@ def jtask_applies(task: "TaskInfo[..., object]") -> bool:
 def jtask_failed(
     run: "RunContext", error: BaseException
 ) -> "Retry | Awaitable[Retry | None] | None":
-    """Have the run tried again if retries are left and the policy covers this error."""
+    """Retry the run if retries are left and the policy covers this error."""
     from jtask_retries.conditions import when_allowed
     from jtask_retries.policy import policy_of
 

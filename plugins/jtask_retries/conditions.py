@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from jtask import lifecycle
-from jtask.execution.hooks_loop import on_this_loop
+from jtask.execution import on_this_loop
 from jtask.execution.sync_await import finish
 from jtask.lifecycle import Finish, Retry
 from jtask.states import State

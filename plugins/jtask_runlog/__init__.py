@@ -3,7 +3,10 @@
 Lines are for people; the fields that programs want come as `extra`, with `action` naming the event.
 """
 
+import asyncio
 import logging
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -39,27 +42,12 @@ def jtask_settled(run: "RunContext", outcome: "Outcome") -> None:
 
 
 @hookimpl
-def jtask_worker_started(worker: "WorkerInfo") -> None:
-    """Introduce the worker."""
-    _log.info(
-        "worker %s executes up to %d runs at once of %s; queues %s; broker %s",
-        worker.name,
-        worker.concurrency,
-        ", ".join(task.name for task in worker.tasks),
-        ", ".join(worker.queues),
-        worker.url,
-        extra={"action": "worker_started", "worker": worker.name, "queues": worker.queues},
-    )
-
-
-@hookimpl
-def jtask_worker_stopping(worker: "WorkerInfo") -> None:
-    """Say that the worker takes nothing new."""
-    _log.info(
-        "worker %s is stopping: it takes no new runs and lets its current runs finish",
-        worker.name,
-        extra={"action": "worker_stopping", "worker": worker.name},
-    )
+@asynccontextmanager
+async def jtask_worker(worker: "WorkerInfo") -> AsyncGenerator[None]:
+    """Say that the worker takes runs, and when it takes no more."""
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_follow(worker))
+        yield
 
 
 @hookimpl
@@ -80,6 +68,26 @@ def jtask_rejected(run_id: str, queue: str, reason: str) -> None:
                 "count": count,
             },
         )
+
+
+async def _follow(worker: "WorkerInfo") -> None:
+    if not await worker.worker.started():
+        return
+    _log.info(
+        "worker %s executes up to %d runs at once of %s; queues %s; broker %s",
+        worker.name,
+        worker.concurrency,
+        ", ".join(task.name for task in worker.tasks),
+        ", ".join(worker.queues),
+        worker.url,
+        extra={"action": "worker_started", "worker": worker.name, "queues": worker.queues},
+    )
+    await worker.worker.stopping()
+    _log.info(
+        "worker %s is stopping: it takes no new runs and lets its current runs finish",
+        worker.name,
+        extra={"action": "worker_stopping", "worker": worker.name},
+    )
 
 
 # One logger for each task, so its name is looked up once; `getLogger` takes a lock each time.

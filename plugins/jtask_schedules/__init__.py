@@ -5,6 +5,7 @@ any other; when that run comes, and before it starts, the next one is put in pla
 """
 
 from collections.abc import Awaitable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 
 from jtask.hooks import hookimpl
@@ -83,21 +84,13 @@ def jtask_admit(run: "RunContext") -> "Awaitable[Retry | None] | None":
 
 
 @hookimpl
-def jtask_worker_started(worker: "WorkerInfo") -> None:
-    """Declare the schedules of the worker's tasks."""
-    if any(map(_has_schedule, worker.tasks)):
-        from jtask_schedules import renewal
+def jtask_worker(worker: "WorkerInfo") -> AbstractAsyncContextManager[None] | None:
+    """Declare the schedules of the worker's tasks, and renew them until it stops."""
+    if not any(map(_has_schedule, worker.tasks)):
+        return None
+    from jtask_schedules.renewal import renewed
 
-        renewal.start(worker)
-
-
-@hookimpl
-def jtask_worker_stopping(worker: "WorkerInfo") -> None:
-    """Declare nothing more."""
-    if any(map(_has_schedule, worker.tasks)):
-        from jtask_schedules import renewal
-
-        renewal.stop(worker)
+    return renewed(worker)
 
 
 @hookimpl

@@ -6,50 +6,42 @@ schedule keeps it going, and once the last one is gone its declaration lapses.
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from concurrent.futures import Future
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from jtask.errors import BrokerError
+from jtask.settings import settings_of
 from jtask_schedules.decisions import RENEW_SECONDS
 from jtask_schedules.schedule import Declaration, declaration_of
 from jtask_schedules.schedule_store import ScheduleStore
+from jtask_schedules.settings import ScheduleSettings
 
 if TYPE_CHECKING:
     from jtask.runtime import WorkerHandle, WorkerInfo
 
 _RETRY_SECONDS = 1.0  # after the broker refused; well within what a declaration takes to lapse
 _log = logging.getLogger("jtask.worker")
-_renewals: "dict[WorkerHandle, Future[None]]" = {}
 
 
-def start(worker: "WorkerInfo") -> None:
-    """Declare the schedules of a worker's tasks, and go on to renew them; returns at once.
+@asynccontextmanager
+async def renewed(worker: "WorkerInfo") -> AsyncGenerator[None]:
+    """Declare the schedules of a worker's tasks, and renew them until it stops.
 
-    Args:
-        worker: Which has just started.
+    What was declared lapses by itself.
     """
-    from jtask.client import get_client
-    from jtask.settings import settings_of
-    from jtask_schedules.settings import ScheduleSettings
-
     declarations = [found for task in worker.tasks if (found := declaration_of(task)) is not None]
-    if declarations:
-        client = get_client()
-        lifetime = settings_of(ScheduleSettings).schedule_ttl
-        renewing = _renew(ScheduleStore(client.broker), declarations, lifetime)
-        _renewals[worker.worker] = client.io.submit(renewing)
+    store = ScheduleStore(worker.worker.broker)
+    renewal = _renew(store, declarations, settings_of(ScheduleSettings).schedule_ttl)
+    async with asyncio.TaskGroup() as group:
+        renewing = group.create_task(worker.worker.on_io(renewal))
+        group.create_task(_end_with(worker.worker, renewing))
+        yield
 
 
-def stop(worker: "WorkerInfo") -> None:
-    """Renew nothing more; what was declared lapses by itself.
-
-    Args:
-        worker: Which is stopping.
-    """
-    renewing = _renewals.pop(worker.worker, None)
-    if renewing is not None:
-        renewing.cancel()
+async def _end_with(worker: "WorkerHandle", renewing: "asyncio.Task[None]") -> None:
+    await worker.stopping()
+    renewing.cancel()
 
 
 async def _renew(

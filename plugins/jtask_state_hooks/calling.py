@@ -5,7 +5,7 @@ import logging
 from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING
 
-from jtask.execution.hooks_loop import on_this_loop
+from jtask.execution import on_this_loop
 from jtask.execution.sync_await import finish
 from jtask.runtime import executing
 

@@ -1,6 +1,7 @@
 """Runs that are delayed, executed by a worker and waited for, all in one process."""
 
 import asyncio
+import contextlib
 import dataclasses
 import gc
 import json
@@ -11,7 +12,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -1105,11 +1106,15 @@ def test_a_workers_plugins_hear_of_its_start_and_stop(
 
     class Watch:
         @hookimpl
-        def jtask_worker_started(self, worker: Any) -> None:
+        @contextlib.asynccontextmanager
+        async def jtask_worker(self, worker: Any) -> AsyncIterator[None]:
             heard.append(("started", worker))
+            stopping = asyncio.create_task(self._wait_for_stop(worker))
+            yield
+            await stopping
 
-        @hookimpl
-        def jtask_worker_stopping(self, worker: Any) -> None:
+        async def _wait_for_stop(self, worker: Any) -> None:
+            await worker.worker.stopping()
             heard.append(("stopping", worker))
 
     jtask_plugin(Watch())

@@ -87,7 +87,7 @@ def test_four(jtask_worker):
 
 def test_five():
     for thread in threading.enumerate():
-        if thread.name not in {"MainThread", "jtask-io"}:
+        if thread.name not in {"MainThread", "jtask-io", "jtask-hooks"}:
             thread.join(20)
             assert not thread.is_alive(), thread
 """)

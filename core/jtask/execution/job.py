@@ -15,7 +15,7 @@ from jtask.execution import attempt as engine
 from jtask.lifecycle import Finish, Release, Reschedule, describe
 from jtask.outcomes import Outcome, SettledRun
 from jtask.plugins import TaskHooks, hooks_of
-from jtask.runtime import RunContext
+from jtask.runtime import HeldRun, RunContext
 from jtask.serialization.codecs import codecs_of
 from jtask.states import State, StateName
 from jtask.wire.envelope import VERSION, Envelope, encode_outcome
@@ -57,6 +57,17 @@ class Job:
     def is_over(self) -> bool:
         """Whether its final state is known already."""
         return self.run is not None and self.run.state is not None and self.run.state.is_final()
+
+    def held(self, *, has_slot: bool) -> HeldRun:
+        """Return what plugins learn of it while a worker holds it."""
+        return HeldRun(
+            self.delivery.run_id,
+            self.task,
+            self.delivery.queue,
+            self.envelope.tags,
+            has_slot=has_slot,
+            is_started=self.run is not None,
+        )
 
 
 class DeadLetterBody(NamedTuple):

@@ -6,8 +6,8 @@ from typing import Any
 
 from jtask.client.client import get_client
 from jtask.declaration.task_info import TaskInfo
-from jtask.plugins import call_logged, get_plugins
 from jtask.worker import supervised
+from jtask.worker.plugin_contexts import PluginContexts
 from jtask.worker.worker import Worker
 
 
@@ -35,9 +35,16 @@ class WorkerLifetime:
         self._client = get_client()
         self._hurry = asyncio.Event()
         self._is_stopped = False
-        self.worker = self._client.io.run(self._start(tasks, concurrency, prefetch))
+        self.worker = self._client.io.run(self._make(tasks, concurrency, prefetch))
+        self._contexts = PluginContexts(self.worker.info)
+        try:
+            # Entered first: what they hold is there when the hooks of the first run are called.
+            self._contexts.enter()
+            self._client.io.run(self.worker.start())
+        except BaseException:
+            self.stop(0)
+            raise
         supervised.report_ready()
-        call_logged(get_plugins().caller("jtask_worker_started"), worker=self.worker.info)
 
     def hurry(self) -> None:
         """Hand runs back at once when stopping, or from now on if that has begun."""
@@ -55,14 +62,12 @@ class WorkerLifetime:
         if self._is_stopped:
             return 0
         self._is_stopped = True
-        call_logged(get_plugins().caller("jtask_worker_stopping"), worker=self.worker.info)
-        handed_back = self._client.io.run(self.worker.stop(timeout, self._hurry))
-        call_logged(get_plugins().caller("jtask_worker_stopped"), worker=self.worker.info)
-        return handed_back
+        try:
+            return self._client.io.run(self.worker.stop(timeout, self._hurry))
+        finally:
+            self._contexts.leave()
 
-    async def _start(
+    async def _make(
         self, tasks: Iterable[TaskInfo[..., Any]], concurrency: int, prefetch: int | None
     ) -> Worker:
-        worker = Worker(self._client, tasks, concurrency, prefetch)
-        await worker.start()
-        return worker
+        return Worker(self._client, tasks, concurrency, prefetch)

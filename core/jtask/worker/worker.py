@@ -39,10 +39,10 @@ from jtask.worker import supervised
 from jtask.worker.runners import LoopRunner, ThreadRunner
 from jtask.worker.settlement import START_COUNTER_TTL, Settlement, start_counter
 from jtask.worker.slots import SlotPool
+from jtask.worker.waiting import Latch, first_of
 
-_ANNOUNCE_SECONDS = 10.0
 T = TypeVar("T")
-
+_ANNOUNCE_SECONDS = 10.0
 _GRACE_SECONDS = 1.0  # for cancelled coroutines to end, once the shutdown timeout is over
 _log = logging.getLogger("jtask.worker")
 
@@ -68,6 +68,8 @@ class Worker:
         self.client = client
         self._broker = client.broker
         self._tasks = {task.key: task for task in tasks}
+        for task in self._tasks.values():
+            _ = hooks_of(task), codecs_of(task)  # what is wrong with a task shows now
         self.info = WorkerInfo(
             name=process_label(),
             tasks=tuple(self._tasks.values()),
@@ -87,8 +89,10 @@ class Worker:
         self._idle = asyncio.Event()
         self._idle.set()
         self._pacing = False
-        self._stopping = False
+        self._started: Latch[bool] = Latch()
+        self._stopping: Latch[None] = Latch()
         self._on_give_up: Callable[[str], None] | None = None
+        self._given_up: str | None = None
         self._interrupting = False
         self._consumption: Consumption | None = None
         self._background: set[asyncio.Task[Any]] = set()
@@ -102,11 +106,10 @@ class Worker:
         Raises:
             BrokerError: The broker refuses.
         """
-        for task in self._tasks.values():
-            _ = hooks_of(task), codecs_of(task)
         self._consumption = await self._broker.runs.consume(
             self.info.queues, self._slots.credit, self._receive
         )
+        self._started.set(True)
         self._spawn(self._announce())
 
     async def stop(self, timeout: float, hurry: asyncio.Event) -> int:
@@ -119,46 +122,50 @@ class Worker:
         Returns:
             int: How many runs were handed back.
         """
-        self._stopping = True
+        self._stopping.set(None)
+        self._started.set(False)
         if self._consumption is None:
+            await self._close_runners()
             return 0
         await self._consumption.stop()
         waiting = [*self._slots.take_all(), *self._suspects, *self._take_back_unbegun()]
         self._suspects.clear()
         for job in waiting:
             await self._settlement.release(job, "handed back before it started")
-        await _first_of(self._idle.wait(), hurry.wait(), timeout=timeout)
+        await first_of(self._idle.wait(), hurry.wait(), timeout=timeout)
         interrupted = await self._interrupt()
-        await _first_of(self._settlement.wait(), timeout=get_settings().enqueue_timeout)
+        await first_of(self._settlement.wait(), timeout=get_settings().enqueue_timeout)
         for task in list(self._background):
             task.cancel()
         self.client.events.flush()
         await self._consumption.close()
+        await self._close_runners()
+        return len(waiting) + interrupted
+
+    async def _close_runners(self) -> None:
         await self._loop_runner.close()
         self._thread_runner.close()
-        return len(waiting) + interrupted
 
     def on_give_up(self, callback: Callable[[str], None]) -> None:
         """Have a function called with the reason when a plugin wants the worker to end."""
         self._on_give_up = callback
+        if self._given_up is not None:
+            callback(self._given_up)
 
     # --- what plugins ask -------------------------------------------------------------------
 
     def problem(self) -> str | None:
-        """Say why the worker cannot get runs right now; None while all is well.
-
-        On the I/O thread.
-        """
-        return None if self._consumption is None else self._consumption.problem()
+        """Say why the worker cannot get runs right now; on the I/O thread."""
+        if self._consumption is None:
+            return "the worker has not started yet"
+        return self._consumption.problem()
 
     def give_up(self, reason: str) -> None:
         """End the worker as a signal would, with an error; from any thread.
 
         Nothing happens where the worker is not what the process is there for, as in a test.
-
-        Args:
-            reason: One sentence for whoever started it.
         """
+        self._given_up = reason
         if self._on_give_up is not None:
             self._on_give_up(reason)
 
@@ -168,8 +175,8 @@ class Worker:
 
     def held(self) -> list[HeldRun]:
         """Return the runs that this worker holds, executing or not yet; on the I/O thread."""
-        executing = [_held(job, has_slot=True) for job in self._executing.values()]
-        return executing + [_held(job, has_slot=False) for job in self._unstarted()]
+        executing = [job.held(has_slot=True) for job in self._executing.values()]
+        return executing + [job.held(has_slot=False) for job in self._unstarted()]
 
     def _unstarted(self) -> list[Job]:
         return [*self._slots.waiting(), *self._suspects]
@@ -178,10 +185,6 @@ class Worker:
         """End a run that this worker holds; on the I/O thread.
 
         A run that was asked before is not interrupted again, so that its clean-up can end.
-
-        Args:
-            run_id: The run.
-            message: Why, kept with its state.
         """
         for waiting in self._unstarted():
             if waiting.delivery.run_id == run_id:
@@ -208,6 +211,23 @@ class Worker:
         """Run a coroutine on the I/O loop and block this thread until it is done."""
         return self.client.io.run(coroutine, timeout)
 
+    async def on_io(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on the I/O loop and await it from any other loop."""
+        return await self.client.io.bridge(coroutine)
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the worker takes no new runs because it was told to stop; from any thread."""
+        return self._stopping.is_set
+
+    async def started(self) -> bool:
+        """Return once the worker takes runs, or False if it never will; on any event loop."""
+        return await self._started.wait()
+
+    async def stopping(self) -> None:
+        """Return once the worker takes no new runs; on any event loop."""
+        await self._stopping.wait()
+
     def record(self, event: Event) -> None:
         """Record a state that a run entered without a run context; from any thread."""
         self.client.events.add(event)
@@ -217,8 +237,10 @@ class Worker:
     ) -> None:
         """Tell the plugins of a run of a served task that was cancelled while no worker held it.
 
-        On the I/O thread. Raises CancelledError when the worker stops meanwhile.
+        On the I/O thread. Raises CancelledError when the worker is stopping, or stops meanwhile.
         """
+        if self._stopping.is_set:
+            raise asyncio.CancelledError
         told = asyncio.get_running_loop().create_future()
         task = self._tasks[envelope.task_key]
         job = job_of(CancelledDelivery(run_id, queue or task.queue, told), envelope, task, state)
@@ -250,7 +272,7 @@ class Worker:
             self._spawn(self._settlement.reschedule_unknown(delivery, envelope.task_key))
             return
         job = Job(delivery, envelope, task, time.time())
-        if self._stopping:
+        if self._stopping.is_set:
             self._spawn(self._settlement.release(job, "handed back before it started"))
         elif lifecycle.is_suspect(delivery.lost_workers):
             self._suspects.append(job)
@@ -411,7 +433,7 @@ class Worker:
             self.client.io.loop.call_later(SlotPool.PACE_SECONDS, self._follow_pace)
         if job is self._suspect:
             self._suspect = None
-        if not self._stopping:
+        if not self._stopping.is_set:
             self._dispatch()
 
     def _forget(self, job: Job) -> None:
@@ -422,7 +444,7 @@ class Worker:
     def _follow_pace(self) -> None:
         """Adapt the credit while runs end; an idle worker has no timer for it."""
         credit = self._slots.credit
-        self._pacing = self._slots.adapt() and not self._stopping
+        self._pacing = self._slots.adapt() and not self._stopping.is_set
         if self._pacing:
             self.client.io.loop.call_later(SlotPool.PACE_SECONDS, self._follow_pace)
         if self._slots.credit != credit and self._consumption is not None:
@@ -440,7 +462,7 @@ class Worker:
         for job in list(self._executing.values()):
             if job.run is not None and job.run.on_cancel is not None:
                 job.run.on_cancel()
-        await _first_of(self._idle.wait(), timeout=_GRACE_SECONDS)
+        await first_of(self._idle.wait(), timeout=_GRACE_SECONDS)
         for job in list(self._executing.values()):
             job.is_released = True
             await self._settlement.release(job, "handed back by a stopping worker")
@@ -476,21 +498,3 @@ class Worker:
         task = asyncio.get_running_loop().create_task(coroutine)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
-
-
-def _held(job: Job, *, has_slot: bool) -> HeldRun:
-    return HeldRun(
-        job.delivery.run_id,
-        job.task,
-        job.delivery.queue,
-        job.envelope.tags,
-        has_slot=has_slot,
-        is_started=job.run is not None,
-    )
-
-
-async def _first_of(*waits: Coroutine[Any, Any, Any], timeout: float) -> None:
-    tasks = [asyncio.ensure_future(wait) for wait in waits]
-    await asyncio.wait(tasks, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-    for task in tasks:
-        task.cancel()
