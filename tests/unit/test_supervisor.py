@@ -1,13 +1,18 @@
 """What the supervisor decides; its processes are in tests/acceptance."""
 
+import os
+import queue
 import signal
+import socket
 import sys
 from pathlib import Path
 
 import pytest
+from waiting import PATIENCE
 
 from jtask.errors import ConfigurationError
 from jtask.worker.reload import changes_in, folders_of
+from jtask.worker.supervised import Lifeline
 from jtask.worker.supervisor import Backoff, describe_end
 
 
@@ -49,3 +54,30 @@ def test_reload_watches_the_current_folder_and_those_of_the_files(
         str(here),
         str(there),
     ]
+
+
+@pytest.mark.parametrize("is_ready", [False, True], ids=["at once", "with a word unread"])
+def test_a_worker_stops_when_its_supervisor_dies_even_before_that_read_its_word(
+    is_ready: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    kills: queue.SimpleQueue[tuple[int, int]] = queue.SimpleQueue()
+    monkeypatch.setattr("os.kill", lambda *what: kills.put(what))
+    ours, theirs = socket.socketpair()
+    lifeline = Lifeline(theirs.detach())
+    if is_ready:
+        lifeline.report_ready()
+    ours.close()
+    assert kills.get(timeout=PATIENCE) == (os.getpid(), signal.SIGTERM)
+    assert "the supervisor is gone" in caplog.text
+
+
+def test_a_worker_that_is_ready_too_late_for_its_supervisor_does_not_fail(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kills: queue.SimpleQueue[int] = queue.SimpleQueue()
+    monkeypatch.setattr("os.kill", lambda _, number: kills.put(number))
+    ours, theirs = socket.socketpair()
+    lifeline = Lifeline(theirs.detach())
+    ours.close()
+    assert kills.get(timeout=PATIENCE) == signal.SIGTERM
+    lifeline.report_ready()

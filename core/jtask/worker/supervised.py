@@ -1,5 +1,6 @@
 """A supervised worker's line to its supervisor: says that it works, ends with the supervisor."""
 
+import contextlib
 import logging
 import os
 import signal
@@ -22,10 +23,17 @@ class Lifeline:
 
     def report_ready(self) -> None:
         """Tell the supervisor that the start succeeded."""
-        self._line.send(READY)
+        with contextlib.suppress(OSError):  # it is gone, which the watching thread sees too
+            self._line.send(READY)
 
     def _watch(self) -> None:
-        if not self._line.recv(1):
+        try:
+            is_gone = not self._line.recv(1)
+        except ConnectionError:
+            # Not an end of file: it died before it read that this worker is ready.
+            is_gone = True
+        if is_gone:
+            self._line.close()
             _log.warning("the supervisor is gone: stopping")
             os.kill(os.getpid(), signal.SIGTERM)
 
