@@ -51,15 +51,18 @@ class HooksLoop(LoopThread):
         self._is_ending = False
         super().__init__(name)
 
-    def start(self, awaitable: Awaitable[Any]) -> "concurrent.futures.Future[End]":
-        """Have something awaited on the loop; cancelling the future cancels it."""
-        end: concurrent.futures.Future[End] = concurrent.futures.Future()
+    def start(self, awaitable: Awaitable[Any], end: "concurrent.futures.Future[End]") -> None:
+        """Have something awaited on the loop.
+
+        Args:
+            awaitable: What to await.
+            end: Is given how it ended; cancelling this cancels it.
+        """
         try:
             self.loop.call_soon_threadsafe(self._start, awaitable, end)
         except RuntimeError:  # the loop is closed: the process is ending
             close_unstarted(awaitable)
             raise
-        return end
 
     def stop(self) -> None:
         """Cancel what is still awaited, then end the loop and the thread.
@@ -145,7 +148,9 @@ async def answer_of(awaitable: Awaitable[Any]) -> Any:
     hooks = get_hooks_loop()
     if hooks.is_current:
         return await awaitable
-    return (await asyncio.wrap_future(hooks.start(awaitable))).result()
+    end: concurrent.futures.Future[End] = concurrent.futures.Future()
+    hooks.start(awaitable, end)
+    return (await asyncio.wrap_future(end)).result()
 
 
 def wait_for_answer(awaitable: Awaitable[Any], run: RunContext) -> Any:
@@ -162,9 +167,10 @@ def wait_for_answer(awaitable: Awaitable[Any], run: RunContext) -> Any:
             f"task {run.task_name!r} was called on the loop of the hooks, which would wait for "
             f"itself: call it with asyncio.to_thread"
         )
-    end = hooks.start(awaitable)
+    end: concurrent.futures.Future[End] = concurrent.futures.Future()
     try:
         with _cancelled_with(run, end):
+            hooks.start(awaitable, end)
             ended = end.result()
     except concurrent.futures.CancelledError:
         raise asyncio.CancelledError from None
