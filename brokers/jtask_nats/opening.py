@@ -73,7 +73,7 @@ class Revival:
     """Start the embedded server again, on its port, when it is gone: whoever notices does it.
 
     Args:
-        connection: To it; goes on by itself once the server is back.
+        connection: To it; reconnects by itself once the server is back.
     """
 
     def __init__(self, connection: Connection) -> None:

@@ -130,7 +130,7 @@ class Backlog:
             return None
         heapq.heappop(self._lanes[run.queue].waiting)
         run.state = _State.HELD
-        # A release counts too, as a NAK does on a server: it is no number of lost workers.
+        # A release counts too, as a NAK does on a server: it is not the number of lost workers.
         run.deliveries += 1
         run.claim = next(self._numbers)
         return Claim(

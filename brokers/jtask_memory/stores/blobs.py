@@ -10,7 +10,7 @@ class MemoryBlobs(StoragePart):
         """Store a blob under a key."""
         storage = self._storage
         with storage.lock:
-            # A copy: the caller's may be a bytearray that it goes on writing to.
+            # A copy: the caller's may be a bytearray that it keeps writing to.
             storage.blobs[key] = bytes(data)
 
     async def get(self, key: str) -> bytes | None:

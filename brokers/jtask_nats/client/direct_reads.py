@@ -109,7 +109,7 @@ async def read_pages(
     while True:
         page = await _page(connection, stream, wanted | position)
         yield page.messages
-        # A page without messages has no position to go on from.
+        # A page without messages has no position to continue from.
         if page.is_last or not page.messages:
             return
         position = {"seq": page.messages[-1].sequence + 1}

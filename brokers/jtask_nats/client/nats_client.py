@@ -138,7 +138,7 @@ class NatsClient(BaseClient):
         if initial_connection and self._needs_tls and not info.get("tls_required"):
             if not info.get("tls_available"):
                 raise BrokerUnavailable("the server does not offer TLS, which tls:// requires")
-            # nats-py goes on in plain text where TLS is only offered.
+            # nats-py continues in plain text where TLS is only offered.
             info["tls_required"] = True
         await super()._process_info(info, initial_connection)
 

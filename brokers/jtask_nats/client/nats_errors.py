@@ -14,7 +14,7 @@ _GONE = {10037, 10043}  # no such message, no such sequence
 _DELETE_FAILED = 10057  # its description is the store's own error
 _STORE_FAILED = 10077  # its description is the store's own error
 _FULL = {10002, 10023, 10028, 10047}  # of the account, of the server; memory, disk
-# Also the number of a stream with discard=new that is full, which is no full broker: only the
+# Also the number of a stream with discard=new that is full, which is not a full broker: only the
 # words tell.
 _FULL_WORDS = ("no space", "disk", "resource", "maximum bytes")
 # No leader yet, sequence check not ready yet, a torn batch, too many batches in flight.

@@ -115,7 +115,7 @@ def refusal_in(data: bytes, subject: str) -> ApiError | None:
 
 
 def read_ack(data: bytes) -> PubAck:
-    """Read a stream's answer that is no refusal."""
+    """Read a stream's answer that is not a refusal."""
     seq, more, rest = data[data.find(b'"seq":') + 6 : -1].partition(b",")
     # The usual answer ends with the sequence; a comma means a duplicate, a counter or a batch.
     if not more:

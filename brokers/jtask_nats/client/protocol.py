@@ -62,7 +62,7 @@ def message_size(headers: bytes, body: bytes) -> int:
 
 
 def is_subject(text: str) -> bool:
-    """Tell whether a text can stand in a command without breaking out of it."""
+    """Tell whether a string can stand in a command without breaking out of it."""
     return 0 < len(text) <= _LONGEST_SUBJECT and " " not in text and text.isprintable()
 
 

@@ -2,7 +2,7 @@
 
 import logging
 
-_REMEMBERED = 100  # texts; each may name another subject, and there is no end of subjects
+_REMEMBERED = 100  # texts of errors; each may name another subject, and subjects are many
 _DENIED_PUBLISH = "Permissions Violation for Publish to "
 _DENIED_SUBSCRIBE = "Permissions Violation for Subscription to "
 

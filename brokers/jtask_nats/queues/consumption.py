@@ -115,7 +115,7 @@ class NatsConsumption:
         self.schedule_pull()
 
     async def stop(self) -> None:
-        """Stop pulling; what is on the way or waits here is handed back."""
+        """Stop pulling; what is on the way or waits here is released."""
         if not self._stopped:
             self._stopped = True
             self._end_watching()

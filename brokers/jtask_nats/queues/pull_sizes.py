@@ -12,7 +12,7 @@ class PullerState(NamedTuple):
     Attributes:
         outstanding: Asked for and not come.
         idle: Nothing waits at the server, as far as is known.
-        is_broken: There is no use in pulling.
+        is_broken: Pulling is useless.
     """
 
     outstanding: int

@@ -70,7 +70,7 @@ class Puller:
         outstanding: How many messages are requested and have not come.
         idle: Whether the server has nothing waiting, as far as is known.
         responded: Whether the server sent anything since this was last set to False.
-        is_broken: Whether there is no use in pulling before `reset`.
+        is_broken: Whether pulling is useless before `reset`.
         request_subject: Where pulls are sent.
         inbox: Where their answers arrive.
     """
@@ -122,7 +122,7 @@ class Puller:
         self.idle = self.is_broken = self.responded = False
 
     async def stop(self) -> None:
-        """Withdraw the pulls; what is on the way is handed back."""
+        """Withdraw the pulls; what is on the way is released."""
         if self._stopping:
             return
         self._stopping = True

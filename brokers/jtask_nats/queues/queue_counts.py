@@ -26,7 +26,7 @@ class ConsumerCounts(NamedTuple):
 
     Attributes:
         pending: Runs not delivered.
-        in_hand: Runs delivered and not settled, with those that were handed back.
+        in_hand: Runs delivered and not settled, with those that were released.
         was_used: Whether somebody pulls or has pulled from it.
     """
 

@@ -20,7 +20,7 @@ class WaitingRuns:
     """The part of a `jtask.contract.Queues` that shows runs.
 
     A run behind the last one that its consumer delivered is held by nobody. For any other the
-    workers are asked; one whose holder has died, or that was handed back, is held by nobody. What a
+    workers are asked; one whose holder has died, or that was released, is held by nobody. What a
     worker takes while the hundreds of runs around it are looked through may still be shown.
 
     Args:
@@ -66,7 +66,7 @@ class WaitingRuns:
         }
         in_hand = await self._held(doubtful.keys()) if doubtful else set[str]()
         for run_id in doubtful.keys() - in_hand:
-            # Nobody holds it: handed back, or settled since the page was read.
+            # Nobody holds it: released, or settled since the page was read.
             if not await self._is_there(doubtful[run_id]):
                 in_hand.add(run_id)
         return in_hand

@@ -42,7 +42,7 @@ def ask_version(program: Path) -> str:
     """Return what `nats-server --version` says, such as `2.15.1`.
 
     Raises:
-        ConfigurationError: It cannot be run, or is no nats-server.
+        ConfigurationError: It cannot be run, or is not a nats-server.
     """
     try:
         answer = subprocess.run(

@@ -1,4 +1,4 @@
-"""The embedded server's configuration and log, as values and texts. No I/O."""
+"""The embedded server's configuration and log, as values and strings. No I/O."""
 
 import json
 import re

@@ -67,7 +67,7 @@ def shard_of(run_id: str) -> str:
     they spread evenly.
     """
     digit = run_id[-CLIENT_HEX - 1 : -CLIENT_HEX]
-    # An id that is no run id must not make a subject of its own.
+    # An id that is not a run id must not make a subject of its own.
     return digit if digit in _SHARDS else _NO_RUN_ID
 
 

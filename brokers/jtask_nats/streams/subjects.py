@@ -98,7 +98,7 @@ class Subjects:
         """Return where a record is kept; the key of one too long for that is in its headers."""
         part = encode_token(key)
         if len(part) > _LONGEST_TOKEN:
-            # No token has two of these in a row, so it is no other key's.
+            # No token has two of these in a row, so no other key has it.
             part = f"=={hashlib.sha256(key.encode()).hexdigest()}"
         return f"{self.root}.k.{encode_token(bucket)}.{part}"
 
@@ -116,7 +116,7 @@ class Subjects:
 
 
 def encode_token(text: str) -> str:
-    """Return a text as one token of a subject; `decode_token` gives it back."""
+    """Return a string as one token of a subject; `decode_token` gives it back."""
     if _PLAIN.fullmatch(text):
         return text
     # A dot would split the token, and `*` or `>` would address the subjects of others.
