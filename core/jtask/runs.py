@@ -53,11 +53,11 @@ class RunSource(Protocol):
         ...
 
     def expect(self, run: "Run[Any]") -> None:
-        """Have a handle settled at its run's end; returns at once."""
+        """Resolve a handle when its run ends; returns at once."""
         ...
 
     def hold(self, run: "Run[Any]") -> None:
-        """Expect a handle's run, and keep the handle alive until then."""
+        """Resolve a handle when its run ends, and keep the handle alive until then."""
         ...
 
 
@@ -68,6 +68,7 @@ class Run(Generic[R]):
     same run are equal.
     """
 
+    # A caller may hold a hundred thousand handles. The client holds them weakly: __weakref__.
     __slots__ = (
         "__weakref__",
         "_body",
@@ -86,6 +87,7 @@ class Run(Generic[R]):
         self.run_id = run_id
         self._source = source
         self._task = task
+        # As it came, and decoded when somebody asks for more than the end itself.
         self._body: bytes | None = None
         self._settled: SettledRun | None = None
         # No list for each: most of many handles are never asked.
@@ -171,12 +173,14 @@ class Run(Generic[R]):
         _warn_of_blocked_loop(self.run_id)
         deadline = None if timeout is None else time.monotonic() + timeout
         over = threading.Event()
+        # The callback first, then the question: an end in between is not missed.
         if not self.when_over(over.set):
             return True
         self._source.expect(self)
         try:
             over.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
         finally:
+            # Or a caller that polls with short timeouts would leave one each time.
             self._forget(over.set)
         return self._is_over()
 
@@ -263,7 +267,7 @@ class Run(Generic[R]):
 
         def call() -> None:
             if self._body is None:
-                return
+                return  # `fail_waiters`: the run is not over
             try:
                 callback(self)
             except Exception:
@@ -277,7 +281,11 @@ class Run(Generic[R]):
     def when_over(self, callback: Callback) -> bool:
         """Call a function at the run's end; False, and no call, when that is past.
 
-        For the client only: it does not see to it that the handle hears of the end.
+        For the client only: without `expect` nobody resolves the handle.
+
+        Args:
+            callback: Called once, in the thread that resolves the handle, usually the I/O thread;
+                also by `fail_waiters`. It must not block.
         """
         with _callbacks_lock:
             if self._body is None:
@@ -303,6 +311,7 @@ class Run(Generic[R]):
                 return
             self._body = body
             callbacks, self._callbacks = self._callbacks, ()
+        # Without the lock: a callback may use the handle.
         for callback in callbacks:
             callback()
 
@@ -320,6 +329,7 @@ class Run(Generic[R]):
         return None if self._body is None else self._record
 
     def _is_over(self) -> bool:
+        # Taken away: who waits again asks the broker again.
         trouble, self._trouble = self._trouble, None
         if self._body is None and trouble is not None:
             raise trouble
@@ -347,6 +357,8 @@ class Run(Generic[R]):
         record = self._record
         if self._task is not None:
             codecs = codecs_of(self._task)
+            # A pickle is read for a task that declares cloudpickle, and never because a message
+            # says so.
             codecs.check(record.serializer)
             return codecs.result.decode(payload)
         if record.serializer != "json":
@@ -367,6 +379,8 @@ class Run(Generic[R]):
         if record.failure is None:
             return stand_in
         error = rebuild(record.failure)
+        # An exception of the task's own says more than the state; one that cannot be rebuilt says
+        # less, so there the state's error is raised, from what is known.
         if record.state.name is StateName.FAILED or not isinstance(error, TaskFailed):
             return error
         stand_in.__cause__ = error.__cause__
@@ -377,8 +391,9 @@ class Run(Generic[R]):
 
 
 def _warn_of_blocked_loop(run_id: str) -> None:
-    """Tell a coroutine that it holds up its like, which may be what it waits for."""
+    """Warn a coroutine that it blocks its loop, and maybe the very run that it waits for."""
     waiting = current_run()
+    # Not get_running_loop, which raises: every wait comes this way, and mostly there is none.
     if waiting is None or asyncio._get_running_loop() is None:
         return
     _log.warning(

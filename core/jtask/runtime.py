@@ -19,6 +19,7 @@ from jtask.wire.failures import capture
 
 T = TypeVar("T")
 
+# Runs share a thread or a loop, so the current run belongs to the context.
 _current: "ContextVar[RunContext | None]" = ContextVar("jtask_run", default=None)
 
 
@@ -95,8 +96,15 @@ class RunContext:
         return dict(bound.arguments)
 
     def cancel(self, message: str) -> bool:
-        """Ask the run to end; tell whether something will end it even if the task does not look."""
-        self.cancelled = message
+        """Ask the run to end; on the I/O thread.
+
+        Args:
+            message: Why, kept with its state.
+
+        Returns:
+            bool: Whether something ends it even if the task never looks at `cancelled`.
+        """
+        self.cancelled = message  # first: whoever is interrupted looks here for the reason
         if self.on_cancel is not None:
             self.on_cancel()
         return self.on_cancel is not None
@@ -254,7 +262,7 @@ class WorkerHandle(Protocol):
     async def notify_cancelled(
         self, run_id: str, envelope: Envelope, queue: str, state: State
     ) -> None:
-        """Tell the plugins of a run that was cancelled while no worker held it; on the I/O loop.
+        """Notify the plugins of a run that was cancelled while no worker held it; on the I/O loop.
 
         Args:
             run_id: The run; its task is served here.
@@ -341,6 +349,8 @@ def executing(run: RunContext) -> Generator[None]:
 
 
 def __getattr__(name: str) -> Any:
+    # A module may have this function (PEP 562). It is called at each access, so `runtime.run_id` is
+    # that of the run in whose context it is read.
     if name not in RunContext.__dataclass_fields__ and name not in {"task_name", "parameters"}:
         raise AttributeError(f"jtask.runtime has no {name!r}")
     run = _current.get()

@@ -30,14 +30,14 @@ def serve(
 ) -> None:
     """Execute the runs of some tasks until SIGTERM or Ctrl-C.
 
-    Blocks. The first signal takes nothing new and lets runs finish; a second one hands them back.
+    Blocks. The first signal takes nothing new and lets runs finish; a second one releases them.
 
     Args:
         tasks: What to serve.
         concurrency: How many runs each process executes at once.
         processes: How many processes; more than one are supervised, each loads the tasks' modules.
         prefetch: How many runs to hold beyond `concurrency`; None follows the pace.
-        shutdown_timeout: Seconds that runs may take to finish; then they are handed back.
+        shutdown_timeout: Seconds that runs may take to finish; then they are released.
 
     Raises:
         TargetError: Nothing to serve.
@@ -94,6 +94,7 @@ async def aserve(
         lifetime.worker.on_give_up(give_up)
         await end
     finally:
+        # Shielded: a second cancellation must not leave runs behind that nobody releases.
         await asyncio.shield(stop())
 
 
@@ -101,7 +102,7 @@ def check_servable(tasks: tuple[object, ...]) -> None:
     """Refuse what cannot be served.
 
     Raises:
-        TargetError: Naming it, or what called `serve` where that is no good.
+        TargetError: Naming it, or saying that `serve` is called while a target is loaded.
     """
     refuse_while_loading("serve()")
     if not tasks:
@@ -112,7 +113,7 @@ def check_servable(tasks: tuple[object, ...]) -> None:
 
 
 def worker_arguments(concurrency: int, prefetch: int | None, shutdown_timeout: float) -> list[str]:
-    """Return the options of `jtask serve` that say the same."""
+    """Return the options of `jtask serve` that mean the same, for a process of its own."""
     options = [f"--concurrency={concurrency}", f"--shutdown-timeout={shutdown_timeout}"]
     return options if prefetch is None else [*options, f"--prefetch={prefetch}"]
 
@@ -120,6 +121,7 @@ def worker_arguments(concurrency: int, prefetch: int | None, shutdown_timeout: f
 def log_to_stderr(level: int = logging.INFO) -> None:
     """Show jtask's log lines, unless the program has set up logging itself."""
     logger = logging.getLogger("jtask")
+    # A library adds NullHandlers; that is no choice of the program's.
     if logging.getLogger().handlers or any(
         not isinstance(handler, logging.NullHandler) for handler in logger.handlers
     ):
@@ -173,7 +175,7 @@ class _Serving:
 
 
 def _end(lifetime: "WorkerLifetime", shutdown_timeout: float) -> None:
-    """Finish or hand back, then disconnect."""
+    """Finish runs or release them, then disconnect."""
     from jtask.client.client import close_client
 
     handed_back = lifetime.stop(shutdown_timeout)
@@ -188,6 +190,7 @@ def _calm_collector() -> None:
     What exists by now stays. And the runs in hand are some thousand objects that come and go
     together: looked at after each 700, as by default, they would be looked at all the time.
     """
+    # Moved out of the collector's sight: it would be walked again with each full collection.
     gc.freeze()
     youngest, *older = gc.get_threshold()
     if 0 < youngest < _YOUNG_OBJECTS:

@@ -38,7 +38,7 @@ from jtask.wire.envelope import Envelope
 NOTIFY_CANCELLED = "cancelled-runs"
 """The topic under which workers are asked to call the hooks of a run."""
 
-_CLAIM_SECONDS = 30.0
+_CLAIM_SECONDS = 30.0  # then the claimer counts as dead, and somebody else calls the hooks
 _ASK_SECONDS = 0.25  # a worker answers at once
 _log = logging.getLogger("jtask")
 
@@ -50,7 +50,7 @@ class CancelledDelivery:
     Attributes:
         run_id: The run.
         queue: Where it was.
-        told: Is done once a worker has told the plugins, or cancelled when it could not.
+        told: Is done once a worker has notified the plugins, or cancelled when it could not.
     """
 
     run_id: str
@@ -62,24 +62,33 @@ class CancelledDelivery:
     lost_workers: int = 0
 
     def ack(self) -> None:
-        """Take note that the plugins have been told."""
+        """Take note that the plugins have been notified."""
         if self.told is not None and not self.told.done():
             self.told.set_result(None)
 
     async def release(self) -> None:
-        """Leave it to another worker, which goes on when the claim of the request has ended."""
+        """Leave it to another worker, which follows up when the claim of the request has ended."""
         if self.told is not None:
             self.told.cancel()
 
     async def reschedule(self, at: float, body: bytes | None = None) -> None:
-        """Do nothing: such a run is never put off."""
+        """Do nothing: such a run is never rescheduled."""
 
     async def dead_letter(self, reason: str, body: bytes) -> None:
         """Do nothing: such a run is never kept."""
 
 
 async def announce(broker: Broker, run_id: str, state: State) -> None:
-    """See to it that the plugins are told of the end of a run that was ended on its queue."""
+    """Notify the plugins of a run that was ended on its queue, here or in a worker.
+
+    Args:
+        broker: Where its cancel request is.
+        run_id: The run.
+        state: How it ended.
+
+    Raises:
+        BrokerError: The broker cannot be asked; a worker finds the request later.
+    """
     request = await find_cancel_request(broker, run_id)
     key = "" if request is None else request.envelope.task_key
     if not key:
@@ -92,9 +101,16 @@ async def announce(broker: Broker, run_id: str, state: State) -> None:
 
 @asynccontextmanager
 async def claimed(broker: Broker, run_id: str) -> AsyncGenerator[CancelRequest | None]:
-    """Claim a request for the time of a block that tells the plugins; then it is forgotten.
+    """Claim a request for the time of a block that notifies the plugins; then delete it.
 
     Gives None when there is no such request any more, or somebody else has claimed it.
+
+    Args:
+        broker: Where the request is.
+        run_id: The run.
+
+    Raises:
+        BrokerError: The broker cannot be asked.
     """
     request = await _claim(broker, run_id)
     if request is None:
@@ -105,13 +121,14 @@ async def claimed(broker: Broker, run_id: str) -> AsyncGenerator[CancelRequest |
         yield request
     finally:
         renewing.cancel()
+    # Not in the `finally`: after a failure the claim runs out, and a worker calls the hooks.
     await forget(broker, run_id)
 
 
 def job_of(
     delivery: CancelledDelivery, envelope: Envelope, task: TaskInfo[..., Any], state: State
 ) -> Job:
-    """Return the job of telling the plugins of a run's end.
+    """Return the job of notifying the plugins of a run's end.
 
     Args:
         delivery: Stands for the message that is on no queue any more.
@@ -145,6 +162,7 @@ async def _announce_here(
 
 
 def _call_hooks(job: Job) -> None:
+    # Any size will do: nothing of this is stored.
     telling = perform(job, "", sys.maxsize, no_event, lambda: False, _leave_nothing_behind)
     if job.task.is_async:
         asyncio.run(telling)
@@ -157,7 +175,14 @@ def _leave_nothing_behind(job: Job, error: BaseException) -> None:
 
 
 def apart(work: Callable[[], None]) -> Awaitable[None]:
-    """Do something in a thread of its own: a hook may block, and may cancel runs itself."""
+    """Do something in a thread of its own: a hook may block, and may cancel runs itself.
+
+    Args:
+        work: What to do; called once, in a daemon thread.
+
+    Returns:
+        Awaitable[None]: Ends as the call ends, and raises what it raises.
+    """
     done: concurrent.futures.Future[None] = concurrent.futures.Future()
 
     def run() -> None:
@@ -182,6 +207,7 @@ async def _claim(broker: Broker, run_id: str) -> CancelRequest | None:
 
 async def _renew(broker: Broker, run_id: str) -> None:
     while True:
+        # In a third of the claim: a renewal that fails is repeated in time.
         await asyncio.sleep(_CLAIM_SECONDS / 3)
         try:
             request = await find_cancel_request(broker, run_id)
@@ -194,7 +220,7 @@ async def _renew(broker: Broker, run_id: str) -> None:
 
 
 async def _ask_a_worker(broker: Broker, run_id: str, key: str) -> None:
-    """Ask who serves the task, then one of them; without any it is left to those that come."""
+    """Ask who serves the task, then one of them; without any it is left to later workers."""
     question = {"run_id": run_id, "task": key}
     serving = await _ask(broker, question)
     if serving:

@@ -87,19 +87,28 @@ async def store_cancel_request(
         request = replace(request, message=message)
         if found is not None:
             request = request.seen(found)
+        # Somebody else may have stored or deleted a request meanwhile: look again then.
         if await change_cancel_request(broker, request):
             return request, earlier is None
 
 
 async def change_cancel_request(broker: Broker, request: CancelRequest) -> bool:
-    """Store a request unless its record was changed since it was read."""
+    """Store a request unless its record was changed since it was read.
+
+    Args:
+        broker: Where it is stored.
+        request: The request; its `revision` is the one that it was read with.
+
+    Returns:
+        bool: Whether it was stored.
+    """
     return await broker.records.put(
         _BUCKET, request.run_id, request.encode(), revision=request.revision
     )
 
 
 async def forget(broker: Broker, run_id: str) -> None:
-    """Forget a request."""
+    """Delete a request."""
     await broker.records.delete(_BUCKET, run_id)
 
 

@@ -2,16 +2,16 @@
 
 A cancel request is stored until the run is over. The order of the steps matters:
 
-1. The workers are told of the request, so that one of them follows it up; then it is stored.
+1. The workers are notified of the request, so that one of them follows it up; then it is stored.
 2. A waiting run is taken off its queue, then its outcome is stored; or the worker that holds the
    run is asked to end it.
 3. The plugins are notified of a run that was taken off its queue (`jtask.client.cancel_notices`).
 4. The request is deleted once the run has an outcome.
 
-A process that dies between two steps leaves the request behind; a worker that was told of it, or
-finds it later, goes on with `try_cancel`. A second caller that cancels the same run meanwhile takes
-the request over and does not delete it before the run has an outcome: the run may have been taken
-off its queue already. All of this happens on the I/O thread.
+A process that dies between two steps leaves the request behind; a worker that was notified, or
+finds it later, continues with `try_cancel`. A second caller that cancels the same run meanwhile
+takes the request over and does not delete it before the run has an outcome: the run may have been
+taken off its queue already. All of this happens on the I/O thread.
 """
 
 import asyncio
@@ -35,24 +35,39 @@ from jtask.wire.envelope import decode_outcome, encode_outcome, unstarted_record
 CANCEL_RUN = "cancel"
 """The topic under which the worker that holds a run is asked to end it."""
 CANCEL_REQUESTED = "cancelling"
-"""The topic under which the workers are told of a request."""
+"""The topic under which the workers are notified of a request."""
 
 Record = Callable[[Event], object]
 """Takes the event of a state that was entered without a run context."""
 
 _PATIENCE = 2.0  # seconds for a run that is on its way between the broker and a worker
 _ASK_SECONDS = 0.25  # a worker answers at once
-_PAUSE_SECONDS = 0.05
+_PAUSE_SECONDS = 0.05  # a run on its way is in nobody's hands for milliseconds
 
 
 async def cancel_run(broker: Broker, record: Record, run_id: str, message: str) -> CancelAnswer:
-    """End a run; the answer says truly what came of it."""
+    """End a run, wherever it is.
+
+    Args:
+        broker: Where the run is.
+        record: Takes the event of its end, if it is ended here.
+        run_id: The run.
+        message: Why, kept with its state.
+
+    Returns:
+        CancelAnswer: What has come of it. "Never starts" is said once the outcome is stored: a
+        worker that only promised it might die, and the run would start elsewhere.
+
+    Raises:
+        BrokerError: The broker cannot be asked; the request may stay, and be followed up.
+    """
     if (over := await already_over(broker, run_id)) is not None:
         return over
     request, is_first = await _store_request(broker, run_id, message)
     answer = await _cancel_patiently(broker, record, request)
     if answer.state is not None:
         await _after_end(broker, request, answer)
+    # The request of an earlier caller stays: its run may be off the queue already (step 2).
     elif answer.result is CancelResult.NOT_FOUND and is_first:
         await forget(broker, run_id)
     return answer
@@ -61,7 +76,12 @@ async def cancel_run(broker: Broker, record: Record, run_id: str, message: str) 
 async def cancel_waiting(
     broker: Broker, record: Record, run_id: str, message: str
 ) -> CancelAnswer | None:
-    """End a run that waits; None, and nothing else happens, when it does not wait any more."""
+    """End a run that waits; the arguments and errors are those of `cancel_run`.
+
+    Returns:
+        CancelAnswer | None: What has come of it; None when the run does not wait any more, which
+        changes nothing.
+    """
     request, is_first = await _store_request(broker, run_id, message)
     answer = await _take_off(broker, record, request)
     if answer is not None:
@@ -72,7 +92,17 @@ async def cancel_waiting(
 
 
 async def try_cancel(broker: Broker, record: Record, request: CancelRequest) -> CancelAnswer | None:
-    """Try once to fulfil a request; None when the run is nowhere to be found for now."""
+    """Try once to fulfil a request.
+
+    Args:
+        broker: Where the run is.
+        record: Takes the event of its end, if it is ended here.
+        request: The request, as it is stored.
+
+    Returns:
+        CancelAnswer | None: What has come of it; None when the run is nowhere to be found just
+        now: it may be on its way between the broker and a worker.
+    """
     answer = await _take_off(broker, record, request)
     if answer is None:
         answer = await _ask_holder(broker, request)
@@ -130,6 +160,7 @@ def _is_promise(answer: CancelAnswer) -> bool:
 async def _kept_promise(broker: Broker, run_id: str) -> CancelAnswer | None:
     """Wait until the end of a run is stored; None when that does not happen for a while."""
     stored = asyncio.Event()
+    # Listen, then ask: an outcome that is stored in between is pushed.
     watch = await broker.results.watch(run_id, lambda _: stored.set(), stored.set)
     try:
         over = await already_over(broker, run_id)
@@ -146,7 +177,7 @@ async def _kept_promise(broker: Broker, run_id: str) -> CancelAnswer | None:
 
 async def _store_request(broker: Broker, run_id: str, message: str) -> tuple[CancelRequest, bool]:
     """Store a request, or take over the one that is there; tell whether it is the first."""
-    # One worker that knows is enough: it goes on should this process die.
+    # One worker that knows is enough: it continues should this process die.
     question = write_question(run_id, message)
     await broker.requests.ask(CANCEL_REQUESTED, question, timeout=_ASK_SECONDS, answers=1)
     return await store_cancel_request(broker, run_id, message)
@@ -164,7 +195,7 @@ async def _take_off(broker: Broker, record: Record, request: CancelRequest) -> C
 
 
 async def _after_end(broker: Broker, request: CancelRequest, answer: CancelAnswer) -> None:
-    """Forget the request, once the plugins have been told; others who ended the run see to that."""
+    """Delete the request once the plugins have been notified, by whoever ended the run."""
     if not request.ended(answer.state):
         await forget(broker, request.run_id)
     elif answer.result is CancelResult.NEVER_STARTS and answer.state is not None:
@@ -185,6 +216,7 @@ async def _end(broker: Broker, record: Record, request: CancelRequest, body: byt
     envelope = readable(run_id, body)
     state = State(StateName.CANCELLED, time.time(), request.message, request.details)
     outcome = OutcomeRecord(run_id, encode_outcome(unstarted_record(run_id, envelope, state)))
+    # The first outcome stands: the run may have ended while it was cancelled.
     if not await broker.results.put(outcome) and (over := await already_over(broker, run_id)):
         return over
     record(

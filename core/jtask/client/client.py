@@ -29,14 +29,23 @@ from jtask.states import State, StateName
 R = TypeVar("R")
 T = TypeVar("T")
 _SCHEDULED = StateName.SCHEDULED.value
-_CLOSE_SECONDS = 5.0
-_RETRY_SECONDS = 0.5
+_CLOSE_SECONDS = 5.0  # a program must be able to end although the broker is away
+_RETRY_SECONDS = 0.5  # between two questions while the broker is away
 _RECOVERY_REQUESTS = 64  # at once, after a gap
 _log = logging.getLogger("jtask")
 
 
 class Client:
-    """Connects on creation.
+    """This process's link to the broker; connects on creation, which blocks.
+
+    Everything but its public methods happens on the I/O thread. Get it by `get_client`.
+
+    Attributes:
+        io: The thread that carries the broker's I/O.
+        ids: Makes this process's run ids.
+        broker: The broker; its methods are called on the loop of `io` only.
+        inline_limit: The largest body of a message, in bytes.
+        events: Takes the states of runs.
 
     Raises:
         ConfigurationError: The URL's scheme is unknown.
@@ -56,7 +65,9 @@ class Client:
         self._enqueue_from_thread: Callable[[Message], None] | None = getattr(
             self.broker.runs, "enqueue_from_thread", None
         )
+        # Weak: nothing has to be done for a handle that nobody keeps.
         self._handles: WeakValueDictionary[str, Run[Any]] = WeakValueDictionary()
+        # By id(): handles of one run are equal, and each of them may have to be held.
         self._held: dict[int, Run[Any]] = {}
         self._own: Subscription | None = None
         self._own_lock: asyncio.Lock | None = None
@@ -64,7 +75,11 @@ class Client:
         self._closed = False
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine on the I/O loop and block until it is done."""
+        """Run a coroutine on the I/O loop and block until it is done.
+
+        Raises:
+            RuntimeError: Called on the I/O thread, which would wait for itself.
+        """
         return self.io.run(coroutine)
 
     async def bridge(self, coroutine: Coroutine[Any, Any, T]) -> T:
@@ -74,8 +89,21 @@ class Client:
     # --- sending ---------------------------------------------------------------------------
 
     def enqueue_blocking(self, prepared: OutgoingRun) -> Run[Any]:
-        """Store one run, blocking this thread; durable on return."""
+        """Store one run, blocking this thread; durable on return.
+
+        Args:
+            prepared: What `RunBuilder.one` returned.
+
+        Returns:
+            Run[Any]: Its handle.
+
+        Raises:
+            BrokerUnavailable: Not stored within the setting `enqueue_timeout`.
+            BrokerFull: The broker has no room.
+            JTaskError: Called on the I/O thread.
+        """
         self._refuse_own_thread()
+        # Before it is sent: it may have ended when this thread goes on.
         self._track(prepared.handle)
         if prepared.blob is None and self._enqueue_from_thread is not None:
             self._enqueue_from_thread(prepared.message)
@@ -85,19 +113,38 @@ class Client:
         return prepared.handle
 
     async def enqueue(self, prepared: OutgoingRun) -> Run[Any]:
-        """Store one run from any event loop; durable on return."""
+        """Store one run from any event loop; durable on return.
+
+        Args:
+            prepared: What `RunBuilder.one` returned.
+
+        Raises:
+            BrokerUnavailable: Not stored within the setting `enqueue_timeout`.
+            BrokerFull: The broker has no room.
+        """
         await self.io.bridge(self._send([prepared]))
         return prepared.handle
 
     def enqueue_many_blocking(self, groups: Iterable[list[OutgoingRun]]) -> list[Run[Any]]:
-        """Store groups of runs, blocking this thread; one is prepared while others are sent."""
+        """Store groups of runs, blocking this thread; one is prepared while others are sent.
+
+        Args:
+            groups: What `RunBuilder.many` yields; each is stored all or none.
+
+        Returns:
+            list[Run[Any]]: The handles of all, in order.
+
+        Raises:
+            BrokerError: A group was not stored; others may be.
+            JTaskError: Called on the I/O thread.
+        """
         self._refuse_own_thread()
         sending = self._start_sending(groups)
         concurrent.futures.wait([sent for _, sent in sending])
         return _stored([(handles, sent.exception()) for handles, sent in sending])
 
     async def enqueue_many(self, groups: Iterable[list[OutgoingRun]]) -> list[Run[Any]]:
-        """Store groups of runs from any event loop."""
+        """Store groups of runs from any event loop; as `enqueue_many_blocking` does."""
         sending = self._start_sending(groups)
         errors = await asyncio.gather(
             *(asyncio.wrap_future(sent) for _, sent in sending), return_exceptions=True
@@ -115,12 +162,15 @@ class Client:
     async def _send(self, prepared: list[OutgoingRun]) -> None:
         for run in prepared:
             self._track(run.handle)
+            # Before the message: a worker may have that at once, and wants the arguments.
             if run.blob is not None:
                 await self.broker.blobs.put(f"{run.message.run_id}.args", run.blob)
         await self.broker.runs.enqueue([run.message for run in prepared])
+        # Last, for what was not stored has not happened.
         self.events.extend([_scheduled(run) for run in prepared])
 
     def _refuse_own_thread(self) -> None:
+        # It would wait for what only this thread can do.
         if self.io.is_current:
             raise JTaskError(
                 "a run was delayed on jtask's I/O thread, for example in a done callback: "
@@ -130,25 +180,34 @@ class Client:
     # --- waiting ---------------------------------------------------------------------------
 
     def handle(self, run_id: str, task: TaskInfo[..., Any] | None = None) -> Run[Any]:
-        """Return a handle on a run of any process.
+        """Return a handle on a run of any process; asks nobody.
+
+        Args:
+            run_id: Its id.
+            task: Its task, which says how the result is read; None reads plain JSON.
 
         Raises:
-            RunNotFound: That is no run id.
+            RunNotFound: That is not a run id.
         """
         if not isinstance(run_id, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise RunNotFound(f"a run id is a string such as {self.ids.new()}, not {run_id!r}")
         if not is_run_id(run_id):
             raise RunNotFound(f"{run_id!r} is not a run id, such as {self.ids.new()}")
+        # One with a task reads results by it, so it is not shared.
         known = self._handles.get(run_id)
         return known if known is not None and task is None else Run(run_id, self, task)
 
     def expect(self, run: Run[Any]) -> None:
-        """See to it that a handle hears of its run's end; returns at once."""
+        """Resolve a handle when its run ends; returns at once, from any thread.
+
+        Args:
+            run: The handle; it is held weakly.
+        """
         if self._handles.get(run.run_id) is not run:
             self.io.submit(self._expect(run))
 
     def hold(self, run: Run[Any]) -> None:
-        """Expect a handle's run, and keep the handle alive until then."""
+        """Resolve a handle when its run ends, and keep it alive until then; from any thread."""
         if id(run) not in self._held:
             self._held[id(run)] = run
             over = functools.partial(self._held.pop, id(run), None)
@@ -157,7 +216,14 @@ class Client:
         self.expect(run)
 
     async def find_state(self, run: Run[Any]) -> State:
-        """Return the last known state of a run that is not known to be over."""
+        """Return the last known state of a run that is not known to be over.
+
+        Args:
+            run: Its handle; it is resolved if the run turns out to be over.
+
+        Raises:
+            BrokerError: The broker cannot be asked, or this process has disconnected.
+        """
         if self._closed:
             raise _disconnected(run)
         if await self._ask(run) and run.info is not None:
@@ -174,6 +240,9 @@ class Client:
         Args:
             run_id: The run.
             message: Why, kept with its state.
+
+        Raises:
+            BrokerError: The broker cannot be asked; the run may end all the same.
         """
         return await cancel_run(self.broker, self.events.add, run_id, message)
 
@@ -194,6 +263,7 @@ class Client:
             self._handles[run.run_id] = run
 
     async def _expect(self, run: Run[Any]) -> None:
+        # What is pushed resolves one handle of a run; the others follow that one.
         known = self._handles.setdefault(run.run_id, run)
         if known is not run:
             run.follow(known)
@@ -215,12 +285,16 @@ class Client:
                 return
 
     async def _expect_own(self, run: Run[Any]) -> None:
+        # Listen, then ask: an outcome that is stored in between is pushed.
         await self._watch_own()
         await self._ask(run)
 
     async def _expect_foreign(self, run: Run[Any]) -> None:
+        # Listen, then ask, as for an own run.
         watch = await self.broker.results.watch(run.run_id, self._deliver, self._gap)
         over = asyncio.Event()
+        # Posted: an asyncio.Event may be set on its own loop only, and a handle is resolved
+        # anywhere.
         if run.when_over(lambda: self.io.post(over.set)) and not await self._ask(run):
             self._spawn(_close_after(watch, over))
         else:
@@ -266,6 +340,7 @@ class Client:
         return [run for ref in self._handles.valuerefs() if (run := ref()) and not run.done()]
 
     def _spawn(self, coroutine: Any) -> None:
+        # The loop itself holds tasks weakly.
         task = asyncio.get_running_loop().create_task(coroutine)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
@@ -273,9 +348,13 @@ class Client:
     # --- ending ----------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Send what is buffered and disconnect."""
+        """Send what is buffered and disconnect.
+
+        Who waits for a run gets `BrokerUnavailable`. Not on the I/O thread.
+        """
         if self._closed:
             return
+        # First: who begins to wait from now on gets the error, too.
         self._closed = True
         direct_call.on_state(None)
         try:
@@ -336,12 +415,15 @@ def get_client() -> Client:
         BrokerUnavailable: The broker cannot be reached.
     """
     global _client
+    # Without the lock: every call of a task comes this way.
     if _client is not None:
         return _client
     with _lock:
         if _client is None:
             _client = Client()
             direct_call.on_state(_client.events.on_state)
+            # Called before the I/O thread is stopped, for atexit goes backwards and that one was
+            # registered by `Client()`.
             atexit.register(close_client)
         return _client
 
@@ -367,6 +449,8 @@ def close_client() -> None:
     """Disconnect this process; the next use connects again."""
     global _client
     with _lock:
+        # The lock is not held while the client closes: that waits for the I/O thread, and whatever
+        # is called there may want this lock.
         client, _client = _client, None
     if client is not None:
         client.close()
@@ -385,8 +469,8 @@ def get_run(run_id: str, task: TaskInfo[..., Any] | None = None) -> Run[Any]:
         task: Its task, where the code is at hand: gives the result its declared type.
 
     Raises:
-        RunNotFound: That is no run id.
-        TargetError: That is no task.
+        RunNotFound: That is not a run id.
+        TargetError: That is not a task.
     """
     if task is not None and not isinstance(task, TaskInfo):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TargetError(f"{task!r} is not a task: pass the function decorated with @task")
@@ -395,6 +479,7 @@ def get_run(run_id: str, task: TaskInfo[..., Any] | None = None) -> Run[Any]:
 
 def _forget_after_fork() -> None:
     global _client, _lock
+    # Another thread of the parent may have held the old one, and does not exist here.
     _lock = threading.Lock()
     _client = None
 

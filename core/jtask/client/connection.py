@@ -76,7 +76,7 @@ def connect(url: str | None = None) -> Connection:
             stays when the connection is closed.
 
     Raises:
-        ConfigurationError: The URL is no broker's, or the process is connected to another one.
+        ConfigurationError: No broker has the URL, or the process is connected to another one.
         BrokerUnavailable: It cannot be reached within the setting `connect_timeout`.
         PermissionDenied: It refuses the user.
     """
@@ -84,10 +84,12 @@ def connect(url: str | None = None) -> Connection:
         return Connection(get_client())
     _refuse_second(url)
     before = os.environ.get(_VARIABLE)
+    # Into the environment, so that the processes which this one starts use the same broker.
     put_settings(url=url)
     try:
         return Connection(get_client())
     except BaseException:
+        # So that the program may try again with another URL.
         _restore(before)
         raise
 
@@ -103,8 +105,8 @@ def aconnect(url: str | None = None) -> Connecting:
 def close() -> None:
     """Send what is still buffered, and disconnect this process; nothing happens when it is not.
 
-    Who still waits for a run gets `BrokerUnavailable`; the run goes on, and `jtask.get_run` finds
-    it again. The next use connects again. Not for a process in which a worker works.
+    Who still waits for a run gets `BrokerUnavailable`; the run continues, and `jtask.get_run`
+    finds it again. The next use connects again. Not for a process in which a worker works.
     """
     close_client()
 

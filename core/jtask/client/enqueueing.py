@@ -44,6 +44,8 @@ class OutgoingRun:
 class RunBuilder:
     """Prepare the runs of one call: what they have in common is worked out once.
 
+    Made for each call, in the caller's thread and context: tags and the parent come from there.
+
     Args:
         source: What the handles ask.
         ids: Makes the run ids.
@@ -73,6 +75,7 @@ class RunBuilder:
         parent = current_run()
         self._parent = None if parent is None else parent.run_id
         self._hook = hooks_of(task).enqueue
+        # Then the template below says it all.
         self._plain = (
             parent is None and not self._tags and self._expires is None and self._hook is None
         )
@@ -81,6 +84,13 @@ class RunBuilder:
 
     def one(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> OutgoingRun:
         """Prepare one run.
+
+        Args:
+            args: Positional arguments; a bound method's receiver comes first.
+            kwargs: Keyword arguments.
+
+        Returns:
+            OutgoingRun: The run, with an id; nothing is sent yet.
 
         Raises:
             ArgumentError: The arguments do not fit.
@@ -94,7 +104,20 @@ class RunBuilder:
         """Prepare many runs in groups that are stored all or none.
 
         All arguments are checked and all hooks are asked before the first group is there; what
-        remains to be done for a group can go on while the one before is sent.
+        remains to be done for a group can be done while the one before is sent.
+
+        Args:
+            bound: What comes before the arguments of each call: a bound method's receiver.
+            calls: For each run a tuple of positional arguments, or a dict of arguments by name.
+
+        Returns:
+            Iterator[list[OutgoingRun]]: Groups of at most ATOMIC_LIMIT runs, in order.
+
+        Raises:
+            ArgumentError: The arguments of one call do not fit.
+            SerializationError: An argument would not survive the trip.
+            RunRefused: A plugin refused one of the runs.
+            TaskDefinitionError: A call is neither a tuple nor a dict.
         """
         calls = list(calls)
         codec = codecs_of(self._task).arguments
@@ -110,6 +133,7 @@ class RunBuilder:
             self._prepare(run_id, args, kwargs, payload)
             for run_id, (args, kwargs), payload in zip(ids, arguments, payloads, strict=True)
         )
+        # A hook may refuse the last of the runs, when nothing may have been sent.
         ready = runs if self._hook is None else iter(list(runs))
         return iter(lambda: list(islice(ready, ATOMIC_LIMIT)), [])
 
@@ -160,6 +184,7 @@ class RunBuilder:
         body = envelope.encode()
         if len(body) <= self._limit:
             return body, None
+        # The size stands for the arguments: the worker knows by it that there is a blob to fetch.
         envelope.payload, envelope.blob = b"", len(payload)
         return envelope.encode(), payload
 
@@ -169,6 +194,7 @@ def _arguments(bound: tuple[Any, ...], call: Call) -> tuple[tuple[Any, ...], dic
         return (*bound, *call) if bound else call, {}
     if isinstance(call, Mapping):
         return bound, dict(call)
+    # A string is a sequence too, of one argument per character.
     if isinstance(call, str | bytes) or not isinstance(call, Sequence):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TaskDefinitionError(
             f"each call must be a tuple of arguments or a dict of them, got {call!r}"
@@ -180,4 +206,5 @@ def _merged_tags(task: TaskInfo[..., Any]) -> tuple[str, ...]:
     extra = current_tags()
     if not extra and not task.tags:
         return ()
+    # Sorted: a set has another order in each process, and the envelope should not.
     return tuple(dict.fromkeys((*sorted(task.tags), *extra)))

@@ -1,4 +1,7 @@
-"""State events on their way to the event log: collected, sent in batches, never waited for."""
+"""State events on their way to the event log: collected, sent in batches, never waited for.
+
+What is lost with a process that dies is the history of 50 ms: no run depends on an event.
+"""
 
 from collections import deque
 from typing import Any, cast
@@ -8,8 +11,8 @@ from jtask.contract import Event, EventLog
 from jtask.runtime import RunContext
 from jtask.states import State
 
-FLUSH_SECONDS = 0.05
-BATCH = 500
+FLUSH_SECONDS = 0.05  # how long an event may wait for others to be sent with
+BATCH = 500  # events in one call of the log
 _BUFFERED = 100_000  # beyond this, while the broker is away, the oldest events go
 
 
@@ -28,7 +31,12 @@ class EventBuffer:
         self._armed = False
 
     def on_state(self, run: RunContext, state: State) -> None:
-        """Add the event of a state that a run entered."""
+        """Add the event of a state that a run entered; from any thread.
+
+        Args:
+            run: The run; what it says of its attempt and worker is copied now.
+            state: What it entered.
+        """
         event = Event(
             run.run_id,
             state.name,
@@ -42,23 +50,25 @@ class EventBuffer:
         self.add(event)
 
     def add(self, event: Event) -> None:
-        """Add one event; sent within FLUSH_SECONDS."""
+        """Add one event; from any thread. It is sent within FLUSH_SECONDS."""
         self._events.append(event)
         self._wake()
 
     def extend(self, events: list[Event]) -> None:
-        """Add many events."""
+        """Add many events; from any thread."""
         self._events.extend(events)
         self._wake()
 
     def flush(self) -> None:
         """Send what is there; on the I/O thread only."""
+        # First: an event that comes after the loop below then arms the buffer again.
         self._armed = False
         events = self._events
         while events:
             self._log.append([events.popleft() for _ in range(min(len(events), BATCH))])
 
     def _wake(self) -> None:
+        # No lock: two threads that both arm it make two timers, and the second finds nothing.
         if not self._armed:
             self._armed = True
             self._io.post(self._arm)

@@ -27,7 +27,14 @@ class IoThread(LoopThread):
         super().__init__(name)
 
     def post(self, function: Callable[..., object], *args: Any) -> None:
-        """Call a function on the loop soon, in order; many calls share one wake-up."""
+        """Call a function on the loop soon, in order; many calls share one wake-up.
+
+        From any thread. What the function raises is logged.
+
+        Args:
+            function: What to call; it must not block.
+            args: Its positional arguments.
+        """
         self._posted.append((function, args))
         if not self._woken:
             self._woken = True
@@ -36,12 +43,13 @@ class IoThread(LoopThread):
             except RuntimeError:
                 if not self.loop.is_closed():
                     raise
-                # The process is ending: nobody is left to hear of it.
+                # The process is ending: nobody is left to do it for.
 
     def _call_posted(self) -> None:
         # Cleared first: what is posted from here on wakes the loop again, so nothing is left over.
         self._woken = False
         posted = self._posted
+        # As many as there are now: one that posts itself again must let the loop do other things.
         for _ in range(len(posted)):
             function, args = posted.popleft()
             try:
@@ -67,6 +75,7 @@ def get_io_thread() -> IoThread:
 
 def _forget_after_fork() -> None:
     global _current, _lock
+    # The thread is gone in the child, and one that is gone too may have held the lock.
     _lock = threading.Lock()
     _current = None
 

@@ -11,6 +11,7 @@ from jtask.client.separate_parts import compose
 from jtask.contract import Broker, BrokerFactory, PartFactory, SeparatePart, is_in_process
 from jtask.errors import ConfigurationError, JTaskError
 
+# Users and passwords of all URLs: commas part those of several servers.
 _CREDENTIALS = re.compile(r"(^|//|,)[^/@,]+@")
 
 
@@ -47,6 +48,7 @@ async def open_broker(url: str, client: str, parts: Mapping[str, str] | None = N
     loop = asyncio.get_running_loop()
     separate = {part: at for part, at in (parts or {}).items() if at != url}
     open_it: BrokerFactory = _find_factory(_BROKER, url)
+    # All are found before anything is opened: a misspelt scheme leaves no connection behind.
     factories = {part: _find_part_factory(part, at) for part, at in separate.items()}
     broker = await open_it(url, client, loop)
     opened: dict[str, Any] = {}

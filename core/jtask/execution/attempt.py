@@ -42,10 +42,15 @@ async def run_attempt(
         stopping: Tells whether the worker interrupts its runs in order to stop.
 
     Returns:
-        Outcome | Reschedule | Release: The run's end, or how it goes on.
+        Outcome | Reschedule | Release: The run's end, or when it is delivered again.
+
+    Raises:
+        RunAbandoned: It has ended before its function has.
     """
     instead: Outcome | Retry | RunRefused | None = None
     try:
+        # Pending was entered before there were hooks to ask. What else it may be, AwaitingRetry,
+        # was reported by the worker that rescheduled it.
         if hooks.state is not None and run.state and run.state.name is StateName.PENDING:
             await _ask(hooks.state, run, state=run.state)
         if hooks.recall is not None or hooks.admit is not None:
@@ -62,11 +67,14 @@ async def run_attempt(
         return await _failed(run, hooks, error, stopping)
     if instead is not None:
         return await _end_without_attempt(run, hooks, instead)
+    # The wall clock may be set while the function executes.
     clock = time.perf_counter()
     try:
         value = await _call_async(run, hooks) if run.task.is_async else _call(run, hooks)
+        # In here: a value that cannot be stored fails the attempt, and may be retried.
         payload = None if encode is None else encode(value)
     except RunAbandoned:
+        # Its end was reported when it was abandoned, and is not to be reported again.
         raise
     except BaseException as error:
         run.run_time += time.perf_counter() - clock
@@ -80,13 +88,14 @@ async def run_attempt(
 
 
 async def abandon_attempt(run: RunContext, hooks: TaskHooks, error: BaseException) -> Result:
-    """End an attempt whose function goes on: what that does later counts for nothing.
+    """End an attempt whose function still executes: what that does later counts for nothing.
 
     Args:
         run: The run, which is executing elsewhere.
         hooks: Those of its task.
         error: Counts as raised by the function.
     """
+    # By the wall clock, which may have been set back: `clock` is with the function.
     run.run_time += max(0.0, time.time() - cast("float", run.attempt_started_at))
     run.error = error
     return await _failed(run, hooks, error, None)
@@ -206,6 +215,7 @@ async def _failed(
     stopping: Callable[[], bool] | None,
 ) -> Result:
     retry: Retry | None = None
+    # A run that was asked to end is not retried, whatever it raises.
     if hooks.failed is not None and run.cancelled is None and lifecycle.retryable(error):
         try:
             retry = await _ask(hooks.failed, run, error=error)
@@ -281,6 +291,7 @@ async def _ask(
     """
     facts["run"] = run
     first = None
+    # All are asked, although one answer counts: a hook may be there for what it does.
     for implementation in caller.implementations:
         try:
             answer = implementation.function(*implementation.pick(facts))

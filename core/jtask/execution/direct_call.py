@@ -20,20 +20,30 @@ from jtask.wire.history import remember
 
 
 def call(task: TaskInfo[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Execute a run in this thread and return its value, or raise what it raised."""
+    """Execute a run in this thread, with its retries, and return its value.
+
+    Args:
+        task: The task.
+        args: Positional arguments; they are not checked against the annotations.
+        kwargs: Keyword arguments.
+
+    Raises:
+        RunFailed: It ended without an exception of its own, such as cancelled or refused.
+        BaseException: What the function raised in its last attempt.
+    """
     run = _begin(task, args, kwargs, blocking=True)
     while True:
         result: Result = run_sync(run_attempt(run, hooks_of(task)))
         if isinstance(result, Outcome):
             return _unpack(result)
-        time.sleep(_pause(run, result))
+        time.sleep(_pause(run, result))  # a retry waits here: the caller wants the value
         _resume(run)
 
 
 async def call_async(
     task: TaskInfo[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
-    """Execute a run on this event loop and return its value, or raise what it raised."""
+    """Do what `call` does on this event loop, without blocking it."""
     run = _begin(task, args, kwargs, blocking=False)
     while True:
         result = await run_attempt(run, hooks_of(task))
@@ -67,7 +77,8 @@ def _begin(
 def _pause(run: RunContext, result: Reschedule | Release) -> float:
     """Take note of how an attempt ended; return the seconds until the next one."""
     if isinstance(result, Release):
-        raise RuntimeError("a direct call was handed back")
+        # Only a stopping worker releases a run.
+        raise RuntimeError("a direct call was released")
     if result.new_attempt:
         run.history = remember(run.history, run.end_attempt(result.message))
         run.attempt += 1
@@ -83,6 +94,7 @@ def _unpack(outcome: Outcome) -> Any:
     if outcome.successful:
         return outcome.value
     if outcome.error is not None:
+        # The very exception: the caller's traceback shows where the function raised it.
         raise outcome.error
     raise ERROR_OF[outcome.state.name](outcome.state.message)
 
@@ -106,6 +118,7 @@ def _emit_if_connected(run: RunContext, state: State) -> None:
 
 
 def _disconnect_after_fork() -> None:
+    # The client it leads to is the parent's, whose threads do not exist here.
     on_state(None)
 
 

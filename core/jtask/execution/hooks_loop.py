@@ -67,9 +67,10 @@ class HooksLoop(LoopThread):
     def stop(self) -> None:
         """Cancel what is still awaited, then end the loop and the thread.
 
-        Who waits for it is not woken: the process is ending, and a run must not go on as if its
+        Who waits for it is not woken: the process is ending, and a run must not continue as if its
         hook had answered. It is delivered again.
         """
+        # First: what ends by being cancelled below must not be taken for an answer.
         self._is_ending = True
         if self._thread.is_alive():
             self.submit(self._cancel_all())
@@ -86,6 +87,7 @@ class HooksLoop(LoopThread):
         self, awaitable: Awaitable[Any], end: "concurrent.futures.Future[End]"
     ) -> None:
         ended = await end_of(awaitable)
+        # A future that was cancelled meanwhile would raise InvalidStateError in set_result.
         if not self._is_ending and end.set_running_or_notify_cancel():
             end.set_result(ended)
 
@@ -146,6 +148,7 @@ async def answer_of(awaitable: Awaitable[Any]) -> Any:
     if asyncio.isfuture(awaitable) and awaitable.get_loop() is asyncio.get_running_loop():
         return await awaitable
     hooks = get_hooks_loop()
+    # A hook has called an asynchronous task.
     if hooks.is_current:
         return await awaitable
     end: concurrent.futures.Future[End] = concurrent.futures.Future()
@@ -184,7 +187,7 @@ def on_this_loop(coroutine: Coroutine[Any, Any, T]) -> "asyncio.Future[T]":
     """Start a coroutine on the running loop, for a hook to return.
 
     For functions of the user's, which expect to be on their task's loop. Not a task: one that
-    raises what is no Exception would end the loop.
+    raises what is not an Exception would end the loop.
     """
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[T] = loop.create_future()
@@ -208,7 +211,7 @@ def on_this_loop(coroutine: Coroutine[Any, Any, T]) -> "asyncio.Future[T]":
 
 @contextmanager
 def _cancelled_with(run: RunContext, end: "concurrent.futures.Future[Any]") -> Generator[None]:
-    """Cancel what is waited for when the run is cancelled; what hears of its end is not."""
+    """Cancel what is waited for when the run is cancelled, unless the run has ended already."""
     if run.state is not None and run.state.is_final():
         yield
         return

@@ -1,4 +1,4 @@
-"""One delivered run, from its envelope to what the broker shall do with it."""
+"""One delivered run, from its envelope to what is to be done with its delivery."""
 
 import time
 from collections.abc import Callable, Coroutine
@@ -34,11 +34,11 @@ class Job:
         received: When it came, seconds since the epoch.
         run: What its task sees of it, while it executes.
         counted: Whether its start was counted as a possible crash.
-        abandoned: Whether it was handed back while it still executes.
-        left_behind: Whether its function still executes although the run has ended.
+        is_released: Whether another worker may have it although it still executes here.
+        is_abandoned: Whether its function still executes although the run has ended.
         cancelled: Why it was cancelled; None while it is not.
-        verdict: How it ends without being attempted; None when it is to be attempted.
-        notify_only: Whether its end is stored already, and only the plugins are to be told of it.
+        decision: How it ends without being attempted; None when it is to be attempted.
+        notify_only: Whether its end is stored already, and only the plugins are to be notified.
     """
 
     delivery: Delivery
@@ -126,12 +126,21 @@ async def perform(
     """Execute one delivered run; on the thread or loop that its task belongs to.
 
     Args:
-        job: The run.
+        job: The run. Its `run` is set here, its `decision` where it was cancelled meanwhile.
         worker: This worker's name.
         inline_limit: The largest outcome that needs no blob, in bytes.
-        on_state: Told of each state.
+        on_state: Called with each state that the run enters.
         stopping: Tells whether the worker interrupts its runs in order to stop.
-        abandon: Ends a job with an error although its function still executes.
+        abandon: Ends a job with an error although its function still executes; called at most
+            once, from the job's loop or from any thread.
+
+    Returns:
+        Disposition: What to do with the delivery; nothing of it is done yet.
+
+    Raises:
+        RunAbandoned: The run has ended before its function has; `abandon` has reported its end.
+        asyncio.CancelledError: The coroutine was cancelled outside of the attempt.
+        Exception: jtask itself failed: the run would fail like this in every worker.
     """
     hooks = _hooks(job)
     job.run = run = _context(job, worker, on_state)
@@ -163,7 +172,13 @@ def _attempt(
 
 
 async def finish_abandoned(job: Job, error: BaseException, inline_limit: int) -> Disposition:
-    """End a run whose function still executes, and says nothing more."""
+    """End a run whose function still executes: what that does later counts for nothing.
+
+    Args:
+        job: The run.
+        error: Counts as raised by the function.
+        inline_limit: The largest outcome that needs no blob, in bytes.
+    """
     run = cast("RunContext", job.run)
     return _disposition(job, await engine.abandon_attempt(run, _hooks(job), error), inline_limit)
 
@@ -185,6 +200,7 @@ def _disposition(job: Job, result: engine.Result, inline_limit: int) -> Disposit
 def encode_dead_letter(reason: str, outcome: SettledRun, message: bytes, priority: int) -> bytes:
     """Return the body of a dead letter: why, the outcome, the message itself."""
     head: dict[str, object] = {"v": VERSION, "reason": reason, "at": time.time()}
+    # Without its payload: the message has the arguments, and a run that failed has no value.
     head["outcome"] = encode_outcome(outcome).partition(b"\n")[0].decode()
     if priority:
         head["priority"] = priority
@@ -210,6 +226,7 @@ def _context(job: Job, worker: str, on_state: Callable[[RunContext, State], None
         blocking=not job.task.is_async,
         on_state=on_state,
     )
+    # Not entered: whoever requeued the run has recorded this state, with the instant.
     if envelope.attempt > 1:
         run.state = State(StateName.AWAITING_RETRY, job.received)
     else:
@@ -236,6 +253,7 @@ def _store_outcome(run: RunContext, job: Job, outcome: Outcome, inline_limit: in
         history=run.history,
     )
     body = encode_outcome(settled)
+    # The value can go to a blob, what is said about the run cannot.
     if len(body) - len(settled.payload) > inline_limit:
         settled = replace(settled, failure=shortened(settled.failure), history=bare(run.history))
         body = encode_outcome(settled)
@@ -265,7 +283,7 @@ def _dead_letter_body(
 
 def _next_envelope(run: RunContext, envelope: Envelope, reschedule: Reschedule) -> Envelope:
     if not reschedule.new_attempt:
-        return envelope
+        return envelope  # it only waits for admission
     return replace(
         envelope,
         attempt=run.attempt + 1,
@@ -283,6 +301,7 @@ def _requeue(at: float, envelope: Envelope, inline_limit: int) -> Requeue:
     body = envelope.encode()
     if len(body) <= inline_limit:
         return Requeue(at, body)
+    # Arguments that came from a blob are there still; only the history has grown.
     blob = payload if envelope.blob is None else None
     envelope = replace(envelope, payload=b"", blob=len(payload))
     body = envelope.encode()

@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-_JOIN_SECONDS = 5.0
+_JOIN_SECONDS = 5.0  # a callback that blocks the loop must not keep the process from ending
 
 
 class LoopThread:
@@ -31,7 +31,17 @@ class LoopThread:
         return threading.current_thread() is self._thread
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> "concurrent.futures.Future[T]":
-        """Start a coroutine on the loop and return its future."""
+        """Start a coroutine on the loop; from any thread.
+
+        Args:
+            coroutine: What to run.
+
+        Returns:
+            concurrent.futures.Future: Its result; cancelling it cancels the coroutine.
+
+        Raises:
+            RuntimeError: The process is ending.
+        """
         try:
             return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
         except RuntimeError:  # the loop is closed: the process is ending
@@ -56,11 +66,16 @@ class LoopThread:
         try:
             return future.result(timeout)
         except BaseException:
+            # After Ctrl-C too: nobody waits for it any more.
             future.cancel()
             raise
 
     async def bridge(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine on the loop and await it from any other loop."""
+        """Run a coroutine on the loop and await it from any other loop.
+
+        Args:
+            coroutine: What to run; cancelled when the wait for it is.
+        """
         if self.is_current:
             return await coroutine
         return await asyncio.wrap_future(self.submit(coroutine))

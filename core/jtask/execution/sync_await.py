@@ -13,8 +13,18 @@ def run_sync(coroutine: Coroutine[Any, Any, Any]) -> Any:
 
     Its run must be `blocking`, so that what asynchronous hooks return is awaited on the loop of the
     hooks while this thread waits, and nothing ever suspends here.
+
+    Args:
+        coroutine: What to run.
+
+    Returns:
+        Any: What the coroutine returns; what it raises is raised.
+
+    Raises:
+        RuntimeError: It suspended.
     """
     try:
+        # One step must be the whole: no loop would ever take the next.
         coroutine.send(None)
     except StopIteration as stop:
         return stop.value
@@ -57,6 +67,7 @@ def _finish_elsewhere(awaitable: Awaitable[Any]) -> Any:
         except BaseException as error:
             errors.append(error)
 
+    # With this context: `jtask.runtime` is read from it.
     thread = threading.Thread(target=copy_context().run, args=(run,), name="jtask-await")
     thread.start()
     thread.join()

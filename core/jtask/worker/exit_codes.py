@@ -19,15 +19,15 @@ class ExitCode(IntEnum):
     OK = 0
     FAILED = 1
     """The run failed, or there is no such run."""
-    USAGE = 2
+    USAGE = 2  # as click
     """The command line, a target, an argument or a setting is wrong."""
     BROKER = 3
     """The broker cannot be reached or refuses."""
     UNHEALTHY = 4
     """The worker could not get runs for longer than --give-up-after."""
-    TIMED_OUT = 124
+    TIMED_OUT = 124  # as timeout(1)
     """The wait for a run was over before the run."""
-    INTERRUPTED = 130
+    INTERRUPTED = 130  # 128 + SIGINT, as shells have it
     """Ctrl-C."""
 
 

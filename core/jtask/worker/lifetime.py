@@ -33,6 +33,7 @@ class WorkerLifetime:
         prefetch: int | None = None,
     ) -> None:
         self._client = get_client()
+        # Made here, used on the I/O loop: an event belongs to the loop that first awaits it.
         self._hurry = asyncio.Event()
         self._is_stopped = False
         self.worker = self._client.io.run(self._make(tasks, concurrency, prefetch))
@@ -44,20 +45,21 @@ class WorkerLifetime:
         except BaseException:
             self.stop(0)
             raise
+        # Only now: a supervisor takes it for the proof that its workers can start.
         supervised.report_ready()
 
     def hurry(self) -> None:
-        """Hand runs back at once when stopping, or from now on if that has begun."""
+        """Release runs at once when stopping, or from now on if that has begun."""
         self._client.io.post(self._hurry.set)
 
     def stop(self, timeout: float) -> int:
-        """Take nothing new, wait for what is executing, hand the rest back.
+        """Take nothing new, wait for what is executing, release the rest.
 
         Args:
             timeout: Seconds that runs may take to finish.
 
         Returns:
-            int: How many runs were handed back; 0 if it was stopped before.
+            int: How many runs were released; 0 if it was stopped before.
         """
         if self._is_stopped:
             return 0

@@ -20,7 +20,7 @@ from jtask.execution.loop_thread import new_loop
 from jtask.execution.sync_await import run_sync
 
 Perform = Callable[[Job], Coroutine[Any, Any, None]]
-_JOIN_SECONDS = 1.0
+_JOIN_SECONDS = 1.0  # a stopping worker waits so long for its loop, no longer
 
 
 class _Wake(Enum):
@@ -52,21 +52,31 @@ class LoopRunner:
         self._thread.start()
 
     def submit(self, job: Job) -> None:
-        """Execute a job, at once if it only has to be settled; called on the I/O thread."""
+        """Execute a job when a place is free; called on the I/O thread.
+
+        Args:
+            job: The run. One whose end is decided gets no place: it is settled at once.
+        """
         if job.decision is not None:
+            # Over `size`: only its hooks are called, and others may execute for hours.
             self._loop.call_soon_threadsafe(self._start, job)
             return
+        # In this order: `_wake` clears the flag before it looks at what waits.
         self._waiting.append(job)
         if not self._woken:
             self._woken = True
             self._loop.call_soon_threadsafe(self._wake)
 
     def take_back(self, job: Job) -> bool:
-        """Have a job not begin; False when it has begun."""
+        """Keep a job from starting.
+
+        Returns:
+            bool: False when it has started; `cancel` it then.
+        """
         return _removed(self._waiting, job)
 
     def take_back_all(self) -> list[Job]:
-        """Have nothing more begin; return what has not."""
+        """Let nothing more start; return what has not."""
         return _emptied(self._waiting)
 
     def cancel(self, job: Job) -> None:
@@ -74,7 +84,11 @@ class LoopRunner:
         self._loop.call_soon_threadsafe(self._cancel, job)
 
     def replace(self, end: Coroutine[Any, Any, None]) -> None:
-        """Report the end of a job whose coroutine goes on; called on this loop."""
+        """Report the end of a job whose coroutine does not end; called on this loop.
+
+        Args:
+            end: Reports it; must not raise.
+        """
         self._left_behind.add(ended := self._loop.create_task(end))
         ended.add_done_callback(self._left_behind.discard)
         self._one_ended()
@@ -101,6 +115,7 @@ class LoopRunner:
 
     def _start_waiting(self) -> None:
         while self._running < self._size:
+            # Asking first whether one waits would be a race: another thread takes jobs back.
             try:
                 job = self._waiting.popleft()
             except IndexError:
@@ -116,6 +131,7 @@ class LoopRunner:
             await self._perform(job)
         finally:
             self._tasks.pop(job, None)
+            # `replace` has counted one that was abandoned as ended already.
             if not job.is_abandoned:
                 self._one_ended()
 
@@ -139,6 +155,7 @@ class LoopRunner:
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         self._loop.run_forever()
+        # What the loop stops in the middle of still gets its `finally`.
         self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         self._loop.close()
         self._ended.set_result(None)
@@ -156,6 +173,7 @@ class ThreadRunner:
         self._perform = perform
         self._size = size
         self._waiting: deque[Job] = deque()
+        # One for each job, to be taken by any thread. A job that is taken back leaves its wake.
         self._wakes: queue.SimpleQueue[_Wake] = queue.SimpleQueue()
         self._verdicts: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._settles = False
@@ -164,8 +182,13 @@ class ThreadRunner:
         self._lock = threading.Lock()
 
     def submit(self, job: Job) -> None:
-        """Execute a job, at once if it only has to be settled; called on the I/O thread."""
+        """Execute a job when a thread is free; called on the I/O thread.
+
+        Args:
+            job: The run. One whose end is decided waits for no thread: it is settled at once.
+        """
         if job.decision is not None:
+            # In a thread of its own: all others may be busy for hours.
             self._verdicts.put(job)
             if not self._settles:
                 self._settles = True
@@ -173,6 +196,7 @@ class ThreadRunner:
             return
         with self._lock:
             self._unfinished += 1
+            # No more threads than jobs: most workers never need all.
             start = self._threads < min(self._unfinished, self._size)
             self._threads += start
         self._waiting.append(job)
@@ -181,7 +205,11 @@ class ThreadRunner:
             self._start_thread(f"jtask-task-{self._threads}", self._work)
 
     def take_back(self, job: Job) -> bool:
-        """Have a job not begin; False when it has begun."""
+        """Keep a job from starting.
+
+        Returns:
+            bool: False when it has started.
+        """
         if not _removed(self._waiting, job):
             return False
         with self._lock:
@@ -189,7 +217,7 @@ class ThreadRunner:
         return True
 
     def take_back_all(self) -> list[Job]:
-        """Have nothing more begin; return what has not."""
+        """Let nothing more start; return what has not."""
         taken = _emptied(self._waiting)
         with self._lock:
             self._unfinished -= len(taken)
@@ -214,6 +242,7 @@ class ThreadRunner:
         self._verdicts.put(None)
 
     def _start_thread(self, name: str, target: Callable[..., object], *args: object) -> None:
+        # Daemons: a task that never returns must not keep the process from ending.
         threading.Thread(target=target, args=args, name=name, daemon=True).start()
 
     def _work(self) -> None:
@@ -223,6 +252,7 @@ class ThreadRunner:
             except IndexError:
                 continue  # it was taken back
             run_sync(self._perform(job))
+            # Its substitute has its place: `_threads` counts one of the two.
             if job.is_abandoned:
                 return
             with self._lock:

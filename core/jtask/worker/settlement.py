@@ -1,4 +1,4 @@
-"""See to it that the broker has what became of a run before the run leaves its queue."""
+"""Store what became of a run before the run leaves its queue."""
 
 import asyncio
 import logging
@@ -17,23 +17,23 @@ from jtask.states import State, StateName
 from jtask.wire.envelope import Envelope, encode_outcome, unstarted_record
 
 UNKNOWN_TASK_SECONDS = 10.0
-"""How long a run that this worker does not know is put off for a worker that does."""
+"""How long a run of a task that is not served here waits before it is delivered again."""
 
 START_COUNTER_TTL = 7 * 86_400.0
 """Seconds after its last start for which a run that loses workers is remembered."""
 
 PutThen = Callable[[OutcomeRecord, Callable[[bool | BrokerError], None]], None]
 
-_RETRY_SECONDS = 0.5
+_RETRY_SECONDS = 0.5  # between two tries of a write, of which there is no last
 _log = logging.getLogger("jtask.worker")
 
 
 class Settlement:
-    """Store outcomes, then ack; put off, hand back and dead-letter. On the I/O thread only.
+    """Store outcomes, then ack; reschedule, release and dead-letter. On the I/O thread only.
 
     Args:
-        broker: Takes it all.
-        events: Told of what no run context tells.
+        broker: Whose deliveries these are.
+        events: Gets the events of states that are entered without a run context.
         worker: This worker's name.
     """
 
@@ -50,7 +50,12 @@ class Settlement:
         self._background: set[asyncio.Task[None]] = set()
 
     def settle(self, job: Job, disposition: Disposition) -> None:
-        """Do what an executed run asks for; returns at once."""
+        """Do what follows from an execution; returns at once.
+
+        Args:
+            job: The run.
+            disposition: What to do with it. It is tried until the broker has taken it.
+        """
         self._unsettled += 1
         self._done.clear()
         if (
@@ -60,24 +65,36 @@ class Settlement:
             and not job.counted
         ):
             record = OutcomeRecord(job.delivery.run_id, disposition.body)
+            # Nearly all runs: one message, without a coroutine or a future for each.
             self._put_then(record, partial(self._stored, job, disposition))
         else:
             self._settle_slowly(job, disposition)
 
     async def wait(self) -> None:
-        """Return once the broker has everything."""
+        """Return once the broker has taken everything; never, while it is away."""
         await self._done.wait()
 
     async def reschedule_unknown(self, delivery: Delivery, key: str) -> None:
-        """Leave a run for a worker that has its task."""
+        """Leave a run for a worker that has its task.
+
+        Args:
+            delivery: The run.
+            key: Its task's key, which this worker does not serve.
+        """
         reason = f"no task with the key {key!r} is served here"
         self.emit(delivery.run_id, key, StateName.SCHEDULED, reason)
         self.notify_rejected(delivery, reason)
+        # Worked out once: `Delivery` wants the same call repeated until it is answered.
         at = time.time() + UNKNOWN_TASK_SECONDS
         await self._insist(lambda: delivery.reschedule(at))
 
     async def reject_unreadable(self, delivery: Delivery, problem: str) -> None:
-        """Dead-letter a message that is no envelope."""
+        """Dead-letter a message that is not an envelope.
+
+        Args:
+            delivery: The message.
+            problem: Why it cannot be read, one sentence.
+        """
         reason = f"the message cannot be read: {problem}"
         now = time.time()
         unknown = Envelope(delivery.run_id, "", "", "json", b"", created=now)
@@ -85,11 +102,20 @@ class Settlement:
         settled = unstarted_record(delivery.run_id, unknown, state, self._worker)
         self.emit(delivery.run_id, "", StateName.FAILED, reason)
         self.notify_rejected(delivery, reason)
+        # The address names the run, so whoever waits for it gets an outcome.
         await self._store(OutcomeRecord(delivery.run_id, encode_outcome(settled)))
         await self._dead_letter(delivery, reason, settled)
 
     async def release(self, job: Job, message: str) -> None:
-        """Give a run to another worker."""
+        """Give a run to another worker.
+
+        Args:
+            job: The run.
+            message: Why, for its history.
+
+        Raises:
+            BrokerError: The broker has not taken it, and the lease is kept.
+        """
         if not job.notify_only:
             self.emit(job.delivery.run_id, job.envelope.task_key, StateName.SCHEDULED, message)
         await job.delivery.release()
@@ -100,6 +126,7 @@ class Settlement:
 
     def _stored(self, job: Job, disposition: StoreOutcome, answer: bool | BrokerError) -> None:
         if isinstance(answer, bool):
+            # Also when another outcome came first: that one stands, and the run is over.
             job.delivery.ack()
             self._one_settled()
         else:
@@ -123,6 +150,7 @@ class Settlement:
         self._do(self._settle(job, disposition))
 
     def _do(self, work: Coroutine[Any, Any, None]) -> None:
+        # The loop itself holds tasks weakly.
         task = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
@@ -134,6 +162,7 @@ class Settlement:
             elif isinstance(disposition, Requeue):
                 if (blob := disposition.blob) is not None:
                     key = f"{job.delivery.run_id}.args"
+                    # Before the message that refers to it, which may be delivered at once.
                     await self._insist(lambda: self._broker.blobs.put(key, blob))
                 await self._insist(
                     lambda: job.delivery.reschedule(disposition.at, disposition.body)
@@ -146,15 +175,20 @@ class Settlement:
     async def _store_all(self, job: Job, disposition: StoreOutcome) -> None:
         run_id = job.delivery.run_id
         if (blob := disposition.blob) is not None:
+            # No step may come sooner. The outcome names the blob; after the ack nobody would store
+            # the outcome. Whoever dies in between leaves a run that is delivered again: then it is
+            # executed again, or acked if its outcome is there.
             await self._insist(lambda: self._broker.blobs.put(f"{run_id}.result", blob))
         await self._store(OutcomeRecord(run_id, disposition.body))
         if job.counted:
             await self._insist(lambda: self._broker.counters.delete(start_counter(run_id)))
         if (letter := disposition.letter) is not None:
+            # It keeps its arguments: a replay needs them.
             await self._insist(lambda: job.delivery.dead_letter(letter.reason, letter.body))
             return
         job.delivery.ack()
         if job.envelope.blob is not None:
+            # After the ack: a run that is delivered again needs its arguments.
             await self._insist(lambda: self._broker.blobs.delete(f"{run_id}.args"))
 
     async def _store(self, record: OutcomeRecord) -> None:
@@ -179,7 +213,12 @@ class Settlement:
                 await asyncio.sleep(_RETRY_SECONDS)
 
     def notify_rejected(self, delivery: Delivery, reason: str) -> None:
-        """Tell the plugins of a run that could not be executed."""
+        """Notify the plugins of a run that could not be executed here.
+
+        Args:
+            delivery: The run.
+            reason: One sentence.
+        """
         if self._rejected_hook is not None:
             run_id, queue = delivery.run_id, delivery.queue
             about = f"for run {run_id} from queue {queue!r}"

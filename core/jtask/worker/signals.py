@@ -26,6 +26,7 @@ def stop_signals_to(tell: Callable[[int], object]) -> Generator[None]:
         return
     global _restore
     reader, writer = os.pipe()
+    # set_wakeup_fd wants it: a full pipe must not block the main thread in a signal handler.
     os.set_blocking(writer, False)
     threading.Thread(
         target=_pass_on, args=(reader, tell), name="jtask-signals", daemon=True

@@ -4,10 +4,10 @@ from collections import deque
 
 from jtask.execution.job import Job
 
-_LARGEST_PREFETCH = 1000
+_LARGEST_PREFETCH = 1000  # each is a lease to renew
 _LOOKS = 5  # make the pace: what ended in a tenth of a second
 _AHEAD_SHARE = 20  # of that: what ends in 5 ms
-_FARTHEST_AHEAD = 200
+_FARTHEST_AHEAD = 200  # they count as executing, though the runner has not begun them
 
 
 class SlotPool:
@@ -28,9 +28,10 @@ class SlotPool:
         self._slots = slots
         self._reaches_ahead = reaches_ahead
         self._ahead = 0
+        # Below 0 while the runner is given runs ahead, or after `start_now`.
         self._free = slots
         self._fixed = prefetch is not None
-        self._prefetch = 1 if prefetch is None else prefetch
+        self._prefetch = 1 if prefetch is None else prefetch  # 1: the pace is not known yet
         self._waiting: deque[Job] = deque()
         self._ended = 0
         self._looks: deque[int] = deque(maxlen=_LOOKS)
@@ -41,29 +42,49 @@ class SlotPool:
         return self._slots + self._prefetch
 
     def add(self, job: Job) -> None:
-        """Have a run wait for a slot."""
+        """Let a run wait for a slot, behind those that wait already.
+
+        Args:
+            job: The run; it is neither waiting nor executing.
+        """
         self._waiting.append(job)
 
     def next_job(self) -> Job | None:
-        """Return the next run, a slot taken for it; None when none waits or no slot is free."""
+        """Take a slot for the next run.
+
+        Returns:
+            Job | None: The run, which does not wait any more; None when none waits or no slot is
+            free.
+        """
         if not self._waiting or not self.take_slot():
             return None
         return self._waiting.popleft()
 
     def take_slot(self) -> bool:
-        """Take a slot if one is free, or will be in a moment."""
+        """Take a slot if one is free, or will be in a moment.
+
+        Returns:
+            bool: Whether it was taken; `free_slot` gives it back.
+        """
         if self._free + self._ahead <= 0:
             return False
         self._free -= 1
         return True
 
     def free_slot(self) -> None:
-        """Give a slot back."""
+        """Give a slot back: a run has ended or was released."""
         self._free += 1
         self._ended += 1
 
     def start_now(self, job: Job) -> None:
-        """Have a waiting run start at once, over the number of slots if need be."""
+        """Start a waiting run at once, over the number of slots if need be.
+
+        Args:
+            job: The run.
+
+        Raises:
+            ValueError: It does not wait.
+        """
         self._waiting.remove(job)
         self._free -= 1
 
@@ -72,13 +93,17 @@ class SlotPool:
         return list(self._waiting)
 
     def take_all(self) -> list[Job]:
-        """Return what waits, and have it wait no more."""
+        """Return what waits, and let nothing wait any more."""
         waiting = list(self._waiting)
         self._waiting.clear()
         return waiting
 
     def adapt(self) -> bool:
-        """Follow the pace of the last tenth of a second; tell whether there was any."""
+        """Follow the pace of the last tenth of a second; called every PACE_SECONDS.
+
+        Returns:
+            bool: Whether any run has ended in that time; if none has, call it again after the next.
+        """
         self._looks.append(self._ended)
         self._ended = 0
         ended = sum(self._looks)

@@ -18,6 +18,7 @@ class Lifeline:
 
     def __init__(self, descriptor: int) -> None:
         self._line = socket.socket(fileno=descriptor)
+        # What a task starts must not keep this end open after the worker.
         self._line.set_inheritable(False)
         threading.Thread(target=self._watch, name="jtask-lifeline", daemon=True).start()
 
@@ -28,6 +29,8 @@ class Lifeline:
 
     def _watch(self) -> None:
         try:
+            # Nothing is ever sent this way: it returns when the other end is closed, however the
+            # supervisor ended.
             is_gone = not self._line.recv(1)
         except ConnectionError:
             # Not an end of file: it died before it read that this worker is ready.
@@ -35,7 +38,7 @@ class Lifeline:
         if is_gone:
             self._line.close()
             _log.warning("the supervisor is gone: stopping")
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGTERM)  # and so with time to finish
 
 
 def hold(descriptor: int, worker_index: int) -> None:

@@ -20,7 +20,8 @@ STOP_MARGIN_SECONDS = 20.0
 
 _FIRST_PAUSE = 0.1  # seconds before a dead worker's successor starts
 _LONGEST_PAUSE = 30.0
-_HEALTHY_SECONDS = 60.0
+_HEALTHY_SECONDS = 60.0  # a worker that lived this long was no failed start
+# Started again at once, it would fail the same way: the target is wrong, or the broker away.
 _REFUSALS = (ExitCode.USAGE, ExitCode.BROKER)
 _log = logging.getLogger("jtask.worker")
 
@@ -46,6 +47,7 @@ def supervise(
     Raises:
         SystemExit: No worker could start; with the worker's own exit code.
     """
+    # The very interpreter: another `jtask` may come first on the PATH.
     command = [sys.executable, "-m", "jtask.cli", "serve", *options]
     supervisor = _Supervisor(command, targets, processes, shutdown_timeout)
     if changes is not None:
@@ -116,6 +118,7 @@ class _Child:
     ) -> None:
         self._line, theirs = socket.socketpair()
         descriptor = theirs.fileno()
+        # Closed here once the worker has it, so that the line ends when the worker does.
         with theirs:
             # A group of its own: Ctrl-C in a terminal reaches the supervisor only, which passes it
             # on, so that each worker gets every signal exactly once.
@@ -256,6 +259,7 @@ class _Supervisor:
         position = next(position for position in self._positions if position.child is child)
         position.child = None
         if self._stopping:
+            # A worker that was not ready yet has no handler for the signal, and dies of it.
             if code not in (0, -signal.SIGTERM, -signal.SIGINT):
                 _log.warning("worker %d %s", child.process.pid, describe_end(code))
         elif child.replaced:

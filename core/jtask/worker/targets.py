@@ -28,6 +28,7 @@ def load_targets(targets: list[str]) -> list[TaskInfo[..., Any]]:
     try:
         for target in targets:
             for task in _load(target):
+                # Two targets may name the same task.
                 found.setdefault(task.key, task)
     finally:
         _loading.reset(token)
@@ -89,6 +90,7 @@ def _import_file(file: Path) -> ModuleType:
         sys.path.insert(0, str(root))
     known = sys.modules.get(name)
     if known is None or Path(getattr(known, "__file__", None) or "").resolve() != file.resolve():
+        # Import would return the other module of this name.
         sys.modules.pop(name, None)
         importlib.invalidate_caches()
         module = _import_module(name)
@@ -107,17 +109,19 @@ def _execute(name: str, file: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit) as error:  # a script may call sys.exit()
         raise _cannot_import(str(file), error) from error
     return module
 
 
 def _import_module(name: str) -> ModuleType:
+    # As `python -m` does: the program `jtask` has the folder of its own script there instead.
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
+        # The module itself is missing; of one that it imports, the error tells more.
         if error.name and (name == error.name or name.startswith(error.name + ".")):
             raise TargetError(
                 f"there is no module {name!r} on the import path: "

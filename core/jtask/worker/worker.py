@@ -42,7 +42,7 @@ from jtask.worker.slots import SlotPool
 from jtask.worker.waiting import Latch, first_of
 
 T = TypeVar("T")
-_ANNOUNCE_SECONDS = 10.0
+_ANNOUNCE_SECONDS = 10.0  # between heartbeats
 _GRACE_SECONDS = 1.0  # for cancelled coroutines to end, once the shutdown timeout is over
 _log = logging.getLogger("jtask.worker")
 
@@ -69,7 +69,9 @@ class Worker:
         self._broker = client.broker
         self._tasks = {task.key: task for task in tasks}
         for task in self._tasks.values():
-            _ = hooks_of(task), codecs_of(task)  # what is wrong with a task shows now
+            # What fails here, such as a @classmethod in the wrong place, must end the start. Found
+            # at the first run, it would fail run after run.
+            _ = hooks_of(task), codecs_of(task)
         self.info = WorkerInfo(
             name=process_label(),
             tasks=tuple(self._tasks.values()),
@@ -83,6 +85,8 @@ class Worker:
         # Two runners cannot keep to one number of slots each by itself.
         of_one_kind = len({task.is_async for task in self._tasks.values()}) == 1
         self._slots = SlotPool(concurrency, prefetch, reaches_ahead=of_one_kind)
+        # Runs that lost several workers. They wait apart from the others, for only one of them may
+        # execute at a time (`lifecycle.is_suspect`).
         self._suspects: deque[Job] = deque()
         self._suspect: Job | None = None
         self._executing: dict[str, Job] = {}
@@ -101,9 +105,11 @@ class Worker:
         self._thread_runner = ThreadRunner(self._perform, concurrency)
 
     async def start(self) -> None:
-        """Want runs from now on.
+        """Take runs from now on; on the I/O thread, once.
 
         Raises:
+            ConfigurationError: A setting is wrong.
+            TaskDefinitionError: A task is declared in a way that cannot be served.
             BrokerError: The broker refuses.
         """
         self._consumption = await self._broker.runs.consume(
@@ -113,14 +119,14 @@ class Worker:
         self._spawn(self._announce())
 
     async def stop(self, timeout: float, hurry: asyncio.Event) -> int:
-        """Take nothing new, finish what is executing or hand it back.
+        """Take nothing new, finish what is executing or release it; on the I/O thread.
 
         Args:
             timeout: Seconds that runs may take to finish.
-            hurry: Set to hand back at once.
+            hurry: Set to release at once.
 
         Returns:
-            int: How many runs were handed back.
+            int: How many runs were released, started or not.
         """
         self._stopping.set(None)
         self._started.set(False)
@@ -128,16 +134,19 @@ class Worker:
             await self._close_runners()
             return 0
         await self._consumption.stop()
+        # Released before the wait: they could start elsewhere meanwhile.
         waiting = [*self._slots.take_all(), *self._suspects, *self._take_back_unbegun()]
         self._suspects.clear()
         for job in waiting:
             await self._settlement.release(job, "handed back before it started")
         await first_of(self._idle.wait(), hurry.wait(), timeout=timeout)
         interrupted = await self._interrupt()
+        # What has been executed is worth waiting for: without its outcome it is executed again.
         await first_of(self._settlement.wait(), timeout=get_settings().enqueue_timeout)
         for task in list(self._background):
             task.cancel()
         self.client.events.flush()
+        # Only now: closing ends the leases, which unsettled runs need.
         await self._consumption.close()
         await self._close_runners()
         return len(waiting) + interrupted
@@ -147,7 +156,11 @@ class Worker:
         self._thread_runner.close()
 
     def on_give_up(self, callback: Callable[[str], None]) -> None:
-        """Have a function called with the reason when a plugin wants the worker to end."""
+        """Call a function when a plugin ends the worker (`give_up`).
+
+        Args:
+            callback: Takes the reason; called in the thread of whoever gives the worker up.
+        """
         self._on_give_up = callback
         if self._given_up is not None:
             callback(self._given_up)
@@ -155,7 +168,11 @@ class Worker:
     # --- what plugins ask -------------------------------------------------------------------
 
     def problem(self) -> str | None:
-        """Say why the worker cannot get runs right now; on the I/O thread."""
+        """Say why the worker cannot get runs right now; on the I/O thread.
+
+        Returns:
+            str | None: One sentence; None while all is well.
+        """
         if self._consumption is None:
             return "the worker has not started yet"
         return self._consumption.problem()
@@ -185,6 +202,14 @@ class Worker:
         """End a run that this worker holds; on the I/O thread.
 
         A run that was asked before is not interrupted again, so that its clean-up can end.
+
+        Args:
+            run_id: The run.
+            message: Why, kept with its state.
+
+        Returns:
+            CancelResult: What comes of it; NOT_FOUND when the worker does not hold the run, or
+            only to store its outcome.
         """
         for waiting in self._unstarted():
             if waiting.delivery.run_id == run_id:
@@ -195,10 +220,13 @@ class Worker:
             return CancelResult.NOT_FOUND
         if job.decision is None:
             if self._runner(job).take_back(job):
+                # It still goes to its runner: hooks are called in the thread or on the loop of the
+                # task.
                 job.decision = Finish(StateName.CANCELLED, message)
                 self._submit(job)
                 return CancelResult.NEVER_STARTS
             return self._interrupt_one(job, message)
+        # Decided before, and on its way to be settled with that decision.
         cancelled = job.decision.state is StateName.CANCELLED
         return CancelResult.NEVER_STARTS if cancelled else CancelResult.NOT_FOUND
 
@@ -208,7 +236,16 @@ class Worker:
         return self._broker
 
     def run_on_io(self, coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
-        """Run a coroutine on the I/O loop and block this thread until it is done."""
+        """Run a coroutine on the I/O loop and block this thread until it is done.
+
+        Args:
+            coroutine: What to run; cancelled when the wait ends early.
+            timeout: Seconds; None waits for ever.
+
+        Raises:
+            RuntimeError: Called on the I/O thread, which would wait for itself.
+            TimeoutError: Not done in time.
+        """
         return self.client.io.run(coroutine, timeout)
 
     async def on_io(self, coroutine: Coroutine[Any, Any, T]) -> T:
@@ -235,9 +272,18 @@ class Worker:
     async def notify_cancelled(
         self, run_id: str, envelope: Envelope, queue: str, state: State
     ) -> None:
-        """Tell the plugins of a run of a served task that was cancelled while no worker held it.
+        """Notify the plugins of a run that was cancelled while no worker held it.
 
-        On the I/O thread. Raises CancelledError when the worker is stopping, or stops meanwhile.
+        On the I/O thread; returns when the hooks have been called.
+
+        Args:
+            run_id: The run.
+            envelope: What is known of it; its task is served here.
+            queue: Where it waited; empty when that is not known.
+            state: How it ended.
+
+        Raises:
+            asyncio.CancelledError: The worker is stopping, or stops meanwhile.
         """
         if self._stopping.is_set:
             raise asyncio.CancelledError
@@ -245,11 +291,14 @@ class Worker:
         task = self._tasks[envelope.task_key]
         job = job_of(CancelledDelivery(run_id, queue or task.queue, told), envelope, task, state)
         self._slots.add(job)
+        # Over the number of slots: to call hooks it must not wait for a run that takes hours.
         self._slots.start_now(job)
         self._start(job)
         await told
 
     def _interrupt_one(self, job: Job, message: str) -> CancelResult:
+        # `cancelled` is set before `run` is read, and `perform` does it the other way round: so one
+        # of the two sees what the other has done, whichever thread is first.
         first, job.cancelled = job.cancelled is None, message
         run = job.run
         interrupts = job.task.is_async or (run is not None and run.on_cancel is not None)
@@ -273,6 +322,7 @@ class Worker:
             return
         job = Job(delivery, envelope, task, time.time())
         if self._stopping.is_set:
+            # It was on its way when the pulls were withdrawn.
             self._spawn(self._settlement.release(job, "handed back before it started"))
         elif lifecycle.is_suspect(delivery.lost_workers):
             self._suspects.append(job)
@@ -282,6 +332,8 @@ class Worker:
             self._dispatch()
 
     def _dispatch(self) -> None:
+        # A suspect that waits has counted no start yet (`_admit`), so it is not charged when the
+        # one that executes kills this worker.
         if self._suspects and self._suspect is None and self._slots.take_slot():
             self._suspect = self._suspects.popleft()
             self._start(self._suspect)
@@ -293,6 +345,7 @@ class Worker:
         self._idle.clear()
         envelope = job.envelope
         is_plain = envelope.blob is None and envelope.expires is None
+        # Nearly all runs are first deliveries: of those the broker need not be asked anything.
         if job.decision is not None or (is_plain and not job.delivery.redelivered):
             self._submit(job)
         else:
@@ -301,6 +354,7 @@ class Worker:
     def _never_start(self, job: Job, message: str) -> None:
         job.decision = Finish(StateName.CANCELLED, message)
         if job in self._suspects:
+            # `start_now` takes it from there.
             self._suspects.remove(job)
             self._slots.add(job)
         self._slots.start_now(job)
@@ -318,6 +372,7 @@ class Worker:
             if isinstance(decision, Execute) and job.envelope.blob is not None:
                 decision = await self._fetch_arguments(job)
         except BrokerError as error:
+            # Released and not retried: another worker may reach what this one cannot.
             _log.warning("run %s is handed back: %s", job.delivery.run_id, error)
             self._release(job)
             await self._settlement.release(job, "handed back unstarted")
@@ -328,12 +383,13 @@ class Worker:
             return
         if not isinstance(decision, Execute):
             job.decision = decision
-        elif job.cancelled is not None:
+        elif job.cancelled is not None:  # while the broker was asked
             job.decision = Finish(StateName.CANCELLED, job.cancelled)
         self._submit(job)
 
     async def _admit(self, job: Job) -> lifecycle.Admission:
         delivery, run_id = job.delivery, job.delivery.run_id
+        # A worker may have died between storing the outcome and the ack.
         settled = delivery.redelivered and await self._broker.results.get(run_id) is not None
         starts = 0
         if delivery.lost_workers and not settled:
@@ -356,6 +412,7 @@ class Worker:
         if blob is None:
             message = "its arguments are no longer kept"
             return Finish(StateName.CRASHED, message, dead_letter=True)
+        # `blob` stays set: whoever requeues the run then leaves the arguments where they are.
         job.envelope.payload = blob
         return Execute()
 
@@ -373,6 +430,7 @@ class Worker:
                 self._abandon,
             )
         except RunAbandoned:
+            # Its end has been reported: by `_perform_end`, when it was abandoned.
             return
         except BaseException as error:
             disposition = self._give_up_on(job, error)
@@ -414,6 +472,7 @@ class Worker:
         return self._interrupting
 
     def _finish(self, job: Job, disposition: Disposition) -> None:
+        # Another worker may have the run by now: what comes of it here comes too late.
         if job.is_released:
             return
         self._release(job)
@@ -453,7 +512,7 @@ class Worker:
     # --- stopping --------------------------------------------------------------------------
 
     async def _interrupt(self) -> int:
-        """Take back what still executes: cancel coroutines, end children, leave threads behind."""
+        """Release what still executes: cancel coroutines, end children, leave threads behind."""
         interrupted = len(self._executing)
         if not interrupted:
             return 0
@@ -463,6 +522,7 @@ class Worker:
             if job.run is not None and job.run.on_cancel is not None:
                 job.run.on_cancel()
         await first_of(self._idle.wait(), timeout=_GRACE_SECONDS)
+        # Those that did not end in time: they execute on, and `_finish` ignores what they report.
         for job in list(self._executing.values()):
             job.is_released = True
             await self._settlement.release(job, "handed back by a stopping worker")
@@ -489,12 +549,15 @@ class Worker:
         while True:
             try:
                 body = json.dumps(info | {"executing": len(self.executing())}).encode()
+                # A beat that is lost or late does not make the worker count as dead.
                 await self._broker.heartbeats.beat(self.info.name, body, 3 * _ANNOUNCE_SECONDS)
             except BrokerError as error:
                 _log.debug("the worker could not send its heartbeat: %s", error)
             await asyncio.sleep(_ANNOUNCE_SECONDS)
 
     def _spawn(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        # The loop holds its tasks weakly (see asyncio.create_task): one that nobody else holds may
+        # be collected while it waits.
         task = asyncio.get_running_loop().create_task(coroutine)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
