@@ -28,6 +28,7 @@ __all__ = [
     "task",
 ]
 
+# Imported when first used: a program that only declares tasks does not wait for the client.
 _LAZY = {
     "Connection": "jtask.client.connection",
     "Run": "jtask.runs",

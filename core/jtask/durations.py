@@ -7,10 +7,10 @@ _SHAPE = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
 
 
 def parse_seconds(text: str) -> float:
-    """Return the seconds that a text such as `90`, `1.5s`, `10m`, `1h` or `7d` means.
+    """Return the seconds that a string such as `90`, `1.5s`, `10m`, `1h` or `7d` means.
 
     Raises:
-        ValueError: It means none.
+        ValueError: It is not a duration.
     """
     found = _SHAPE.fullmatch(text.strip())
     if found is None:
@@ -20,6 +20,7 @@ def parse_seconds(text: str) -> float:
 
 def describe_seconds(seconds: float) -> str:
     """Return a length of time with two or three significant digits, such as `12 ms` or `3.4 s`."""
+    # Each bound lies where rounding would show the next unit: 0.9996 s is 1.0 s, not 1000 ms.
     if seconds < 0.00095:
         return f"{seconds * 1_000_000:.0f} µs"
     if seconds < 0.0095:

@@ -14,6 +14,7 @@ class JTaskError(Exception):
     """Something went wrong in jtask."""
 
     def __init__(self, message: str | None = None) -> None:
+        # `python -OO` leaves classes without docstrings.
         super().__init__(message or (self.__doc__ or "").strip().partition("\n")[0])
 
 
@@ -21,6 +22,7 @@ class ConfigurationError(JTaskError):
     """A setting is wrong."""
 
 
+# Errors that Python has a name for derive from it too, so that `except TypeError` works as ever.
 class TaskDefinitionError(JTaskError, TypeError):
     """A task cannot be declared like this."""
 
@@ -129,6 +131,7 @@ class RunRefused(JTaskError):
     """A plugin refused the run."""
 
 
+# Not an Exception: an `except Exception` in a task must not swallow it.
 class RunAbandoned(BaseException):
     """The run was given up while its function still executed: what it does now counts for nothing.
 
@@ -144,6 +147,7 @@ class RemoteTraceback(Exception):
         self.text = text
 
     def __str__(self) -> str:
+        # As concurrent.futures does it: Python prints this as the text of the cause.
         return f'\n"""\n{self.text}"""'
 
 

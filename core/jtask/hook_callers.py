@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from jtask.lifecycle import describe
 from jtask.rate_limited_log import RateLimitedLog
 
-_PAUSE_SECONDS = 60.0
+_PAUSE_SECONDS = 60.0  # a hook that fails for each run would fill the log
 _log = logging.getLogger("jtask")
 
 

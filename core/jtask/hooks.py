@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
+# Every plugin imports this module: what it needs for its types only is not imported with it.
 if TYPE_CHECKING:
     import click
 
@@ -92,7 +93,7 @@ def jtask_recall(run: "RunContext") -> "Outcome | Awaitable[Outcome | None] | No
 
 @hookspec
 def jtask_admit(run: "RunContext") -> "Retry | Awaitable[Retry | None] | None":
-    """Decide whether a run may start.
+    """Let a run start, reschedule it, or refuse it.
 
     Called before each attempt. Return None to let it start, or a `Retry` to be asked again at that
     time; the run holds no slot until then. Raise `RunRefused` to end it as Cancelled with that
@@ -135,7 +136,7 @@ def jtask_failed(
 
 @hookspec
 def jtask_state(run: "RunContext", state: "State") -> Awaitable[None] | None:
-    """Follow the states of runs.
+    """Get notified of each state that a run enters.
 
     Called when a run enters a state in this process, right after it has entered it. May return an
     awaitable. A failure is logged.
@@ -144,7 +145,7 @@ def jtask_state(run: "RunContext", state: "State") -> Awaitable[None] | None:
 
 @hookspec
 def jtask_settled(run: "RunContext", outcome: "Outcome") -> Awaitable[None] | None:
-    """Follow the ends of runs.
+    """Get notified of the end of a run.
 
     Called when a run has ended: its final state is known, and its outcome is not stored yet. May
     return an awaitable. A failure is logged.
@@ -153,7 +154,7 @@ def jtask_settled(run: "RunContext", outcome: "Outcome") -> Awaitable[None] | No
 
 @hookspec
 def jtask_rejected(run_id: str, queue: str, reason: str) -> None:
-    """Follow the runs that a worker cannot execute.
+    """Get notified of the runs that a worker cannot execute.
 
     Called when this worker has rescheduled or dead-lettered such a run; on the I/O loop, so it must
     not block. A failure is logged.

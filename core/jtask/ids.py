@@ -1,7 +1,7 @@
 """Run ids: UUIDv7 (RFC 9562) whose last 40 bits name the process that called.
 
-The subject of a run's outcome follows from its id alone, so a process hears of all its own runs
-through one subscription, and any other process that holds an id can find the run.
+The subject of a run's outcome follows from its id alone, so a process is notified of all its own
+runs through one subscription, and any other process that holds an id can find the run.
 """
 
 import os
@@ -14,7 +14,7 @@ from functools import cache
 _SHAPE = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 _COUNTER_BITS = 34  # rand_a (12) and what the caller's id leaves of rand_b (22)
 _COUNTER_MASK = (1 << _COUNTER_BITS) - 1
-CLIENT_HEX = 10
+CLIENT_HEX = 10  # 40 bits: about a million processes before two are likely to share a name
 
 
 class RunIds:
@@ -37,6 +37,8 @@ class RunIds:
     def new_many(self, count: int) -> list[str]:
         """Return `count` run ids in ascending order."""
         first, millis = self._reserve(count)
+        # 48 bits of time, the version (7), 12 bits of the counter, the variant (binary 10) with 14
+        # more, the last 8; then the client.
         prefix = f"{millis >> 16:08x}-{millis & 0xFFFF:04x}-7"
         client = self.client
         return [
@@ -64,7 +66,7 @@ def get_run_ids() -> RunIds:
     return RunIds()
 
 
-# A child process must not go on with its parent's name and counter.
+# A child process must not continue with its parent's name and counter.
 os.register_at_fork(after_in_child=get_run_ids.cache_clear)
 
 
@@ -79,7 +81,7 @@ def created_at(run_id: str) -> float:
 
 
 def is_run_id(text: str) -> bool:
-    """Tell whether a text is a run id."""
+    """Tell whether a string is a run id."""
     return _SHAPE.fullmatch(text) is not None
 
 

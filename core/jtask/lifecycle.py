@@ -55,7 +55,14 @@ class Finish:
 
 @dataclass(frozen=True, slots=True)
 class Reschedule:
-    """Have the run come back at an instant; it holds no slot until then."""
+    """Deliver the run again at an instant; it holds no slot until then.
+
+    Attributes:
+        at: When, seconds since the epoch.
+        state: What it waits in: AwaitingRetry or Scheduled.
+        message: One sentence for people.
+        new_attempt: Whether the attempt that is over counts; False for one that was not made.
+    """
 
     at: float
     state: StateName
@@ -65,7 +72,7 @@ class Reschedule:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """Let another worker have the run now."""
+    """Give the run to another worker now; the attempt does not count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +92,7 @@ _EXPLICIT: dict[type[BaseException], StateName] = {
     RunNotReady: StateName.NOT_READY,
     RunExpired: StateName.EXPIRED,
 }
-_SUSPECT_LOSSES = 2
+_SUSPECT_LOSSES = 2  # one is nothing: a deploy or a full memory takes any worker
 
 
 def is_suspect(lost_workers: int) -> bool:
@@ -114,12 +121,14 @@ def admit(
         expires: Not to be started after this instant.
         now: The present instant.
     """
+    # First: an outcome that is stored stands, whatever else is true of the run.
     if settled:
         return Discard()
     if crashes >= max_crashes:
         workers = "worker" if crashes == 1 else "workers"
         message = f"the run lost {crashes} {workers}, one each try"
         return Finish(StateName.CRASHED, message, dead_letter=True)
+    # Not before the crashes: a run that lost its workers was started in time.
     if expires is not None and now > expires:
         return Finish(StateName.EXPIRED, "the run was not started before it expired")
     return Execute()
@@ -136,6 +145,9 @@ def after_error(
         stopping: Whether the worker itself interrupted the run in order to stop.
         cancelled: Why the run was asked to end; None when it was not.
     """
+    # The order is the rule. A run that was asked to end is Cancelled even while the worker stops;
+    # and a CancelledError that nobody here asked for is the task's own doing, further below. Any
+    # other error of a run that was asked to end is its own.
     if cancelled is not None and isinstance(error, asyncio.CancelledError | RunCancelled):
         return Finish(StateName.CANCELLED, cancelled)
     if stopping and isinstance(error, asyncio.CancelledError):
@@ -155,13 +167,14 @@ def after_error(
 
 def retryable(error: BaseException) -> bool:
     """Tell whether an exception is a failure that a retry may mend; a crash is not."""
+    # Ends that were meant, and a crash.
     never = (ProcessDied, RunCancelled, RunRefused, RunNotReady, RunExpired)
     return isinstance(error, Exception) and not isinstance(error, never)
 
 
 def describe(error: BaseException) -> str:
     """Return `Type: message` in one line of at most 500 characters."""
-    try:
+    try:  # a __str__ of the user's may raise anything
         text = " ".join(str(error).split())
     except Exception:
         text = "(its message cannot be made)"

@@ -11,6 +11,7 @@ def is_number(value: object, *, whole: bool = False) -> TypeGuard[float]:
         value: What was given.
         whole: Whether it must be an int.
     """
+    # In Python True is an int, and retries=True is a mistake.
     return isinstance(value, int if whole else int | float) and not isinstance(value, bool)
 
 

@@ -70,6 +70,7 @@ def check_options(
             checked[name] = option.check(value)
         except (ValueError, TypeError) as error:
             raise _refusal(task_name, name, error) from None
+    # Only now: an option may look at another one, which must be checked by then.
     for name in checked:
         try:
             declared[name].agree(checked)
@@ -110,6 +111,7 @@ def _hint(name: str, declared: Mapping[str, Option], unloaded: str | None) -> st
     if name in _ELSEWHERE:
         return _ELSEWHERE[name]
     known = [*declared, *OWN_OPTIONS, *_ELSEWHERE]
+    # A beginning is the better guess: timeout is nearer to timeout_seconds than to any likeness.
     longer = [one for one in known if one.startswith(f"{name}_")]
     near = longer if len(longer) == 1 else get_close_matches(name, known, n=1)
     return f"did you mean {near[0]!r}?" if near else "no installed plugin declares it"

@@ -77,7 +77,8 @@ class Plugins:
     def caller(self, hook: str, without: Iterable[object] = ()) -> HookCaller | None:
         """Return a function that calls a hook of all plugins but some; None when none has it."""
         impls = self.manager.subset_hook_caller(hook, list(without)).get_hookimpls()
-        # Called here and not by pluggy: at a fifth of the cost, and each plugin for itself.
+        # Called here and not by pluggy: a fifth of the cost, and each plugin for itself. Reversed,
+        # for pluggy keeps the one that is called first at the end.
         implementations = [
             Implementation.of(self._name(impl), impl.function, impl.argnames)
             for impl in reversed(impls)
@@ -87,6 +88,7 @@ class Plugins:
     def uninterested(self, task: TaskInfo[..., Any]) -> list[object]:
         """Return the plugins that have nothing to do with a task."""
         impls = self.manager.hook.jtask_applies.get_hookimpls()
+        # An implementation may leave out the arguments that it has no use for.
         answers = ((i.plugin, i.function(task) if i.argnames else i.function()) for i in impls)
         return [plugin for plugin, answer in answers if answer is False]
 
@@ -95,6 +97,8 @@ class Plugins:
         installed = {point.name for point in entry_points(group=GROUP)}
         for name in sorted(installed.difference(self.names)):
             try:
+                # In plugins of its own: to look for one must not change what this process has
+                # loaded.
                 if option in Plugins([name]).options:
                     return name
             except Exception as error:
@@ -112,6 +116,7 @@ class Plugins:
 
     def _register(self, plugin: object, name: str | None = None) -> None:
         self.manager.register(plugin, name)
+        # Or a hook with a misspelt name would just never be called.
         self.manager.check_pending()
         for caller in self.manager.get_hookcallers(plugin) or ():
             for impl in caller.get_hookimpls():
@@ -201,6 +206,7 @@ class TaskHooks:
 
 def hooks_of(task: TaskInfo[..., Any]) -> TaskHooks:
     """Return the plugins' hooks that concern a task; resolved once per task."""
+    # In the task itself: a table beside it would keep every task of a notebook alive.
     facts = vars(task)
     if _CACHED not in facts:
         facts[_CACHED] = _resolve(task)

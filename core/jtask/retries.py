@@ -26,6 +26,7 @@ def exponential_backoff(backoff_factor: float) -> Callable[[int], list[float]]:
         )
 
     def delays(retries: int) -> list[float]:
+        # Not one for each of a million retries: beyond the list its last delay serves.
         return [backoff_factor * 2.0**number for number in range(min(retries, LONGEST_LIST))]
 
     return delays

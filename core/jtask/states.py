@@ -70,7 +70,9 @@ TRANSITIONS: Mapping[StateName, frozenset[StateName]] = {
     StateName.AWAITING_RETRY: frozenset(
         {
             StateName.PENDING,
+            # Not admitted: it waits on.
             StateName.SCHEDULED,
+            # The worker that retries it cannot read its arguments.
             StateName.FAILED,
             StateName.CACHED,
             StateName.RETRYING,
@@ -91,6 +93,7 @@ TRANSITIONS: Mapping[StateName, frozenset[StateName]] = {
 }
 """From each state, the states a run may enter next."""
 
+# Completed is one: it settles the run, although a transaction may still roll it back.
 FINAL = frozenset(name for name in StateName if TRANSITIONS[name] <= {StateName.ROLLED_BACK})
 """States that settle a run: an outcome exists, waiters wake."""
 

@@ -4,6 +4,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+# A context variable and no global: tasks on one event loop must not see each other's tags.
 _tags: ContextVar[tuple[str, ...]] = ContextVar("jtask_tags", default=())
 
 

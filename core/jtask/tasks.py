@@ -116,6 +116,7 @@ class Task(TaskInfo[P, R]):
             expires=expires,
             key=self.key,
         )
+        # Not registered: it has the key of this task, by which a worker finds this one.
         copy = type(self)(self.fn, changed)
         copy.bound, copy.owner = self.bound, self.owner
         return copy
@@ -242,12 +243,13 @@ class Task(TaskInfo[P, R]):
         return self._add_hook("on_cancellation", hook)
 
     def on_retry(self, hook: HookT, /) -> HookT:
-        """Call a function when a run has failed and is to be tried again."""
+        """Call a function when a run has failed and will be retried."""
         return self._add_hook("on_retry", hook)
 
     def _add_hook(self, option: str, hook: HookT) -> HookT:
         if self.unbound is not None:
             return cast("Task[..., R]", self.unbound)._add_hook(option, hook)
+        # The hook goes to the definition too, so that copies made later have it.
         given = dict(self.definition.options)
         given[option] = [*cast("Iterable[Any]", given.get(option) or ()), hook]
         changed = self.definition.changed(options=given)
@@ -265,6 +267,7 @@ class Task(TaskInfo[P, R]):
 
     def _bind(self, instance: object, owner: type | None) -> "Task[..., R]":
         if self.owner is None:
+            # Put on the class after its body, where `__set_name__` is not called.
             self.owner = owner
         target = owner if self.definition.kind == "class" else instance
         if self.definition.kind == "static" or target is None:
@@ -400,6 +403,7 @@ class _Decorator:
 
 
 def _check_sequence(args: object) -> None:
+    # A string is a sequence too: args="ab" would be two arguments.
     if isinstance(args, str | bytes) or not isinstance(args, Sequence):
         raise TaskDefinitionError(
             f"args must be a tuple or a list of arguments, got {args!r}: write ({args!r},) for one"

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from jtask.runs import Run
     from jtask.tasks import Task
 
+# DOTALL: a value may have line breaks.
 _NAMED = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
 
 
@@ -70,7 +71,7 @@ def enqueue(
 
 
 def parse_value(text: str) -> Any:
-    """Return what a text on the command line means: JSON, or else the text itself."""
+    """Return what a string on the command line means: JSON, or else the string itself."""
     try:
         return json.loads(text)
     except ValueError:
@@ -145,6 +146,8 @@ def _typed(
         return tuple(positional), named
     record = {name: _read(task.signature.parameters[name], text) for name, text in texts.items()}
     if task.serializer == "json":
+        # As a worker reads them, so that "2031-05-04" becomes the date that the annotation asks
+        # for.
         return task.codecs.arguments.decode(json.dumps(record).encode())
     bound = task.signature.bind_partial()
     bound.arguments.update(record)
@@ -152,6 +155,7 @@ def _typed(
 
 
 def _read(parameter: Parameter, text: Any) -> Any:
+    # Before JSON is tried: 007 for a string stays 007. Annotations may be strings (PEP 563).
     if parameter.annotation in (str, "str"):
         return text
     if isinstance(text, str):
@@ -173,6 +177,7 @@ def _enqueue_key(
 
     if not is_name(key) and "." in key:
         place, _, last = key.rpartition(".")
+        # A dot is in no key, but in every module:task that was written the Python way.
         raise TargetError(f"{key!r} is not a task key; did you mean {place}:{last}?")
     check_name("task key", key)
     positional, named = _split(arguments)
@@ -186,6 +191,7 @@ def _enqueue_key(
     client = get_client()
     now = time.time()
     run_id = client.ids.new()
+    # Written here and not by `RunBuilder`, which needs the task's code.
     envelope = Envelope(run_id, key, key, "json", payload, now)
     message = Message(run_id, on, envelope.encode(), at=None if delay is None else now + delay)
     run = client.handle(run_id)

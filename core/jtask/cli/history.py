@@ -10,7 +10,7 @@ from jtask.ids import created_at
 from jtask.states import FINAL, StateName
 
 _EXECUTING = (StateName.RUNNING, StateName.RETRYING)
-_HASH = re.compile(r"-[0-9a-f]{12}$")
+_HASH = re.compile(r"-[0-9a-f]{12}$")  # see `declaration.keys.task_key`
 
 
 @dataclass(slots=True)
@@ -122,9 +122,11 @@ def _first(event: Event) -> RunSummary:
 
 def _take_in(known: RunSummary, event: Event) -> None:
     known.task = known.task or event.task
+    # Never simply the latest to arrive: see `summarise`.
     known.attempt = max(known.attempt, event.attempt)
     if event.state in _EXECUTING and (known.started is None or event.at < known.started):
         known.started = event.at
+    # It arrived late, or comes from a worker that did not know of the end.
     if known.state in FINAL and event.state not in FINAL:
         return
     if event.at >= known.at or (event.state in FINAL and known.state not in FINAL):

@@ -46,7 +46,7 @@ class InstalledCommands:
             )
         try:
             command = point.load()
-        except Exception as error:
+        except Exception as error:  # whatever the import of another's package raises
             problem = f"{type(error).__name__}: {error}"
         else:
             if isinstance(command, click.Command):

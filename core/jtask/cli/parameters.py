@@ -13,7 +13,7 @@ else:  # older versions of click have no generic one
 
 
 class Number(_ParamType):
-    """A text that stands for a number, as `read` tells; a default may be the number itself."""
+    """A string that stands for a number, as `read` tells; a default may be the number itself."""
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -27,10 +27,10 @@ class Number(_ParamType):
             self.fail(str(error), param, ctx)
 
     def read(self, text: str) -> float:
-        """Return the number that a text stands for.
+        """Return the number that a string stands for.
 
         Raises:
-            ValueError: It stands for none; says what would.
+            ValueError: It does not stand for one; the message says what does.
         """
         raise NotImplementedError
 

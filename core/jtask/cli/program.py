@@ -41,6 +41,7 @@ class Program(click.Group):
         Raises:
             JTaskError: It may be a plugin's, and the plugins cannot be loaded.
         """
+        # Their help must show the options of plugins, and come although one is broken.
         if cmd_name in _EXTENDED:
             self._try_plugin_commands(ctx)
         own = super().get_command(ctx, cmd_name)
@@ -54,6 +55,7 @@ class Program(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return all names."""
         self._try_plugin_commands(ctx)
+        # jtask's own win (`get_command`): another package must not take `jtask serve` over.
         for name in sorted(self._installed.names & self.commands.keys()):
             package = self._installed.packages(name)
             _warn(ctx, f"the command {name!r} of package {package} is not used: jtask has its own")
@@ -81,6 +83,7 @@ class Program(click.Group):
             click.echo(f"Error: {error}", err=True)
             ctx.exit(exit_code_of(error))
         except KeyboardInterrupt:
+            # Not click's "Aborted!", and the exit code that shells expect.
             ctx.exit(ExitCode.INTERRUPTED)
 
     @cached_property
@@ -99,6 +102,7 @@ class Program(click.Group):
     def _add_plugin_commands(self) -> None:
         if self._plugged:
             return
+        # Before they are asked: a command that fails must not be added twice by the next question.
         self._plugged = True
         problems: list[ConfigurationError] = []
         for impl in _plugins().manager.hook.jtask_cli.get_hookimpls():

@@ -22,4 +22,4 @@ def confirm(question: str, *, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise click.UsageError(f"{question} Cannot ask for confirmation here: add --yes.")
-    click.confirm(question, abort=True, err=True)
+    click.confirm(question, abort=True, err=True)  # stdout is for data

@@ -34,6 +34,7 @@ def result(ctx: click.Context, run_id: str, timeout: float | None, *, as_json: b
     from jtask.client.client import get_client, get_run
 
     run = get_run(run_id)
+    # A misspelt id, or a wrong JTASK_URL, would be waited for without an end.
     check_can_end(get_client(), run_id)
     print_end(ctx, run, timeout, as_json=as_json)
 

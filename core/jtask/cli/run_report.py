@@ -105,6 +105,7 @@ class RunReport:
         return "states\n" + _indented("\n".join(lines)) if lines else ""
 
     def _by_time(self) -> list[Event]:
+        # Several processes sent them, so they did not arrive in this order.
         return sorted(self.events, key=lambda event: event.at)
 
     def _preview(self) -> str | None:
@@ -115,6 +116,7 @@ class RunReport:
             return f"({outcome.blob} bytes, stored separately)"
         if outcome.serializer != "json":
             return f"({len(outcome.payload)} bytes of {outcome.serializer})"
+        # Not decoded by the task: reports must work without its code.
         text = outcome.payload.decode(errors="replace")
         return text if len(text) <= _PREVIEW else f"{text[:_PREVIEW]}... ({len(text)} characters)"
 

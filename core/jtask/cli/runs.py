@@ -112,6 +112,7 @@ def _find_newest(
 
     now, look = time.time(), _FIRST_LOOK
     while now - look > since:
+        # From a little earlier, for clocks differ; what was created before is left out again below.
         newest = client.io.run(read(now - look - CLOCK_MARGIN))
         found = newest.summaries(state, now - look)
         if len(found) >= limit:
@@ -127,7 +128,7 @@ def _look_up(run_id: str) -> "tuple[list[Event], SettledRun | None]":
     from jtask.client.client import get_client, get_run
     from jtask.wire.envelope import decode_outcome
 
-    get_run(run_id)  # or raise that this is no run id
+    get_run(run_id)  # or raise that this is not a run id
     client = get_client()
     events = client.io.run(events_of(client.broker, run_id))
     record = client.io.run(client.broker.results.get(run_id))

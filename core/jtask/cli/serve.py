@@ -79,6 +79,8 @@ def serve(
     """
     level = logging.getLevelNamesMapping()[log_level.upper()]
     if processes > 1 or reload or reload_dirs:
+        # Each worker loads the targets itself: nothing of the user's is imported here, so that what
+        # fails to load, or is changed, can be loaded again.
         options = worker_arguments(concurrency, prefetch, shutdown_timeout)
         options.append(f"--log-level={log_level}")
         log_to_stderr(level)
@@ -90,6 +92,7 @@ def serve(
     if lifeline is not None:
         from jtask.worker.supervised import hold
 
+        # Before the import of the targets: the worker ends with its supervisor from now on.
         hold(lifeline, worker_index)
     tasks = load_targets(list(targets))
     # After the import: a program that sets up logging itself is left alone.

@@ -24,6 +24,7 @@ class Event(NamedTuple):
 class EventLog(Protocol):
     """Keep what happened, in order of arrival, without ever slowing a run."""
 
+    # Not asynchronous: nobody must ever wait for an event.
     def append(self, events: Sequence[Event]) -> None:
         """Send a batch; fire and forget."""
         ...

@@ -62,7 +62,7 @@ class Queues(Protocol):
         """Deliver nothing of a queue, of no priority, until an instant; None is until `resume`.
 
         The broker holds the pause: it outlives every process, and workers that come later keep it.
-        Runs in the hands of workers go on.
+        Runs that workers hold are executed.
         """
         ...
 
@@ -74,6 +74,7 @@ class Queues(Protocol):
         """Count the runs of a queue that wait or are being executed."""
         ...
 
+    # Not `async def`: an async generator is called, not awaited. Likewise in the other parts.
     def waiting(self, queue: str | None = None) -> AsyncIterator[WaitingRun]:
         """Yield the waiting and delayed runs of one queue or of all, oldest first, up to now."""
         ...

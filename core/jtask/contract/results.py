@@ -22,6 +22,7 @@ class Subscription(Protocol):
 class ResultStore(Protocol):
     """Keep outcomes for the time to live of the settings."""
 
+    # Not `async def`: a coroutine would send nothing before it is awaited.
     def put(self, outcome: OutcomeRecord) -> Awaitable[bool]:
         """Store the first outcome of a run, and push it to whoever watches.
 

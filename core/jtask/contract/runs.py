@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 DEFAULT_PRIORITY = 0
-ATOMIC_LIMIT = 1000
+ATOMIC_LIMIT = 1000  # the most that one atomic batch of JetStream holds (ADR-50)
 """How many messages `enqueue` must be able to store as all or none."""
 
 
@@ -20,7 +20,7 @@ class Message:
         priority: 0 (lowest, default) to 9.
         at: Not delivered before this instant; None is now.
         expires: Worth nothing after this instant; None is never. It is delivered all the same, so
-            that a worker settles it as Expired and whoever waits hears of it; the broker may
+            that a worker settles it as Expired and whoever waits is notified; the broker may
             discard it a day later.
     """
 

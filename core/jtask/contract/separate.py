@@ -18,6 +18,7 @@ class SeparatePart:
     def __init__(self, broker: Broker, part: str) -> None:
         self._broker = broker
         self._part = getattr(broker, part)
+        # Stated, not left to __getattr__ below: a part has neither of the two.
         self.url = broker.url
         self.inline_limit = broker.inline_limit
 

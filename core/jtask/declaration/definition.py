@@ -14,6 +14,7 @@ from jtask.numbers import is_within
 SerializerName = Literal["json", "cloudpickle"]
 Kind = Literal["plain", "static", "class"]
 Instant = float | datetime | timedelta
+# Options of a call in Prefect: free for the same use here.
 _RESERVED = frozenset({"wait_for", "return_state"})
 _SERIALIZERS: tuple[str, ...] = get_args(SerializerName)
 TOP_PRIORITY = 9
@@ -120,6 +121,7 @@ def instant_of(option: str, value: Instant, now: float, *, relative: bool = Fals
     """
     if isinstance(value, datetime):
         if value.tzinfo is None:
+            # It would be another instant on a worker in another time zone.
             raise TaskDefinitionError(
                 f"{option} {value.isoformat()} has no time zone: add one, such as datetime.UTC"
             )
@@ -141,6 +143,7 @@ def unwrap(fn: Any) -> tuple[Callable[..., Any], Kind]:
         fn = cast("Any", fn).__func__
     if isinstance(fn, type) or not callable(fn):
         raise TaskDefinitionError(f"@task needs a function, got {fn!r}")
+    # Of a callable object, its `__call__` says what a call gives.
     body = fn if inspect.isroutine(fn) else fn.__call__
     if inspect.isgeneratorfunction(body) or inspect.isasyncgenfunction(body):
         raise TaskDefinitionError(
@@ -154,7 +157,7 @@ def unwrap(fn: Any) -> tuple[Callable[..., Any], Kind]:
 
 
 def class_method_around(fn: Callable[..., Any]) -> TaskDefinitionError:
-    """Return the error for `@classmethod` above `@task`, where the task never hears of the class.
+    """Return the error for `@classmethod` above `@task`, where the task never gets the class.
 
     Until Python 3.12 a class method asks what it wraps to bind itself, from 3.13 on it does not.
     """
@@ -175,7 +178,7 @@ def check_tags(tags: Iterable[str]) -> frozenset[str]:
     """Return tags as a set.
 
     Raises:
-        TaskDefinitionError: One text instead of several, or something that is no text.
+        TaskDefinitionError: A string instead of several, or something that is not a string.
     """
     if isinstance(tags, str):
         raise TaskDefinitionError(f"tags must be a list or set of strings, got the string {tags!r}")

@@ -9,8 +9,9 @@ from typing import Any
 
 from jtask.errors import TaskDefinitionError
 
-_HASH_DIGITS = 12
+_HASH_DIGITS = 12  # 48 bits
 _NOT_IN_A_KEY = re.compile(r"[^A-Za-z0-9_-]+")
+# One token of an address in any broker: without the dots, blanks and wildcards of a NATS subject.
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
@@ -26,9 +27,11 @@ def canonical_module(module: str) -> str:
     A script that runs as `__main__` is a module of its package, or its file's stem; that is what
     `jtask serve file.py` and an import from beside it call it.
     """
+    # The second is what multiprocessing calls the main module in a process that it has spawned.
     if module not in {"__main__", "__mp_main__"}:
         return module
     main = sys.modules.get(module)
+    # Set by `python -m package.module`; without -m only the file tells.
     spec = getattr(main, "__spec__", None)
     if spec is not None and spec.name not in {"__main__", "__mp_main__"}:
         return str(spec.name)
@@ -54,13 +57,14 @@ def task_key(name: str, fn: Callable[..., Any]) -> str:
 
     Independent of paths, line numbers, the interpreter and the function's body.
     """
+    # The NUL keeps apart what would be the same if only written one after the other.
     digest = hashlib.sha256(f"{name}\0{qualified_name(fn)}".encode()).hexdigest()
-    readable = _NOT_IN_A_KEY.sub("-", name).strip("-")[:64] or "task"
+    readable = _NOT_IN_A_KEY.sub("-", name).strip("-")[:64] or "task"  # for people
     return f"{readable}-{digest[:_HASH_DIGITS]}"
 
 
 def is_name(value: str) -> bool:
-    """Tell whether a broker can use a text as a key or a queue's name."""
+    """Tell whether a broker can use a string as a key or a queue's name."""
     return _NAME.fullmatch(value) is not None
 
 

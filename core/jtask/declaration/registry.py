@@ -9,6 +9,7 @@ from jtask.declaration.keys import qualified_name
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import TaskKeyConflict
 
+# Weak: a task that a notebook has defined anew goes with the last use of it.
 _tasks: WeakValueDictionary[str, TaskInfo[..., Any]] = WeakValueDictionary()
 
 

@@ -66,6 +66,7 @@ class TaskInfo(Generic[P, R]):
         self.priority = definition.priority
         self.options = dict(options)
         self.key = definition.key or keys.task_key(self.name, fn)
+        # Without `__dict__`: an attribute of the function must not replace one of the task.
         functools.update_wrapper(cast("Any", self), fn, updated=())
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -95,5 +96,7 @@ class TaskInfo(Generic[P, R]):
 
     def forget_settings(self) -> None:
         """Read the settings and ask the plugins anew at the next use; for tests."""
+        # All that is worked out once and kept in the task; the last two by `codecs_of` and
+        # `hooks_of`.
         for name in ("queue", "serializer", "codecs", "hooks"):
             vars(self).pop(name, None)

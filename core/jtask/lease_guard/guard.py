@@ -31,7 +31,7 @@ _log = logging.getLogger("jtask")
 
 
 class LeaseGuard:
-    """Have another process renew leases while nothing in this one can execute.
+    """Let another process renew leases while nothing in this one can execute.
 
     The broker renews its leases from its event loop, as it would without a guard. It also enters
     each claim here, for as long as it holds it. While the loop stands still although the process

@@ -73,6 +73,7 @@ class _PickledArguments:
         self._call = call
 
     def encode(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
+        # A wrong call is refused here, where the mistake is, and not by the worker.
         record = self._call.bind_strictly(args, kwargs)
         try:
             return pickled((args, dict(kwargs)))

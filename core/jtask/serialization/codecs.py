@@ -63,9 +63,16 @@ class CallCodecs:
 def codecs_of(task: TaskInfo[..., Any]) -> CallCodecs:
     """Return what writes and reads a task's arguments and results; built once per task.
 
+    Args:
+        task: The task; a bound copy of a method shares the codecs of the method.
+
+    Returns:
+        CallCodecs: The codecs. Each of the two builds its types when it is first used.
+
     Raises:
         TaskDefinitionError: The task is a class method that was declared the wrong way round.
     """
+    # In the task itself: a table beside it would keep every task of a notebook alive.
     facts = vars(task)
     if _CACHED not in facts:
         facts[_CACHED] = _build(task)
@@ -75,6 +82,7 @@ def codecs_of(task: TaskInfo[..., Any]) -> CallCodecs:
 
 def _build(task: TaskInfo[..., Any]) -> CallCodecs:
     if task.unbound is not None:
+        # A method is bound at each use: types must not be built for each.
         return codecs_of(task.unbound)
     owner = task.owner or _class_around(task.fn)
     if owner is not None and isinstance(vars(owner).get(_path(task.fn)[-1]), classmethod):

@@ -56,6 +56,7 @@ class JsonArguments:
             ArgumentError: They do not fit the signature.
             SerializationError: One would not survive the trip.
         """
+        # It may be incomplete: the check below finds that, and `_refusal` then says it in words.
         record = self._call.bind(args, kwargs)
         try:
             checked = self._check(record)
@@ -86,11 +87,14 @@ class JsonArguments:
         try:
             return record_type(self._fields, self._optional)
         except Exception:  # pydantic's, or whatever evaluating a type raises
+            # One annotation that pydantic cannot build must not cost the other arguments their
+            # checks.
             self._fields = buildable(self._fields)
             return record_type(self._fields, self._optional)
 
     @cached_property
     def _partial(self) -> JsonType:
+        # For a part of the arguments, so none of them is required.
         return record_type(self._fields, self._fields)
 
     def _try_the_trip(self, checked: dict[str, Any], payload: bytes) -> None:
@@ -276,7 +280,7 @@ def _reason(error: Exception) -> str:
         return f"cannot be checked: {_named(error)}"
     first = error.errors(include_url=False)[0]
     if first["type"] == "json_invalid":
-        return f"is no JSON: {first['msg']}"
+        return f"is not JSON: {first['msg']}"
     return f"{describe(first)}{_others(error)}"
 
 

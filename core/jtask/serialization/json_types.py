@@ -14,6 +14,8 @@ from typing_extensions import TypeAliasType
 from jtask.declaration.keys import canonical_module
 from jtask.serialization.typed_dicts import acceptable, make_typed_dict
 
+# What makes the trip exact: bytes as base64 instead of UTF-8, NaN and infinities by their names.
+# The rest accepts what tasks are called with: any class, and models by the names of their fields.
 _CONFIG = ConfigDict(
     arbitrary_types_allowed=True,
     populate_by_name=True,
@@ -47,6 +49,8 @@ class JsonType:
 
     def dump(self, value: Any) -> bytes:
         """Return a checked value as JSON, or raise whatever its serializers raise."""
+        # `round_trip` leaves out computed fields, which no model takes back. No warnings: the value
+        # has been checked.
         return self._to_json(value, by_alias=True, round_trip=True, warnings=False)
 
 

@@ -41,6 +41,7 @@ class CallSignature:
         self._positional_only = [p.name for p in parameters if p.kind is _POSITIONAL_ONLY]
         self._var_positional = _name_of_kind(parameters, _VAR_POSITIONAL)
         self._var_keyword = _name_of_kind(parameters, _VAR_KEYWORD)
+        # Most functions: their calls are bound below without inspect, which takes much longer.
         self._flat = not (self._positional_only or self._var_positional or self._var_keyword)
 
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -57,6 +58,7 @@ class CallSignature:
             if not kwargs:
                 return record
             size = len(record) + len(kwargs)
+            # A name that is given twice shows in the length.
             record.update(kwargs)
             if len(record) == size:
                 return record

@@ -24,6 +24,7 @@ def acceptable(annotation: Any) -> Any:
 
 
 def _acceptable(annotation: Any, above: tuple[Any, ...]) -> Any:
+    # `above` ends a TypedDict that contains itself.
     if typing.is_typeddict(annotation) and annotation not in above:
         return _remade(annotation, (*above, annotation))
     args, origin = get_args(annotation), get_origin(annotation)

@@ -46,7 +46,7 @@ def unknown_name(name: str, known: Collection[str]) -> str:
 
 
 def unknown_variable(variable: str, known: Collection[str]) -> str:
-    """Say of an environment variable that it is no setting."""
+    """Say of an environment variable that it is not a setting."""
     near = difflib.get_close_matches(
         variable.removeprefix(PREFIX), [name.upper() for name in known], n=1
     )
@@ -71,7 +71,7 @@ def _part(model: type[SettingsModel], error: "ErrorDetails") -> str:
     name, *places = error["loc"]
     annotation = model.model_fields[str(name)].annotation
     if not isinstance(annotation, type) or not issubclass(annotation, BaseModel):
-        # Of a union, a text is the name of one of its types.
+        # Of a union, a string is the name of one of its types.
         places = [place for place in places if isinstance(place, int)]
     return f", part {'.'.join(map(str, places))!r}," if places else ""
 

@@ -27,6 +27,7 @@ def masked(name: str, value: object) -> Any:
             `secret`, `credentials`, `api_key` or the like is a secret.
         value: Of any type.
     """
+    # Before the name is looked at: that a secret is not set is worth showing.
     if value is None:
         return None
     if hasattr(value, "get_secret_value") or _SECRET_NAME.search(name):

@@ -8,6 +8,7 @@ from jtask.settings.sources import PREFIX, Sources
 
 NAME_PATTERN = "^[A-Za-z0-9_-]{1,"
 """How the pattern of a name that every broker can use begins; its length and `}$` follow."""
+# Each would give a setting another name than its field's.
 _FIXED = ("alias_generator", "case_sensitive", "env_nested_delimiter", "env_prefix")
 
 

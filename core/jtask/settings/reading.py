@@ -51,6 +51,7 @@ def settings_of(model: type[M]) -> M:
     global _owned
     core = get_settings()
     owned = _owned
+    # Core's settings were read anew, so what was read for others is old as well.
     if owned is None or owned.core is not core:
         owned = _owned = _Owned(core, Sources.read(), {Settings: core})
     if model not in owned.models:
@@ -66,6 +67,7 @@ def put_settings(**values: object) -> None:
     Args:
         values: Settings of core or of an owner, by name.
     """
+    # In the environment: it is the strongest source, and child processes have it too.
     os.environ.update({f"{PREFIX}{name.upper()}": str(value) for name, value in values.items()})
     get_settings.cache_clear()
 

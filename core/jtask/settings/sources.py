@@ -134,4 +134,5 @@ def _read(name: str, *table: str) -> SettingsFile | None:
 
 def _search_upwards(name: str) -> Path | None:
     here = Path.cwd()
+    # The nearest alone counts: files of one name are not merged.
     return next((p for folder in (here, *here.parents) if (p := folder / name).is_file()), None)

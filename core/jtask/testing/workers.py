@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from jtask.worker.lifetime import WorkerLifetime
 
 _CONCURRENCY = 10
-_STOP_SECONDS = 10.0
+_STOP_SECONDS = 10.0  # a test that waits longer than this has failed
 
 
 class RunningWorker:
@@ -34,13 +34,13 @@ class RunningWorker:
         return self._worker.run_on_io(self._problem())
 
     def stop(self, timeout: float = _STOP_SECONDS) -> int:
-        """Take nothing new, wait for what is executing, hand the rest back.
+        """Take nothing new, wait for what is executing, release the rest.
 
         Args:
             timeout: Seconds that runs may take to finish.
 
         Returns:
-            int: How many runs were handed back.
+            int: How many runs were released.
         """
         return self._lifetime.stop(timeout)
 
@@ -51,7 +51,7 @@ class RunningWorker:
 def start_worker(
     *tasks: "Task[..., Any]", concurrency: int = _CONCURRENCY, prefetch: int | None = None
 ) -> RunningWorker:
-    """Start a worker on this process's broker and return once it wants runs.
+    """Start a worker on this process's broker and return once it takes runs.
 
     Args:
         tasks: What to serve.
@@ -59,7 +59,7 @@ def start_worker(
         prefetch: How many runs to hold beyond that; None follows the pace.
 
     Raises:
-        TargetError: Nothing to serve, or something that is no task.
+        TargetError: Nothing to serve, or something that is not a task.
         BrokerUnavailable: The broker cannot be reached.
     """
     from jtask.task_worker import check_servable
@@ -73,7 +73,7 @@ def start_worker(
 def run_worker(
     *tasks: "Task[..., Any]", concurrency: int = _CONCURRENCY, prefetch: int | None = None
 ) -> Generator[RunningWorker]:
-    """Have a worker inside the block; the arguments are those of `start_worker`."""
+    """Run a worker inside the block; the arguments are those of `start_worker`."""
     worker = start_worker(*tasks, concurrency=concurrency, prefetch=prefetch)
     try:
         yield worker

@@ -65,6 +65,7 @@ class Envelope:
             "ser": self.serializer,
             "created": self.created,
         }
+        # What says nothing is left out: readers take the default, and messages stay short.
         if self.attempt > 1:
             head["attempt"] = self.attempt
         if self.run_time:
@@ -92,6 +93,7 @@ class EnvelopeTemplate:
 
     def encode(self, run_id: str, created: float, payload: bytes) -> bytes:
         """Return the message body of a first attempt without any extras."""
+        # An id needs no escaping; six decimals are all that a float of this size holds.
         return b"%b%b%b%.6f}\n%b" % (self._middle, run_id.encode(), self._tail, created, payload)
 
 
@@ -103,6 +105,7 @@ def decode_envelope(body: bytes) -> Envelope:
     """
     head, payload = _split(body)
     try:
+        # By the names alone: nearly all messages are spared the many fields they do not have.
         if head.keys() == _PLAIN:
             return Envelope(
                 _text(head["id"]),
@@ -133,7 +136,7 @@ def decode_envelope(body: bytes) -> Envelope:
         )
     except KeyError as error:
         raise EnvelopeError(f"the envelope has no field {error}") from None
-    except (TypeError, ValueError, AttributeError, OverflowError) as error:
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:  # of int(): an infinity
         raise EnvelopeError(f"a field of the envelope has the wrong type: {error}") from None
 
 
@@ -238,12 +241,14 @@ def _split(body: bytes) -> tuple[dict[str, Any], bytes]:
     version = fields.get("v")
     if not isinstance(version, int):
         raise EnvelopeError("the envelope names no version")
+    # An older version is read. A newer one may mean something else by a field that is known.
     if version > VERSION:
         raise EnvelopeError(f"the envelope is of version {version}, this reads up to {VERSION}")
     return fields, payload
 
 
 def _text(value: object) -> str:
+    # Any language may have written it, so nothing is taken for granted.
     if not isinstance(value, str):
         raise EnvelopeError(f"expected a string, got {value!r}")
     return value

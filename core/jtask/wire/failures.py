@@ -11,6 +11,7 @@ from jtask.declaration.keys import canonical_module
 from jtask.errors import Failure, JTaskError, RemoteTraceback, TaskFailed
 from jtask.serialization.round_trip import differences
 
+# A message has to hold it, with all else that is said of the run.
 _TEXT_LIMIT = 64 * 1024  # characters
 _DEPTH = 5  # causes of causes
 # What lies between a worker's thread or loop and a task's own frame.
@@ -79,7 +80,7 @@ def _notes(error: BaseException) -> list[str]:
 
 
 def _cut(text: str) -> str:
-    """Shorten a text in the middle, for its ends say most; make it fit for UTF-8."""
+    """Shorten a string in the middle, for its ends say most; make it fit for UTF-8."""
     text = text.encode("utf-8", "backslashreplace").decode()
     surplus = len(text) - _TEXT_LIMIT
     if surplus <= 0:

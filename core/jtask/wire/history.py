@@ -13,8 +13,9 @@ from jtask.outcomes import AttemptRecord
 KEPT = 100
 """How many attempts are kept."""
 
-_WHOLE = 3
-_WHOLE_TEXT = 16_000  # characters
+# All texts are measured in characters. What is too big for a message nevertheless is made `bare`.
+_WHOLE = 3  # newest attempts
+_WHOLE_TEXT = 16_000
 _BRIEF_TEXT = 800
 _MESSAGE = 300
 
