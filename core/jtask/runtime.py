@@ -195,6 +195,7 @@ class WorkerHandle(Protocol):
             timeout: Seconds; None waits for ever.
 
         Raises:
+            RuntimeError: Called on the I/O thread, which would wait for itself.
             TimeoutError: Not done in time.
         """
         ...
@@ -255,7 +256,8 @@ class WorkerHandle(Protocol):
             message: Why, kept with its state.
 
         Returns:
-            CancelResult: NOT_FOUND when the worker does not hold it.
+            CancelResult: What comes of it; NOT_FOUND when the worker does not hold the run, or
+            only to store its outcome.
         """
         ...
 
@@ -267,8 +269,11 @@ class WorkerHandle(Protocol):
         Args:
             run_id: The run; its task is served here.
             envelope: What is known of it.
-            queue: Where it waited.
+            queue: Where it waited; empty when that is not known.
             state: How it ended.
+
+        Raises:
+            asyncio.CancelledError: The worker stops meanwhile.
         """
         ...
 

@@ -4,9 +4,7 @@ Everything here but `_perform` happens on the I/O thread, so no locks are needed
 """
 
 import asyncio
-import json
 import logging
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
@@ -36,13 +34,13 @@ from jtask.settings import get_settings
 from jtask.states import State, StateName
 from jtask.wire.envelope import Envelope, decode_envelope, encode_outcome, unstarted_record
 from jtask.worker import supervised
+from jtask.worker.heartbeat import keep_beating
 from jtask.worker.runners import LoopRunner, ThreadRunner
 from jtask.worker.settlement import START_COUNTER_TTL, Settlement, start_counter
 from jtask.worker.slots import SlotPool
 from jtask.worker.waiting import Latch, first_of
 
 T = TypeVar("T")
-_ANNOUNCE_SECONDS = 10.0  # between heartbeats
 _GRACE_SECONDS = 1.0  # for cancelled coroutines to end, once the shutdown timeout is over
 _log = logging.getLogger("jtask.worker")
 
@@ -116,7 +114,7 @@ class Worker:
             self.info.queues, self._slots.credit, self._receive
         )
         self._started.set(True)
-        self._spawn(self._announce())
+        self._spawn(keep_beating(self._broker, self.info, lambda: len(self.executing())))
 
     async def stop(self, timeout: float, hurry: asyncio.Event) -> int:
         """Take nothing new, finish what is executing or release it; on the I/O thread.
@@ -165,14 +163,10 @@ class Worker:
         if self._given_up is not None:
             callback(self._given_up)
 
-    # --- what plugins ask -------------------------------------------------------------------
+    # --- what plugins ask; `WorkerHandle` says all about it -----------------------------------
 
     def problem(self) -> str | None:
-        """Say why the worker cannot get runs right now; on the I/O thread.
-
-        Returns:
-            str | None: One sentence; None while all is well.
-        """
+        """Say why the worker cannot get runs right now; None while all is well."""
         if self._consumption is None:
             return "the worker has not started yet"
         return self._consumption.problem()
@@ -202,14 +196,6 @@ class Worker:
         """End a run that this worker holds; on the I/O thread.
 
         A run that was asked before is not interrupted again, so that its clean-up can end.
-
-        Args:
-            run_id: The run.
-            message: Why, kept with its state.
-
-        Returns:
-            CancelResult: What comes of it; NOT_FOUND when the worker does not hold the run, or
-            only to store its outcome.
         """
         for waiting in self._unstarted():
             if waiting.delivery.run_id == run_id:
@@ -236,16 +222,7 @@ class Worker:
         return self._broker
 
     def run_on_io(self, coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
-        """Run a coroutine on the I/O loop and block this thread until it is done.
-
-        Args:
-            coroutine: What to run; cancelled when the wait ends early.
-            timeout: Seconds; None waits for ever.
-
-        Raises:
-            RuntimeError: Called on the I/O thread, which would wait for itself.
-            TimeoutError: Not done in time.
-        """
+        """Run a coroutine on the I/O loop and block this thread until it is done."""
         return self.client.io.run(coroutine, timeout)
 
     async def on_io(self, coroutine: Coroutine[Any, Any, T]) -> T:
@@ -272,19 +249,7 @@ class Worker:
     async def notify_cancelled(
         self, run_id: str, envelope: Envelope, queue: str, state: State
     ) -> None:
-        """Notify the plugins of a run that was cancelled while no worker held it.
-
-        On the I/O thread; returns when the hooks have been called.
-
-        Args:
-            run_id: The run.
-            envelope: What is known of it; its task is served here.
-            queue: Where it waited; empty when that is not known.
-            state: How it ended.
-
-        Raises:
-            asyncio.CancelledError: The worker is stopping, or stops meanwhile.
-        """
+        """Notify the plugins of a run that was cancelled while no worker held it."""
         if self._stopping.is_set:
             raise asyncio.CancelledError
         told = asyncio.get_running_loop().create_future()
@@ -534,26 +499,6 @@ class Worker:
         for job in taken:
             self._forget(job)
         return taken
-
-    # --- standing chores -------------------------------------------------------------------
-
-    async def _announce(self) -> None:
-        info = {
-            "host": os.uname().nodename,
-            "pid": os.getpid(),
-            "started": time.time(),
-            "queues": self.info.queues,
-            "tasks": [task.name for task in self.info.tasks],
-            "concurrency": self.info.concurrency,
-        }
-        while True:
-            try:
-                body = json.dumps(info | {"executing": len(self.executing())}).encode()
-                # A beat that is lost or late does not make the worker count as dead.
-                await self._broker.heartbeats.beat(self.info.name, body, 3 * _ANNOUNCE_SECONDS)
-            except BrokerError as error:
-                _log.debug("the worker could not send its heartbeat: %s", error)
-            await asyncio.sleep(_ANNOUNCE_SECONDS)
 
     def _spawn(self, coroutine: Coroutine[Any, Any, Any]) -> None:
         # The loop holds its tasks weakly (see asyncio.create_task): one that nobody else holds may

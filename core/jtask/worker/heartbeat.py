@@ -1,0 +1,41 @@
+"""Say again and again that a worker lives, for those who ask which workers there are."""
+
+import asyncio
+import json
+import logging
+import os
+import time
+from collections.abc import Callable
+
+from jtask.contract import Broker
+from jtask.errors import BrokerError
+from jtask.runtime import WorkerInfo
+
+_PAUSE_SECONDS = 10.0
+_log = logging.getLogger("jtask.worker")
+
+
+async def keep_beating(broker: Broker, worker: WorkerInfo, executing: Callable[[], int]) -> None:
+    """Send a worker's heartbeats until cancelled; on the I/O loop.
+
+    Args:
+        broker: Where they are kept.
+        worker: What is said of the worker.
+        executing: Returns how many runs it executes now.
+    """
+    info = {
+        "host": os.uname().nodename,
+        "pid": os.getpid(),
+        "started": time.time(),
+        "queues": worker.queues,
+        "tasks": [task.name for task in worker.tasks],
+        "concurrency": worker.concurrency,
+    }
+    while True:
+        try:
+            body = json.dumps(info | {"executing": executing()}).encode()
+            # A beat that is lost or late does not make the worker count as dead.
+            await broker.heartbeats.beat(worker.name, body, 3 * _PAUSE_SECONDS)
+        except BrokerError as error:
+            _log.debug("the worker could not send its heartbeat: %s", error)
+        await asyncio.sleep(_PAUSE_SECONDS)
