@@ -66,6 +66,11 @@ class Run(Generic[R]):
 
     Returned by `.delay()`; `get_run(run_id)` makes one for a run of any process. Handles of the
     same run are equal.
+
+    Args:
+        run_id: The run.
+        source: Where it is asked for.
+        task: Its task, which says how the result is read; None reads plain JSON.
     """
 
     # A caller may hold a hundred thousand handles. The client holds them weakly: __weakref__.

@@ -79,7 +79,16 @@ async def find_cancel_request(broker: Broker, run_id: str) -> CancelRequest | No
 async def store_cancel_request(
     broker: Broker, run_id: str, message: str
 ) -> tuple[CancelRequest, bool]:
-    """Store a request, or take over the one that is there; tell whether it is the first."""
+    """Store a request, or take over the one that is there.
+
+    Args:
+        broker: Where it is stored.
+        run_id: The run.
+        message: Why; it replaces that of an earlier request.
+
+    Returns:
+        tuple[CancelRequest, bool]: The stored request, and whether it is the first for the run.
+    """
     while True:
         earlier = await find_cancel_request(broker, run_id)
         found = await broker.queues.find(run_id)

@@ -110,7 +110,13 @@ async def try_cancel(broker: Broker, record: Record, request: CancelRequest) -> 
 
 
 async def settle_orphan(broker: Broker, record: Record, request: CancelRequest) -> CancelAnswer:
-    """End a run that was taken off its queue by somebody who died before storing its outcome."""
+    """End a run that was taken off its queue by somebody who died before storing its outcome.
+
+    Args:
+        broker: Where the outcome is stored.
+        record: Takes the event of its end.
+        request: The request; its `head` is all that is left of the run.
+    """
     return await _end(broker, record, request, request.head)
 
 

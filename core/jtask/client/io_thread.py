@@ -17,7 +17,11 @@ _log = logging.getLogger("jtask")
 
 
 class IoThread(LoopThread):
-    """The thread and its loop; started by the first use."""
+    """The thread and its loop; started by the first use, see `get_io_thread`.
+
+    Args:
+        name: The thread's name.
+    """
 
     title = "I/O thread"
 

@@ -7,7 +7,12 @@ class BlobStore(Protocol):
     """Keep large values under a key (a run id, a dot, a word)."""
 
     async def put(self, key: str, data: bytes) -> None:
-        """Store a blob; readable on return. A second put of the same key replaces the first."""
+        """Store a blob; readable on return. A second put of the same key replaces the first.
+
+        Args:
+            key: A run id, a dot, a word.
+            data: Of any size.
+        """
         ...
 
     async def get(self, key: str) -> bytes | None:

@@ -26,9 +26,16 @@ class Slots(Protocol):
     """Share a limited number of slots between processes; a lock is a limit of 1."""
 
     async def acquire(self, name: str, holder: str, limit: int, lease: float) -> bool:
-        """Take one of `limit` slots of a name for `lease` seconds (at least 1).
+        """Take a slot of a name, or renew the one that the holder has.
 
-        A holder that has a slot renews it.
+        Args:
+            name: Any text of up to 200 characters.
+            holder: Who takes it.
+            limit: How many slots the name has; the same for all who ask for it.
+            lease: Seconds after which the slot is free again unless it is renewed, at least 1.
+
+        Returns:
+            bool: Whether the holder has a slot now.
         """
         ...
 

@@ -59,10 +59,14 @@ class Queues(Protocol):
         ...
 
     async def pause(self, queue: str, until: float | None = None) -> None:
-        """Deliver nothing of a queue, of no priority, until an instant; None is until `resume`.
+        """Deliver nothing of a queue, of no priority, until the pause ends.
 
         The broker holds the pause: it outlives every process, and workers that come later keep it.
         Runs that workers hold are executed.
+
+        Args:
+            queue: The queue; it need not hold runs yet.
+            until: When the pause ends by itself, seconds since the epoch; None is at `resume`.
         """
         ...
 

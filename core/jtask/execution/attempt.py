@@ -107,7 +107,14 @@ async def finish(
     decision: Finish,
     error: BaseException | None = None,
 ) -> Outcome:
-    """End a run without an attempt, such as one with unreadable arguments."""
+    """End a run without an attempt, such as one with unreadable arguments.
+
+    Args:
+        run: The run; it enters the final state here.
+        hooks: Those of its task.
+        decision: How it ends.
+        error: What is raised where it is waited for; None makes one of the decision's message.
+    """
     data = error or ERROR_OF[decision.state](decision.message or None)
     await _enter(run, hooks, decision.state, decision.message, at=decision.at, data=data)
     outcome = Outcome(cast("Any", run.state), error=error)

@@ -157,7 +157,11 @@ async def answer_of(awaitable: Awaitable[Any]) -> Any:
 
 
 def wait_for_answer(awaitable: Awaitable[Any], run: RunContext) -> Any:
-    """Wait for what a hook of a plain run returned.
+    """Wait for what a hook of a plain run returned; blocks the run's thread.
+
+    Args:
+        awaitable: What the hook returned.
+        run: The run; while it is waited for, cancelling the run cancels the awaitable.
 
     Raises:
         asyncio.CancelledError: The run was cancelled, or its worker takes it back.

@@ -198,7 +198,14 @@ def _disposition(job: Job, result: engine.Result, inline_limit: int) -> Disposit
 
 
 def encode_dead_letter(reason: str, outcome: SettledRun, message: bytes, priority: int) -> bytes:
-    """Return the body of a dead letter: why, the outcome, the message itself."""
+    """Return the body of a dead letter: why, the outcome, the message itself.
+
+    Args:
+        reason: Why, one sentence.
+        outcome: How the run ended; its return value is left out.
+        message: The message as it was delivered.
+        priority: The message's priority, 0 to 9.
+    """
     head: dict[str, object] = {"v": VERSION, "reason": reason, "at": time.time()}
     # Without its payload: the message has the arguments, and a run that failed has no value.
     head["outcome"] = encode_outcome(outcome).partition(b"\n")[0].decode()

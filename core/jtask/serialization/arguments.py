@@ -35,6 +35,13 @@ class ArgumentCodec:
     def encode(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
         """Check and serialise the arguments of one call.
 
+        Args:
+            args: Positional arguments; a method's receiver comes first.
+            kwargs: Keyword arguments.
+
+        Returns:
+            bytes: The payload of the run's message.
+
         Raises:
             ArgumentError: They do not fit the signature.
             SerializationError: One would not survive the trip; the message says which.
@@ -54,6 +61,12 @@ class ArgumentCodec:
 
     def decode(self, payload: bytes) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return what to call the function with.
+
+        Args:
+            payload: What `encode` returned, here or elsewhere; JSON from any language.
+
+        Returns:
+            tuple: Positional arguments, and keyword arguments.
 
         Raises:
             ArgumentError: The payload does not fit the signature.

@@ -26,6 +26,12 @@ class ResultCodec:
     def encode(self, value: Any) -> bytes:
         """Serialise what the function returned.
 
+        Args:
+            value: The value; for JSON it is checked by the return annotation.
+
+        Returns:
+            bytes: The payload of the outcome.
+
         Raises:
             SerializationError: It is not what is annotated, or would not survive the trip.
         """
@@ -52,6 +58,10 @@ def unpickled(payload: bytes, subject: str) -> Any:
     """Return what was pickled.
 
     Only for tasks whose own code declares cloudpickle: a pickle can run anything.
+
+    Args:
+        payload: The pickle.
+        subject: What it is, for the message.
 
     Raises:
         SerializationError: It cannot be read here; the message starts with the subject.

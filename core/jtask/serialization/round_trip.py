@@ -29,7 +29,12 @@ class Difference(NamedTuple):
 
 
 def differences(sent: Any, back: Any) -> Iterator[Difference]:
-    """Yield where a value differs from what came back."""
+    """Yield where a value differs from what came back.
+
+    Args:
+        sent: The value as it was sent, after its check.
+        back: What its JSON was read as.
+    """
     if not _marshal_alike(sent, back):
         yield from _compare(sent, back)
 

@@ -48,10 +48,14 @@ class CallSignature:
         """Return the record of a call.
 
         For an ordinary signature it may lack required names or hold unknown ones: whoever checks
-        the values finds that too, and asks `mismatch` why.
+        the values finds that too, and calls `bind_strictly` to say why.
+
+        Args:
+            args: Positional arguments.
+            kwargs: Keyword arguments.
 
         Raises:
-            ArgumentError: The arguments cannot be told apart.
+            ArgumentError: They do not fit, or an argument is given twice.
         """
         if self._flat and len(args) <= len(self._positional):
             record = dict(zip(self._positional, args, strict=False))
@@ -67,6 +71,10 @@ class CallSignature:
     def bind_strictly(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Return the record of a call that fits the signature.
 
+        Args:
+            args: Positional arguments.
+            kwargs: Keyword arguments.
+
         Raises:
             ArgumentError: It does not fit.
         """
@@ -77,6 +85,9 @@ class CallSignature:
 
     def spread(self, record: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return what to call the function with for a complete record.
+
+        Args:
+            record: What `bind` returns, its values checked; part of the answer may be this dict.
 
         Raises:
             ArgumentError: The extra keyword arguments name a parameter once more.

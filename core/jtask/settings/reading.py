@@ -97,6 +97,10 @@ def plugins_to_load(sources: Sources) -> list[str] | None:
 def load(sources: Sources, model: type[M]) -> M:
     """Make a model.
 
+    Args:
+        sources: Where its fields are read.
+        model: Its class.
+
     Raises:
         ConfigurationError: A value is wrong; the message names its setting.
     """
@@ -108,6 +112,10 @@ def load(sources: Sources, model: type[M]) -> M:
 
 def try_to_load(sources: Sources, model: type[M]) -> tuple[M | None, dict[str, str]]:
     """Make a model, or say what is wrong.
+
+    Args:
+        sources: Where its fields are read.
+        model: Its class.
 
     Returns:
         tuple: The model or None, and a sentence for each setting with a wrong value; one about

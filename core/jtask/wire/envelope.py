@@ -82,7 +82,13 @@ class Envelope:
 
 
 class EnvelopeTemplate:
-    """Write the envelopes of one task whose runs differ in id, time and arguments only."""
+    """Write the envelopes of one task whose runs differ in id, time and arguments only.
+
+    Args:
+        task_key: Which task.
+        task_name: For people.
+        serializer: How the payloads are written.
+    """
 
     __slots__ = ("_middle", "_tail")
 
@@ -92,13 +98,22 @@ class EnvelopeTemplate:
         self._tail = b'","created":'
 
     def encode(self, run_id: str, created: float, payload: bytes) -> bytes:
-        """Return the message body of a first attempt without any extras."""
+        """Return the message body of a first attempt without any extras.
+
+        Args:
+            run_id: The run.
+            created: When it was enqueued, seconds since the epoch.
+            payload: The arguments.
+        """
         # An id needs no escaping; six decimals are all that a float of this size holds.
         return b"%b%b%b%.6f}\n%b" % (self._middle, run_id.encode(), self._tail, created, payload)
 
 
 def decode_envelope(body: bytes) -> Envelope:
     """Read a message body.
+
+    Args:
+        body: What `Envelope.encode` returned, here or in another language.
 
     Raises:
         EnvelopeError: Not an envelope, or of a newer version than this code reads.

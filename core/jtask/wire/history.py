@@ -21,7 +21,12 @@ _MESSAGE = 300
 
 
 def remember(history: Sequence[AttemptRecord], attempt: AttemptRecord) -> tuple[AttemptRecord, ...]:
-    """Return a history with one more attempt."""
+    """Return a history with one more attempt.
+
+    Args:
+        history: Earlier attempts, oldest first.
+        attempt: The one that just ended; its texts are cut to what is kept.
+    """
     older = [_brief(past) for past in history[-KEPT + 1 : -_WHOLE + 1]]
     newest = replace(attempt, failure=shortened(attempt.failure))
     return (*older, *history[-_WHOLE + 1 :], newest)

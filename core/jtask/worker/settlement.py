@@ -121,7 +121,14 @@ class Settlement:
         await job.delivery.release()
 
     def emit(self, run_id: str, key: str, state: StateName, detail: str) -> None:
-        """Record a state that was entered without a run context."""
+        """Record a state that was entered without a run context.
+
+        Args:
+            run_id: The run.
+            key: Its task's key; empty when that is not known.
+            state: What it entered, now.
+            detail: One sentence for people.
+        """
         self._events.add(Event(run_id, state, time.time(), key, worker=self._worker, detail=detail))
 
     def _stored(self, job: Job, disposition: StoreOutcome, answer: bool | BrokerError) -> None:

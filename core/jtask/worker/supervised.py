@@ -14,7 +14,11 @@ _worker_index = 0
 
 
 class Lifeline:
-    """The worker's end of a socket whose other end is open as long as the supervisor lives."""
+    """The worker's end of a socket whose other end is open as long as the supervisor lives.
+
+    Args:
+        descriptor: The inherited socket.
+    """
 
     def __init__(self, descriptor: int) -> None:
         self._line = socket.socket(fileno=descriptor)
