@@ -1,22 +1,21 @@
 """`jtask config show` tells every setting, its value and where that comes from, and no secret."""
 
 import json
-import os
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from installing import write_package
 from pydantic import BaseModel, PostgresDsn, SecretBytes, SecretStr
 
 from jtask.cli import main
-from jtask.settings import Settings, SettingsModel, get_settings
+from jtask.settings import Settings, SettingsModel
 from jtask.settings.masking import MASK, masked, may_hold_secret
 from jtask.worker.exit_codes import ExitCode
+
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 Install = Callable[..., str]
 BELL = """
@@ -31,38 +30,6 @@ class BellSettings(SettingsModel):
 def jtask_settings():
     return BellSettings
 """
-
-
-@pytest.fixture(autouse=True)
-def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for name in list(os.environ):
-        if name.startswith("JTASK_"):
-            monkeypatch.delenv(name)
-    folder = tmp_path / "project" / "inside"
-    folder.mkdir(parents=True)
-    monkeypatch.chdir(folder)
-    get_settings.cache_clear()
-    yield
-    get_settings.cache_clear()
-
-
-@pytest.fixture
-def install(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Install]:
-    """Install a plugin; returns the name of its module."""
-    folder = tmp_path_factory.mktemp("packages")
-    monkeypatch.syspath_prepend(folder)
-    modules: list[str] = []
-
-    def add(name: str, source: str = BELL) -> str:
-        points = f"[jtask.plugins]\n{name} = {{module}}\n"
-        modules.append(write_package(folder, name, source, points))
-        return modules[-1]
-
-    yield add
-    for module in modules:
-        sys.modules.pop(module, None)
 
 
 def show(*arguments: str, **env: str) -> Result:
@@ -146,7 +113,7 @@ def test_json_says_everything() -> None:
 def test_settings_of_a_third_party_are_shown_and_of_plugins_that_are_not_loaded(
     install: Install,
 ) -> None:
-    bell = install("bell")
+    bell = install("bell", BELL)
     found = shown(bell_volume="7")["bell_volume"]
     assert (found["value"], found["owner"], found["loaded"]) == (7, bell, True)
     done = show("--origin", plugins="runlog", bell_volume="7")
@@ -165,7 +132,7 @@ def test_no_broker_is_contacted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_broken_plugin_is_named_and_the_rest_is_shown(install: Install) -> None:
-    broken, bell = install("broken", "import no_such_module_at_all"), install("bell")
+    broken, bell = install("broken", "import no_such_module_at_all"), install("bell", BELL)
     done = show("--origin", bell_volume="7")
     assert done.exit_code == 0
     assert done.stderr == (
@@ -192,7 +159,7 @@ def test_settings_that_cannot_be_made_are_named_and_the_rest_is_shown(install: I
 def test_every_wrong_value_is_named_and_shown_and_the_program_ends_with_2(
     install: Install,
 ) -> None:
-    bell = install("bell")
+    bell = install("bell", BELL)
     Path("jtask.toml").write_text("bell_times = 5\nlaese = 3")
     done = show(lease="soon", bell_volume="loud", bell_code="hush", bel_volume="1")
     assert done.exit_code == ExitCode.USAGE
@@ -224,7 +191,7 @@ def test_what_an_owner_lacks_is_a_warning(install: Install) -> None:
 
 
 def test_a_clash_is_an_error_once_the_name_is_set(install: Install) -> None:
-    one, two = install("one"), install("two")
+    one, two = install("one", BELL), install("two", BELL)
     sentence = f"the setting 'bell_volume' is declared by {one}.BellSettings and {two}."
     done = show()
     assert (done.exit_code, f"Warning: {sentence}" in done.stderr) == (0, True)
@@ -250,7 +217,7 @@ def test_a_file_that_cannot_be_read_is_named() -> None:
 def test_no_secret_is_shown(
     install: Install, arguments: tuple[str, ...], *, is_wrong: bool
 ) -> None:
-    install("bell")
+    install("bell", BELL)
     Path("jtask.toml").write_text('results_url = "tls://me:hush@host:4222"')
     env = {"url": "nats://hush@host", "nats_credentials": "hush.creds", "bell_code": "hush"}
     if is_wrong:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from installing import write_package
 from programs import environment, output_of
 from pydantic import BaseModel, Field, SecretStr, field_validator, model_validator
 
@@ -19,6 +18,8 @@ from jtask.hooks import hookimpl
 from jtask.plugins import Plugins
 from jtask.settings import SettingsModel, get_settings, put_settings, settings_of
 from jtask.settings.model import owner_of
+
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 Install = Callable[..., Any]
 BELL = """
@@ -30,36 +31,6 @@ class BellSettings(SettingsModel):
 def jtask_settings():
     return BellSettings
 """
-
-
-@pytest.fixture(autouse=True)
-def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for name in list(os.environ):
-        if name.startswith("JTASK_"):
-            monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-    get_settings.cache_clear()
-    yield
-    get_settings.cache_clear()
-
-
-@pytest.fixture
-def install(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Install]:
-    """Install a package the way pip does; returns the name of its module."""
-    folder = tmp_path_factory.mktemp("packages")
-    monkeypatch.syspath_prepend(folder)
-    modules: list[str] = []
-
-    def add(name: str, source: str = BELL, group: str = "jtask.plugins", target: str = "") -> str:
-        points = f"[{group}]\n{name} = {{module}}{target}\n"
-        modules.append(write_package(folder, name, source, points))
-        return modules[-1]
-
-    yield add
-    for module in modules:
-        sys.modules.pop(module, None)
 
 
 def set_env(monkeypatch: pytest.MonkeyPatch, **values: str) -> None:
@@ -85,7 +56,7 @@ def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
 def test_each_source_yields_to_the_one_before_it(
     install: Install, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bell = model_in(install("bell"))
+    bell = model_in(install("bell", BELL))
     assert settings_of(bell).bell_volume == 5
     for write in (
         lambda: Path("pyproject.toml").write_text("[tool.jtask]\nbell_volume = 6"),
@@ -100,14 +71,14 @@ def test_each_source_yields_to_the_one_before_it(
 
 
 def test_settings_are_read_once_and_cannot_be_changed(install: Install) -> None:
-    bell = model_in(install("bell"))
+    bell = model_in(install("bell", BELL))
     assert settings_of(bell) is settings_of(bell)
     with pytest.raises(ValueError, match="frozen"):
         settings_of(bell).bell_volume = 6
 
 
 def test_what_is_put_is_read_and_inherited(install: Install) -> None:
-    bell = model_in(install("bell"))
+    bell = model_in(install("bell", BELL))
     before = dict(os.environ)
     try:
         put_settings(bell_volume=9)
@@ -174,7 +145,7 @@ def test_a_setting_of_whatever_is_installed_is_known(
 def test_a_setting_of_a_plugin_that_is_not_loaded_is_known(
     install: Install, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    install("bell")
+    install("bell", BELL)
     Path("jtask.toml").write_text("bell_volume = 7")
     set_env(monkeypatch, plugins="runlog", bell_volume="8")
     assert warnings_of(caplog) == []
@@ -249,7 +220,7 @@ def test_a_misspelt_name_is_refused_at_the_first_use_of_a_task(tmp_path: Path) -
 def test_a_misspelt_name_of_an_owner_gets_a_suggestion(
     install: Install, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    install("bell")
+    install("bell", BELL)
     set_env(monkeypatch, bel_volume="1")
     assert warnings_of(caplog) == [
         "unknown setting JTASK_BEL_VOLUME in the environment: did you mean JTASK_BELL_VOLUME?"
@@ -263,7 +234,7 @@ def test_a_misspelt_name_of_an_owner_gets_a_suggestion(
 def test_two_owners_of_one_name_are_both_named(
     install: Install, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one, two = install("one"), install("two")
+    one, two = install("one", BELL), install("two", BELL)
     get_settings()
     set_env(monkeypatch, bell_volume="1")
     expected = f"'bell_volume' is declared by {one}.BellSettings and {two}.BellSettings: "
@@ -308,7 +279,7 @@ def test_who_cannot_be_asked_spares_the_others_and_is_named_where_a_name_is_unkn
     source: str,
     reason: str,
 ) -> None:
-    broken, bell = install("broken", source), model_in(install("bell"))
+    broken, bell = install("broken", source), model_in(install("bell", BELL))
     set_env(monkeypatch, bell_volume="8", bel_volume="8", zzzzz="1")
     misspelt, unknown = warnings_of(caplog)
     assert misspelt.endswith("did you mean JTASK_BELL_VOLUME?")

@@ -1,8 +1,6 @@
 """Settings: which source wins, and what is said about a wrong one."""
 
 import logging
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,18 +8,7 @@ import pytest
 from jtask.errors import ConfigurationError
 from jtask.settings import Settings, get_settings
 
-
-@pytest.fixture(autouse=True)
-def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for name in list(os.environ):
-        if name.startswith("JTASK_"):
-            monkeypatch.delenv(name)
-    folder = tmp_path / "project" / "inside"
-    folder.mkdir(parents=True)
-    monkeypatch.chdir(folder)
-    get_settings.cache_clear()
-    yield
-    get_settings.cache_clear()
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 def write(name: str, text: str) -> None:
