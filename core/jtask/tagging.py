@@ -1,6 +1,6 @@
 """Tags that a block of code puts on the runs it starts."""
 
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -22,6 +22,14 @@ def tags(*names: str) -> Generator[tuple[str, ...]]:
         _tags.reset(token)
 
 
-def current_tags() -> tuple[str, ...]:
-    """Return the tags that `tags(...)` puts on runs started in this context."""
-    return _tags.get()
+def tags_of_run(of_task: Collection[str]) -> tuple[str, ...]:
+    """Return the tags of a run that is started in this context.
+
+    Args:
+        of_task: Those of its task, which come first.
+    """
+    extra = _tags.get()
+    if not extra and not of_task:
+        return ()
+    # Sorted: a set has another order in each process, and what is sent should not.
+    return tuple(dict.fromkeys((*sorted(of_task), *extra)))

@@ -7,7 +7,7 @@ import pytest
 
 from jtask import tags, task
 from jtask.runtime import RunContext, current_run, executing
-from jtask.tagging import current_tags
+from jtask.tagging import tags_of_run
 
 
 @task
@@ -43,18 +43,18 @@ def test_a_copied_context_keeps_its_run() -> None:
 
 def test_tags_nest_without_doubles_and_end_with_the_block() -> None:
     with tags("a", "a", "b") as outer:
-        assert outer == ("a", "b") == current_tags()
+        assert outer == ("a", "b") == tags_of_run(())
         with tags("b", "c"):
-            assert current_tags() == ("a", "b", "c")
-        assert current_tags() == ("a", "b")
-    assert current_tags() == ()
+            assert tags_of_run(()) == ("a", "b", "c")
+        assert tags_of_run(()) == ("a", "b")
+    assert tags_of_run(()) == ()
 
 
 def test_tags_of_one_coroutine_are_not_those_of_another() -> None:
     async def tagged(name: str) -> tuple[str, ...]:
         with tags(name):
             await asyncio.sleep(0)
-            return current_tags()
+            return tags_of_run(())
 
     async def main() -> list[tuple[str, ...]]:
         return await asyncio.gather(tagged("a"), tagged("b"))

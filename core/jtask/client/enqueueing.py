@@ -15,7 +15,7 @@ from jtask.plugins import hooks_of
 from jtask.runs import Run, RunSource
 from jtask.runtime import EnqueueRequest, current_run
 from jtask.serialization.codecs import codecs_of
-from jtask.tagging import current_tags
+from jtask.tagging import tags_of_run
 from jtask.wire.envelope import Envelope, EnvelopeTemplate
 
 Call = Sequence[Any] | Mapping[str, Any]
@@ -71,7 +71,7 @@ class RunBuilder:
         self._priority = definition.priority
         self._at = definition.not_before(now)
         self._expires = definition.not_after(now)
-        self._tags = _merged_tags(task)
+        self._tags = tags_of_run(task.tags)
         parent = current_run()
         self._parent = None if parent is None else parent.run_id
         self._hook = hooks_of(task).enqueue
@@ -200,11 +200,3 @@ def _arguments(bound: tuple[Any, ...], call: Call) -> tuple[tuple[Any, ...], dic
             f"each call must be a tuple of arguments or a dict of them, got {call!r}"
         )
     return (*bound, *call), {}
-
-
-def _merged_tags(task: TaskInfo[..., Any]) -> tuple[str, ...]:
-    extra = current_tags()
-    if not extra and not task.tags:
-        return ()
-    # Sorted: a set has another order in each process, and the envelope should not.
-    return tuple(dict.fromkeys((*sorted(task.tags), *extra)))

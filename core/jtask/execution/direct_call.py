@@ -15,7 +15,7 @@ from jtask.outcomes import ERROR_OF, Outcome
 from jtask.plugins import hooks_of
 from jtask.runtime import RunContext, current_run
 from jtask.states import State, StateName
-from jtask.tagging import current_tags
+from jtask.tagging import tags_of_run
 from jtask.wire.history import remember
 
 
@@ -57,12 +57,11 @@ def _begin(
     task: TaskInfo[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], *, blocking: bool
 ) -> RunContext:
     parent = current_run()
-    extra = current_tags()
     run = RunContext(
         run_id=get_run_ids().new(),
         task=task,
         created_at=time.time(),
-        tags=tuple(dict.fromkeys((*task.tags, *extra))) if extra or task.tags else (),
+        tags=tags_of_run(task.tags),
         parent_id=None if parent is None else parent.run_id,
         worker=process_label(),
         args=args,
