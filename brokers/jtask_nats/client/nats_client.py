@@ -14,6 +14,7 @@ from nats.aio.client import Client as BaseClient
 from nats.aio.client import Server
 from nats.errors import UnexpectedEOF
 
+from jtask.background import BackgroundTasks
 from jtask.errors import BrokerError, BrokerUnavailable, ConfigurationError
 from jtask_nats.client.nats_errors import unreachable
 from jtask_nats.client.protocol import Handler, Parser
@@ -62,7 +63,7 @@ class NatsClient(BaseClient):
         self._server_error = server_error
         self._needs_tls = needs_tls
         self._is_up = False
-        self._infos: set[asyncio.Task[None]] = set()
+        self._infos = BackgroundTasks()
 
     @property
     def info(self) -> Mapping[str, Any]:
@@ -200,9 +201,7 @@ class NatsClient(BaseClient):
 
     def _take_info(self, info: dict[str, Any]) -> None:
         self._max_payload = info.get("max_payload", self._max_payload)
-        task = asyncio.get_running_loop().create_task(self._process_info(info))
-        self._infos.add(task)
-        task.add_done_callback(self._infos.discard)
+        self._infos.start(self._process_info(info))
 
     def _set_down(self, reason: str) -> None:
         if self._is_up:

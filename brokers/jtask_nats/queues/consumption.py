@@ -5,9 +5,9 @@ import heapq
 import itertools
 import logging
 import time
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
+from jtask.background import BackgroundTasks
 from jtask.contract import DEFAULT_PRIORITY, Delivery
 from jtask.errors import BrokerError, BrokerUnavailable, JTaskError
 from jtask_nats.client.nats_errors import not_permitted
@@ -70,7 +70,7 @@ class NatsConsumption:
         self._surplus: list[tuple[int, int, NatsDelivery]] = []
         self._order = itertools.count()
         self._not_due: dict[NatsDelivery, asyncio.TimerHandle] = {}
-        self._background: set[asyncio.Task[None]] = set()
+        self._background = BackgroundTasks()
         self._pull_handle: asyncio.Handle | None = None
         self._pull_scheduled = False
         self._health_timer: asyncio.TimerHandle | None = None
@@ -177,7 +177,7 @@ class NatsConsumption:
         """Hand a delivery out, or keep it until its instant and until there is credit."""
         # Only then can it be queued twice; a NAK counts too, so most of these are not.
         if delivery.redelivered:
-            self._track(self._check_redelivered(delivery, at))
+            self._background.start(self._check_redelivered(delivery, at))
         else:
             self._admit(delivery, at)
 
@@ -245,7 +245,7 @@ class NatsConsumption:
     def refuse(self, delivery: NatsDelivery) -> None:
         """Release a delivery that nobody here has seen."""
         self._handed_out += 1  # which `_freed` takes back
-        self._track(self._release(delivery))
+        self._background.start(self._release(delivery))
 
     async def _release(self, delivery: NatsDelivery) -> None:
         try:
@@ -272,11 +272,6 @@ class NatsConsumption:
         except BrokerError as error:
             # Not charged: rather one try too many than a run ended that killed nobody.
             _log.debug("the lost workers of run %s are unknown: %s", delivery.run_id, error)
-
-    def _track(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        task = self._loop.create_task(coroutine)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
 
     def _has_room(self) -> bool:
         return self._handed_out < self._credit and not self._surplus

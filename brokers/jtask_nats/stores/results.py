@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 
+from jtask.background import BackgroundTasks
 from jtask.contract import OutcomeRecord
 from jtask.errors import BrokerError
 from jtask.ids import CLIENT_HEX, client_of
@@ -31,7 +32,7 @@ class NatsResults:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._loop = asyncio.get_running_loop()
-        self._comparing: set[asyncio.Task[None]] = set()
+        self._comparing = BackgroundTasks()
         self._subscriptions: set[_OutcomeSubscription] = set()
         session.connection.on_reconnect(self._notify_gap)
 
@@ -94,9 +95,7 @@ class NatsResults:
             done(_IS_FIRST)
         elif isinstance(answer, ApiError) and answer.err_code == WRONG_LAST_SEQUENCE:
             # Outcomes carry no message id: a copy of this one may be what came first.
-            task = self._loop.create_task(self._compare(outcome, done))
-            self._comparing.add(task)
-            task.add_done_callback(self._comparing.discard)
+            self._comparing.start(self._compare(outcome, done))
         else:
             done(answer)
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar, overload
 from weakref import WeakValueDictionary
 
+from jtask.background import BackgroundTasks
 from jtask.client.cancellation import cancel_run
 from jtask.client.enqueueing import OutgoingRun
 from jtask.client.event_buffer import EventBuffer
@@ -71,7 +72,7 @@ class Client:
         self._held: dict[int, Run[Any]] = {}
         self._own: Subscription | None = None
         self._own_lock: asyncio.Lock | None = None
-        self._background: set[asyncio.Task[None]] = set()
+        self._background = BackgroundTasks()
         self._closed = False
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
@@ -296,7 +297,7 @@ class Client:
         # Posted: an asyncio.Event may be set on its own loop only, and a handle is resolved
         # anywhere.
         if run.when_over(lambda: self.io.post(over.set)) and not await self._ask(run):
-            self._spawn(_close_after(watch, over))
+            self._background.start(_close_after(watch, over))
         else:
             await watch.close()
 
@@ -321,7 +322,7 @@ class Client:
             run.resolve(record.body)
 
     def _gap(self) -> None:
-        self._spawn(self._recover())
+        self._background.start(self._recover())
 
     async def _recover(self) -> None:
         limit = asyncio.Semaphore(_RECOVERY_REQUESTS)
@@ -338,12 +339,6 @@ class Client:
     def _waited_for(self) -> list[Run[Any]]:
         # valuerefs copies in one step; other threads add handles meanwhile.
         return [run for ref in self._handles.valuerefs() if (run := ref()) and not run.done()]
-
-    def _spawn(self, coroutine: Any) -> None:
-        # The loop itself holds tasks weakly.
-        task = asyncio.get_running_loop().create_task(coroutine)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
 
     # --- ending ----------------------------------------------------------------------------
 
@@ -366,8 +361,7 @@ class Client:
         for run in self._waited_for():
             self._disconnect(run)
         self.events.flush()
-        for task in list(self._background):
-            task.cancel()
+        self._background.cancel()
         await self.broker.close()
 
     def _disconnect(self, run: Run[Any]) -> None:

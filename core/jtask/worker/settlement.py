@@ -3,10 +3,11 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
+from jtask.background import BackgroundTasks
 from jtask.client.event_buffer import EventBuffer
 from jtask.contract import Broker, Delivery, Event, OutcomeRecord
 from jtask.errors import BrokerError
@@ -47,7 +48,7 @@ class Settlement:
         self._unsettled = 0
         self._done = asyncio.Event()
         self._done.set()
-        self._background: set[asyncio.Task[None]] = set()
+        self._background = BackgroundTasks()
 
     def settle(self, job: Job, disposition: Disposition) -> None:
         """Do what follows from an execution; returns at once.
@@ -151,16 +152,10 @@ class Settlement:
                 answer = error
             done(answer)
 
-        self._do(put())
+        self._background.start(put())
 
     def _settle_slowly(self, job: Job, disposition: Disposition) -> None:
-        self._do(self._settle(job, disposition))
-
-    def _do(self, work: Coroutine[Any, Any, None]) -> None:
-        # The loop itself holds tasks weakly.
-        task = asyncio.get_running_loop().create_task(work)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
+        self._background.start(self._settle(job, disposition))
 
     async def _settle(self, job: Job, disposition: Disposition) -> None:
         try:

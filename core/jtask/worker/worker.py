@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
 from jtask import lifecycle
+from jtask.background import BackgroundTasks
 from jtask.client.cancel_notices import CancelledDelivery, job_of, no_event
 from jtask.client.client import Client
 from jtask.contract import Broker, Consumption, Delivery, Event
@@ -97,7 +98,7 @@ class Worker:
         self._given_up: str | None = None
         self._interrupting = False
         self._consumption: Consumption | None = None
-        self._background: set[asyncio.Task[Any]] = set()
+        self._background = BackgroundTasks()
         self._settlement = Settlement(self._broker, client.events, self.info.name)
         self._loop_runner = LoopRunner(self._perform, concurrency)
         self._thread_runner = ThreadRunner(self._perform, concurrency)
@@ -114,7 +115,7 @@ class Worker:
             self.info.queues, self._slots.credit, self._receive
         )
         self._started.set(True)
-        self._spawn(keep_beating(self._broker, self.info, lambda: len(self.executing())))
+        self._background.start(keep_beating(self._broker, self.info, lambda: len(self.executing())))
 
     async def stop(self, timeout: float, hurry: asyncio.Event) -> int:
         """Take nothing new, finish what is executing or release it; on the I/O thread.
@@ -141,8 +142,7 @@ class Worker:
         interrupted = await self._interrupt()
         # What has been executed is worth waiting for: without its outcome it is executed again.
         await first_of(self._settlement.wait(), timeout=get_settings().enqueue_timeout)
-        for task in list(self._background):
-            task.cancel()
+        self._background.cancel()
         self.client.events.flush()
         # Only now: closing ends the leases, which unsettled runs need.
         await self._consumption.close()
@@ -279,16 +279,16 @@ class Worker:
         try:
             envelope = decode_envelope(delivery.body)
         except EnvelopeError as error:
-            self._spawn(self._settlement.reject_unreadable(delivery, str(error)))
+            self._background.start(self._settlement.reject_unreadable(delivery, str(error)))
             return
         task = self._tasks.get(envelope.task_key)
         if task is None:
-            self._spawn(self._settlement.reschedule_unknown(delivery, envelope.task_key))
+            self._background.start(self._settlement.reschedule_unknown(delivery, envelope.task_key))
             return
         job = Job(delivery, envelope, task, time.time())
         if self._stopping.is_set:
             # It was on its way when the pulls were withdrawn.
-            self._spawn(self._settlement.release(job, "handed back before it started"))
+            self._background.start(self._settlement.release(job, "handed back before it started"))
         elif lifecycle.is_suspect(delivery.lost_workers):
             self._suspects.append(job)
             self._dispatch()
@@ -314,7 +314,7 @@ class Worker:
         if job.decision is not None or (is_plain and not job.delivery.redelivered):
             self._submit(job)
         else:
-            self._spawn(self._start_checked(job))
+            self._background.start(self._start_checked(job))
 
     def _never_start(self, job: Job, message: str) -> None:
         job.decision = Finish(StateName.CANCELLED, message)
@@ -499,10 +499,3 @@ class Worker:
         for job in taken:
             self._forget(job)
         return taken
-
-    def _spawn(self, coroutine: Coroutine[Any, Any, Any]) -> None:
-        # The loop holds its tasks weakly (see asyncio.create_task): one that nobody else holds may
-        # be collected while it waits.
-        task = asyncio.get_running_loop().create_task(coroutine)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)

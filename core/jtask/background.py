@@ -1,0 +1,35 @@
+"""Tasks of an event loop that go on beside their starter."""
+
+import asyncio
+from collections.abc import Coroutine, Iterator
+from typing import Any
+
+
+class BackgroundTasks:
+    """Hold tasks that nobody awaits until they have ended.
+
+    A loop holds its tasks weakly (see asyncio.create_task): one that nobody else holds may be
+    collected while it waits.
+    """
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def __iter__(self) -> Iterator["asyncio.Task[None]"]:
+        """Iterate over those that have not ended, as they are now."""
+        return iter(list(self._tasks))
+
+    def start(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run a coroutine on the running loop.
+
+        Args:
+            coroutine: What to run; what it raises is the loop's to report.
+        """
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def cancel(self) -> None:
+        """Cancel those that have not ended."""
+        for task in self:
+            task.cancel()
