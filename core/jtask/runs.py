@@ -1,6 +1,7 @@
 """The caller's handle on a run."""
 
 import asyncio
+import concurrent.futures
 import functools
 import logging
 import threading
@@ -19,7 +20,8 @@ from jtask.wire.failures import rebuild
 
 R = TypeVar("R")
 T = TypeVar("T")
-Callback = Callable[[], object]
+Callback = Callable[["JTaskError | None"], object]
+"""Called when a run is over, or with the error that keeps its end from being known here."""
 _log = logging.getLogger("jtask")
 
 # One lock for all handles: held for a few instructions only.
@@ -82,7 +84,6 @@ class Run(Generic[R]):
         "_settled",
         "_source",
         "_task",
-        "_trouble",
         "run_id",
     )
 
@@ -97,7 +98,6 @@ class Run(Generic[R]):
         self._settled: SettledRun | None = None
         # No list for each: most of many handles are never asked.
         self._callbacks: tuple[Callback, ...] = ()
-        self._trouble: JTaskError | None = None
         self._leader: Run[Any] | None = None
 
     def __repr__(self) -> str:
@@ -177,17 +177,20 @@ class Run(Generic[R]):
             return True
         _warn_of_blocked_loop(self.run_id)
         deadline = None if timeout is None else time.monotonic() + timeout
-        over = threading.Event()
+        over: concurrent.futures.Future[None] = concurrent.futures.Future()
+        wake = functools.partial(_end_wait, over)
         # The callback first, then the question: an end in between is not missed.
-        if not self.when_over(over.set):
+        if not self.when_over(wake):
             return True
         self._source.expect(self)
         try:
-            over.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
+            over.result(None if deadline is None else max(0.0, deadline - time.monotonic()))
+        except TimeoutError:
+            return self.done()
         finally:
             # Or a caller that polls with short timeouts would leave one each time.
-            self._forget(over.set)
-        return self._is_over()
+            self._forget(wake)
+        return True
 
     async def wait_async(self, timeout: float | None = None) -> bool:
         """Do what `wait` does without blocking the event loop."""
@@ -202,10 +205,10 @@ class Run(Generic[R]):
         try:
             await asyncio.wait_for(over, timeout)
         except TimeoutError:
-            return False
+            return self.done()
         finally:
             self._forget(wake)
-        return self._is_over()
+        return True
 
     def result(self, timeout: float | None = None, *, raise_on_failure: bool = True) -> R:
         """Wait for the run's value.
@@ -270,9 +273,9 @@ class Run(Generic[R]):
         it raises is logged.
         """
 
-        def call() -> None:
-            if self._body is None:
-                return  # `fail_waiters`: the run is not over
+        def call(trouble: JTaskError | None = None) -> None:
+            if trouble is not None:
+                return
             try:
                 callback(self)
             except Exception:
@@ -290,7 +293,7 @@ class Run(Generic[R]):
 
         Args:
             callback: Called once, in the thread that resolves the handle, usually the I/O thread;
-                also by `fail_waiters`. It must not block.
+                by `fail_waiters` with the error. It must not block.
         """
         with _callbacks_lock:
             if self._body is None:
@@ -303,8 +306,12 @@ class Run(Generic[R]):
             return
         self._leader = leader  # kept alive here, for the client holds its handles weakly
 
-        def pass_on() -> None:
-            self.resolve(cast("bytes", leader._body))
+        def pass_on(trouble: JTaskError | None = None) -> None:
+            if trouble is None:
+                self.resolve(cast("bytes", leader._body))
+            else:
+                self._leader = None  # it has forgotten this handle: who waits again follows again
+                self.fail_waiters(trouble)
 
         if not leader.when_over(pass_on):
             pass_on()
@@ -318,27 +325,19 @@ class Run(Generic[R]):
             callbacks, self._callbacks = self._callbacks, ()
         # Without the lock: a callback may use the handle.
         for callback in callbacks:
-            callback()
+            callback(None)
 
     def fail_waiters(self, error: JTaskError) -> None:
         """Wake who waits now with an error instead of the run's end. For the client only."""
         with _callbacks_lock:
-            self._trouble = error
             callbacks, self._callbacks = self._callbacks, ()
         for callback in callbacks:
-            callback()
+            callback(error)
 
     @property
     def info(self) -> SettledRun | None:
         """Everything stored about the run; None until it is known here to be over."""
         return None if self._body is None else self._record
-
-    def _is_over(self) -> bool:
-        # Taken away: who waits again asks the broker again.
-        trouble, self._trouble = self._trouble, None
-        if self._body is None and trouble is not None:
-            raise trouble
-        return self._body is not None
 
     def _forget(self, callback: Callback) -> None:
         with _callbacks_lock:
@@ -409,12 +408,21 @@ def _warn_of_blocked_loop(run_id: str) -> None:
     )
 
 
-def _wake(loop: asyncio.AbstractEventLoop, future: "asyncio.Future[None]") -> None:
-    def finish() -> None:
-        if not future.done():
-            future.set_result(None)
+def _end_wait(
+    wait: "concurrent.futures.Future[None] | asyncio.Future[None]", trouble: JTaskError | None
+) -> None:
+    if wait.done():
+        return
+    if trouble is None:
+        wait.set_result(None)
+    else:
+        wait.set_exception(trouble)
 
+
+def _wake(
+    loop: asyncio.AbstractEventLoop, wait: "asyncio.Future[None]", trouble: JTaskError | None
+) -> None:
     try:
-        loop.call_soon_threadsafe(finish)
+        loop.call_soon_threadsafe(_end_wait, wait, trouble)
     except RuntimeError:
         return  # the loop was closed while its run went on: nobody waits any more

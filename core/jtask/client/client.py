@@ -3,7 +3,6 @@
 import asyncio
 import atexit
 import concurrent.futures
-import functools
 import logging
 import os
 import threading
@@ -211,7 +210,10 @@ class Client:
         """Resolve a handle when its run ends, and keep it alive until then; from any thread."""
         if id(run) not in self._held:
             self._held[id(run)] = run
-            over = functools.partial(self._held.pop, id(run), None)
+
+            def over(_: JTaskError | None = None) -> None:
+                self._held.pop(id(run), None)
+
             if not run.when_over(over):
                 over()
         self.expect(run)
@@ -296,7 +298,7 @@ class Client:
         over = asyncio.Event()
         # Posted: an asyncio.Event may be set on its own loop only, and a handle is resolved
         # anywhere.
-        if run.when_over(lambda: self.io.post(over.set)) and not await self._ask(run):
+        if run.when_over(lambda _: self.io.post(over.set)) and not await self._ask(run):
             self._background.start(_close_after(watch, over))
         else:
             await watch.close()
