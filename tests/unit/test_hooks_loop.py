@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import os
 import subprocess
 import sys
 import threading
@@ -521,23 +520,6 @@ def _program(code: str) -> str:
     )
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
-
-
-def test_a_process_has_one_and_a_forked_child_gets_its_own() -> None:
-    hooks = get_hooks_loop()
-    assert get_hooks_loop() is hooks
-    assert hooks.run(_name_of_thread()) == "jtask-hooks"
-    read, write = os.pipe()
-    if (child := os.fork()) == 0:
-        own = get_hooks_loop()
-        works = own is not hooks and own.run(_name_of_thread(), timeout=20) == "jtask-hooks"
-        os.write(write, b"yes" if works else b"no")
-        os._exit(0)
-    os.waitpid(child, 0)
-    assert os.read(read, 10) == b"yes"
-    os.close(read)
-    os.close(write)
-    assert hooks.run(_name_of_thread()) == "jtask-hooks"
 
 
 def test_a_blocking_call_on_the_loop_itself_is_refused() -> None:

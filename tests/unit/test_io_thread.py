@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 import threading
 import time
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from jtask.client.io_thread import IoThread, get_io_thread
+from jtask.client.io_thread import IoThread
 
 
 @pytest.fixture
@@ -122,23 +121,6 @@ def test_a_posted_call_that_fails_is_logged_and_the_next_is_made(
         io.post(made.set)
         assert made.wait(20)
     assert [record.getMessage() for record in caplog.records] == ["a call on the I/O thread failed"]
-
-
-def test_a_process_has_one_and_a_forked_child_gets_its_own() -> None:
-    io = get_io_thread()
-    assert get_io_thread() is io
-    assert io.run(name_of_thread()) == "jtask-io"
-    read, write = os.pipe()
-    if (child := os.fork()) == 0:
-        own = get_io_thread()
-        works = own is not io and own.run(name_of_thread(), timeout=20) == "jtask-io"
-        os.write(write, b"yes" if works else b"no")
-        os._exit(0)
-    os.waitpid(child, 0)
-    assert os.read(read, 10) == b"yes"
-    os.close(read)
-    os.close(write)
-    assert io.run(name_of_thread()) == "jtask-io"
 
 
 def test_a_stopped_thread_is_gone() -> None:

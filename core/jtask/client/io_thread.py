@@ -3,15 +3,12 @@
 The user's loops and threads never do, so a task that blocks its own loop does not delay a lease.
 """
 
-import atexit
 import logging
-import os
-import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from jtask.execution.loop_thread import LoopThread
+from jtask.execution.loop_thread import LoopThread, OnePerProcess
 
 _log = logging.getLogger("jtask")
 
@@ -62,26 +59,9 @@ class IoThread(LoopThread):
                 _log.exception("a call on the I/O thread failed")
 
 
-_lock = threading.Lock()
-_current: IoThread | None = None
+_threads = OnePerProcess(IoThread)
 
 
 def get_io_thread() -> IoThread:
     """Return this process's I/O thread."""
-    global _current
-    with _lock:
-        if _current is None:
-            _current = IoThread()
-            # A loop in C that still runs while the interpreter ends crashes the process.
-            atexit.register(_current.stop)
-        return _current
-
-
-def _forget_after_fork() -> None:
-    global _current, _lock
-    # The thread is gone in the child, and one that is gone too may have held the lock.
-    _lock = threading.Lock()
-    _current = None
-
-
-os.register_at_fork(after_in_child=_forget_after_fork)
+    return _threads.get()

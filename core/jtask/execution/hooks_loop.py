@@ -6,18 +6,15 @@ in a daemon thread of its own, started by the first awaitable.
 """
 
 import asyncio
-import atexit
 import concurrent.futures
 import contextlib
 import inspect
-import os
-import threading
 from collections.abc import Awaitable, Coroutine, Generator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
-from jtask.execution.loop_thread import LoopThread
+from jtask.execution.loop_thread import LoopThread, OnePerProcess
 from jtask.runtime import RunContext
 
 T = TypeVar("T")
@@ -115,28 +112,12 @@ class HooksLoop(LoopThread):
         self.loop.stop()
 
 
-_lock = threading.Lock()
-_current: HooksLoop | None = None
+_threads = OnePerProcess(HooksLoop)
 
 
 def get_hooks_loop() -> HooksLoop:
     """Return this process's loop for hooks, started by its first use."""
-    global _current
-    with _lock:
-        if _current is None:
-            _current = HooksLoop()
-            # A loop in C that still runs while the interpreter ends crashes the process.
-            atexit.register(_current.stop)
-        return _current
-
-
-def _forget_after_fork() -> None:
-    global _current, _lock
-    _lock = threading.Lock()
-    _current = None
-
-
-os.register_at_fork(after_in_child=_forget_after_fork)
+    return _threads.get()
 
 
 async def answer_of(awaitable: Awaitable[Any]) -> Any:
