@@ -131,7 +131,8 @@ def _call(run: RunContext, hooks: TaskHooks) -> Any:
         if hooks.around is None:
             return function(*run.args, **run.kwargs)
         with contextlib.ExitStack() as stack:
-            for manager in _managers(run, hooks.around):
+            # The plugin that is asked first stands innermost.
+            for manager in reversed(hooks.around(run=run)):
                 stack.enter_context(manager)
             return function(*run.args, **run.kwargs)
     finally:
@@ -145,7 +146,7 @@ async def _call_async(run: RunContext, hooks: TaskHooks) -> Any:
         if hooks.around is None:
             return await function(*run.args, **run.kwargs)
         async with contextlib.AsyncExitStack() as stack:
-            for manager in _managers(run, hooks.around):
+            for manager in reversed(hooks.around(run=run)):
                 if isinstance(manager, AbstractAsyncContextManager):
                     await stack.enter_async_context(cast("Any", manager))
                 else:
@@ -159,13 +160,8 @@ def _function(run: RunContext, invoke: HookCaller | None) -> Callable[..., Any]:
     """Return what executes the task: its own function unless a plugin stands in for it."""
     if invoke is None:
         return run.task.fn
-    answers = (answer for answer in invoke(run=run) if answer is not None)
-    return next(answers, run.task.fn)
-
-
-def _managers(run: RunContext, around: HookCaller) -> list[Any]:
-    """Return what to enter; the plugin that is asked first stands innermost."""
-    return [manager for manager in reversed(around(run=run)) if manager is not None]
+    answers = invoke(run=run)
+    return cast("Callable[..., Any]", answers[0]) if answers else run.task.fn
 
 
 async def _instead_of_attempt(
