@@ -175,7 +175,7 @@ class ThreadRunner:
         self._waiting: deque[Job] = deque()
         # One for each job, to be taken by any thread. A job that is taken back leaves its wake.
         self._wakes: queue.SimpleQueue[_Wake] = queue.SimpleQueue()
-        self._verdicts: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._decided: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._settles = False
         self._unfinished = 0
         self._threads = 0
@@ -189,7 +189,7 @@ class ThreadRunner:
         """
         if job.decision is not None:
             # In a thread of its own: all others may be busy for hours.
-            self._verdicts.put(job)
+            self._decided.put(job)
             if not self._settles:
                 self._settles = True
                 self._start_thread("jtask-task-settling", self._settle)
@@ -239,7 +239,7 @@ class ThreadRunner:
             threads = self._threads
         for _ in range(threads):
             self._wakes.put(_Wake.END)
-        self._verdicts.put(None)
+        self._decided.put(None)
 
     def _start_thread(self, name: str, target: Callable[..., object], *args: object) -> None:
         # Daemons: a task that never returns must not keep the process from ending.
@@ -259,7 +259,7 @@ class ThreadRunner:
                 self._unfinished -= 1
 
     def _settle(self) -> None:
-        while (job := self._verdicts.get()) is not None:
+        while (job := self._decided.get()) is not None:
             run_sync(self._perform(job))
 
     def _take_over(self, end: Coroutine[Any, Any, None]) -> None:
