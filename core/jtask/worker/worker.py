@@ -391,7 +391,7 @@ class Worker:
                 self.info.name,
                 self.client.inline_limit,
                 no_event if job.notify_only else self.client.events.on_state,
-                self._is_interrupting,
+                lambda: self._interrupting,
                 self._abandon,
             )
         except RunAbandoned:
@@ -432,9 +432,6 @@ class Worker:
             state = State(StateName.CRASHED, time.time(), describe_crash(error))
         run_id, worker = job.delivery.run_id, self.info.name
         return StoreOutcome(encode_outcome(unstarted_record(run_id, job.envelope, state, worker)))
-
-    def _is_interrupting(self) -> bool:
-        return self._interrupting
 
     def _finish(self, job: Job, disposition: Disposition) -> None:
         # Another worker may have the run by now: what comes of it here comes too late.
