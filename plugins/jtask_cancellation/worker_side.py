@@ -56,7 +56,10 @@ class CancelListener:
         self._follow_ups: dict[str, asyncio.Task[None]] = {}
         self._sweep: asyncio.Task[None] | None = None
         self._notifying: set[str] = set()
-        """Runs whose hooks are being called here; that is never interrupted half-way."""
+        """Runs whose hooks are being claimed and called here, which is never cut off half-way.
+
+        Another worker would call the hooks only once the claim has lapsed, and again if need be.
+        """
         self._served_keys = {task.key for task in worker.info.tasks}
 
     async def start(self) -> None:
@@ -210,14 +213,12 @@ class CancelListener:
             return True  # workers that serve it do, now or when they start
         if self._worker.is_stopping:
             return False
+        self._notifying.add(run_id)
         try:
             async with claimed(self._broker, run_id) as claim:
                 if claim is None:
                     # Somebody is at it. Not done yet, for they may die: their claim lapses then.
                     return False
-                # `close` leaves these alone: cut off half-way, another worker would call the hooks
-                # again once the claim has lapsed.
-                self._notifying.add(run_id)
                 if key:
                     await self._worker.notify_cancelled(run_id, claim.envelope, claim.queue, state)
         finally:

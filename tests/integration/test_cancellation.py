@@ -13,7 +13,9 @@ from waiting import PATIENCE, eventually
 
 from jtask import Run, State, StateName, runtime, task
 from jtask.client import get_client
+from jtask.client.cancel_notices import NOTIFY_CANCELLED
 from jtask.client.cancel_requests import (
+    CancelRequest,
     cancel_requests,
     change_cancel_request,
     find_cancel_request,
@@ -21,6 +23,7 @@ from jtask.client.cancel_requests import (
 )
 from jtask.errors import RunCancelled
 from jtask.hooks import hookimpl
+from jtask.ids import process_label
 from jtask.lifecycle import Retry
 from jtask.outcomes import CancelResult
 from jtask.testing import run_worker
@@ -483,6 +486,41 @@ def test_without_the_code_a_worker_that_serves_the_task_calls_the_hooks_once(
     assert thread.startswith("jtask-task")
     eventually(lambda: len(events_of(run.run_id)) >= 2)
     assert [e.state for e in events_of(run.run_id)] == ["Scheduled", "Cancelled"]
+
+
+@pytest.mark.usefixtures("_no_code")
+def test_a_worker_that_is_asked_again_while_it_claims_the_hooks_calls_them(
+    monkeypatch: pytest.MonkeyPatch, jtask_worker: StartWorker
+) -> None:
+    claiming, go_on = threading.Event(), threading.Event()
+
+    async def change_slowly(broker: Any, request: CancelRequest) -> bool:
+        changed = await change_cancel_request(broker, request)
+        claiming.set()
+        while not go_on.is_set():
+            await asyncio.sleep(0.01)
+        return changed
+
+    monkeypatch.setattr("jtask.client.cancel_notices.change_cancel_request", change_slowly)
+    # A claim that nobody honours would keep all others away for as long.
+    monkeypatch.setattr("jtask.client.cancel_notices._CLAIM_SECONDS", 3600.0)
+    jtask_worker(plain_told)
+    run = plain_told.apply_async((1,), countdown=3600)
+    run.cancel("not today")
+    assert claiming.wait(PATIENCE)
+    worker = process_label()
+    question = json.dumps({"run_id": run.run_id, "task": plain_told.key, "worker": worker})
+
+    async def ask_again(broker: Any) -> list[bytes]:
+        return await broker.requests.ask(
+            NOTIFY_CANCELLED, question.encode(), timeout=PATIENCE, answers=1
+        )
+
+    assert on_io(ask_again) == [worker.encode()]
+    go_on.set()
+    eventually(lambda: told)
+    eventually(lambda: on_io(cancel_requests) == [])
+    assert [run_id for run_id, *_ in told] == [run.run_id]
 
 
 @pytest.mark.usefixtures("_no_code")
