@@ -83,11 +83,11 @@ class ThreadWatch(TimedSteps):
 
     def close(self) -> None:
         """Have nothing raised any more, what was not delivered yet included."""
-        # The lock is held while an exception is set too, so none is set after this. NULL clears one
-        # that is set and that this thread has not raised yet.
+        # The lock is held while an exception is set too, so none is set after this.
         with self._lock:
             self.over = True
-            _set_async_exc(self._ident, ctypes.py_object())
+        if (self.done.soft or self.done.hard) and not self._by_signal:
+            _take_undelivered(self._ident)
 
     def _steps(self, now: float) -> "list[Step]":
         limits, steps = self.limits, list[Step]()
@@ -131,6 +131,25 @@ class ThreadWatch(TimedSteps):
                 return
             self.over = self.done.abandoned = True
             self._run.abandon(self.limits.hard_timeout())
+
+
+class _Undelivered(BaseException):
+    """Raised in place of an interruption that has come too late."""
+
+
+def _take_undelivered(ident: int) -> None:
+    """Let what is set for this thread and was not raised yet end here.
+
+    It is replaced, and the replacement is awaited. NULL would clear it too, but CPython 3.11 then
+    keeps the flag up that has every thread of the process look for an exception: code that is
+    traced, by a debugger or for coverage, never gets past the start of the next function.
+    """
+    try:
+        _set_async_exc(ident, _Undelivered)
+        while True:
+            pass  # at a jump back Python looks
+    except _Undelivered:
+        return
 
 
 def _execute(

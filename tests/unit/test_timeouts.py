@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 import pytest
+from programs import output_of
 
 from jtask import runtime, task
 from jtask.errors import RunTimedOut, SoftTimeout, TaskDefinitionError
@@ -140,6 +141,44 @@ for _ in range(3):
         ended.stdout.splitlines()
         == ["outer first"] + ["task run exceeded timeout of 0.2 seconds"] * 3
     )
+
+
+TRACED = """
+import sys, threading
+from jtask import task
+from jtask.errors import RunTimedOut
+
+@task(timeout_seconds=30)
+def quick():
+    return "quick"
+
+@task(timeout_seconds=0.05)
+def spin():
+    while True:
+        pass
+
+def work():
+    print(quick())
+    try:
+        spin()
+    except RunTimedOut:
+        print(quick())
+
+def trace(frame, event, arg):
+    return trace
+
+threading.settrace(trace)
+sys.settrace(trace)
+work()
+thread = threading.Thread(target=work)
+thread.start()
+thread.join()
+"""
+
+
+def test_code_that_is_traced_goes_on_after_a_limit() -> None:
+    # CPython 3.11 hangs where an exception was taken back that another thread had set.
+    assert output_of(sys.executable, "-c", TRACED).split() == ["quick"] * 4
 
 
 def test_what_a_task_returns_after_its_limit_does_not_count() -> None:
