@@ -255,8 +255,8 @@ class Client:
         Raises:
             RunNotFound: It is no longer kept.
         """
-        blob = await self.broker.blobs.get(f"{record.run_id}.result")
-        if blob is None:
+        blob = await self.broker.blobs.get(f"{record.run_id}.result", at_most=record.blob)
+        if blob is None or len(blob) != record.blob:
             raise RunNotFound(f"the result of run {record.run_id} is no longer kept")
         return blob
 
