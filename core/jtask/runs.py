@@ -382,7 +382,7 @@ class Run(Generic[R]):
         stand_in = ERROR_OF[record.state.name](record.state.message or None)
         if record.failure is None:
             return stand_in
-        error = rebuild(record.failure)
+        error = rebuild(record.failure, self._task)
         # An exception of the task's own says more than the state; one that cannot be rebuilt says
         # less, so there the state's error is raised, from what is known.
         if record.state.name is StateName.FAILED or not isinstance(error, TaskFailed):
