@@ -11,9 +11,9 @@ from jtask_nats.client.direct_reads import last_message
 from jtask_nats.client.nats_errors import (
     DUPLICATE_IN_BATCH,
     ApiError,
-    is_gone,
 )
 from jtask_nats.queues.consumption import NatsConsumption
+from jtask_nats.queues.deletion import delete_message
 from jtask_nats.queues.leases import Leases
 from jtask_nats.queues.messages import OutgoingMessage, new_run_message
 from jtask_nats.queues.queue_counts import is_level, level_of
@@ -113,7 +113,7 @@ class NatsRuns:
         )
         if waiting is None or await self._is_with_worker(run_id, waiting.subject, waiting.sequence):
             return delayed
-        removed = await self._delete(waiting.sequence)
+        removed = await delete_message(session, stream, waiting.sequence)
         # A worker may have received it a moment ago, and the deletion does not say so.
         taken = await self._is_with_worker(run_id, waiting.subject, waiting.sequence)
         return delayed or (removed and not taken)
@@ -169,20 +169,6 @@ class NatsRuns:
                 # recognised by their ids.
                 publish = self._session.publisher.publish
                 await asyncio.gather(*(publish(s, body, lines) for s, lines, body in group))
-
-    async def _delete(self, sequence: int) -> bool:
-        # No purge: if a dead worker holds the message, the server also forgets what others hold,
-        # which is then never delivered again once they have died (nats-server 2.15.1).
-        # no_erase: the bytes on disk need not be overwritten.
-        stream = self._session.topology.stream_name(Stream.RUNS)
-        message = {"seq": sequence, "no_erase": True}
-        try:
-            await self._session.connection.api(f"STREAM.MSG.DELETE.{stream}", message)
-        except ApiError as error:
-            if not is_gone(error):
-                raise
-            return False
-        return True
 
     async def _purge(self, subject: str) -> bool:
         stream = self._session.topology.stream_name(Stream.RUNS)

@@ -9,6 +9,7 @@ from jtask.ids import is_run_id
 from jtask_nats.client import headers
 from jtask_nats.client.direct_reads import StoredMessage, last_message, read_pages
 from jtask_nats.client.request_many import request_many
+from jtask_nats.queues.deletion import delete_message
 from jtask_nats.queues.queue_counts import Level, is_run, level_of
 from jtask_nats.streams.session import Session
 from jtask_nats.streams.stream_configs import Stream
@@ -64,6 +65,20 @@ class WaitingRuns:
         if stored is None or not is_run(stored.subject):
             return None
         return waiting_run(stored, time.time())
+
+    async def discard_unaddressed(self, queue: str) -> int:
+        """Delete what is on a queue and cannot be a run; return how many messages that were."""
+        check_queue(queue)
+        session = self._session
+        await session.topology.ensure(Stream.RUNS)
+        discarded = 0
+        subject = session.subjects.runs(queue)
+        async for page in read_pages(session.connection, self._stream, subject):
+            for stored in page:
+                # By its sequence, for nothing else addresses it alone.
+                if not is_run(stored.subject):
+                    discarded += await delete_message(session, self._stream, stored.sequence)
+        return discarded
 
     async def _in_hand(self, queued: Sequence[StoredMessage]) -> set[str]:
         """Return which of some runs a worker holds or has settled by now."""
