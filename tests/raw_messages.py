@@ -1,6 +1,5 @@
 """Messages as somebody sends them who keeps to no rule: raw bytes, any subject."""
 
-import secrets
 from typing import Any, cast
 
 from in_process import on_io
@@ -9,13 +8,14 @@ from jtask.contract import Broker
 from jtask.ids import get_run_ids
 
 
-def send_raw(subject: bytes, *bodies: bytes, headers: bytes = b"") -> None:
+def send_raw(subject: bytes, *bodies: bytes, headers: bytes = b"", wait: bool = True) -> None:
     """Publish to the server of this process's client, past every check, and wait until it has it.
 
     Args:
         subject: Any bytes but blanks and line ends.
         bodies: Of the messages.
         headers: Header lines, each with its line end.
+        wait: Return only when the server has it.
     """
 
     async def send(broker: Broker) -> None:
@@ -23,7 +23,8 @@ def send_raw(subject: bytes, *bodies: bytes, headers: bytes = b"") -> None:
         connection = cast("Any", broker)._connection
         for body in bodies:
             connection.write(_command(subject, headers, body))
-        await connection.flush()
+        if wait:
+            await connection.flush()
 
     on_io(send)
 
@@ -53,8 +54,3 @@ def _command(subject: bytes, headers: bytes, body: bytes) -> bytes:
         block,
         body,
     )
-
-
-def noise(size: int) -> bytes:
-    """Return some random bytes."""
-    return secrets.token_bytes(size)

@@ -2,12 +2,14 @@
 
 import json
 
+import pytest
 from decoders import DECODERS
 from fuzz_corpus import BODIES, ENVELOPES, HEADERS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jtask.foreign_text import quoted, sendable, shown, shown_lines
+from jtask_nats.client.protocol import Parser, ProtocolError
 from jtask_nats.streams.subjects import decode_token, encode_token
 
 # A busy machine pauses any example; what never ends is for the test's own timeout.
@@ -52,6 +54,15 @@ def test_the_corpus() -> None:
     for body in (*BODIES, *ENVELOPES, *HEADERS):
         for decode in DECODERS:
             decode(body)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [b"MSG a 1 -5\r\n\r\n", b"HMSG a 1 -1 5\r\n", b"HMSG a 1 10 5\r\n", b"x" * (2 << 20)],
+)
+def test_a_frame_of_a_size_that_cannot_be_ends_the_connection(frame: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        Parser({}, lambda line: None).feed(frame)
 
 
 @patient
