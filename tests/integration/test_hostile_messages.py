@@ -67,6 +67,16 @@ def test_outcomes_under_odd_subjects_cut_no_caller_off() -> None:
         assert run.result(PATIENCE) == 2
 
 
+def test_a_push_that_is_no_outcome_ends_no_wait(jtask_worker: StartWorker) -> None:
+    run = add.delay(1, 1)
+    assert not run.wait(0.01)
+    subject = f"jtask.default.o.{get_client().ids.client}.{run.run_id}".encode()
+    send_raw(subject, b"", b"{}", b"\xff", b'{"v":1,"id":"another"}')
+    assert not run.done()
+    jtask_worker(add)
+    assert run.result(PATIENCE) == 2
+
+
 def test_a_header_of_thousands_of_digits_delays_nothing_for_ever(
     jtask_worker: StartWorker,
 ) -> None:

@@ -240,6 +240,17 @@ def decode_outcome(body: bytes) -> SettledRun:
         raise EnvelopeError(f"the outcome cannot be read: {error}") from None
 
 
+def is_outcome_of(run_id: str, body: bytes) -> bool:
+    """Tell whether a body that was pushed can be the outcome of a run."""
+    # As `encode_outcome` begins: nearly all of them need no second look here.
+    if body.startswith(b'{"v":%d,"id":"%b",' % (VERSION, run_id.encode())):
+        return True
+    try:
+        return decode_outcome(body).run_id == run_id
+    except EnvelopeError:
+        return False
+
+
 def _split(body: bytes) -> tuple[dict[str, Any], bytes]:
     line, _, payload = body.partition(b"\n")
     head = fields.json_object(line)
