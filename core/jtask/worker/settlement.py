@@ -22,6 +22,7 @@ from jtask.execution.job import (
 )
 from jtask.foreign_text import cut, shown
 from jtask.plugins import get_plugins
+from jtask.rate_limited_log import RateLimitedLog
 from jtask.states import State, StateName
 from jtask.wire.envelope import Envelope, decode_envelope, encode_outcome, unstarted_record
 from jtask.wire.history import bare
@@ -36,6 +37,7 @@ START_COUNTER_TTL = 7 * 86_400.0
 PutThen = Callable[[OutcomeRecord, Callable[[bool | BrokerError], None]], None]
 
 _REASON = 2000  # characters of why a message was set aside
+_REFUSED_PAUSE = 5.0  # seconds between two lines about writes that are refused
 _RETRY_SECONDS = 0.5  # between two tries of a write, of which there is no last
 _log = logging.getLogger("jtask.worker")
 
@@ -56,6 +58,7 @@ class Settlement:
         # Optional in the contract.
         self._put_then: PutThen = getattr(broker.results, "put_then", self._put_slowly)
         self._rejected_hook = get_plugins().caller("jtask_rejected")
+        self._refused = RateLimitedLog(_REFUSED_PAUSE)
         self._unsettled = 0
         self._done = asyncio.Event()
         self._done.set()
@@ -285,7 +288,13 @@ class Settlement:
             except MessageRefused:
                 raise
             except BrokerError as error:
-                _log.warning("the broker did not accept a write, retrying: %s", error)
+                # By its kind: thousands of runs may wait for the same broker.
+                if count := self._refused.count(type(error).__qualname__):
+                    _log.warning(
+                        "the broker did not accept a write, retrying: %s (%d since the last line)",
+                        error,
+                        count,
+                    )
                 await asyncio.sleep(_RETRY_SECONDS)
 
     def notify_rejected(self, delivery: Delivery, reason: str) -> None:
