@@ -1,6 +1,6 @@
 """What is too big for a message."""
 
-from jtask.errors import BrokerError
+from jtask.errors import MessageRefused
 
 INLINE_LIMIT = 1_000_000
 """Bytes. Memory needs no limit, but what works here shall work on a server too."""
@@ -15,10 +15,10 @@ def check_size(what: str, run_id: str, body: bytes) -> None:
         body: The body.
 
     Raises:
-        BrokerError: It is.
+        MessageRefused: It is.
     """
     if len(body) > INLINE_LIMIT:
-        raise BrokerError(
+        raise MessageRefused(
             f"{what} {run_id} has {len(body)} bytes, and a message holds {INLINE_LIMIT}: "
             "put it in a blob"
         )

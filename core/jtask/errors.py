@@ -7,7 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from jtask.foreign_text import cut
+
 _CAUSES = 5  # of causes, read of what another process wrote
+_TYPE_NAME = 500  # characters of the name of an exception's class
 
 
 class JTaskError(Exception):
@@ -61,6 +64,10 @@ class BrokerTooOld(BrokerError):
 
 class BrokerFull(BrokerError):
     """The broker has no room left: nothing was stored."""
+
+
+class MessageRefused(BrokerError):
+    """The broker will never take this message: it is too large, or its address is none."""
 
 
 class PermissionDenied(BrokerError):
@@ -204,7 +211,7 @@ def _from_json(data: Any, depth: int) -> Failure:
     known = cast("dict[str, Any]", data) if isinstance(data, dict) else {"message": str(data)}
     cause = known.get("cause")
     return Failure(
-        type=str(known.get("type") or "Exception"),
+        type=cut(str(known.get("type") or "Exception"), _TYPE_NAME),
         message=str(known.get("message") or ""),
         args=_as_list(known.get("args")),
         traceback=str(known.get("traceback") or ""),

@@ -6,7 +6,8 @@ from collections.abc import Callable, Hashable
 
 # Subjects; beyond that the ones whose pause is over are forgotten. A subject holds a reason, which
 # may name a task's key, so their number has no bound of its own.
-_REMEMBERED = 1000
+_REMEMBERED = 100
+_OTHERS = object()
 
 
 class RateLimitedLog:
@@ -34,12 +35,15 @@ class RateLimitedLog:
                 logged.
         """
         now = self._clock()
+        if subject not in self._subjects and len(self._subjects) >= _REMEMBERED:
+            self._forget_old(now)
+            if len(self._subjects) >= _REMEMBERED:
+                # So many kinds within one pause: those that come from now on count as one.
+                subject = _OTHERS
         said, unsaid = self._subjects.get(subject, (-math.inf, 0))
         if now - said < self._pause:
             self._subjects[subject] = (said, unsaid + 1)
             return 0
-        if len(self._subjects) >= _REMEMBERED:
-            self._forget_old(now)
         self._subjects[subject] = (now, 0)
         return unsaid + 1
 
@@ -48,6 +52,4 @@ class RateLimitedLog:
         self._subjects = {}
 
     def _forget_old(self, now: float) -> None:
-        recent = {s: v for s, v in self._subjects.items() if now - v[0] < self._pause}
-        # With so many subjects a minute none of them is a repetition: forget all, and log anew.
-        self._subjects = recent if len(recent) < _REMEMBERED else {}
+        self._subjects = {s: v for s, v in self._subjects.items() if now - v[0] < self._pause}

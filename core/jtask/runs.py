@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine, Generator
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from jtask.declaration.task_info import TaskInfo
-from jtask.errors import JTaskError, ResultTimeout, TaskFailed
+from jtask.errors import JTaskError, ResultTimeout, SerializationError, TaskFailed
 from jtask.outcomes import CANCEL_MESSAGE, ERROR_OF, CancelAnswer, SettledRun
 from jtask.runtime import current_run
 from jtask.serialization.codecs import codecs_of
@@ -373,7 +373,10 @@ class Run(Generic[R]):
             )
         from pydantic_core import from_json
 
-        return from_json(payload)
+        try:
+            return from_json(payload)
+        except ValueError:
+            raise SerializationError(f"run {self.run_id}: its result is not JSON") from None
 
     def _error(self) -> BaseException | None:
         record = self._record
@@ -382,7 +385,7 @@ class Run(Generic[R]):
         stand_in = ERROR_OF[record.state.name](record.state.message or None)
         if record.failure is None:
             return stand_in
-        error = rebuild(record.failure)
+        error = rebuild(record.failure, self._task)
         # An exception of the task's own says more than the state; one that cannot be rebuilt says
         # less, so there the state's error is raised, from what is known.
         if record.state.name is StateName.FAILED or not isinstance(error, TaskFailed):

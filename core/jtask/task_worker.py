@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import ConfigurationError, TargetError, WorkerUnhealthy
+from jtask.foreign_text import shown_lines
 from jtask.worker.signals import stop_signals_to
 from jtask.worker.targets import refuse_while_loading
 
@@ -127,9 +128,18 @@ def log_to_stderr(level: int = logging.INFO) -> None:
     ):
         return
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(_ShownFormatter("%(asctime)s %(levelname)s %(message)s"))
     logger.addHandler(handler)
     logger.setLevel(level)
+
+
+class _ShownFormatter(logging.Formatter):
+    """Writes a record so that what it quotes can neither act on a terminal nor forge a record."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record as text."""
+        # Further lines are indented: none of them begins as a record does.
+        return shown_lines(super().format(record)).replace("\n", "\n    ")
 
 
 class _Serving:

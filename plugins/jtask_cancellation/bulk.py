@@ -4,10 +4,11 @@ import asyncio
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jtask.contract import Broker, WaitingRun
 from jtask.errors import EnvelopeError
+from jtask.ids import is_run_id
 from jtask.outcomes import CANCEL_MESSAGE, CancelAnswer
 from jtask.wire.envelope import decode_envelope
 from jtask_cancellation.worker_side import HELD
@@ -106,7 +107,7 @@ async def _all_runs(broker: Broker, queue: str | None) -> list[Found]:
     # Waiting ones first: what a worker takes meanwhile is then found in its hands.
     found = [_waiting(run) async for run in broker.queues.waiting(queue)]
     for answer in await broker.requests.ask(HELD, b"", timeout=_ASK_SECONDS):
-        found += [_held(facts) for facts in json.loads(answer)]
+        found += _held(answer)
     return found
 
 
@@ -119,12 +120,20 @@ def _waiting(run: WaitingRun) -> Found:
     return Found(run.run_id, envelope.task_key, envelope.task_name, run.queue, envelope.tags)
 
 
-def _held(facts: dict[str, Any]) -> Found:
-    return Found(
-        run_id=facts["run_id"],
-        task=facts["task"],
-        name=facts["name"],
-        queue=facts["queue"],
-        tags=tuple(facts["tags"]),
-        executing=bool(facts.get("executing")),
-    )
+def _held(answer: bytes) -> list[Found]:
+    """Return what a worker says it holds; somebody else may answer too, whatever they like."""
+    try:
+        return [
+            Found(
+                run_id=str(facts["run_id"]),
+                task=str(facts["task"]),
+                name=str(facts["name"]),
+                queue=str(facts["queue"]),
+                tags=tuple(map(str, facts["tags"])),
+                executing=bool(facts.get("executing")),
+            )
+            for facts in json.loads(answer)
+            if is_run_id(facts["run_id"])
+        ]
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        return []

@@ -1,10 +1,10 @@
 """`jtask cancel`: end runs, and say what came of it."""
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from jtask.cli.output import say, say_json
 from jtask.cli.parameters import as_json
 from jtask.cli.prompts import confirm, yes_option
 from jtask.worker.exit_codes import ExitCode
@@ -83,12 +83,12 @@ def _found(task: str | None, tag: str | None, queue: str | None, *, yes: bool) -
 
 def _report(answers: "list[CancelAnswer]", *, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps([_facts(answer) for answer in answers]))
+        say_json([_facts(answer) for answer in answers])
         return
     for answer in answers:
-        click.echo(f"{answer.run_id}  {answer.result}{_end(answer)}")
+        say(f"{answer.run_id}  {answer.result}{_end(answer)}")
     if not answers:
-        click.echo("no runs", err=True)
+        say("no runs", err=True)
 
 
 def _end(answer: "CancelAnswer") -> str:

@@ -24,10 +24,13 @@ from jtask.client.cancellation import (
 )
 from jtask.contract import Subscription
 from jtask.errors import BrokerError
+from jtask.ids import is_run_id
 from jtask.outcomes import CancelResult
+from jtask.rate_limited_log import RateLimitedLog
 from jtask.runtime import HeldRun, WorkerHandle
 from jtask.settings import get_settings
 from jtask.states import State
+from jtask.wire.fields import known_fields
 
 HELD = "held-runs"
 """The topic under which workers say what they hold."""
@@ -38,8 +41,10 @@ _LOST_AFTER = 10.0  # seconds; by then a run that still exists waits, or its hol
 # Seconds for which a worker follows up on requests for tasks that it does not serve. Longer would
 # have every worker poll for requests that are only kept until somebody can call the hooks.
 _FOREIGN_UNTIL = 300.0
+_MOST_FOLLOWED = 1000  # requests at once
 _CLOSE_SECONDS = 2.0  # to tell the broker, when the worker ends, that hooks have been called
 _log = logging.getLogger("jtask.worker")
+_failures = RateLimitedLog(60.0)
 
 
 class CancelListener:
@@ -97,7 +102,7 @@ class CancelListener:
                 for request in await cancel_requests(self._broker):
                     if self._is_ours_to_follow(request):
                         self._follow(request.run_id)
-            except BrokerError as error:
+            except Exception as error:
                 # The next sweep makes up for it; a lost connection is logged elsewhere.
                 _log.debug("cannot read the cancellations: %s", error)
             # Jitter: workers that a deploy started together would all list the records at once.
@@ -135,19 +140,23 @@ class CancelListener:
         It asks twice: first who serves the task, then one of those by name to call the hooks. So
         the claim of the request is contested by one worker only.
         """
-        asked = json.loads(question)
-        if self._worker.is_stopping or asked["task"] not in self._served_keys:
+        asked = known_fields(question)
+        key, run_id = str(asked.get("task")), str(asked.get("run_id"))
+        if self._worker.is_stopping or key not in self._served_keys:
             return None
         name = self._worker.info.name
         if asked.get("worker") == name:
             # A follow-up of ours may be asleep for half a minute: one that acts now replaces it.
-            self._unfollow(asked["run_id"])
-            self._follow(asked["run_id"], at_once=True)
+            self._unfollow(run_id)
+            self._follow(run_id, at_once=True)
         return name.encode()
 
     def _follow(self, run_id: str, *, at_once: bool = False) -> None:
         # The notification, the sweep and the caller may all name the same run.
-        if run_id in self._follow_ups:
+        if run_id in self._follow_ups or not is_run_id(run_id):
+            return
+        # What is not followed now is found by a sweep.
+        if len(self._follow_ups) >= _MOST_FOLLOWED and not at_once:
             return
         follow_up = asyncio.get_running_loop().create_task(self._follow_up(run_id, at_once=at_once))
         self._follow_ups[run_id] = follow_up
@@ -182,6 +191,12 @@ class CancelListener:
                     return
             except BrokerError as error:
                 _log.debug("cannot cancel run %s yet: %s", run_id, error)
+            except Exception as error:
+                # Whatever it is, other requests must go on.
+                if count := _failures.count(type(error).__qualname__):
+                    _log.warning(
+                        "the cancellation of run %s failed, one of %d: %r", run_id, count, error
+                    )
 
     async def _is_done(self, request: CancelRequest) -> bool:
         answer = await already_over(self._broker, request.run_id) or await try_cancel(

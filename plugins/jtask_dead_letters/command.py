@@ -1,6 +1,5 @@
 """`jtask dead`: look after dead letters."""
 
-import json
 from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from jtask.cli.instants import PAST
+from jtask.cli.output import say, say_json
 from jtask.cli.parameters import as_json
 from jtask.cli.prompts import confirm, yes_option
 from jtask.worker.exit_codes import ExitCode
@@ -93,11 +93,11 @@ def ls(*, as_json: bool, **conditions: Any) -> None:
 
     letters = list_letters(**conditions)
     if as_json:
-        click.echo(json.dumps([_facts(letter) for letter in letters], ensure_ascii=False))
+        say_json([_facts(letter) for letter in letters])
     elif letters:
         _print(letters)
     else:
-        click.echo("no dead letters", err=True)
+        say("no dead letters", err=True)
 
 
 @dead.command()
@@ -110,9 +110,9 @@ def show(run_id: str, *, as_json: bool) -> None:
 
     letter = find_letter(run_id)
     if as_json:
-        click.echo(json.dumps(_facts(letter) | letter_json(letter), ensure_ascii=False))
+        say_json(_facts(letter) | letter_json(letter))
     else:
-        click.echo(letter_text(letter))
+        say(letter_text(letter))
 
 
 @dead.command()
@@ -123,14 +123,14 @@ def replay(chosen: list[str], *, as_json: bool) -> None:
 
     done = replay_letters(chosen)
     if as_json:
-        click.echo(json.dumps([answer._asdict() for answer in done]))
+        say_json([answer._asdict() for answer in done])
     elif not done:
-        click.echo("no such dead letters", err=True)
+        say("no such dead letters", err=True)
     for answer in done:
         if answer.problem is not None:
-            click.echo(f"Error: {answer.problem}", err=True)
+            say(f"Error: {answer.problem}", err=True)
         elif not as_json:
-            click.echo(f"{answer.run_id}  is replayed as  {answer.new_run_id}")
+            say(f"{answer.run_id}  is replayed as  {answer.new_run_id}")
     if any(answer.problem is not None for answer in done):
         click.get_current_context().exit(ExitCode.FAILED)
 
@@ -143,12 +143,12 @@ def drop(chosen: list[str], *, as_json: bool) -> None:
 
     dropped = drop_letters(chosen)
     if as_json:
-        click.echo(json.dumps(dropped))
+        say_json(dropped)
     else:
-        click.echo(f"{_count(len(dropped))} deleted", err=True)
+        say(f"{_count(len(dropped))} deleted", err=True)
     for run_id in chosen:
         if run_id not in dropped:
-            click.echo(f"Error: there is no dead letter of run {run_id}", err=True)
+            say(f"Error: there is no dead letter of run {run_id}", err=True)
     if len(dropped) < len(chosen):
         click.get_current_context().exit(ExitCode.FAILED)
 

@@ -10,8 +10,7 @@ from typing import Any, cast
 
 from pydantic_core import from_json
 
-from jtask.contract import DEFAULT_PRIORITY, DeadLetter
-from jtask.declaration.definition import TOP_PRIORITY
+from jtask.contract import DEFAULT_PRIORITY, TOP_PRIORITY, DeadLetter
 from jtask.errors import EnvelopeError, Failure
 from jtask.outcomes import ERROR_OF, SettledRun
 from jtask.wire.envelope import Envelope, decode_envelope, decode_outcome

@@ -25,9 +25,11 @@ from typing import TYPE_CHECKING
 from jtask.client import get_client
 from jtask.contract import Broker, Event, Message, Record
 from jtask.errors import JTaskError, RunRefused
+from jtask.ids import is_run_id
 from jtask.settings import get_settings
 from jtask.states import StateName
 from jtask.wire.envelope import Envelope
+from jtask.wire.fields import finite, known_fields
 from jtask_dead_letters import REPLAY_OF
 from jtask_dead_letters.letters import Letter
 
@@ -38,6 +40,7 @@ _BUCKET = "replays"
 # Half the dedup window, for clocks differ and an enqueueing takes its time. Beyond the window the
 # same id would be stored, and so executed, a second time.
 _SAME_ID_SECONDS = 15.0
+_CLOCKS = 86_400.0  # seconds by which the clocks of two machines may differ at the very most
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +182,7 @@ async def _first_attempt(
         blob=old.blob,
     )
     if old.blob is not None:
-        blob = await client.broker.blobs.get(f"{letter.run_id}.args")
+        blob = await client.broker.blobs.get(f"{letter.run_id}.args", at_most=old.blob)
         if blob is None:
             raise JTaskError(
                 f"run {letter.run_id} cannot be replayed: its arguments are no longer kept"
@@ -209,5 +212,9 @@ async def _is_current(broker: Broker, letter_id: str, run_id: str) -> bool:
 
 
 def _read(record: Record) -> Replay:
-    facts = json.loads(record.body)
-    return Replay(str(facts["run_id"]), float(facts["at"]), bool(facts["enqueued"]))
+    """Return what a record says; one that cannot be read is a replay that was begun long ago."""
+    facts = known_fields(record.body)
+    run_id, at = str(facts.get("run_id")), finite(facts.get("at")) or 0.0
+    if not is_run_id(run_id) or at > time.time() + _CLOCKS:
+        return Replay("", 0.0, enqueued=False)
+    return Replay(run_id, at, facts.get("enqueued") is True)

@@ -4,6 +4,7 @@ from typing import Any
 
 from jtask.cli.run_report import RunReport
 from jtask.cli.tables import local_time
+from jtask.foreign_text import shown
 from jtask_dead_letters.letters import Letter
 
 _PREVIEW = 2000  # characters
@@ -23,7 +24,7 @@ def letter_json(letter: Letter) -> dict[str, Any]:
 def letter_text(letter: Letter) -> str:
     """Return lines for a terminal."""
     facts = {"reason": letter.reason, "since": local_time(letter.at), "queue": letter.queue}
-    sections = ["\n".join(f"{name:<10}{value}" for name, value in facts.items())]
+    sections = ["\n".join(f"{name:<10}{shown(value)}" for name, value in facts.items())]
     if letter.outcome is not None:
         sections.append(RunReport(letter.run_id, [], letter.outcome).to_text())
     sections.append(f"arguments\n  {_arguments(letter)}")

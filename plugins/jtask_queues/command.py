@@ -1,12 +1,12 @@
 """`jtask queues`: look after queues."""
 
-import json
 import time
 from typing import TYPE_CHECKING
 
 import click
 
 from jtask.cli.instants import INSTANT
+from jtask.cli.output import say, say_json
 from jtask.cli.parameters import SECONDS, as_json
 from jtask.cli.prompts import confirm, yes_option
 
@@ -27,11 +27,11 @@ def ls(*, as_json: bool) -> None:
 
     found = list_queues()
     if as_json:
-        click.echo(json.dumps([_facts(info) for info in found]))
+        say_json([_facts(info) for info in found])
     elif found:
         _print(found)
     else:
-        click.echo("no queues", err=True)
+        say("no queues", err=True)
 
 
 @queues.command()
@@ -101,9 +101,9 @@ def _facts(info: "QueueInfo") -> dict[str, object]:
 
 def _tell(text: str, facts: dict[str, object], *, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(facts))
+        say_json(facts)
     else:
-        click.echo(text, err=True)
+        say(text, err=True)
 
 
 def _print(found: "list[QueueInfo]") -> None:

@@ -99,6 +99,10 @@ async def _purge(client: "Client", queue: str, message: str) -> int:
             answer = await cancel_waiting(client.broker, client.events.add, run_id, message)
             return answer is not None and answer.result is CancelResult.NEVER_STARTS
 
-    cancelled = sum(await asyncio.gather(*map(cancel, run_ids)))
+    cancelled: int = sum(await asyncio.gather(*map(cancel, run_ids)))
+    # Optional in the contract. What cannot be a run has no hooks, and nobody waits for it.
+    discard = getattr(client.broker.queues, "discard_unaddressed", None)
+    if discard is not None:
+        cancelled += await discard(queue)
     # Afterwards: what a worker cancels makes room, and it would take what still waits.
     return cancelled + await cancel_unstarted(client.broker, queue, message)

@@ -5,9 +5,12 @@ message was taken off the queue.
 """
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 from jtask.contract import Broker, Subscription
+from jtask.foreign_text import cut
+from jtask.wire.fields import known_fields
 
 if TYPE_CHECKING:
     from jtask.runtime import WorkerHandle
@@ -18,6 +21,8 @@ _PURGED = "purged-queues"
 # Seconds. Nobody knows how many workers there are, so this is always waited in full. A worker that
 # is late, for its I/O thread has been held up, goes on with the runs that it holds.
 _ASK_SECONDS = 0.5
+_MESSAGE = 10_000  # characters
+_COUNT = re.compile(rb"\d{1,9}")
 
 
 class PurgeListener:
@@ -45,13 +50,14 @@ class PurgeListener:
             await self._subscription.close()
 
     def _cancel_queue(self, question: bytes) -> bytes:
-        asked = json.loads(question)
+        asked = known_fields(question)
+        queue, message = asked.get("queue"), cut(str(asked.get("message", "")), _MESSAGE)
         cancelled = 0
         # A copy is iterated, for each cancelled run leaves the list; none can start meanwhile, as
         # this is the thread that starts them.
         for run in self._worker.held():
-            if not run.has_slot and run.queue == asked["queue"]:
-                self._worker.cancel(run.run_id, asked["message"])
+            if not run.has_slot and run.queue == queue:
+                self._worker.cancel(run.run_id, message)
                 cancelled += 1
         return b"%d" % cancelled
 
@@ -68,4 +74,5 @@ async def cancel_unstarted(broker: Broker, queue: str, message: str) -> int:
         int: How many runs the workers that answered in time have cancelled.
     """
     question = json.dumps({"queue": queue, "message": message}).encode()
-    return sum(map(int, await broker.requests.ask(_PURGED, question, timeout=_ASK_SECONDS)))
+    answers = await broker.requests.ask(_PURGED, question, timeout=_ASK_SECONDS)
+    return sum(int(answer) for answer in answers if _COUNT.fullmatch(answer))

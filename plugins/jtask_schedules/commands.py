@@ -1,6 +1,5 @@
 """`jtask schedules`: look at the schedules, hold them up, remove them."""
 
-import json
 import time
 from collections.abc import Coroutine
 from datetime import datetime
@@ -10,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 import click
 
+from jtask.cli.output import say, say_json
 from jtask.cli.parameters import as_json
 
 if TYPE_CHECKING:
@@ -32,14 +32,14 @@ def ls(*, as_json: bool) -> None:
     found = _run(_store().all())
     now = time.time()
     if as_json:
-        click.echo(json.dumps([_to_json(one, now) for one in found], ensure_ascii=False))
+        say_json([_to_json(one, now) for one in found])
     elif found:
         from jtask.cli.tables import print_table
 
         heads = ("NAME", "TASK", "WHEN", "TIMEZONE", "NEXT", "LAST")
         print_table(heads, [_row(one, now) for one in found])
     else:
-        click.echo("no schedules", err=True)
+        say("no schedules", err=True)
 
 
 @schedules.command()
@@ -48,7 +48,7 @@ def pause(name: str) -> None:
     """Pause the schedule NAME (a task's name or key) until you resume it."""
     store = _store()
     _run(store.pause(_find(store, name).key))
-    click.echo(f"{name} is paused", err=True)
+    say(f"{name} is paused", err=True)
 
 
 @schedules.command()
@@ -57,7 +57,7 @@ def resume(name: str) -> None:
     """Resume the schedule NAME from its next time."""
     store = _store()
     _run(store.resume(_find(store, name).key))
-    click.echo(f"{name} is resumed", err=True)
+    say(f"{name} is resumed", err=True)
 
 
 @schedules.command()
@@ -70,7 +70,7 @@ def run(name: str, *, as_json: bool) -> None:
     store = _store()
     run_id = get_run_ids().new()
     _run(store.run_now(_find(store, name).key, run_id))
-    click.echo(json.dumps({"id": run_id}) if as_json else run_id)
+    (say_json({"id": run_id}) if as_json else say(run_id))
 
 
 @schedules.command()
@@ -82,7 +82,7 @@ def rm(name: str, *, force: bool) -> None:
     """Remove the schedule NAME, which no worker declares any more."""
     store = _store()
     _run(store.remove(_find(store, name).key, declared_too=force))
-    click.echo(f"{name} is removed", err=True)
+    say(f"{name} is removed", err=True)
 
 
 def _store() -> "ScheduleStore":

@@ -8,14 +8,21 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from jtask.contract import Message
+from jtask.contract import TOP_PRIORITY, Message, is_name
 from jtask.serialization import codecs_of
 from jtask.wire.envelope import Envelope
+from jtask.wire.fields import count, if_given, items, known_fields, mapping, name, seconds, text
 from jtask_schedules import HEADER
-from jtask_schedules.trigger import Trigger
+from jtask_schedules.trigger import (
+    Trigger,
+    check_cron,
+    check_every,
+    check_missed,
+    check_timezone,
+)
 
 if TYPE_CHECKING:
     from jtask.declaration import TaskInfo
@@ -167,16 +174,54 @@ class Tick(NamedTuple):
     run_id: str
 
 
-def decode_schedule(body: bytes) -> Schedule:
-    """Read the body of a record; what a later version added is left out."""
-    found = json.loads(body)
-    declared = _known(Declaration, found["declaration"])
-    declared["tags"] = tuple(declared["tags"])
-    rest = _known(Schedule, found)
-    rest["declaration"] = Declaration(**declared)
-    for name in ("superseded", "started"):
-        rest[name] = tuple(rest[name])
-    return Schedule(**rest)
+def decode_schedule(key: str, body: bytes) -> Schedule:
+    """Read the body of a record; what a later version added is left out.
+
+    Args:
+        key: Of the record.
+        body: Its body.
+
+    Raises:
+        ValueError: It is no schedule, or one that no worker can have declared.
+    """
+    found = known_fields(body)
+    try:
+        return Schedule(
+            declaration=_declaration(key, mapping(found["declaration"])),
+            chain=name(found["chain"]),
+            declared=seconds(found["declared"]),
+            superseded=tuple(map(name, items(found.get("superseded", [])))),
+            paused=found.get("paused") is True,
+            pending=if_given(seconds, found.get("pending")),
+            started=tuple(map(seconds, items(found.get("started", [])))),
+            covered=if_given(seconds, found.get("covered")),
+        )
+    except KeyError as error:
+        raise ValueError(f"the schedule has no field {error}") from None
+
+
+def _declaration(key: str, found: dict[str, Any]) -> Declaration:
+    declaration = Declaration(
+        task=name(found["task"]),
+        name=name(found["name"]),
+        queue=name(found["queue"]),
+        priority=count(found["priority"]),
+        serializer=name(found["serializer"]),
+        payload=text(found["payload"]),
+        tags=tuple(map(text, items(found["tags"]))),
+        cron=check_cron(found.get("cron")),
+        every=check_every(found.get("every")),
+        timezone=check_timezone(name(found["timezone"])) or "UTC",
+        missed=check_missed(found["missed"]),
+    )
+    base64.b64decode(declaration.payload, validate=True)
+    if declaration.task != key or not is_name(key) or not is_name(declaration.queue):
+        raise ValueError("the schedule is of another task, or its queue is none")
+    if declaration.priority > TOP_PRIORITY:
+        raise ValueError(f"the priority {declaration.priority} is none")
+    if (declaration.cron is None) == (declaration.every is None):
+        raise ValueError("the schedule has no trigger, or two")
+    return declaration
 
 
 def tick_of(run_id: str, headers: Mapping[str, str]) -> Tick | None:
@@ -184,7 +229,11 @@ def tick_of(run_id: str, headers: Mapping[str, str]) -> Tick | None:
     key = headers.get(HEADER)
     if key is None:
         return None
-    return Tick(key, headers.get(_CHAIN, ""), float(headers.get(_INSTANT, "0")), run_id)
+    try:
+        instant = seconds(headers.get(_INSTANT, "0"))
+    except ValueError:
+        instant = 0.0  # no schedule has such a run, and this one is refused as any other
+    return Tick(key, headers.get(_CHAIN, ""), instant, run_id)
 
 
 def declaration_of(task: "TaskInfo[..., Any]") -> Declaration | None:
@@ -205,10 +254,3 @@ def declaration_of(task: "TaskInfo[..., Any]") -> Declaration | None:
         timezone=cast("str | None", options.get("timezone")) or "UTC",
         missed=str(options.get("missed") or "coalesce"),
     )
-
-
-def _known(kind: type[Any], found: Mapping[str, Any]) -> dict[str, Any]:
-    # A worker of this version that stores the record drops what it does not know: a field that is
-    # added must do without being kept.
-    names = {each.name for each in fields(kind)}
-    return {name: value for name, value in found.items() if name in names}

@@ -5,6 +5,7 @@ revision that was read, and a run that is put in place twice is one run. So each
 a record is a loop: read, decide, store; whoever lost the race reads again and decides anew.
 """
 
+import logging
 import secrets
 import time
 from collections.abc import Callable
@@ -13,10 +14,15 @@ from typing import NamedTuple
 
 from jtask.contract import Broker, Record
 from jtask.errors import JTaskError
+from jtask.foreign_text import cut, shown
+from jtask.rate_limited_log import RateLimitedLog
 from jtask_schedules import decisions
 from jtask_schedules.schedule import Declaration, Schedule, Tick, decode_schedule
 
 BUCKET = "schedules"
+
+_log = logging.getLogger("jtask.worker")
+_unreadable = RateLimitedLog(60.0)
 
 
 class ScheduleError(JTaskError):
@@ -43,17 +49,17 @@ class ScheduleStore:
         self._clock = clock
 
     async def all(self) -> list[Schedule]:
-        """Return all schedules, by key."""
-        return [decode_schedule(one.body) for one in await self._broker.records.list(BUCKET)]
+        """Return all schedules, by key, but records that are none."""
+        read = map(_read, await self._broker.records.list(BUCKET))
+        return [schedule for schedule in read if schedule is not None]
 
     async def find(self, key: str) -> StoredSchedule | None:
-        """Return a schedule."""
-        record: Record | None = await self._broker.records.get(BUCKET, key)
-        return (
-            None
-            if record is None
-            else StoredSchedule(decode_schedule(record.body), record.revision)
-        )
+        """Return a schedule; None also for a record that is none."""
+        record = await self._broker.records.get(BUCKET, key)
+        schedule = None if record is None else _read(record)
+        if record is None or schedule is None:
+            return None
+        return StoredSchedule(schedule, record.revision)
 
     # --- what workers do -------------------------------------------------------------------
 
@@ -67,10 +73,12 @@ class ScheduleStore:
             BrokerError: The broker cannot be reached, or refuses.
         """
         while True:
-            found = await self.find(declaration.task)
-            before = None if found is None else found.schedule
+            record = await self._broker.records.get(BUCKET, declaration.task)
+            # What cannot be read is replaced.
+            before = None if record is None else _read(record)
+            revision = 0 if record is None else record.revision  # 0: only if there is none yet
             after = decisions.declare(before, declaration, self._clock(), secrets.token_hex(8))
-            if after is None or await self._store(found, after):
+            if after is None or await self._store(revision, after):
                 break
         if after is not None:
             # The old run would be refused when it comes; taken off, it does not even come.
@@ -93,7 +101,7 @@ class ScheduleStore:
             # whoever goes on puts it there again under the same id; the other way round it would
             # leave a record that names no run.
             await self._put_next(after)
-            if await self._store(found, after):
+            if await self._store(found.revision, after):
                 return
 
     async def admit(self, tick: Tick) -> str | None:
@@ -121,7 +129,7 @@ class ScheduleStore:
             after = decisions.advance(schedule, tick, now)
             if after.pending != schedule.pending:
                 await self._put_next(after)
-            if after == schedule or await self._store(found, after):
+            if after == schedule or await self._store(found.revision, after):
                 late = decisions.is_late(schedule, tick, now)
                 return "it was missed, and its schedule skips missed runs" if late else None
 
@@ -167,7 +175,7 @@ class ScheduleStore:
         while True:
             found = await self._existing(key)
             after = replace(found.schedule, paused=True, pending=None)
-            if found.schedule.paused or await self._store(found, after):
+            if found.schedule.paused or await self._store(found.revision, after):
                 break
         # After the record, which refuses a run that comes in between, and one that stays because
         # this process dies here.
@@ -184,7 +192,7 @@ class ScheduleStore:
             # A new chain: brokers do not store a run again that was taken back a moment ago.
             chain = secrets.token_hex(8)
             after = replace(found.schedule, paused=False, pending=None, chain=chain)
-            if not found.schedule.paused or await self._store(found, after):
+            if not found.schedule.paused or await self._store(found.revision, after):
                 break
         await self.ensure_next_run(key)
 
@@ -227,8 +235,7 @@ class ScheduleStore:
             raise ScheduleError(f"there is no schedule {key!r}: `jtask schedules ls` lists them")
         return found
 
-    async def _store(self, found: StoredSchedule | None, schedule: Schedule) -> bool:
-        revision = 0 if found is None else found.revision  # 0: only if there is none yet
+    async def _store(self, revision: int, schedule: Schedule) -> bool:
         return await self._broker.records.put(
             BUCKET, schedule.key, schedule.encode(), revision=revision
         )
@@ -270,3 +277,13 @@ class ScheduleStore:
             await self._put_next(schedule)
         # Late by a little, it is in a worker's hands that is about to ask for the next one.
         return now - pending > decisions.OVERDUE_SECONDS
+
+
+def _read(record: Record) -> Schedule | None:
+    try:
+        return decode_schedule(record.key, record.body)
+    except ValueError as error:
+        if count := _unreadable.count(record.key):
+            key, problem = shown(cut(record.key, 128)), shown(cut(str(error), 500))
+            _log.warning("schedule %s cannot be read, for the %dth time: %s", key, count, problem)
+        return None

@@ -244,4 +244,4 @@ class IsolatedCall:
         assert reply.failure is not None
         if reply.kind == CRASHED:
             raise ProcessDied(f"the task raised {reply.failure.summary}")
-        raise rebuild(reply.failure)
+        raise rebuild(reply.failure, is_own=True)

@@ -50,7 +50,8 @@ def test_a_blob_written_again_is_the_later_one(with_brokers: WithBrokers) -> Non
 def test_more_events_than_fit_a_message_are_kept_in_order(with_brokers: WithBrokers) -> None:
     async def main(open_broker: OpenBroker) -> None:
         broker = await open_broker()
-        events = [Event(str(n), "Running", 1.5, "task", 1, "w", "d" * 400) for n in range(5000)]
+        run_id = RunIds().new()  # one shard
+        events = [Event(run_id, "Running", n, "task", 1, "w", "d" * 400) for n in range(5000)]
         broker.events.append(events)
 
         async def are_kept() -> bool:

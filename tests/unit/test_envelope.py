@@ -279,3 +279,41 @@ def test_an_odd_outcome_is_an_envelope_error_and_nothing_else(name: str, value: 
     head[name] = value
     with suppress(EnvelopeError):
         decode_outcome(json.dumps(head).encode())
+
+
+HUGE = "x" * 4_000_000
+
+
+@pytest.mark.parametrize("field", ["created", "started", "run_time", "expires"])
+@pytest.mark.parametrize(
+    "value", ["NaN", "Infinity", "-1", "1e300", "9" * 4000, '"x"', "[]", f'"{HUGE}"']
+)
+def test_what_is_no_instant_is_refused_in_few_words(field: str, value: str) -> None:
+    refused(f'"{field}":{value}')
+
+
+@pytest.mark.parametrize("field", ["attempt", "blob"])
+@pytest.mark.parametrize("value", ["-1", "1e300", "9" * 4000, "[]", "{}", f'"{HUGE}"', "1e20"])
+def test_what_is_no_count_is_refused_in_few_words(field: str, value: str) -> None:
+    refused(f'"{field}":{value}')
+
+
+@pytest.mark.parametrize(
+    "field", ["id", "task", "name", "ser", "parent", "tags", "headers", "history"]
+)
+@pytest.mark.parametrize("value", ["5", "true", f'"{HUGE}"'])
+def test_a_field_of_another_type_or_size_is_refused_in_few_words(field: str, value: str) -> None:
+    refused(f'"{field}":{value}')
+
+
+def refused(field: str) -> None:
+    head = '{"v":1,"id":"x","task":"t","name":"n","ser":"json","created":1,'
+    with pytest.raises(EnvelopeError) as refusal:
+        decode_envelope(f"{head}{field}}}\n".encode())
+    assert len(str(refusal.value)) < 400
+    assert str(refusal.value).isprintable()
+
+
+def test_half_a_character_is_written_so_that_it_can_be_read() -> None:
+    envelope = Envelope(RUN_ID, "t", "n", "json", b"", 1.0, tags=("\udc80",))
+    assert decode_envelope(envelope.encode()).tags == ("\\udc80",)

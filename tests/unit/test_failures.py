@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+import time
 import types
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,15 @@ from typing import Any
 import pytest
 
 import jtask.wire.failures
+from jtask import task
 from jtask.declaration.keys import check_name
 from jtask.errors import Failure, RemoteTraceback, TaskDefinitionError, TaskFailed
 from jtask.wire.failures import capture, rebuild
+
+
+@task
+def here() -> None:
+    """Be a task of this module."""
 
 
 class Simple(Exception):
@@ -282,11 +289,51 @@ def test_a_report_with_endless_causes_ends():
     ],
 )
 def test_an_exception_that_json_can_carry_comes_back_as_itself(error):
-    back = rebuild(sent(error))
+    back = rebuild(sent(error), here)
     assert type(back) is type(error)
     assert str(back) == str(error)
     assert back.args == error.args
     assert vars(back) == vars(error)
+
+
+class ThirdParty(Exception):
+    """As of a web framework that acts on it."""
+
+
+ThirdParty.__module__ = "a_framework"
+
+
+@pytest.fixture
+def framework(monkeypatch):
+    module: Any = types.ModuleType("a_framework")
+    module.ThirdParty = ThirdParty
+    monkeypatch.setitem(sys.modules, "a_framework", module)
+
+
+@pytest.mark.usefixtures("framework")
+def test_a_message_chooses_no_exception_of_other_packages():
+    failure = sent(ThirdParty("a redirect"))
+    assert type(rebuild(failure, here)) is TaskFailed
+    assert type(rebuild(failure)) is TaskFailed
+    # The child process of a run is as good as this one.
+    assert type(rebuild(failure, is_own=True)) is ThirdParty
+
+
+@pytest.mark.usefixtures("framework")
+def test_an_exception_that_the_task_names_comes_back():
+    named = here.with_options(retries=1, retry_on=[ThirdParty])
+    assert type(rebuild(sent(ThirdParty("x")), named)) is ThirdParty
+
+
+def test_without_its_task_a_run_raises_what_everybody_has():
+    assert type(rebuild(sent(Simple("x")))) is TaskFailed
+    assert type(rebuild(sent(json.JSONDecodeError("x", "doc", 1)))) is json.JSONDecodeError
+
+
+def test_a_name_of_any_length_costs_nothing():
+    began = time.perf_counter()
+    assert type(rebuild(Failure.from_json({"type": "a." * 200_000, "args": []}))) is TaskFailed
+    assert time.perf_counter() - began < 5
 
 
 def test_a_file_name_comes_back():
@@ -378,7 +425,7 @@ def test_a_scripts_own_exception_has_the_name_under_which_others_import_it(tmp_p
         "from jtask.wire.failures import capture, rebuild\n"
         "class Own(Exception): pass\n"
         "failure = capture(Own('x'))\n"
-        "print(failure.type, type(rebuild(failure)) is Own)\n"
+        "print(failure.type, type(rebuild(failure, is_own=True)) is Own)\n"
     )
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["script_with_error.Own", "True"]

@@ -106,7 +106,7 @@ class QueueMachine(RuleBasedStateMachine):
         order = self.next_order()
         at = None if delay is None else now + delay
         expires = None if lifetime is None else now + lifetime
-        run_id, body = f"run-{order:04}", b"body %d" % order
+        run_id, body = f"01a1fff5-44eb-7316-bfb5-{order:012x}", b"body %d" % order
         message = Message(run_id, queue, body, priority, at, expires)
         self.runner.run(self.broker.runs.enqueue([message, message]))
         since = now if at is None else max(at, now)

@@ -84,7 +84,7 @@ class RetryMachine(RuleBasedStateMachine):
 
     @rule(retries=st.integers(0, 3), failures=st.integers(0, 5))
     def enqueue(self, retries: int, failures: int) -> None:
-        run_id = f"run-{len(self.runs):04}"
+        run_id = f"01a1fff5-44eb-7316-bfb5-{len(self.runs):012x}"
         PLANS[run_id] = failures
         now, key = self.clock.time(), TASKS[retries].key
         envelope = Envelope(run_id, key, "model", "json", b"{}", now)

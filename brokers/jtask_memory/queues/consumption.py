@@ -179,6 +179,11 @@ class MemoryDelivery:
         """How many workers were lost with it."""
         return self._claim.lost_workers
 
+    @property
+    def problem(self) -> str | None:
+        """Return None: whoever enqueues here is checked."""
+        return None
+
     def ack(self) -> None:
         """Take the run off the queue."""
         with self._storage.lock:

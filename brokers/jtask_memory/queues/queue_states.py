@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 
-from jtask.contract import QueueInfo, WaitingRun
+from jtask.contract import QueueInfo, WaitingRun, check_queue
 from jtask_memory.storage.client import StoragePart
 
 
@@ -17,6 +17,7 @@ class MemoryQueues(StoragePart):
 
     async def pause(self, queue: str, until: float | None = None) -> None:
         """Deliver nothing of a queue until an instant; None is until `resume`."""
+        check_queue(queue)
         storage = self._storage
         with storage.lock:
             storage.backlog.pause(queue, until)
@@ -25,6 +26,7 @@ class MemoryQueues(StoragePart):
 
     async def resume(self, queue: str) -> bool:
         """End a pause; False when there was none."""
+        check_queue(queue)
         storage = self._storage
         with storage.lock:
             paused = storage.backlog.resume(queue, self._now())
@@ -33,12 +35,15 @@ class MemoryQueues(StoragePart):
 
     async def depth(self, queue: str) -> int:
         """Count the runs of a queue that wait or are being executed."""
+        check_queue(queue)
         storage = self._storage
         with storage.lock:
             return storage.backlog.depth(queue, self._now())
 
     async def waiting(self, queue: str | None = None) -> AsyncIterator[WaitingRun]:
         """Yield the waiting and delayed runs of one queue or of all, oldest first."""
+        if queue is not None:
+            check_queue(queue)
         storage = self._storage
         with storage.lock:
             runs = storage.backlog.waiting(queue, self._now())

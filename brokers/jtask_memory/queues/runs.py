@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from jtask.contract import Delivery, Message
+from jtask.contract import Delivery, Message, check_message
 from jtask_memory.body_size import check_size
 from jtask_memory.queues.consumption import MemoryConsumption
 from jtask_memory.storage.client import StorageClient, StoragePart
@@ -47,5 +47,6 @@ class MemoryRuns(StoragePart):
         storage = self._storage
         # All are checked before the first is stored: all or none.
         for message in messages:
+            check_message(message)
             check_size("run", message.run_id, message.body)
         storage.enqueue(messages)

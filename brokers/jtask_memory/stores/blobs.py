@@ -13,11 +13,13 @@ class MemoryBlobs(StoragePart):
             # A copy: the caller's may be a bytearray that it keeps writing to.
             storage.blobs[key] = bytes(data)
 
-    async def get(self, key: str) -> bytes | None:
-        """Return a blob, or None when it is not there."""
+    async def get(self, key: str, *, at_most: int | None = None) -> bytes | None:
+        """Return a blob, or None when it is not there or larger."""
         storage = self._storage
         with storage.lock:
-            return storage.blobs.get(key)
+            blob = storage.blobs.get(key)
+        is_larger = blob is not None and at_most is not None and len(blob) > at_most
+        return None if is_larger else blob
 
     async def delete(self, key: str) -> None:
         """Delete a blob; nothing happens when there is none."""

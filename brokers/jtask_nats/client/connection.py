@@ -11,7 +11,8 @@ from typing import Any
 
 from nats.errors import Error as NatsError
 
-from jtask.errors import BrokerError, BrokerUnavailable
+from jtask.errors import BrokerError, BrokerUnavailable, MessageRefused
+from jtask.foreign_text import quoted
 from jtask_nats.client.addresses import Address, readable
 from jtask_nats.client.jetstream_api import call_api
 from jtask_nats.client.nats_client import NatsClient
@@ -386,11 +387,12 @@ class Connection:
         """Refuse a message that would break the connection, and return its size.
 
         Raises:
-            BrokerError: It is larger than the server takes, or the subject is none.
+            MessageRefused: It is larger than the server takes, or the subject is none.
         """
         if not is_subject(subject):
-            raise BrokerError(
-                f"{subject!r} is not a valid NATS subject: it is empty, too long or contains spaces"
+            raise MessageRefused(
+                f"{quoted(subject)} is not a valid NATS subject: "
+                "it is empty, too long or contains spaces"
             )
         size = message_size(headers, body)
         if size > self._client.max_payload:

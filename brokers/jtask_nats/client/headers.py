@@ -7,6 +7,7 @@ import math
 from datetime import UTC, datetime
 from urllib.parse import quote, unquote
 
+from jtask.foreign_text import sendable
 from jtask_nats.client.protocol import header_value
 
 AT = b"Jtask-At"
@@ -21,6 +22,7 @@ LOST = b"Jtask-Lost"
 """How many workers were lost with the run before this message of it was stored."""
 OWN = b"\r\nJtask-"
 """In each raw block that has any of the above: one search instead of four on the hot path."""
+_LONGEST_NUMBER = 20  # digits; of 64 bits
 FIRST_ONLY = b"Nats-Expected-Last-Subject-Sequence: 0\r\n"
 """Lets a message in only as the first of its subject."""
 
@@ -71,7 +73,9 @@ def millis(at: float) -> int:
 def number(headers: bytes | None, name: bytes) -> int | None:
     """Return a header's value as a number, or None when it is missing or none."""
     found = header_value(headers, name)
-    return int(found) if found is not None and found.isdigit() else None
+    # Python refuses to read thousands of digits; no number of ours has more than these.
+    is_number = found is not None and found.isdigit() and len(found) <= _LONGEST_NUMBER
+    return int(found) if found is not None and is_number else None
 
 
 def text(headers: bytes | None, name: bytes) -> str:
@@ -88,12 +92,12 @@ def key(text: str) -> bytes:
 def key_of(block: bytes) -> str | None:
     """Return the key of a record, or None when its subject has it."""
     found = header_value(block, KEY)
-    return None if found is None else unquote(found.decode())
+    return None if found is None else unquote(found.decode("utf-8", "replace"))
 
 
 def reason(sentence: str) -> bytes:
     """Return the line that says why a run was dead-lettered; `reason_of` reads it."""
-    return line(REASON, quote(sentence, safe=" ,.:;()[]'/=<>-_"))
+    return line(REASON, quote(sendable(sentence), safe=" ,.:;()[]'/=<>-_"))
 
 
 def reason_of(block: bytes) -> str:

@@ -2,7 +2,13 @@
 
 from collections.abc import Mapping
 
-from jtask.errors import BrokerError, BrokerFull, BrokerUnavailable, PermissionDenied
+from jtask.errors import (
+    BrokerError,
+    BrokerFull,
+    BrokerUnavailable,
+    MessageRefused,
+    PermissionDenied,
+)
 
 WRONG_LAST_SEQUENCE = 10071
 INCOMPLETE_BATCH = 10176
@@ -120,9 +126,9 @@ def not_permitted(action: str, subject: str, url: str) -> PermissionDenied:
     )
 
 
-def too_large(subject: str, size: int, limit: int) -> BrokerError:
+def too_large(subject: str, size: int, limit: int) -> MessageRefused:
     """Make the exception for a message that the server would drop the connection for."""
-    return BrokerError(
+    return MessageRefused(
         f"the message for {subject} has {size} bytes including headers, "
         f"but the server accepts at most {limit} (max_payload); nothing was sent"
     )

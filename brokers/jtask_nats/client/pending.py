@@ -110,7 +110,7 @@ def refusal_in(data: bytes, subject: str) -> ApiError | None:
         return None
     try:
         return api_error(json.loads(data)["error"], subject)
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return ApiError(0, 0, f"it answered {data[:80]!r}", subject)
 
 

@@ -8,6 +8,9 @@ import logging
 from collections.abc import Callable
 from typing import NamedTuple
 
+from jtask.foreign_text import cut, shown
+from jtask.rate_limited_log import RateLimitedLog
+
 _log = logging.getLogger("jtask")
 
 Handler = Callable[[str, str, bytes, bytes | None], None]
@@ -15,7 +18,13 @@ Handler = Callable[[str, str, bytes, bytes | None], None]
 
 CRLF = b"\r\n"
 _LONGEST_SUBJECT = 1024  # the whole command line may have 4096 bytes
+_LONGEST_LINE = 1 << 20  # bytes; INFO names the servers of a cluster
+_LOG_PAUSE = 60.0  # seconds between two lines about messages that fail in the same way
 HEADER_OVERHEAD = len(b"NATS/1.0\r\n") + len(CRLF)
+
+
+class ProtocolError(ValueError):
+    """What arrived is not what a NATS server sends."""
 
 
 class Reply(NamedTuple):
@@ -98,6 +107,7 @@ class Parser:
     def __init__(self, handlers: dict[bytes, Handler], control: Callable[[bytes], None]) -> None:
         self._handlers = handlers
         self._control = control
+        self._failures = RateLimitedLog(_LOG_PAUSE)
         self._parts: list[bytes] = []
         self._have = 0
         self._need = 1
@@ -122,30 +132,50 @@ class Parser:
         while at < end:
             eol = find(CRLF, at)
             if eol < 0:
+                if end - at > _LONGEST_LINE:
+                    raise ProtocolError("the server sent a line without an end")
                 break
             line = data[at:eol]
             start = eol + 2
             if line.startswith((b"MSG ", b"HMSG ")):
                 # MSG subject sid [reply] size, and HMSG subject sid [reply] header-size size
                 # (ADR-4).
-                fields = line.split()
+                # At blanks only: whoever may publish can put any other byte into a subject.
+                fields = line.split(b" ")
                 stop = start + int(fields[-1])
-                if stop + 2 > end:
-                    return at, stop + 2 - end
                 has_headers = line[0] == 72  # H
                 block = start + int(fields[-2]) if has_headers else start
+                if not start <= block <= stop:
+                    raise ProtocolError("the server sent a message of a negative size")
+                if stop + 2 > end:
+                    return at, stop + 2 - end
                 handler = handlers.get(fields[2])
                 if handler is not None:
-                    subject = fields[1].decode()
-                    reply = fields[3].decode() if len(fields) == 5 + has_headers else ""
+                    # A subject of any bytes must not end the connection of all others.
+                    subject = fields[1].decode("utf-8", "surrogateescape")
+                    reply = ""
+                    if len(fields) == 5 + has_headers:
+                        reply = fields[3].decode("utf-8", "surrogateescape")
                     headers = data[start:block] if has_headers else None
                     try:
                         handler(subject, reply, data[block:stop], headers)
-                    except Exception:
-                        # One message that fails must not end the connection of all others.
-                        _log.exception("a message on %s could not be handled", subject)
+                    except Exception as error:
+                        # Nor must a message that fails.
+                        self._log_failure(subject, error)
                 at = stop + 2
             else:
                 self._control(line)
                 at = start
         return at, 1
+
+    def _log_failure(self, subject: str, error: Exception) -> None:
+        # By its kind: who sends one such message may send a million, each on its own subject.
+        if count := self._failures.count(type(error).__qualname__):
+            _log.warning(
+                "a message on %s could not be handled, of %d like it: %s: %s",
+                shown(cut(subject, 200)),
+                count,
+                type(error).__name__,
+                shown(cut(str(error), 500)),
+                exc_info=_log.isEnabledFor(logging.DEBUG),
+            )

@@ -21,6 +21,7 @@ from jtask_nats.queues.releases import Releases
 from jtask_nats.queues.requeued import is_requeued
 from jtask_nats.streams.session import Session
 from jtask_nats.streams.stream_configs import Stream
+from jtask_nats.streams.subjects import PRIORITIES
 
 _CHECK_EVERY = 1.0  # seconds
 _PING_TIMEOUT = 5.0  # seconds; with two checks still within the 10 s of a health check
@@ -397,9 +398,9 @@ class NatsConsumption:
 
     def _on_new_priority(self, subject: str, reply: str, data: bytes, block: bytes | None) -> None:
         del subject, reply, block
-        queue, _, priority = data.decode().partition(" ")
+        queue, _, priority = data.decode(errors="replace").partition(" ")
         pullers = self._queues.get(queue)
-        if pullers is None or not priority.isdigit():
+        if pullers is None or priority not in PRIORITIES:
             return
         if all(puller.priority != int(priority) for puller in pullers):
             self._add(queue, int(priority))
@@ -407,7 +408,7 @@ class NatsConsumption:
 
     def _on_held_request(self, subject: str, reply: str, data: bytes, block: bytes | None) -> None:
         del subject, block
-        asked = set(data.decode().split())
+        asked = set(data.decode(errors="replace").split())
         every = (one.run_id for puller in self._pullers() for one in puller.in_flight.held.values())
         if mine := asked.intersection(every):
             self._session.connection.send(reply, " ".join(mine).encode())

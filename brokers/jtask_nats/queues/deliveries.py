@@ -95,6 +95,7 @@ class NatsDelivery:
 
     Attributes:
         lost_workers: How many workers were lost with the run.
+        problem: Why the message cannot be a run; None for nearly all.
     """
 
     __slots__ = (
@@ -103,6 +104,7 @@ class NatsDelivery:
         "_open",
         "body",
         "lost_workers",
+        "problem",
         "queue",
         "reply",
         "run_id",
@@ -117,6 +119,7 @@ class NatsDelivery:
         self._open = True
         self._deliveries = deliveries
         self.lost_workers = 0
+        self.problem: str | None = None
         self.queue = in_flight.queue
         self.run_id = run_id
         self.body = body

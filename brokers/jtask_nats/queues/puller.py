@@ -4,6 +4,8 @@ import json
 from enum import Enum
 from typing import Protocol
 
+from jtask.foreign_text import quoted
+from jtask.ids import get_run_ids, is_run_id
 from jtask_nats.client import headers
 from jtask_nats.client.protocol import status_of
 from jtask_nats.queues.deliveries import InFlight, NatsDelivery
@@ -150,9 +152,14 @@ class Puller:
             # Our lease ran out, yet we live: the run must not start a second time here.
             self.in_flight.redelivered(mine, reply)
             return
-        delivery = NatsDelivery(
-            self.in_flight, subject[self._prefix :], data, deliveries, reply, seq
-        )
+        run_id = subject[self._prefix :]
+        problem = None
+        if not is_run_id(run_id):
+            # Nothing may be addressed by it: it can hold wildcards, controls or broken UTF-8.
+            problem = f"its subject ends in {quoted(run_id)}, which is not a run id"
+            run_id = get_run_ids().new()
+        delivery = NatsDelivery(self.in_flight, run_id, data, deliveries, reply, seq)
+        delivery.problem = problem
         at = 0.0
         if block is not None and headers.OWN in block:
             at = (headers.number(block, headers.AT) or 0) / 1000

@@ -5,10 +5,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from jtask.contract import DEFAULT_PRIORITY, Pause, QueueInfo
+from jtask.contract import DEFAULT_PRIORITY, Pause, QueueInfo, check_queue, is_name
+from jtask.ids import is_run_id
 from jtask_nats.client.direct_reads import count
 from jtask_nats.streams.session import Session
 from jtask_nats.streams.stream_configs import Stream
+from jtask_nats.streams.subjects import PRIORITIES, last_token
 
 Level = tuple[str, str]
 """A queue and one of its priorities, as they stand in a subject."""
@@ -57,7 +59,7 @@ class QueueCounts:
         await topology.ensure(Stream.RUNS, Stream.RECORDS)
         before = await self._extent()
         infos, pauses = await asyncio.gather(topology.consumers.all(), topology.pauses.all())
-        served = [read_counts(info) for info in infos]
+        served = [counts for info in infos if (counts := read_counts(info)) is not None]
         # Consumers count for nothing; to list subjects costs a line for each run.
         left = before.messages - sum(one.pending + one.in_hand for one in served)
         delayed = await self._delayed({one.level[0] for one in served}) if left else Counter[str]()
@@ -75,6 +77,7 @@ class QueueCounts:
 
     async def depth(self, queue: str) -> int:
         """Count the runs of a queue that wait or are being executed."""
+        check_queue(queue)
         topology = self._session.topology
         await topology.ensure_consumer(queue, DEFAULT_PRIORITY, owner=False)
         found = await topology.consumers.priorities([queue])
@@ -82,12 +85,14 @@ class QueueCounts:
 
     async def pause(self, queue: str, until: float | None = None) -> None:
         """Deliver nothing of a queue until an instant; None is until `resume`."""
+        check_queue(queue)
         session = self._session
         await session.topology.ensure(Stream.RECORDS, Stream.RUNS)
         await session.topology.pauses.pause(session.publisher, queue, until)
 
     async def resume(self, queue: str) -> bool:
         """End a pause; False when there was none."""
+        check_queue(queue)
         topology = self._session.topology
         await topology.ensure(Stream.RECORDS, Stream.RUNS)
         return await topology.pauses.resume(queue)
@@ -121,6 +126,8 @@ class QueueCounts:
             page: dict[str, int] = answer["state"].get("subjects") or {}
             for subject, runs in page.items():
                 level = level_of(subject)
+                if not is_level(*level):
+                    continue
                 if subjects.is_schedule(subject):
                     delayed[level[0]] += runs
                 else:
@@ -156,10 +163,13 @@ def queue_infos(
     ]
 
 
-def read_counts(info: Mapping[str, Any]) -> ConsumerCounts:
-    """Read what the server says of a consumer."""
+def read_counts(info: Mapping[str, Any]) -> ConsumerCounts | None:
+    """Read what the server says of a consumer; None for one that is none of ours."""
+    level = level_of(info["config"].get("filter_subject", ""))
+    if not is_level(*level):
+        return None
     return ConsumerCounts(
-        level_of(info["config"]["filter_subject"]),
+        level,
         info["num_pending"],
         info["num_ack_pending"],
         bool(info["num_waiting"] or info["delivered"]["consumer_seq"]),
@@ -167,6 +177,16 @@ def read_counts(info: Mapping[str, Any]) -> ConsumerCounts:
 
 
 def level_of(subject: str) -> Level:
-    """Return the queue and the priority in a run's subject."""
-    _, queue, priority, _ = subject.rsplit(".", 3)
-    return queue, priority
+    """Return the queue and the priority in a run's subject; see `is_level`."""
+    queue, _, priority = subject.rpartition(".")[0].rpartition(".")
+    return last_token(queue), priority
+
+
+def is_level(queue: str, priority: str) -> bool:
+    """Tell whether that is a queue and a priority: whoever may publish can put anything there."""
+    return is_name(queue) and priority in PRIORITIES
+
+
+def is_run(subject: str) -> bool:
+    """Tell whether a subject is one of a run."""
+    return is_level(*level_of(subject)) and is_run_id(last_token(subject))

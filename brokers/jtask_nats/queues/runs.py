@@ -4,17 +4,19 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 
-from jtask.contract import ATOMIC_LIMIT, DEFAULT_PRIORITY, Delivery, Message
-from jtask.errors import BrokerError, BrokerUnavailable
+from jtask.contract import ATOMIC_LIMIT, DEFAULT_PRIORITY, Delivery, Message, check_message
+from jtask.errors import BrokerUnavailable, MessageRefused
+from jtask.ids import is_run_id
 from jtask_nats.client.direct_reads import last_message
 from jtask_nats.client.nats_errors import (
     DUPLICATE_IN_BATCH,
     ApiError,
-    is_gone,
 )
 from jtask_nats.queues.consumption import NatsConsumption
+from jtask_nats.queues.deletion import delete_message
 from jtask_nats.queues.leases import Leases
 from jtask_nats.queues.messages import OutgoingMessage, new_run_message
+from jtask_nats.queues.queue_counts import is_level, level_of
 from jtask_nats.queues.releases import Releases
 from jtask_nats.streams.session import Session
 from jtask_nats.streams.stream_configs import Stream
@@ -43,6 +45,8 @@ class NatsRuns:
     async def enqueue(self, messages: Sequence[Message]) -> None:
         """Store messages; they are durable on return."""
         for message in messages:
+            check_message(message)
+        for message in messages:
             if message.priority != DEFAULT_PRIORITY:
                 await self._open_priority(message.queue, message.priority)
         subjects, now = self._session.subjects, time.time()
@@ -61,6 +65,7 @@ class NatsRuns:
 
     def enqueue_from_thread(self, message: Message) -> None:
         """Do `enqueue([message])` from any thread but the loop's, blocking it."""
+        check_message(message)
         session = self._session
         if not session.topology.is_ready_for(message.queue, message.priority):
             whole = self.enqueue([message])
@@ -96,6 +101,8 @@ class NatsRuns:
         a run behind the last one that its consumer delivered is held by nobody; for any other the
         workers are asked.
         """
+        if not is_run_id(run_id):
+            return False  # it could address the runs of others
         session = self._session
         stream = session.topology.stream_name(Stream.RUNS)
         # Safe only because no consumer covers these subjects: a purge that hits deliveries makes
@@ -106,7 +113,7 @@ class NatsRuns:
         )
         if waiting is None or await self._is_with_worker(run_id, waiting.subject, waiting.sequence):
             return delayed
-        removed = await self._delete(waiting.sequence)
+        removed = await delete_message(session, stream, waiting.sequence)
         # A worker may have received it a moment ago, and the deletion does not say so.
         taken = await self._is_with_worker(run_id, waiting.subject, waiting.sequence)
         return delayed or (removed and not taken)
@@ -163,27 +170,15 @@ class NatsRuns:
                 publish = self._session.publisher.publish
                 await asyncio.gather(*(publish(s, body, lines) for s, lines, body in group))
 
-    async def _delete(self, sequence: int) -> bool:
-        # No purge: if a dead worker holds the message, the server also forgets what others hold,
-        # which is then never delivered again once they have died (nats-server 2.15.1).
-        # no_erase: the bytes on disk need not be overwritten.
-        stream = self._session.topology.stream_name(Stream.RUNS)
-        message = {"seq": sequence, "no_erase": True}
-        try:
-            await self._session.connection.api(f"STREAM.MSG.DELETE.{stream}", message)
-        except ApiError as error:
-            if not is_gone(error):
-                raise
-            return False
-        return True
-
     async def _purge(self, subject: str) -> bool:
         stream = self._session.topology.stream_name(Stream.RUNS)
         answer = await self._session.connection.api(f"STREAM.PURGE.{stream}", {"filter": subject})
         return bool(answer["purged"])
 
     async def _is_with_worker(self, run_id: str, subject: str, sequence: int) -> bool:
-        queue, priority = subject.split(".")[-3:-1]
+        queue, priority = level_of(subject)
+        if not is_level(queue, priority):
+            return False  # no consumer delivers it
         info = await self._session.topology.consumers.find(queue, int(priority))
         if info is None or info["delivered"]["stream_seq"] < sequence:
             return False
@@ -202,8 +197,8 @@ class NatsRuns:
         return reply.status is None
 
 
-def _too_large(message: Message, limit: int) -> BrokerError:
-    return BrokerError(
+def _too_large(message: Message, limit: int) -> MessageRefused:
+    return MessageRefused(
         f"the body of run {message.run_id} has {len(message.body)} bytes, "
         f"but the broker accepts at most {limit}; store it as a blob"
     )

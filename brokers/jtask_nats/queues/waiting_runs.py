@@ -4,11 +4,13 @@ import time
 from collections.abc import AsyncIterator, Sequence, Set
 from datetime import datetime
 
-from jtask.contract import WaitingRun
+from jtask.contract import WaitingRun, check_queue
+from jtask.ids import is_run_id
 from jtask_nats.client import headers
 from jtask_nats.client.direct_reads import StoredMessage, last_message, read_pages
 from jtask_nats.client.request_many import request_many
-from jtask_nats.queues.queue_counts import Level, level_of
+from jtask_nats.queues.deletion import delete_message
+from jtask_nats.queues.queue_counts import Level, is_run, level_of
 from jtask_nats.streams.session import Session
 from jtask_nats.streams.stream_configs import Stream
 from jtask_nats.streams.subjects import last_token
@@ -33,12 +35,16 @@ class WaitingRuns:
 
     async def waiting(self, queue: str | None = None) -> AsyncIterator[WaitingRun]:
         """Yield the waiting and delayed runs of one queue or of all, in the order of storing."""
+        if queue is not None:
+            check_queue(queue)
         session = self._session
         await session.topology.ensure(Stream.RUNS)
         subject = session.subjects.runs(queue or "*")
         # A delayed run that comes due meanwhile is found again on its queue.
         seen: set[str] = set()
         async for page in read_pages(session.connection, self._stream, subject):
+            # Others are set aside by the worker that gets them.
+            page = [one for one in page if is_run(one.subject)]
             queued = [one for one in page if not session.subjects.is_schedule(one.subject)]
             in_hand = await self._in_hand(queued)
             for stored in page:
@@ -49,12 +55,30 @@ class WaitingRuns:
 
     async def find(self, run_id: str) -> WaitingRun | None:
         """Return a run that waits or is delayed; may show one that a worker holds."""
+        if not is_run_id(run_id):
+            return None
         session = self._session
         await session.topology.ensure(Stream.RUNS)
         stored = await last_message(
             session.connection, self._stream, session.subjects.runs("*", run_id)
         )
-        return None if stored is None else waiting_run(stored, time.time())
+        if stored is None or not is_run(stored.subject):
+            return None
+        return waiting_run(stored, time.time())
+
+    async def discard_unaddressed(self, queue: str) -> int:
+        """Delete what is on a queue and cannot be a run; return how many messages that were."""
+        check_queue(queue)
+        session = self._session
+        await session.topology.ensure(Stream.RUNS)
+        discarded = 0
+        subject = session.subjects.runs(queue)
+        async for page in read_pages(session.connection, self._stream, subject):
+            for stored in page:
+                # By its sequence, for nothing else addresses it alone.
+                if not is_run(stored.subject):
+                    discarded += await delete_message(session, self._stream, stored.sequence)
+        return discarded
 
     async def _in_hand(self, queued: Sequence[StoredMessage]) -> set[str]:
         """Return which of some runs a worker holds or has settled by now."""
@@ -87,7 +111,7 @@ class WaitingRuns:
         held: set[str] = set()
 
         def take(answer: bytes) -> bool:
-            held.update(answer.decode().split())
+            held.update(answer.decode(errors="replace").split())
             return held >= run_ids
 
         session = self._session

@@ -1,10 +1,11 @@
 """The commands `jtask server start|stop|status`, for the embedded server."""
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from jtask.cli.output import say, say_json
 
 if TYPE_CHECKING:
     from jtask_nats.server.embedded import ServerStatus
@@ -71,7 +72,7 @@ def durability(sync: "Sync") -> str:
 
 
 def _print(facts: dict[str, Any], text: str, *, as_json: bool) -> None:
-    click.echo(json.dumps(facts) if as_json else text)
+    (say_json(facts) if as_json else say(text))
 
 
 def _facts(found: "ServerStatus") -> dict[str, Any]:

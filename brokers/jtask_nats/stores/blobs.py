@@ -6,10 +6,13 @@ the object store of nats-py takes 686 ms.
 """
 
 import asyncio
+import re
 import secrets
+from collections import Counter
 
 from jtask_nats.client import headers
 from jtask_nats.client.direct_reads import StoredMessage, read_all
+from jtask_nats.client.protocol import header_value
 from jtask_nats.client.publisher import PubAck
 from jtask_nats.streams.session import Session
 from jtask_nats.streams.stream_configs import Stream
@@ -19,6 +22,8 @@ _CHUNK = 512 * 1024  # bytes
 _OVERHEAD = 16 * 1024  # bytes of a message that may be headers
 _IN_FLIGHT = 16  # chunks; what a slow line can take within the enqueue timeout
 _PART = b"Jtask-Part"
+_NUMBER = re.compile(r"[0-9]{1,9}")
+_WRITING = re.compile(r"\w*/([0-9]{1,9})")
 
 
 class NatsBlobs:
@@ -50,13 +55,22 @@ class NatsBlobs:
             )
         await asyncio.gather(*flying)
 
-    async def get(self, key: str) -> bytes | None:
-        """Return a blob, or None when it is not there."""
+    async def get(self, key: str, *, at_most: int | None = None) -> bytes | None:
+        """Return a blob, or None when it is not there or larger."""
         session = self._session
         await session.topology.ensure(Stream.BLOBS)
         stream = session.topology.stream_name(Stream.BLOBS)
         found = read_all(session.connection, stream, session.subjects.chunk(key, "*"))
-        return assemble([chunk async for chunk in found])
+        chunks: list[StoredMessage] = []
+        # Of each writing: a longer one before may have left chunks behind.
+        sizes = Counter[bytes]()
+        async for chunk in found:
+            chunks.append(chunk)
+            writing = header_value(chunk.headers, _PART) or b""
+            sizes[writing] += len(chunk.body)
+            if at_most is not None and sizes[writing] > at_most:
+                return None
+        return assemble(chunks)
 
     async def delete(self, key: str) -> None:
         """Delete a blob; nothing happens when there is none."""
@@ -78,12 +92,16 @@ def assemble(chunks: list[StoredMessage]) -> bytes | None:
     if not chunks:
         return None
     writing = headers.text(chunks[-1].headers, _PART)
-    count = int(writing.rpartition("/")[2] or 0)
+    found = _WRITING.fullmatch(writing)
+    if found is None:
+        return None
+    count = int(found[1])
     parts = {
-        int(last_token(chunk.subject)): chunk.body
+        int(number): chunk.body
         for chunk in chunks
         if headers.text(chunk.headers, _PART) == writing
+        and _NUMBER.fullmatch(number := last_token(chunk.subject))
     }
     if len(parts) != count:
         return None
-    return b"".join(parts[number] for number in range(count))
+    return b"".join(parts[number] for number in sorted(parts))

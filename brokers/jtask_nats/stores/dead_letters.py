@@ -2,7 +2,8 @@
 
 from collections.abc import AsyncIterator
 
-from jtask.contract import DeadLetter
+from jtask.contract import DeadLetter, is_name
+from jtask.ids import is_run_id
 from jtask_nats.client import headers
 from jtask_nats.client.direct_reads import StoredMessage, last_message, read_all
 from jtask_nats.streams.session import Session
@@ -25,10 +26,13 @@ class NatsDeadLetters:
         await session.topology.ensure(Stream.DEAD_LETTERS)
         stream = session.topology.stream_name(Stream.DEAD_LETTERS)
         async for stored in read_all(session.connection, stream, session.subjects.all_dead_letters):
-            yield _dead_letter(stored)
+            if (letter := _dead_letter(stored)) is not None:
+                yield letter
 
     async def get(self, run_id: str) -> DeadLetter | None:
         """Return the dead letter of one run, or None when there is none."""
+        if not is_run_id(run_id):
+            return None  # it could address the letters of others
         session = self._session
         await session.topology.ensure(Stream.DEAD_LETTERS)
         stream = session.topology.stream_name(Stream.DEAD_LETTERS)
@@ -38,6 +42,8 @@ class NatsDeadLetters:
 
     async def drop(self, run_id: str) -> bool:
         """Delete one dead letter; False when there is none."""
+        if not is_run_id(run_id):
+            return False  # it could address the letters of others
         session = self._session
         await session.topology.ensure(Stream.DEAD_LETTERS)
         stream = session.topology.stream_name(Stream.DEAD_LETTERS)
@@ -48,6 +54,8 @@ class NatsDeadLetters:
         return bool(answer["purged"])
 
 
-def _dead_letter(stored: StoredMessage) -> DeadLetter:
+def _dead_letter(stored: StoredMessage) -> DeadLetter | None:
     queue, run_id = stored.subject.split(".")[-2:]
+    if not (is_name(queue) and is_run_id(run_id)):
+        return None  # it was put there by hand, and cannot be addressed
     return DeadLetter(run_id, queue, headers.reason_of(stored.headers), stored.at, stored.body)

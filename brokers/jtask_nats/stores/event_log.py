@@ -6,12 +6,15 @@ filter by.
 """
 
 from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 from pydantic_core import from_json, to_json
 
 from jtask.contract import Event
-from jtask.ids import CLIENT_HEX
+from jtask.foreign_text import sendable
+from jtask.ids import CLIENT_HEX, is_run_id
+from jtask.states import StateName
+from jtask.wire.fields import LATEST
 from jtask_nats.client.direct_reads import read_all
 from jtask_nats.streams.session import Session
 from jtask_nats.streams.stream_configs import Stream
@@ -20,6 +23,7 @@ _OVERHEAD = 1024  # bytes; max_payload counts headers too
 _FIELDS = len(Event._fields)
 _SHARDS = frozenset("0123456789abcdef")
 _NO_RUN_ID = "0"
+_STATES = frozenset(map(str, StateName))
 
 
 class NatsEventLog:
@@ -81,8 +85,7 @@ def by_shard(events: Sequence[Event]) -> dict[str, list[Event]]:
 
 def bodies(events: Sequence[Event], limit: int) -> Iterator[bytes]:
     """Yield messages that hold some events, each as a JSON array of arrays within a size."""
-    # Plain strings in plain tuples are encoded several times as fast as enums in named ones.
-    body = to_json([(event.run_id, str(event.state), *event[2:]) for event in events])
+    body = _encode(events)
     if len(body) <= limit:
         yield body
     elif len(events) > 1:  # a single one that is too large is dropped
@@ -93,5 +96,43 @@ def bodies(events: Sequence[Event], limit: int) -> Iterator[bytes]:
 
 def events_of(body: bytes) -> list[Event]:
     """Return the events of one message; a later version may have written longer rows."""
-    rows: list[list[Any]] = from_json(body)
-    return [Event(*row[:_FIELDS]) for row in rows]
+    try:
+        rows: object = from_json(body)
+    except ValueError:
+        return []
+    if not isinstance(rows, list):
+        return []
+    found = map(_event_of, cast("list[object]", rows))
+    return [event for event in found if event is not None]
+
+
+def _event_of(row: object) -> Event | None:
+    """Return what a row says, or None: one that anybody wrote must not hide all others."""
+    try:
+        event = Event(*cast("list[Any]", row)[:_FIELDS])
+        is_readable = (
+            is_run_id(event.run_id)
+            and event.state in _STATES
+            and _are(str, event.task, event.worker, event.detail)
+            and _are(int, event.attempt)
+            and 0 <= event.at <= LATEST
+            and (event.until is None or 0 <= event.until <= LATEST)
+        )
+    except TypeError:  # no list, too short, or a value that cannot be compared
+        return None
+    return event if is_readable else None
+
+
+def _are(kind: type, *values: object) -> bool:
+    return all(isinstance(value, kind) for value in values)
+
+
+def _encode(events: Sequence[Event]) -> bytes:
+    # Plain strings in plain tuples are encoded several times as fast as enums in named ones.
+    rows = [(event.run_id, str(event.state), *event[2:]) for event in events]
+    try:
+        return to_json(rows)
+    except ValueError:  # half a character, say of a file's name in an error
+        return to_json(
+            [[sendable(one) if isinstance(one, str) else one for one in row] for row in rows]
+        )

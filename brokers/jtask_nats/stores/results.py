@@ -7,7 +7,7 @@ from functools import partial
 from jtask.background import BackgroundTasks
 from jtask.contract import OutcomeRecord
 from jtask.errors import BrokerError
-from jtask.ids import CLIENT_HEX, client_of
+from jtask.ids import CLIENT_HEX, client_of, is_run_id
 from jtask_nats.client.connection import Subscription
 from jtask_nats.client.direct_reads import last_message
 from jtask_nats.client.headers import FIRST_ONLY
@@ -51,6 +51,8 @@ class NatsResults:
 
     async def get(self, run_id: str) -> OutcomeRecord | None:
         """Return a run's outcome, or None."""
+        if not is_run_id(run_id):
+            return None  # it could address those of others
         session = self._session
         stream = session.topology.stream_name(Stream.RESULTS)
         found = await last_message(session.connection, stream, session.subjects.outcome(run_id))
@@ -74,7 +76,9 @@ class NatsResults:
 
         def receive(subject: str, reply: str, data: bytes, block: bytes | None) -> None:
             del reply, block
-            deliver(OutcomeRecord(last_token(subject), data))
+            run_id = last_token(subject)
+            if is_run_id(run_id):
+                deliver(OutcomeRecord(run_id, data))
 
         connection = self._session.connection
         subscription = _OutcomeSubscription(

@@ -10,6 +10,7 @@ from jtask.errors import PermissionDenied
 from jtask_nats.client.connection import Connection
 from jtask_nats.client.nats_errors import CONSUMER_NOT_FOUND, ApiError
 from jtask_nats.streams.stream_configs import Config
+from jtask_nats.streams.subjects import PRIORITIES
 
 ANSWER_TIMEOUT = 10.0  # seconds
 _CREATE_PAUSES = (0.1, 0.2, 0.4)  # seconds for the server to delete the folder of a consumer
@@ -61,7 +62,7 @@ class Consumers:
             names = [consumer_name(queue) for queue in queues]
         for name in names:
             queue, _, priority = name.rpartition("_")
-            if queue in wanted and priority.isdigit():
+            if queue in wanted and priority in PRIORITIES:
                 found.append((queue, int(priority)))
         return found
 

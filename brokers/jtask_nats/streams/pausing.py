@@ -6,12 +6,13 @@ record once more afterwards, so that of two who change it at the same moment the
 
 import asyncio
 import logging
+import re
 import secrets
 import time
 from datetime import datetime
 from typing import Any
 
-from jtask.contract import Pause
+from jtask.contract import Pause, is_name
 from jtask.errors import PermissionDenied
 from jtask_nats.client import headers
 from jtask_nats.client.connection import Connection
@@ -23,6 +24,8 @@ from jtask_nats.streams.subjects import Subjects, last_token
 
 _ENDLESS = 32_503_680_000.0
 """The year 3000: the server wants an instant for a pause that has no end."""
+
+_MILLIS = re.compile(rb"\d{1,18}")
 
 _log = logging.getLogger("jtask")
 
@@ -61,8 +64,8 @@ class Pauses:
         pauses: dict[str, Pause] = {}
         async for stored in read_all(self._connection, self._stream, self._subjects.all_pauses):
             until = _if_future(_read_record(stored.body))
-            if until is not None:
-                pauses[last_token(stored.subject)] = Pause(None if until >= _ENDLESS else until)
+            if until is not None and is_name(queue := last_token(stored.subject)):
+                pauses[queue] = Pause(None if until >= _ENDLESS else until)
         return pauses
 
     async def pause(self, publisher: Publisher, queue: str, until: float | None) -> None:
@@ -132,7 +135,8 @@ def _record(until: float | None) -> bytes:
 
 
 def _read_record(body: bytes) -> float:
-    return int(body) / 1000
+    # What is no instant has passed: it pauses nothing.
+    return min(int(body) / 1000, _ENDLESS) if _MILLIS.fullmatch(body) else 0.0
 
 
 def _if_future(until: float) -> float | None:

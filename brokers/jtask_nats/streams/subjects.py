@@ -4,6 +4,7 @@ import hashlib
 import re
 from typing import NamedTuple
 
+from jtask.contract import TOP_PRIORITY
 from jtask.ids import client_of
 
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+")
@@ -12,6 +13,8 @@ _ESCAPED = re.compile(rb"=([0-9a-f]{2})")
 _LONGEST_TOKEN = 600
 """Characters; a subject may have about a thousand."""
 ACK_PREFIX = "$JS.ACK."
+PRIORITIES = frozenset(map(str, range(TOP_PRIORITY + 1)))
+"""As they stand in a subject."""
 
 
 class Subjects:
@@ -120,14 +123,16 @@ def encode_token(text: str) -> str:
     if _PLAIN.fullmatch(text):
         return text
     # A dot would split the token, and `*` or `>` would address the subjects of others.
-    return _UNSAFE.sub(lambda found: b"=%02x" % found[0][0], text.encode()).decode() or "="
+    raw = text.encode("utf-8", "replace")
+    return _UNSAFE.sub(lambda found: b"=%02x" % found[0][0], raw).decode() or "="
 
 
 def decode_token(part: str) -> str:
     """Return the text that `encode_token` made a token of."""
     if part == "=":
         return ""
-    return _ESCAPED.sub(lambda found: bytes([int(found[1], 16)]), part.encode()).decode()
+    raw = _ESCAPED.sub(lambda found: bytes([int(found[1], 16)]), part.encode("utf-8", "replace"))
+    return raw.decode("utf-8", "replace")
 
 
 def last_token(subject: str) -> str:

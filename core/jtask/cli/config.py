@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jtask.cli.output import say, say_json
 from jtask.cli.parameters import as_json
 from jtask.cli.tables import print_table
 from jtask.worker.exit_codes import ExitCode
@@ -35,14 +36,14 @@ def show(ctx: click.Context, *, origin: bool, as_json: bool) -> None:
 
     survey = take_survey()
     if as_json:
-        click.echo(json.dumps([asdict(setting) for setting in survey.settings]))
+        say_json([asdict(setting) for setting in survey.settings])
     else:
         _print_table(survey.settings, with_origin=origin)
         _say_what_is_not_loaded(survey.settings)
     for warning in survey.warnings:
-        click.echo(f"Warning: {warning}", err=True)
+        say(f"Warning: {warning}", err=True)
     for error in survey.errors:
-        click.echo(f"Error: {error}", err=True)
+        say(f"Error: {error}", err=True)
     if survey.errors:
         ctx.exit(ExitCode.USAGE)
 
@@ -60,7 +61,7 @@ def _print_table(settings: "Sequence[SurveyedSetting]", *, with_origin: bool) ->
 def _say_what_is_not_loaded(settings: "Sequence[SurveyedSetting]") -> None:
     owners = sorted({setting.owner for setting in settings if not setting.loaded})
     if owners:
-        click.echo(f"not loaded, so not used here: {', '.join(owners)}", err=True)
+        say(f"not loaded, so not used here: {', '.join(owners)}", err=True)
 
 
 def _text(value: Any) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from jtask.cli.output import say, say_json
 from jtask.cli.parameters import SECONDS, as_json
 from jtask.cli.result import print_end
 from jtask.errors import ArgumentError, ConfigurationError, TargetError
@@ -62,12 +63,12 @@ def enqueue(
     if wait or queue is not None or not _is_target(name):
         _say_if_unserved(on)
     if wait:
-        click.echo(f"run {run.run_id} is on queue {on}", err=True)
+        say(f"run {run.run_id} is on queue {on}", err=True)
         print_end(ctx, run, None, as_json=as_json)
     elif as_json:
-        click.echo(json.dumps({"run_id": run.run_id, "task": key, "queue": on}))
+        say_json({"run_id": run.run_id, "task": key, "queue": on})
     else:
-        click.echo(run.run_id)
+        say(run.run_id)
 
 
 def parse_value(text: str) -> Any:
@@ -94,15 +95,18 @@ def _say_if_unserved(queue: str) -> None:
     """Say that the run may wait for long: a queue that was named by hand may be misspelt."""
     from jtask.cli.history import name_of
     from jtask.client.client import get_client
+    from jtask.wire.fields import known_fields
 
     client = get_client()
-    infos = [json.loads(info) for _, info in client.io.run(client.broker.heartbeats.living())]
-    served = {served for info in infos for served in info.get("queues", ())}
+    living = client.io.run(client.broker.heartbeats.living())
+    infos = [known_fields(info).get("queues") for _, info in living]
+    lists = [cast("list[object]", queues) for queues in infos if isinstance(queues, list)]
+    served = {queue for queues in lists for queue in queues if isinstance(queue, str)}
     if queue not in served:
         near = [other for other in served if name_of(other) == queue]
         near = near or get_close_matches(queue, served, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        click.echo(f"no worker serves queue {queue!r} now, the run waits for one{hint}", err=True)
+        say(f"no worker serves queue {queue!r} now, the run waits for one{hint}", err=True)
 
 
 def _is_target(name: str) -> bool:
@@ -170,8 +174,8 @@ def _enqueue_key(
 ) -> "tuple[Run[Any], str, str]":
     from jtask.client.client import get_client
     from jtask.client.enqueueing import OutgoingRun
-    from jtask.contract import Message
-    from jtask.declaration.keys import check_name, is_name
+    from jtask.contract import Message, is_name
+    from jtask.declaration.keys import check_name
     from jtask.settings import get_settings
     from jtask.wire.envelope import Envelope
 

@@ -9,6 +9,7 @@ import click
 
 from jtask.cli.config import config
 from jtask.cli.enqueue import enqueue
+from jtask.cli.output import say
 from jtask.cli.result import result
 from jtask.cli.runs import runs
 from jtask.cli.serve import serve
@@ -80,7 +81,7 @@ class Program(click.Group):
         try:
             return super().invoke(ctx)
         except JTaskError as error:
-            click.echo(f"Error: {error}", err=True)
+            say(f"Error: {error}", err=True)
             ctx.exit(exit_code_of(error))
         except KeyboardInterrupt:
             # Not click's "Aborted!", and the exit code that shells expect.
@@ -126,7 +127,7 @@ class Program(click.Group):
 def _warn(ctx: click.Context, sentence: str) -> None:
     # While the shell completes a line, stderr is the terminal on which somebody types.
     if not ctx.resilient_parsing:
-        click.echo(f"Warning: {sentence}", err=True)
+        say(f"Warning: {sentence}", err=True)
 
 
 def _plugins() -> "Plugins":

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from jtask.cli.output import say, say_json, say_value
 from jtask.cli.parameters import SECONDS, as_json
 from jtask.errors import ResultTimeout
 from jtask.worker.exit_codes import ExitCode
@@ -54,9 +55,9 @@ def print_end(ctx: click.Context, run: "Run[Any]", timeout: float | None, *, as_
         ctx.exit(ExitCode.FAILED)
     value = run.result()
     if as_json:
-        click.echo(json.dumps({**_facts(ended), "result": value}, ensure_ascii=False))
+        say_json({**_facts(ended), "result": value})
     else:
-        click.echo(as_text(value))
+        say_value(as_text(value))
 
 
 def as_text(value: object) -> str:
@@ -76,15 +77,15 @@ def _print_failure(ended: "SettledRun", *, as_json: bool) -> None:
     failure = ended.failure
     if as_json:
         error = None if failure is None else failure.to_json()
-        click.echo(json.dumps({**_facts(ended), "error": error}, ensure_ascii=False))
+        say_json({**_facts(ended), "error": error})
         return
     summary = failure.summary if failure is not None else ended.state.message
     if ended.state.name is StateName.CANCELLED:
         # Where it was interrupted says nothing of why.
         summary = ended.state.message or summary
     elif failure is not None and failure.traceback:
-        click.echo(failure.traceback.rstrip(), err=True)
-    click.echo(f"Error: run {ended.run_id} {ended.state.name}: {summary}", err=True)
+        say(failure.traceback.rstrip(), err=True)
+    say(f"Error: run {ended.run_id} {ended.state.name}: {summary}", err=True)
 
 
 def _facts(ended: "SettledRun") -> dict[str, object]:

@@ -7,6 +7,7 @@ from typing import Any
 from jtask.cli.history import RunSummary, summarise
 from jtask.contract import Event
 from jtask.durations import describe_seconds
+from jtask.foreign_text import shown
 from jtask.ids import created_at
 from jtask.outcomes import AttemptRecord, SettledRun
 from jtask.states import SUCCESSFUL
@@ -88,8 +89,8 @@ class RunReport:
                 facts[name] = _moment(facts[name])
         if "run_time" in facts:
             facts["run_time"] = describe_seconds(facts["run_time"])
-        shown = {name: value for name, value in facts.items() if value not in (None, "")}
-        return "\n".join(f"{name:<10}{value}" for name, value in shown.items())
+        known = {name: value for name, value in facts.items() if value not in (None, "")}
+        return "\n".join(f"{name:<10}{shown(str(value))}" for name, value in known.items())
 
     def _states_text(self) -> str:
         lines: list[str] = []
@@ -97,7 +98,7 @@ class RunReport:
         for event in self._by_time():
             passed = "" if before is None else f"+{describe_seconds(max(0.0, event.at - before))}"
             before = event.at
-            line = f"{_clock(event.at)}  {passed:<12}{event.state:<14}{event.worker}"
+            line = f"{_clock(event.at)}  {passed:<12}{event.state:<14}{shown(event.worker)}"
             until = "" if event.until is None else f"  until {_clock(event.until)}"
             said, *more = event.detail.split("\n")
             lines.append(f"{line}{until}  {said}".rstrip())
@@ -128,7 +129,8 @@ def _attempt_json(attempt: AttemptRecord) -> dict[str, Any]:
 
 def _history_text(history: Any) -> str:
     lines = [
-        f"{attempt.number}  {_moment(attempt.started)}  {attempt.worker}  {attempt.reason}"
+        f"{attempt.number}  {_moment(attempt.started)}  "
+        f"{shown(attempt.worker)}  {shown(attempt.reason)}"
         for attempt in history
     ]
     return "earlier attempts\n" + _indented("\n".join(lines))

@@ -1,6 +1,5 @@
 """`jtask runs`: look at runs and what happened to them."""
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from jtask.cli.output import say, say_json
 from jtask.cli.parameters import SECONDS, as_json
 from jtask.cli.tables import local_time, print_table
 
@@ -44,15 +44,13 @@ def ls(limit: int, state: str | None, task: str | None, since: float, *, as_json
     wanted = _state_name(state)
     found, is_cut = _find_newest(limit, wanted, task, time.time() - since)
     if as_json:
-        click.echo(json.dumps([asdict(s) | {"ended": s.ended} for s in found]))
+        say_json([asdict(s) | {"ended": s.ended} for s in found])
     elif found:
         _print_table(found)
     else:
-        click.echo(f"no such runs since {local_time(time.time() - since)}", err=True)
+        say(f"no such runs since {local_time(time.time() - since)}", err=True)
     if is_cut:
-        click.echo(
-            f"only the newest {_KEPT} runs were searched: narrow --task or --since", err=True
-        )
+        say(f"only the newest {_KEPT} runs were searched: narrow --task or --since", err=True)
 
 
 @runs.command()
@@ -71,7 +69,7 @@ def show(run_id: str, *, as_json: bool) -> None:
             f"JTASK_NAMESPACE"
         )
     report = RunReport(run_id, events, outcome)
-    click.echo(json.dumps(report.to_json(), ensure_ascii=False) if as_json else report.to_text())
+    (say_json(report.to_json()) if as_json else say(report.to_text()))
 
 
 def _state_name(given: str | None) -> str | None:

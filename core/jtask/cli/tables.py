@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 
-import click
+from jtask.cli.output import say
+from jtask.foreign_text import cut, shown
 
 _GAP = "  "
 _PAGE = 80  # characters
+_CELL = 500  # characters
 
 
 def print_table(
@@ -19,13 +21,13 @@ def print_table(
         narrow: A column that is only as wide as leaves the table 80 characters wide; rows that
             cannot fit stick out.
     """
-    lines = [heads, *rows]
+    lines = [heads, *([shown(cut(cell, _CELL)) for cell in row] for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
     if narrow is not None:
         widths[narrow] = _narrowed(lines, widths, narrow)
     for line in lines:
         cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
-        click.echo(_GAP.join(cells).rstrip())
+        say(_GAP.join(cells).rstrip())
 
 
 def _narrowed(lines: Sequence[Sequence[str]], widths: Sequence[int], column: int) -> int:

@@ -1,12 +1,12 @@
 """`jtask version`: what is installed and configured here."""
 
-import json
 import platform
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as version_of
 
 import click
 
+from jtask.cli.output import say, say_json
 from jtask.cli.parameters import as_json
 
 
@@ -28,11 +28,11 @@ def version(*, as_json: bool) -> None:
         "plugins": get_plugins().names,
     }
     if as_json:
-        click.echo(json.dumps(facts))
+        say_json(facts)
         return
     for name, value in facts.items():
         text = ", ".join(value) if isinstance(value, list) else value
-        click.echo(f"{name:<12} {text or 'not installed'}")
+        say(f"{name:<12} {text or 'not installed'}")
 
 
 def _installed(package: str) -> str | None:

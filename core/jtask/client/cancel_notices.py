@@ -60,6 +60,7 @@ class CancelledDelivery:
     priority: int = 0
     redelivered: bool = False
     lost_workers: int = 0
+    problem: str | None = None
 
     def ack(self) -> None:
         """Take note that the plugins have been notified."""
@@ -199,7 +200,8 @@ def apart(work: Callable[[], None]) -> Awaitable[None]:
 async def _claim(broker: Broker, run_id: str) -> CancelRequest | None:
     request = await find_cancel_request(broker, run_id)
     now = time.time()
-    if request is None or request.claimed > now:
+    # Nobody claims it for longer: who says so has not written this record.
+    if request is None or now < request.claimed <= now + 2 * _CLAIM_SECONDS:
         return None
     is_ours = await change_cancel_request(broker, replace(request, claimed=now + _CLAIM_SECONDS))
     return request if is_ours else None

@@ -4,14 +4,18 @@ import json
 import time
 from dataclasses import dataclass, replace
 
-from jtask.contract import Broker, Record, WaitingRun
+from jtask.contract import Broker, Record, WaitingRun, is_name
 from jtask.errors import EnvelopeError
-from jtask.ids import created_at
+from jtask.foreign_text import cut
+from jtask.ids import created_at, is_run_id
 from jtask.states import State
 from jtask.wire.envelope import Envelope, decode_envelope
+from jtask.wire.fields import finite, known_fields
 
 _BUCKET = "cancellations"
 _ASKED = "asked"
+_MESSAGE = 10_000  # characters
+_CLOCKS = 86_400.0  # seconds by which the clocks of two machines may differ at the very most
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +71,15 @@ class CancelRequest:
 
 async def cancel_requests(broker: Broker) -> list[CancelRequest]:
     """Return the requests that are not known to be fulfilled."""
-    return [_read(record) for record in await broker.records.list(_BUCKET)]
+    records = await broker.records.list(_BUCKET)
+    # Nothing may be asked about a key that is no run's: `*` would be all of them.
+    return [_read(record) for record in records if is_run_id(record.key)]
 
 
 async def find_cancel_request(broker: Broker, run_id: str) -> CancelRequest | None:
     """Return the request for a run's end; None when there is none or no more."""
+    if not is_run_id(run_id):
+        return None
     record = await broker.records.get(_BUCKET, run_id)
     return None if record is None else _read(record)
 
@@ -130,14 +138,18 @@ def readable(run_id: str, body: bytes) -> Envelope:
 
 
 def _read(record: Record) -> CancelRequest:
+    """Return what a record says; one that cannot be read is a request so old that it is dropped."""
     line, _, head = record.body.partition(b"\n")
-    facts = json.loads(line)
+    facts = known_fields(line)
+    at, claimed = finite(facts.get("at")) or 0.0, finite(facts.get("claimed")) or 0.0
+    queue = str(facts.get("queue", ""))
     return CancelRequest(
         run_id=record.key,
-        message=str(facts["message"]),
-        at=float(facts["at"]),
+        message=cut(str(facts.get("message", "")), _MESSAGE),
+        # Nobody can have asked tomorrow: such a request would never be outdated.
+        at=at if 0.0 <= at <= time.time() + _CLOCKS else 0.0,
         head=head,
-        queue=str(facts.get("queue", "")),
-        claimed=float(facts.get("claimed", 0.0)),
+        queue=queue if is_name(queue) else "",
+        claimed=claimed,
         revision=record.revision,
     )

@@ -28,9 +28,13 @@ from jtask.client.cancel_requests import (
     store_cancel_request,
 )
 from jtask.contract import Broker, Event, OutcomeRecord, WaitingRun
+from jtask.errors import EnvelopeError
+from jtask.foreign_text import cut
+from jtask.ids import is_run_id
 from jtask.outcomes import CancelAnswer, CancelResult
 from jtask.states import State, StateName
 from jtask.wire.envelope import decode_outcome, encode_outcome, unstarted_record
+from jtask.wire.fields import known_fields
 
 CANCEL_RUN = "cancel"
 """The topic under which the worker that holds a run is asked to end it."""
@@ -40,6 +44,7 @@ CANCEL_REQUESTED = "cancelling"
 Record = Callable[[Event], object]
 """Takes the event of a state that was entered without a run context."""
 
+_MESSAGE = 10_000  # characters
 _PATIENCE = 2.0  # seconds for a run that is on its way between the broker and a worker
 _ASK_SECONDS = 0.25  # a worker answers at once
 _PAUSE_SECONDS = 0.05  # a run on its way is in nobody's hands for milliseconds
@@ -61,6 +66,8 @@ async def cancel_run(broker: Broker, record: Record, run_id: str, message: str) 
     Raises:
         BrokerError: The broker cannot be asked; the request may stay, and be followed up.
     """
+    if not is_run_id(run_id):
+        return CancelAnswer(run_id, CancelResult.NOT_FOUND)
     if (over := await already_over(broker, run_id)) is not None:
         return over
     request, is_first = await _store_request(broker, run_id, message)
@@ -125,7 +132,12 @@ async def already_over(broker: Broker, run_id: str) -> CancelAnswer | None:
     record = await broker.results.get(run_id)
     if record is None:
         return None
-    return CancelAnswer(run_id, CancelResult.ALREADY_OVER, decode_outcome(record.body).state)
+    try:
+        state = decode_outcome(record.body).state
+    except EnvelopeError as error:
+        # The first outcome stands, whatever it is.
+        state = State(StateName.CRASHED, time.time(), str(error))
+    return CancelAnswer(run_id, CancelResult.ALREADY_OVER, state)
 
 
 def write_question(run_id: str, message: str) -> bytes:
@@ -134,9 +146,9 @@ def write_question(run_id: str, message: str) -> bytes:
 
 
 def read_question(question: bytes) -> tuple[str, str]:
-    """Return the run id and the message in a question."""
-    asked = json.loads(question)
-    return str(asked["run_id"]), str(asked["message"])
+    """Return the run id and the message in a question; empty where it has none."""
+    asked = known_fields(question)
+    return str(asked.get("run_id", "")), cut(str(asked.get("message", "")), _MESSAGE)
 
 
 async def _cancel_patiently(broker: Broker, record: Record, request: CancelRequest) -> CancelAnswer:
@@ -213,7 +225,10 @@ async def _after_end(broker: Broker, request: CancelRequest, answer: CancelAnswe
 async def _ask_holder(broker: Broker, request: CancelRequest) -> CancelAnswer | None:
     question = write_question(request.run_id, request.message)
     answers = await broker.requests.ask(CANCEL_RUN, question, timeout=_ASK_SECONDS, answers=1)
-    return CancelAnswer(request.run_id, CancelResult(answers[0].decode())) if answers else None
+    try:
+        return CancelAnswer(request.run_id, CancelResult(answers[0].decode())) if answers else None
+    except ValueError:  # somebody else listens there
+        return None
 
 
 async def _end(broker: Broker, record: Record, request: CancelRequest, body: bytes) -> CancelAnswer:

@@ -25,6 +25,7 @@ from jtask.outcomes import CancelAnswer, SettledRun
 from jtask.runs import Run
 from jtask.settings import Settings, get_settings
 from jtask.states import State, StateName
+from jtask.wire.envelope import is_outcome_of
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -255,8 +256,8 @@ class Client:
         Raises:
             RunNotFound: It is no longer kept.
         """
-        blob = await self.broker.blobs.get(f"{record.run_id}.result")
-        if blob is None:
+        blob = await self.broker.blobs.get(f"{record.run_id}.result", at_most=record.blob)
+        if blob is None or len(blob) != record.blob:
             raise RunNotFound(f"the result of run {record.run_id} is no longer kept")
         return blob
 
@@ -319,9 +320,21 @@ class Client:
         return record is not None
 
     def _deliver(self, record: OutcomeRecord) -> None:
-        run = self._handles.pop(record.run_id, None)
-        if run is not None:
-            run.resolve(record.body)
+        run = self._handles.get(record.run_id)
+        if run is None:
+            return
+        if not is_outcome_of(record.run_id, record.body):
+            # Anybody may push; what counts is what is stored.
+            self._background.start(self._ask_again(run))
+            return
+        self._handles.pop(record.run_id, None)
+        run.resolve(record.body)
+
+    async def _ask_again(self, run: Run[Any]) -> None:
+        try:
+            await self._ask(run)
+        except JTaskError as error:
+            _log.debug("the outcome of run %s cannot be fetched yet: %s", run.run_id, error)
 
     def _gap(self) -> None:
         self._background.start(self._recover())

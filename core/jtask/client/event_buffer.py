@@ -3,6 +3,7 @@
 What is lost with a process that dies is the history of 50 ms: no run depends on an event.
 """
 
+import logging
 from collections import deque
 from typing import Any, cast
 
@@ -11,6 +12,7 @@ from jtask.contract import Event, EventLog
 from jtask.runtime import RunContext
 from jtask.states import State
 
+_log = logging.getLogger("jtask")
 FLUSH_SECONDS = 0.05  # how long an event may wait for others to be sent with
 BATCH = 500  # events in one call of the log
 _BUFFERED = 100_000  # beyond this, while the broker is away, the oldest events go
@@ -65,7 +67,17 @@ class EventBuffer:
         self._armed = False
         events = self._events
         while events:
-            self._log.append([events.popleft() for _ in range(min(len(events), BATCH))])
+            self._append([events.popleft() for _ in range(min(len(events), BATCH))])
+
+    def _append(self, events: list[Event]) -> None:
+        try:
+            self._log.append(events)
+        except Exception as error:
+            # One that cannot be written must not take the others along.
+            for event in events if len(events) > 1 else ():
+                self._append([event])
+            if len(events) == 1:
+                _log.debug("an event of run %s is lost: %s", events[0].run_id, error)
 
     def _wake(self) -> None:
         # No lock: two threads that both arm it make two timers, and the second finds nothing.

@@ -6,6 +6,7 @@ the epoch, sizes bytes. Bodies are opaque to a broker (docs/wire-format.md says 
 broker raises `jtask.errors` only.
 """
 
+from jtask.contract.addresses import check_message, check_queue
 from jtask.contract.blobs import BlobStore
 from jtask.contract.broker import (
     SEPARABLE,
@@ -32,6 +33,7 @@ from jtask.contract.runs import (
     RunQueue,
 )
 from jtask.contract.separate import SeparatePart
+from jtask.names import TOP_PRIORITY, is_name
 
 FullBroker = Broker
 """The earlier name of `Broker`, kept for programs that import it."""
@@ -40,6 +42,7 @@ __all__ = [
     "ATOMIC_LIMIT",
     "DEFAULT_PRIORITY",
     "SEPARABLE",
+    "TOP_PRIORITY",
     "BlobStore",
     "Broker",
     "BrokerFactory",
@@ -69,6 +72,9 @@ __all__ = [
     "Slots",
     "Subscription",
     "WaitingRun",
+    "check_message",
+    "check_queue",
     "in_process",
     "is_in_process",
+    "is_name",
 ]

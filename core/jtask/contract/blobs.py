@@ -15,8 +15,14 @@ class BlobStore(Protocol):
         """
         ...
 
-    async def get(self, key: str) -> bytes | None:
-        """Return a blob, or None when it is not there."""
+    async def get(self, key: str, *, at_most: int | None = None) -> bytes | None:
+        """Return a blob, or None when it is not there.
+
+        Args:
+            key: A run id, a dot, a word.
+            at_most: How many bytes are expected. A larger blob is as good as none, and is not read
+                to its end.
+        """
         ...
 
     async def delete(self, key: str) -> None:

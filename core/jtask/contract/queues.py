@@ -52,7 +52,12 @@ class WaitingRun(NamedTuple):
 
 
 class Queues(Protocol):
-    """Inspect the queues, pause and resume them."""
+    """Inspect the queues, pause and resume them.
+
+    A broker to which others can publish past jtask may also have `discard_unaddressed(queue)`, a
+    coroutine function: it deletes what is on a queue and cannot be a run, such as a message whose
+    address names none, and returns how many messages that were. A purge calls it.
+    """
 
     async def list(self) -> list[QueueInfo]:
         """Return all queues that hold runs, are served or are paused, by name."""

@@ -73,6 +73,15 @@ class Delivery(Protocol):
         """
         ...
 
+    @property
+    def problem(self) -> str | None:
+        """Why it cannot be a run at all, one sentence; None for nearly all deliveries.
+
+        Such a message is dead-lettered under a run id that the broker has made for it, since what
+        its address says is not one.
+        """
+        ...
+
     def ack(self) -> None:
         """Take the run off the queue; its outcome is stored. Never blocks, may be batched."""
         ...

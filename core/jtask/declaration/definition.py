@@ -9,6 +9,7 @@ from typing import Any, Literal, cast, get_args
 
 from jtask.declaration import keys
 from jtask.errors import TaskDefinitionError
+from jtask.names import TOP_PRIORITY
 from jtask.numbers import is_within
 
 SerializerName = Literal["json", "cloudpickle"]
@@ -17,7 +18,6 @@ Instant = float | datetime | timedelta
 # Options of a call in Prefect: free for the same use here.
 _RESERVED = frozenset({"wait_for", "return_state"})
 _SERIALIZERS: tuple[str, ...] = get_args(SerializerName)
-TOP_PRIORITY = 9
 OWN_OPTIONS = (
     "name",
     "key",

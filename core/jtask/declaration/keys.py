@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from jtask.errors import TaskDefinitionError
+from jtask.foreign_text import quoted
+from jtask.names import is_name
 
 _HASH_DIGITS = 12  # 48 bits
 _NOT_IN_A_KEY = re.compile(r"[^A-Za-z0-9_-]+")
-# One token of an address in any broker: without the dots, blanks and wildcards of a NATS subject.
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
 def qualified_name(fn: Callable[..., Any]) -> str:
@@ -63,11 +63,6 @@ def task_key(name: str, fn: Callable[..., Any]) -> str:
     return f"{readable}-{digest[:_HASH_DIGITS]}"
 
 
-def is_name(value: str) -> bool:
-    """Tell whether a broker can use a string as a key or a queue's name."""
-    return _NAME.fullmatch(value) is not None
-
-
 def check_name(kind: str, value: str) -> str:
     """Return a key or queue name that a broker can use in an address.
 
@@ -75,9 +70,9 @@ def check_name(kind: str, value: str) -> str:
         TaskDefinitionError: Other characters, or too long.
     """
     if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TaskDefinitionError(f"{kind} must be a string, got {value!r}")
+        raise TaskDefinitionError(f"{kind} must be a string, got {quoted(value)}")
     if not is_name(value):
         raise TaskDefinitionError(
-            f"{kind} {value!r} may hold letters, digits, '_' and '-' only, up to 128 of them"
+            f"{kind} {quoted(value)} may hold letters, digits, '_' and '-' only, up to 128 of them"
         )
     return value

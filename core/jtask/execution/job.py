@@ -6,8 +6,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple, cast
 
-from pydantic_core import to_json
-
 from jtask.contract import Delivery
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import ArgumentError, SerializationError
@@ -17,9 +15,11 @@ from jtask.outcomes import Outcome, SettledRun
 from jtask.plugins import TaskHooks, hooks_of
 from jtask.runtime import HeldRun, RunContext
 from jtask.serialization.codecs import codecs_of
+from jtask.settings import get_settings
 from jtask.states import State, StateName
 from jtask.wire.envelope import VERSION, Envelope, encode_outcome
 from jtask.wire.failures import capture
+from jtask.wire.fields import json_line
 from jtask.wire.history import bare, remember, shortened, summary
 
 
@@ -168,7 +168,19 @@ def _attempt(
     except (ArgumentError, SerializationError) as error:
         unreadable = Finish(StateName.FAILED, str(error))
         return engine.finish(run, hooks, unreadable, error)
-    return engine.run_attempt(run, hooks, encode=codecs.result.encode, stopping=stopping)
+    encode = partial(_encode_result, codecs.result.encode)
+    return engine.run_attempt(run, hooks, encode=encode, stopping=stopping)
+
+
+def _encode_result(encode: Callable[[Any], bytes], value: Any) -> bytes:
+    payload = encode(value)
+    limit = get_settings().result_limit
+    if len(payload) > limit:
+        raise SerializationError(
+            f"the result has {len(payload)} bytes, and JTASK_RESULT_LIMIT is {limit}: "
+            "return where it is stored instead, or raise the limit"
+        )
+    return payload
 
 
 async def finish_abandoned(job: Job, error: BaseException, inline_limit: int) -> Disposition:
@@ -211,7 +223,7 @@ def encode_dead_letter(reason: str, outcome: SettledRun, message: bytes, priorit
     head["outcome"] = encode_outcome(outcome).partition(b"\n")[0].decode()
     if priority:
         head["priority"] = priority
-    return b"%b\n%b" % (to_json(head), message)
+    return b"%b\n%b" % (json_line(head), message)
 
 
 def _context(job: Job, worker: str, on_state: Callable[[RunContext, State], None]) -> RunContext:

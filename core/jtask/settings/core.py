@@ -55,6 +55,8 @@ class Settings(SettingsModel):
     """A run that lost this many workers is dead-lettered as Crashed."""
     result_ttl: float = Field(default=86_400.0, ge=1)
     """How long outcomes are kept."""
+    result_limit: int = Field(default=250_000_000, ge=1)
+    """How many bytes a result may have as it is stored."""
     event_ttl: float = Field(default=7 * 86_400.0, ge=1)
     """How long events are kept."""
     dead_letter_ttl: float = Field(default=30 * 86_400.0, ge=1)

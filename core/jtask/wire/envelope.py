@@ -1,20 +1,20 @@
 """The wire format, version 1: one line of JSON, a newline, the payload (docs/wire-format.md)."""
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar, cast
+from typing import Any
 
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 
 from jtask.errors import EnvelopeError, Failure
+from jtask.foreign_text import quoted
 from jtask.outcomes import AttemptRecord, SettledRun
 from jtask.states import State, StateName
+from jtask.wire import fields
+from jtask.wire.fields import count, if_given, items, mapping, name, seconds, text
 
 VERSION = 1
 _PLAIN = {"v", "id", "task", "name", "ser", "created"}
 """The fields of a first attempt without any extras: nearly all messages."""
-
-T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -74,11 +74,11 @@ class Envelope:
             head["tags"] = self.tags
         if self.history:
             head["history"] = [_attempt_to_json(attempt) for attempt in self.history]
-        for name in ("parent", "headers", "started", "expires", "blob"):
-            value = getattr(self, name)
+        for field_name in ("parent", "headers", "started", "expires", "blob"):
+            value = getattr(self, field_name)
             if value is not None and value != {}:
-                head[name] = value
-        return b"%b\n%b" % (to_json(head), self.payload)
+                head[field_name] = value
+        return b"%b\n%b" % (fields.json_line(head), self.payload)
 
 
 class EnvelopeTemplate:
@@ -123,36 +123,32 @@ def decode_envelope(body: bytes) -> Envelope:
         # By the names alone: nearly all messages are spared the many fields they do not have.
         if head.keys() == _PLAIN:
             return Envelope(
-                _text(head["id"]),
-                _text(head["task"]),
-                _text(head["name"]),
-                _text(head["ser"]),
+                name(head["id"]),
+                name(head["task"]),
+                name(head["name"]),
+                name(head["ser"]),
                 payload,
-                float(head["created"]),
+                seconds(head["created"]),
             )
         return Envelope(
-            run_id=_text(head["id"]),
-            task_key=_text(head["task"]),
-            task_name=_text(head.get("name") or head["task"]),
-            serializer=_text(head.get("ser", "json")),
+            run_id=name(head["id"]),
+            task_key=name(head["task"]),
+            task_name=name(head.get("name") or head["task"]),
+            serializer=name(head.get("ser", "json")),
             payload=payload,
-            created=float(head.get("created") or 0.0),
-            attempt=int(head.get("attempt", 1)),
-            tags=tuple(map(_text, _list(head.get("tags") or []))),
-            parent=_if_given(_text, head.get("parent")),
-            headers={
-                name: _text(value) for name, value in _dict(head.get("headers") or {}).items()
-            },
-            started=_if_given(float, head.get("started")),
-            run_time=float(head.get("run_time", 0.0)),
-            expires=_if_given(float, head.get("expires")),
-            blob=_if_given(int, head.get("blob")),
-            history=tuple(map(_attempt_from_json, _list(head.get("history") or []))),
+            created=seconds(head.get("created") or 0.0),
+            attempt=fields.attempt(head.get("attempt", 1)),
+            tags=tuple(map(text, items(head.get("tags") or []))),
+            parent=if_given(name, head.get("parent")),
+            headers={key: text(value) for key, value in mapping(head.get("headers") or {}).items()},
+            started=if_given(seconds, head.get("started")),
+            run_time=seconds(head.get("run_time", 0.0)),
+            expires=if_given(seconds, head.get("expires")),
+            blob=if_given(count, head.get("blob")),
+            history=tuple(map(_attempt_from_json, items(head.get("history") or []))),
         )
     except KeyError as error:
         raise EnvelopeError(f"the envelope has no field {error}") from None
-    except (TypeError, ValueError, AttributeError, OverflowError) as error:  # of int(): an infinity
-        raise EnvelopeError(f"a field of the envelope has the wrong type: {error}") from None
 
 
 def unstarted_record(run_id: str, envelope: Envelope, state: State, worker: str = "") -> SettledRun:
@@ -207,7 +203,7 @@ def encode_outcome(run: SettledRun) -> bytes:
         head["error"] = run.failure.to_json()
     if run.history:
         head["history"] = [_attempt_to_json(attempt) for attempt in run.history]
-    return b"%b\n%b" % (to_json(head), run.payload)
+    return b"%b\n%b" % (fields.json_line(head), run.payload)
 
 
 def decode_outcome(body: bytes) -> SettledRun:
@@ -219,70 +215,54 @@ def decode_outcome(body: bytes) -> SettledRun:
     head, payload = _split(body)
     try:
         return SettledRun(
-            run_id=_text(head["id"]),
-            task_key=_text(head["task"]),
-            task_name=_text(head["name"]),
+            run_id=name(head["id"]),
+            task_key=name(head["task"]),
+            task_name=name(head["name"]),
             state=State(
-                StateName(head["state"]),
-                float(head["at"]),
-                _text(head.get("message", "")),
-                _dict(head.get("details") or {}),
+                StateName(name(head["state"])),
+                seconds(head["at"]),
+                text(head.get("message", "")),
+                mapping(head.get("details") or {}),
             ),
-            attempt=int(head["attempt"]),
-            created=float(head["created"]),
-            started=_if_given(float, head.get("started")),
-            ended=float(head["ended"]),
-            run_time=float(head["run_time"]),
-            worker=_text(head["worker"]),
-            serializer=_text(head["ser"]),
+            attempt=count(head["attempt"]),
+            created=seconds(head["created"]),
+            started=if_given(seconds, head.get("started")),
+            ended=seconds(head["ended"]),
+            run_time=seconds(head["run_time"]),
+            worker=name(head["worker"]),
+            serializer=name(head["ser"]),
             payload=payload,
-            blob=_if_given(int, head.get("blob")),
+            blob=if_given(count, head.get("blob")),
             failure=Failure.from_json(head["error"]) if "error" in head else None,
-            history=tuple(map(_attempt_from_json, _list(head.get("history") or []))),
+            history=tuple(map(_attempt_from_json, items(head.get("history") or []))),
         )
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise EnvelopeError(f"the outcome cannot be read: {error!r}") from None
+    except (KeyError, ValueError) as error:  # ValueError: no state, and EnvelopeError
+        raise EnvelopeError(f"the outcome cannot be read: {error}") from None
+
+
+def is_outcome_of(run_id: str, body: bytes) -> bool:
+    """Tell whether a body that was pushed can be the outcome of a run."""
+    # As `encode_outcome` begins: nearly all of them need no second look here.
+    if body.startswith(b'{"v":%d,"id":"%b",' % (VERSION, run_id.encode())):
+        return True
+    try:
+        return decode_outcome(body).run_id == run_id
+    except EnvelopeError:
+        return False
 
 
 def _split(body: bytes) -> tuple[dict[str, Any], bytes]:
     line, _, payload = body.partition(b"\n")
-    try:
-        head = from_json(line)
-    except ValueError:
-        raise EnvelopeError("the first line is not JSON") from None
-    if not isinstance(head, dict):
-        raise EnvelopeError("the first line is not a JSON object")
-    fields = cast("dict[str, Any]", head)
-    version = fields.get("v")
+    head = fields.json_object(line)
+    version = head.get("v")
     if not isinstance(version, int):
         raise EnvelopeError("the envelope names no version")
     # An older version is read. A newer one may mean something else by a field that is known.
     if version > VERSION:
-        raise EnvelopeError(f"the envelope is of version {version}, this reads up to {VERSION}")
-    return fields, payload
-
-
-def _text(value: object) -> str:
-    # Any language may have written it, so nothing is taken for granted.
-    if not isinstance(value, str):
-        raise EnvelopeError(f"expected a string, got {value!r}")
-    return value
-
-
-def _list(value: object) -> list[Any]:
-    if not isinstance(value, list):
-        raise EnvelopeError(f"expected a list, got {value!r}")
-    return list(cast("Iterable[Any]", value))
-
-
-def _dict(value: object) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise EnvelopeError(f"expected an object, got {value!r}")
-    return cast("dict[str, Any]", value)
-
-
-def _if_given(read: Callable[[Any], T], value: object) -> T | None:
-    return None if value is None else read(value)
+        raise EnvelopeError(
+            f"the envelope is of version {quoted(version)}, this reads up to {VERSION}"
+        )
+    return head, payload
 
 
 def _attempt_to_json(attempt: AttemptRecord) -> dict[str, Any]:
@@ -298,12 +278,13 @@ def _attempt_to_json(attempt: AttemptRecord) -> dict[str, Any]:
     return head
 
 
-def _attempt_from_json(head: dict[str, Any]) -> AttemptRecord:
+def _attempt_from_json(given: object) -> AttemptRecord:
+    head = mapping(given)
     return AttemptRecord(
-        number=int(head["attempt"]),
-        started=_if_given(float, head.get("started")),
-        ended=_if_given(float, head.get("ended")),
-        worker=_text(head.get("worker", "")),
-        reason=_text(head.get("reason", "")),
+        number=count(head["attempt"]),
+        started=if_given(seconds, head.get("started")),
+        ended=if_given(seconds, head.get("ended")),
+        worker=name(head.get("worker", "")),
+        reason=text(head.get("reason", "")),
         failure=Failure.from_json(head["error"]) if "error" in head else None,
     )

@@ -3,11 +3,12 @@
 import json
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import CodeType, TracebackType
 from typing import Any, cast
 
 from jtask.declaration.keys import canonical_module
+from jtask.declaration.task_info import TaskInfo
 from jtask.errors import Failure, JTaskError, RemoteTraceback, TaskFailed
 from jtask.serialization.round_trip import differences
 
@@ -17,6 +18,8 @@ _DEPTH = 5  # causes of causes
 # What lies between a worker's thread or loop and a task's own frame.
 _ENGINE = frozenset({"jtask", "pluggy", "asyncio", "concurrent", "contextlib", "threading"})
 _MAIN = ("__main__", "__mp_main__")
+_EVERYBODYS = sys.stdlib_module_names | {"builtins", "jtask"}
+"""The packages whose exceptions any run may end with."""
 # Python gives these a meaning of their own when they leave a coroutine or a generator.
 _NEVER_REBUILT = (StopIteration, StopAsyncIteration)
 
@@ -32,14 +35,21 @@ def capture(error: BaseException, *, task: Callable[..., Any] | None = None) -> 
     return _capture(error, _traceback_text(error, task), _DEPTH)
 
 
-def rebuild(failure: Failure) -> Exception:
+def rebuild(
+    failure: Failure, task: TaskInfo[..., Any] | None = None, *, is_own: bool = False
+) -> Exception:
     """Return an exception to raise for a failure.
 
-    It has the original type if that is a loaded Exception class which can be called with `args`
-    and then looks the same; else it is TaskFailed. Nothing is imported because a message names
-    it. Its `__cause__` is the remote traceback.
+    It has the original type if that is a loaded Exception class which may be called for this task
+    (`_may_raise`) with `args`, and then looks the same; else it is TaskFailed. Nothing is imported
+    because a message names it. Its `__cause__` is the remote traceback.
+
+    Args:
+        failure: What came.
+        task: Whose run failed, where that is known.
+        is_own: Whether a child of this process sent it, whose word is as good as ours.
     """
-    error = _original(failure) or TaskFailed(failure.summary, failure)
+    error = _original(failure, task, is_own=is_own) or TaskFailed(failure.summary, failure)
     for note in failure.notes:
         error.add_note(note)
     if failure.traceback:
@@ -166,9 +176,11 @@ def _attributes(error: BaseException) -> dict[str, Any]:
     return {name: value for name, value in vars(error).items() if name != "__notes__"}
 
 
-def _original(failure: Failure) -> Exception | None:
+def _original(
+    failure: Failure, task: TaskInfo[..., Any] | None, *, is_own: bool
+) -> Exception | None:
     cls = _loaded_class(failure.type)
-    if cls is None or failure.args is None:
+    if cls is None or failure.args is None or not (is_own or _may_raise(cls, task)):
         return None
     try:
         error = cls(*failure.args)
@@ -176,6 +188,36 @@ def _original(failure: Failure) -> Exception | None:
         return error if same and type(error) is cls else None
     except Exception:  # its own __init__ or __str__
         return None
+
+
+def _may_raise(cls: type[Exception], task: TaskInfo[..., Any] | None) -> bool:
+    """Tell whether a message may have an exception of a class raised in a caller.
+
+    Whoever can write an outcome chooses the class and its arguments, and a caller's framework may
+    act on either: an HTTPException becomes the answer to a request, with its headers. So it is one
+    of Python's, of jtask's, of the package that the task is in, or one that an option names.
+    """
+    home = _home(cls)
+    if home in _EVERYBODYS:
+        return True
+    if task is None:
+        return False
+    fn: Any = task.fn
+    while hasattr(fn, "func"):  # a functools.partial
+        fn = fn.func
+    return home == _home(fn if hasattr(fn, "__qualname__") else type(fn)) or cls in _named(task)
+
+
+def _home(defined: Any) -> str:
+    return canonical_module(str(defined.__module__)).partition(".")[0]
+
+
+def _named(task: TaskInfo[..., Any]) -> Iterator[object]:
+    for value in task.options.values():
+        if isinstance(value, list | tuple | set | frozenset):
+            yield from cast("Iterable[object]", value)
+        else:
+            yield value
 
 
 def _loaded_class(name: str) -> type[Exception] | None:

@@ -4,27 +4,40 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from jtask.background import BackgroundTasks
 from jtask.client.event_buffer import EventBuffer
 from jtask.contract import Broker, Delivery, Event, OutcomeRecord
-from jtask.errors import BrokerError
-from jtask.execution.job import Disposition, Job, Requeue, StoreOutcome, encode_dead_letter
-from jtask.outcomes import SettledRun
+from jtask.errors import BrokerError, EnvelopeError, MessageRefused
+from jtask.execution.job import (
+    DeadLetterBody,
+    Disposition,
+    Job,
+    Requeue,
+    StoreOutcome,
+    encode_dead_letter,
+)
+from jtask.foreign_text import cut, shown
 from jtask.plugins import get_plugins
+from jtask.rate_limited_log import RateLimitedLog
 from jtask.states import State, StateName
-from jtask.wire.envelope import Envelope, encode_outcome, unstarted_record
+from jtask.wire.envelope import Envelope, decode_envelope, encode_outcome, unstarted_record
+from jtask.wire.history import bare
 
-UNKNOWN_TASK_SECONDS = 10.0
-"""How long a run of a task that is not served here waits before it is delivered again."""
+UNKNOWN_TASK_SECONDS = (10.0, 300.0)
+"""How long a run of a task that is not served here waits before it is delivered again: at first and
+at most. A new deploy is found soon, and runs that nobody serves cost little, however many."""
 
 START_COUNTER_TTL = 7 * 86_400.0
 """Seconds after its last start for which a run that loses workers is remembered."""
 
 PutThen = Callable[[OutcomeRecord, Callable[[bool | BrokerError], None]], None]
 
+_REASON = 2000  # characters of why a message was set aside
+_REFUSED_PAUSE = 5.0  # seconds between two lines about writes that are refused
 _RETRY_SECONDS = 0.5  # between two tries of a write, of which there is no last
 _log = logging.getLogger("jtask.worker")
 
@@ -45,6 +58,7 @@ class Settlement:
         # Optional in the contract.
         self._put_then: PutThen = getattr(broker.results, "put_then", self._put_slowly)
         self._rejected_hook = get_plugins().caller("jtask_rejected")
+        self._refused = RateLimitedLog(_REFUSED_PAUSE)
         self._unsettled = 0
         self._done = asyncio.Event()
         self._done.set()
@@ -67,7 +81,10 @@ class Settlement:
         ):
             record = OutcomeRecord(job.delivery.run_id, disposition.body)
             # Nearly all runs: one message, without a coroutine or a future for each.
-            self._put_then(record, partial(self._stored, job, disposition))
+            try:
+                self._put_then(record, partial(self._stored, job, disposition))
+            except BrokerError:  # it is refused before it is sent
+                self._settle_slowly(job, disposition)
         else:
             self._settle_slowly(job, disposition)
 
@@ -75,37 +92,62 @@ class Settlement:
         """Return once the broker has taken everything; never, while it is away."""
         await self._done.wait()
 
-    async def reschedule_unknown(self, delivery: Delivery, key: str) -> None:
+    async def reschedule_unknown(self, delivery: Delivery, envelope: Envelope) -> None:
         """Leave a run for a worker that has its task.
 
         Args:
             delivery: The run.
-            key: Its task's key, which this worker does not serve.
+            envelope: What it says; its task is not served by this worker.
         """
+        key, now = envelope.task_key, time.time()
         reason = f"no task with the key {key!r} is served here"
         self.emit(delivery.run_id, key, StateName.SCHEDULED, reason)
         self.notify_rejected(delivery, reason)
         # Worked out once: `Delivery` wants the same call repeated until it is answered.
-        at = time.time() + UNKNOWN_TASK_SECONDS
-        await self._insist(lambda: delivery.reschedule(at))
+        at = now + unknown_task_seconds(now - envelope.created)
+        try:
+            await self._insist(lambda: delivery.reschedule(at))
+        except MessageRefused as error:
+            await self._set_aside(delivery, envelope, StateName.FAILED, f"{reason}, and {error}")
 
-    async def reject_unreadable(self, delivery: Delivery, problem: str) -> None:
-        """Dead-letter a message that is not an envelope.
+    def accept(self, delivery: Delivery) -> Envelope | None:
+        """Return the run that a message is, or set the message aside: the gate of a worker.
 
         Args:
             delivery: The message.
-            problem: Why it cannot be read, one sentence.
+
+        Returns:
+            Envelope | None: The run, of whose fields each is of its type and within its bounds;
+            None when the message is none and ends among the dead letters.
         """
-        reason = f"the message cannot be read: {problem}"
-        now = time.time()
-        unknown = Envelope(delivery.run_id, "", "", "json", b"", created=now)
-        state = State(StateName.FAILED, now, reason)
-        settled = unstarted_record(delivery.run_id, unknown, state, self._worker)
-        self.emit(delivery.run_id, "", StateName.FAILED, reason)
-        self.notify_rejected(delivery, reason)
-        # The address names the run, so whoever waits for it gets an outcome.
-        await self._store(OutcomeRecord(delivery.run_id, encode_outcome(settled)))
-        await self._dead_letter(delivery, reason, settled)
+        try:
+            if delivery.problem is not None:
+                raise EnvelopeError(delivery.problem)
+            return decode_envelope(delivery.body)
+        except EnvelopeError as error:
+            reason = f"the message cannot be read: {error}"
+            unknown = Envelope(delivery.run_id, "", "", "json", b"", created=time.time())
+            self._background.start(self._set_aside(delivery, unknown, StateName.FAILED, reason))
+            return None
+
+    async def _set_aside(
+        self, delivery: Delivery, envelope: Envelope, state: StateName, reason: str
+    ) -> None:
+        """End a message that cannot be executed, where a person can see it."""
+        run_id, reason = delivery.run_id, cut(reason, _REASON)
+        end = State(state, time.time(), reason)
+        settled = unstarted_record(run_id, envelope, end, self._worker)
+        try:
+            self.emit(run_id, envelope.task_key, state, reason)
+            self.notify_rejected(delivery, reason)
+            # The address names the run, so whoever waits for it gets an outcome.
+            await self._store(OutcomeRecord(run_id, encode_outcome(settled)))
+            letter = encode_dead_letter(reason, settled, delivery.body, delivery.priority)
+            await self._keep(delivery, DeadLetterBody(reason, letter))
+        except Exception:
+            # Delivered again it would fail again, here or in every other worker.
+            _log.exception("run %s is dropped, for it cannot even be kept: %s", run_id, reason)
+            delivery.ack()
 
     async def release(self, job: Job, message: str) -> None:
         """Give a run to another worker.
@@ -159,20 +201,28 @@ class Settlement:
 
     async def _settle(self, job: Job, disposition: Disposition) -> None:
         try:
-            if isinstance(disposition, StoreOutcome):
-                await self._store_all(job, disposition)
-            elif isinstance(disposition, Requeue):
-                if (blob := disposition.blob) is not None:
-                    key = f"{job.delivery.run_id}.args"
-                    # Before the message that refers to it, which may be delivered at once.
-                    await self._insist(lambda: self._broker.blobs.put(key, blob))
-                await self._insist(
-                    lambda: job.delivery.reschedule(disposition.at, disposition.body)
-                )
-            else:
-                await self.release(job, "handed back by a stopping worker")
+            await self._carry_out(job, disposition)
+        except Exception as error:
+            # Whatever it is, it would be the same the next time.
+            reason = f"its end could not be stored: {shown(cut(str(error), _REASON))}"
+            _log.error("run %s: %s", job.delivery.run_id, reason, exc_info=error)
+            await self._set_aside(
+                job.delivery, replace(job.envelope, history=()), StateName.CRASHED, reason
+            )
         finally:
             self._one_settled()
+
+    async def _carry_out(self, job: Job, disposition: Disposition) -> None:
+        if isinstance(disposition, StoreOutcome):
+            await self._store_all(job, disposition)
+        elif isinstance(disposition, Requeue):
+            if (blob := disposition.blob) is not None:
+                key = f"{job.delivery.run_id}.args"
+                # Before the message that refers to it, which may be delivered at once.
+                await self._insist(lambda: self._broker.blobs.put(key, blob))
+            await self._insist(lambda: job.delivery.reschedule(disposition.at, disposition.body))
+        else:
+            await self._insist(lambda: self.release(job, "handed back by a stopping worker"))
 
     async def _store_all(self, job: Job, disposition: StoreOutcome) -> None:
         run_id = job.delivery.run_id
@@ -186,7 +236,7 @@ class Settlement:
             await self._insist(lambda: self._broker.counters.delete(start_counter(run_id)))
         if (letter := disposition.letter) is not None:
             # It keeps its arguments: a replay needs them.
-            await self._insist(lambda: job.delivery.dead_letter(letter.reason, letter.body))
+            await self._keep(job.delivery, letter)
             return
         job.delivery.ack()
         if job.envelope.blob is not None:
@@ -200,18 +250,51 @@ class Settlement:
 
         await self._insist(put)
 
-    async def _dead_letter(self, delivery: Delivery, reason: str, settled: SettledRun) -> None:
-        letter = encode_dead_letter(reason, settled, delivery.body, delivery.priority)
-        await self._insist(lambda: delivery.dead_letter(reason, letter))
+    async def _keep(self, delivery: Delivery, letter: DeadLetterBody) -> None:
+        """Dead-letter a message, its arguments as a blob where they leave no room for the rest."""
+        reason, body = cut(letter.reason, _REASON), letter.body
+        try:
+            await self._insist(lambda: delivery.dead_letter(reason, body))
+        except MessageRefused:
+            head = body.partition(b"\n")[0]
+            message = await self._without_payload(delivery)
+            if not message:
+                reason = f"{reason} (its {len(delivery.body)} bytes are too many to be kept)"
+            await self._insist(lambda: delivery.dead_letter(reason, b"%b\n%b" % (head, message)))
+
+    async def _without_payload(self, delivery: Delivery) -> bytes:
+        """Move the arguments in a message to a blob; empty when it cannot be read."""
+        try:
+            envelope = decode_envelope(delivery.body)
+        except EnvelopeError:
+            return b""
+        payload = envelope.payload
+        if envelope.blob is None:
+            key = f"{delivery.run_id}.args"
+            await self._insist(lambda: self._broker.blobs.put(key, payload))
+            envelope = replace(envelope, payload=b"", blob=len(payload))
+        return replace(envelope, history=bare(envelope.history)).encode()
 
     async def _insist(self, act: Callable[[], Awaitable[Any]]) -> None:
-        """Repeat until the broker has taken it: what was executed is not thrown away."""
+        """Repeat until the broker has taken it: what was executed is not thrown away.
+
+        Raises:
+            MessageRefused: It never will.
+        """
         while True:
             try:
                 await act()
                 return
+            except MessageRefused:
+                raise
             except BrokerError as error:
-                _log.warning("the broker did not accept a write, retrying: %s", error)
+                # By its kind: thousands of runs may wait for the same broker.
+                if count := self._refused.count(type(error).__qualname__):
+                    _log.warning(
+                        "the broker did not accept a write, retrying: %s (%d since the last line)",
+                        error,
+                        count,
+                    )
                 await asyncio.sleep(_RETRY_SECONDS)
 
     def notify_rejected(self, delivery: Delivery, reason: str) -> None:
@@ -230,6 +313,16 @@ class Settlement:
         self._unsettled -= 1
         if not self._unsettled:
             self._done.set()
+
+
+def unknown_task_seconds(age: float) -> float:
+    """Return how long a run waits whose task is not served: the longer, the older it is.
+
+    Args:
+        age: Seconds since it was enqueued, by the caller's clock.
+    """
+    least, most = UNKNOWN_TASK_SECONDS
+    return min(max(age, least), most)
 
 
 def start_counter(run_id: str) -> str:

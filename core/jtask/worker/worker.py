@@ -16,7 +16,7 @@ from jtask.client.cancel_notices import CancelledDelivery, job_of, no_event
 from jtask.client.client import Client
 from jtask.contract import Broker, Consumption, Delivery, Event
 from jtask.declaration.task_info import TaskInfo
-from jtask.errors import BrokerError, EnvelopeError, RunAbandoned
+from jtask.errors import BrokerError, RunAbandoned
 from jtask.execution.job import (
     Disposition,
     Job,
@@ -33,7 +33,7 @@ from jtask.runtime import HeldRun, RunContext, WorkerInfo
 from jtask.serialization.codecs import codecs_of
 from jtask.settings import get_settings
 from jtask.states import State, StateName
-from jtask.wire.envelope import Envelope, decode_envelope, encode_outcome, unstarted_record
+from jtask.wire.envelope import Envelope, encode_outcome, unstarted_record
 from jtask.worker import supervised
 from jtask.worker.heartbeat import keep_beating
 from jtask.worker.runners import LoopRunner, ThreadRunner
@@ -276,14 +276,12 @@ class Worker:
     # --- taking ----------------------------------------------------------------------------
 
     def _receive(self, delivery: Delivery) -> None:
-        try:
-            envelope = decode_envelope(delivery.body)
-        except EnvelopeError as error:
-            self._background.start(self._settlement.reject_unreadable(delivery, str(error)))
+        envelope = self._settlement.accept(delivery)
+        if envelope is None:
             return
         task = self._tasks.get(envelope.task_key)
         if task is None:
-            self._background.start(self._settlement.reschedule_unknown(delivery, envelope.task_key))
+            self._background.start(self._settlement.reschedule_unknown(delivery, envelope))
             return
         job = Job(delivery, envelope, task, time.time())
         if self._stopping.is_set:
@@ -373,9 +371,12 @@ class Worker:
         )
 
     async def _fetch_arguments(self, job: Job) -> Execute | Finish:
-        blob = await self._broker.blobs.get(f"{job.delivery.run_id}.args")
-        if blob is None:
-            message = "its arguments are no longer kept"
+        size, key = job.envelope.blob, f"{job.delivery.run_id}.args"
+        blob = await self._broker.blobs.get(key, at_most=size)
+        if blob is None or len(blob) != size:
+            message = (
+                f"its arguments are no longer kept, or are not the {size} bytes that were sent"
+            )
             return Finish(StateName.CRASHED, message, dead_letter=True)
         # `blob` stays set: whoever requeues the run then leaves the arguments where they are.
         job.envelope.payload = blob

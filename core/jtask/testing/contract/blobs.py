@@ -8,6 +8,17 @@ class BlobStoreContract(Contract):
     """Rules for `BlobStore`."""
 
     @rule
+    async def test_a_blob_that_is_larger_than_expected_is_none(self, bench: Bench) -> None:
+        broker = await bench.broker()
+        key = f"{bench.run_ids.new()}.args"
+        await broker.blobs.put(key, b"x" * 3_000_000)
+        await broker.blobs.put(key, b"x" * 2_000_000)
+        assert await broker.blobs.get(key, at_most=1_999_999) is None
+        found = await broker.blobs.get(key, at_most=2_000_000)
+        assert found is not None
+        assert len(found) == 2_000_000
+
+    @rule
     async def test_a_blob_is_read_back_by_any_client(self, bench: Bench) -> None:
         writer, reader = await bench.broker(), await bench.broker()
         key = f"{bench.run_ids.new()}.arguments"

@@ -1,8 +1,12 @@
 """Rules for runs that will not be executed any more."""
 
 import time
+from dataclasses import replace
+
+import pytest
 
 from jtask.contract import DeadLetter
+from jtask.errors import MessageRefused
 from jtask.testing.contract.base import Contract, rule
 from jtask.testing.contract.bench import Bench, eventually, until
 
@@ -78,6 +82,48 @@ class DeadLetterContract(Contract):
             assert (found.run_id, found.queue) == (run_id, "reports")
             assert (found.reason, found.body) == (f"About {run_id}.", run_id.encode())
         assert await broker.dead_letters.get(bench.run_ids.new()) is None
+
+    @rule
+    async def test_a_wildcard_is_no_run(self, bench: Bench) -> None:
+        worker = await bench.worker("reports")
+        broker = await bench.broker()
+        await broker.runs.enqueue([bench.message("reports")])
+        await (await worker.next()).dead_letter("Kept.", b"")
+        await broker.runs.enqueue([delayed := bench.message("mails", at=time.time() + 60)])
+        for text in ("*", ">", "", "a b", "run", delayed.run_id.upper()):
+            assert await broker.dead_letters.get(text) is None
+            assert await broker.dead_letters.drop(text) is False
+            assert await broker.queues.find(text) is None
+            assert await broker.results.get(text) is None
+            assert await broker.runs.cancel(text) is False
+        assert len([letter async for letter in broker.dead_letters.read()]) == 1
+        assert await broker.queues.find(delayed.run_id) is not None
+
+    @rule
+    async def test_what_cannot_be_an_address_is_refused(self, bench: Bench) -> None:
+        broker = await bench.broker()
+        good = bench.message("reports")
+        for bad in (
+            replace(good, run_id="*"),
+            replace(good, run_id="no-run-id"),
+            replace(good, queue="a.b"),
+            replace(good, queue=">"),
+            replace(good, priority=10),
+            replace(good, priority=-1),
+        ):
+            with pytest.raises(MessageRefused):
+                await broker.runs.enqueue([bench.message("reports"), bad])
+        for name in ("*", ">", "a b", ""):
+            with pytest.raises(MessageRefused):
+                await broker.queues.pause(name)
+            with pytest.raises(MessageRefused):
+                await broker.queues.resume(name)
+            with pytest.raises(MessageRefused):
+                await broker.queues.depth(name)
+            with pytest.raises(MessageRefused):
+                _ = [run async for run in broker.queues.waiting(name)]
+        # All or none.
+        assert await broker.queues.depth("reports") == 0
 
     @rule
     async def test_a_dead_letter_of_another_run_is_not_dropped(self, bench: Bench) -> None:
