@@ -14,6 +14,7 @@ from jtask.errors import JTaskError, ResultTimeout, TaskFailed
 from jtask.outcomes import CANCEL_MESSAGE, ERROR_OF, CancelAnswer, SettledRun
 from jtask.runtime import current_run
 from jtask.serialization.codecs import codecs_of
+from jtask.serialization.results import read_untyped
 from jtask.states import SUCCESSFUL, State, StateName
 from jtask.wire.envelope import decode_outcome
 from jtask.wire.failures import rebuild
@@ -371,9 +372,7 @@ class Run(Generic[R]):
                 f"which can be read only with the task's own code: "
                 f"use the handle that .delay() returned, or get_run(run_id, task)"
             )
-        from pydantic_core import from_json
-
-        return from_json(payload)
+        return read_untyped(payload, f"the result of run {self.run_id}")
 
     def _error(self) -> BaseException | None:
         record = self._record

@@ -2,7 +2,7 @@ import enum
 import math
 import subprocess
 import sys
-from collections import OrderedDict, namedtuple
+from collections import namedtuple
 from collections.abc import Awaitable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta, timezone
@@ -264,16 +264,10 @@ def test_a_value_is_made_what_the_annotation_says():
 @pytest.mark.parametrize(
     ("value", "back"),
     [
-        (datetime(2024, 1, 1), "str, not datetime"),
-        ((1, 2), "list, not tuple"),
-        ({1, 2}, "list, not set"),
-        (b"x", "str, not bytes"),
         (Size.LARGE, "int, not Size"),
         (Mode.FAST, "str, not Mode"),
-        (Decimal("1.5"), "str, not Decimal"),
         (Point(x=1), "dict, not Point"),
-        (OrderedDict(a=1), "dict, not OrderedDict"),
-        (namedtuple("Row", "a")(1), "list, not Row"),
+        (namedtuple("Row", "a")(1), "tuple, not Row"),
     ],
 )
 def test_an_unannotated_value_that_json_would_change_is_refused_with_the_ways_out(value, back):
@@ -286,8 +280,8 @@ def test_an_unannotated_value_that_json_would_change_is_refused_with_the_ways_ou
 @pytest.mark.parametrize(
     ("value", "place"),
     [
-        ({"a": [1, {"b": (1,)}]}, "(at a.1.b)"),
-        ({"a": {1: 2}}, "(at a.key 1)"),
+        ({"a": [1, {"b": (Size.SMALL,)}]}, "(at a.1.b.0)"),
+        ({"a": {Size.SMALL: 2}}, "(at a.key <Size.SMALL: 1>)"),
         ([True, Size.SMALL], "(at 1)"),
         ([{"flag": 1, "same": Mode.FAST}], "(at 0.same)"),
     ],

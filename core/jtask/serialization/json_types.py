@@ -46,12 +46,20 @@ class JsonType:
         schema: Any = adapter.core_schema
         self.schema = schema["schema"] if schema["type"] == "definitions" else schema
         self._to_json = adapter.serializer.to_json
+        self._to_python = adapter.serializer.to_python
 
     def dump(self, value: Any) -> bytes:
         """Return a checked value as JSON, or raise whatever its serializers raise."""
         # `round_trip` leaves out computed fields, which no model takes back. No warnings: the value
         # has been checked.
         return self._to_json(value, by_alias=True, round_trip=True, warnings=False)
+
+    def take_apart(self, value: Any) -> Any:
+        """Return a checked value with dicts in place of what has fields, or raise as `dump` does.
+
+        `check` puts it together again.
+        """
+        return self._to_python(value, by_alias=True, round_trip=True, warnings=False)
 
 
 def type_of(annotation: Any) -> JsonType:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from jtask.declaration.definition import SerializerName
-from jtask.errors import SerializationError
+from jtask.errors import ResultError, SerializationError
 
 
 class ResultCodec:
@@ -33,9 +33,13 @@ class ResultCodec:
             bytes: The payload of the outcome.
 
         Raises:
-            SerializationError: It is not what is annotated, or would not survive the trip.
+            ResultError: It is not what is annotated, or would not survive the trip.
         """
-        return self._results.encode(value)
+        try:
+            return self._results.encode(value)
+        except SerializationError as error:
+            # The work is done: unlike what goes wrong on the way, another attempt mends nothing.
+            raise ResultError(str(error)) from error.__cause__
 
     def decode(self, payload: bytes) -> Any:
         """Return the result.
@@ -44,6 +48,25 @@ class ResultCodec:
             SerializationError: The payload cannot be read, or is not what is annotated.
         """
         return self._results.decode(payload)
+
+
+def read_untyped(payload: bytes, subject: str) -> Any:
+    """Return a result that was written as JSON, without the task that returned it.
+
+    Args:
+        payload: The JSON, with or without tags.
+        subject: What it is, for the message.
+
+    Raises:
+        SerializationError: It cannot be read; the message starts with the subject.
+    """
+    from jtask.serialization.tags import read_result
+
+    try:
+        return read_result(payload)
+    except Exception as error:  # of whatever type a tag names
+        text = f"cannot be read, {type(error).__name__}: {error}"
+        raise SerializationError(f"{subject} {text}") from None
 
 
 def pickled(value: Any) -> bytes:
