@@ -1,5 +1,8 @@
 """What a run in the background gets and returns is what a direct call does, on each broker."""
 
+import contextvars
+import decimal
+from contextvars import ContextVar
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -14,6 +17,9 @@ from jtask.errors import ResultError
 pytestmark = pytest.mark.usefixtures("jtask_broker")
 jtask_broker = on_each_broker
 VALUE = {(1, 2): [{3}, Decimal("1.5"), b"\xff", date(2030, 1, 1), datetime(2030, 1, 1, tzinfo=UTC)]}
+
+
+TENANT: ContextVar[str] = ContextVar("tenant", default="nobody")
 
 
 class Unknown:
@@ -69,3 +75,59 @@ def test_a_result_that_cannot_be_stored_is_not_retried(
     assert run.info.state.name is StateName.FAILED
     assert run.info.attempt == 1
     assert run.info.state.message.startswith(f"the result of task '{kind}' (Unknown) cannot")
+
+
+# --- context variables ---------------------------------------------------------------------------
+
+
+def enter(tenant: str) -> tuple[str, int]:
+    """Return what is there already, and leave something behind."""
+    found = TENANT.get(), decimal.getcontext().prec
+    TENANT.set(tenant)
+    decimal.getcontext().prec = 3
+    return found
+
+
+@task
+def plain_visit(tenant: str) -> tuple[str, int]:
+    return enter(tenant)
+
+
+@task
+async def asynchronous_visit(tenant: str) -> tuple[str, int]:
+    return enter(tenant)
+
+
+@task(isolation="process")
+def isolated_visit(tenant: str) -> tuple[str, int]:
+    return enter(tenant)
+
+
+VISITS = pytest.mark.parametrize("visit", [plain_visit, asynchronous_visit])
+
+
+@VISITS
+@pytest.mark.parametrize("uses_decimals", [False, True])
+def test_a_run_sees_the_context_that_the_worker_began_with_and_none_of_other_runs(
+    visit: Any, uses_decimals: bool, jtask_worker: StartWorker
+) -> None:
+    def begin() -> int:
+        TENANT.set("the worker's")
+        precision = decimal.getcontext().prec if uses_decimals else 28
+        # On one slot, where each run begins when the one before ends.
+        jtask_worker(visit, concurrency=1)
+        return precision
+
+    precision = contextvars.Context().run(begin)
+    runs = visit.delay_many([(str(number),) for number in range(5)])
+    assert [run.result(PATIENCE) for run in runs] == [("the worker's", precision)] * 5
+    # Nor does the process that was there before.
+    assert decimal.getcontext().prec == 28
+
+
+def test_a_run_in_a_process_of_its_own_sees_nothing_of_the_run_before_it(
+    jtask_worker: StartWorker,
+) -> None:
+    jtask_worker(isolated_visit, concurrency=1)
+    runs = isolated_visit.delay_many([("a",), ("b",), ("c",)])
+    assert [run.result(PATIENCE) for run in runs] == [("nobody", 28)] * 3

@@ -62,7 +62,8 @@ def _compare(sent: Any, back: Any) -> Iterator[Difference]:
     elif isinstance(sent, list | tuple | deque):
         yield from _compare_items(cast("list[Any]", sent), back)
     elif isinstance(sent, set | frozenset):
-        if _typed(cast("set[Any]", sent)) != _typed(back) or _members_differ(sent, back):
+        members = cast("set[Any]", sent)
+        if _typed(members) != _typed(back) or _members_differ(members, back):
             yield Difference((), sent, back)
     elif (state := _state(sent)) is not None:
         yield from _compare_keyed(state, _state(back) or {})
@@ -124,8 +125,8 @@ def _members_differ(sent: Iterable[Any], back: Iterable[Any]) -> bool:
     """Tell whether members that are equal differ all the same, such as one instant in two zones."""
     if all(type(item) in _SCALARS for item in sent):
         return False
-    others = {(type(item), item): item for item in back}
-    return any(next(_compare(item, others[type(item), item]), None) for item in sent)
+    others = {(_exact_type(item), item): item for item in back}
+    return any(next(_compare(item, others[_exact_type(item), item]), None) for item in sent)
 
 
 def _state(value: Any) -> Mapping[str, Any] | None:

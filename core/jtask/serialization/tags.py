@@ -42,7 +42,7 @@ def tagged(value: Any, other: Other | None = None) -> Any:
         TypeError: It contains such a thing, and there is no `other`.
         ValueError: It contains a time in a zone that has no name.
     """
-    kind = type(value)
+    kind = _exact_type(value)
     if kind in _PLAIN:
         return value
     if kind is list:
@@ -74,7 +74,7 @@ def untagged(data: Any) -> Any:
         ValueError: There is no such tag.
     """
     if type(data) is list:
-        return [untagged(item) for item in data]
+        return [untagged(item) for item in cast("Iterable[Any]", data)]
     if type(data) is not dict:
         return data
     fields = cast("dict[str, Any]", data)
@@ -98,6 +98,10 @@ def read_result(payload: bytes) -> Any:
     """
     data = from_json(payload)
     return untagged(data[SIGN]) if is_tagged_result(payload) else data
+
+
+def _exact_type(value: object) -> type[Any]:
+    return type(value)
 
 
 def _read(tag: str, content: Any) -> Any:
@@ -169,8 +173,7 @@ def _from_base64(content: Any) -> bytes:
 def _items(content: Any) -> Iterable[Any]:
     if not isinstance(content, list):
         raise TypeError("expected a list of items")
-    items: list[Any] = content
-    return map(untagged, items)
+    return map(untagged, cast("Iterable[Any]", content))
 
 
 _OF_ITEMS: dict[type[Any], str] = {tuple: "=tuple", set: "=set", frozenset: "=frozenset"}
