@@ -2,6 +2,7 @@
 
 import contextvars
 import decimal
+import functools
 from contextvars import ContextVar
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -75,6 +76,26 @@ def test_a_result_that_cannot_be_stored_is_not_retried(
     assert run.info.state.name is StateName.FAILED
     assert run.info.attempt == 1
     assert run.info.state.message.startswith(f"the result of task '{kind}' (Unknown) cannot")
+
+
+def test_a_decorator_between_task_and_function_gets_arguments_by_position(
+    jtask_worker: StartWorker,
+) -> None:
+    def doubling(fn: Any) -> Any:
+        @functools.wraps(fn)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            return fn(args[0] * 2, **kwargs)
+
+        return wrapper
+
+    @task
+    @doubling
+    def add(a: int, b: int = 0) -> int:
+        return a + b
+
+    jtask_worker(add)
+    assert add.delay(5).result(PATIENCE) == add(5) == 10
+    assert add.delay(5, b=1).result(PATIENCE) == add(5, b=1) == 11
 
 
 # --- context variables ---------------------------------------------------------------------------

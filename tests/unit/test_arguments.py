@@ -229,6 +229,81 @@ def test_a_wrapped_function_is_typed_by_what_it_wraps():
     assert trip(wrapper, now) == now
 
 
+def decorated(fn: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(fn)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return args, kwargs
+
+    return wrapper
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs"),
+    [
+        ((), {}),
+        ((1,), {}),
+        ((1, 2), {}),
+        ((1,), {"b": 2}),
+        ((), {"a": 1}),
+        ((), {"a": 1, "b": 2, "c": 3}),
+        ((1,), {"b": (2,), "c": 3}),
+        ((), {"b": 2}),
+        ((1,), {"c": {3}}),
+    ],
+)
+def test_a_decorator_gets_arguments_by_position_and_by_name_as_they_were_given(args, kwargs):
+    def fn(a=0, b=0, *, c=0): ...
+
+    assert trip(decorated(fn), *args, **kwargs) == (args, kwargs)
+    part = functools.partial(decorated(fn), c=9)
+    part.__name__ = "part"  # type: ignore[attr-defined]
+    assert trip(part, *args, **kwargs) == (args, {"c": 9, **kwargs})
+
+
+def test_a_decorator_that_takes_positions_only_is_called_with_positions():
+    def wrapper(a, b=5, /):  # not by the signature that it shows
+        return a, b
+
+    def fn(a, b=6): ...
+
+    functools.update_wrapper(wrapper, fn)
+    assert trip(wrapper, 1, 2) == (1, 2)
+    assert trip(wrapper, 1) == (1, 5)
+    # As any language writes it.
+    args, kwargs = codec(wrapper).decode(b'{"a":1,"b":2}')
+    assert wrapper(*args, **kwargs) == (1, 2)
+
+
+def test_a_function_that_dispatches_by_its_first_argument_gets_one():
+    @functools.singledispatch
+    def show(value):
+        return "anything"
+
+    @show.register
+    def _(value: int):
+        return "a number"
+
+    assert trip(show, 5) == "a number"
+    assert trip(show, "a") == "anything"
+
+
+def test_plain_functions_need_not_be_told_what_was_given_by_position():
+    assert codec(resize).encode((), {"path": "a"}) == b'{"path":"a"}'
+    assert codec(resize).decode(b'{"path":"a","/":1}') == ((), {"path": "a"})
+    assert codec(decorated(resize)).encode(("a",), {}) == b'{"path":"a"}'
+    assert codec(decorated(resize)).encode((), {"path": "a"}) == b'{"path":"a","/":0}'
+
+
+@pytest.mark.parametrize("count", [b"-1", b"99", b'"x"', b"null", b"1e400"])
+def test_an_odd_count_of_positions_reaches_no_function_as_an_argument(count):
+    own = codec(decorated(resize))
+    try:
+        args, kwargs = own.decode(b'{"path":"a","/":%b}' % count)
+    except (ArgumentError, SerializationError):
+        return
+    assert (args, kwargs) in [(("a",), {}), ((), {"path": "a"})]
+
+
 def test_annotations_that_exist_only_for_checkers_count_as_any():
     def fn(amount: OnlyForCheckers, when: datetime):
         return amount, when

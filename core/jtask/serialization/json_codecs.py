@@ -3,7 +3,7 @@
 Importing this imports pydantic: do it where it is first needed.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -22,7 +22,7 @@ from jtask.serialization.json_types import (
     type_of,
 )
 from jtask.serialization.round_trip import Difference
-from jtask.serialization.signatures import CallSignature, result_annotation
+from jtask.serialization.signatures import BY_POSITION, CallSignature, result_annotation
 from jtask.serialization.tagged_json import (
     split_arguments,
     tagged_arguments,
@@ -52,7 +52,7 @@ class JsonArguments:
         self._load = self._record.load
         self._dump = self._record.dump
         fields: Mapping[str, Any] = self._record.schema["fields"]
-        self._lossless = {n: lossless_up_to(f["schema"]) for n, f in fields.items()}
+        self._lossless = {n: lossless_up_to(fields[n]["schema"]) for n in self._fields}
         self._all_lossless = min(self._lossless.values(), default=lossless_up_to({"type": "none"}))
 
     def encode(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
@@ -62,8 +62,16 @@ class JsonArguments:
             ArgumentError: They do not fit the signature.
             SerializationError: One would not survive the trip.
         """
-        # It may be incomplete: the check below finds that, and `_refusal` then says it in words.
+        # It may be incomplete: the check finds that, and `_refusal` then says it in words.
         record = self._call.bind(args, kwargs)
+        payload = self._encode(record, args, kwargs)
+        if self._call.tells_apart and len(args) < len(self._call.leading(record)):
+            return b'%b,"%b":%d}' % (payload[:-1], BY_POSITION.encode(), len(args))
+        return payload
+
+    def _encode(
+        self, record: dict[str, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> bytes:
         try:
             checked = self._check(record)
         except Exception as error:  # a validator in an annotation may raise anything
@@ -131,17 +139,17 @@ class JsonArguments:
 
     def _build(self) -> JsonType:
         try:
-            return record_type(self._fields, self._optional)
+            return _record_type(self._fields, self._optional)
         except Exception:  # pydantic's, or whatever evaluating a type raises
             # One annotation that pydantic cannot build must not cost the other arguments their
             # checks.
             self._fields = buildable(self._fields)
-            return record_type(self._fields, self._optional)
+            return _record_type(self._fields, self._optional)
 
     @cached_property
     def _partial(self) -> JsonType:
         # For a part of the arguments, so none of them is required.
-        return record_type(self._fields, self._fields)
+        return _record_type(self._fields, self._fields)
 
     def _try_the_trip(self, checked: dict[str, Any], payload: bytes) -> SerializationError | None:
         """Return why plain JSON would not do; None if it does."""
@@ -297,6 +305,10 @@ class JsonResults:
 
     def _unfit(self, error: Exception) -> SerializationError:
         return SerializationError(f"{self._subject} {reason_of(error)}")
+
+
+def _record_type(fields: Mapping[str, Any], optional: Iterable[str]) -> JsonType:
+    return record_type({**fields, BY_POSITION: int}, {*optional, BY_POSITION})
 
 
 def _field_annotations(call: CallSignature, owner: type | None) -> dict[str, Any]:
