@@ -187,6 +187,7 @@ def test_unpacked_typed_dicts_type_each_keyword():
 
     assert trip(fn, name="a", raw=b"\xff") == {"name": "a", "raw": b"\xff"}
     assert "argument 'choice' (at name)" in refusal(fn, raw=b"")
+    assert "argument 'choice' has a key 'other'" in refusal(fn, name="a", other=1)
 
 
 def test_typed_dicts_of_the_standard_library_are_known_inside_containers():

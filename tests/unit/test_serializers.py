@@ -2,10 +2,11 @@ import enum
 import math
 import subprocess
 import sys
-from collections import namedtuple
-from collections.abc import Awaitable, Coroutine, Sequence
+import typing
+from collections import deque, namedtuple
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, NewType, TypedDict
@@ -15,9 +16,9 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, Field, SecretStr, computed_field, field_validator
+from pydantic import BaseModel, Field, PrivateAttr, SecretStr, computed_field, field_validator
 
-from jtask.errors import SerializationError
+from jtask.errors import SerializationError, TaskDefinitionError
 from jtask.serialization.results import ResultCodec
 
 
@@ -407,3 +408,107 @@ def test_importing_the_codecs_imports_neither_pydantic_nor_cloudpickle():
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+# What changes without a word
+
+
+@dataclass
+class Stamped:
+    name: str
+    stamp: float = field(init=False, compare=False, default=0.0)
+
+
+class Secretive(BaseModel):
+    shown: int = 1
+    _hidden: int = PrivateAttr(default=0)
+
+
+@pytest.mark.parametrize(
+    ("given", "back"),
+    [
+        ([1.5], [1.5]),
+        ((1.0, 2.0), (1.0, 2.0)),
+        ({1.0}, {1.0}),
+        (frozenset({1.0}), frozenset({1.0})),
+        (deque([1.0], maxlen=3), deque([1.0], maxlen=3)),
+        (range(2), [0.0, 1.0]),
+    ],
+)
+@pytest.mark.parametrize(
+    "annotation", [Iterable[float], typing.Iterable[float], Iterable[float] | None]
+)
+def test_an_iterable_comes_back_as_what_can_be_read_again(annotation, given, back):
+    for value in (trip(annotation, given), trip(list[annotation], [given])[0]):
+        assert value == back
+        assert type(value) is type(back)
+
+
+def test_an_iterable_has_its_items_typed():
+    assert trip(Iterable[Leaf], [Leaf(b"\xff")]) == [Leaf(b"\xff")]
+    assert trip(Iterable, [1, "a"]) == [1, "a"]
+
+
+@pytest.mark.parametrize("annotation", [Iterator[int], typing.Generator[int, None, None], Any])
+def test_an_iterator_is_refused(annotation):
+    assert "not generator" in refusal(annotation, (n for n in range(3)))
+
+
+def test_undeclared_keys_of_a_typed_dict_are_refused():
+    text = "has a key 'extra' that its TypedDict does not declare"
+    assert text in refusal(Options, {"depth": 1, "extra": 2})
+    assert f"{text} (at 1)" in refusal(list[Options], [{}, {"extra": 2}])
+    assert f"{text} (at a)" in refusal(dict[str, Options | None], {"a": {"extra": 2}})
+    assert trip(dict[str, Options], {"a": {"depth": 1}}) == {"a": {"depth": 1}}
+    # What another language sends along is not the function's loss.
+    assert codec(Options).decode(b'{"depth":1,"extra":2}') == {"depth": 1}
+
+
+def test_fields_that_do_not_count_for_equality_are_refused_if_they_would_be_lost():
+    assert trip(Stamped, Stamped("a")) == Stamped("a")
+    stamped = Stamped("a")
+    stamped.stamp = 5.0
+    assert "(at stamp)" in refusal(Stamped, stamped)
+    secretive = Secretive()
+    assert trip(Secretive, secretive) == secretive
+    secretive._hidden = 5
+    assert "(at _hidden)" in refusal(Secretive, secretive)
+
+
+@pytest.mark.parametrize("kind", [set, frozenset])
+def test_one_instant_in_two_zones_is_not_the_same_member(kind):
+    value = kind([datetime(2024, 1, 1, tzinfo=BERLIN)])
+    (back,) = trip(kind[datetime], value)
+    assert back.tzinfo is BERLIN
+
+
+class Zone(tzinfo):
+    """One of another library."""
+
+    def utcoffset(self, moment):
+        return None if moment is None else timedelta(hours=moment.month)
+
+    def dst(self, moment):
+        return None
+
+
+def test_a_zone_that_cannot_be_found_elsewhere_is_refused():
+    assert "would come back" in refusal(datetime, datetime(2024, 1, 1, tzinfo=Zone()))
+    assert "would come back" in refusal(Any, datetime(2024, 1, 1, tzinfo=Zone()))
+
+
+@pytest.mark.parametrize(
+    "annotation", [Plain, Iterator[int], typing.AsyncIterator[int], Callable[[], int], type[int]]
+)
+def test_a_return_annotation_of_which_nothing_can_be_sent_is_refused_for_serving(annotation):
+    with pytest.raises(TaskDefinitionError, match=r"task 't' is declared to return .*cloudpickle"):
+        codec(annotation).check_annotation()
+    codec(annotation, "cloudpickle").check_annotation()
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [None, Any, object, int, Plain | None, Iterable[int], Point, Tree, Sequence[Path], "Nowhere"],
+)
+def test_other_return_annotations_are_accepted(annotation):
+    codec(annotation).check_annotation()

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 from jtask.declaration.definition import SerializerName, class_method_around
 from jtask.declaration.task_info import TaskInfo
@@ -43,6 +43,15 @@ class CallCodecs:
     def result(self) -> ResultCodec:
         """For what the function returns."""
         return ResultCodec(self._task.fn, task_name=self._task.name, serializer=self.serializer)
+
+    def servable(self) -> Self:
+        """Return these codecs, for a worker.
+
+        Raises:
+            TaskDefinitionError: The task is declared to return what can never be sent.
+        """
+        self.result.check_annotation()
+        return self
 
     def check(self, serializer: str) -> None:
         """Refuse bytes that were written in a way which the task does not declare.

@@ -11,6 +11,9 @@ from pydantic_core import PydanticSerializationError
 from jtask.serialization.json_types import JsonType, at, brief, describe
 from jtask.serialization.round_trip import Difference, differences
 
+OTHERWISE = 'or declare the task with @task(serializer="cloudpickle")'
+"""The last way out."""
+
 
 def losses(kind: JsonType, value: Any, payload: bytes) -> list[Difference]:
     """Return how a checked value would differ after its trip."""

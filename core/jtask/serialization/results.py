@@ -41,6 +41,14 @@ class ResultCodec:
             # The work is done: unlike what goes wrong on the way, another attempt mends nothing.
             raise ResultError(str(error)) from error.__cause__
 
+    def check_annotation(self) -> None:
+        """Refuse a task that is declared to return what can never be sent.
+
+        Raises:
+            TaskDefinitionError: Naming it, and the ways out.
+        """
+        self._results.check_annotation()
+
     def decode(self, payload: bytes) -> Any:
         """Return the result.
 
@@ -97,6 +105,8 @@ def unpickled(payload: bytes, subject: str) -> Any:
 
 
 class _Results(Protocol):
+    def check_annotation(self) -> None: ...
+
     def encode(self, value: Any) -> bytes: ...
 
     def decode(self, payload: bytes) -> Any: ...
@@ -105,6 +115,9 @@ class _Results(Protocol):
 class _PickledResults:
     def __init__(self, task_name: str) -> None:
         self._subject = f"the result of task {task_name!r}"
+
+    def check_annotation(self) -> None:
+        """Accept any: a pickle carries nearly everything."""
 
     def encode(self, value: Any) -> bytes:
         try:
@@ -121,6 +134,6 @@ class _PickledResults:
 def _results(fn: Callable[..., Any], task_name: str, serializer: SerializerName) -> _Results:
     if serializer == "cloudpickle":
         return _PickledResults(task_name)
-    from jtask.serialization.json_codecs import JsonResults  # imports pydantic
+    from jtask.serialization.json_results import JsonResults  # imports pydantic
 
     return JsonResults(fn, task_name)

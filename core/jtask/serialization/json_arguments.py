@@ -1,37 +1,41 @@
-"""Arguments and results as JSON, checked by their annotations.
+"""Arguments as JSON, checked by their annotations.
 
 Importing this imports pydantic: do it where it is first needed.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
 from pydantic import ValidationError
 
 from jtask.errors import ArgumentError, JTaskError, SerializationError
-from jtask.serialization.json_losses import cannot_dump, loss, losses, named, others, reason_of
+from jtask.serialization.json_losses import (
+    OTHERWISE,
+    cannot_dump,
+    loss,
+    losses,
+    named,
+    others,
+)
 from jtask.serialization.json_safety import lossless_up_to
 from jtask.serialization.json_types import (
     JsonType,
+    at,
     brief,
     buildable,
     class_reference,
     describe,
+    dropped_key,
     record_type,
-    type_of,
 )
 from jtask.serialization.round_trip import Difference
-from jtask.serialization.signatures import BY_POSITION, CallSignature, result_annotation
+from jtask.serialization.signatures import BY_POSITION, CallSignature
 from jtask.serialization.tagged_json import (
     split_arguments,
     tagged_arguments,
-    tagged_result,
     with_tags,
 )
-from jtask.serialization.tags import is_tagged_result, read_result
-
-_OTHERWISE = 'or declare the task with @task(serializer="cloudpickle")'
 
 
 class JsonArguments:
@@ -76,6 +80,11 @@ class JsonArguments:
             checked = self._check(record)
         except Exception as error:  # a validator in an annotation may raise anything
             raise self._refusal(error, args, kwargs) from None
+        # One is the record itself, which leaves nothing out.
+        if self._record.typed_dicts > 1 and (place := dropped_key(record, checked)):
+            name, *steps, key = place
+            text = f"argument {name!r} has a key {key!r} that its TypedDict does not declare"
+            raise self._call.error(f"{text}{at(tuple(steps), before=' ')}")
         try:
             payload = self._dump(checked)
         except Exception as error:  # so may a serializer
@@ -225,86 +234,10 @@ class JsonArguments:
     def _ways(self, name: str) -> str:
         if self._owner and name == self._call.receiver == "self":
             owner = self._owner.__qualname__
-            return f"make {owner} a dataclass or a pydantic model, {_OTHERWISE}"
+            return f"make {owner} a dataclass or a pydantic model, {OTHERWISE}"
         if self._fields.get(name, Any) is Any:
-            return f"annotate the parameter with its type, {_OTHERWISE}"
-        return f"annotate the parameter with a type that survives JSON, {_OTHERWISE}"
-
-
-class JsonResults:
-    """The results of one task as JSON, checked by its return annotation.
-
-    Args:
-        fn: The task's function.
-        task_name: For messages.
-    """
-
-    def __init__(self, fn: Callable[..., Any], task_name: str) -> None:
-        self._subject = f"the result of task {task_name!r}"
-        self._ways = f"annotate what the function returns, {_OTHERWISE}"
-        self._type = type_of(result_annotation(fn))
-        self._check = self._type.check
-        self._dump = self._type.dump
-        self._load = self._type.load
-        self._lossless = lossless_up_to(self._type.schema)
-
-    def encode(self, value: Any) -> bytes:
-        """Check and serialise what the function returned.
-
-        Raises:
-            SerializationError: It is not what is annotated, or would not survive the trip.
-        """
-        try:
-            checked = self._check(value)
-        except Exception as error:  # a validator in an annotation may raise anything
-            raise self._unfit(error) from None
-        try:
-            payload = self._dump(checked)
-        except Exception as error:  # so may a serializer
-            text = f"{cannot_dump(checked, error)}: {self._ways}"
-            return self._with_tags(checked, SerializationError(f"{self._subject} {text}"))
-        if len(payload) > self._lossless or is_tagged_result(payload):
-            refusal = self._try_the_trip(checked, payload)
-            return payload if refusal is None else self._with_tags(checked, refusal)
-        return payload
-
-    def decode(self, payload: bytes) -> Any:
-        """Return the result.
-
-        Raises:
-            SerializationError: The payload is not what is annotated, or not JSON.
-        """
-        try:
-            if is_tagged_result(payload):
-                return self._check(read_result(payload))
-            return self._load(payload)
-        except Exception as error:  # a validator in an annotation may raise anything
-            raise self._unfit(error) from None
-
-    def _with_tags(self, checked: Any, refusal: SerializationError) -> bytes:
-        written = tagged_result(self._type, checked)
-        if isinstance(written, bytes):
-            return written
-        # Of a value that cannot be put together again, the refusal says more.
-        known = written and written[0].back is not None
-        raise self._loss_of_result(written[0]) if known else refusal
-
-    def _try_the_trip(self, checked: Any, payload: bytes) -> SerializationError | None:
-        """Return why plain JSON would not do; None if it does."""
-        if is_tagged_result(payload):
-            return SerializationError(f"{self._subject} has the form of a tag: {self._ways}")
-        try:
-            lost = losses(self._type, checked, payload)
-        except Exception as error:
-            text = f"would not come back, {reason_of(error)}: {self._ways}"
-            return SerializationError(f"{self._subject} {text}")
-        return self._loss_of_result(lost[0]) if lost else None
-
-    def _loss_of_result(self, found: Difference) -> SerializationError:
-        return SerializationError(f"{self._subject} {loss(found)}: {self._ways}")
-
-    def _unfit(self, error: Exception) -> SerializationError:
-        return SerializationError(f"{self._subject} {reason_of(error)}")
+            return f"annotate the parameter with its type, {OTHERWISE}"
+        return f"annotate the parameter with a type that survives JSON, {OTHERWISE}"
 
 
 def _record_type(fields: Mapping[str, Any], optional: Iterable[str]) -> JsonType:
