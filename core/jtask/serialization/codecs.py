@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any, Self
 
 from jtask.declaration.definition import SerializerName, class_method_around
+from jtask.declaration.registry import refuse_ambiguous
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import SerializationError
 from jtask.serialization.arguments import ArgumentCodec
@@ -49,7 +50,9 @@ class CallCodecs:
 
         Raises:
             TaskDefinitionError: The task is declared to return what can never be sent.
+            TaskKeyConflict: Another task has its key.
         """
+        refuse_ambiguous(self._task)
         self.result.check_annotation()
         return self
 
