@@ -582,6 +582,14 @@ def test_what_is_no_pickle_of_arguments_is_a_serialization_error(payload):
         codec(resize, serializer="cloudpickle").decode(payload)
 
 
+def test_arguments_that_another_python_has_pickled_are_refused():
+    own = codec(keep, serializer="cloudpickle")
+    pickled = own.encode((1,), {}).partition(b"\n")[2]
+    with pytest.raises(SerializationError, match=r"arguments of task 'keep' .* by Python 2\.7"):
+        own.decode(b"Python 2.7\n" + pickled)
+    assert own.decode(pickled) == ((1,), {})
+
+
 def test_a_json_task_never_unpickles(tmp_path):
     class Trap:
         def __reduce__(self):

@@ -512,3 +512,28 @@ def test_a_return_annotation_of_which_nothing_can_be_sent_is_refused_for_serving
 )
 def test_other_return_annotations_are_accepted(annotation):
     codec(annotation).check_annotation()
+
+
+# Pickles of another Python
+
+
+def test_a_pickle_says_which_python_wrote_it_and_another_one_refuses_it():
+    own = codec(Any, "cloudpickle")
+    payload = own.encode(5)
+    written_by, _, pickled = payload.partition(b"\n")
+    assert written_by == b"Python %d.%d" % sys.version_info[:2]
+    assert own.decode(payload) == 5
+    with pytest.raises(SerializationError) as caught:
+        own.decode(b"Python 3.1\n" + pickled)
+    assert str(caught.value) == (
+        f"the result of task 't' cannot be unpickled: written by Python 3.1, this is "
+        f"{written_by.decode()}; run callers and workers with the same minor version"
+    )
+    with pytest.raises(SerializationError) as caught:
+        own.decode(b"Python " + b"\xff" * 5000)
+    assert len(str(caught.value)) < 300
+
+
+def test_a_pickle_from_before_they_said_so_is_read():
+    own = codec(Any, "cloudpickle")
+    assert own.decode(own.encode(5).partition(b"\n")[2]) == 5

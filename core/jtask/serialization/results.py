@@ -2,11 +2,15 @@
 
 import importlib
 import pickle
+import sys
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from jtask.declaration.definition import SerializerName
 from jtask.errors import ResultError, SerializationError
+
+_WRITTEN_BY = b"Python "
+_THIS_PYTHON = b"Python %d.%d" % sys.version_info[:2]
 
 
 class ResultCodec:
@@ -78,11 +82,14 @@ def read_untyped(payload: bytes, subject: str) -> Any:
 
 
 def pickled(value: Any) -> bytes:
-    """Return a value as a pickle, classes and functions of `__main__` included; or raise."""
+    """Return a value as a pickle, classes and functions of `__main__` included; or raise.
+
+    Before it is a line that says which Python has written it.
+    """
     # Imported here: it costs time, and few tasks need it.
     cloudpickle: Any = importlib.import_module("cloudpickle")
     data: bytes = cloudpickle.dumps(value)
-    return data
+    return b"%b\n%b" % (_THIS_PYTHON, data)
 
 
 def unpickled(payload: bytes, subject: str) -> Any:
@@ -95,13 +102,29 @@ def unpickled(payload: bytes, subject: str) -> Any:
         subject: What it is, for the message.
 
     Raises:
-        SerializationError: It cannot be read here; the message starts with the subject.
+        SerializationError: It cannot be read here, or another minor version of Python wrote it; the
+            message starts with the subject.
     """
+    data = _of_this_python(payload, subject)
     try:
-        return pickle.loads(payload)
+        return pickle.loads(data)
     except Exception as error:  # reading a pickle calls whatever it names
         text = f"cannot be unpickled, {type(error).__name__}: {error}"
         raise SerializationError(f"{subject} {text}") from error
+
+
+def _of_this_python(payload: bytes, subject: str) -> bytes:
+    if not payload.startswith(_WRITTEN_BY):
+        return payload  # from before this was said, or what is no pickle at all
+    written_by, _, data = payload.partition(b"\n")
+    if written_by != _THIS_PYTHON:
+        # It holds bytecode where functions travel; that of another version can crash the process.
+        other = written_by[:40].decode("ascii", "replace")
+        raise SerializationError(
+            f"{subject} cannot be unpickled: written by {other}, this is {_THIS_PYTHON.decode()}; "
+            f"run callers and workers with the same minor version"
+        )
+    return data
 
 
 class _Results(Protocol):
