@@ -42,6 +42,10 @@ class SerializationError(JTaskError, ValueError):
     """A value would not survive the trip to another process."""
 
 
+class ResultError(SerializationError):
+    """What the task returned would not survive the trip to another process."""
+
+
 class EnvelopeError(JTaskError, ValueError):
     """A message is not a readable jtask envelope."""
 

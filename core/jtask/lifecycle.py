@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from jtask.errors import (
     ProcessDied,
+    ResultError,
     RunCancelled,
     RunExpired,
     RunNotReady,
@@ -91,6 +92,7 @@ _EXPLICIT: dict[type[BaseException], StateName] = {
     RunRefused: StateName.CANCELLED,
     RunNotReady: StateName.NOT_READY,
     RunExpired: StateName.EXPIRED,
+    ResultError: StateName.FAILED,
 }
 _SUSPECT_LOSSES = 2  # one is nothing: a deploy or a full memory takes any worker
 
@@ -167,8 +169,8 @@ def after_error(
 
 def retryable(error: BaseException) -> bool:
     """Tell whether an exception is a failure that a retry may mend; a crash is not."""
-    # Ends that were meant, and a crash.
-    never = (ProcessDied, RunCancelled, RunRefused, RunNotReady, RunExpired)
+    # Ends that were meant, a crash, and work that was done: its value would be refused once more.
+    never = (ProcessDied, RunCancelled, RunRefused, RunNotReady, RunExpired, ResultError)
     return isinstance(error, Exception) and not isinstance(error, never)
 
 

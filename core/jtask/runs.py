@@ -10,10 +10,11 @@ from collections.abc import Callable, Coroutine, Generator
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from jtask.declaration.task_info import TaskInfo
-from jtask.errors import JTaskError, ResultTimeout, SerializationError, TaskFailed
+from jtask.errors import JTaskError, ResultTimeout, TaskFailed
 from jtask.outcomes import CANCEL_MESSAGE, ERROR_OF, CancelAnswer, SettledRun
 from jtask.runtime import current_run
 from jtask.serialization.codecs import codecs_of
+from jtask.serialization.results import read_untyped
 from jtask.states import SUCCESSFUL, State, StateName
 from jtask.wire.envelope import decode_outcome
 from jtask.wire.failures import rebuild
@@ -371,12 +372,7 @@ class Run(Generic[R]):
                 f"which can be read only with the task's own code: "
                 f"use the handle that .delay() returned, or get_run(run_id, task)"
             )
-        from pydantic_core import from_json
-
-        try:
-            return from_json(payload)
-        except ValueError:
-            raise SerializationError(f"run {self.run_id}: its result is not JSON") from None
+        return read_untyped(payload, f"the result of run {self.run_id}")
 
     def _error(self) -> BaseException | None:
         record = self._record

@@ -16,6 +16,7 @@ from types import FrameType
 from typing import Any
 
 from jtask.declaration import TaskInfo
+from jtask.execution.contexts import FreshContexts
 from jtask.runtime import RunContext, executing
 from jtask.serialization import codecs_of
 from jtask.states import State
@@ -76,6 +77,7 @@ class _Executor:
         self._connection = pipe
         self._notes = notes
         self._limits = Limits()
+        self._contexts = FreshContexts()
         self._executing = False
         self._asyncio_task: asyncio.Task[Any] | None = None
         signal.signal(SOFT, self._on_soft)
@@ -99,7 +101,7 @@ class _Executor:
             run = request.context(task)
             run.on_state = self._send_note
             self._limits = Limits(*request.limits)
-            value = self._call(run, args, kwargs)
+            value = self._contexts.new().run(self._call, run, args, kwargs)
             return Reply(VALUE, payload=codecs_of(task).result.encode(value))
         except Exception as error:
             return Reply(FAILED, capture(error))

@@ -13,6 +13,7 @@ from direct_calls import both, call_async, call_plain
 
 from jtask import Task, runtime, task
 from jtask.errors import (
+    ResultError,
     RunCancelled,
     RunExpired,
     RunFailed,
@@ -661,7 +662,7 @@ def pending_run(work: Task[..., Any], **facts: Any) -> RunContext:
 NO_HOOKS = Plugins([])
 
 
-def test_a_value_that_cannot_be_stored_fails_the_attempt() -> None:
+def test_a_value_that_cannot_be_stored_fails_the_run_and_is_not_retried() -> None:
     @task
     def work() -> int:
         return 7
@@ -669,9 +670,12 @@ def test_a_value_that_cannot_be_stored_fails_the_attempt() -> None:
     def refuse(value: Any) -> bytes:
         raise ValueError(f"cannot store {value}")
 
-    outcome = run_sync(run_attempt(pending_run(work), TaskHooks(NO_HOOKS, work), encode=refuse))
+    plugins = Plugins([])
+    plugins.add(Answer("jtask_failed", Retry(0.0)))
+    outcome = run_sync(run_attempt(pending_run(work), TaskHooks(plugins, work), encode=refuse))
     assert outcome.state.name is StateName.FAILED
-    assert str(outcome.error) == "cannot store 7"
+    assert isinstance(outcome.error, ResultError)
+    assert str(outcome.error) == outcome.state.message == "cannot store 7"
 
 
 def test_a_recalled_value_that_cannot_be_stored_does_not_spare_the_call(

@@ -6,6 +6,7 @@ import pytest
 
 from jtask.errors import (
     ProcessDied,
+    ResultError,
     RunCancelled,
     RunCrashed,
     RunExpired,
@@ -75,6 +76,7 @@ ENDS: list[tuple[BaseException, bool, Finish]] = [
     (RunFailed("sub"), True, Finish(S.FAILED, "the task raised RunFailed: sub")),
     (RunCrashed("sub"), True, Finish(S.FAILED, "the task raised RunCrashed: sub")),
     (ProcessDied("killed"), False, Finish(S.CRASHED, "killed")),
+    (ResultError("not JSON"), False, Finish(S.FAILED, "not JSON")),
     (RunTimedOut("5 s"), True, Finish(S.TIMED_OUT, "5 s")),
     (SoftTimeout("4 s"), True, Finish(S.TIMED_OUT, "4 s")),
     (RunCancelled("why"), False, Finish(S.CANCELLED, "why")),

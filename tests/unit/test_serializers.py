@@ -2,10 +2,11 @@ import enum
 import math
 import subprocess
 import sys
-from collections import OrderedDict, namedtuple
-from collections.abc import Awaitable, Coroutine, Sequence
+import typing
+from collections import deque, namedtuple
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, NewType, TypedDict
@@ -15,9 +16,9 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, Field, SecretStr, computed_field, field_validator
+from pydantic import BaseModel, Field, PrivateAttr, SecretStr, computed_field, field_validator
 
-from jtask.errors import SerializationError
+from jtask.errors import SerializationError, TaskDefinitionError
 from jtask.serialization.results import ResultCodec
 
 
@@ -264,16 +265,10 @@ def test_a_value_is_made_what_the_annotation_says():
 @pytest.mark.parametrize(
     ("value", "back"),
     [
-        (datetime(2024, 1, 1), "str, not datetime"),
-        ((1, 2), "list, not tuple"),
-        ({1, 2}, "list, not set"),
-        (b"x", "str, not bytes"),
         (Size.LARGE, "int, not Size"),
         (Mode.FAST, "str, not Mode"),
-        (Decimal("1.5"), "str, not Decimal"),
         (Point(x=1), "dict, not Point"),
-        (OrderedDict(a=1), "dict, not OrderedDict"),
-        (namedtuple("Row", "a")(1), "list, not Row"),
+        (namedtuple("Row", "a")(1), "tuple, not Row"),
     ],
 )
 def test_an_unannotated_value_that_json_would_change_is_refused_with_the_ways_out(value, back):
@@ -286,8 +281,8 @@ def test_an_unannotated_value_that_json_would_change_is_refused_with_the_ways_ou
 @pytest.mark.parametrize(
     ("value", "place"),
     [
-        ({"a": [1, {"b": (1,)}]}, "(at a.1.b)"),
-        ({"a": {1: 2}}, "(at a.key 1)"),
+        ({"a": [1, {"b": (Size.SMALL,)}]}, "(at a.1.b.0)"),
+        ({"a": {Size.SMALL: 2}}, "(at a.key <Size.SMALL: 1>)"),
         ([True, Size.SMALL], "(at 1)"),
         ([{"flag": 1, "same": Mode.FAST}], "(at 0.same)"),
     ],
@@ -413,3 +408,132 @@ def test_importing_the_codecs_imports_neither_pydantic_nor_cloudpickle():
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+# What changes without a word
+
+
+@dataclass
+class Stamped:
+    name: str
+    stamp: float = field(init=False, compare=False, default=0.0)
+
+
+class Secretive(BaseModel):
+    shown: int = 1
+    _hidden: int = PrivateAttr(default=0)
+
+
+@pytest.mark.parametrize(
+    ("given", "back"),
+    [
+        ([1.5], [1.5]),
+        ((1.0, 2.0), (1.0, 2.0)),
+        ({1.0}, {1.0}),
+        (frozenset({1.0}), frozenset({1.0})),
+        (deque([1.0], maxlen=3), deque([1.0], maxlen=3)),
+        (range(2), [0.0, 1.0]),
+    ],
+)
+@pytest.mark.parametrize(
+    "annotation", [Iterable[float], typing.Iterable[float], Iterable[float] | None]
+)
+def test_an_iterable_comes_back_as_what_can_be_read_again(annotation, given, back):
+    for value in (trip(annotation, given), trip(list[annotation], [given])[0]):
+        assert value == back
+        assert type(value) is type(back)
+
+
+def test_an_iterable_has_its_items_typed():
+    assert trip(Iterable[Leaf], [Leaf(b"\xff")]) == [Leaf(b"\xff")]
+    assert trip(Iterable, [1, "a"]) == [1, "a"]
+
+
+@pytest.mark.parametrize("annotation", [Iterator[int], typing.Generator[int, None, None], Any])
+def test_an_iterator_is_refused(annotation):
+    assert "not generator" in refusal(annotation, (n for n in range(3)))
+
+
+def test_undeclared_keys_of_a_typed_dict_are_refused():
+    text = "has a key 'extra' that its TypedDict does not declare"
+    assert text in refusal(Options, {"depth": 1, "extra": 2})
+    assert f"{text} (at 1)" in refusal(list[Options], [{}, {"extra": 2}])
+    assert f"{text} (at a)" in refusal(dict[str, Options | None], {"a": {"extra": 2}})
+    assert trip(dict[str, Options], {"a": {"depth": 1}}) == {"a": {"depth": 1}}
+    # What another language sends along is not the function's loss.
+    assert codec(Options).decode(b'{"depth":1,"extra":2}') == {"depth": 1}
+
+
+def test_fields_that_do_not_count_for_equality_are_refused_if_they_would_be_lost():
+    assert trip(Stamped, Stamped("a")) == Stamped("a")
+    stamped = Stamped("a")
+    stamped.stamp = 5.0
+    assert "(at stamp)" in refusal(Stamped, stamped)
+    secretive = Secretive()
+    assert trip(Secretive, secretive) == secretive
+    secretive._hidden = 5
+    assert "(at _hidden)" in refusal(Secretive, secretive)
+
+
+@pytest.mark.parametrize("kind", [set, frozenset])
+def test_one_instant_in_two_zones_is_not_the_same_member(kind):
+    value = kind([datetime(2024, 1, 1, tzinfo=BERLIN)])
+    (back,) = trip(kind[datetime], value)
+    assert back.tzinfo is BERLIN
+
+
+class Zone(tzinfo):
+    """One of another library."""
+
+    def utcoffset(self, moment):
+        return None if moment is None else timedelta(hours=moment.month)
+
+    def dst(self, moment):
+        return None
+
+
+def test_a_zone_that_cannot_be_found_elsewhere_is_refused():
+    assert "would come back" in refusal(datetime, datetime(2024, 1, 1, tzinfo=Zone()))
+    assert "would come back" in refusal(Any, datetime(2024, 1, 1, tzinfo=Zone()))
+
+
+@pytest.mark.parametrize(
+    "annotation", [Plain, Iterator[int], typing.AsyncIterator[int], Callable[[], int], type[int]]
+)
+def test_a_return_annotation_of_which_nothing_can_be_sent_is_refused_for_serving(annotation):
+    with pytest.raises(TaskDefinitionError, match=r"task 't' is declared to return .*cloudpickle"):
+        codec(annotation).check_annotation()
+    codec(annotation, "cloudpickle").check_annotation()
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [None, Any, object, int, Plain | None, Iterable[int], Point, Tree, Sequence[Path], "Nowhere"],
+)
+def test_other_return_annotations_are_accepted(annotation):
+    codec(annotation).check_annotation()
+
+
+# Pickles of another Python
+
+
+def test_a_pickle_says_which_python_wrote_it_and_another_one_refuses_it():
+    own = codec(Any, "cloudpickle")
+    payload = own.encode(5)
+    written_by, _, pickled = payload.partition(b"\n")
+    assert written_by == b"Python %d.%d" % sys.version_info[:2]
+    assert own.decode(payload) == 5
+    with pytest.raises(SerializationError) as caught:
+        own.decode(b"Python 3.1\n" + pickled)
+    assert str(caught.value) == (
+        f"the result of task 't' cannot be unpickled: written by Python 3.1, this is "
+        f"{written_by.decode()}; run callers and workers with the same minor version"
+    )
+    with pytest.raises(SerializationError) as caught:
+        own.decode(b"Python " + b"\xff" * 5000)
+    assert len(str(caught.value)) < 300
+
+
+def test_a_pickle_from_before_they_said_so_is_read():
+    own = codec(Any, "cloudpickle")
+    assert own.decode(own.encode(5).partition(b"\n")[2]) == 5

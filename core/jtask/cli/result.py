@@ -55,14 +55,21 @@ def print_end(ctx: click.Context, run: "Run[Any]", timeout: float | None, *, as_
         ctx.exit(ExitCode.FAILED)
     value = run.result()
     if as_json:
-        say_json({**_facts(ended), "result": value})
+        say_json({**_facts(ended), "result": _plain(value)})
     else:
         say_value(as_text(value))
 
 
 def as_text(value: object) -> str:
-    """Return a JSON value for people and pipes: text as it is, anything else as JSON."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    """Return a result for people and pipes: text as it is, anything else as JSON."""
+    return value if isinstance(value, str) else json.dumps(_plain(value), ensure_ascii=False)
+
+
+def _plain(value: object) -> object:
+    # What is not JSON in itself, such as a date, is shown as it is on the wire.
+    from jtask.serialization.tags import tagged
+
+    return tagged(value)
 
 
 def _has_value(ended: "SettledRun") -> bool:

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from jtask.contract import ATOMIC_LIMIT, Message
 from jtask.declaration.definition import Definition
+from jtask.declaration.registry import refuse_ambiguous
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import TaskDefinitionError
 from jtask.ids import RunIds
@@ -52,6 +53,9 @@ class RunBuilder:
         inline_limit: The largest body of a message, in bytes.
         task: Their task.
         definition: The task's options, with those of the call.
+
+    Raises:
+        TaskKeyConflict: A worker could take another task for it.
     """
 
     def __init__(
@@ -62,6 +66,7 @@ class RunBuilder:
         task: TaskInfo[..., Any],
         definition: Definition,
     ) -> None:
+        refuse_ambiguous(task)
         self._source = source
         self._ids = ids
         self._limit = inline_limit

@@ -1,11 +1,12 @@
 """Which function is which, the same on every machine."""
 
+import functools
 import hashlib
 import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from jtask.errors import TaskDefinitionError
 from jtask.foreign_text import quoted
@@ -16,7 +17,12 @@ _NOT_IN_A_KEY = re.compile(r"[^A-Za-z0-9_-]+")
 
 
 def qualified_name(fn: Callable[..., Any]) -> str:
-    """Return `module.qualname`, with the module's importable name for a script's own functions."""
+    """Return `module.qualname`, with the module's importable name for a script's own functions.
+
+    Of a partial function, it is that of the function inside.
+    """
+    while isinstance(fn, functools.partial):
+        fn = cast("Any", fn).func
     described = fn if hasattr(fn, "__qualname__") else type(fn)
     return f"{canonical_module(described.__module__)}.{described.__qualname__}"
 

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, cast
 
 from jtask import lifecycle
-from jtask.errors import RunAbandoned, RunRefused, SerializationError
+from jtask.errors import ResultError, RunAbandoned, RunRefused, SerializationError
 from jtask.execution.hooks_loop import answer_of, wait_for_answer
 from jtask.hook_callers import HookCaller, Implementation
 from jtask.lifecycle import Finish, Release, Reschedule, Retry, describe
@@ -38,7 +38,7 @@ async def run_attempt(
     Args:
         run: The run, in state Pending or AwaitingRetry.
         hooks: Those of its task.
-        encode: Writes the value where it is stored; what it raises fails the attempt.
+        encode: Writes the value where it is stored; what it raises fails the run.
         stopping: Tells whether the worker interrupts its runs in order to stop.
 
     Returns:
@@ -71,8 +71,8 @@ async def run_attempt(
     clock = time.perf_counter()
     try:
         value = await _call_async(run, hooks) if run.task.is_async else _call(run, hooks)
-        # In here: a value that cannot be stored fails the attempt, and may be retried.
-        payload = None if encode is None else encode(value)
+        # In here: a value that cannot be stored fails the run, and its failure has hooks too.
+        payload = None if encode is None else _encode_returned(encode, value)
     except RunAbandoned:
         # Its end was reported when it was abandoned, and is not to be reported again.
         raise
@@ -186,6 +186,15 @@ async def _recall(
     """Return the first outcome that a plugin recalls and that can be stored."""
     accepted = None if encode is None else partial(_encode_recalled, encode)
     return cast("Outcome | None", await _ask(caller, run, accept=accepted))
+
+
+def _encode_returned(encode: Callable[[Any], bytes], value: Any) -> bytes:
+    try:
+        return encode(value)
+    except ResultError:
+        raise
+    except Exception as error:
+        raise ResultError(str(error)) from error
 
 
 def _encode_recalled(encode: Callable[[Any], bytes], outcome: Outcome) -> None:

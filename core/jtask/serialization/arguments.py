@@ -118,6 +118,6 @@ class _PickledArguments:
 def _arguments(call: CallSignature, serializer: SerializerName, owner: type | None) -> _Arguments:
     if serializer == "cloudpickle":
         return _PickledArguments(call)
-    from jtask.serialization.json_codecs import JsonArguments  # imports pydantic
+    from jtask.serialization.json_arguments import JsonArguments  # imports pydantic
 
     return JsonArguments(call, owner)

@@ -3,9 +3,10 @@
 import sys
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 from jtask.declaration.definition import SerializerName, class_method_around
+from jtask.declaration.registry import refuse_ambiguous
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import SerializationError
 from jtask.serialization.arguments import ArgumentCodec
@@ -43,6 +44,17 @@ class CallCodecs:
     def result(self) -> ResultCodec:
         """For what the function returns."""
         return ResultCodec(self._task.fn, task_name=self._task.name, serializer=self.serializer)
+
+    def servable(self) -> Self:
+        """Return these codecs, for a worker.
+
+        Raises:
+            TaskDefinitionError: The task is declared to return what can never be sent.
+            TaskKeyConflict: Another task has its key.
+        """
+        refuse_ambiguous(self._task)
+        self.result.check_annotation()
+        return self
 
     def check(self, serializer: str) -> None:
         """Refuse bytes that were written in a way which the task does not declare.

@@ -4,7 +4,7 @@ Importing this imports pydantic: do it where it is first needed.
 """
 
 import reprlib
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Annotated, Any, NotRequired, cast
 
 from pydantic import ConfigDict, GetCoreSchemaHandler, PlainSerializer, PlainValidator, TypeAdapter
@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 from typing_extensions import TypeAliasType
 
 from jtask.declaration.keys import canonical_module
+from jtask.serialization.iterables import repeatable
 from jtask.serialization.typed_dicts import acceptable, make_typed_dict
 
 # What makes the trip exact: bytes as base64 instead of UTF-8, NaN and infinities by their names.
@@ -36,6 +37,7 @@ class JsonType:
         check: Return a value as the type wants it, or raise ValidationError.
         load: Read JSON bytes as the type, or raise ValidationError.
         schema: The core schema.
+        typed_dicts: How many TypedDicts it has; the check drops what they do not declare.
     """
 
     def __init__(self, adapter: TypeAdapter[Any]) -> None:
@@ -44,8 +46,10 @@ class JsonType:
         self.check = adapter.validator.validate_python
         self.load = adapter.validator.validate_json
         schema: Any = adapter.core_schema
+        self.typed_dicts = _count_typed_dicts(schema)
         self.schema = schema["schema"] if schema["type"] == "definitions" else schema
         self._to_json = adapter.serializer.to_json
+        self._to_python = adapter.serializer.to_python
 
     def dump(self, value: Any) -> bytes:
         """Return a checked value as JSON, or raise whatever its serializers raise."""
@@ -53,18 +57,58 @@ class JsonType:
         # has been checked.
         return self._to_json(value, by_alias=True, round_trip=True, warnings=False)
 
+    def take_apart(self, value: Any) -> Any:
+        """Return a checked value with dicts in place of what has fields, or raise as `dump` does.
+
+        `check` puts it together again.
+        """
+        return self._to_python(value, by_alias=True, round_trip=True, warnings=False)
+
+
+def _count_typed_dicts(schema: Any) -> int:
+    if isinstance(schema, list | tuple):
+        return sum(map(_count_typed_dicts, cast("Iterable[Any]", schema)))
+    if not isinstance(schema, dict):
+        return 0
+    fields = cast("Mapping[str, Any]", schema)
+    # Not what a schema only mentions, such as a default value.
+    inner = [value for name, value in fields.items() if name not in {"metadata", "default"}]
+    return (fields.get("type") == "typed-dict") + _count_typed_dicts(inner)
+
+
+def dropped_key(given: Any, checked: Any) -> tuple[Any, ...] | None:
+    """Return the place of a key that a check has left out, as of an undeclared one of a TypedDict.
+
+    Args:
+        given: A value.
+        checked: What the check made of it.
+    """
+    pairs: Iterable[tuple[Any, Any, Any]] = ()
+    if isinstance(given, dict) and isinstance(checked, dict):
+        fields, kept = cast("Mapping[Any, Any]", given), cast("Mapping[Any, Any]", checked)
+        if len(fields) > len(kept):
+            return (next(key for key in fields if key not in kept),)
+        pairs = ((key, value, kept[key]) for key, value in fields.items() if key in kept)
+    elif isinstance(given, list | tuple) and isinstance(checked, list | tuple):
+        items = zip(cast("list[Any]", given), cast("list[Any]", checked), strict=False)
+        pairs = ((index, *pair) for index, pair in enumerate(items))
+    for step, value, other in pairs:
+        if (place := dropped_key(value, other)) is not None:
+            return (step, *place)
+    return None
+
 
 def type_of(annotation: Any) -> JsonType:
     """Return an annotation's type; what pydantic cannot build counts as Any."""
     try:
-        return JsonType(_adapter(acceptable(annotation)))
+        return JsonType(_adapter(acceptable(repeatable(annotation))))
     except Exception:  # pydantic's, or whatever evaluating a type raises
         return JsonType(TypeAdapter(Any, config=_CONFIG))
 
 
 def record_type(fields: Mapping[str, Any], optional: Container[str]) -> JsonType:
     """Return the type of a record, some fields of which may be left out."""
-    types = {name: acceptable(annotation) for name, annotation in fields.items()}
+    types = {name: acceptable(repeatable(annotation)) for name, annotation in fields.items()}
     shape = {n: NotRequired[t] if n in optional else t for n, t in types.items()}
     record = make_typed_dict("Arguments", shape)
     return JsonType(_adapter(Annotated[record, _Closed()]))

@@ -2,11 +2,15 @@
 
 import importlib
 import pickle
+import sys
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from jtask.declaration.definition import SerializerName
-from jtask.errors import SerializationError
+from jtask.errors import ResultError, SerializationError
+
+_WRITTEN_BY = b"Python "
+_THIS_PYTHON = b"Python %d.%d" % sys.version_info[:2]
 
 
 class ResultCodec:
@@ -33,9 +37,21 @@ class ResultCodec:
             bytes: The payload of the outcome.
 
         Raises:
-            SerializationError: It is not what is annotated, or would not survive the trip.
+            ResultError: It is not what is annotated, or would not survive the trip.
         """
-        return self._results.encode(value)
+        try:
+            return self._results.encode(value)
+        except SerializationError as error:
+            # The work is done: unlike what goes wrong on the way, another attempt mends nothing.
+            raise ResultError(str(error)) from error.__cause__
+
+    def check_annotation(self) -> None:
+        """Refuse a task that is declared to return what can never be sent.
+
+        Raises:
+            TaskDefinitionError: Naming it, and the ways out.
+        """
+        self._results.check_annotation()
 
     def decode(self, payload: bytes) -> Any:
         """Return the result.
@@ -46,12 +62,34 @@ class ResultCodec:
         return self._results.decode(payload)
 
 
+def read_untyped(payload: bytes, subject: str) -> Any:
+    """Return a result that was written as JSON, without the task that returned it.
+
+    Args:
+        payload: The JSON, with or without tags.
+        subject: What it is, for the message.
+
+    Raises:
+        SerializationError: It cannot be read; the message starts with the subject.
+    """
+    from jtask.serialization.tags import read_result
+
+    try:
+        return read_result(payload)
+    except Exception as error:  # of whatever type a tag names
+        text = f"cannot be read, {type(error).__name__}: {error}"
+        raise SerializationError(f"{subject} {text}") from None
+
+
 def pickled(value: Any) -> bytes:
-    """Return a value as a pickle, classes and functions of `__main__` included; or raise."""
+    """Return a value as a pickle, classes and functions of `__main__` included; or raise.
+
+    Before it is a line that says which Python has written it.
+    """
     # Imported here: it costs time, and few tasks need it.
     cloudpickle: Any = importlib.import_module("cloudpickle")
     data: bytes = cloudpickle.dumps(value)
-    return data
+    return b"%b\n%b" % (_THIS_PYTHON, data)
 
 
 def unpickled(payload: bytes, subject: str) -> Any:
@@ -64,16 +102,34 @@ def unpickled(payload: bytes, subject: str) -> Any:
         subject: What it is, for the message.
 
     Raises:
-        SerializationError: It cannot be read here; the message starts with the subject.
+        SerializationError: It cannot be read here, or another minor version of Python wrote it; the
+            message starts with the subject.
     """
+    data = _of_this_python(payload, subject)
     try:
-        return pickle.loads(payload)
+        return pickle.loads(data)
     except Exception as error:  # reading a pickle calls whatever it names
         text = f"cannot be unpickled, {type(error).__name__}: {error}"
         raise SerializationError(f"{subject} {text}") from error
 
 
+def _of_this_python(payload: bytes, subject: str) -> bytes:
+    if not payload.startswith(_WRITTEN_BY):
+        return payload  # from before this was said, or what is no pickle at all
+    written_by, _, data = payload.partition(b"\n")
+    if written_by != _THIS_PYTHON:
+        # It holds bytecode where functions travel; that of another version can crash the process.
+        other = written_by[:40].decode("ascii", "replace")
+        raise SerializationError(
+            f"{subject} cannot be unpickled: written by {other}, this is {_THIS_PYTHON.decode()}; "
+            f"run callers and workers with the same minor version"
+        )
+    return data
+
+
 class _Results(Protocol):
+    def check_annotation(self) -> None: ...
+
     def encode(self, value: Any) -> bytes: ...
 
     def decode(self, payload: bytes) -> Any: ...
@@ -82,6 +138,9 @@ class _Results(Protocol):
 class _PickledResults:
     def __init__(self, task_name: str) -> None:
         self._subject = f"the result of task {task_name!r}"
+
+    def check_annotation(self) -> None:
+        """Accept any: a pickle carries nearly everything."""
 
     def encode(self, value: Any) -> bytes:
         try:
@@ -98,6 +157,6 @@ class _PickledResults:
 def _results(fn: Callable[..., Any], task_name: str, serializer: SerializerName) -> _Results:
     if serializer == "cloudpickle":
         return _PickledResults(task_name)
-    from jtask.serialization.json_codecs import JsonResults  # imports pydantic
+    from jtask.serialization.json_results import JsonResults  # imports pydantic
 
     return JsonResults(fn, task_name)

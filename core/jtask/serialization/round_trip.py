@@ -57,10 +57,13 @@ def _compare(sent: Any, back: Any) -> Iterator[Difference]:
             yield Difference((), sent, back)
     elif isinstance(sent, dict):
         yield from _compare_keyed(cast("Mapping[Any, Any]", sent), back)
+    elif _length_limit(sent) != _length_limit(back):
+        yield Difference(("maxlen",), _length_limit(sent), _length_limit(back))
     elif isinstance(sent, list | tuple | deque):
         yield from _compare_items(cast("list[Any]", sent), back)
     elif isinstance(sent, set | frozenset):
-        if _typed(cast("set[Any]", sent)) != _typed(back):
+        members = cast("set[Any]", sent)
+        if _typed(members) != _typed(back) or _members_differ(members, back):
             yield Difference((), sent, back)
     elif (state := _state(sent)) is not None:
         yield from _compare_keyed(state, _state(back) or {})
@@ -72,6 +75,10 @@ def _exact_type(value: object) -> type[Any]:
     return type(value)
 
 
+def _length_limit(value: Any) -> int | None:
+    return value.maxlen if isinstance(value, deque) else None
+
+
 def _has_no_equality(kind: type[Any]) -> bool:
     own: Any = kind.__eq__
     return own is object.__eq__
@@ -80,6 +87,9 @@ def _has_no_equality(kind: type[Any]) -> bool:
 def _compare_keyed(sent: Mapping[Any, Any], back: Mapping[Any, Any]) -> Iterator[Difference]:
     if _typed(sent) != _typed(back):
         yield _first_key(sent, back)
+        return
+    if _members_differ(sent, back):
+        yield Difference((), sent, back)
         return
     for key, value in sent.items():
         other = back[key]
@@ -111,17 +121,27 @@ def _typed(items: Iterable[Any]) -> set[tuple[type, Any]]:
     return {(type(item), item) for item in items}
 
 
+def _members_differ(sent: Iterable[Any], back: Iterable[Any]) -> bool:
+    """Tell whether members that are equal differ all the same, such as one instant in two zones."""
+    if all(type(item) in _SCALARS for item in sent):
+        return False
+    others = {(_exact_type(item), item): item for item in back}
+    return any(next(_compare(item, others[_exact_type(item), item]), None) for item in sent)
+
+
 def _state(value: Any) -> Mapping[str, Any] | None:
     """Return the fields of a dataclass or pydantic model."""
     if dataclasses.is_dataclass(value):
         fields = dataclasses.fields(value)
-        return {f.name: getattr(value, f.name, None) for f in fields if f.compare}
+        # Those that do not count for `==` as well: the function may read them.
+        return {f.name: getattr(value, f.name, None) for f in fields}
     kind = _exact_type(value)
     model_fields: Mapping[str, Any] | None = getattr(kind, "__pydantic_fields__", None)
     if model_fields is None:
         return None
     extra: Mapping[str, Any] = getattr(value, "__pydantic_extra__", None) or {}
-    return {**{name: getattr(value, name, None) for name in model_fields}, **extra}
+    private: Mapping[str, Any] = getattr(value, "__pydantic_private__", None) or {}
+    return {**{name: getattr(value, name, None) for name in model_fields}, **extra, **private}
 
 
 def _equal(sent: Any, back: Any) -> bool:
@@ -136,5 +156,15 @@ def _equal(sent: Any, back: Any) -> bool:
 
 
 def _clock(moment: datetime | time) -> tuple[Any, ...]:
-    # Not by `==`: a zone comes back as its fixed offset, which never equals a repeated hour.
-    return moment.replace(tzinfo=None, fold=0), moment.utcoffset(), moment.tzinfo is None
+    # Not by `==`, by which a fixed offset never equals a repeated hour.
+    return moment.replace(tzinfo=None, fold=0), moment.utcoffset(), *_zone(moment)
+
+
+def _zone(moment: datetime | time) -> tuple[Any, ...]:
+    """Return what decides how a moment behaves across a change of clocks."""
+    zone = moment.tzinfo
+    if zone is None:
+        return (None,)
+    if zone.utcoffset(None) is not None:  # the offset never changes, whoever implements it
+        return ("fixed",)
+    return type(zone), getattr(zone, "key", zone)

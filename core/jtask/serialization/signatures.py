@@ -5,7 +5,8 @@ import functools
 import inspect
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
+from itertools import takewhile
 from typing import Any, Literal, get_args, get_origin
 
 from jtask.errors import ArgumentError
@@ -15,6 +16,8 @@ _VAR_KEYWORD = inspect.Parameter.VAR_KEYWORD
 _VAR = (_VAR_POSITIONAL, _VAR_KEYWORD)
 _POSITIONAL_ONLY = inspect.Parameter.POSITIONAL_ONLY
 _POSITIONAL_OR_KEYWORD = inspect.Parameter.POSITIONAL_OR_KEYWORD
+BY_POSITION = "/"
+"""The field of a record that says how many of its leading arguments were given by position."""
 
 
 class CallSignature:
@@ -43,6 +46,7 @@ class CallSignature:
         self._var_keyword = _name_of_kind(parameters, _VAR_KEYWORD)
         # Most functions: their calls are bound below without inspect, which takes much longer.
         self._flat = not (self._positional_only or self._var_positional or self._var_keyword)
+        self.tells_apart = _tells_apart(fn)
 
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Return the record of a call.
@@ -87,17 +91,19 @@ class CallSignature:
         """Return what to call the function with for a complete record.
 
         Args:
-            record: What `bind` returns, its values checked; part of the answer may be this dict.
+            record: What `bind` returns, its values checked, perhaps with the field `BY_POSITION`;
+                part of the answer may be this dict.
 
         Raises:
             ArgumentError: The extra keyword arguments name a parameter once more.
         """
-        if self._flat:
+        count = record.pop(BY_POSITION, None)
+        if self._flat and not self.tells_apart:
             return (), record
         kwargs = dict(record)
         rest = kwargs.pop(self._var_positional, ())
         extra = kwargs.pop(self._var_keyword, {})
-        args = [self._take(name, kwargs) for name in self._leading(kwargs, bool(rest))]
+        args = [self._take(name, kwargs) for name in self._leading(kwargs, bool(rest), count)]
         if twice := [name for name in extra if name in self._by_keyword()]:
             raise self.error(f"has two values for argument {twice[0]!r}")
         return (*args, *rest), {**kwargs, **extra}
@@ -117,14 +123,21 @@ class CallSignature:
         """Return an error about this task's arguments."""
         return ArgumentError(f"task {self.task_name!r} {text}")
 
-    def _leading(self, given: Mapping[str, Any], rest: bool) -> list[str]:
+    def leading(self, given: Container[str]) -> list[str]:
+        """Return the parameters up to the first that is not given, of those that take positions."""
+        return list(takewhile(lambda name: name in given, self._positional))
+
+    def _leading(self, given: Mapping[str, Any], rest: bool, count: int | None) -> list[str]:
         # What follows in *args shifts into any parameter before it that is left out.
         if rest:
             return self._positional
         names = self._positional_only
         while names and names[-1] not in given:
             names = names[:-1]
-        return names
+        if not self.tells_apart:
+            return names
+        leading = self.leading(given)
+        return max(names, leading if count is None else leading[: max(0, count)], key=len)
 
     def _take(self, name: str, kwargs: dict[str, Any]) -> Any:
         if name in kwargs:
@@ -230,6 +243,19 @@ def _receiver(signature: inspect.Signature, owner: type | None) -> Literal["self
     if first.name == "self":
         return "self"
     return "cls" if first.name == "cls" else None
+
+
+def _tells_apart(fn: Any) -> bool:
+    """Tell whether it may matter to a function that an argument is given by position.
+
+    Not to a function with a signature of its own. What stands around another, or in C, may take
+    fewer forms than the signature that it shows.
+    """
+    while isinstance(fn, functools.partial):
+        fn = typing.cast("Any", fn).func
+    if not isinstance(fn, types.FunctionType):
+        return True
+    return hasattr(fn, "__wrapped__") or hasattr(fn, "__signature__")
 
 
 def _name_of_kind(parameters: list[inspect.Parameter], kind: Any) -> str:

@@ -3,6 +3,8 @@
 A runner may be given more jobs than it executes at once: when one ends, it begins the next without
 asking the I/O thread, which alone submits and takes back. Whether a job has begun is decided by who
 takes it out of `_waiting`: each method of a deque is one step.
+
+Each job gets a fresh copy of the context variables that the worker began with.
 """
 
 import asyncio
@@ -15,6 +17,7 @@ from collections.abc import Callable, Coroutine
 from enum import Enum
 from typing import Any
 
+from jtask.execution.contexts import FreshContexts
 from jtask.execution.job import Job
 from jtask.execution.loop_thread import new_loop
 from jtask.execution.sync_await import run_sync
@@ -42,6 +45,7 @@ class LoopRunner:
         self._perform = perform
         self._size = size
         self._loop = new_loop()
+        self._contexts = FreshContexts()
         self._waiting: deque[Job] = deque()
         self._running = 0  # those left behind not counted
         self._woken = False
@@ -89,7 +93,8 @@ class LoopRunner:
         Args:
             end: Reports it; must not raise.
         """
-        self._left_behind.add(ended := self._loop.create_task(end))
+        ended = self._loop.create_task(end, context=self._contexts.new())
+        self._left_behind.add(ended)
         ended.add_done_callback(self._left_behind.discard)
         self._one_ended()
 
@@ -124,7 +129,9 @@ class LoopRunner:
 
     def _start(self, job: Job) -> None:
         self._running += 1
-        self._tasks[job] = self._loop.create_task(self._execute(job))
+        # Else it would be the context of the run that has just ended and begins this one.
+        context = self._contexts.new()
+        self._tasks[job] = self._loop.create_task(self._execute(job), context=context)
 
     async def _execute(self, job: Job) -> None:
         try:
@@ -172,6 +179,7 @@ class ThreadRunner:
     def __init__(self, perform: Perform, size: int) -> None:
         self._perform = perform
         self._size = size
+        self._contexts = FreshContexts()
         self._waiting: deque[Job] = deque()
         # One for each job, to be taken by any thread. A job that is taken back leaves its wake.
         self._wakes: queue.SimpleQueue[_Wake] = queue.SimpleQueue()
@@ -251,7 +259,7 @@ class ThreadRunner:
                 job = self._waiting.popleft()
             except IndexError:
                 continue  # it was taken back
-            run_sync(self._perform(job))
+            self._run(self._perform(job))
             # Its substitute has its place: `_threads` counts one of the two.
             if job.is_abandoned:
                 return
@@ -260,10 +268,13 @@ class ThreadRunner:
 
     def _settle(self) -> None:
         while (job := self._decided.get()) is not None:
-            run_sync(self._perform(job))
+            self._run(self._perform(job))
+
+    def _run(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        self._contexts.new().run(run_sync, coroutine)
 
     def _take_over(self, end: Coroutine[Any, Any, None]) -> None:
-        run_sync(end)
+        self._run(end)
         with self._lock:
             self._unfinished -= 1
         self._work()

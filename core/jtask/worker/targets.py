@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any, cast
 
 from jtask.declaration.keys import canonical_module, module_of_file
+from jtask.declaration.registry import conflict
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import TargetError
 
@@ -22,6 +23,7 @@ def load_targets(targets: list[str]) -> list[TaskInfo[..., Any]]:
 
     Raises:
         TargetError: A target is malformed, cannot be imported, or has no such task.
+        TaskKeyConflict: Two of the tasks have one key.
     """
     found: dict[str, TaskInfo[..., Any]] = {}
     token = _loading.set(True)
@@ -29,7 +31,9 @@ def load_targets(targets: list[str]) -> list[TaskInfo[..., Any]]:
         for target in targets:
             for task in _load(target):
                 # Two targets may name the same task.
-                found.setdefault(task.key, task)
+                known = found.setdefault(task.key, task)
+                if known.fn is not task.fn:
+                    raise conflict(known, task)
     finally:
         _loading.reset(token)
     return list(found.values())

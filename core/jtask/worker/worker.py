@@ -70,7 +70,7 @@ class Worker:
         for task in self._tasks.values():
             # What fails here, such as a @classmethod in the wrong place, must end the start. Found
             # at the first run, it would fail run after run.
-            _ = hooks_of(task), codecs_of(task)
+            _ = hooks_of(task), codecs_of(task).servable()
         self.info = WorkerInfo(
             name=process_label(),
             tasks=tuple(self._tasks.values()),
