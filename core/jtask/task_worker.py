@@ -3,12 +3,12 @@
 import asyncio
 import gc
 import logging
-import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import ConfigurationError, TargetError, WorkerUnhealthy
+from jtask.worker.log_output import log_to_stderr
 from jtask.worker.signals import stop_signals_to
 from jtask.worker.targets import refuse_while_loading
 
@@ -116,20 +116,6 @@ def worker_arguments(concurrency: int, prefetch: int | None, shutdown_timeout: f
     """Return the options of `jtask serve` that mean the same, for a process of its own."""
     options = [f"--concurrency={concurrency}", f"--shutdown-timeout={shutdown_timeout}"]
     return options if prefetch is None else [*options, f"--prefetch={prefetch}"]
-
-
-def log_to_stderr(level: int = logging.INFO) -> None:
-    """Show jtask's log lines, unless the program has set up logging itself."""
-    logger = logging.getLogger("jtask")
-    # A library adds NullHandlers; that is no choice of the program's.
-    if logging.getLogger().handlers or any(
-        not isinstance(handler, logging.NullHandler) for handler in logger.handlers
-    ):
-        return
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    logger.addHandler(handler)
-    logger.setLevel(level)
 
 
 class _Serving:

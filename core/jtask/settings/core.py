@@ -45,6 +45,8 @@ class Settings(SettingsModel):
     """For tasks that do not say."""
     queue: str | None = Field(default=None, pattern=_name_of(128))
     """Queue of tasks that do not say; unset gives each task its own."""
+    log_format: Literal["text", "json"] = "text"
+    """How a worker writes its log: lines for people, or one JSON object a line."""
     connect_timeout: float = Field(default=5.0, gt=0)
     """How long the first contact with the broker may take."""
     enqueue_timeout: float = Field(default=10.0, gt=0)
