@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any, Generic, Protocol, TypeVar, cast
 
-from jtask.declaration.task_info import TaskInfo
+from jtask.declaration.task_info import TaskInfo, is_internal
 from jtask.errors import JTaskError, ResultTimeout, TaskFailed
 from jtask.outcomes import CANCEL_MESSAGE, ERROR_OF, CancelAnswer, SettledRun
 from jtask.runtime import current_run
@@ -24,6 +24,7 @@ T = TypeVar("T")
 Callback = Callable[["JTaskError | None"], object]
 """Called when a run is over, or with the error that keeps its end from being known here."""
 _log = logging.getLogger("jtask")
+_INTERNAL = frozenset({"fail_waiters", "follow", "resolve", "when_over"})
 
 # One lock for all handles: held for a few instructions only.
 _callbacks_lock = threading.Lock()
@@ -105,6 +106,10 @@ class Run(Generic[R]):
         name = self._task.name if self._task else "?"
         state = f" {self._record.state.name}" if self._body is not None else ""
         return f"<run {self.run_id} of {name!r}{state}>"
+
+    def __dir__(self) -> list[str]:
+        # What a console completes: not what only jtask itself uses.
+        return [name for name in super().__dir__() if not is_internal(name, _INTERNAL)]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Run) and self.run_id == other.run_id  # pyright: ignore[reportUnknownMemberType]

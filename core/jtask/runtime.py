@@ -22,6 +22,30 @@ T = TypeVar("T")
 # Runs share a thread or a loop, so the current run belongs to the context.
 _current: "ContextVar[RunContext | None]" = ContextVar("jtask_run", default=None)
 
+# For type checkers and editors: no value is ever assigned, so that `__getattr__` below answers.
+# The types are those inside a run, where such code belongs; outside all of them are None.
+run_id: str
+task: TaskInfo[..., Any]
+task_name: str
+created_at: float
+attempt: int
+tags: tuple[str, ...]
+parent_id: str | None
+queue: str | None
+worker: str
+headers: Mapping[str, str]
+scheduled_for: float | None
+started_at: float | None
+attempt_started_at: float | None
+run_time: float
+history: tuple[AttemptRecord, ...]
+args: tuple[Any, ...]
+kwargs: dict[str, Any]
+parameters: dict[str, Any]
+state: State | None
+error: BaseException | None
+cancelled: str | None
+
 
 @dataclass(slots=True, eq=False)
 class RunContext:
@@ -39,6 +63,7 @@ class RunContext:
         queue: Where it came from; None for a direct call.
         worker: Who executes it.
         headers: What plugins sent along.
+        scheduled_for: The instant at which its schedule wanted it; None for a run without one.
         started_at: When its first attempt began.
         run_time: Seconds that earlier attempts took.
         history: Earlier attempts.
@@ -69,6 +94,7 @@ class RunContext:
     queue: str | None = None
     worker: str = ""
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    scheduled_for: float | None = None
     started_at: float | None = None
     run_time: float = 0.0
     history: tuple[AttemptRecord, ...] = ()
@@ -360,3 +386,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"jtask.runtime has no {name!r}")
     run = _current.get()
     return None if run is None else getattr(run, name)
+
+
+def __dir__() -> list[str]:
+    # What a task asks for, first of all in a console's completions.
+    return sorted({*__annotations__, "RunContext", "WorkerInfo", "current_run"} - {"_current"})

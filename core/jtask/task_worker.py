@@ -3,13 +3,12 @@
 import asyncio
 import gc
 import logging
-import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import ConfigurationError, TargetError, WorkerUnhealthy
-from jtask.foreign_text import shown_lines
+from jtask.worker.log_output import log_to_stderr
 from jtask.worker.signals import stop_signals_to
 from jtask.worker.targets import refuse_while_loading
 
@@ -117,29 +116,6 @@ def worker_arguments(concurrency: int, prefetch: int | None, shutdown_timeout: f
     """Return the options of `jtask serve` that mean the same, for a process of its own."""
     options = [f"--concurrency={concurrency}", f"--shutdown-timeout={shutdown_timeout}"]
     return options if prefetch is None else [*options, f"--prefetch={prefetch}"]
-
-
-def log_to_stderr(level: int = logging.INFO) -> None:
-    """Show jtask's log lines, unless the program has set up logging itself."""
-    logger = logging.getLogger("jtask")
-    # A library adds NullHandlers; that is no choice of the program's.
-    if logging.getLogger().handlers or any(
-        not isinstance(handler, logging.NullHandler) for handler in logger.handlers
-    ):
-        return
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_ShownFormatter("%(asctime)s %(levelname)s %(message)s"))
-    logger.addHandler(handler)
-    logger.setLevel(level)
-
-
-class _ShownFormatter(logging.Formatter):
-    """Writes a record so that what it quotes can neither act on a terminal nor forge a record."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the record as text."""
-        # Further lines are indented: none of them begins as a record does.
-        return shown_lines(super().format(record)).replace("\n", "\n    ")
 
 
 class _Serving:

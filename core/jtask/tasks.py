@@ -13,11 +13,13 @@ from typing import (
     ParamSpec,
     Self,
     TypeVar,
+    Unpack,
     cast,
     overload,
 )
 
 from jtask.declaration import registry
+from jtask.declaration.builtin_options import BuiltinOptions
 from jtask.declaration.definition import (
     OWN_OPTIONS,
     Definition,
@@ -82,12 +84,13 @@ class Task(TaskInfo[P, R]):
         delay: float | timedelta | None = None,
         eta: datetime | float | None = None,
         expires: Instant | None = None,
-        **options: object,
+        options: Mapping[str, object] | None = None,
+        **builtin: Unpack[BuiltinOptions],
     ) -> Self:
         """Return a copy of the task with some options replaced; the key stays.
 
         Args:
-            name: As for `task`; likewise the next six and `options`.
+            name: As for `task`; likewise the next six, `options` and `builtin`.
             description: See `task`.
             tags: Replace the task's tags.
             version: See `task`.
@@ -97,13 +100,14 @@ class Task(TaskInfo[P, R]):
             delay: Start runs no sooner than this many seconds after the call.
             eta: Start runs no sooner than this instant.
             expires: Do not start runs later than this: an instant, or seconds after the call.
-            options: Options that plugins declare.
+            options: See `task`.
+            builtin: See `task`.
 
         Raises:
             TaskDefinitionError: An unknown option, or a value that is not acceptable.
         """
         changed = self.definition.with_options(
-            options,
+            {**builtin, **(options or {})},
             name=name,
             description=description,
             tags=tags,
@@ -352,9 +356,10 @@ def task(
     queue: str | None = None,
     priority: int = 0,
     serializer: SerializerName | None = None,
-    **options: object,
+    options: Mapping[str, object] | None = None,
+    **builtin: Unpack[BuiltinOptions],
 ) -> "_Decorator": ...
-def task(fn: Any = None, /, **options: Any) -> Any:
+def task(fn: Any = None, /, *, options: Mapping[str, object] | None = None, **given: Any) -> Any:
     """Make a task of a function: plain, coroutine, method, static or class method.
 
     For a static or class method `@task` stands above `@staticmethod` or `@classmethod`.
@@ -370,15 +375,18 @@ def task(fn: Any = None, /, **options: Any) -> Any:
         queue: Where runs wait; default: a queue of the task's own.
         priority: 0 to 9; a worker takes higher ones first.
         serializer: `"json"` (default), or `"cloudpickle"` for what JSON cannot carry.
-        options: Options that plugins declare.
+        options: Options of other plugins by name. They can be written as keywords too, but type
+            checkers know only those of the plugins that come with jtask.
+        given: All of the above but `fn` and `options`; and options that plugins declare.
 
     Raises:
         TaskDefinitionError: Not a function that can be a task, an unknown option, or a value that
             is not acceptable.
         TaskKeyConflict: Another task of this process has the key.
     """
-    own = {name: options.pop(name) for name in OWN_OPTIONS if name in options}
-    decorate: Any = _Decorator(Definition().with_options(options, **own))
+    own = {name: given.pop(name) for name in OWN_OPTIONS if name in given}
+    definition = Definition().with_options({**given, **(options or {})}, **own)
+    decorate: Any = _Decorator(definition)
     return decorate if fn is None else decorate(fn)
 
 

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from jtask.settings import SettingsModel
+from jtask.settings import Seconds, SettingsModel
 
 
 class HealthSettings(SettingsModel):
@@ -12,5 +12,5 @@ class HealthSettings(SettingsModel):
     """Where a worker answers questions after its health."""
     health_port: int | None = Field(default=None, ge=0, le=65535)
     """Port of that; unset answers none, 0 picks a free one. More processes take the next ports."""
-    give_up_after: float | None = Field(default=None, gt=0)
+    give_up_after: Seconds | None = Field(default=None, gt=0)
     """A worker that cannot get runs for this long ends with exit code 4; unset tries for ever."""

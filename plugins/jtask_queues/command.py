@@ -22,14 +22,17 @@ def queues() -> None:
 @queues.command("ls")
 @as_json
 def ls(*, as_json: bool) -> None:
-    """List the queues: how many runs wait, execute and are delayed, and which are paused."""
-    from jtask_queues.operations import list_queues
+    """List the queues: how many runs wait, execute and are delayed, and which are paused.
 
-    found = list_queues()
+    Says so of a queue that no living worker serves.
+    """
+    from jtask_queues.operations import list_queues, served_queues
+
+    found, served = list_queues(), served_queues()
     if as_json:
-        say_json([_facts(info) for info in found])
+        say_json([_facts(info, served) for info in found])
     elif found:
-        _print(found)
+        _print(found, served)
     else:
         say("no queues", err=True)
 
@@ -88,7 +91,7 @@ def purge(queue: str, *, yes: bool, as_json: bool) -> None:
     _tell(said, {"queue": queue, "cancelled": count}, as_json=as_json)
 
 
-def _facts(info: "QueueInfo") -> dict[str, object]:
+def _facts(info: "QueueInfo", served: frozenset[str]) -> dict[str, object]:
     return {
         "name": info.name,
         "waiting": info.waiting,
@@ -96,6 +99,7 @@ def _facts(info: "QueueInfo") -> dict[str, object]:
         "delayed": info.delayed,
         "paused": info.pause is not None,
         "paused_until": info.paused_until,
+        "served": info.name in served,
     }
 
 
@@ -106,7 +110,7 @@ def _tell(text: str, facts: dict[str, object], *, as_json: bool) -> None:
         say(text, err=True)
 
 
-def _print(found: "list[QueueInfo]") -> None:
+def _print(found: "list[QueueInfo]", served: frozenset[str]) -> None:
     from jtask.cli.tables import print_table
 
     print_table(
@@ -117,11 +121,16 @@ def _print(found: "list[QueueInfo]") -> None:
                 str(info.waiting),
                 str(info.executing),
                 str(info.delayed),
-                "" if info.pause is None else _pause(info.pause),
+                _remarks(info, served),
             )
             for info in found
         ],
     )
+
+
+def _remarks(info: "QueueInfo", served: frozenset[str]) -> str:
+    paused = [] if info.pause is None else [_pause(info.pause)]
+    return ", ".join(paused if info.name in served else [*paused, "no worker serves it"])
 
 
 def _pause(pause: "Pause") -> str:

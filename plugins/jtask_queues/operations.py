@@ -26,6 +26,16 @@ def list_queues() -> list[QueueInfo]:
     return client.io.run(client.broker.queues.list())
 
 
+def served_queues() -> frozenset[str]:
+    """Return the queues that living workers serve."""
+    from jtask.client import get_client
+    from jtask.client.living_workers import living_workers
+
+    client = get_client()
+    living = client.io.run(living_workers(client.broker))
+    return frozenset(queue for worker in living for queue in worker["queues"])
+
+
 def pause_queue(queue: str, until: Instant | None = None) -> float | None:
     """Let no run of a queue start until an instant; the broker sees to it, whoever comes and goes.
 

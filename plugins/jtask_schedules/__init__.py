@@ -74,13 +74,16 @@ def jtask_headers() -> Iterable[str]:
 @hookimpl
 def jtask_admit(run: "RunContext") -> "Awaitable[Retry | None] | None":
     """Put the next run of the schedule in place before this one starts."""
-    # A retry belongs to a tick that was admitted before: by now it is a run like any other.
-    if HEADER not in run.headers or run.attempt > 1:
+    if HEADER not in run.headers:
         return None
     from jtask_schedules.schedule import tick_of
 
     tick = tick_of(run.run_id, run.headers)
-    return None if tick is None else _admit(tick, has_schedule=_has_schedule(run.task))
+    if tick is None:
+        return None
+    run.scheduled_for = tick.instant
+    # A retry belongs to a tick that was admitted before: by now it is a run like any other.
+    return None if run.attempt > 1 else _admit(tick, has_schedule=_has_schedule(run.task))
 
 
 @hookimpl

@@ -28,7 +28,10 @@ def schedules() -> None:
 @schedules.command("ls")
 @as_json
 def ls(*, as_json: bool) -> None:
-    """List the schedules and their next runs."""
+    """List the schedules and their next runs, and say so of one that no worker declares any more.
+
+    Times are in the schedule's time zone. --json has the next three, and the keys.
+    """
     found = _run(_store().all())
     now = time.time()
     if as_json:
@@ -36,7 +39,7 @@ def ls(*, as_json: bool) -> None:
     elif found:
         from jtask.cli.tables import print_table
 
-        heads = ("NAME", "TASK", "WHEN", "TIMEZONE", "NEXT", "LAST")
+        heads = ("NAME", "WHEN", "TIMEZONE", "NEXT", "LAST")
         print_table(heads, [_row(one, now) for one in found])
     else:
         say("no schedules", err=True)
@@ -121,6 +124,8 @@ def _next_times(schedule: "Schedule", now: float) -> list[float]:
 
 
 def _to_json(schedule: "Schedule", now: float) -> dict[str, Any]:
+    from jtask_schedules.decisions import is_orphaned
+
     declared, pending = schedule.declaration, schedule.pending
     return {
         "name": declared.name,
@@ -135,20 +140,29 @@ def _to_json(schedule: "Schedule", now: float) -> dict[str, Any]:
         "pending": None if pending is None else schedule.run_id(pending),
         "last": schedule.last,
         "declared": schedule.declared,
+        "orphaned": is_orphaned(schedule, now),
     }
 
 
 def _row(schedule: "Schedule", now: float) -> tuple[str, ...]:
     declared = schedule.declaration
-    next_times = ", ".join(_show(at, schedule) for at in _next_times(schedule, now))
     return (
         declared.name,
-        schedule.key,
         schedule.trigger.describe(),
         declared.timezone,
-        "paused" if schedule.paused else next_times,
+        _next(schedule, now),
         "" if schedule.last is None else _show(schedule.last, schedule),
     )
+
+
+def _next(schedule: "Schedule", now: float) -> str:
+    from jtask_schedules.decisions import is_orphaned
+
+    if is_orphaned(schedule, now):
+        # Its next run, if one waits, would be refused: nobody's code has the schedule.
+        return "no worker has it"
+    next_times = _next_times(schedule, now)
+    return _show(next_times[0], schedule) if next_times else "paused"
 
 
 def _show(instant: float, schedule: "Schedule") -> str:

@@ -106,6 +106,7 @@ def facts_of(run: RunContext) -> dict[str, Any]:
         "queue": run.queue,
         "worker": run.worker,
         "headers": dict(run.headers),
+        "scheduled_for": run.scheduled_for,
         "started_at": run.started_at,
         "attempt_started_at": run.attempt_started_at,
         "run_time": run.run_time,

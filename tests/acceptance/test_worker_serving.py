@@ -226,3 +226,29 @@ def test_aserve_works_inside_a_program_until_it_is_cancelled(place: Any) -> None
         """
     )
     assert found == [42, True]
+
+
+def test_a_worker_shows_what_the_users_own_loggers_say_with_the_run(place: Any) -> None:
+    place.write(
+        "told.py",
+        """
+        import logging
+        from jtask import task
+
+        log = logging.getLogger("shop.orders")
+
+        @task
+        def order(what: str) -> str:
+            log.info("packing %s", what)
+            log.debug("weighing %s", what)
+            return what
+        """,
+    )
+    worker = place.serve("--log-level=debug", "told.py")
+    worker.is_ready()
+    run_id = place.enqueue("told.py:order", "tea")
+    worker.says(f"INFO [order {run_id}] shop.orders: packing tea")
+    worker.says(f"DEBUG [order {run_id}] shop.orders: weighing tea")
+    worker.says(f"DEBUG order {run_id} starts (attempt 1)")
+    worker.says(f"INFO order {run_id} Completed in")
+    assert worker.stop() == 0

@@ -19,6 +19,7 @@ from jtask_schedules.schedule_store import ScheduleStore
 
 started: list[tuple[str, float]] = []
 unscheduled: list[str] = []
+instants: list[tuple[int, float | None]] = []
 
 
 @task(key="scheduled-beat", every=1)
@@ -47,6 +48,18 @@ def hello() -> float:
     return time.time()
 
 
+@task(key="scheduled-retry", every=1, retries=1)
+def beat_twice() -> None:
+    instants.append((runtime.attempt, runtime.scheduled_for))
+    if runtime.attempt == 1:
+        raise ValueError("once more")
+
+
+@task(key="unscheduled")
+def not_scheduled() -> float | None:
+    return runtime.scheduled_for
+
+
 jtask_broker = on_each_broker
 
 
@@ -54,6 +67,7 @@ jtask_broker = on_each_broker
 def _nothing_started() -> None:
     started.clear()
     unscheduled.clear()
+    instants.clear()
 
 
 def keep(work: Callable[[ScheduleStore], Any]) -> Any:
@@ -72,6 +86,16 @@ def test_a_schedule_of_three_workers_runs_once_at_each_instant(
     assert len(set(ids)) == len(ids)
     assert all(created_at(b) - created_at(a) > 0.99 for a, b in pairwise(ids))
     assert all(at >= created_at(run_id) for run_id, at in started)
+
+
+def test_a_run_of_a_schedule_knows_its_instant_in_every_attempt(jtask_worker: StartWorker) -> None:
+    jtask_worker(beat_twice, not_scheduled)
+    eventually(lambda: [attempt for attempt, _ in instants].count(2) >= 1)
+    again = next(instant for attempt, instant in instants if attempt == 2)
+    assert (1, again) in instants
+    assert again is not None
+    assert abs(time.time() - again) < PATIENCE
+    assert not_scheduled.delay().result(timeout=PATIENCE) is None
 
 
 def test_a_paused_schedule_starts_nothing_until_it_is_resumed(jtask_worker: StartWorker) -> None:

@@ -49,9 +49,40 @@ async def named_async(text: str) -> dict[str, int]:
 def nothing() -> None: ...
 
 
-@task(some_plugins_option=3)
+@task(options={"some_plugins_option": 3})
 def with_plugin_option(x: int) -> int:
     return x
+
+
+async def look(task: object, run: object, state: State) -> None: ...
+
+
+def back_off(retries: int) -> list[float]:
+    return [1.0] * retries
+
+
+@task(
+    retries=3,
+    retry_delay_seconds=[1, 2.5],
+    retry_jitter_factor=0.5,
+    retry_condition_fn=lambda task, run, state: True,
+    retry_on=(ValueError, OSError),
+    timeout_seconds=30,
+    soft_timeout_seconds=20,
+    isolation="process",
+    every=timedelta(hours=1),
+    missed="skip",
+    dead_letter=False,
+    on_running=[look],
+    on_failure=[look, print],
+)
+def with_builtin_options(x: int = 0) -> int:
+    return x
+
+
+@task(retry_delay_seconds=back_off, retry_on=ValueError, cron="0 4 * * *", timezone="UTC")
+async def with_more_of_them() -> int:
+    return 1
 
 
 # --- what the decorator gives ------------------------------------------------------------------
@@ -120,8 +151,14 @@ async def delay_on_a_loop() -> None:
 
 assert_type(add.with_options(queue="other", delay=timedelta(seconds=1)).delay(1), Run[int])
 assert_type(add.with_options(priority=3)(1), int)
-assert_type(add.with_options(some_plugins_option=1), SyncTask[[int, int], int])  # type: ignore[assert-type]  # pyright: ignore[reportAssertTypeFailure] # error: b keeps its default
+assert_type(add.with_options(retries=1), SyncTask[[int, int], int])  # type: ignore[assert-type]  # pyright: ignore[reportAssertTypeFailure] # error: b keeps its default
 add.with_options(priority="high")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] # error: no int
+add.with_options(options={"some_plugins_option": 1}, retries=0)
+add.with_options(retires=2)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue] # error: no such
+add.with_options(retries="2")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] # error: no int
+task(retires=2)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue] # error: no such
+task(retries="2")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType] # error: no int
+task(isolation="thread")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType] # error: no such
 task(priority="high")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType] # error: no int
 task(serializer="pickle")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType] # error: no such
 

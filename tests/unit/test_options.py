@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import entry_points
 from typing import Any
 
 import pytest
 
 from jtask import task
+from jtask.declaration.builtin_options import BuiltinOptions
 from jtask.declaration.definition import Definition
 from jtask.errors import ConfigurationError, TaskDefinitionError
 from jtask.hooks import hookimpl
@@ -225,3 +227,21 @@ def test_options_that_do_not_go_together_are_refused_at_the_definition(
 
         @task(low=2, high=1)
         def f() -> None: ...
+
+
+def test_options_in_a_mapping_are_like_keywords(budget: None) -> None:
+    @task(options={"budget": 5})
+    def spend() -> None: ...
+
+    assert spend.options["budget"] == 5
+    assert spend.with_options(options={"budget": 6}).options["budget"] == 6
+
+
+def test_type_checkers_are_told_all_options_of_the_plugins_that_come_with_jtask() -> None:
+    declared = {
+        option.name
+        for point in entry_points(group="jtask.plugins")
+        if point.dist is not None and point.dist.name == "jtask"
+        for option in getattr(point.load(), "jtask_options", tuple)()
+    }
+    assert set(BuiltinOptions.__annotations__) == declared

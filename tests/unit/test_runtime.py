@@ -5,7 +5,8 @@ import contextvars
 
 import pytest
 
-from jtask import tags, task
+from jtask import runtime, tags, task
+from jtask.runs import Run
 from jtask.runtime import RunContext, current_run, executing
 from jtask.tagging import tags_of_run
 
@@ -60,3 +61,24 @@ def test_tags_of_one_coroutine_are_not_those_of_another() -> None:
         return await asyncio.gather(tagged("a"), tagged("b"))
 
     assert asyncio.run(main()) == [("a",), ("b",)]
+
+
+def test_the_module_declares_what_a_task_may_ask_of_its_run() -> None:
+    # What hooks set and the engine calls is not for tasks.
+    for_hooks = {"abandon", "blocking", "on_cancel", "on_state"}
+    facts = {*RunContext.__dataclass_fields__, "task_name", "parameters"} - for_hooks
+    assert set(runtime.__annotations__) - {"_current"} == facts
+    assert facts < set(dir(runtime))
+    with executing(new_run("x")):
+        assert (runtime.run_id, runtime.attempt, runtime.cancelled) == ("x", 1, None)
+    assert runtime.attempt is None
+
+
+def test_a_console_completes_no_names_that_only_jtask_uses() -> None:
+    of_task = [name for name in dir(work) if not name.startswith("__")]
+    of_run = [name for name in dir(Run("x", None)) if not name.startswith("__")]  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    assert not [name for name in of_task + of_run if name.startswith("_")]
+    assert {"delay", "with_options", "name", "options"} < set(of_task)
+    assert not {"bound", "definition", "hooks", "owner"} & set(of_task)
+    assert {"result", "state", "cancel", "run_id"} < set(of_run)
+    assert not {"resolve", "follow", "when_over", "fail_waiters"} & set(of_run)

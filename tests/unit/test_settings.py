@@ -154,3 +154,29 @@ def test_every_setting_says_what_it_is_for() -> None:
         and isinstance(after.value, ast.Constant)
     }
     assert documented == set(Settings.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [("1d", 86_400.0), ("90", 90.0), ("1.5h", 5400.0), ("2e3", 2000.0)],
+)
+def test_a_time_is_written_as_on_the_command_line(
+    monkeypatch: pytest.MonkeyPatch, written: str, seconds: float
+) -> None:
+    monkeypatch.setenv("JTASK_RESULT_TTL", written)
+    get_settings.cache_clear()
+    assert get_settings().result_ttl == seconds
+
+
+def test_a_time_in_a_file_may_have_a_unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("jtask.toml").write_text('event_ttl = "7d"\nlease = 5\n')
+    get_settings.cache_clear()
+    assert (get_settings().event_ttl, get_settings().lease) == (604_800.0, 5.0)
+
+
+def test_what_is_no_time_is_refused_with_examples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JTASK_LEASE", "soon")
+    get_settings.cache_clear()
+    with pytest.raises(ConfigurationError, match="one with a unit: "):
+        get_settings()

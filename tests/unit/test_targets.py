@@ -184,3 +184,23 @@ def test_a_task_that_no_other_process_can_load_is_refused() -> None:
     [task] = load_targets(["local.py"])
     with pytest.raises(TargetError, match="define it at the top of a file"):
         target_of(task)
+
+
+def test_an_import_that_fails_shows_the_users_own_frames(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("shown_tasks.py").write_text("import shown_prices\n")
+    Path("shown_prices.py").write_text("def read():\n    return {}['tea']\n\nread()\n")
+    with pytest.raises(TargetError) as refused:
+        load_targets(["shown_tasks.py"])
+    sentence, *frames = str(refused.value).splitlines()
+    assert sentence.endswith(f"KeyError: 'tea' (line 2 of {tmp_path / 'shown_prices.py'})")
+    assert [line.strip() for line in frames if "^" not in line] == [
+        f'File "{tmp_path / "shown_tasks.py"}", line 1, in <module>',
+        "import shown_prices",
+        f'File "{tmp_path / "shown_prices.py"}", line 4, in <module>',
+        "read()",
+        f'File "{tmp_path / "shown_prices.py"}", line 2, in read',
+        "return {}['tea']",
+    ]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jtask.cli.completion import completion
 from jtask.cli.config import config
 from jtask.cli.enqueue import enqueue
 from jtask.cli.output import say
@@ -14,6 +15,7 @@ from jtask.cli.result import result
 from jtask.cli.runs import runs
 from jtask.cli.serve import serve
 from jtask.cli.version import version
+from jtask.cli.workers import workers
 from jtask.errors import ConfigurationError, JTaskError
 from jtask.worker.exit_codes import ExitCode, exit_code_of
 
@@ -164,5 +166,5 @@ def main() -> None:
     """Run Python functions in the background, on NATS JetStream."""
 
 
-for _command in (serve, enqueue, result, runs, config, version):
+for _command in (serve, enqueue, result, runs, workers, config, completion, version):
     main.add_command(_command)

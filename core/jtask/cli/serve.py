@@ -8,10 +8,10 @@ from jtask.cli.parameters import SECONDS
 from jtask.task_worker import (
     DEFAULT_CONCURRENCY,
     DEFAULT_SHUTDOWN_SECONDS,
-    log_to_stderr,
     worker_arguments,
 )
 from jtask.task_worker import serve as serve_tasks
+from jtask.worker.log_output import log_to_stderr
 
 _LEVELS = click.Choice(["debug", "info", "warning", "error"], case_sensitive=False)
 

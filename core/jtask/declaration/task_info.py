@@ -6,7 +6,7 @@ settled by code that knows nothing of how a task is called or delayed.
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 from jtask.declaration import keys
@@ -14,6 +14,14 @@ from jtask.declaration.definition import Definition, SerializerName
 
 P = ParamSpec("P")
 R = TypeVar("R")
+_INTERNAL = frozenset(
+    {"bound", "codecs", "definition", "forget_settings", "hooks", "owner", "unbound"}
+)
+
+
+def is_internal(name: str, internal: Collection[str]) -> bool:
+    """Tell whether a name is one that a console need not complete: internal, or private."""
+    return name in internal or (name.startswith("_") and not name.startswith("__"))
 
 
 class TaskInfo(Generic[P, R]):
@@ -74,6 +82,10 @@ class TaskInfo(Generic[P, R]):
 
     def __repr__(self) -> str:
         return f"<task {self.name!r} key={self.key!r}>"
+
+    def __dir__(self) -> list[str]:
+        # What a console completes: not what only jtask itself uses.
+        return [name for name in super().__dir__() if not is_internal(name, _INTERNAL)]
 
     @functools.cached_property
     def signature(self) -> inspect.Signature:

@@ -10,6 +10,7 @@ from jtask.contract import Delivery
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import ArgumentError, SerializationError
 from jtask.execution import attempt as engine
+from jtask.execution.run_lines import log_reschedule, log_start
 from jtask.lifecycle import Finish, Release, Reschedule, describe
 from jtask.outcomes import Outcome, SettledRun
 from jtask.plugins import TaskHooks, hooks_of
@@ -151,6 +152,7 @@ async def perform(
         ended = await engine.finish(run, hooks, job.decision)
         return _store_outcome(run, job, ended, inline_limit)
     run.abandon = partial(abandon, job)
+    log_start(run, job.delivery)
     try:
         return _disposition(job, await _attempt(job, run, hooks, stopping), inline_limit)
     finally:
@@ -205,6 +207,7 @@ def _disposition(job: Job, result: engine.Result, inline_limit: int) -> Disposit
     if isinstance(result, Outcome):
         return _store_outcome(run, job, result, inline_limit)
     if isinstance(result, Reschedule):
+        log_reschedule(run, result)
         return _requeue(result.at, _next_envelope(run, envelope, result), inline_limit)
     return result
 

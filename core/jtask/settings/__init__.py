@@ -5,10 +5,11 @@ Core's are in `Settings`. A plugin, a broker or a store brings its own: a class 
 """
 
 from jtask.settings.core import Settings
-from jtask.settings.model import SettingsModel
+from jtask.settings.model import Seconds, SettingsModel
 from jtask.settings.reading import chosen_plugins, get_settings, put_settings, settings_of
 
 __all__ = [
+    "Seconds",
     "Settings",
     "SettingsModel",
     "chosen_plugins",

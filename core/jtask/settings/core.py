@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from jtask.settings.model import NAME_PATTERN, SettingsModel
+from jtask.settings.model import NAME_PATTERN, Seconds, SettingsModel
 
 
 def _name_of(longest: int) -> str:
@@ -13,7 +13,7 @@ def _name_of(longest: int) -> str:
 
 
 class Settings(SettingsModel):
-    """What can be set; times in seconds, sizes in bytes."""
+    """What can be set; times in seconds or as `"1.5s"`, `"10m"`, `"1h"`, `"7d"`."""
 
     url: str = "embedded://"
     """Broker: `embedded://` (default), `nats://host:port[,host:port]`, `tls://...`, `memory://`."""
@@ -45,19 +45,21 @@ class Settings(SettingsModel):
     """For tasks that do not say."""
     queue: str | None = Field(default=None, pattern=_name_of(128))
     """Queue of tasks that do not say; unset gives each task its own."""
-    connect_timeout: float = Field(default=5.0, gt=0)
+    log_format: Literal["text", "json"] = "text"
+    """How a worker writes its log: lines for people, or one JSON object a line."""
+    connect_timeout: Seconds = Field(default=5.0, gt=0)
     """How long the first contact with the broker may take."""
-    enqueue_timeout: float = Field(default=10.0, gt=0)
+    enqueue_timeout: Seconds = Field(default=10.0, gt=0)
     """How long `.delay()` tries to store a run while the broker cannot be reached."""
-    lease: float = Field(default=15.0, ge=1)
+    lease: Seconds = Field(default=15.0, ge=1)
     """A run whose worker died is started elsewhere after this long."""
     max_crashes: int = Field(default=3, ge=1)
     """A run that lost this many workers is dead-lettered as Crashed."""
-    result_ttl: float = Field(default=86_400.0, ge=1)
+    result_ttl: Seconds = Field(default=86_400.0, ge=1)
     """How long outcomes are kept."""
     result_limit: int = Field(default=250_000_000, ge=1)
     """How many bytes a result may have as it is stored."""
-    event_ttl: float = Field(default=7 * 86_400.0, ge=1)
+    event_ttl: Seconds = Field(default=7 * 86_400.0, ge=1)
     """How long events are kept."""
-    dead_letter_ttl: float = Field(default=30 * 86_400.0, ge=1)
+    dead_letter_ttl: Seconds = Field(default=30 * 86_400.0, ge=1)
     """How long dead letters are kept."""

@@ -1,15 +1,31 @@
 """What the settings of core, of each plugin and of each broker are: a model."""
 
-from typing import Any
+import contextlib
+from typing import Annotated, Any
 
+from pydantic import BeforeValidator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from jtask.durations import parse_seconds
 from jtask.settings.sources import PREFIX, Sources
 
 NAME_PATTERN = "^[A-Za-z0-9_-]{1,"
 """How the pattern of a name that every broker can use begins; its length and `}$` follow."""
 # Each would give a setting another name than its field's.
 _FIXED = ("alias_generator", "case_sensitive", "env_nested_delimiter", "env_prefix")
+
+
+def _seconds_of(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    for read in (float, parse_seconds):
+        with contextlib.suppress(ValueError):
+            return read(value)
+    raise ValueError("must be a number of seconds, or one with a unit: 1.5s, 10m, 1h, 7d")
+
+
+Seconds = Annotated[float, BeforeValidator(_seconds_of)]
+"""The type of a setting that is a length of time: `90`, or `"1.5s"`, `"10m"`, `"1h"`, `"7d"`."""
 
 
 class SettingsModel(BaseSettings):

@@ -9,19 +9,22 @@ from collections.abc import Callable
 
 from jtask.contract import Broker
 from jtask.errors import BrokerError
-from jtask.runtime import WorkerInfo
+from jtask.runtime import RunContext, WorkerInfo
 
 _PAUSE_SECONDS = 10.0
+_MOST_RUNS = 100  # that a heartbeat names: it must fit into a message
 _log = logging.getLogger("jtask.worker")
 
 
-async def keep_beating(broker: Broker, worker: WorkerInfo, executing: Callable[[], int]) -> None:
+async def keep_beating(
+    broker: Broker, worker: WorkerInfo, executing: Callable[[], list[RunContext]]
+) -> None:
     """Send a worker's heartbeats until cancelled; on the I/O loop.
 
     Args:
         broker: Where they are kept.
         worker: What is said of the worker.
-        executing: Returns how many runs it executes now.
+        executing: Returns the runs that it executes now.
     """
     info = {
         "host": os.uname().nodename,
@@ -33,9 +36,20 @@ async def keep_beating(broker: Broker, worker: WorkerInfo, executing: Callable[[
     }
     while True:
         try:
-            body = json.dumps(info | {"executing": executing()}).encode()
+            runs = executing()
+            facts = {"executing": len(runs), "runs": [_facts(run) for run in runs[:_MOST_RUNS]]}
+            body = json.dumps(info | facts).encode()
             # A beat that is lost or late does not make the worker count as dead.
             await broker.heartbeats.beat(worker.name, body, 3 * _PAUSE_SECONDS)
         except BrokerError as error:
             _log.debug("the worker could not send its heartbeat: %s", error)
         await asyncio.sleep(_PAUSE_SECONDS)
+
+
+def _facts(run: RunContext) -> dict[str, object]:
+    return {
+        "run_id": run.run_id,
+        "task": run.task.name,
+        "attempt": run.attempt,
+        "since": run.attempt_started_at,
+    }

@@ -63,6 +63,11 @@ def report_ready() -> None:
         _lifeline.report_ready()
 
 
+def is_supervised() -> bool:
+    """Tell whether this process is one of a supervisor's workers."""
+    return _lifeline is not None
+
+
 def worker_index() -> int:
     """Return which of its supervisor's workers this process is; 0 without a supervisor."""
     return _worker_index

@@ -151,13 +151,30 @@ def _where_to_run(name: str) -> str:
 
 def _cannot_import(name: str, error: Exception | SystemExit) -> TargetError:
     said, where = str(error), ""
-    # The last frame that is not jtask's own: where the user's code went wrong.
-    for frame, line in traceback.walk_tb(error.__traceback__):
-        if not frame.f_globals.get("__name__", "").startswith("jtask."):
-            where = f" (line {line} of {frame.f_code.co_filename})"
+    frames = _frames_of_others(error)
+    if frames:
+        where = f" (line {frames[-1].lineno} of {frames[-1].filename})"
     if isinstance(error, SyntaxError):
         said, where = error.msg, f" (line {error.lineno} of {error.filename})"
-    return TargetError(f"{name!r} cannot be imported: {type(error).__name__}: {said}{where}")
+    sentence = f"{name!r} cannot be imported: {type(error).__name__}: {said}{where}"
+    # One frame is told by the sentence. More tell by which imports it was come to.
+    if len(frames) > 1:
+        sentence += "\n" + "".join(traceback.format_list(frames)).rstrip()
+    return TargetError(sentence)
+
+
+def _frames_of_others(error: BaseException) -> list[traceback.FrameSummary]:
+    """Return where an import went wrong, without jtask's frames and those of Python's import."""
+    summaries = traceback.extract_tb(error.__traceback__)
+    modules = [
+        str(frame.f_globals.get("__name__", ""))
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+    ]
+    return [
+        summary
+        for summary, module in zip(summaries, modules, strict=True)
+        if module.partition(".")[0] not in ("jtask", "importlib")
+    ]
 
 
 def _named(module: ModuleType, name: str, target: str) -> TaskInfo[..., Any]:

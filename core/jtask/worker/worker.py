@@ -115,7 +115,7 @@ class Worker:
             self.info.queues, self._slots.credit, self._receive
         )
         self._started.set(True)
-        self._background.start(keep_beating(self._broker, self.info, lambda: len(self.executing())))
+        self._background.start(keep_beating(self._broker, self.info, self.executing))
 
     async def stop(self, timeout: float, hurry: asyncio.Event) -> int:
         """Take nothing new, finish what is executing or release it; on the I/O thread.

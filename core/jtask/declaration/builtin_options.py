@@ -1,0 +1,59 @@
+"""The options of the plugins that come with jtask, as type checkers and editors see them.
+
+For the eyes of checkers only. What is accepted at run time is what the loaded plugins declare
+(`jtask.hooks.jtask_options`); a test compares the two.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any, Literal, TypedDict
+
+Hook = Callable[[Any, Any, Any], object]
+"""A function of the task, the run and the state; it may be asynchronous."""
+
+
+class BuiltinOptions(TypedDict, total=False):
+    """What `@task(...)` and `.with_options(...)` take beyond core's own options.
+
+    Attributes:
+        retries: How many times to retry a failed run.
+        retry_delay_seconds: Seconds before each retry: a number, a list, or a function of
+            `retries`.
+        retry_jitter_factor: Randomise each delay, up to delay * (1 + factor).
+        retry_condition_fn: Called with task, run and state; return true to retry.
+        retry_on: Retry only these exceptions.
+        timeout_seconds: End an attempt that takes longer, as TimedOut.
+        soft_timeout_seconds: Raise SoftTimeout inside a task that takes longer.
+        isolation: `"process"` executes the task in a child process, which can always be killed.
+        cron: When to run by itself: minute hour day month weekday.
+        timezone: Time zone of the cron line; UTC by default.
+        every: Run by itself at this interval: seconds or a timedelta.
+        missed: What to do with missed runs of the schedule.
+        dead_letter: Keep runs that failed for good.
+        on_running: Called at the start of each attempt.
+        on_completion: Called when a run has completed.
+        on_failure: Called when a run has failed for good, or timed out.
+        on_crashed: Called when a run has crashed.
+        on_cancellation: Called when a run has been cancelled.
+        on_retry: Called when a run has failed and will be retried.
+    """
+
+    retries: int | None
+    retry_delay_seconds: float | Sequence[float] | Callable[[int], Sequence[float]] | None
+    retry_jitter_factor: float | None
+    retry_condition_fn: Hook | None
+    retry_on: type[Exception] | Sequence[type[Exception]] | None
+    timeout_seconds: float | None
+    soft_timeout_seconds: float | None
+    isolation: Literal["none", "process"]
+    cron: str | None
+    timezone: str | None
+    every: float | timedelta | None
+    missed: Literal["coalesce", "skip"]
+    dead_letter: bool
+    on_running: Sequence[Hook] | None
+    on_completion: Sequence[Hook] | None
+    on_failure: Sequence[Hook] | None
+    on_crashed: Sequence[Hook] | None
+    on_cancellation: Sequence[Hook] | None
+    on_retry: Sequence[Hook] | None
