@@ -16,6 +16,7 @@ from jtask_nats.client.addresses import Address, readable
 from jtask_nats.client.jetstream_api import call_api
 from jtask_nats.client.nats_client import NatsClient
 from jtask_nats.client.nats_errors import (
+    ConnectionClosed,
     access_refused,
     is_access_error,
     no_answer,
@@ -303,13 +304,13 @@ class Connection:
             BrokerUnavailable: No answer in time.
             PermissionDenied: We may not call this.
         """
-        return await call_api(self.request, self.url, suffix, payload, timeout)
+        return await call_api(self, suffix, payload, timeout)
 
     async def until_up(self) -> None:
         """Wait for the connection; raises BrokerUnavailable when it is closed for good."""
         if not self._client.is_up:
             if self._closed:
-                raise BrokerUnavailable(f"the connection to {self._servers} is closed")
+                raise ConnectionClosed(f"the connection to {self._servers} is closed")
             await self._up_event.wait()
 
     async def flush(self, timeout: float = _FLUSH_TIMEOUT) -> None:
@@ -435,7 +436,8 @@ class Connection:
 
     def _fail_requests(self, reason: str) -> None:
         place = f"from the NATS server at {self._servers}: {reason}"
-        self._requests.fail_all(lambda s: BrokerUnavailable(f"no answer on {s} {place}"))
+        kind = ConnectionClosed if self._closed else BrokerUnavailable
+        self._requests.fail_all(lambda s: kind(f"no answer on {s} {place}"))
 
     def _on_server_error(self, text: str) -> None:
         self._last_error = text
