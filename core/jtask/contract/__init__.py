@@ -32,6 +32,7 @@ from jtask.contract.runs import (
     RunQueue,
 )
 from jtask.contract.separate import SeparatePart
+from jtask.durations import HORIZON
 
 FullBroker = Broker
 """The earlier name of `Broker`, kept for programs that import it."""
@@ -39,6 +40,7 @@ FullBroker = Broker
 __all__ = [
     "ATOMIC_LIMIT",
     "DEFAULT_PRIORITY",
+    "HORIZON",
     "SEPARABLE",
     "BlobStore",
     "Broker",
