@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
+import random
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 import pytest
 from nats_cluster import NatsCluster, StartCluster
-from waiting import until
+from waiting import PATIENCE, until
 
 from jtask.contract import Delivery, Message, OutcomeRecord
 from jtask.ids import RunIds
@@ -16,6 +17,7 @@ from jtask.settings import Settings
 from jtask_nats.broker import NatsBroker
 from jtask_nats.client.connection import Connection
 from jtask_nats.queues.lease_renewer import GuardAccess
+from jtask_nats.stores import results
 
 QUEUE = "mails"
 CONSUMER = f"JTASK_default.{QUEUE}_0"
@@ -139,5 +141,38 @@ def test_runs_go_on_after_an_election_when_a_leader_is_killed(
             await until(lambda: all(message.run_id in worker.ended for message in later))
             # An election takes 4 to 9 s; a lost request is not waited for on top of it.
             assert max(worker.ended.values()) - begun < 15
+
+    run(main)
+
+
+def test_no_outcome_is_missed_by_who_begins_to_wait_beside_it(
+    start_cluster: StartCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The second look would hide it.
+    monkeypatch.setattr(results, "_RUN_LOOKS", (600.0, 600.0))
+    delay = 0.03
+    cluster = start_cluster(route_delay=delay)
+    cluster.await_leader()
+
+    async def main() -> None:
+        async with contextlib.AsyncExitStack() as opened:
+            brokers = [await opened.enter_async_context(broker_on(cluster, n)) for n in range(3)]
+
+            async def one(number: int) -> None:
+                """Wait as another process does: listen, then ask; the outcome comes meanwhile."""
+                watcher, teller = brokers[number % 3], brokers[(number // 3) % 3]
+                run_id, got = RunIds().new(), asyncio.Event()
+                told = asyncio.ensure_future(teller.results.put(OutcomeRecord(run_id, b"done")))
+                # Around the moment at which it is stored, by three ways over a route.
+                await asyncio.sleep(random.uniform(0, 4 * delay))
+                watch = await watcher.results.watch(run_id, lambda _: got.set(), lambda: None)
+                if await watcher.results.get(run_id) is None:
+                    async with asyncio.timeout(PATIENCE):
+                        await got.wait()
+                await told
+                await watch.close()
+
+            for _ in range(10):
+                await asyncio.gather(*map(one, range(90)))
 
     run(main)

@@ -13,6 +13,7 @@ from nats.errors import Error as NatsError
 
 from jtask.errors import BrokerError, BrokerUnavailable
 from jtask_nats.client.addresses import Address, readable
+from jtask_nats.client.callbacks import call_all
 from jtask_nats.client.jetstream_api import call_api
 from jtask_nats.client.nats_client import NatsClient
 from jtask_nats.client.nats_errors import (
@@ -160,6 +161,11 @@ class Connection:
     def server_version(self) -> str:
         """Version of the server connected to last."""
         return str(self._client.info.get("version", ""))
+
+    @property
+    def is_cluster(self) -> bool:
+        """Whether the server is one of several, which may answer differently for a moment."""
+        return "cluster" in self._client.info
 
     @property
     def max_payload(self) -> int:
@@ -425,14 +431,14 @@ class Connection:
         self._denied.clear()
         if self._opened:
             _log.info("reconnected to the NATS server at %s", self.url)
-            _call_all(self._reconnect_callbacks)
+            call_all(self._reconnect_callbacks)
 
     def _on_down(self, reason: str) -> None:
         self._up_event.clear()
         self._fail_requests(f"the connection was lost: {reason}")
         if self._opened and not self._closed:
             _log.warning("connection to the NATS server at %s lost: %s", self._servers, reason)
-            _call_all(self._disconnect_callbacks)
+            call_all(self._disconnect_callbacks)
 
     def _fail_requests(self, reason: str) -> None:
         place = f"from the NATS server at {self._servers}: {reason}"
@@ -488,12 +494,3 @@ class Connection:
         if not self._opened and self._loop.time() > self._connect_deadline:
             # asyncio.wait_for, which nats-py connects with, can swallow the timeout's cancellation.
             raise TimeoutError
-
-
-def _call_all(callbacks: list[Callable[[], None]]) -> None:
-    for callback in callbacks:
-        try:
-            callback()
-        except Exception:
-            # The others must be notified all the same.
-            _log.exception("a callback of the NATS connection failed")
