@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from waiting import until
 
-_BINARY = Path(sysconfig.get_path("scripts")) / "nats-server"
+BINARY = Path(sysconfig.get_path("scripts")) / "nats-server"
 _START_TIMEOUT = 20.0  # seconds
 
 
@@ -45,7 +45,7 @@ class NatsServer:
     def start(self) -> None:
         config = self._write_config()
         log = str(self._folder / "server.log")
-        self._process = subprocess.Popen([_BINARY, "-c", str(config), "-l", log])
+        self._process = subprocess.Popen([BINARY, "-c", str(config), "-l", log])
         self.port = self._await_port()
 
     def folder_of_consumer(self, name: str) -> Path:

@@ -9,10 +9,12 @@ class Relay:
 
     Args:
         port: Of the server.
+        delay: Seconds that everything is on the way.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, delay: float = 0.0) -> None:
         self._server_port = port
+        self._delay = delay
         self._writers: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -49,16 +51,25 @@ class Relay:
             return
         ends = {writer, far_writer}
         self._writers |= ends
-        await asyncio.gather(_pass_on(reader, far_writer), _pass_on(far_reader, writer))
+        await asyncio.gather(
+            _pass_on(reader, far_writer, self._delay), _pass_on(far_reader, writer, self._delay)
+        )
         self._writers -= ends
 
 
-async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _pass_on(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delay: float
+) -> None:
     """Pass on what comes until one end breaks; then break the other."""
+    loop = asyncio.get_running_loop()
     try:
         while data := await reader.read(1 << 16):
-            writer.write(data)
-            await writer.drain()
+            if delay:
+                # In order: a loop calls what is due in the order of its instants.
+                loop.call_later(delay, writer.write, data)
+            else:
+                writer.write(data)
+                await writer.drain()
     except OSError:
         pass
     finally:

@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from jtask.errors import JTaskError
 from jtask.settings import Settings
 from jtask_nats.client.connection import Connection
 from jtask_nats.client.publisher import Publisher
@@ -41,7 +40,6 @@ class NatsBroker:
         client: This process's client id.
         settings: Namespace, times.
         access: How the lease guard reaches the server.
-        streams: Those published to without asking first whether they are there.
         replicas: Copies of each stream.
     """
 
@@ -51,11 +49,9 @@ class NatsBroker:
         client: str,
         settings: Settings,
         access: GuardAccess,
-        streams: Sequence[Stream] = EVERYTHING,
         replicas: int = 1,
     ) -> None:
         subjects = Subjects(settings.namespace)
-        self._streams = streams
         self._connection = connection
         self._topology = Topology(connection, subjects, settings, replicas)
         publisher = Publisher(connection, timeout=settings.enqueue_timeout)
@@ -88,13 +84,13 @@ class NatsBroker:
         streams: Sequence[Stream] = EVERYTHING,
         replicas: int = 1,
     ) -> "NatsBroker":
-        """Put the streams in place that are written to without waiting.
+        """Put the streams in place that are written to without asking whether they are there.
 
         Raises:
             ConfigurationError: They cannot be what jtask needs.
             BrokerError: The server refuses, or does not answer.
         """
-        broker = cls(connection, client, settings, access, streams, replicas)
+        broker = cls(connection, client, settings, access, replicas)
         try:
             await broker._topology.ensure(*streams)
         except BaseException:
@@ -121,14 +117,13 @@ class NatsBroker:
         await self._connection.close()
 
     def _on_reconnect(self) -> None:
-        # The server may be another one, without our streams.
-        self._topology.forget()
-        self._restore_task = asyncio.get_running_loop().create_task(self._restore())
+        if self._restore_task is not None:
+            self._restore_task.cancel()
+        # The server may be another one, or have lost its disk.
+        restoring = self._topology.recheck_until_done(_report)
+        self._restore_task = asyncio.get_running_loop().create_task(restoring)
         self.runs.on_reconnect()
 
-    async def _restore(self) -> None:
-        """Check the streams: the server may be a new one, or have lost its disk."""
-        try:
-            await self._topology.ensure(*self._streams)
-        except JTaskError as error:
-            _log.warning("the streams cannot be recreated: %s", error)
+
+def _report(reason: str) -> None:
+    _log.warning("the streams cannot be recreated: %s", reason)

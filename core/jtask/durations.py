@@ -1,6 +1,10 @@
-"""Lengths of time as people write and read them."""
+"""Lengths of time as people write and read them, and the last instant that counts."""
 
 import re
+
+HORIZON = 7_258_118_400.0
+"""The end of the year 2199, the last instant that every broker must keep. JetStream's own instants
+end in 2262, and its times to live after 292 years."""
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _SHAPE = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")

@@ -1,6 +1,7 @@
 """What counts as a number where people give one."""
 
 import math
+import sys
 from typing import TypeGuard
 
 
@@ -26,4 +27,6 @@ def is_within(
         most: The largest one.
         whole: Whether it must be an int.
     """
-    return is_number(value, whole=whole) and math.isfinite(value) and least <= value <= most
+    # An int may be too large for a float, where math.isfinite would raise.
+    largest = sys.float_info.max
+    return is_number(value, whole=whole) and max(least, -largest) <= value <= min(most, largest)

@@ -1,6 +1,16 @@
 """The fixtures of `nats_servers` and `nats_clients`, for tests with a server of their own."""
 
 from nats_clients import connect, connected, run, with_brokers
+from nats_cluster import start_cluster
 from nats_servers import nats_server, proxy, start_nats
 
-__all__ = ["connect", "connected", "nats_server", "proxy", "run", "start_nats", "with_brokers"]
+__all__ = [
+    "connect",
+    "connected",
+    "nats_server",
+    "proxy",
+    "run",
+    "start_cluster",
+    "start_nats",
+    "with_brokers",
+]

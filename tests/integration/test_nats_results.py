@@ -2,12 +2,14 @@
 
 import asyncio
 
+import pytest
 from nats_clients import OpenBroker, WithBrokers
 from nats_servers import NatsServer
 from waiting import until
 
 from jtask.contract import OutcomeRecord
 from jtask.ids import RunIds
+from jtask_nats.stores import results
 
 RUN_IDS = RunIds()
 
@@ -81,5 +83,23 @@ def test_a_lost_connection_is_a_gap_in_what_is_watched(
         await until(lambda: bool(gaps))
         assert await broker.results.put(OutcomeRecord(run_id, b"late")) is True
         await until(lambda: heard == [OutcomeRecord(run_id, b"late")])
+
+    with_brokers(main)
+
+
+def test_a_waiter_looks_again_for_what_was_not_pushed(
+    with_brokers: WithBrokers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(results, "_RUN_LOOKS", (0.05, 0.1))
+
+    async def main(open_broker: OpenBroker) -> None:
+        broker, run_id = await open_broker(), RunIds().new()
+        got: list[OutcomeRecord] = []
+        watch = await broker.results.watch(run_id, got.append, lambda: None)
+        watch._subscription.unsubscribe()
+        outcome = OutcomeRecord(run_id, b"done")
+        await broker.results.put(outcome)
+        await until(lambda: outcome in got)
+        await watch.close()
 
     with_brokers(main)

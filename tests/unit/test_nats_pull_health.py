@@ -6,7 +6,7 @@ import pytest
 
 from jtask_nats.queues import consumption
 from jtask_nats.queues import puller as pulling
-from jtask_nats.queues.pull_health import SILENCE_TIMEOUT, PullHealth
+from jtask_nats.queues.pull_health import QUIET_TIMEOUT, SILENCE_TIMEOUT, PullHealth
 
 
 @dataclass(eq=False)
@@ -37,15 +37,26 @@ def wait(health: PullHealth, clock: Clock, seconds: float, *pullers: Puller) -> 
     return silent
 
 
+def look_often(health: PullHealth, clock: Clock, seconds: float, *pullers: Puller) -> list[Puller]:
+    """Look as often as a worker does; return who should pull again."""
+    quiet: list[Puller] = []
+    for _ in range(round(seconds / consumption._CHECK_EVERY)):
+        clock.now += consumption._CHECK_EVERY
+        health.check(pullers)
+        quiet += health.quiet(pullers)
+    return quiet
+
+
 def test_a_problem_shows_within_ten_seconds_at_the_latest() -> None:
     # One look before the last word is noted, one after the silence is too long.
     assert SILENCE_TIMEOUT + 2 * consumption._CHECK_EVERY < 10
     assert pulling._EXPIRES < 10
-    assert consumption._PING_TIMEOUT + 2 * consumption._CHECK_EVERY < 10
+    assert consumption._PING_TIMEOUT + 2 * consumption._PING_EVERY * consumption._CHECK_EVERY < 10
 
 
 def test_silence_is_longer_than_what_a_healthy_server_keeps_silent() -> None:
     assert pulling._HEARTBEAT * 2 < SILENCE_TIMEOUT
+    assert pulling._HEARTBEAT < QUIET_TIMEOUT
     assert pulling._SHORT_EXPIRES < SILENCE_TIMEOUT
     assert pulling._HEARTBEAT * 2 < pulling._EXPIRES
 
@@ -68,12 +79,35 @@ def test_who_asks_for_nothing_is_not_silent(clock: Clock, puller: Puller) -> Non
     assert wait(PullHealth(clock), clock, 5 * SILENCE_TIMEOUT, puller) == []
 
 
-def test_silence_during_a_repair_does_not_count(clock: Clock) -> None:
+def test_who_misses_a_heartbeat_pulls_again_long_before_it_is_silent(clock: Clock) -> None:
     health, puller = PullHealth(clock), Puller()
-    wait(health, clock, SILENCE_TIMEOUT - 1, puller)
-    health.restart_timeouts([puller])
-    assert wait(health, clock, SILENCE_TIMEOUT - 1, puller) == []
-    assert wait(health, clock, 1, puller) == [puller]
+    quiet = look_often(health, clock, 1.25, puller)
+    assert quiet == []
+    assert look_often(health, clock, 0.5, puller) == [puller]
+    # Until somebody answers.
+    assert look_often(health, clock, 1, puller) == [puller] * 2
+    puller.responded = True
+    assert look_often(health, clock, 1.25, puller) == []
+
+
+def test_who_asks_for_nothing_does_not_pull_again(clock: Clock) -> None:
+    assert look_often(PullHealth(clock), clock, 10, Puller(outstanding=0)) == []
+
+
+def test_who_is_refused_tries_again_until_it_is_not(clock: Clock) -> None:
+    health, puller = PullHealth(clock), Puller(outstanding=0, is_broken=True)
+    assert look_often(health, clock, 2, puller) == [puller] * 4
+    puller.is_broken = False
+    assert look_often(health, clock, 1, puller) == []
+
+
+def test_a_worker_that_was_away_itself_reads_first_what_was_answered(clock: Clock) -> None:
+    health, puller = PullHealth(clock), Puller()
+    look_often(health, clock, 1, puller)
+    clock.now += 60
+    assert look_often(health, clock, 1.25, puller) == []
+    puller.responded = True
+    assert look_often(health, clock, 1.25, puller) == []
 
 
 def test_all_is_well_at_first(clock: Clock) -> None:

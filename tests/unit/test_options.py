@@ -1,5 +1,6 @@
 """Options that plugins declare, on `@task(...)` and on `.with_options(...)`."""
 
+import math
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import entry_points
@@ -203,6 +204,46 @@ def test_a_value_that_cannot_be_is_refused_in_one_sentence(
 ) -> None:
     with pytest.raises(TaskDefinitionError, match=sentence):
         Definition(**said)
+
+
+def instants(definition: Definition) -> tuple[float | None, float | None]:
+    return definition.not_before(NOW), definition.not_after(NOW)
+
+
+BEYOND = [
+    {"eta": 1e12},
+    {"eta": 7_258_118_401},
+    {"eta": datetime(2262, 4, 12, tzinfo=UTC)},
+    {"eta": datetime.max.replace(tzinfo=UTC)},
+    {"delay": 1e12},
+    {"delay": 1e18},
+    {"delay": timedelta.max},
+    {"expires": 292 * 366 * 86_400},
+    {"expires": timedelta(days=365 * 300)},
+    {"expires": datetime(9999, 1, 1, tzinfo=UTC)},
+]
+
+
+@pytest.mark.parametrize("said", BEYOND, ids=str)
+def test_an_instant_beyond_the_horizon_is_refused_at_the_call(said: dict[str, Any]) -> None:
+    definition, option = Definition(**said), next(iter(said))
+    with pytest.raises(TaskDefinitionError, match=f"{option} .* ends after the year 2199"):
+        instants(definition)
+
+
+@pytest.mark.parametrize("option", ["eta", "delay", "expires"])
+@pytest.mark.parametrize("value", [10**400, math.inf, math.nan])
+def test_what_is_no_finite_time_is_refused_at_the_call(option: str, value: float) -> None:
+    definition = Definition(**{option: value})
+    with pytest.raises(TaskDefinitionError, match=f"{option} must be"):
+        instants(definition)
+
+
+@pytest.mark.parametrize(
+    "said", [{"eta": -1e18}, {"delay": -1e18}, {"eta": datetime(1, 1, 2, tzinfo=UTC)}], ids=str
+)
+def test_long_ago_is_now(said: dict[str, Any]) -> None:
+    assert Definition(**said).not_before(NOW) == 0.0
 
 
 def test_a_time_without_a_zone_is_refused() -> None:

@@ -14,9 +14,11 @@ from nats.errors import Error as NatsError
 from jtask.errors import BrokerError, BrokerUnavailable, MessageRefused
 from jtask.foreign_text import quoted
 from jtask_nats.client.addresses import Address, readable
+from jtask_nats.client.callbacks import call_all
 from jtask_nats.client.jetstream_api import call_api
 from jtask_nats.client.nats_client import NatsClient
 from jtask_nats.client.nats_errors import (
+    ConnectionClosed,
     access_refused,
     is_access_error,
     no_answer,
@@ -162,6 +164,11 @@ class Connection:
         return str(self._client.info.get("version", ""))
 
     @property
+    def is_cluster(self) -> bool:
+        """Whether the server is one of several, which may answer differently for a moment."""
+        return "cluster" in self._client.info
+
+    @property
     def max_payload(self) -> int:
         """What the server takes at most, headers and body together, in bytes."""
         return self._client.max_payload
@@ -304,13 +311,13 @@ class Connection:
             BrokerUnavailable: No answer in time.
             PermissionDenied: We may not call this.
         """
-        return await call_api(self.request, self.url, suffix, payload, timeout)
+        return await call_api(self, suffix, payload, timeout)
 
     async def until_up(self) -> None:
         """Wait for the connection; raises BrokerUnavailable when it is closed for good."""
         if not self._client.is_up:
             if self._closed:
-                raise BrokerUnavailable(f"the connection to {self._servers} is closed")
+                raise ConnectionClosed(f"the connection to {self._servers} is closed")
             await self._up_event.wait()
 
     async def flush(self, timeout: float = _FLUSH_TIMEOUT) -> None:
@@ -426,18 +433,19 @@ class Connection:
         self._denied.clear()
         if self._opened:
             _log.info("reconnected to the NATS server at %s", self.url)
-            _call_all(self._reconnect_callbacks)
+            call_all(self._reconnect_callbacks)
 
     def _on_down(self, reason: str) -> None:
         self._up_event.clear()
         self._fail_requests(f"the connection was lost: {reason}")
         if self._opened and not self._closed:
             _log.warning("connection to the NATS server at %s lost: %s", self._servers, reason)
-            _call_all(self._disconnect_callbacks)
+            call_all(self._disconnect_callbacks)
 
     def _fail_requests(self, reason: str) -> None:
         place = f"from the NATS server at {self._servers}: {reason}"
-        self._requests.fail_all(lambda s: BrokerUnavailable(f"no answer on {s} {place}"))
+        kind = ConnectionClosed if self._closed else BrokerUnavailable
+        self._requests.fail_all(lambda s: kind(f"no answer on {s} {place}"))
 
     def _on_server_error(self, text: str) -> None:
         self._last_error = text
@@ -488,12 +496,3 @@ class Connection:
         if not self._opened and self._loop.time() > self._connect_deadline:
             # asyncio.wait_for, which nats-py connects with, can swallow the timeout's cancellation.
             raise TimeoutError
-
-
-def _call_all(callbacks: list[Callable[[], None]]) -> None:
-    for callback in callbacks:
-        try:
-            callback()
-        except Exception:
-            # The others must be notified all the same.
-            _log.exception("a callback of the NATS connection failed")

@@ -1,7 +1,7 @@
 """Read messages back from a stream without a consumer (ADR-31)."""
 
 import asyncio
-import contextlib
+import base64
 import json
 from collections.abc import AsyncIterator
 from datetime import datetime
@@ -10,12 +10,18 @@ from typing import NamedTuple
 from jtask.errors import BrokerError, BrokerUnavailable
 from jtask_nats.client import headers
 from jtask_nats.client.connection import Connection
-from jtask_nats.client.protocol import status_of
+from jtask_nats.client.nats_errors import ApiError
+from jtask_nats.client.protocol import Reply, status_of
+from jtask_nats.client.repeated_requests import request_repeatedly
 
 _BATCH = 512  # messages per request
 _BATCH_BYTES = 8 << 20  # a connection that falls far behind is closed by the server
-_SILENCE = 5.0  # seconds without a message before the answer counts as lost
-_TRIES = 3  # the server sends a page once: what is lost of it shows only as silence
+# Seconds without a message before a page counts as lost, for each try: the server sends it once,
+# and what is lost of it, or dropped in an election, shows only as silence.
+_SILENCES = (1.0, 2.0, 4.0, 5.0)
+_TIMEOUT = 10.0  # seconds for one message, and for a stream to get a leader
+_PAUSE = 0.25  # seconds before a stream without a leader is asked again
+_NO_MESSAGE = 10037
 _END = 204
 _NOT_FOUND = 404
 _NO_RESPONDERS = 503
@@ -45,6 +51,10 @@ class StoredMessage(NamedTuple):
         return datetime.fromisoformat(self.stored_at).timestamp()
 
 
+class _NoLeader(BrokerUnavailable):
+    """Nobody answers for a stream: it is gone, or its servers are choosing a leader."""
+
+
 class _Page(NamedTuple):
     messages: list[StoredMessage]
     is_last: bool
@@ -57,15 +67,38 @@ async def last_message(connection: Connection, stream: str, subject: str) -> Sto
     is no proof (ADR-31).
 
     Raises:
-        BrokerUnavailable: No answer.
+        BrokerUnavailable: No answer, or no leader, within 10 s.
     """
     payload = json.dumps({"last_by_subj": subject}).encode()
-    reply = await connection.request(_api(stream), payload)
+    reply = await _answer(connection, stream, payload)
     if reply.status == _NOT_FOUND:
         return None
     if reply.status is not None or reply.headers is None:
         raise _refused(stream, reply.status, reply.description)
     return _stored(reply.headers, reply.data)
+
+
+async def last_message_of_leader(
+    connection: Connection, stream: str, subject: str
+) -> StoredMessage | None:
+    """Do `last_message`, answered by the stream's leader: a miss is one at that instant.
+
+    Slower than a direct get, and by another permission.
+
+    Raises:
+        ApiError: The stream does not exist.
+        BrokerUnavailable: No answer.
+        PermissionDenied: We may not ask the leader.
+    """
+    try:
+        answer = await connection.api(f"STREAM.MSG.GET.{stream}", {"last_by_subj": subject})
+    except ApiError as error:
+        if error.err_code != _NO_MESSAGE:
+            raise
+        return None
+    found = answer["message"]
+    block, body = (base64.b64decode(found.get(part, "")) for part in ("hdrs", "data"))
+    return StoredMessage(found["subject"], found["seq"], found["time"], block, body)
 
 
 async def read_all(
@@ -128,14 +161,39 @@ async def count(connection: Connection, stream: str, subject: str) -> int:
     return 1 + (headers.number(first.messages[0].headers, b"Nats-Num-Pending") or 0)
 
 
+async def _answer(connection: Connection, stream: str, payload: bytes) -> Reply:
+    """Return the first answer of a stream that is not "no leader now", or the last that is."""
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + _TIMEOUT
+    while True:
+        left = max(deadline - clock(), _PAUSE)
+        reply = await request_repeatedly(connection, _api(stream), payload, left)
+        if reply.status != _NO_RESPONDERS or clock() + _PAUSE > deadline:
+            return reply
+        await asyncio.sleep(_PAUSE)
+
+
 async def _page(connection: Connection, stream: str, wanted: dict[str, object]) -> _Page:
-    for _ in range(_TRIES - 1):
-        with contextlib.suppress(BrokerUnavailable):
-            return await _request_page(connection, stream, wanted)
-    return await _request_page(connection, stream, wanted)
+    deadline = asyncio.get_running_loop().time() + _TIMEOUT
+    silences = iter(_SILENCES)
+    silence = next(silences)
+    while True:
+        try:
+            return await _request_page(connection, stream, wanted, silence)
+        except _NoLeader:
+            if asyncio.get_running_loop().time() > deadline:
+                raise
+            await asyncio.sleep(_PAUSE)
+        except BrokerUnavailable:
+            longer = next(silences, None)
+            if longer is None:
+                raise
+            silence = longer
 
 
-async def _request_page(connection: Connection, stream: str, wanted: dict[str, object]) -> _Page:
+async def _request_page(
+    connection: Connection, stream: str, wanted: dict[str, object], silence: float
+) -> _Page:
     arrived: list[StoredMessage] = []
     ended: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
@@ -159,17 +217,17 @@ async def _request_page(connection: Connection, stream: str, wanted: dict[str, o
     subscription = connection.subscribe(inbox, receive)
     try:
         connection.send(_api(stream), json.dumps(wanted).encode(), reply=inbox)
-        return _Page(arrived, await _until_silent(ended, arrived, stream))
+        return _Page(arrived, await _until_silent(ended, arrived, stream, silence))
     finally:
         subscription.unsubscribe()
 
 
 async def _until_silent(
-    ended: asyncio.Future[bool], arrived: list[StoredMessage], stream: str
+    ended: asyncio.Future[bool], arrived: list[StoredMessage], stream: str, silence: float
 ) -> bool:
     while True:
         before = len(arrived)
-        done, _ = await asyncio.wait([ended], timeout=_SILENCE)
+        done, _ = await asyncio.wait([ended], timeout=silence)
         if done:
             return ended.result()
         if len(arrived) == before:
@@ -192,7 +250,5 @@ def _stored(block: bytes, body: bytes) -> StoredMessage:
 
 def _refused(stream: str, status: int | None, description: str) -> BrokerError:
     if status == _NO_RESPONDERS:
-        return BrokerUnavailable(
-            f"the stream {stream} does not exist, or has no leader at the moment"
-        )
+        return _NoLeader(f"the stream {stream} does not exist, or has no leader at the moment")
     return BrokerError(f"the stream {stream} cannot be read: {description} ({status})")

@@ -2,12 +2,12 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Mapping
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import Any
 
 from jtask.errors import BrokerError
 from jtask_nats.client.nats_errors import api_error, is_transient, no_answer
-from jtask_nats.client.protocol import Reply
+from jtask_nats.client.repeated_requests import Requester, request_repeatedly
 
 # Seconds: first and longest pause. A new leader is elected in about 5 s (measured with 3 replicas);
 # a server that has just started needs far less.
@@ -15,22 +15,13 @@ _RETRY = (0.05, 0.5)
 _NO_RESPONDERS = 503
 
 
-class Request(Protocol):
-    """How to send a request: `Connection.request`."""
-
-    def __call__(self, subject: str, payload: bytes = b"", *, timeout: float) -> Awaitable[Reply]:
-        """Send a request and return the first reply."""
-        ...
-
-
 async def call_api(
-    request: Request, url: str, suffix: str, payload: Mapping[str, object] | None, timeout: float
+    requester: Requester, suffix: str, payload: Mapping[str, object] | None, timeout: float
 ) -> dict[str, Any]:
     """Call `$JS.API.<suffix>`; what passes by itself (no leader yet) is tried again.
 
     Args:
-        request: How to send a request.
-        url: Of the server, for messages.
+        requester: The connection.
         suffix: Which call.
         payload: Its parameters.
         timeout: Seconds to try.
@@ -46,9 +37,12 @@ async def call_api(
     deadline = clock() + timeout
     pause, longest = _RETRY
     while True:
-        reply = await request(subject, body, timeout=max(deadline - clock(), pause))
+        left = max(deadline - clock(), pause)
+        reply = await request_repeatedly(requester, subject, body, left)
         if reply.status == _NO_RESPONDERS:
-            error: BrokerError = no_answer(subject, url, timeout, "is JetStream enabled there?")
+            error: BrokerError = no_answer(
+                subject, requester.url, timeout, "is JetStream enabled there?"
+            )
         else:
             answer: dict[str, Any] = json.loads(reply.data)
             if "error" not in answer:

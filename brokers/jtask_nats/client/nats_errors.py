@@ -23,8 +23,9 @@ _FULL = {10002, 10023, 10028, 10047}  # of the account, of the server; memory, d
 # Also the number of a stream with discard=new that is full, which is not a full broker: only the
 # words tell.
 _FULL_WORDS = ("no space", "disk", "resource", "maximum bytes")
-# No leader yet, sequence check not ready yet, a torn batch, too many batches in flight.
-_TRANSIENT = {10008, 10009, 10163, INCOMPLETE_BATCH, 10210, 10211}
+# Servers that have just started do not know each other, no leader yet, sequence check not ready
+# yet, a torn batch, too many batches in flight.
+_TRANSIENT = {10005, 10008, 10009, 10163, INCOMPLETE_BATCH, 10210, 10211}
 _ACCESS_WORDS = ("authorization violation", "authentication", "permissions violation")
 
 
@@ -53,6 +54,10 @@ class ApiError(BrokerError):
 
 class StoreFull(ApiError, BrokerFull):
     """JetStream has no room for a message."""
+
+
+class ConnectionClosed(BrokerUnavailable):
+    """The connection was closed for good, by ourselves: to try again is useless."""
 
 
 def is_gone(error: ApiError) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from jtask.background import BackgroundTasks
 from jtask.contract import DEFAULT_PRIORITY, Delivery
 from jtask.errors import BrokerError, BrokerUnavailable, JTaskError
+from jtask_nats.client.connection import Subscription
 from jtask_nats.client.nats_errors import not_permitted
 from jtask_nats.queues.deliveries import InFlight, NatsDelivery
 from jtask_nats.queues.leases import Leases
@@ -23,7 +24,8 @@ from jtask_nats.streams.session import Session
 from jtask_nats.streams.stream_configs import Stream
 from jtask_nats.streams.subjects import PRIORITIES
 
-_CHECK_EVERY = 1.0  # seconds
+_CHECK_EVERY = 0.25  # seconds
+_PING_EVERY = 4  # checks
 _PING_TIMEOUT = 5.0  # seconds; with two checks still within the 10 s of a health check
 _COALESCE = 0.001  # seconds to wait for more to be freed before the next pull
 _COALESCE_FROM = 8  # credit; below, each run counts
@@ -76,6 +78,7 @@ class NatsConsumption:
         self._pull_scheduled = False
         self._health_timer: asyncio.TimerHandle | None = None
         self._health = PullHealth(self._loop.time)
+        self._checks = itertools.count()
         self._ping: asyncio.Task[None] | None = None
         self._repairing: asyncio.Task[None] | None = None
         self._repair_pause = _REPAIR_PAUSE[0]
@@ -321,17 +324,27 @@ class NatsConsumption:
         return level[start:] + level[:start] if start else level
 
     def _check_health(self) -> None:
-        pullers = self._pullers()
-        if self._repairing is None:
-            for puller in self._health.check(pullers):
-                self.on_broken(puller, "the server is silent")
-        else:
-            # A consumer that is being repaired has no pull that could be answered.
-            self._health.restart_timeouts(pullers)
-        is_connected = self._session.connection.is_connected
-        if self._ping is None and is_connected and not any(p.outstanding for p in pullers):
-            self._ping = self._loop.create_task(self._ping_server())
+        pullers, is_connected = self._pullers(), self._session.connection.is_connected
+        for puller in self._health.check(pullers):
+            self.on_broken(puller, "the server is silent")
+        if is_connected:
+            self._probe(pullers)
+            if self._is_ping_due() and not any(p.outstanding for p in pullers):
+                self._ping = self._loop.create_task(self._ping_server())
         self._health_timer = self._loop.call_later(_CHECK_EVERY, self._check_health)
+
+    def _probe(self, pullers: Sequence[Puller]) -> None:
+        """Pull anew where nobody answers.
+
+        The leader of a consumer moves without a word, and one that comes back does so long before
+        the leader of the cluster, whom a repair needs.
+        """
+        for puller in self._health.quiet(pullers):
+            self._background.start(_drained(puller.withdraw()))
+            puller.probe()
+
+    def _is_ping_due(self) -> bool:
+        return self._ping is None and next(self._checks) % _PING_EVERY == 0
 
     async def _ping_server(self) -> None:
         """Ping the server while no pull stands whose heartbeats would show that it lives."""
@@ -356,9 +369,13 @@ class NatsConsumption:
         await asyncio.sleep(self._repair_pause)
         pause, longest = _REPAIR_PAUSE
         try:
-            while any(puller.is_broken for puller in self._pullers()):
+            # Once at least: what was announced while we were away must be found even where pulling
+            # goes on by itself.
+            is_looked_at = False
+            while not is_looked_at or any(puller.is_broken for puller in self._pullers()):
                 try:
                     await self._repair()
+                    is_looked_at = True
                 except JTaskError as error:
                     self._report_problem(str(error))
                     await asyncio.sleep(pause)
@@ -379,14 +396,16 @@ class NatsConsumption:
     async def _repair(self) -> None:
         topology = self._session.topology
         # The stream may be what is missing.
-        topology.forget()
+        await topology.recheck(Stream.RUNS)
         await topology.ensure(Stream.RUNS)
         await self._discover_priorities()
         on_broken = [puller for puller in self._pullers() if puller.is_broken]
         for puller in on_broken:
             await topology.ensure_consumer(puller.queue, puller.priority, owner=True)
-            # Reset only now: pulls at a consumer that is missing would break it again.
-            puller.reset()
+            # Reset only now: pulls at a consumer that is missing would break it again. Unless it
+            # has come back meanwhile.
+            if puller.is_broken:
+                puller.reset()
 
     async def _discover_priorities(self) -> None:
         known = {(puller.queue, puller.priority) for puller in self._pullers()}
@@ -412,3 +431,11 @@ class NatsConsumption:
         every = (one.run_id for puller in self._pullers() for one in puller.in_flight.held.values())
         if mine := asked.intersection(every):
             self._session.connection.send(reply, " ".join(mine).encode())
+
+
+async def _drained(pulls: Subscription) -> None:
+    try:
+        await pulls.drain()
+    except BrokerUnavailable as error:
+        pulls.unsubscribe()
+        _log.debug("pulls could not be withdrawn: %s", error)

@@ -7,7 +7,7 @@ for; what is due sooner goes to the queue at once, with its instant.
 
 from typing import NamedTuple
 
-from jtask.contract import Message
+from jtask.contract import HORIZON, Message
 from jtask_nats.client import headers
 from jtask_nats.streams.subjects import Subjects
 
@@ -76,7 +76,8 @@ def rescheduled_message(
 
 def _timed(subjects: Subjects, message: Message, lines: bytes, now: float) -> OutgoingMessage:
     target = subjects.queued(message.queue, message.priority, message.run_id)
-    at = message.at or 0.0
+    # Beyond, the server's own count of nanoseconds wraps, and the run would start at once.
+    at = min(message.at or 0.0, HORIZON)
     if at > now:
         lines += headers.line(headers.AT, headers.millis(at))
     if at - now < _SCHEDULED_FROM:
@@ -92,8 +93,9 @@ def _timed(subjects: Subjects, message: Message, lines: bytes, now: float) -> Ou
 def _expiry(message: Message, now: float) -> bytes:
     if message.expires is None:
         return b""
-    left = max(0.0, message.expires - now) + _EXPIRY_GRACE
-    lines = headers.line(headers.EXPIRES, headers.millis(message.expires))
+    expires = min(message.expires, HORIZON)
+    left = max(0.0, expires - now) + _EXPIRY_GRACE
+    lines = headers.line(headers.EXPIRES, headers.millis(expires))
     if message.at is None or message.at - now < _SCHEDULED_FROM:
         return lines + headers.ttl(left)
     # Nats-TTL would end the schedule itself; this one goes to what it produces.

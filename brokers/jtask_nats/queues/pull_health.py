@@ -8,6 +8,12 @@ from typing import Protocol, TypeVar
 SILENCE_TIMEOUT = 7.0
 """Seconds without an answer to a standing pull after which the server counts as silent."""
 
+QUIET_TIMEOUT = 1.5
+"""Seconds without an answer after which one should pull anew: more than one heartbeat."""
+PROBE_EVERY = 0.5
+"""Seconds after which one should do so again, and where pulls are refused."""
+
+_LATE = 1.0  # seconds between two looks: longer, and it is we who were away
 _MIN_REPORTED = 3.0  # seconds a problem is reported at least, so that a probe sees it too
 
 
@@ -35,6 +41,8 @@ class PullHealth:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._responded_at: dict[PullerActivity, float] = {}
+        self._probed_at: dict[PullerActivity, float] = {}
+        self._looked_at = self._awake_since = clock()
         self._suspects: dict[PullerActivity, str] = {}
         self._unanswered: str | None = None
         self._last = ""
@@ -87,11 +95,24 @@ class PullHealth:
             puller.responded = False
         return silent
 
-    def restart_timeouts(self, pullers: Iterable[PullerActivity]) -> None:
-        """Restart all silence timeouts: during a repair nobody needs to be answered."""
+    def quiet(self, pullers: Iterable[P]) -> list[P]:
+        """Return those that should pull anew, since nobody answers; to be called after `check`."""
         now = self._clock()
+        if now - self._looked_at > _LATE:
+            # What was answered meanwhile has not been read yet.
+            self._awake_since = now
+        self._looked_at = now
+        quiet: list[P] = []
         for puller in pullers:
-            self._responded_at[puller] = now
+            probed = self._probed_at.get(puller, 0.0)
+            heard = max(self._responded_at.get(puller, now), self._awake_since)
+            # Answers to what is broken are refusals.
+            again = puller.is_broken or probed >= heard
+            since, timeout = (probed, PROBE_EVERY) if again else (heard, QUIET_TIMEOUT)
+            if now - since >= timeout and (puller.outstanding or puller.is_broken):
+                self._probed_at[puller] = now
+                quiet.append(puller)
+        return quiet
 
     def _report(self, reason: str) -> None:
         self._last = reason

@@ -7,16 +7,18 @@ from typing import Protocol
 from jtask.foreign_text import quoted
 from jtask.ids import get_run_ids, is_run_id
 from jtask_nats.client import headers
+from jtask_nats.client.connection import Subscription
 from jtask_nats.client.protocol import status_of
 from jtask_nats.queues.deliveries import InFlight, NatsDelivery
 from jtask_nats.streams.subjects import parse_ack_subject
 
-_HEARTBEAT = 2.0  # seconds; the server refuses more than half of a pull's time
+# Seconds. A consumer's new leader knows nothing of the pulls that stand, and nobody says so: only
+# missing heartbeats tell. The server refuses more than half of a pull's time.
+_HEARTBEAT = 1.0
 _EXPIRES = 6.0  # seconds a pull stands: a permission that is gone shows at the next one
-# Seconds, when the pull promises more than there is room for. It has no heartbeats: it is over
-# before silence counts.
-_SHORT_EXPIRES = 5.0
+_SHORT_EXPIRES = 5.0  # seconds, when the pull promises more than there is room for
 _NANO = 1_000_000_000
+_SIGNS_OF_LIFE = {100, 404, 408}  # a heartbeat, nothing there, a pull that is over
 _PLAIN_TOKENS = 9  # in a reply subject without domain and account
 
 
@@ -31,12 +33,10 @@ class PullMode(Enum):
     """Only for what is there now."""
 
 
+_ALIVE: dict[str, object] = {"idle_heartbeat": round(_HEARTBEAT * _NANO)}
 _OPTIONS: dict[PullMode, dict[str, object]] = {
-    PullMode.LONG: {
-        "expires": round(_EXPIRES * _NANO),
-        "idle_heartbeat": round(_HEARTBEAT * _NANO),
-    },
-    PullMode.SHORT: {"expires": round(_SHORT_EXPIRES * _NANO)},
+    PullMode.LONG: {"expires": round(_EXPIRES * _NANO), **_ALIVE},
+    PullMode.SHORT: {"expires": round(_SHORT_EXPIRES * _NANO), **_ALIVE},
     PullMode.NO_WAIT: {"no_wait": True},
 }
 
@@ -72,7 +72,7 @@ class Puller:
         outstanding: How many messages are requested and have not come.
         idle: Whether the server has nothing waiting, as far as is known.
         responded: Whether the server sent anything since this was last set to False.
-        is_broken: Whether pulling is useless before `reset`.
+        is_broken: Whether pulling is useless before `reset`, or before a `probe` is answered.
         request_subject: Where pulls are sent.
         inbox: Where their answers arrive.
     """
@@ -123,6 +123,17 @@ class Puller:
         self.outstanding = 0
         self.idle = self.is_broken = self.responded = False
 
+    def probe(self) -> None:
+        """Pull one message if it is there now: answered at once by a consumer that has a leader."""
+        self.pull(1, PullMode.NO_WAIT)
+
+    def withdraw(self) -> Subscription:
+        """Give up the standing pulls; what is returned is to be drained of what is on the way."""
+        given_up, self.inbox = self._subscription, self._connection.new_inbox()
+        self._subscription = self._connection.subscribe(self.inbox, self._on_message)
+        self.outstanding = 0
+        return given_up
+
     async def stop(self) -> None:
         """Withdraw the pulls; what is on the way is released."""
         if self._stopping:
@@ -165,15 +176,23 @@ class Puller:
             at = (headers.number(block, headers.AT) or 0) / 1000
             delivery.lost_workers = headers.number(block, headers.LOST) or 0
         self.in_flight.hold(delivery)
+        if self.is_broken:
+            self._revive()
         if self._stopping:
             self._owner.refuse(delivery)
         else:
             self._owner.on_delivery(delivery, at)
 
+    def _revive(self) -> None:
+        self.is_broken = False
+        self._owner.schedule_pull()
+
     def _on_status(self, block: bytes | None) -> None:
         """Take a status message about a pull."""
         status, description = status_of(block)
-        if status == 100:  # a heartbeat
+        if self.is_broken and status in _SIGNS_OF_LIFE:
+            self._revive()
+        if status == 100:
             return
         # How many of the pull's messages will not come.
         left = headers.number(block, b"Nats-Pending-Messages")

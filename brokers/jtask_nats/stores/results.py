@@ -1,22 +1,32 @@
 """Outcomes: the first of a run is stored, and pushed to whoever watches once it is."""
 
 import asyncio
+import contextlib
+import logging
+import random
 from collections.abc import Callable
 from functools import partial
 
 from jtask.background import BackgroundTasks
 from jtask.contract import OutcomeRecord
-from jtask.errors import BrokerError
+from jtask.errors import BrokerError, PermissionDenied
 from jtask.ids import CLIENT_HEX, client_of, is_run_id
 from jtask_nats.client.connection import Subscription
-from jtask_nats.client.direct_reads import last_message
+from jtask_nats.client.direct_reads import last_message, last_message_of_leader
 from jtask_nats.client.headers import FIRST_ONLY
 from jtask_nats.client.nats_errors import WRONG_LAST_SEQUENCE, ApiError
 from jtask_nats.streams.session import Session
 from jtask_nats.streams.stream_configs import Stream
 from jtask_nats.streams.subjects import last_token
 
+_log = logging.getLogger("jtask")
+
 _IS_FIRST = True
+# Seconds between two looks at an outcome that should be pushed, first and longest: what a lost push
+# costs at most. For a client, all of whose runs are looked at, it is seldom.
+_RUN_LOOKS = (2.0, 60.0)
+_CLIENT_LOOKS = (600.0, 600.0)
+_SPREAD = (0.75, 1.5)  # so that those who began to wait together do not ask together
 
 
 class NatsResults:
@@ -32,7 +42,7 @@ class NatsResults:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._loop = asyncio.get_running_loop()
-        self._comparing = BackgroundTasks()
+        self._background = BackgroundTasks()
         self._subscriptions: set[_OutcomeSubscription] = set()
         session.connection.on_reconnect(self._notify_gap)
 
@@ -55,7 +65,13 @@ class NatsResults:
             return None  # it could address those of others
         session = self._session
         stream = session.topology.stream_name(Stream.RESULTS)
-        found = await last_message(session.connection, stream, session.subjects.outcome(run_id))
+        subject = session.subjects.outcome(run_id)
+        found = await last_message(session.connection, stream, subject)
+        if found is None and session.connection.is_cluster:
+            # A follower that lags may have answered. The leader's answer comes by the way that a
+            # subscription of ours has gone: what it stores later is pushed to us.
+            with contextlib.suppress(PermissionDenied):
+                found = await last_message_of_leader(session.connection, stream, subject)
         return None if found is None else OutcomeRecord(run_id, found.body)
 
     async def watch(
@@ -84,6 +100,8 @@ class NatsResults:
         subscription = _OutcomeSubscription(
             connection.subscribe(subject, receive), on_gap, self._subscriptions
         )
+        look = on_gap if is_client else partial(self._look, target, deliver)
+        subscription.look_again(look, *(_CLIENT_LOOKS if is_client else _RUN_LOOKS))
         if connection.is_connected:
             # Only then is the subscription in place: what is stored from now on must not be missed.
             await connection.flush()
@@ -99,7 +117,7 @@ class NatsResults:
             done(_IS_FIRST)
         elif isinstance(answer, ApiError) and answer.err_code == WRONG_LAST_SEQUENCE:
             # Outcomes carry no message id: a copy of this one may be what came first.
-            self._comparing.start(self._compare(outcome, done))
+            self._background.start(self._compare(outcome, done))
         else:
             done(answer)
 
@@ -113,6 +131,18 @@ class NatsResults:
             done(error)
         else:
             done(first is not None and first.body == outcome.body)
+
+    def _look(self, run_id: str, deliver: Callable[[OutcomeRecord], None]) -> None:
+        self._background.start(self._find(run_id, deliver))
+
+    async def _find(self, run_id: str, deliver: Callable[[OutcomeRecord], None]) -> None:
+        try:
+            found = await self.get(run_id)
+        except BrokerError as error:
+            _log.debug("the outcome of run %s cannot be looked up now: %s", run_id, error)
+        else:
+            if found is not None:
+                deliver(found)
 
     def _notify_gap(self) -> None:
         # A copy: a callback may close its subscription.
@@ -138,10 +168,23 @@ class _OutcomeSubscription:
     ) -> None:
         self._subscription = subscription
         self._subscriptions = subscriptions
+        self._timer: asyncio.TimerHandle | None = None
         self.on_gap = on_gap
         subscriptions.add(self)
 
+    def look_again(self, look: Callable[[], None], pause: float, longest: float) -> None:
+        """Call a function after a pause, and again after twice as long, up to a limit."""
+
+        def due() -> None:
+            self.look_again(look, min(2 * pause, longest), longest)
+            look()
+
+        delay = pause * random.uniform(*_SPREAD)
+        self._timer = asyncio.get_running_loop().call_later(delay, due)
+
     async def close(self) -> None:
         """Stop delivering."""
+        if self._timer is not None:
+            self._timer.cancel()
         self._subscriptions.discard(self)
         self._subscription.unsubscribe()

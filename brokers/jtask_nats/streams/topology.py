@@ -2,10 +2,11 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from jtask.contract import DEFAULT_PRIORITY
-from jtask.errors import ConfigurationError, PermissionDenied
+from jtask.errors import BrokerUnavailable, ConfigurationError, JTaskError, PermissionDenied
 from jtask.settings import Settings
 from jtask_nats.client import headers
 from jtask_nats.client.connection import Connection
@@ -34,6 +35,11 @@ _SUBJECTS_OVERLAP = 10065
 _JETSTREAM_OFF = {10039, 10076}
 _NO_CLUSTER = 10074
 
+# Seconds that a cluster has to choose a leader for a new stream, or for itself when it has just
+# started; up to 9 s for each.
+_CLUSTER_TIMEOUT = 30.0
+_RECHECK_PAUSE = 1.0  # seconds
+
 _log = logging.getLogger("jtask")
 
 
@@ -60,7 +66,9 @@ class Topology:
         """Of the queues' priorities."""
         self.pauses = Pauses(connection, subjects, self.stream_name(Stream.RECORDS), self.consumers)
         """Which queues are paused; needs the stream of records."""
-        self._known: set[Stream] = set()
+        self._timeout = ANSWER_TIMEOUT if replicas == 1 else _CLUSTER_TIMEOUT
+        self._known: dict[Stream, str] = {}
+        """The streams that are there, with the instant at which the server has made each."""
         self._known_consumers: set[tuple[str, int]] = set()
 
     def stream_name(self, stream: Stream) -> str:
@@ -68,9 +76,43 @@ class Topology:
         return self._base + stream.value
 
     def forget(self) -> None:
-        """Check everything again at its next use: the server may be another one now."""
+        """Check everything again at its next use: something seems to be missing."""
         self._known.clear()
         self._known_consumers.clear()
+
+    async def recheck(self, *streams: Stream) -> None:
+        """Check known streams, all by default, while they are used on as if nothing had happened.
+
+        After a reconnect the server is the same as before most of the time, and to wait for its
+        answer first would delay runs by an election. Where it is another one, publishing goes on
+        trying until the streams are there.
+
+        Raises:
+            ConfigurationError: A stream is there and cannot be made what jtask needs.
+            BrokerUnavailable: No answer.
+        """
+        known = [stream for stream in streams or tuple(self._known) if stream in self._known]
+        await asyncio.gather(*(self._ensure_stream(stream) for stream in known))
+
+    async def recheck_until_done(self, reported: Callable[[str], None]) -> None:
+        """Do `recheck` until it succeeds.
+
+        Args:
+            reported: Called with each reason why it has not.
+        """
+        while True:
+            try:
+                await self.recheck()
+            except BrokerUnavailable as error:
+                reported(str(error))
+                await asyncio.sleep(_RECHECK_PAUSE)
+            except JTaskError as error:
+                # To be raised for who uses the stream next.
+                self.forget()
+                reported(str(error))
+                return
+            else:
+                return
 
     def knows_consumer(self, queue: str, priority: int) -> bool:
         """Tell whether a consumer is there, as far as this process knows."""
@@ -129,10 +171,11 @@ class Topology:
 
     async def _ensure_stream(self, stream: Stream) -> None:
         name, wanted = self.stream_name(stream), self._configs[stream]
+        made: Config = {}
         try:
             # Succeeds too when the stream is there with these settings: one request in the usual
             # case.
-            await self._api(f"STREAM.CREATE.{name}", {"name": name, **wanted})
+            made = await self._api(f"STREAM.CREATE.{name}", {"name": name, **wanted})
         except PermissionDenied:
             _log.debug("no permission to create the stream %s: assuming that it exists", name)
         except ApiError as error:
@@ -153,14 +196,20 @@ class Topology:
                 ) from None
             if error.err_code != _NAME_IN_USE:
                 raise
-            await self._bring_up_to_date(name, wanted)
-        self._known.add(stream)
+            made = await self._bring_up_to_date(name, wanted)
+        created = str(made.get("created", ""))
+        if self._known.get(stream, created) != created and stream is Stream.RUNS:
+            # Another stream of that name: its consumers are not those we know.
+            self._known_consumers.clear()
+        self._known[stream] = created
 
-    async def _bring_up_to_date(self, name: str, wanted: Config) -> None:
-        have: Config = (await self._api(f"STREAM.INFO.{name}"))["config"]
+    async def _bring_up_to_date(self, name: str, wanted: Config) -> Config:
+        """Update a stream where that is needed, and return the server's info about it."""
+        info = await self._api(f"STREAM.INFO.{name}")
+        have: Config = info["config"]
         drift = drift_of(have, wanted)
         if not drift or is_newer(have):
-            return
+            return info
         try:
             # What jtask does not set stays as the operator has it.
             await self._api(f"STREAM.UPDATE.{name}", {**have, **wanted})
@@ -168,6 +217,7 @@ class Topology:
             _report_drift(name, drift, error)
         else:
             _log.info("updated the stream %s: %s", name, _listed(drift))
+        return info
 
     def _consumer_config(self, queue: str, priority: int) -> Config:
         name = consumer_name(queue, priority)
@@ -186,7 +236,7 @@ class Topology:
         }
 
     async def _api(self, suffix: str, payload: Config | None = None) -> Config:
-        return await self._connection.api(suffix, payload, timeout=ANSWER_TIMEOUT)
+        return await self._connection.api(suffix, payload, timeout=self._timeout)
 
 
 def _report_drift(name: str, drift: dict[str, tuple[Any, Any]], error: ApiError) -> None:

@@ -33,6 +33,7 @@ from jtask.contract.runs import (
     RunQueue,
 )
 from jtask.contract.separate import SeparatePart
+from jtask.durations import HORIZON
 from jtask.names import TOP_PRIORITY, is_name
 
 FullBroker = Broker
@@ -41,6 +42,7 @@ FullBroker = Broker
 __all__ = [
     "ATOMIC_LIMIT",
     "DEFAULT_PRIORITY",
+    "HORIZON",
     "SEPARABLE",
     "TOP_PRIORITY",
     "BlobStore",

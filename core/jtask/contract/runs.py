@@ -18,7 +18,7 @@ class Message:
         queue: Letters, digits, `_` and `-`.
         body: The envelope.
         priority: 0 (lowest, default) to 9.
-        at: Not delivered before this instant; None is now.
+        at: Not delivered before this instant, HORIZON at the latest; None is now.
         expires: Worth nothing after this instant; None is never. It is delivered all the same, so
             that a worker settles it as Expired and whoever waits is notified; the broker may
             discard it a day later.

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, cast, get_args
 
 from jtask.declaration import keys
+from jtask.durations import HORIZON
 from jtask.errors import TaskDefinitionError
 from jtask.names import TOP_PRIORITY
 from jtask.numbers import is_within
@@ -97,7 +98,7 @@ class Definition:
         if self.eta is not None:
             return instant_of("eta", self.eta, now)
         if self.delay is not None:
-            return now + _seconds("delay", self.delay)
+            return _within_horizon("delay", now + _seconds("delay", self.delay), self.delay)
         return None
 
     def not_after(self, now: float) -> float | None:
@@ -117,7 +118,7 @@ def instant_of(option: str, value: Instant, now: float, *, relative: bool = Fals
         relative: Whether a number is a time from now too.
 
     Raises:
-        TaskDefinitionError: It names none.
+        TaskDefinitionError: It names none, or one beyond HORIZON.
     """
     if isinstance(value, datetime):
         if value.tzinfo is None:
@@ -125,10 +126,21 @@ def instant_of(option: str, value: Instant, now: float, *, relative: bool = Fals
             raise TaskDefinitionError(
                 f"{option} {value.isoformat()} has no time zone: add one, such as datetime.UTC"
             )
-        return value.timestamp()
+        return _within_horizon(option, value.timestamp(), value)
     allowed = "a datetime, a timedelta" if relative else "a datetime"
     seconds = _seconds(option, value, allowed)
-    return now + seconds if relative or isinstance(value, timedelta) else seconds
+    at = now + seconds if relative or isinstance(value, timedelta) else seconds
+    return _within_horizon(option, at, value)
+
+
+def _within_horizon(option: str, at: float, value: object) -> float:
+    if at > HORIZON:
+        hint = "" if isinstance(value, datetime | timedelta) else "; give seconds, not milliseconds"
+        raise TaskDefinitionError(
+            f"{option} {value!s:.100} ends after the year 2199, beyond what a broker can keep{hint}"
+        )
+    # Long ago is long enough ago: brokers count from 1970.
+    return max(at, 0.0)
 
 
 def unwrap(fn: Any) -> tuple[Callable[..., Any], Kind]:

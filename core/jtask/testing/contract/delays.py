@@ -1,7 +1,9 @@
 """Rules for runs that wait for an instant, and for runs that expire."""
 
+import math
 import time
 
+from jtask.contract import HORIZON
 from jtask.testing.contract.base import Contract, rule
 from jtask.testing.contract.bench import Bench, ids, until, until_instant
 
@@ -35,6 +37,15 @@ class DelayContract(Contract):
         past = bench.message("reports", at=time.time() - 3600)
         await (await bench.broker()).runs.enqueue([past])
         assert (await worker.next()).run_id == past.run_id
+
+    @rule
+    async def test_an_instant_beyond_the_horizon_is_far_away(self, bench: Bench) -> None:
+        worker = await bench.worker("reports")
+        far = (HORIZON + 1, 9_223_372_036.9, 1e12, 1e18, math.inf)
+        later = [bench.message("reports", at=at, expires=at) for at in far]
+        near = bench.message("reports", at=time.time() + 0.7, expires=1e18)
+        await (await bench.broker()).runs.enqueue([*later, near])
+        assert (await worker.next()).run_id == near.run_id
 
     @rule
     async def test_delayed_runs_come_in_the_order_of_their_instants(self, bench: Bench) -> None:
