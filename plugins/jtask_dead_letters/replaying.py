@@ -180,6 +180,7 @@ async def _first_attempt(
         parent=old.parent,
         headers={**old.headers, REPLAY_OF: letter.run_id},
         blob=old.blob,
+        blob_sha256=old.blob_sha256,
     )
     if old.blob is not None:
         blob = await client.broker.blobs.get(f"{letter.run_id}.args", at_most=old.blob)
@@ -192,7 +193,7 @@ async def _first_attempt(
     # by now.
     if len(envelope.encode()) <= client.inline_limit:
         return envelope, None
-    return replace(envelope, payload=b"", blob=len(old.payload)), old.payload
+    return envelope.with_blob(old.payload), old.payload
 
 
 async def _is_current(broker: Broker, letter_id: str, run_id: str) -> bool:

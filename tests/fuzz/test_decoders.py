@@ -5,7 +5,7 @@ import json
 import pytest
 from decoders import DECODERS
 from fuzz_corpus import BODIES, ENVELOPES, HEADERS
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jtask.foreign_text import quoted, sendable, shown, shown_lines
@@ -13,7 +13,7 @@ from jtask_nats.client.protocol import Parser, ProtocolError
 from jtask_nats.streams.subjects import decode_token, encode_token
 
 # A busy machine pauses any example; what never ends is for the test's own timeout.
-patient = settings(deadline=None)
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 _JSON = st.recursive(
     st.none()
     | st.booleans()

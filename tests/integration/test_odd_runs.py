@@ -72,6 +72,22 @@ def test_arguments_of_another_length_than_promised_are_not_executed(
     assert f"{promised} bytes" in letter.reason
 
 
+def test_other_arguments_of_the_same_length_are_not_executed(jtask_worker: StartWorker) -> None:
+    sent, stored = b'{"a":1,"b":2}', b'{"a":1,"b":9}'
+    run_id = get_run_ids().new()
+
+    async def put(broker: Broker) -> None:
+        await broker.blobs.put(f"{run_id}.args", stored)
+
+    on_io(put)
+    envelope = Envelope(run_id, "odd-sum", "add", "json", sent, 1.7e9).with_blob(sent)
+    jtask_worker(add)
+    run = get_run(enqueue(envelope.encode(), run_id))
+    assert run.wait(PATIENCE)
+    assert run.state.name is StateName.CRASHED
+    assert "as they were sent" in run.state.message
+
+
 def test_a_result_beyond_the_limit_fails_its_run(
     jtask_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

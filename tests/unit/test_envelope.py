@@ -58,6 +58,7 @@ envelopes = st.builds(
     expires=st.none() | instants,
     blob=st.none() | st.integers(0, 1 << 40),
     history=histories,
+    blob_sha256=st.none() | texts,
 )
 settled_runs = st.builds(
     SettledRun,

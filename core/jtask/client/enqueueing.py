@@ -190,7 +190,7 @@ class RunBuilder:
         if len(body) <= self._limit:
             return body, None
         # The size stands for the arguments: the worker knows by it that there is a blob to fetch.
-        envelope.payload, envelope.blob = b"", len(payload)
+        envelope = envelope.with_blob(payload)
         return envelope.encode(), payload
 
 

@@ -325,7 +325,8 @@ def _requeue(at: float, envelope: Envelope, inline_limit: int) -> Requeue:
         return Requeue(at, body)
     # Arguments that came from a blob are there still; only the history has grown.
     blob = payload if envelope.blob is None else None
-    envelope = replace(envelope, payload=b"", blob=len(payload))
+    if envelope.blob is None:
+        envelope = envelope.with_blob(payload)
     body = envelope.encode()
     if len(body) > inline_limit:
         body = replace(envelope, history=bare(envelope.history)).encode()

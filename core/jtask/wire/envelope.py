@@ -1,6 +1,7 @@
 """The wire format, version 1: one line of JSON, a newline, the payload (docs/wire-format.md)."""
 
-from dataclasses import dataclass, field
+import hashlib
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic_core import to_json
@@ -36,6 +37,7 @@ class Envelope:
         run_time: Seconds that earlier attempts took.
         expires: Not to be started after this instant.
         blob: Size of arguments kept as a blob instead of in `payload`.
+        blob_sha256: Their SHA-256, in hexadecimal; None where the sender did not say.
         history: Earlier attempts.
     """
 
@@ -54,6 +56,22 @@ class Envelope:
     expires: float | None = None
     blob: int | None = None
     history: tuple[AttemptRecord, ...] = ()
+    blob_sha256: str | None = None
+
+    def with_blob(self, payload: bytes) -> "Envelope":
+        """Return the run with its arguments kept as a blob.
+
+        Args:
+            payload: The arguments.
+        """
+        digest = hashlib.sha256(payload).hexdigest()
+        return replace(self, payload=b"", blob=len(payload), blob_sha256=digest)
+
+    def holds(self, blob: bytes) -> bool:
+        """Tell whether a blob is the arguments that were sent."""
+        if len(blob) != self.blob:
+            return False
+        return self.blob_sha256 in (None, hashlib.sha256(blob).hexdigest())
 
     def encode(self) -> bytes:
         """Return the message body."""
@@ -74,7 +92,7 @@ class Envelope:
             head["tags"] = self.tags
         if self.history:
             head["history"] = [_attempt_to_json(attempt) for attempt in self.history]
-        for field_name in ("parent", "headers", "started", "expires", "blob"):
+        for field_name in ("parent", "headers", "started", "expires", "blob", "blob_sha256"):
             value = getattr(self, field_name)
             if value is not None and value != {}:
                 head[field_name] = value
@@ -146,6 +164,7 @@ def decode_envelope(body: bytes) -> Envelope:
             expires=if_given(seconds, head.get("expires")),
             blob=if_given(count, head.get("blob")),
             history=tuple(map(_attempt_from_json, items(head.get("history") or []))),
+            blob_sha256=if_given(name, head.get("blob_sha256")),
         )
     except KeyError as error:
         raise EnvelopeError(f"the envelope has no field {error}") from None

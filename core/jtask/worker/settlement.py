@@ -272,7 +272,7 @@ class Settlement:
         if envelope.blob is None:
             key = f"{delivery.run_id}.args"
             await self._insist(lambda: self._broker.blobs.put(key, payload))
-            envelope = replace(envelope, payload=b"", blob=len(payload))
+            envelope = envelope.with_blob(payload)
         return replace(envelope, history=bare(envelope.history)).encode()
 
     async def _insist(self, act: Callable[[], Awaitable[Any]]) -> None:

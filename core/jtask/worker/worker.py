@@ -373,10 +373,8 @@ class Worker:
     async def _fetch_arguments(self, job: Job) -> Execute | Finish:
         size, key = job.envelope.blob, f"{job.delivery.run_id}.args"
         blob = await self._broker.blobs.get(key, at_most=size)
-        if blob is None or len(blob) != size:
-            message = (
-                f"its arguments are no longer kept, or are not the {size} bytes that were sent"
-            )
+        if blob is None or not await asyncio.to_thread(job.envelope.holds, blob):
+            message = f"its arguments, {size} bytes, are no longer kept as they were sent"
             return Finish(StateName.CRASHED, message, dead_letter=True)
         # `blob` stays set: whoever requeues the run then leaves the arguments where they are.
         job.envelope.payload = blob
