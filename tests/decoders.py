@@ -7,8 +7,9 @@ from typing import Any
 
 from jtask.client import cancel_requests, cancellation
 from jtask.contract import DeadLetter, Record
-from jtask.errors import EnvelopeError
+from jtask.errors import EnvelopeError, SerializationError
 from jtask.outcomes import SettledRun
+from jtask.serialization.results import read_untyped
 from jtask.wire.envelope import Envelope, decode_envelope, decode_outcome, encode_outcome
 from jtask.wire.failures import rebuild
 from jtask.wire.fields import known_fields
@@ -94,6 +95,12 @@ def _frames(body: bytes) -> None:
             Parser({b"1": take}, lambda line: None).feed(frames)
 
 
+def _values(body: bytes) -> None:
+    for payload in (body, body.partition(b"\n")[2], b'{"=":%b}' % body):
+        with contextlib.suppress(SerializationError):
+            read_untyped(payload, "the result")
+
+
 def _answers(body: bytes) -> None:
     pending.refusal_in(body, "subject")
 
@@ -117,5 +124,6 @@ DECODERS: tuple[Callable[[bytes], None], ...] = (
     _questions,
     _header_lines,
     _frames,
+    _values,
     _answers,
 )

@@ -89,6 +89,8 @@ def test_a_worker_a_caller_and_the_commands_go_on(
         ("queues", "ls"),
         ("dead", "ls"),
         ("schedules", "ls"),
+        ("workers", "ls"),
+        ("workers", "ls", "--json"),
         ("cancel", "--queue", "add", "--yes"),
         ("cancel", "*"),
         ("queues", "purge", "*", "--yes"),
