@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from jtask.contract import Broker, Record, WaitingRun, is_name
 from jtask.errors import EnvelopeError
-from jtask.foreign_text import cut
+from jtask.foreign_text import cut, sendable
 from jtask.ids import created_at, is_run_id
 from jtask.states import State
 from jtask.wire.envelope import Envelope, decode_envelope
@@ -145,7 +145,7 @@ def _read(record: Record) -> CancelRequest:
     queue = str(facts.get("queue", ""))
     return CancelRequest(
         run_id=record.key,
-        message=cut(str(facts.get("message", "")), _MESSAGE),
+        message=sendable(cut(str(facts.get("message", "")), _MESSAGE)),
         # Nobody can have asked tomorrow: such a request would never be outdated.
         at=at if 0.0 <= at <= time.time() + _CLOCKS else 0.0,
         head=head,
