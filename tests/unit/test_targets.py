@@ -1,6 +1,7 @@
 """What a target names, and how a wrong one is refused."""
 
 import gc
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from jtask.errors import TargetError
-from jtask.worker.targets import load_targets, target_of
+from jtask.worker.targets import import_name, load_targets, target_of
 
 TASKS = """
 from jtask import task
@@ -204,3 +205,51 @@ def test_an_import_that_fails_shows_the_users_own_frames(
         f'File "{tmp_path / "shown_prices.py"}", line 2, in read',
         "return {}['tea']",
     ]
+
+
+# A file in a folder without __init__.py has two names
+
+
+@pytest.fixture
+def outside_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "appfolder"
+    folder.mkdir()
+    (folder / "worktasks.py").write_text(
+        "from jtask import task\n@task\ndef add(): ...\n@task(key='own')\ndef keyed(): ...\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    return folder / "worktasks.py"
+
+
+def key_when_imported_as(name: str, folder: Path) -> str:
+    code = f"from {name} import add; print(add.key)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def test_a_file_outside_packages_is_served_by_both_of_its_names(outside_packages: Path) -> None:
+    above = key_when_imported_as("appfolder.worktasks", outside_packages.parent.parent)
+    beside = key_when_imported_as("worktasks", outside_packages.parent)
+    add, keyed = load_targets(["appfolder/worktasks.py"])
+    assert (add.key, add.other_keys) == (beside, (above,))
+    assert add.queues == (beside, above)
+    assert (keyed.other_keys, keyed.queues) == ((), ("own",))
+
+
+def test_a_file_has_one_name_where_another_is_not_certain(
+    outside_packages: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert import_name(outside_packages) == "appfolder.worktasks"
+    monkeypatch.chdir(outside_packages.parent)
+    assert import_name(outside_packages) is None  # it is `worktasks` only
+    monkeypatch.chdir("/")
+    assert import_name(outside_packages) is None
+    monkeypatch.chdir(outside_packages.parent.parent)
+    (outside_packages.parent / "__init__.py").touch()
+    assert import_name(outside_packages) is None  # then the package says it
+    (outside_packages.parent / "__init__.py").unlink()
+    (outside_packages.parent.parent / "appfolder.py").touch()
+    assert import_name(outside_packages) is None  # an import finds that file first

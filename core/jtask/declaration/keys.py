@@ -63,8 +63,13 @@ def task_key(name: str, fn: Callable[..., Any]) -> str:
 
     Independent of paths, line numbers, the interpreter and the function's body.
     """
+    return key_of(name, qualified_name(fn))
+
+
+def key_of(name: str, qualified: str) -> str:
+    """Return the key of a task by its name and its function's `module.qualname`."""
     # The NUL keeps apart what would be the same if only written one after the other.
-    digest = hashlib.sha256(f"{name}\0{qualified_name(fn)}".encode()).hexdigest()
+    digest = hashlib.sha256(f"{name}\0{qualified}".encode()).hexdigest()
     readable = _NOT_IN_A_KEY.sub("-", name).strip("-")[:64] or "task"  # for people
     return f"{readable}-{digest[:_HASH_DIGITS]}"
 

@@ -24,16 +24,20 @@ def interchangeable(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
 def _alike(one: Any, other: Any, depth: int) -> bool:
     if one is other or depth == 0:
         return True
-    kind: Any = type(one)
-    if kind is not type(other):
+    kind = _exact_type(one)
+    if kind is not _exact_type(other):
         # A class that has been defined again, with its objects.
-        return str(kind) == str(cast("Any", type(other)))
+        return str(kind) == str(_exact_type(other))
     compare = _COMPARE.get(kind)
     if compare is not None:
         return compare(one, other, depth - 1)
     if isinstance(one, TaskInfo):
         return _alike(cast("Any", one).fn, other.fn, depth - 1)
     return kind in _IMMUTABLE and bool(one == other)
+
+
+def _exact_type(value: object) -> Any:
+    return type(value)
 
 
 def _functions(one: Any, other: Any, depth: int) -> bool:

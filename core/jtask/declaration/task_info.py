@@ -40,6 +40,7 @@ class TaskInfo(Generic[P, R]):
         definition: The options, as given.
         name: For people.
         key: What a worker knows the task by; also its queue's name unless it has another.
+        other_keys: Keys that callers give it who import its file by another name.
         queue: Where its runs wait.
         description: The docstring's text unless given.
         tags: On every run of the task.
@@ -73,6 +74,7 @@ class TaskInfo(Generic[P, R]):
         self.version = definition.version
         self.priority = definition.priority
         self.options = dict(options)
+        self.other_keys: tuple[str, ...] = ()
         self.key = definition.key or keys.task_key(self.name, fn)
         # Without `__dict__`: an attribute of the function must not replace one of the task.
         functools.update_wrapper(cast("Any", self), fn, updated=())
@@ -98,6 +100,12 @@ class TaskInfo(Generic[P, R]):
         from jtask.settings import get_settings
 
         return self.definition.queue or get_settings().queue or self.key
+
+    @property
+    def queues(self) -> tuple[str, ...]:
+        """All queues in which its runs may wait."""
+        own = self.queue == self.key
+        return (self.queue, *self.other_keys) if own else (self.queue,)
 
     @functools.cached_property
     def serializer(self) -> SerializerName:

@@ -1,4 +1,4 @@
-"""Say again and again that a worker lives, for those who ask which workers there are."""
+"""What a worker does beside its runs: it says that it lives, and looks for runs that it misses."""
 
 import asyncio
 import json
@@ -10,10 +10,26 @@ from collections.abc import Callable
 from jtask.contract import Broker
 from jtask.errors import BrokerError
 from jtask.runtime import RunContext, WorkerInfo
+from jtask.worker.unserved import watch_for_other_keys
 
 _PAUSE_SECONDS = 10.0
 _MOST_RUNS = 100  # that a heartbeat names: it must fit into a message
 _log = logging.getLogger("jtask.worker")
+
+
+async def accompany(
+    broker: Broker, worker: WorkerInfo, executing: Callable[[], list[RunContext]]
+) -> None:
+    """Do both until cancelled; on the I/O loop.
+
+    Args:
+        broker: The worker's broker.
+        worker: What is said of the worker.
+        executing: Returns what it executes now.
+    """
+    await asyncio.gather(
+        keep_beating(broker, worker, executing), watch_for_other_keys(broker, worker, executing)
+    )
 
 
 async def keep_beating(

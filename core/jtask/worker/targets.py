@@ -6,11 +6,12 @@ import sys
 import traceback
 from contextvars import ContextVar
 from difflib import get_close_matches
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
-from jtask.declaration.keys import canonical_module, module_of_file
+from jtask.declaration.keys import canonical_module, key_of, module_of_file, qualified_name
 from jtask.declaration.registry import conflict
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import TargetError
@@ -79,7 +80,19 @@ def _load(target: str) -> list[TaskInfo[..., Any]]:
         file = Path(place) / "tasks.py"
         raise TargetError(f"{target!r} is a folder: give a file in it, such as {file}")
     module = _import_file(Path(place)) if _is_file(place) else _import_module(place)
-    return [_named(module, name, target)] if name else _all_tasks(module, target)
+    tasks = [_named(module, name, target)] if name else _all_tasks(module, target)
+    if _is_file(place) and (other_name := import_name(Path(place))) is not None:
+        _add_keys(tasks, module, other_name)
+    return tasks
+
+
+def _add_keys(tasks: list[TaskInfo[..., Any]], module: ModuleType, other_name: str) -> None:
+    """Give the tasks of a file the keys that they have where it is imported by another name."""
+    own_name = canonical_module(module.__name__)
+    for task in tasks:
+        qualified = qualified_name(task.fn)
+        if task.definition.key is None and qualified.startswith(f"{own_name}."):
+            task.other_keys = (key_of(task.name, other_name + qualified[len(own_name) :]),)
 
 
 def _is_file(place: str) -> bool:
@@ -102,6 +115,30 @@ def _import_file(file: Path) -> ModuleType:
             return module
         return _execute(name, file)
     return known
+
+
+def import_name(file: Path) -> str | None:
+    """Return the name by which an import from the working folder finds a file outside packages.
+
+    None unless the import would surely find this very file, by a name with folders.
+    """
+    file, here = file.resolve(), Path.cwd()
+    if (file.parent / "__init__.py").is_file() or not file.is_relative_to(here):
+        return None
+    parts = file.relative_to(here).with_suffix("").parts
+    # A service may work in the root folder; nobody imports from there.
+    if here == here.parent or not all(part.isidentifier() for part in parts):
+        return None
+    path: Any = [str(here), *sys.path]
+    found: ModuleSpec | None = None
+    for part in parts:
+        # By the finder alone, which executes nothing.
+        found = PathFinder.find_spec(part, path)
+        if found is None:
+            return None
+        path = list(found.submodule_search_locations or ())
+    is_it = found is not None and found.origin and Path(found.origin).resolve() == file
+    return ".".join(parts) if is_it and len(parts) > 1 else None
 
 
 def _execute(name: str, file: Path) -> ModuleType:

@@ -35,7 +35,7 @@ from jtask.settings import get_settings
 from jtask.states import State, StateName
 from jtask.wire.envelope import Envelope, encode_outcome, unstarted_record
 from jtask.worker import supervised
-from jtask.worker.heartbeat import keep_beating
+from jtask.worker.heartbeat import accompany
 from jtask.worker.runners import LoopRunner, ThreadRunner
 from jtask.worker.settlement import START_COUNTER_TTL, Settlement, start_counter
 from jtask.worker.slots import SlotPool
@@ -66,15 +66,16 @@ class Worker:
     ) -> None:
         self.client = client
         self._broker = client.broker
-        self._tasks = {task.key: task for task in tasks}
-        for task in self._tasks.values():
+        served = tuple({task.key: task for task in tasks}.values())
+        self._tasks = {key: task for task in served for key in (task.key, *task.other_keys)}
+        for task in served:
             # What fails here, such as a @classmethod in the wrong place, must end the start. Found
             # at the first run, it would fail run after run.
             _ = hooks_of(task), codecs_of(task).servable()
         self.info = WorkerInfo(
             name=process_label(),
-            tasks=tuple(self._tasks.values()),
-            queues=tuple(dict.fromkeys(task.queue for task in self._tasks.values())),
+            tasks=served,
+            queues=tuple(dict.fromkeys(queue for task in served for queue in task.queues)),
             concurrency=concurrency,
             url=self._broker.url,
             worker=self,
@@ -82,7 +83,7 @@ class Worker:
         )
         self._max_crashes = get_settings().max_crashes
         # Two runners cannot keep to one number of slots each by itself.
-        of_one_kind = len({task.is_async for task in self._tasks.values()}) == 1
+        of_one_kind = len({task.is_async for task in served}) == 1
         self._slots = SlotPool(concurrency, prefetch, reaches_ahead=of_one_kind)
         # Runs that lost several workers. They wait apart from the others, for only one of them may
         # execute at a time (`lifecycle.is_suspect`).
@@ -115,7 +116,7 @@ class Worker:
             self.info.queues, self._slots.credit, self._receive
         )
         self._started.set(True)
-        self._background.start(keep_beating(self._broker, self.info, self.executing))
+        self._background.start(accompany(self._broker, self.info, self.executing))
 
     async def stop(self, timeout: float, hurry: asyncio.Event) -> int:
         """Take nothing new, finish what is executing or release it; on the I/O thread.
