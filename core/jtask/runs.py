@@ -216,7 +216,11 @@ class Run(Generic[R]):
             self._forget(wake)
         return True
 
-    def result(self, timeout: float | None = None, *, raise_on_failure: bool = True) -> R:
+    def result(
+        self,
+        timeout: float | None = None,
+        raise_on_failure: bool = True,
+    ) -> R:
         """Wait for the run's value.
 
         Args:
@@ -236,7 +240,9 @@ class Run(Generic[R]):
         return self._unpack(payload, raise_on_failure=raise_on_failure)
 
     async def result_async(
-        self, timeout: float | None = None, *, raise_on_failure: bool = True
+        self,
+        timeout: float | None = None,
+        raise_on_failure: bool = True,
     ) -> R:
         """Do what `result` does without blocking the event loop; `await run` is the short form."""
         if not await self.wait_async(timeout):

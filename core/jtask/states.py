@@ -138,7 +138,10 @@ class State:
     details: Mapping[str, object] = field(default_factory=dict[str, object])
     data: Any = field(default=None, compare=False, repr=False)
 
-    def result(self, *, raise_on_failure: bool = True) -> Any:
+    def result(
+        self,
+        raise_on_failure: bool = True,
+    ) -> Any:
         """Return the value of a final state, or raise its exception, where it was entered.
 
         Args:

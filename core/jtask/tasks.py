@@ -174,7 +174,7 @@ class Task(TaskInfo[P, R]):
 
     def apply_async(
         self,
-        args: Sequence[Any] = (),
+        args: Sequence[Any] | None = None,
         kwargs: Mapping[str, Any] | None = None,
         *,
         countdown: float | None = None,
@@ -186,7 +186,7 @@ class Task(TaskInfo[P, R]):
         """Run in the background, with options for this run.
 
         Args:
-            args: Positional arguments of the function.
+            args: Positional arguments of the function; None is none of them.
             kwargs: Keyword arguments of the function.
             countdown: Start no sooner than this many seconds from now.
             eta: Start no sooner than this instant.
@@ -199,6 +199,7 @@ class Task(TaskInfo[P, R]):
         """
         from jtask.client.client import get_client
 
+        args = () if args is None else args
         if not isinstance(args, tuple):
             _check_sequence(args)
         definition = self.definition
@@ -220,6 +221,12 @@ class Task(TaskInfo[P, R]):
         from jtask.task_worker import serve
 
         serve(self, concurrency=concurrency)
+
+    async def aserve(self, *, concurrency: int = 10) -> None:
+        """Do what `serve` does until cancelled; see `jtask.task_worker.aserve`."""
+        from jtask.task_worker import aserve
+
+        await aserve(self, concurrency=concurrency)
 
     def on_running(self, hook: HookT, /) -> HookT:
         """Call a function at the start of each attempt: `@a_task.on_running`.

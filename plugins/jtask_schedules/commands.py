@@ -72,8 +72,10 @@ def run(name: str, *, as_json: bool) -> None:
 
     store = _store()
     run_id = get_run_ids().new()
-    _run(store.run_now(_find(store, name).key, run_id))
-    (say_json({"id": run_id}) if as_json else say(run_id))
+    schedule = _find(store, name)
+    _run(store.run_now(schedule.key, run_id))
+    facts = {"run_id": run_id, "task": schedule.key, "queue": schedule.declaration.queue}
+    (say_json(facts) if as_json else say(run_id))
 
 
 @schedules.command()

@@ -39,7 +39,9 @@ def test_workers_and_what_they_execute_are_listed_and_queues_nobody_serves(
     # It tells about itself now and then only.
     [told] = eventually(lambda: [one for one in listed() if one["runs"]])
     assert (told["queues"], told["tasks"], told["concurrency"]) == (["slow-one"], ["slow"], 2)
-    assert (told["executing"], told["runs"][0]["run_id"]) == (1, run_id)
+    [run] = told["runs"]
+    assert (told["executing"], run["run_id"], run["attempt"]) == (1, run_id, 1)
+    assert (run["task"], run["name"]) == ("slow-one", "slow")
     table = place.jtask("workers", "ls").stdout
     assert "1 of 2" in table
     assert f"{run_id}  slow" in table

@@ -6,7 +6,7 @@ from itertools import permutations
 import pytest
 
 from jtask.cli.history import NewestRuns, is_of_task, name_of, summarise
-from jtask.cli.run_report import RunReport
+from jtask.cli.run_report import RunReport, facts_of
 from jtask.contract import Event
 from jtask.ids import RunIds, created_at
 from jtask.states import StateName
@@ -109,3 +109,11 @@ def test_runs_that_were_created_before_an_instant_are_left_out() -> None:
         newest.add(event)
     assert newest.summaries(since=BEGUN + 3600) == []
     assert not newest.has_forgotten
+
+
+def test_a_listed_run_has_the_names_that_a_shown_one_has() -> None:
+    summary = summarise(LIFE)[RUN]
+    listed, shown = facts_of(summary), RunReport(RUN, LIFE, None).to_json()
+    assert set(listed) == set(shown) - {"states"}
+    assert (listed["task"], listed["name"]) == (summary.task, name_of(summary.task))
+    assert listed["message"] == summary.detail

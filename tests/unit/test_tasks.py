@@ -476,3 +476,30 @@ def test_what_is_no_task_cannot_say_how_to_read_a_result(jtask_memory: str) -> N
 
 def test_programs_of_prefect_find_the_backoff_beside_the_tasks() -> None:
     assert jtask.tasks.exponential_backoff is jtask.retries.exponential_backoff
+
+
+def test_apply_async_takes_none_for_no_positional_arguments_as_prefect_does(
+    jtask_worker: Any,
+) -> None:
+    @task(key="applied")
+    def applied(a: int = 1, *, b: int = 2) -> int:
+        return a + b
+
+    jtask_worker(applied)
+    assert applied.apply_async(None, {"b": 5}).result(10) == 6
+    assert applied.apply_async().result(10, False) == 3
+
+
+def test_a_task_serves_itself_on_a_loop_until_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    served: list[object] = []
+
+    async def aserve(*tasks: object, concurrency: int) -> None:
+        served.append((tasks, concurrency))
+
+    monkeypatch.setattr("jtask.task_worker.aserve", aserve)
+
+    @task(key="self-served")
+    def quiet() -> None: ...
+
+    asyncio.run(quiet.aserve(concurrency=3))
+    assert served == [((quiet,), 3)]

@@ -99,6 +99,7 @@ def _facts(ended: "SettledRun") -> dict[str, object]:
     return {
         "run_id": ended.run_id,
         "task": ended.task_key,
+        "name": ended.task_name,
         "state": ended.state.name.value,
         "message": ended.state.message,
         "attempt": ended.attempt,

@@ -4,7 +4,7 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from jtask.cli.history import RunSummary, summarise
+from jtask.cli.history import RunSummary, name_of, summarise
 from jtask.contract import Event
 from jtask.durations import describe_seconds
 from jtask.foreign_text import shown
@@ -75,11 +75,7 @@ class RunReport:
                 "run_time": outcome.run_time,
                 "worker": outcome.worker,
             }
-        summary: RunSummary = summarise(self.events)[self.run_id]
-        facts = asdict(summary)
-        facts["message"] = facts.pop("detail")
-        del facts["at"]
-        return facts
+        return facts_of(summarise(self.events)[self.run_id])
 
     def _facts_text(self) -> str:
         facts = self._facts()
@@ -120,6 +116,14 @@ class RunReport:
         # Not decoded by the task: reports must work without its code.
         text = outcome.payload.decode(errors="replace")
         return text if len(text) <= _PREVIEW else f"{text[:_PREVIEW]}... ({len(text)} characters)"
+
+
+def facts_of(summary: RunSummary) -> dict[str, Any]:
+    """Return what is known of a run under the names that a stored outcome has, too."""
+    facts = asdict(summary) | {"name": name_of(summary.task), "ended": summary.ended}
+    facts["message"] = facts.pop("detail")
+    del facts["at"]
+    return facts
 
 
 def _attempt_json(attempt: AttemptRecord) -> dict[str, Any]:

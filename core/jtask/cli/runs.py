@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
@@ -41,10 +40,12 @@ def runs() -> None:
 @as_json
 def ls(limit: int, state: str | None, task: str | None, since: float, *, as_json: bool) -> None:
     """List the newest runs with the latest state of each."""
+    from jtask.cli.run_report import facts_of
+
     wanted = _state_name(state)
     found, is_cut = _find_newest(limit, wanted, task, time.time() - since)
     if as_json:
-        say_json([asdict(s) | {"ended": s.ended} for s in found])
+        say_json([facts_of(summary) for summary in found])
     elif found:
         _print_table(found)
     else:

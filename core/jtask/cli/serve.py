@@ -21,10 +21,11 @@ _LEVELS = click.Choice(["debug", "info", "warning", "error"], case_sensitive=Fal
 @click.option(
     "--concurrency",
     "-c",
+    "--limit",
     type=click.IntRange(1),
     default=DEFAULT_CONCURRENCY,
     show_default=True,
-    help="How many runs each process executes at once.",
+    help="How many runs each process executes at once. --limit is Prefect's name for it.",
 )
 @click.option(
     "--processes",

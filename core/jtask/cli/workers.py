@@ -57,4 +57,4 @@ def _row(worker: str, run: dict[str, Any]) -> tuple[str, ...]:
     from jtask.durations import describe_seconds
 
     passed = "" if run["since"] is None else describe_seconds(max(0.0, time.time() - run["since"]))
-    return (run["run_id"], run["task"], passed, worker)
+    return (run["run_id"], run["name"], passed, worker)

@@ -9,10 +9,11 @@ from jtask.contract import Broker
 
 
 class _Executing(BaseModel):
-    """A run that a worker executes; `since` in seconds since the epoch."""
+    """A run that a worker executes: its task's key and name, and since when its attempt runs."""
 
     run_id: str
     task: str
+    name: str
     attempt: int = 1
     since: float | None = None
 

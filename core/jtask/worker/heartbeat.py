@@ -65,7 +65,8 @@ async def keep_beating(
 def _facts(run: RunContext) -> dict[str, object]:
     return {
         "run_id": run.run_id,
-        "task": run.task.name,
+        "task": run.task.key,
+        "name": run.task.name,
         "attempt": run.attempt,
         "since": run.attempt_started_at,
     }
