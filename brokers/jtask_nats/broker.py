@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
+import random
 from collections.abc import Sequence
 
+from jtask.errors import JTaskError
 from jtask.settings import Settings
 from jtask_nats.client.connection import Connection
 from jtask_nats.client.publisher import Publisher
@@ -30,6 +32,8 @@ _log = logging.getLogger("jtask")
 
 EVERYTHING = (Stream.RUNS, Stream.RESULTS, Stream.EVENTS)
 OUTCOMES = (Stream.RESULTS,)
+
+_COMPARE_EVERY = 600.0  # seconds
 
 
 class NatsBroker:
@@ -70,6 +74,7 @@ class NatsBroker:
         self.requests = NatsRequests(session)
         self.records = NatsRecords(session)
         self._restore_task: asyncio.Task[None] | None = None
+        self._upkeep_task: asyncio.Task[None] | None = None
         connection.on_disconnect(self.runs.on_disconnect)
         connection.on_reconnect(self._on_reconnect)
         connection.on_denied(self.runs.on_denied)
@@ -96,6 +101,7 @@ class NatsBroker:
         except BaseException:
             await broker.close()
             raise
+        broker._upkeep_task = asyncio.get_running_loop().create_task(broker._keep_up())
         return broker
 
     @property
@@ -110,11 +116,21 @@ class NatsBroker:
 
     async def close(self) -> None:
         """Send what is still buffered, then close the connection."""
-        if self._restore_task is not None:
-            self._restore_task.cancel()
-            await asyncio.wait([self._restore_task])
+        tasks = [task for task in (self._restore_task, self._upkeep_task) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self.runs.close()
         await self._connection.close()
+
+    async def _keep_up(self) -> None:
+        """Compare the clocks now and then: somebody may set one."""
+        while True:
+            await asyncio.sleep(_COMPARE_EVERY * random.uniform(0.75, 1.25))
+            try:
+                await self._topology.recheck(Stream.RUNS)
+            except JTaskError as error:
+                _log.debug("the server's clock cannot be asked for now: %s", error)
 
     def _on_reconnect(self) -> None:
         if self._restore_task is not None:

@@ -18,6 +18,7 @@ from jtask.errors import BrokerUnavailable, JTaskError
 from jtask.ids import RunIds
 from jtask_nats.broker import NatsBroker
 from jtask_nats.queues.deliveries import NatsDelivery
+from jtask_nats.streams.server_clock import ServerClock
 
 RUN_IDS = RunIds()
 
@@ -437,5 +438,24 @@ def test_a_run_in_hand_is_not_cancelled_and_one_handed_back_is(with_brokers: Wit
         await worker.got[1].release()
         assert await broker.runs.cancel(back.run_id) is True
         assert await broker.queues.depth("mails") == 0
+
+    with_brokers(main)
+
+
+@pytest.mark.parametrize("ahead", [15.0, -15.0])
+def test_a_delay_lasts_as_long_as_it_should_although_the_clocks_differ(
+    with_brokers: WithBrokers, ahead: float
+) -> None:
+    async def main(open_broker: OpenBroker) -> None:
+        serving, caller, worker = await open_broker(), await open_broker(), Worker()
+        topology = caller._session.topology
+        topology.clock = ServerClock(lambda: time.time() + ahead)
+        await topology.recheck()
+        await serving.runs.consume(["mails"], 10, worker.receive)
+        begun = time.time()
+        await caller.runs.enqueue(runs("mails", 1, at=begun + ahead + 1.5))
+        await until(lambda: worker.got)
+        # A busy machine adds to it.
+        assert 1.4 < worker.at[0] - begun < 8
 
     with_brokers(main)

@@ -15,6 +15,7 @@ from jtask_nats.queues.waiting_runs import waiting_run
 from jtask_nats.stores.blobs import assemble
 from jtask_nats.stores.counters import counter_value
 from jtask_nats.stores.slots import Choice, Slot, choose_slot
+from jtask_nats.streams.server_clock import ServerClock
 from jtask_nats.streams.subjects import (
     AckSubject,
     Subjects,
@@ -27,6 +28,7 @@ NOTHING = Pull(0, PullMode.LONG)
 BUSY, IDLE = PullerState(0, idle=False), PullerState(0, idle=True)
 SUBJECTS = Subjects("shop")
 NOW = 1_000_000.0
+CLOCK = ServerClock(lambda: NOW)
 
 
 @pytest.mark.parametrize(
@@ -88,12 +90,12 @@ def test_a_new_holder_gets_a_free_slot_or_none() -> None:
 
 
 def test_a_run_without_a_time_carries_only_its_id() -> None:
-    out = new_run_message(SUBJECTS, Message("r1", "mails", b"x", 3), NOW)
+    out = new_run_message(SUBJECTS, Message("r1", "mails", b"x", 3), CLOCK)
     assert out == ("jtask.shop.q.mails.3.r1", b"Nats-Msg-Id: r1\r\n", b"x")
 
 
 def test_a_run_far_off_is_scheduled_a_little_early() -> None:
-    out = new_run_message(SUBJECTS, Message("r1", "mails", b"x", at=NOW + 60), NOW)
+    out = new_run_message(SUBJECTS, Message("r1", "mails", b"x", at=NOW + 60), CLOCK)
     assert out is not None
     assert out.subject == "jtask.shop.s.mails.0.r1"
     assert b"Nats-Schedule: @at 1970-01-12T13:47:39.750000Z\r\n" in out.headers
@@ -102,7 +104,7 @@ def test_a_run_far_off_is_scheduled_a_little_early() -> None:
 
 
 def test_a_run_that_the_scheduler_would_fire_late_goes_to_its_queue_at_once() -> None:
-    out = new_run_message(SUBJECTS, Message("r1", "mails", b"x", at=NOW + 0.3), NOW)
+    out = new_run_message(SUBJECTS, Message("r1", "mails", b"x", at=NOW + 0.3), CLOCK)
     assert out is not None
     assert out.subject == "jtask.shop.q.mails.0.r1"
     assert b"Jtask-At: 1000000300\r\n" in out.headers
@@ -110,7 +112,7 @@ def test_a_run_that_the_scheduler_would_fire_late_goes_to_its_queue_at_once() ->
 
 @pytest.mark.parametrize(("expires", "ttl"), [(NOW + 60, 86_460), (NOW - 9 * 86_400, 86_400)])
 def test_a_run_that_expires_is_kept_a_day_longer_to_be_settled(expires: float, ttl: int) -> None:
-    out = new_run_message(SUBJECTS, Message("r1", "mails", b"x", expires=expires), NOW)
+    out = new_run_message(SUBJECTS, Message("r1", "mails", b"x", expires=expires), CLOCK)
     assert out.subject == "jtask.shop.q.mails.0.r1"
     assert b"Nats-TTL: %d000ms\r\n" % ttl in out.headers
 
@@ -155,13 +157,13 @@ def test_queues_are_put_together_from_consumers_subjects_and_pauses() -> None:
 def test_the_instant_that_a_run_waits_for_is_read(lines: bytes, at: float | None) -> None:
     block = b"NATS/1.0\r\n" + lines + b"\r\n"
     stored = StoredMessage("jtask.shop.s.mails.0.r1", 7, "", block, b"x")
-    assert waiting_run(stored, NOW) == WaitingRun("r1", "mails", at, b"x")
+    assert waiting_run(stored, CLOCK) == WaitingRun("r1", "mails", at, b"x")
 
 
 @pytest.mark.parametrize("delay", [-1, 0.1, 9])
 def test_a_run_put_off_is_stored_only_while_its_message_is_the_latest(delay: float) -> None:
     out = rescheduled_message(
-        SUBJECTS, Message("r1", "mails", b"x", at=NOW + delay), "r1:7", 7, 0, NOW
+        SUBJECTS, Message("r1", "mails", b"x", at=NOW + delay), "r1:7", 7, 0, CLOCK
     )
     expected = b"Nats-Expected-Last-Subject-Sequence"
     assert b"Nats-Msg-Id: r1:7\r\n" in out.headers
@@ -172,7 +174,7 @@ def test_a_run_put_off_is_stored_only_while_its_message_is_the_latest(delay: flo
 @pytest.mark.parametrize("delay", [-1, 0.1, 9])
 def test_nothing_rolls_up_what_may_be_in_hand(delay: float) -> None:
     out = rescheduled_message(
-        SUBJECTS, Message("r1", "mails", b"x", at=NOW + delay), "r1:7", 7, 0, NOW
+        SUBJECTS, Message("r1", "mails", b"x", at=NOW + delay), "r1:7", 7, 0, CLOCK
     )
     assert b"Rollup" not in out.headers
 
@@ -233,6 +235,6 @@ def test_only_a_message_that_somebody_else_has_deleted_is_gone(
 def test_a_rescheduled_message_says_how_many_workers_the_run_lost() -> None:
     message = Message("id", "mails", b"body", at=NOW + 60)
     for lost, expected in ((0, b""), (2, b"Jtask-Lost: 2\r\n")):
-        out = rescheduled_message(Subjects("shop"), message, "unique", 7, lost, NOW)
+        out = rescheduled_message(Subjects("shop"), message, "unique", 7, lost, CLOCK)
         assert (b"Jtask-Lost" in out.headers) == bool(lost)
         assert expected in out.headers

@@ -1,6 +1,5 @@
 """The runs that this worker holds: each is settled once, by an ack, a NAK or its successor."""
 
-import time
 from collections.abc import Callable, Sequence
 
 from jtask.contract import Message
@@ -178,9 +177,14 @@ class NatsDelivery:
         # The sequence makes it unique: a second try of this is a duplicate, the next attempt is
         # not, even for the same instant.
         unique = f"{self.run_id}:{self.seq}"
-        subjects, now = in_flight.session.subjects, time.time()
+        session = in_flight.session
         again = rescheduled_message(
-            subjects, message, unique, int(self.seq), self.lost_workers, now
+            session.subjects,
+            message,
+            unique,
+            int(self.seq),
+            self.lost_workers,
+            session.topology.clock,
         )
         try:
             await in_flight.session.publisher.publish(again.subject, again.body, again.headers)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from jtask.contract import HORIZON, Message
 from jtask_nats.client import headers
+from jtask_nats.streams.server_clock import ServerClock
 from jtask_nats.streams.subjects import Subjects
 
 EARLY = 0.25  # seconds
@@ -33,13 +34,13 @@ class OutgoingMessage(NamedTuple):
     body: bytes
 
 
-def new_run_message(subjects: Subjects, message: Message, now: float) -> OutgoingMessage:
+def new_run_message(subjects: Subjects, message: Message, clock: ServerClock) -> OutgoingMessage:
     """Return what to publish for a new run.
 
     Args:
         subjects: Of the namespace.
         message: The run.
-        now: Seconds since the epoch.
+        clock: The server's.
     """
     if message.at is None and message.expires is None:
         return OutgoingMessage(
@@ -47,12 +48,17 @@ def new_run_message(subjects: Subjects, message: Message, now: float) -> Outgoin
             headers.message_id(message.run_id),
             message.body,
         )
-    lines = headers.message_id(message.run_id) + _expiry(message, now)
-    return _timed(subjects, message, lines, now)
+    lines = headers.message_id(message.run_id) + _expiry(message, clock)
+    return _timed(subjects, message, lines, clock)
 
 
 def rescheduled_message(
-    subjects: Subjects, message: Message, unique: str, sequence: int, lost_workers: int, now: float
+    subjects: Subjects,
+    message: Message,
+    unique: str,
+    sequence: int,
+    lost_workers: int,
+    clock: ServerClock,
 ) -> OutgoingMessage:
     """Return what to publish to queue a run again that is in hand.
 
@@ -64,20 +70,23 @@ def rescheduled_message(
         unique: Names this rescheduling: the same each time it is tried, another the next time.
         sequence: Of the message in hand.
         lost_workers: How many workers were lost with the run so far.
-        now: Seconds since the epoch.
+        clock: The server's.
     """
     in_hand = subjects.queued(message.queue, message.priority, message.run_id)
     lines = headers.message_id(unique) + headers.expected(sequence, in_hand)
     if lost_workers:
         # The server counts the deliveries of the new message from 1 again.
         lines += headers.line(headers.LOST, lost_workers)
-    return _timed(subjects, message, lines, now)
+    return _timed(subjects, message, lines, clock)
 
 
-def _timed(subjects: Subjects, message: Message, lines: bytes, now: float) -> OutgoingMessage:
+def _timed(
+    subjects: Subjects, message: Message, lines: bytes, clock: ServerClock
+) -> OutgoingMessage:
     target = subjects.queued(message.queue, message.priority, message.run_id)
     # Beyond, the server's own count of nanoseconds wraps, and the run would start at once.
-    at = min(message.at or 0.0, HORIZON)
+    at = min(clock.to_server(message.at or 0.0), HORIZON)
+    now = clock.to_server(clock.time())
     if at > now:
         lines += headers.line(headers.AT, headers.millis(at))
     if at - now < _SCHEDULED_FROM:
@@ -90,12 +99,12 @@ def _timed(subjects: Subjects, message: Message, lines: bytes, now: float) -> Ou
     return OutgoingMessage(subject, lines, message.body)
 
 
-def _expiry(message: Message, now: float) -> bytes:
+def _expiry(message: Message, clock: ServerClock) -> bytes:
     if message.expires is None:
         return b""
-    expires = min(message.expires, HORIZON)
+    expires, now = min(message.expires, HORIZON), clock.time()
     left = max(0.0, expires - now) + _EXPIRY_GRACE
-    lines = headers.line(headers.EXPIRES, headers.millis(expires))
+    lines = headers.line(headers.EXPIRES, headers.millis(clock.to_server(expires)))
     if message.at is None or message.at - now < _SCHEDULED_FROM:
         return lines + headers.ttl(left)
     # Nats-TTL would end the schedule itself; this one goes to what it produces.

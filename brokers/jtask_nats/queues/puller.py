@@ -173,7 +173,8 @@ class Puller:
         delivery.problem = problem
         at = 0.0
         if block is not None and headers.OWN in block:
-            at = (headers.number(block, headers.AT) or 0) / 1000
+            if (millis := headers.number(block, headers.AT)) is not None:
+                at = self.in_flight.session.topology.clock.to_ours(millis / 1000)
             delivery.lost_workers = headers.number(block, headers.LOST) or 0
         self.in_flight.hold(delivery)
         if self.is_broken:

@@ -1,7 +1,6 @@
 """Put runs on their queues, and take them off again before they have started."""
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
 
 from jtask.contract import ATOMIC_LIMIT, DEFAULT_PRIORITY, Delivery, Message, check_message
@@ -49,12 +48,12 @@ class NatsRuns:
         for message in messages:
             if message.priority != DEFAULT_PRIORITY:
                 await self._open_priority(message.queue, message.priority)
-        subjects, now = self._session.subjects, time.time()
+        subjects, clock = self._session.subjects, self._session.topology.clock
         limit = self._session.inline_limit
         for message in messages:
             if len(message.body) > limit:
                 raise _too_large(message, limit)
-        ready = [new_run_message(subjects, one, now) for one in messages]
+        ready = [new_run_message(subjects, one, clock) for one in messages]
         await self._session.topology.ensure(Stream.RUNS)
         try:
             await self._store(ready)
@@ -73,7 +72,7 @@ class NatsRuns:
             return
         if len(message.body) > session.inline_limit:
             raise _too_large(message, session.inline_limit)
-        ready = new_run_message(session.subjects, message, time.time())
+        ready = new_run_message(session.subjects, message, session.topology.clock)
         try:
             session.publisher.publish_from_thread(ready.subject, ready.body, ready.headers)
         except BrokerUnavailable:

@@ -1,6 +1,5 @@
 """List the runs that no worker holds, without taking any."""
 
-import time
 from collections.abc import AsyncIterator, Sequence, Set
 from datetime import datetime
 
@@ -11,6 +10,7 @@ from jtask_nats.client.direct_reads import StoredMessage, last_message, read_pag
 from jtask_nats.client.request_many import request_many
 from jtask_nats.queues.deletion import delete_message
 from jtask_nats.queues.queue_counts import Level, is_run, level_of
+from jtask_nats.streams.server_clock import ServerClock
 from jtask_nats.streams.session import Session
 from jtask_nats.streams.stream_configs import Stream
 from jtask_nats.streams.subjects import last_token
@@ -51,7 +51,7 @@ class WaitingRuns:
                 run_id = last_token(stored.subject)
                 if run_id not in in_hand and run_id not in seen:
                     seen.add(run_id)
-                    yield waiting_run(stored, time.time())
+                    yield waiting_run(stored, session.topology.clock)
 
     async def find(self, run_id: str) -> WaitingRun | None:
         """Return a run that waits or is delayed; may show one that a worker holds."""
@@ -64,7 +64,7 @@ class WaitingRuns:
         )
         if stored is None or not is_run(stored.subject):
             return None
-        return waiting_run(stored, time.time())
+        return waiting_run(stored, session.topology.clock)
 
     async def discard_unaddressed(self, queue: str) -> int:
         """Delete what is on a queue and cannot be a run; return how many messages that were."""
@@ -124,11 +124,13 @@ class WaitingRuns:
         return last is not None and last.sequence == stored.sequence
 
 
-def waiting_run(stored: StoredMessage, now: float) -> WaitingRun:
+def waiting_run(stored: StoredMessage, clock: ServerClock) -> WaitingRun:
     """Return a stored run as the contract shows it."""
     _, queue, _, run_id = stored.subject.rsplit(".", 3)
     at = instant_of(stored)
-    return WaitingRun(run_id, queue, at if at is not None and at > now else None, stored.body)
+    at = None if at is None else clock.to_ours(at)
+    waits = at is not None and at > clock.time()
+    return WaitingRun(run_id, queue, at if waits else None, stored.body)
 
 
 def instant_of(stored: StoredMessage) -> float | None:

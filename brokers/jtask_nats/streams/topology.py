@@ -13,6 +13,7 @@ from jtask_nats.client.connection import Connection
 from jtask_nats.client.nats_errors import ApiError
 from jtask_nats.streams.consumers import ANSWER_TIMEOUT, Consumers, consumer_name
 from jtask_nats.streams.pausing import Pauses, paused_until
+from jtask_nats.streams.server_clock import ServerClock
 from jtask_nats.streams.stream_configs import (
     ESSENTIAL,
     NANO,
@@ -66,6 +67,8 @@ class Topology:
         """Of the queues' priorities."""
         self.pauses = Pauses(connection, subjects, self.stream_name(Stream.RECORDS), self.consumers)
         """Which queues are paused; needs the stream of records."""
+        self.clock = ServerClock()
+        """The server's, compared whenever it is asked about a stream."""
         self._timeout = ANSWER_TIMEOUT if replicas == 1 else _CLUSTER_TIMEOUT
         self._known: dict[Stream, str] = {}
         """The streams that are there, with the instant at which the server has made each."""
@@ -172,6 +175,7 @@ class Topology:
     async def _ensure_stream(self, stream: Stream) -> None:
         name, wanted = self.stream_name(stream), self._configs[stream]
         made: Config = {}
+        sent = self.clock.time()
         try:
             # Succeeds too when the stream is there with these settings: one request in the usual
             # case.
@@ -196,7 +200,9 @@ class Topology:
                 ) from None
             if error.err_code != _NAME_IN_USE:
                 raise
+            sent = self.clock.time()
             made = await self._bring_up_to_date(name, wanted)
+        self.clock.note(sent, str(made.get("ts", "")))
         created = str(made.get("created", ""))
         if self._known.get(stream, created) != created and stream is Stream.RUNS:
             # Another stream of that name: its consumers are not those we know.
