@@ -2,8 +2,8 @@
 
 A release is a NAK, which keeps the run's place in its queue but counts as a delivery like a lapsed
 lease does. So each release is counted apart before it is sent, under the message's sequence; only
-runs that are delivered again pay for looking it up. So is a delivery that a lapsed lease has brought
-although the worker lived.
+runs that are delivered again pay for looking it up. So is a delivery that a lapsed lease has
+brought although the worker lived.
 """
 
 from jtask_nats.stores.counters import NatsCounters

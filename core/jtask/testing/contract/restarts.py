@@ -2,8 +2,9 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 
-from jtask.contract import OutcomeRecord
+from jtask.contract import Broker, OutcomeRecord
 from jtask.errors import BrokerUnavailable
 from jtask.settings import get_settings
 from jtask.testing.contract.base import Contract, rule
@@ -130,6 +131,42 @@ class RestartContract(Contract):
         assert {delivery.lost_workers for delivery in await heir.take(20)} == {1}
 
     @rule
+    async def test_what_could_not_be_settled_is_settled_by_the_same_call_later(
+        self, bench: Bench
+    ) -> None:
+        bench.configure(enqueue_timeout=0.5)
+        worker = await bench.worker("reports", "mails")
+        producer = await bench.broker()
+        await producer.runs.enqueue([put_off := bench.message("reports")])
+        await producer.runs.enqueue([dead := bench.message("mails")])
+        by_id = {delivery.run_id: delivery for delivery in await worker.take(2)}
+
+        async def settle() -> None:
+            await by_id[put_off.run_id].reschedule(time.time(), b"attempt 2")
+            await by_id[dead.run_id].dead_letter("It failed.", b"kept")
+
+        async def settled() -> bool:
+            try:
+                await settle()
+            except BrokerUnavailable:
+                return False
+            return True
+
+        restart = asyncio.create_task(self.restart(away=2 * get_settings().lease))
+        await until(lambda: worker.consumption.problem() is not None, "the server is away")
+        assert not await settled()
+        await restart
+        await eventually(settled, "both are settled")
+        await settle()  # one time more than needed changes nothing
+        again = await worker.next()
+        assert (again.run_id, again.body) == (put_off.run_id, b"attempt 2")
+        again.ack()
+        letters = [letter.body async for letter in producer.dead_letters.read()]
+        assert letters == [b"kept"]
+        await eventually(_empty(producer, "reports", "mails"), "both are off their queues")
+        assert len(worker.deliveries) == 3
+
+    @rule
     async def test_a_run_in_hand_can_be_settled_after_a_restart(self, bench: Bench) -> None:
         worker = await bench.worker("reports")
         producer = await bench.broker()
@@ -148,3 +185,10 @@ class RestartContract(Contract):
 
         await eventually(settled, "the queue is empty")
         assert set(worker.ids) == {message.run_id}
+
+
+def _empty(broker: Broker, *queues: str) -> Callable[[], Awaitable[bool]]:
+    async def empty() -> bool:
+        return not any([await broker.queues.depth(queue) for queue in queues])
+
+    return empty
