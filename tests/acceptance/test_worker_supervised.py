@@ -177,7 +177,7 @@ def test_a_run_that_kills_its_worker_is_dead_lettered_and_its_neighbours_finish(
         """
     )
     assert set(letters) == set(pills)
-    program.says("is set aside: the run lost 3 workers")
+    program.says("the run lost 3 workers, the last one a process of its own", 2)
     program.is_ready(2)
     assert program.stop() == 0
 
