@@ -123,6 +123,20 @@ def jtask_invoke(run: "RunContext") -> Callable[..., Any] | None:
 
 
 @hookspec
+def jtask_isolate(
+    task: "TaskInfo[..., Any]",
+) -> "Callable[[RunContext], Callable[..., Any]] | None":
+    """Execute runs that may have killed their workers in a process of their own.
+
+    Called in a worker, of every plugin, for each run that lost two workers. Return None if this
+    task cannot be executed elsewhere, or what is to be asked as `jtask_invoke` is: a function that
+    takes the run and returns what to call in place of the task's. It raises
+    `jtask.errors.ProcessDied` when the process dies, which ends the run as Crashed. A failure is
+    logged, and the run executes in the worker.
+    """
+
+
+@hookspec
 def jtask_failed(
     run: "RunContext", error: BaseException
 ) -> "Retry | Awaitable[Retry | None] | None":

@@ -94,6 +94,7 @@ _EXPLICIT: dict[type[BaseException], StateName] = {
     RunExpired: StateName.EXPIRED,
     ResultError: StateName.FAILED,
 }
+_ISOLATED_PATIENCE = 3
 _SUSPECT_LOSSES = 2  # one is nothing: a deploy or a full memory takes any worker
 
 
@@ -101,9 +102,23 @@ def is_suspect(lost_workers: int) -> bool:
     """Tell whether a run may be what killed its workers.
 
     Two of them are gone, and of the runs they held only one need be to blame: suspects are executed
-    one at a time in a worker, so that the innocent ones end.
+    apart from the others, so that the innocent ones end.
     """
     return lost_workers >= _SUSPECT_LOSSES
+
+
+def may_isolate(max_crashes: int) -> bool:
+    """Tell whether a suspect has a life left for a try in a process of its own."""
+    return max_crashes > _SUSPECT_LOSSES
+
+
+def isolated_limit(max_crashes: int) -> int:
+    """Return how many workers a run may lose that is executed in a process of its own.
+
+    If it is to blame, that process dies, and the run ends with it. A worker that is lost beside it
+    has most likely been killed by another run; not without end, though.
+    """
+    return max_crashes * _ISOLATED_PATIENCE
 
 
 def admit(

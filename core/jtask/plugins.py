@@ -1,11 +1,12 @@
 """Find, load and ask the plugins."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
 from difflib import get_close_matches
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pluggy
 
@@ -14,6 +15,9 @@ from jtask.declaration.task_info import TaskInfo
 from jtask.errors import ConfigurationError
 from jtask.hook_callers import HookCaller, HookFailures, Implementation
 from jtask.options import Option
+
+if TYPE_CHECKING:
+    from jtask.runtime import RunContext
 
 GROUP = "jtask.plugins"
 _CACHED = "hooks"
@@ -93,6 +97,11 @@ class Plugins:
             for impl in reversed(impls)
         ]
         return HookCaller(hook, implementations, self._failures) if implementations else None
+
+    def single(self, hook: str, function: Callable[..., Any]) -> HookCaller:
+        """Return what calls a function with a run as a hook is called."""
+        implementation = Implementation.of(hook, function, ("run",))
+        return HookCaller(hook, [implementation], self._failures)
 
     def uninterested(self, task: TaskInfo[..., Any]) -> list[object]:
         """Return the plugins that have nothing to do with a task."""
@@ -200,6 +209,19 @@ class TaskHooks:
         self.failed: HookCaller | None = plugins.caller("jtask_failed", without)
         self.state: HookCaller | None = plugins.caller("jtask_state", without)
         self.settled: HookCaller | None = plugins.caller("jtask_settled", without)
+
+    def isolation(self) -> "Callable[[RunContext], Callable[..., Any]] | None":
+        """Return what a plugin executes a suspect with, or None; see `jtask_isolate`."""
+        # Of all plugins: it concerns runs, not tasks.
+        caller = self._plugins.caller("jtask_isolate")
+        answers = [] if caller is None else caller(task=self._task)
+        return answers[0] if answers else None
+
+    def invoking(self, invoke: "Callable[[RunContext], Callable[..., Any]]") -> "TaskHooks":
+        """Return these hooks with something else that stands in for the task's function."""
+        hooks = copy(self)
+        hooks.invoke = self._plugins.single("jtask_isolate", invoke)
+        return hooks
 
     def concerning(self, headers: Mapping[str, str]) -> "TaskHooks":
         """Return the hooks for a run with some headers, which may concern more plugins."""

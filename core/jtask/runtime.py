@@ -44,6 +44,7 @@ kwargs: dict[str, Any]
 parameters: dict[str, Any]
 state: State | None
 error: BaseException | None
+lost_workers: int
 cancelled: str | None
 
 
@@ -72,6 +73,7 @@ class RunContext:
         state: Where it stands.
         attempt_started_at: When this attempt began.
         error: What the last attempt raised, once one has failed.
+        lost_workers: How many workers were lost with it before.
         cancelled: Why the run was asked to end; None while it was not. A plain task looks at
             `runtime.cancelled` from time to time and returns or raises `RunCancelled`.
         blocking: Whether its thread has no event loop to await hooks with.
@@ -103,6 +105,7 @@ class RunContext:
     state: State | None = None
     attempt_started_at: float | None = None
     error: BaseException | None = None
+    lost_workers: int = 0
     cancelled: str | None = None
     blocking: bool = False
     on_cancel: Callable[[], None] | None = None

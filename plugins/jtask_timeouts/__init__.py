@@ -47,5 +47,15 @@ def jtask_invoke(run: "RunContext") -> Callable[..., Any]:
     return lambda *args, **kwargs: call_in_thread(run, limits, args, kwargs)
 
 
+@hookimpl
+def jtask_isolate(
+    task: "TaskInfo[..., Any]",
+) -> "Callable[[RunContext], Callable[..., Any]] | None":
+    """Execute a run that may have killed its workers in a child process."""
+    from jtask_timeouts.suspects import can_isolate, isolate
+
+    return isolate if can_isolate(task) else None
+
+
 def _is_isolated(task: "TaskInfo[..., Any]") -> bool:
     return task.options.get("isolation") == "process"

@@ -110,6 +110,7 @@ def facts_of(run: RunContext) -> dict[str, Any]:
         "started_at": run.started_at,
         "attempt_started_at": run.attempt_started_at,
         "run_time": run.run_time,
+        "lost_workers": run.lost_workers,
     }
 
 

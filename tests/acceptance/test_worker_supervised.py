@@ -33,6 +33,12 @@ def pill() -> None:
     mark("pill")
     os.kill(os.getpid(), 9)
 
+@task
+def deaf() -> None:
+    mark("deaf")
+    import ctypes
+    ctypes.PyDLL(None).sleep(300)  # holds the interpreter
+
 if __name__ == "__main__":
     serve(work, slow, processes=2)
 """
@@ -138,6 +144,20 @@ def test_workers_end_when_their_supervisor_is_killed(
     assert program.log.count("the supervisor is gone") == 2
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="there is no lease guard")
+def test_a_worker_that_cannot_hear_that_its_supervisor_was_killed_is_ended(
+    place: Any, eventually: Eventually, is_alive: IsAlive
+) -> None:
+    place.write("tasks.py", TASKS)
+    program = place.serve("tasks.py", "-p", "2", "--shutdown-timeout", "1", JTASK_LEASE="2")
+    program.is_ready(2)
+    workers = program.children()
+    place.enqueue("tasks.py:deaf")
+    eventually(lambda: place.marks() == ["deaf"])
+    program.kill()
+    eventually(lambda: not any(is_alive(pid) for pid in workers))
+
+
 def test_a_run_that_kills_its_worker_is_dead_lettered_and_its_neighbours_finish(
     place: Any,
 ) -> None:
@@ -177,7 +197,7 @@ def test_a_run_that_kills_its_worker_is_dead_lettered_and_its_neighbours_finish(
         """
     )
     assert set(letters) == set(pills)
-    program.says("is set aside: the run lost 3 workers")
+    program.says("the run lost 3 workers, the last one a process of its own", 2)
     program.is_ready(2)
     assert program.stop() == 0
 

@@ -20,6 +20,7 @@ class TestNatsBroker(BrokerContract):
     async def open_broker(self, client: str) -> Broker:
         return await open_broker(self.server.url, client, asyncio.get_running_loop())
 
-    async def restart(self) -> None:
+    async def restart(self, away: float = 0.0) -> None:
         self.server.kill()
+        await asyncio.sleep(away)
         await asyncio.to_thread(self.server.start)

@@ -9,7 +9,7 @@ import pytest
 
 from jtask.errors import ConfigurationError
 from jtask.lease_guard import LeaseGuard, Renew
-from jtask.lease_guard.decision import Observation, must_renew
+from jtask.lease_guard.decision import Observation, must_end, must_renew
 from jtask.lease_guard.renewer import load, name_of
 from jtask.lease_guard.table import CAPACITY, NO_SLOT, SIZE, LeaseTable
 
@@ -31,6 +31,17 @@ def test_the_guard_renews_for_who_is_busy_and_silent(
     before: Observation, now: Observation, still_for: float, renews: bool
 ) -> None:
     assert must_renew(before, now, still_for, lease=3.0) is renews
+
+
+@pytest.mark.parametrize(
+    ("orphaned_for", "still_for", "ends"),
+    [(9.0, 9.0, False), (10.0, 9.0, False), (9.0, 10.0, False), (10.0, 10.0, True)],
+)
+def test_a_worker_ends_that_cannot_stop_after_its_supervisor(
+    orphaned_for: float, still_for: float, ends: bool
+) -> None:
+    found = must_end(orphaned_for=orphaned_for, still_for=still_for, patience=10.0)
+    assert found is ends
 
 
 @pytest.fixture

@@ -27,6 +27,8 @@ from jtask.lifecycle import (
     after_error,
     describe,
     is_suspect,
+    isolated_limit,
+    may_isolate,
     retryable,
 )
 from jtask.states import StateName
@@ -65,6 +67,12 @@ def test_admission(
 @pytest.mark.parametrize(("losses", "suspect"), [(0, False), (1, False), (2, True), (8, True)])
 def test_a_run_is_a_suspect_from_its_second_lost_worker_on(losses: int, suspect: bool) -> None:
     assert is_suspect(losses) is suspect
+
+
+@pytest.mark.parametrize(("max_crashes", "may"), [(1, False), (2, False), (3, True), (10, True)])
+def test_a_suspect_is_isolated_only_while_it_has_a_life_left(max_crashes: int, may: bool) -> None:
+    assert may_isolate(max_crashes) is may
+    assert isolated_limit(max_crashes) > max_crashes
 
 
 RETRY = Retry(55.0, "try again")

@@ -18,8 +18,8 @@ from jtask_nats.queues.messages import EARLY
 from jtask_nats.queues.pull_health import PullHealth
 from jtask_nats.queues.pull_sizes import PullerState, allocate
 from jtask_nats.queues.puller import Puller
+from jtask_nats.queues.redeliveries import Redeliveries, Verdict
 from jtask_nats.queues.releases import Releases
-from jtask_nats.queues.requeued import is_requeued
 from jtask_nats.streams.session import Session
 from jtask_nats.streams.stream_configs import Stream
 from jtask_nats.streams.subjects import PRIORITIES
@@ -73,6 +73,9 @@ class NatsConsumption:
         self._surplus: list[tuple[int, int, NatsDelivery]] = []
         self._order = itertools.count()
         self._not_due: dict[NatsDelivery, asyncio.TimerHandle] = {}
+        self._redeliveries = Redeliveries(session, releases)
+        self._in_question: set[NatsDelivery] = set()
+        """Delivered again, and not known yet to be this worker's to execute."""
         self._background = BackgroundTasks()
         self._pull_handle: asyncio.Handle | None = None
         self._pull_scheduled = False
@@ -122,6 +125,7 @@ class NatsConsumption:
         """Stop pulling; what is on the way or waits here is released."""
         if not self._stopped:
             self._stopped = True
+            self._redeliveries.stop()
             self._end_watching()
             tasks = [task for task in (self._repairing, self._ping) if task is not None]
             for task in tasks:
@@ -144,6 +148,7 @@ class NatsConsumption:
         """Stop, and stop renewing leases."""
         await self.stop()
         self._held_requests.unsubscribe()
+        self._redeliveries.close()
         for puller in self._pullers():
             self._leases.remove(puller.in_flight)
 
@@ -155,6 +160,7 @@ class NatsConsumption:
 
     def on_disconnect(self) -> None:
         """Expect nothing of the pulls any more: the server has forgotten them."""
+        self._redeliveries.on_disconnect()
         for puller in self._pullers():
             # Broken, so that nothing is pulled before the reconnect has looked at the consumers.
             puller.reset()
@@ -162,6 +168,7 @@ class NatsConsumption:
 
     def on_reconnect(self) -> None:
         """Pull again after a repair: the server may be another one, without our consumers."""
+        self._redeliveries.on_reconnect()
         for puller in self._pullers():
             self.on_broken(puller, "the connection was lost")
 
@@ -179,9 +186,11 @@ class NatsConsumption:
 
     def on_delivery(self, delivery: NatsDelivery, at: float) -> None:
         """Hand a delivery out, or keep it until its instant and until there is credit."""
+        delivery.is_doubtful = self._redeliveries.doubts(delivery)
         # Only then can it be queued twice; a NAK counts too, so most of these are not.
         if delivery.redelivered:
-            self._background.start(self._check_redelivered(delivery, at))
+            self._in_question.add(delivery)
+            self._background.start(self._judge(delivery, at))
         else:
             self._admit(delivery, at)
 
@@ -258,24 +267,25 @@ class NatsConsumption:
             _log.debug("run %s could not be released: %s", delivery.run_id, error)
             delivery.let_lapse()
 
-    async def _check_redelivered(self, delivery: NatsDelivery, at: float) -> None:
-        is_over, _ = await asyncio.gather(
-            is_requeued(self._session, delivery), self._count_lost_workers(delivery)
-        )
-        if is_over:
+    async def _judge(self, delivery: NatsDelivery, at: float) -> None:
+        try:
+            verdict = await self._redeliveries.judge(delivery)
+        finally:
+            self._in_question.discard(delivery)
+        if verdict is Verdict.OVER:
             self._handed_out += 1  # which `_freed` takes back
             delivery.ack()
+        elif verdict is Verdict.HELD:
+            self._handed_out += 1
+            delivery.let_lapse()
         elif self._stopped:
             self.refuse(delivery)
         else:
             self._admit(delivery, at)
 
-    async def _count_lost_workers(self, delivery: NatsDelivery) -> None:
-        try:
-            await delivery.count_lost_workers()
-        except BrokerError as error:
-            # Not charged: rather one try too many than a run ended that killed nobody.
-            _log.debug("the lost workers of run %s are unknown: %s", delivery.run_id, error)
+    def on_redelivered(self, delivery: NatsDelivery) -> None:
+        """Charge nobody for a lease of this worker's own that ran out."""
+        self._background.start(self._redeliveries.excuse(delivery))
 
     def _has_room(self) -> bool:
         return self._handed_out < self._credit and not self._surplus
@@ -312,7 +322,8 @@ class NatsConsumption:
             [PullerState(one.outstanding, one.idle, one.is_broken) for one in level]
             for level in levels
         ]
-        taken = self._handed_out + len(self._surplus) + max(0, len(self._not_due) - _EARLY_LIMIT)
+        taken = self._handed_out + len(self._surplus) + len(self._in_question)
+        taken += max(0, len(self._not_due) - _EARLY_LIMIT)
         flat = (one for level in levels for one in level)
         for puller, (size, mode) in zip(flat, allocate(states, self._credit, taken), strict=True):
             if size:
@@ -427,6 +438,8 @@ class NatsConsumption:
 
     def _on_held_request(self, subject: str, reply: str, data: bytes, block: bytes | None) -> None:
         del subject, block
+        if reply == self._redeliveries.inbox:
+            return
         asked = set(data.decode(errors="replace").split())
         every = (one.run_id for puller in self._pullers() for one in puller.in_flight.held.values())
         if mine := asked.intersection(every):

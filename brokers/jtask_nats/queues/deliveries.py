@@ -95,6 +95,7 @@ class NatsDelivery:
     Attributes:
         lost_workers: How many workers were lost with the run.
         problem: Why the message cannot be a run; None for nearly all.
+        is_doubtful: Whether the server may have delivered it before and forgotten that.
     """
 
     __slots__ = (
@@ -102,6 +103,7 @@ class NatsDelivery:
         "_in_flight",
         "_open",
         "body",
+        "is_doubtful",
         "lost_workers",
         "problem",
         "queue",
@@ -119,6 +121,7 @@ class NatsDelivery:
         self._deliveries = deliveries
         self.lost_workers = 0
         self.problem: str | None = None
+        self.is_doubtful = False
         self.queue = in_flight.queue
         self.run_id = run_id
         self.body = body
@@ -129,6 +132,11 @@ class NatsDelivery:
     @property
     def redelivered(self) -> bool:
         """Whether it may have been delivered before."""
+        return self._deliveries > 1 or self.is_doubtful
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether the server itself says that it was delivered before."""
         return self._deliveries > 1
 
     @property
@@ -136,15 +144,20 @@ class NatsDelivery:
         """Of the run, 0 to 9."""
         return self._in_flight.priority
 
-    async def count_lost_workers(self) -> None:
+    async def count_lost_workers(self) -> int:
         """Find out how many of the deliveries before this one ended with a lapsed lease.
+
+        Returns:
+            int: How many, of this message. `lost_workers` also has those of messages before it.
 
         Raises:
             BrokerError: It could not be looked up.
         """
         released = await self._in_flight.releases.count(self.run_id, self.seq)
         # A release that was counted and never sent, as its worker died in between, is too many.
-        self.lost_workers += max(0, self._deliveries - 1 - released)
+        losses = max(0, self._deliveries - 1 - released)
+        self.lost_workers += losses
+        return losses
 
     def ack(self) -> None:
         """Take the run off the queue."""
@@ -221,4 +234,6 @@ class NatsDelivery:
         # so that whoever settles the run can try again.
         self._open = False
         self._in_flight.respond(self.reply, answer)
+        if self._deliveries > 1 and answer is ACK:
+            self._in_flight.releases.forget(self.run_id, self.seq)
         self._in_flight.remove(self)

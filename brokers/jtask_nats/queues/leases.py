@@ -54,6 +54,11 @@ class Leases:
         with contextlib.suppress(ValueError):
             self._holders.remove(holder)
 
+    def renew_now(self) -> None:
+        """Renew at once: while the server was away, the leases may have run out."""
+        for holder in self._holders:
+            self._renew(holder.ack_subjects())
+
     async def close(self) -> None:
         """Stop renewing, and end the guard."""
         self._holders.clear()
@@ -63,5 +68,4 @@ class Leases:
 
     def _tick(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(self._interval, self._tick)
-        for holder in self._holders:
-            self._renew(holder.ack_subjects())
+        self.renew_now()

@@ -48,6 +48,10 @@ class Owner(Protocol):
         """Take a delivery that may start at an instant (0: now)."""
         ...
 
+    def on_redelivered(self, delivery: NatsDelivery) -> None:
+        """Take note that a run came again that is held here."""
+        ...
+
     def refuse(self, delivery: NatsDelivery) -> None:
         """Release a delivery that came while the pulls were withdrawn."""
         ...
@@ -159,9 +163,12 @@ class Puller:
         if self.outstanding == 0:
             self.idle = pending == "0"
             self._owner.schedule_pull()
-        if deliveries > 1 and (mine := self.in_flight.held.get(seq)) is not None:
-            # Our lease ran out, yet we live: the run must not start a second time here.
+        if (mine := self.in_flight.held.get(seq)) is not None:
+            # Our lease ran out, yet we live, or the server was killed and has forgotten that it
+            # had delivered it: the run must not start a second time here.
             self.in_flight.redelivered(mine, reply)
+            if deliveries > 1:
+                self._owner.on_redelivered(mine)
             return
         run_id = subject[self._prefix :]
         problem = None

@@ -2,7 +2,8 @@
 
 A release is a NAK, which keeps the run's place in its queue but counts as a delivery like a lapsed
 lease does. So each release is counted apart before it is sent, under the message's sequence; only
-runs that are delivered again pay for looking it up.
+runs that are delivered again pay for looking it up. So is a delivery that a lapsed lease has
+brought although the worker lived.
 """
 
 from jtask_nats.stores.counters import NatsCounters
@@ -32,6 +33,10 @@ class Releases:
             BrokerError: It could not be counted: do not release.
         """
         await self._counters.add(_key(run_id, sequence), ttl=_TTL)
+
+    def forget(self, run_id: str, sequence: str) -> None:
+        """Forget a message that is settled."""
+        self._counters.forget(_key(run_id, sequence))
 
     async def count(self, run_id: str, sequence: str) -> int:
         """Return how often a message was released."""

@@ -131,6 +131,8 @@ class NatsRuns:
 
     def on_reconnect(self) -> None:
         """Tell the consumptions that the connection is there again."""
+        # First: before anybody else asks for what seems to be lost.
+        self._leases.renew_now()
         for consumption in self._consumptions:
             consumption.on_reconnect()
 

@@ -146,11 +146,13 @@ class AckSubject(NamedTuple):
     Attributes:
         deliveries: How often it was delivered, this time included.
         stream_seq: Its sequence in the stream.
+        stored_at: When it was stored, seconds since the epoch.
         pending: How many messages the consumer has not delivered yet.
     """
 
     deliveries: int
     stream_seq: int
+    stored_at: float
     pending: int
 
 
@@ -162,4 +164,9 @@ def parse_ack_subject(reply: str) -> AckSubject:
     """
     tokens = reply.split(".")
     first = 4 if len(tokens) == 9 else 6
-    return AckSubject(int(tokens[first]), int(tokens[first + 1]), int(tokens[first + 4]))
+    return AckSubject(
+        int(tokens[first]),
+        int(tokens[first + 1]),
+        int(tokens[first + 3]) / 1e9,
+        int(tokens[first + 4]),
+    )

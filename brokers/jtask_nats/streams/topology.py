@@ -52,6 +52,9 @@ class Topology:
         subjects: Of the namespace.
         settings: Times to live, lease, namespace.
         replicas: Copies of each stream.
+
+    Attributes:
+        is_replicated: Whether each stream has more than one copy.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class Topology:
         self._settings = settings
         self._base = f"JTASK_{settings.namespace}"
         self._replicas = replicas
+        self.is_replicated = replicas > 1
         self._configs = stream_configs(subjects, settings, replicas)
         self._subjects = subjects
         self.consumers = Consumers(connection, self.stream_name(Stream.RUNS))

@@ -94,7 +94,7 @@ def serve(
         from jtask.worker.supervised import hold
 
         # Before the import of the targets: the worker ends with its supervisor from now on.
-        hold(lifeline, worker_index)
+        hold(lifeline, worker_index, shutdown_timeout)
     tasks = load_targets(list(targets))
     # After the import: a program that sets up logging itself is left alone.
     log_to_stderr(level)

@@ -34,6 +34,8 @@ class Job:
         task: What to execute.
         received: When it came, seconds since the epoch.
         run: What its task sees of it, while it executes.
+        isolate: What executes it apart from the worker, by its run context; None for the worker
+            itself.
         counted: Whether its start was counted as a possible crash.
         is_released: Whether another worker may have it although it still executes here.
         is_abandoned: Whether its function still executes although the run has ended.
@@ -47,6 +49,7 @@ class Job:
     task: TaskInfo[..., object]
     received: float
     run: RunContext | None = None
+    isolate: Callable[[RunContext], Callable[..., Any]] | None = None
     counted: bool = False
     is_released: bool = False
     is_abandoned: bool = False
@@ -199,7 +202,9 @@ async def finish_abandoned(job: Job, error: BaseException, inline_limit: int) ->
 
 def _hooks(job: Job) -> TaskHooks:
     hooks, headers = hooks_of(job.task), job.envelope.headers
-    return hooks.concerning(headers) if headers else hooks
+    if headers:
+        hooks = hooks.concerning(headers)
+    return hooks if job.isolate is None else hooks.invoking(job.isolate)
 
 
 def _disposition(job: Job, result: engine.Result, inline_limit: int) -> Disposition:
@@ -244,6 +249,7 @@ def _context(job: Job, worker: str, on_state: Callable[[RunContext, State], None
         started_at=envelope.started,
         run_time=envelope.run_time,
         history=envelope.history,
+        lost_workers=job.delivery.lost_workers,
         cancelled=job.cancelled,
         blocking=not job.task.is_async,
         on_state=on_state,

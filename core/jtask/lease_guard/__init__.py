@@ -3,8 +3,8 @@
 docs/brokers.md has an example.
 """
 
-from jtask.lease_guard.guard import LeaseGuard
+from jtask.lease_guard.guard import LeaseGuard, end_with
 from jtask.lease_guard.renewer import OpenRenewer, Renew
 from jtask.lease_guard.table import NO_SLOT
 
-__all__ = ["NO_SLOT", "LeaseGuard", "OpenRenewer", "Renew"]
+__all__ = ["NO_SLOT", "LeaseGuard", "OpenRenewer", "Renew", "end_with"]

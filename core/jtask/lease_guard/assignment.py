@@ -14,6 +14,8 @@ class Assignment(NamedTuple):
         beat: Seconds between two looks at the worker.
         renewer: What opens the broker's renewer, as `module:name`.
         config: What it is called with, as JSON.
+        supervisor: Process id of the worker's supervisor; 0 when it has none.
+        patience: Seconds that the worker may go on after its supervisor without being able to stop.
     """
 
     worker: int
@@ -22,6 +24,8 @@ class Assignment(NamedTuple):
     beat: float
     renewer: str
     config: str
+    supervisor: int = 0
+    patience: float = 0.0
 
     def to_line(self) -> bytes:
         """Return the line that `from_line` reads."""

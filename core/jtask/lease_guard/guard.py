@@ -27,6 +27,7 @@ _BEATS_PER_LEASE = 6  # so that the guard notices a standstill within a third of
 _LONGEST_BEAT = 1.0  # seconds
 _EXIT_TIMEOUT = 2.0  # seconds
 
+_supervision = (0, 0.0)
 _log = logging.getLogger("jtask")
 
 
@@ -141,12 +142,29 @@ class LeaseGuard:
         finally:
             os.close(descriptor)  # the mapping stays, and the process has inherited its own
         assignment = Assignment(
-            os.getpid(), descriptor, self._lease, self._beat_interval, self._renewer, self._config
+            os.getpid(),
+            descriptor,
+            self._lease,
+            self._beat_interval,
+            self._renewer,
+            self._config,
+            *_supervision,
         )
         if self._process.stdin is not None:
             # Not as an argument, which every user of the machine can read: it holds the password.
             self._process.stdin.write(assignment.to_line())
             self._process.stdin.flush()
+
+
+def end_with(supervisor: int, patience: float) -> None:
+    """Have the guards that this process starts end it when its supervisor is gone.
+
+    Args:
+        supervisor: Process id of its parent.
+        patience: Seconds that this process may go on without being able to stop by itself.
+    """
+    global _supervision
+    _supervision = (supervisor, patience)
 
 
 def _popen(descriptor: int) -> subprocess.Popen[bytes]:

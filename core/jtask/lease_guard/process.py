@@ -4,11 +4,12 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 
 from jtask.lease_guard.assignment import Assignment
-from jtask.lease_guard.decision import Observation, must_renew
+from jtask.lease_guard.decision import Observation, must_end, must_renew
 from jtask.lease_guard.renewals import Renewals
 from jtask.lease_guard.table import LeaseTable
 
@@ -25,6 +26,8 @@ class GuardProcess:
 
     def __init__(self, assignment: Assignment) -> None:
         self._worker = assignment.worker
+        self._supervisor = assignment.supervisor
+        self._patience = assignment.patience
         self._lease = assignment.lease
         self._beat = assignment.beat
         self._table = LeaseTable(assignment.table)
@@ -47,6 +50,7 @@ class GuardProcess:
         if self._lease < _EAGER_LEASE:
             self._renewals.prepare()
         before, moved_at = observe(self._worker, self._table), loop.time()
+        supervised_at = moved_at
         while not self._orphaned.is_set() and os.getppid() == self._worker:
             await self._pause()
             now = observe(self._worker, self._table)
@@ -54,6 +58,14 @@ class GuardProcess:
                 moved_at = loop.time()
             if must_renew(before, now, loop.time() - moved_at, self._lease):
                 self._renewals.request()
+            if self._supervisor in (0, now.parent):
+                supervised_at = loop.time()
+            elif must_end(
+                orphaned_for=loop.time() - supervised_at,
+                still_for=loop.time() - moved_at,
+                patience=self._patience,
+            ):
+                os.kill(self._worker, signal.SIGKILL)
             before = now
 
     async def _pause(self) -> None:
@@ -71,7 +83,7 @@ def observe(pid: int, table: LeaseTable) -> Observation:
     # The name, in brackets, may hold anything; the fields are counted from behind it.
     fields = stat[stat.rindex(")") + 2 :].split()
     user_ticks, system_ticks = int(fields[11]), int(fields[12])
-    return Observation(table.beats(), user_ticks + system_ticks, fields[0])
+    return Observation(table.beats(), user_ticks + system_ticks, fields[0], int(fields[1]))
 
 
 async def guard(assignment: Assignment) -> None:

@@ -7,6 +7,8 @@ import signal
 import socket
 import threading
 
+from jtask import lease_guard
+
 READY = b"r"
 _log = logging.getLogger("jtask.worker")
 _lifeline: "Lifeline | None" = None
@@ -45,14 +47,17 @@ class Lifeline:
             os.kill(os.getpid(), signal.SIGTERM)  # and so with time to finish
 
 
-def hold(descriptor: int, worker_index: int) -> None:
+def hold(descriptor: int, worker_index: int, shutdown_timeout: float) -> None:
     """Make this process a supervised worker.
 
     Args:
         descriptor: The inherited socket.
         worker_index: Which of the supervisor's workers it is, from 0; its successor is the same.
+        shutdown_timeout: Seconds that runs may take to finish once the supervisor is gone.
     """
     global _lifeline, _worker_index
+    # While C code holds the interpreter, the thread that watches the line gets no turn.
+    lease_guard.end_with(os.getppid(), shutdown_timeout)
     _lifeline = Lifeline(descriptor)
     _worker_index = worker_index
 

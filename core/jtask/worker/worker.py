@@ -6,7 +6,6 @@ Everything here but `_perform` happens on the I/O thread, so no locks are needed
 import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
@@ -39,6 +38,7 @@ from jtask.worker.heartbeat import accompany
 from jtask.worker.runners import LoopRunner, ThreadRunner
 from jtask.worker.settlement import START_COUNTER_TTL, Settlement, start_counter
 from jtask.worker.slots import SlotPool
+from jtask.worker.suspects import Suspects
 from jtask.worker.waiting import Latch, first_of
 
 T = TypeVar("T")
@@ -81,14 +81,10 @@ class Worker:
             worker=self,
             worker_index=supervised.worker_index(),
         )
-        self._max_crashes = get_settings().max_crashes
         # Two runners cannot keep to one number of slots each by itself.
         of_one_kind = len({task.is_async for task in served}) == 1
         self._slots = SlotPool(concurrency, prefetch, reaches_ahead=of_one_kind)
-        # Runs that lost several workers. They wait apart from the others, for only one of them may
-        # execute at a time (`lifecycle.is_suspect`).
-        self._suspects: deque[Job] = deque()
-        self._suspect: Job | None = None
+        self._suspects = Suspects(get_settings().max_crashes)
         self._executing: dict[str, Job] = {}
         self._idle = asyncio.Event()
         self._idle.set()
@@ -135,8 +131,11 @@ class Worker:
             return 0
         await self._consumption.stop()
         # Released before the wait: they could start elsewhere meanwhile.
-        waiting = [*self._slots.take_all(), *self._suspects, *self._take_back_unbegun()]
-        self._suspects.clear()
+        waiting = [
+            *self._slots.take_all(),
+            *self._suspects.take_all(),
+            *self._take_back_unbegun(),
+        ]
         for job in waiting:
             await self._settlement.release(job, "handed back before it started")
         await first_of(self._idle.wait(), hurry.wait(), timeout=timeout)
@@ -191,7 +190,7 @@ class Worker:
         return executing + [job.held(has_slot=False) for job in self._unstarted()]
 
     def _unstarted(self) -> list[Job]:
-        return [*self._slots.waiting(), *self._suspects]
+        return [*self._slots.waiting(), *self._suspects.waiting()]
 
     def cancel(self, run_id: str, message: str) -> CancelResult:
         """End a run that this worker holds; on the I/O thread.
@@ -288,19 +287,16 @@ class Worker:
         if self._stopping.is_set:
             # It was on its way when the pulls were withdrawn.
             self._background.start(self._settlement.release(job, "handed back before it started"))
-        elif lifecycle.is_suspect(delivery.lost_workers):
-            self._suspects.append(job)
-            self._dispatch()
         else:
-            self._slots.add(job)
+            if not self._suspects.add(job):
+                self._slots.add(job)
             self._dispatch()
 
     def _dispatch(self) -> None:
         # A suspect that waits has counted no start yet (`_admit`), so it is not charged when the
         # one that executes kills this worker.
-        if self._suspects and self._suspect is None and self._slots.take_slot():
-            self._suspect = self._suspects.popleft()
-            self._start(self._suspect)
+        while self._suspects.is_one_next() and self._slots.take_slot():
+            self._start(self._suspects.next_job())
         while (job := self._slots.next_job()) is not None:
             self._start(job)
 
@@ -308,18 +304,19 @@ class Worker:
         self._executing[job.delivery.run_id] = job
         self._idle.clear()
         envelope = job.envelope
+        delivery = job.delivery
         is_plain = envelope.blob is None and envelope.expires is None
+        is_first = not delivery.redelivered and not delivery.lost_workers
         # Nearly all runs are first deliveries: of those the broker need not be asked anything.
-        if job.decision is not None or (is_plain and not job.delivery.redelivered):
+        if job.decision is not None or (is_plain and is_first):
             self._submit(job)
         else:
             self._background.start(self._start_checked(job))
 
     def _never_start(self, job: Job, message: str) -> None:
         job.decision = Finish(StateName.CANCELLED, message)
-        if job in self._suspects:
+        if self._suspects.remove(job):
             # `start_now` takes it from there.
-            self._suspects.remove(job)
             self._slots.add(job)
         self._slots.start_now(job)
         self._start(job)
@@ -359,13 +356,14 @@ class Worker:
         if delivery.lost_workers and not settled:
             # Counted from the first loss on: a worker may have been lost before it had started the
             # run. Of the first one that is not known, so it is taken for a crash of the run's own.
+            # A start that ends without a loss is taken back, see `Settlement`.
             starts = await self._broker.counters.add(
                 start_counter(run_id), 1, ttl=START_COUNTER_TTL
             )
             job.counted = True
         return lifecycle.admit(
             crashes=min(starts, delivery.lost_workers),
-            max_crashes=self._max_crashes,
+            max_crashes=self._suspects.limit(job),
             settled=settled,
             expires=job.envelope.expires,
             now=time.time(),
@@ -452,8 +450,7 @@ class Worker:
         if not self._pacing:
             self._pacing = True
             self.client.io.loop.call_later(SlotPool.PACE_SECONDS, self._follow_pace)
-        if job is self._suspect:
-            self._suspect = None
+        self._suspects.ended(job)
         if not self._stopping.is_set:
             self._dispatch()
 

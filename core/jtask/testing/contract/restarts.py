@@ -5,6 +5,7 @@ import time
 
 from jtask.contract import OutcomeRecord
 from jtask.errors import BrokerUnavailable
+from jtask.settings import get_settings
 from jtask.testing.contract.base import Contract, rule
 from jtask.testing.contract.bench import Bench, eventually, ids, until
 
@@ -103,6 +104,74 @@ class RestartContract(Contract):
         await broker.results.watch(bench.run_ids.client, lambda _: None, lambda: gaps.append(True))
         await self.restart()
         await until(lambda: gaps, "the gap is told")
+
+    @rule
+    async def test_what_lives_is_not_delivered_again_after_an_outage_of_leases(
+        self, bench: Bench
+    ) -> None:
+        workers = [await bench.worker("reports", credit=30) for _ in range(2)]
+        producer = await bench.broker()
+        await producer.runs.enqueue(messages := bench.messages("reports", 20))
+        await until(lambda: sum(len(it.ids) for it in workers) == 20, "all runs are delivered")
+        lease = get_settings().lease
+        for leases in (1, 2, 5):
+            await self.restart(away=leases * lease)
+            for worker in workers:
+                await until(lambda: worker.consumption.problem() is None, "all is well")  # noqa: B023 - awaited at once
+            # Others have had the time to begin what they take for lost.
+            await asyncio.sleep(2 * lease)
+            assert sorted(workers[0].ids + workers[1].ids) == ids(messages)
+        # None of the outages counts as a loss.
+        for worker in workers:
+            await worker.consumption.stop()
+        heir = await bench.worker("reports", credit=30)
+        for worker in workers:
+            await self.lose(worker.consumption)
+        assert {delivery.lost_workers for delivery in await heir.take(20)} == {1}
+
+    @rule
+    async def test_what_could_not_be_settled_is_settled_by_the_same_call_later(
+        self, bench: Bench
+    ) -> None:
+        bench.configure(enqueue_timeout=0.5)
+        worker = await bench.worker("reports", "mails")
+        producer = await bench.broker()
+        await producer.runs.enqueue([put_off := bench.message("reports")])
+        await producer.runs.enqueue([dead := bench.message("mails")])
+        by_id = {delivery.run_id: delivery for delivery in await worker.take(2)}
+
+        async def settle() -> None:
+            await by_id[put_off.run_id].reschedule(time.time(), b"attempt 2")
+            await by_id[dead.run_id].dead_letter("It failed.", b"kept")
+
+        async def settled() -> bool:
+            try:
+                await settle()
+            except BrokerUnavailable:
+                return False
+            return True
+
+        restart = asyncio.create_task(self.restart(away=2 * get_settings().lease))
+        await until(lambda: worker.consumption.problem() is not None, "the server is away")
+        assert not await settled()
+        await restart
+        await eventually(settled, "both are settled")
+        await settle()  # one time more than needed changes nothing
+        acked = 2
+
+        async def over() -> bool:
+            # Of the lease that has ended a delivery may still be on its way.
+            nonlocal acked
+            for delivery in worker.deliveries[acked:]:
+                delivery.ack()
+                acked += 1
+            depths = [await producer.queues.depth(queue) for queue in ("reports", "mails")]
+            return depths == [0, 0]
+
+        await eventually(over, "both are off their queues")
+        again = [it.body for it in worker.deliveries[2:] if it.run_id == put_off.run_id]
+        assert again == [b"attempt 2"]
+        assert [letter.body async for letter in producer.dead_letters.read()] == [b"kept"]
 
     @rule
     async def test_a_run_in_hand_can_be_settled_after_a_restart(self, bench: Bench) -> None:

@@ -1,0 +1,66 @@
+"""Ask the living workers whether they hold runs, many in one question."""
+
+import asyncio
+
+from jtask_nats.streams.session import Session
+
+_COLLECT = 0.01  # seconds; the runs of a lost worker come together
+_MOST = 1000  # run ids in one question
+_PATIENCE = (
+    0.25,
+    1.0,
+)  # seconds; least and most. A living worker answers at once, if it is not busy
+_LEASE_SHARE = 5  # of the lease: short ones are there to be quick
+
+
+class Holders:
+    """Ask which of some runs others hold; this process's own answer is not counted.
+
+    Args:
+        session: To the server.
+
+    Attributes:
+        inbox: Where the answers arrive: who asks knows its own questions by it.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._connection = session.connection
+        self._subject = session.subjects.held
+        least, most = _PATIENCE
+        self._patience = min(most, max(least, session.settings.lease / _LEASE_SHARE))
+        self._loop = asyncio.get_running_loop()
+        self._asked: dict[str, asyncio.Future[bool]] = {}
+        self._unsent: list[str] = []
+        self.inbox = self._connection.new_inbox()
+        self._subscription = self._connection.subscribe(self.inbox, self._on_answer)
+
+    async def hold(self, run_id: str) -> bool:
+        """Return whether a living process holds a run; False when none says so in time."""
+        answer = self._asked.setdefault(run_id, self._loop.create_future())
+        if not self._unsent:
+            self._loop.call_later(_COLLECT, self._send)
+        self._unsent.append(run_id)
+        try:
+            async with asyncio.timeout(self._patience):
+                return await answer
+        except TimeoutError:
+            return False
+        finally:
+            self._asked.pop(run_id, None)
+
+    def close(self) -> None:
+        """Listen no more."""
+        self._subscription.unsubscribe()
+
+    def _send(self) -> None:
+        run_ids, self._unsent = self._unsent, []
+        for start in range(0, len(run_ids), _MOST):
+            question = " ".join(run_ids[start : start + _MOST]).encode()
+            self._connection.send(self._subject, question, reply=self.inbox)
+
+    def _on_answer(self, subject: str, reply: str, data: bytes, block: bytes | None) -> None:
+        del subject, reply, block
+        for run_id in data.decode(errors="replace").split():
+            answer = self._asked.get(run_id)
+            if answer is not None and not answer.done():
+                answer.set_result(True)
