@@ -1,6 +1,6 @@
 """A worker's heart: takes runs from the broker, has them executed, hands on their ends.
 
-Everything here but `_perform` happens on the I/O thread, so no locks are needed.
+Everything here happens on the I/O thread, so no locks are needed.
 """
 
 import asyncio
@@ -12,31 +12,24 @@ from typing import Any, TypeVar
 
 from jtask import lifecycle
 from jtask.background import BackgroundTasks
-from jtask.client.cancel_notices import CancelledDelivery, job_of, no_event
+from jtask.client.cancel_notices import CancelledDelivery, job_of
 from jtask.client.client import Client
 from jtask.contract import Broker, Consumption, Delivery, Event
 from jtask.declaration.task_info import TaskInfo
-from jtask.errors import BrokerError, RunAbandoned
-from jtask.execution.job import (
-    Disposition,
-    Job,
-    StoreOutcome,
-    describe_crash,
-    finish_abandoned,
-    perform,
-)
+from jtask.errors import BrokerError
+from jtask.execution.job import Disposition, Job, StoreOutcome
 from jtask.ids import process_label
-from jtask.lifecycle import Discard, Execute, Finish, Release
+from jtask.lifecycle import Discard, Execute, Finish
 from jtask.outcomes import CancelResult
 from jtask.plugins import hooks_of
 from jtask.runtime import HeldRun, RunContext, WorkerInfo
 from jtask.serialization.codecs import codecs_of
 from jtask.settings import get_settings
 from jtask.states import State, StateName
-from jtask.wire.envelope import Envelope, encode_outcome, unstarted_record
+from jtask.wire.envelope import Envelope
 from jtask.worker import supervised
+from jtask.worker.executions import Executions
 from jtask.worker.heartbeat import keep_beating
-from jtask.worker.runners import LoopRunner, ThreadRunner
 from jtask.worker.settlement import START_COUNTER_TTL, Settlement, start_counter
 from jtask.worker.slots import SlotPool
 from jtask.worker.waiting import Latch, first_of
@@ -96,12 +89,12 @@ class Worker:
         self._stopping: Latch[None] = Latch()
         self._on_give_up: Callable[[str], None] | None = None
         self._given_up: str | None = None
-        self._interrupting = False
         self._consumption: Consumption | None = None
         self._background = BackgroundTasks()
         self._settlement = Settlement(self._broker, client.events, self.info.name)
-        self._loop_runner = LoopRunner(self._perform, concurrency)
-        self._thread_runner = ThreadRunner(self._perform, concurrency)
+        self._executions = Executions(
+            client, self.info.name, concurrency, self._finish, self.give_up
+        )
 
     async def start(self) -> None:
         """Take runs from now on; on the I/O thread, once.
@@ -111,6 +104,7 @@ class Worker:
             TaskDefinitionError: A task is declared in a way that cannot be served.
             BrokerError: The broker refuses.
         """
+        self.client.io.on_death(self.give_up)
         self._consumption = await self._broker.runs.consume(
             self.info.queues, self._slots.credit, self._receive
         )
@@ -129,12 +123,15 @@ class Worker:
         """
         self._stopping.set(None)
         self._started.set(False)
+        self.client.io.forget_death(self.give_up)
         if self._consumption is None:
-            await self._close_runners()
+            await self._executions.close()
             return 0
         await self._consumption.stop()
         # Released before the wait: they could start elsewhere meanwhile.
         waiting = [*self._slots.take_all(), *self._suspects, *self._take_back_unbegun()]
+        if self._executions.death is not None:
+            hurry.set()  # what waits there waits in vain
         self._suspects.clear()
         for job in waiting:
             await self._settlement.release(job, "handed back before it started")
@@ -146,12 +143,8 @@ class Worker:
         self.client.events.flush()
         # Only now: closing ends the leases, which unsettled runs need.
         await self._consumption.close()
-        await self._close_runners()
+        await self._executions.close()
         return len(waiting) + interrupted
-
-    async def _close_runners(self) -> None:
-        await self._loop_runner.close()
-        self._thread_runner.close()
 
     def on_give_up(self, callback: Callable[[str], None]) -> None:
         """Call a function when a plugin ends the worker (`give_up`).
@@ -169,7 +162,7 @@ class Worker:
         """Say why the worker cannot get runs right now; None while all is well."""
         if self._consumption is None:
             return "the worker has not started yet"
-        return self._consumption.problem()
+        return self._executions.death or self._consumption.problem()
 
     def give_up(self, reason: str) -> None:
         """End the worker as a signal would, with an error; from any thread.
@@ -205,11 +198,11 @@ class Worker:
         if job is None or job.is_over:
             return CancelResult.NOT_FOUND
         if job.decision is None:
-            if self._runner(job).take_back(job):
+            if self._executions.take_back(job):
                 # It still goes to its runner: hooks are called in the thread or on the loop of the
                 # task.
                 job.decision = Finish(StateName.CANCELLED, message)
-                self._submit(job)
+                self._executions.submit(job)
                 return CancelResult.NEVER_STARTS
             return self._interrupt_one(job, message)
         # Decided before, and on its way to be settled with that decision.
@@ -269,8 +262,8 @@ class Worker:
         interrupts = job.task.is_async or (run is not None and run.on_cancel is not None)
         if first and run is not None:
             run.cancel(message)
-        if first and job.task.is_async:
-            self._loop_runner.cancel(job)
+        if first:
+            self._executions.cancel(job)
         return CancelResult.INTERRUPTED if interrupts else CancelResult.ASKED
 
     # --- taking ----------------------------------------------------------------------------
@@ -310,7 +303,7 @@ class Worker:
         is_plain = envelope.blob is None and envelope.expires is None
         # Nearly all runs are first deliveries: of those the broker need not be asked anything.
         if job.decision is not None or (is_plain and not job.delivery.redelivered):
-            self._submit(job)
+            self._executions.submit(job)
         else:
             self._background.start(self._start_checked(job))
 
@@ -322,12 +315,6 @@ class Worker:
             self._slots.add(job)
         self._slots.start_now(job)
         self._start(job)
-
-    def _submit(self, job: Job) -> None:
-        self._runner(job).submit(job)
-
-    def _runner(self, job: Job) -> LoopRunner | ThreadRunner:
-        return self._loop_runner if job.task.is_async else self._thread_runner
 
     async def _start_checked(self, job: Job) -> None:
         try:
@@ -348,7 +335,7 @@ class Worker:
             job.decision = decision
         elif job.cancelled is not None:  # while the broker was asked
             job.decision = Finish(StateName.CANCELLED, job.cancelled)
-        self._submit(job)
+        self._executions.submit(job)
 
     async def _admit(self, job: Job) -> lifecycle.Admission:
         delivery, run_id = job.delivery, job.delivery.run_id
@@ -383,56 +370,6 @@ class Worker:
         return Execute()
 
     # --- executing -------------------------------------------------------------------------
-
-    async def _perform(self, job: Job) -> None:
-        """Execute a job on a runner's thread and report to the I/O thread."""
-        try:
-            disposition = await perform(
-                job,
-                self.info.name,
-                self.client.inline_limit,
-                no_event if job.notify_only else self.client.events.on_state,
-                lambda: self._interrupting,
-                self._abandon,
-            )
-        except RunAbandoned:
-            # Its end has been reported: by `_perform_end`, when it was abandoned.
-            return
-        except BaseException as error:
-            disposition = self._give_up_on(job, error)
-        # One that was left behind may come here too: when its loop has ended, it is torn down.
-        if not job.is_abandoned:
-            self.client.io.post(self._finish, job, disposition)
-
-    def _abandon(self, job: Job, error: BaseException) -> None:
-        job.is_abandoned = True
-        _log.warning(
-            "run %s of task %s was interrupted and has not ended: "
-            "it is left behind, its slot is free",
-            job.delivery.run_id,
-            job.task.name,
-        )
-        self._runner(job).replace(self._perform_end(job, error))
-
-    async def _perform_end(self, job: Job, error: BaseException) -> None:
-        try:
-            disposition = await finish_abandoned(job, error, self.client.inline_limit)
-        except BaseException as failure:
-            disposition = self._give_up_on(job, failure)
-        self.client.io.post(self._finish, job, disposition)
-
-    def _give_up_on(self, job: Job, error: BaseException) -> Disposition:
-        cancelled = isinstance(error, asyncio.CancelledError)
-        if cancelled and self._interrupting:
-            return Release()
-        if cancelled and job.cancelled is not None:
-            state = State(StateName.CANCELLED, time.time(), job.cancelled)
-        else:
-            # Settled, for what fails in jtask itself would fail again in every worker.
-            _log.error("run %s could not be executed", job.delivery.run_id, exc_info=error)
-            state = State(StateName.CRASHED, time.time(), describe_crash(error))
-        run_id, worker = job.delivery.run_id, self.info.name
-        return StoreOutcome(encode_outcome(unstarted_record(run_id, job.envelope, state, worker)))
 
     def _finish(self, job: Job, disposition: Disposition) -> None:
         # Another worker may have the run by now: what comes of it here comes too late.
@@ -479,11 +416,7 @@ class Worker:
         interrupted = len(self._executing)
         if not interrupted:
             return 0
-        self._interrupting = True
-        self._loop_runner.cancel_all()
-        for job in list(self._executing.values()):
-            if job.run is not None and job.run.on_cancel is not None:
-                job.run.on_cancel()
+        self._executions.interrupt(list(self._executing.values()))
         await first_of(self._idle.wait(), timeout=_GRACE_SECONDS)
         # Those that did not end in time: they execute on, and `_finish` ignores what they report.
         for job in list(self._executing.values()):
@@ -493,7 +426,7 @@ class Worker:
         return interrupted
 
     def _take_back_unbegun(self) -> list[Job]:
-        taken = [*self._loop_runner.take_back_all(), *self._thread_runner.take_back_all()]
+        taken = self._executions.take_back_all()
         for job in taken:
             self._forget(job)
         return taken
