@@ -233,7 +233,17 @@ class ThreadRunner:
         self._waiting.append(job)
         self._wakes.put(_Wake.WORK)
         if start:
+            self._start_worker(job)
+
+    def _start_worker(self, job: Job) -> None:
+        try:
             self._start_thread(f"jtask-task-{self._threads}", self._work)
+        except RuntimeError:  # the machine gives no more threads
+            with self._lock:
+                self._threads -= 1
+            # With another thread there is somebody who comes to it.
+            if not self._threads and self.take_back(job):
+                raise
 
     def take_back(self, job: Job) -> bool:
         """Keep a job from starting.

@@ -269,6 +269,12 @@ class Worker:
     # --- taking ----------------------------------------------------------------------------
 
     def _receive(self, delivery: Delivery) -> None:
+        try:
+            self._take(delivery)
+        except Exception as error:
+            self._settlement.fail(delivery, None, error)
+
+    def _take(self, delivery: Delivery) -> None:
         envelope = self._settlement.accept(delivery)
         if envelope is None:
             return
@@ -279,7 +285,8 @@ class Worker:
         job = Job(delivery, envelope, task, time.time())
         if self._stopping.is_set:
             # It was on its way when the pulls were withdrawn.
-            self._background.start(self._settlement.release(job, "handed back before it started"))
+            handing_back = self._settlement.hand_back(job, "handed back before it started")
+            self._background.start(handing_back)
         elif lifecycle.is_suspect(delivery.lost_workers):
             self._suspects.append(job)
             self._dispatch()
@@ -303,9 +310,19 @@ class Worker:
         is_plain = envelope.blob is None and envelope.expires is None
         # Nearly all runs are first deliveries: of those the broker need not be asked anything.
         if job.decision is not None or (is_plain and not job.delivery.redelivered):
-            self._executions.submit(job)
+            self._submit(job)
         else:
             self._background.start(self._start_checked(job))
+
+    def _submit(self, job: Job) -> None:
+        try:
+            self._executions.submit(job)
+        except Exception as error:  # such as: no thread can be started
+            self._set_aside(job, error)
+
+    def _set_aside(self, job: Job, error: Exception) -> None:
+        self._release(job)
+        self._settlement.fail(job.delivery, job.envelope, error)
 
     def _never_start(self, job: Job, message: str) -> None:
         job.decision = Finish(StateName.CANCELLED, message)
@@ -325,7 +342,11 @@ class Worker:
             # Released and not retried: another worker may reach what this one cannot.
             _log.warning("run %s is handed back: %s", job.delivery.run_id, error)
             self._release(job)
-            await self._settlement.release(job, "handed back unstarted")
+            handing_back = self._settlement.hand_back(job, "handed back unstarted")
+            self._background.start(handing_back)
+            return
+        except Exception as error:
+            self._set_aside(job, error)
             return
         if isinstance(decision, Discard):
             self._release(job)
@@ -335,7 +356,7 @@ class Worker:
             job.decision = decision
         elif job.cancelled is not None:  # while the broker was asked
             job.decision = Finish(StateName.CANCELLED, job.cancelled)
-        self._executions.submit(job)
+        self._submit(job)
 
     async def _admit(self, job: Job) -> lifecycle.Admission:
         delivery, run_id = job.delivery, job.delivery.run_id
