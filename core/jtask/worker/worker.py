@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from jtask import lifecycle
 from jtask.background import BackgroundTasks
 from jtask.client.cancel_notices import CancelledDelivery, job_of
+from jtask.client.cancel_requests import find_cancel_request
 from jtask.client.client import Client
 from jtask.contract import Broker, Consumption, Delivery, Event
 from jtask.declaration.task_info import TaskInfo
@@ -338,6 +339,8 @@ class Worker:
             decision = await self._admit(job)
             if isinstance(decision, Execute) and job.envelope.blob is not None:
                 decision = await self._fetch_arguments(job)
+            if isinstance(decision, Execute) and job.delivery.redelivered:
+                await self._recall_cancellation(job)
         except BrokerError as error:
             # Released and not retried: another worker may reach what this one cannot.
             _log.warning("run %s is handed back: %s", job.delivery.run_id, error)
@@ -377,6 +380,12 @@ class Worker:
             expires=job.envelope.expires,
             now=time.time(),
         )
+
+    async def _recall_cancellation(self, job: Job) -> None:
+        # The worker that was asked to end the run has handed it back, or died.
+        request = await find_cancel_request(self._broker, job.delivery.run_id)
+        if request is not None:
+            job.cancelled = request.message
 
     async def _fetch_arguments(self, job: Job) -> Execute | Finish:
         size, key = job.envelope.blob, f"{job.delivery.run_id}.args"
@@ -442,9 +451,19 @@ class Worker:
         # Those that did not end in time: they execute on, and `_finish` ignores what they report.
         for job in list(self._executing.values()):
             job.is_released = True
-            await self._settlement.release(job, "handed back by a stopping worker")
+            await self._let_go(job)
         self._executing.clear()
         return interrupted
+
+    async def _let_go(self, job: Job) -> None:
+        if job.cancelled is None or job.notify_only:
+            await self._settlement.release(job, "handed back by a stopping worker")
+            return
+        # Handed back, it would start again, although somebody was told that it ends.
+        run_id, key = job.delivery.run_id, job.envelope.task_key
+        self._settlement.emit(run_id, key, StateName.CANCELLED, job.cancelled)
+        end = self._executions.without_execution(job, StateName.CANCELLED, job.cancelled)
+        self._settlement.settle(job, end)
 
     def _take_back_unbegun(self) -> list[Job]:
         taken = self._executions.take_back_all()
