@@ -7,7 +7,7 @@ import contextlib
 import time
 from collections.abc import Callable, Coroutine, Generator, Mapping
 from contextvars import ContextVar, Token
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from jtask.contract import Broker, Event
@@ -137,6 +137,17 @@ class RunContext:
         if self.on_cancel is not None:
             self.on_cancel()
         return self.on_cancel is not None
+
+    def let_go(self) -> None:
+        """Drop what leads back to the run, once it is over or hands on to another attempt.
+
+        An exception holds the frames that it came through, and they hold the run: left there, the
+        arguments of each run that fails would wait for the garbage collector.
+        """
+        self.abandon = self.error = None
+        self.args, self.kwargs = (), {}
+        if self.state is not None and self.state.data is not None:
+            self.state = replace(self.state, data=None)
 
     def note(self, text: str) -> None:
         """Add something to the run's history without changing its state; from any thread."""

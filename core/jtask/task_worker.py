@@ -167,7 +167,8 @@ def _end(lifetime: "WorkerLifetime", shutdown_timeout: float) -> None:
     handed_back = lifetime.stop(shutdown_timeout)
     if handed_back:
         _log.info("handed back %d runs", handed_back)
-    close_client()
+    if lifetime.is_connected:
+        close_client()
 
 
 def _calm_collector() -> None:

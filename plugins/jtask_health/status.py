@@ -40,6 +40,8 @@ class WorkerStatus:
             return self._worker.run_on_io(self._problem(), timeout=_ANSWER_SECONDS)
         except TimeoutError:
             return f"the thread that talks to the broker has not answered for {_ANSWER_SECONDS:g} s"
+        except RuntimeError:  # its loop is closed
+            return "the thread that talks to the broker has ended"
 
     def report(self) -> dict[str, Any]:
         """Return all that is known, as JSON has it; times in seconds.
@@ -75,7 +77,7 @@ class WorkerStatus:
         queues = self._info.queues
         try:
             depths = self._worker.run_on_io(self._fetch_depths(), timeout=_ANSWER_SECONDS)
-        except (JTaskError, TimeoutError):
+        except (JTaskError, TimeoutError, RuntimeError):
             # The rest is still worth telling, above all to somebody who looks for the cause.
             return dict.fromkeys(queues)
         return dict(zip(queues, depths, strict=True))

@@ -37,8 +37,16 @@ class Policy:
     only: tuple[type[Exception], ...] | None = None
 
     def covers(self, error: BaseException) -> bool:
-        """Tell whether an error is one of those to try again."""
-        return self.only is None or isinstance(error, self.only)
+        """Tell whether an error is one of those to try again.
+
+        A group is, if it is named itself or all that is in it would be tried again alone: one
+        member that is not may have failed for good, and its work would be repeated in vain.
+        """
+        if self.only is None or isinstance(error, self.only):
+            return True
+        if not isinstance(error, ExceptionGroup):
+            return False
+        return all(map(self.covers, cast("ExceptionGroup[Exception]", error).exceptions))
 
     def delay(self, attempt: int) -> float:
         """Return the seconds between a failed attempt, counted from 1, and the next one."""

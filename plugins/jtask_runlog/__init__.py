@@ -16,6 +16,8 @@ from jtask.rate_limited_log import RateLimitedLog
 from jtask.states import StateName
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from jtask.outcomes import Outcome
     from jtask.runtime import RunContext, WorkerInfo
 
@@ -36,9 +38,11 @@ def jtask_settled(run: "RunContext", outcome: "Outcome") -> None:
         # Asked before the line is put together: a worker may end thousands of runs a second.
         if log.isEnabledFor(logging.INFO):
             _write(log, logging.INFO, run, outcome, "")
-    else:
+    elif outcome.state.name in _INTENDED or outcome.error is None:
         level = logging.WARNING if outcome.state.name in _INTENDED else logging.ERROR
-        _write(log, level, run, outcome, _reason(run, outcome))
+        _write(log, level, run, outcome, outcome.state.message)
+    else:
+        _write_failure(log, run, outcome, outcome.error)
 
 
 @hookimpl
@@ -96,19 +100,36 @@ def _task_log(name: str) -> logging.Logger:
     return logging.getLogger(f"jtask.task.{name}")
 
 
+def _write_failure(
+    log: logging.Logger, run: "RunContext", outcome: "Outcome", error: BaseException
+) -> None:
+    from jtask.wire.failures import capture, first_own_frame
+
+    # The traceback begins at the task's own code, without jtask's frames above it.
+    start = first_own_frame(error, run.task.fn)
+    shown = (type(error), error, start)
+    _write(log, logging.ERROR, run, outcome, capture(error).summary, shown)
+
+
 def _write(
-    log: logging.Logger, level: int, run: "RunContext", outcome: "Outcome", reason: str
+    log: logging.Logger,
+    level: int,
+    run: "RunContext",
+    outcome: "Outcome",
+    reason: str,
+    error: "tuple[type[BaseException], BaseException, TracebackType | None] | None" = None,
 ) -> None:
     state = outcome.state.name
+    # Task and state stand in the template: services that collect errors group by it.
+    template = f"{run.task.name.replace('%', '%%')} %s {state.value} in %s (attempt %d)%s"
     log.log(
         level,
-        "%s %s %s in %s (attempt %d)%s",
-        run.task.name,
+        template,
         run.run_id,
-        state.value,
         describe_seconds(run.run_time),
         run.attempt,
-        reason,
+        f": {reason}" if reason else "",
+        exc_info=error,
         extra={
             "action": "run_settled",
             "run_id": run.run_id,
@@ -120,13 +141,3 @@ def _write(
             "worker": run.worker,
         },
     )
-
-
-def _reason(run: "RunContext", outcome: "Outcome") -> str:
-    if outcome.error is None or outcome.state.name in _INTENDED:
-        return f": {outcome.state.message}" if outcome.state.message else ""
-    from jtask.wire.failures import capture
-
-    # Not `exc_info`: the traceback begins at the task's own code, without jtask's frames above it.
-    failure = capture(outcome.error, task=run.task.fn)
-    return f": {failure.summary}\n{failure.traceback.rstrip()}"

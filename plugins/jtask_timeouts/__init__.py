@@ -1,5 +1,7 @@
 """The plugin that ends attempts which take too long: `timeout_seconds`, `soft_timeout_seconds`.
 
+It interrupts a plain function whose run is cancelled by the same means.
+
 It stands in for the task's function rather than around it, so that an interruption can hit nothing
 but the task's own code. Tasks with `isolation="process"` are executed in child processes.
 """
@@ -24,14 +26,14 @@ def jtask_options() -> "list[Option]":
 
 @hookimpl
 def jtask_applies(task: "TaskInfo[..., Any]") -> bool:
-    """Concern tasks only that have a limit or are isolated."""
-    return limits_of(task) != Limits() or _is_isolated(task)
+    """Concern all tasks but coroutine functions without limits, which their loop can cancel."""
+    return not task.is_async or limits_of(task) != Limits() or _is_isolated(task)
 
 
 # Last of all: a plugin that stands in for the function altogether leaves nothing to be limited.
 @hookimpl(trylast=True)
-def jtask_invoke(run: "RunContext") -> Callable[..., Any]:
-    """Execute the function within its limits."""
+def jtask_invoke(run: "RunContext") -> Callable[..., Any] | None:
+    """Execute the function within its limits; a direct call without any needs no watch."""
     limits = limits_of(run.task)
     if _is_isolated(run.task):
         from jtask_timeouts.isolation import call_in_child, call_in_child_async
@@ -42,6 +44,8 @@ def jtask_invoke(run: "RunContext") -> Callable[..., Any]:
         from jtask_timeouts.coroutines import call_on_loop
 
         return lambda *args, **kwargs: call_on_loop(run, limits, args, kwargs)
+    if run.queue is None and limits.report is None:
+        return None
     from jtask_timeouts.threads import call_in_thread
 
     return lambda *args, **kwargs: call_in_thread(run, limits, args, kwargs)

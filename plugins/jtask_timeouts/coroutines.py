@@ -178,7 +178,8 @@ def _resumed(
             waited = coroutine.send(None) if thrown is None else coroutine.throw(thrown)
         except StopIteration as stop:
             return stop.value
-        thrown = None
+        finally:
+            thrown = None  # it holds this frame
         try:
             yield waited
         except BaseException as error:

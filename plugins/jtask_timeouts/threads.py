@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from jtask.errors import SoftTimeout
+from jtask.errors import RunCancelled, SoftTimeout
 from jtask_timeouts.deadlines import Step, TimedSteps, get_deadlines
 from jtask_timeouts.limits import GRACE_SECONDS, Limits
 from jtask_timeouts.main_thread import interrupt_main, takes_signals
@@ -29,7 +29,7 @@ _set_async_exc.argtypes = (ctypes.c_ulong, ctypes.py_object)
 def call_in_thread(
     run: "RunContext", limits: Limits, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
-    """Call a plain task's function in this thread, within its limits.
+    """Call a plain task's function in this thread, within its limits and until it is cancelled.
 
     Args:
         run: What is to be executed.
@@ -42,16 +42,23 @@ def call_in_thread(
 
     Raises:
         RunTimedOut: The hard limit is over.
+        RunCancelled: Somebody cancelled the run.
         RunAbandoned: The run ended without the function, which has returned by now.
         BaseException: What the function raised.
     """
     watch = ThreadWatch(run, limits)
     values: list[Any] = []
     raised: BaseException | None = None
+    # Set before `cancelled` is looked at: whoever cancels does it the other way round, so one of
+    # the two sees it.
+    run.on_cancel = watch.cancel
     try:
+        if run.cancelled is not None:
+            raise RunCancelled(run.cancelled)
         _execute(watch, values, args, kwargs)
     except BaseException as error:
         raised = error
+    run.on_cancel = None
     try:
         return conclude(limits, watch.done, values, raised)
     finally:
@@ -59,7 +66,7 @@ def call_in_thread(
 
 
 class ThreadWatch(TimedSteps):
-    """Interrupts one thread for one run; its methods are called in the thread of the deadlines.
+    """Interrupts one thread for one run; its steps are called in the thread of the deadlines.
 
     Args:
         run: What the calling thread is about to execute.
@@ -89,6 +96,14 @@ class ThreadWatch(TimedSteps):
         if (self.done.soft or self.done.hard) and not self._by_signal:
             _take_undelivered(self._ident)
 
+    def cancel(self) -> None:
+        """Interrupt the function unless it ends by itself within a grace; on the I/O thread."""
+        # Else its worker wants the run back in order to stop: threads are left behind then.
+        if self._run.cancelled is not None:
+            now = time.monotonic()
+            due = ((GRACE_SECONDS, self._at_cancellation), (2 * GRACE_SECONDS, self._leave_behind))
+            get_deadlines().add(TimedSteps([Step(now + after, action) for after, action in due]))
+
     def _steps(self, now: float) -> "list[Step]":
         limits, steps = self.limits, list[Step]()
         if limits.report is not None:
@@ -114,9 +129,19 @@ class ThreadWatch(TimedSteps):
 
     def _at_hard_limit(self) -> None:
         with self._lock:
-            if not self.over:
-                self.done.hard = True
-                self._interrupt(HardInterrupt)
+            self._end()
+
+    def _at_cancellation(self) -> None:
+        with self._lock:
+            if not self.over and not self.done.hard:
+                self.done.cancelled = self._run.cancelled
+            self._end()
+
+    def _end(self) -> None:
+        # Once: `_execute` can take one such interruption.
+        if not self.over and not self.done.hard:
+            self.done.hard = True
+            self._interrupt(HardInterrupt)
 
     def _interrupt(self, kind: type[BaseException]) -> None:
         # A signal where it is possible: it ends a `time.sleep` too, which the exception waits for.
@@ -130,7 +155,7 @@ class ThreadWatch(TimedSteps):
             if self.over or self._run.abandon is None:
                 return
             self.over = self.done.abandoned = True
-            self._run.abandon(self.limits.hard_timeout())
+            self._run.abandon(self.done.end(self.limits))
 
 
 class _Undelivered(BaseException):
@@ -165,7 +190,8 @@ def _execute(
     try:
         try:
             try:
-                get_deadlines().add(watch)
+                if watch.steps:
+                    get_deadlines().add(watch)
                 values.append(watch.function()(*args, **kwargs))
             finally:
                 watch.close()

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import Any
 
-from jtask.errors import RunAbandoned, SoftTimeout
+from jtask.errors import RunAbandoned, RunCancelled, SoftTimeout
 from jtask_timeouts.limits import Limits
 
 
 class HardInterrupt(BaseException):
-    """The hard limit is over: raised inside a plain function, which must not take it for its own.
+    """The hard limit is over, or the run was cancelled: raised inside a plain function.
 
     Not an Exception, so that `except Exception` in a task does not stop it.
     """
@@ -20,13 +20,19 @@ class Interruptions:
 
     Attributes:
         soft: The soft limit was over, and said so inside the task.
-        hard: The hard limit was over, and the task was interrupted.
+        hard: The hard limit was over, or the run was cancelled, and the task was interrupted.
         abandoned: It did not react, and its run has ended without it.
+        cancelled: Why the run was cancelled, if that is what it was interrupted for.
     """
 
     soft: bool = False
     hard: bool = False
     abandoned: bool = False
+    cancelled: str | None = None
+
+    def end(self, limits: Limits) -> BaseException:
+        """Return what an attempt ends with that was interrupted."""
+        return limits.hard_timeout() if self.cancelled is None else RunCancelled(self.cancelled)
 
 
 def conclude(
@@ -34,8 +40,8 @@ def conclude(
 ) -> Any:
     """Return the value of an attempt, or raise what it ends with.
 
-    Whatever comes out of a task after its hard limit, the run timed out. An interruption that came
-    when the function had already returned changes nothing before that.
+    Whatever comes out of a task that was interrupted for good, its run timed out or is cancelled.
+    An interruption that came when the function had already returned changes nothing before that.
 
     Args:
         limits: Those of the task.
@@ -43,23 +49,35 @@ def conclude(
         values: The value that the function returned, if it returned.
         raised: What came out of the function, or an interruption on the way.
     """
+    error = _error_of(limits, done, values, raised)
+    if error is None:
+        return values[0]
+    try:
+        raise error
+    finally:
+        # A frame that holds an exception that holds the frame lives for long, and all arguments.
+        del error, raised
+
+
+def _error_of(
+    limits: Limits, done: Interruptions, values: list[Any], raised: BaseException | None
+) -> BaseException | None:
     if done.abandoned:
-        raise RunAbandoned from None
+        return RunAbandoned()
     # GeneratorExit comes when a loop that is torn down closes its coroutines, which must let it
     # through.
     if done.hard and not isinstance(raised, GeneratorExit):
-        error = limits.hard_timeout()
+        error = done.end(limits)
         # With a value, what was raised is an interruption that came after the return.
-        if raised is None or values:
-            raise error
-        cause = None if _is_ours(raised) else raised
-        raise error.with_traceback(raised.__traceback__) from cause
+        if raised is not None and not values:
+            error = error.with_traceback(raised.__traceback__)
+            error.__cause__ = None if _is_ours(raised) else raised
+        return error
     if values and (raised is None or _is_ours(raised)):
-        return values[0]
-    assert raised is not None
+        return None
     if done.soft and isinstance(raised, SoftTimeout):
-        raise limits.soft_timeout().with_traceback(raised.__traceback__) from None
-    raise raised
+        return limits.soft_timeout().with_traceback(raised.__traceback__)
+    return raised
 
 
 def _is_ours(raised: BaseException) -> bool:

@@ -252,3 +252,25 @@ def test_a_worker_shows_what_the_users_own_loggers_say_with_the_run(place: Any) 
     worker.says(f"DEBUG order {run_id} starts (attempt 1)")
     worker.says(f"INFO order {run_id} Completed in")
     assert worker.stop() == 0
+
+
+def test_a_task_that_logs_to_the_root_does_not_double_the_lines(place: Any) -> None:
+    place.write(
+        "careless.py",
+        """
+        import logging
+        from jtask import task
+
+        @task
+        def warn() -> None:
+            logging.warning("said by the task")
+        """,
+    )
+    worker = place.serve("careless.py")
+    worker.is_ready()
+    for _ in range(2):
+        place.result(place.enqueue("careless.py:warn"))
+    worker.says("Completed in", times=2)
+    worker.stop()
+    assert worker.log.count("Completed in") == 2
+    assert worker.log.count("said by the task") == 2

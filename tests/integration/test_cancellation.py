@@ -1,6 +1,7 @@
 """Cancel runs wherever they are, on both brokers."""
 
 import asyncio
+import contextlib
 import json
 import threading
 import time
@@ -186,12 +187,100 @@ def test_an_executing_function_sees_that_it_is_asked_to_end(
     jtask_worker(patient)
     run = patient.delay()
     assert begun.wait(PATIENCE)
-    assert run.cancel("stop it").result is CancelResult.ASKED
+    assert run.cancel("stop it").result is CancelResult.INTERRUPTED
     if end == "raises":
         assert_cancelled(run, "stop it")
     else:
         assert run.result(PATIENCE) == "stop it"
         assert run.state.name is StateName.COMPLETED
+
+
+def test_a_plain_function_that_never_looks_is_interrupted_after_a_grace(
+    jtask_worker: StartWorker,
+) -> None:
+    begun, cleaned = threading.Event(), threading.Event()
+
+    @task(retries=3)
+    def deaf() -> None:
+        begun.set()
+        try:
+            while True:
+                time.sleep(0.001)
+        finally:
+            cleaned.set()
+
+    jtask_worker(deaf, concurrency=1)
+    run = deaf.delay()
+    assert begun.wait(PATIENCE)
+    assert run.cancel("enough").result is CancelResult.INTERRUPTED
+    assert_cancelled(run, "enough")
+    assert cleaned.is_set()
+
+
+def test_a_plain_function_that_waits_in_c_is_left_behind_and_its_slot_is_free(
+    jtask_worker: StartWorker,
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    @task(queue="held-up")
+    def wait() -> None:
+        begun.set()
+        go_on.wait(PATIENCE)
+
+    @task(queue="held-up")
+    def beside() -> str:
+        return "here"
+
+    jtask_worker(wait, beside, concurrency=1)
+    run = wait.delay()
+    assert begun.wait(PATIENCE)
+    other = beside.delay()
+    run.cancel("enough")
+    assert_cancelled(run, "enough")
+    assert other.result(PATIENCE) == "here"
+    go_on.set()
+
+
+def test_a_cancelled_run_that_its_worker_hands_back_does_not_start_again() -> None:
+    begun, go_on = threading.Semaphore(0), threading.Event()
+
+    @task
+    async def stubborn() -> None:
+        begun.release()
+        while not go_on.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.01)
+
+    run = stubborn.delay()
+    with run_worker(stubborn) as worker:
+        assert begun.acquire(timeout=PATIENCE)
+        assert run.cancel("enough").result is CancelResult.INTERRUPTED
+        worker.stop(0)
+    with run_worker(stubborn):
+        assert_cancelled(run, "enough")
+    go_on.set()
+    assert not begun.acquire(blocking=False)
+
+
+def test_a_run_that_was_to_be_cancelled_when_its_worker_handed_it_back_does_not_start_again() -> (
+    None
+):
+    begun = threading.Semaphore(0)
+
+    @task
+    async def sleepy() -> None:
+        begun.release()
+        await asyncio.sleep(3600)
+
+    run = sleepy.delay()
+    with run_worker(sleepy) as worker:
+        assert begun.acquire(timeout=PATIENCE)
+        # The caller died before it could ask the worker.
+        on_io(lambda broker: store_cancel_request(broker, run.run_id, "enough"))
+        assert worker.stop(0) == 1
+    with run_worker(sleepy):
+        assert_cancelled(run, "enough")
+    assert not begun.acquire(blocking=False)
 
 
 def test_a_run_that_awaits_its_retry_never_starts_again_and_keeps_its_history(
@@ -391,7 +480,7 @@ def test_a_stopping_worker_can_be_asked_until_its_runs_are_over() -> None:
         assert begun.wait(PATIENCE)
         stopping = threading.Thread(target=worker.stop, args=(PATIENCE,))
         stopping.start()
-        assert run.cancel("now").result is CancelResult.ASKED
+        assert run.cancel("now").result is CancelResult.INTERRUPTED
         stopping.join(PATIENCE)
     assert_cancelled(run, "now")
 

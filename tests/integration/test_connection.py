@@ -1,6 +1,7 @@
 """The connection against a real nats-server, on asyncio's loop and on uvloop."""
 
 import asyncio
+import logging
 import socket
 import ssl
 import subprocess
@@ -191,6 +192,32 @@ def test_subscriptions_and_callbacks_survive_a_killed_server(
         assert happened == ["lost", "back", "checked"] * 2
 
     connected(main)
+
+
+def test_a_log_handler_that_raises_does_not_delay_a_reconnect(
+    connected: Connected, nats_server: NatsServer
+) -> None:
+    class Broken(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise OSError("the disk is full")
+
+    async def main(connection: Connection) -> None:
+        happened: list[float] = []
+        loop = asyncio.get_running_loop()
+        connection.on_reconnect(lambda: happened.append(loop.time()))
+        nats_server.kill()
+        nats_server.start()
+        started = loop.time()
+        await until(lambda: happened)
+        assert happened[0] - started < 5
+        await connection.flush()
+
+    broken, log = Broken(), logging.getLogger("jtask")
+    log.addHandler(broken)
+    try:
+        connected(main)
+    finally:
+        log.removeHandler(broken)
 
 
 def test_a_garbled_greeting_does_not_end_the_reconnecting(

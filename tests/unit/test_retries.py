@@ -127,6 +127,30 @@ def test_a_timeout_is_tried_again(call: Any) -> None:
 
 
 @both
+@pytest.mark.parametrize(
+    ("members", "kinds", "is_covered"),
+    [
+        ([ConnectionError(), TimeoutError()], (ConnectionError, TimeoutError), True),
+        ([ConnectionResetError()], ConnectionError, True),
+        ([ConnectionError(), KeyError("x")], ConnectionError, False),
+        ([KeyError("x"), ExceptionGroup("", [ConnectionError()])], ConnectionError, False),
+        ([ConnectionError(), ExceptionGroup("", [ConnectionError()])], ConnectionError, True),
+        ([KeyError("x")], ExceptionGroup, True),
+        ([KeyError("x")], Exception, True),
+    ],
+)
+def test_retry_on_covers_a_group_if_it_covers_all_that_is_in_it(
+    call: Any, members: list[Exception], kinds: Any, is_covered: bool
+) -> None:
+    body = Flaky(1, ExceptionGroup("several", members))
+    if is_covered:
+        assert call(body, retries=1, retry_on=kinds) == 2
+    else:
+        with pytest.raises(ExceptionGroup, match="several"):
+            call(body, retries=1, retry_on=kinds)
+
+
+@both
 @pytest.mark.parametrize("kinds", [KeyError, (KeyError, LookupError), [LookupError]])
 def test_retry_on_covers_these_errors_and_their_subclasses_only(call: Any, kinds: Any) -> None:
     assert call(Flaky(1, KeyError("x")), retries=1, retry_on=kinds) == 2

@@ -50,7 +50,22 @@ def test_a_failed_run_is_an_error_with_its_traceback(caplog: pytest.LogCaptureFi
         jtask_runlog.jtask_settled(run(), outcome(StateName.FAILED, error=error))
     [record] = caplog.records
     assert record.levelname == "ERROR"
-    assert "(attempt 1): ValueError: no luck\nTraceback" in record.getMessage()
+    assert record.getMessage().endswith("(attempt 1): ValueError: no luck")
+    assert record.exc_info is not None
+    assert isinstance(record.exc_info[1], ValueError)
+    assert logging.Formatter().format(record).count("Traceback") == 1
+
+
+def test_the_template_of_a_line_tells_task_and_state_but_not_the_run(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for run_id in ("one", "two"):
+        one = run()
+        one.run_id = run_id
+        jtask_runlog.jtask_settled(one, outcome(StateName.FAILED, error=ValueError(run_id)))
+    assert {record.msg for record in caplog.records} == {
+        "resize-logged %s Failed in %s (attempt %d)%s"
+    }
 
 
 def test_an_end_that_was_wanted_is_a_warning_with_the_reason(

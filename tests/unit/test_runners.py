@@ -1,6 +1,7 @@
 """The threads in which runs are executed, and their end."""
 
 import asyncio
+import queue
 import threading
 from collections import Counter
 from typing import Any, cast
@@ -77,10 +78,14 @@ class Gate:
             assert self.changed.wait_for(lambda: not self.executing, PATIENCE)
 
 
+def start(kind: Any, gate: Gate, size: int) -> Any:
+    return kind(gate.perform, size, print) if kind is LoopRunner else kind(gate.perform, size)
+
+
 @RUNNERS
 def test_a_runner_keeps_to_its_size_and_to_the_order(kind: Any) -> None:
     gate, jobs = Gate(), [job() for _ in range(7)]
-    runner = kind(gate.perform, 2)
+    runner = start(kind, gate, 2)
     for one in jobs:
         runner.submit(one)
     gate.until_begun(2)
@@ -96,7 +101,7 @@ def test_a_runner_keeps_to_its_size_and_to_the_order(kind: Any) -> None:
 @RUNNERS
 def test_what_has_not_begun_can_be_taken_back_and_what_has_cannot(kind: Any) -> None:
     gate, first, second, third = Gate(), job(), job(), job()
-    runner = kind(gate.perform, 1)
+    runner = start(kind, gate, 1)
     for one in (first, second, third):
         runner.submit(one)
     gate.until_begun(1)
@@ -112,7 +117,7 @@ def test_what_has_not_begun_can_be_taken_back_and_what_has_cannot(kind: Any) -> 
 @RUNNERS
 def test_all_that_has_not_begun_can_be_taken_back_at_once(kind: Any) -> None:
     gate, jobs = Gate(), [job() for _ in range(5)]
-    runner = kind(gate.perform, 1)
+    runner = start(kind, gate, 1)
     for one in jobs:
         runner.submit(one)
     gate.until_begun(1)
@@ -127,7 +132,7 @@ def test_all_that_has_not_begun_can_be_taken_back_at_once(kind: Any) -> None:
 @RUNNERS
 def test_what_only_has_to_be_settled_waits_for_nothing_that_executes(kind: Any) -> None:
     gate, blocks, settled = Gate(), job(), job(Finish(StateName.CANCELLED))
-    runner = kind(gate.perform, 1)
+    runner = start(kind, gate, 1)
     runner.submit(blocks)
     gate.until_begun(1)
     runner.submit(job())
@@ -154,7 +159,7 @@ def test_a_closed_loop_has_no_thread_any_more() -> None:
         threads.append(threading.current_thread())
         executed.set()
 
-    runner = LoopRunner(perform, 1)
+    runner = LoopRunner(perform, 1, print)
     runner.submit(job())
     assert executed.wait(PATIENCE)
     closed(runner)
@@ -170,7 +175,7 @@ def test_closing_does_not_wait_for_a_task_that_blocks_the_loop() -> None:
         blocks.set()
         go_on.wait(PATIENCE)
 
-    runner = LoopRunner(perform, 1)
+    runner = LoopRunner(perform, 1, print)
     runner.submit(job())
     assert blocks.wait(PATIENCE)
     closed(runner)
@@ -179,3 +184,58 @@ def test_closing_does_not_wait_for_a_task_that_blocks_the_loop() -> None:
     go_on.set()
     threads[0].join(PATIENCE)
     assert not threads[0].is_alive()
+
+
+def test_a_loop_that_a_task_stops_goes_on() -> None:
+    gate, first, second = Gate(), job(), job()
+
+    async def perform(one: Job) -> None:
+        asyncio.get_running_loop().stop()
+        await asyncio.sleep(0)
+        await gate.perform(one)
+
+    runner = LoopRunner(perform, 1, print)
+    for one in (first, second):
+        runner.submit(one)
+    gate.let_end(2)
+    gate.until_begun(2)
+    gate.until_idle()
+    assert runner.death is None
+
+
+def test_a_loop_that_ends_by_itself_says_so_and_takes_what_comes_after(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("jtask.worker.runners.new_loop", asyncio.new_event_loop)
+    dead: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def fail() -> None:
+        raise OSError("the selector is broken")
+
+    async def perform(one: Job) -> None:
+        cast("Any", asyncio.get_running_loop())._run_once = fail
+
+    runner = LoopRunner(perform, 1, dead.put)
+    runner.submit(job())
+    reason = "the event loop of the tasks has ended: OSError: the selector is broken"
+    assert dead.get(timeout=PATIENCE) == reason
+    assert runner.death is not None
+    runner.submit(job())
+    runner.cancel_all()
+    asyncio.run(runner.close())
+
+
+def test_a_thread_outlives_an_execution_that_fails_inside_jtask() -> None:
+    gate, broken, well = Gate(), job(), job()
+
+    async def perform(one: Job) -> None:
+        if one is broken:
+            raise SystemExit
+        await gate.perform(one)
+
+    runner = ThreadRunner(perform, 1)
+    runner.submit(broken)
+    runner.submit(well)
+    gate.let_end(1)
+    gate.until_begun(1)
+    assert gate.begun == [well]

@@ -61,11 +61,19 @@ def test_an_unknown_isolation_is_refused() -> None:
         def work() -> None: ...
 
 
-def test_a_task_without_limits_is_not_concerned() -> None:
+def test_a_coroutine_function_without_limits_is_not_concerned() -> None:
     @task
-    def work() -> None: ...
+    async def work() -> None: ...
 
     assert work.hooks.invoke is None
+
+
+def test_a_direct_call_without_limits_is_not_watched() -> None:
+    @task
+    def caller() -> str:
+        return sys._getframe(1).f_code.co_name
+
+    assert caller() == "_call"
 
 
 # --- plain functions -----------------------------------------------------------------------------

@@ -35,7 +35,7 @@ from jtask_nats.client.protocol import (
 )
 from jtask_nats.client.requests import PendingRequests
 from jtask_nats.client.send_buffer import SendBuffer
-from jtask_nats.client.server_errors import ServerErrors, denied_publish, denied_subscribe
+from jtask_nats.client.server_errors import ServerErrors, denied_publish, denied_subscribe, say
 from jtask_nats.client.shared_socket import SharedSocket
 from jtask_nats.client.subscription import Subscription
 from jtask_nats.client.versions import check_version
@@ -432,15 +432,16 @@ class Connection:
         self._server_errors.reset()
         self._denied.clear()
         if self._opened:
-            _log.info("reconnected to the NATS server at %s", self.url)
             call_all(self._reconnect_callbacks)
+            say(_log, logging.INFO, "reconnected to the NATS server at %s", self.url)
 
     def _on_down(self, reason: str) -> None:
         self._up_event.clear()
         self._fail_requests(f"the connection was lost: {reason}")
         if self._opened and not self._closed:
-            _log.warning("connection to the NATS server at %s lost: %s", self._servers, reason)
             call_all(self._disconnect_callbacks)
+            text = "connection to the NATS server at %s lost: %s"
+            say(_log, logging.WARNING, text, self._servers, reason)
 
     def _fail_requests(self, reason: str) -> None:
         place = f"from the NATS server at {self._servers}: {reason}"

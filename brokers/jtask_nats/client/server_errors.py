@@ -1,5 +1,6 @@
 """The server's errors (`-ERR` lines): read, and logged once each."""
 
+import contextlib
 import logging
 
 _REMEMBERED = 100  # texts of errors; each may name another subject, and subjects are many
@@ -21,11 +22,24 @@ class ServerErrors:
         if len(self._logged) >= _REMEMBERED:
             self._logged.clear()
         self._logged.add(text)
-        _log.log(level, "the NATS server at %s reports: %s", url, text)
+        say(_log, level, "the NATS server at %s reports: %s", url, text)
 
     def reset(self) -> None:
         """Log every error as new from now on."""
         self._logged.clear()
+
+
+def say(log: logging.Logger, level: int, text: str, *args: object) -> None:
+    """Log a line, whatever a handler of the log raises: it must not cost a connection.
+
+    Args:
+        log: Where.
+        level: Of the line.
+        text: The line.
+        args: What is put into it.
+    """
+    with contextlib.suppress(Exception):
+        log.log(level, text, *args)
 
 
 def denied_publish(text: str) -> str | None:

@@ -35,7 +35,11 @@ def call(task: TaskInfo[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     while True:
         result: Result = run_sync(run_attempt(run, hooks_of(task)))
         if isinstance(result, Outcome):
-            return _unpack(result)
+            run.let_go()
+            try:
+                return _unpack(result)
+            finally:
+                del result  # it holds the exception that holds this frame
         time.sleep(_pause(run, result))  # a retry waits here: the caller wants the value
         _resume(run)
 
@@ -48,7 +52,11 @@ async def call_async(
     while True:
         result = await run_attempt(run, hooks_of(task))
         if isinstance(result, Outcome):
-            return _unpack(result)
+            run.let_go()
+            try:
+                return _unpack(result)
+            finally:
+                del result  # it holds the exception that holds this frame
         await asyncio.sleep(_pause(run, result))
         _resume(run)
 
@@ -92,9 +100,13 @@ def _resume(run: RunContext) -> None:
 def _unpack(outcome: Outcome) -> Any:
     if outcome.successful:
         return outcome.value
-    if outcome.error is not None:
-        # The very exception: the caller's traceback shows where the function raised it.
-        raise outcome.error
+    if (error := outcome.error) is not None:
+        try:
+            # The very exception: the caller's traceback shows where the function raised it.
+            raise error
+        finally:
+            # It holds this frame, and would hold itself with it.
+            del error, outcome
     raise ERROR_OF[outcome.state.name](outcome.state.message)
 
 

@@ -45,7 +45,6 @@ class HooksLoop(LoopThread):
     title = "hooks thread"
 
     def __init__(self, name: str = "jtask-hooks") -> None:
-        self._is_ending = False
         super().__init__(name)
 
     def start(self, awaitable: Awaitable[Any], end: "concurrent.futures.Future[End]") -> None:

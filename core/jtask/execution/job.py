@@ -159,8 +159,7 @@ async def perform(
     try:
         return _disposition(job, await _attempt(job, run, hooks, stopping), inline_limit)
     finally:
-        # It leads back to the run: left there, each run would be work for the garbage collector.
-        run.abandon = None
+        run.let_go()
 
 
 def _attempt(

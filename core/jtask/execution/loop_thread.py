@@ -3,6 +3,7 @@
 import asyncio
 import atexit
 import concurrent.futures
+import logging
 import os
 import threading
 from collections.abc import Callable, Coroutine
@@ -11,6 +12,7 @@ from typing import Any, Generic, TypeVar
 T = TypeVar("T")
 L = TypeVar("L", bound="LoopThread")
 _JOIN_SECONDS = 5.0  # a callback that blocks the loop must not keep the process from ending
+_log = logging.getLogger("jtask")
 
 
 class LoopThread:
@@ -18,6 +20,9 @@ class LoopThread:
 
     Args:
         name: The thread's name.
+
+    Attributes:
+        death: Why the loop has ended by itself, in one sentence; None while it has not.
     """
 
     title = "event loop"
@@ -25,6 +30,9 @@ class LoopThread:
 
     def __init__(self, name: str) -> None:
         self.loop = new_loop()
+        self._is_ending = False
+        self.death: str | None = None
+        self._on_death: set[Callable[[str], object]] = set()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -32,6 +40,18 @@ class LoopThread:
     def is_current(self) -> bool:
         """Whether the caller is this thread."""
         return threading.current_thread() is self._thread
+
+    def on_death(self, callback: Callable[[str], object]) -> None:
+        """Call a function should the loop end by itself, which nothing but a defect can do.
+
+        Args:
+            callback: Takes the reason, one sentence; called in this thread.
+        """
+        self._on_death.add(callback)
+
+    def forget_death(self, callback: Callable[[str], object]) -> None:
+        """Undo `on_death`."""
+        self._on_death.discard(callback)
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> "concurrent.futures.Future[T]":
         """Start a coroutine on the loop; from any thread.
@@ -43,9 +63,11 @@ class LoopThread:
             concurrent.futures.Future: Its result; cancelling it cancels the coroutine.
 
         Raises:
-            RuntimeError: The process is ending.
+            RuntimeError: The process is ending, or the loop has ended by itself.
         """
         try:
+            if self.death is not None:
+                raise RuntimeError(self.death)
             return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
         except RuntimeError:  # the loop is closed: the process is ending
             coroutine.close()
@@ -85,6 +107,7 @@ class LoopThread:
 
     def stop(self) -> None:
         """End the loop and the thread."""
+        self._is_ending = True
         if self._thread.is_alive():
             self.loop.call_soon_threadsafe(self.loop.stop)
             self._thread.join(_JOIN_SECONDS)
@@ -92,9 +115,15 @@ class LoopThread:
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
         try:
-            self.loop.run_forever()
+            run_until(lambda: self._is_ending, self.loop, self.title)
+        except BaseException as error:
+            self.death = f"jtask's {self.title} has ended: {type(error).__name__}: {error}"
+            _log.critical(self.death, exc_info=error)
         finally:
-            self.loop.close()
+            close_loop(self.loop)
+        if self.death is not None:
+            for callback in tuple(self._on_death):
+                callback(self.death)
 
 
 class OnePerProcess(Generic[L]):
@@ -123,6 +152,38 @@ class OnePerProcess(Generic[L]):
         # The thread is gone in a forked child, and one that is gone too may have held the lock.
         self._lock = threading.Lock()
         self._one = None
+
+
+def run_until(is_ending: Callable[[], bool], loop: asyncio.AbstractEventLoop, title: str) -> None:
+    """Run a loop in this thread until it is stopped by whoever owns it.
+
+    A callback or a child task that lets SystemExit or KeyboardInterrupt out ends the `run_forever`
+    of its loop, and with it everybody else's work there. Whoever awaits the child gets the
+    exception all the same.
+
+    Args:
+        is_ending: Tells whether the owner has stopped the loop; anybody on it can call its `stop`.
+        loop: The loop.
+        title: What a log line calls it.
+    """
+    while not is_ending():
+        try:
+            loop.run_forever()
+        except (SystemExit, KeyboardInterrupt) as error:
+            _log.error(
+                "%s got out of a child task or a callback: jtask's %s goes on",
+                type(error).__name__,
+                title,
+                exc_info=error,
+            )
+
+
+def close_loop(loop: asyncio.AbstractEventLoop) -> None:
+    """Close a loop, also one that is broken."""
+    try:
+        loop.close()
+    except Exception:
+        _log.debug("an event loop could not be closed", exc_info=True)
 
 
 def new_loop() -> asyncio.AbstractEventLoop:

@@ -100,7 +100,7 @@ def _cut(text: str) -> str:
 
 
 def _traceback_text(error: BaseException, task: Callable[..., Any] | None) -> str:
-    start = _first_own_frame(error, task)
+    start = first_own_frame(error, task)
     try:
         shown = traceback.TracebackException(type(error), error, start, compact=True)
         return _cut("".join(shown.format()))
@@ -108,8 +108,13 @@ def _traceback_text(error: BaseException, task: Callable[..., Any] | None) -> st
         return f"{_type_name(type(error))}: {_message(error)}\n"
 
 
-def _first_own_frame(error: BaseException, task: Callable[..., Any] | None) -> TracebackType | None:
-    """Return where a traceback is to begin; None where only jtask's own frames would be in it."""
+def first_own_frame(error: BaseException, task: Callable[..., Any] | None) -> TracebackType | None:
+    """Return where a traceback is to begin; None where only jtask's own frames would be in it.
+
+    Args:
+        error: Any exception.
+        task: As for `capture`.
+    """
     start = error.__traceback__
     frames: list[TracebackType] = []
     while start:

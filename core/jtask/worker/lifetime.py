@@ -48,6 +48,11 @@ class WorkerLifetime:
         # Only now: a supervisor takes it for the proof that its workers can start.
         supervised.report_ready()
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether the thread that talks to the broker lives; the broker itself may be away."""
+        return self._client.io.death is None
+
     def hurry(self) -> None:
         """Release runs at once when stopping, or from now on if that has begun."""
         self._client.io.post(self._hurry.set)
@@ -65,6 +70,9 @@ class WorkerLifetime:
             return 0
         self._is_stopped = True
         try:
+            # Without the thread that talks to the broker there is nothing that could be told it.
+            if not self.is_connected:
+                return 0
             return self._client.io.run(self.worker.stop(timeout, self._hurry))
         finally:
             self._contexts.leave()

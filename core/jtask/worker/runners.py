@@ -10,6 +10,7 @@ Each job gets a fresh copy of the context variables that the worker began with.
 import asyncio
 import concurrent.futures
 import contextlib
+import logging
 import queue
 import threading
 from collections import deque
@@ -19,11 +20,14 @@ from typing import Any
 
 from jtask.execution.contexts import FreshContexts
 from jtask.execution.job import Job
-from jtask.execution.loop_thread import new_loop
+from jtask.execution.loop_thread import close_loop, new_loop, run_until
 from jtask.execution.sync_await import run_sync
+from jtask.lifecycle import describe
 
 Perform = Callable[[Job], Coroutine[Any, Any, None]]
 _JOIN_SECONDS = 1.0  # a stopping worker waits so long for its loop, no longer
+_TITLE = "event loop of the tasks"
+_log = logging.getLogger("jtask.worker")
 
 
 class _Wake(Enum):
@@ -39,11 +43,18 @@ class LoopRunner:
     Args:
         perform: Executes one job and reports its end; must not raise.
         size: The largest number of jobs that execute at once.
+        on_death: Called with the reason, in the loop's thread, should the loop end by itself.
+
+    Attributes:
+        death: Why the loop has ended by itself; None while it has not.
     """
 
-    def __init__(self, perform: Perform, size: int) -> None:
+    def __init__(self, perform: Perform, size: int, on_death: Callable[[str], object]) -> None:
         self._perform = perform
         self._size = size
+        self._on_death = on_death
+        self.death: str | None = None
+        self._is_closing = False
         self._loop = new_loop()
         self._contexts = FreshContexts()
         self._waiting: deque[Job] = deque()
@@ -63,13 +74,13 @@ class LoopRunner:
         """
         if job.decision is not None:
             # Over `size`: only its hooks are called, and others may execute for hours.
-            self._loop.call_soon_threadsafe(self._start, job)
+            self._post(self._start, job)
             return
         # In this order: `_wake` clears the flag before it looks at what waits.
         self._waiting.append(job)
         if not self._woken:
             self._woken = True
-            self._loop.call_soon_threadsafe(self._wake)
+            self._post(self._wake)
 
     def take_back(self, job: Job) -> bool:
         """Keep a job from starting.
@@ -85,7 +96,7 @@ class LoopRunner:
 
     def cancel(self, job: Job) -> None:
         """Cancel one job if it is executing."""
-        self._loop.call_soon_threadsafe(self._cancel, job)
+        self._post(self._cancel, job)
 
     def replace(self, end: Coroutine[Any, Any, None]) -> None:
         """Report the end of a job whose coroutine does not end; called on this loop.
@@ -100,7 +111,7 @@ class LoopRunner:
 
     def cancel_all(self) -> None:
         """Cancel what is executing."""
-        self._loop.call_soon_threadsafe(self._cancel_all)
+        self._post(self._cancel_all)
 
     async def close(self) -> None:
         """End the loop and wait a moment for its thread; nothing is submitted any more.
@@ -108,11 +119,17 @@ class LoopRunner:
         A task that blocks the loop keeps the thread, a daemon, until it returns or the process
         ends.
         """
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._is_closing = True
+        self._post(self._loop.stop)
         # Awaited, not joined: this is the I/O thread, which other workers of the process share.
         await asyncio.wait([asyncio.wrap_future(self._ended)], timeout=_JOIN_SECONDS)
         if self._ended.done():
             self._thread.join()
+
+    def _post(self, callback: Callable[..., object], *args: Job) -> None:
+        # Closed when it has died, which ends the worker: its runs are handed back then.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(callback, *args)
 
     def _wake(self) -> None:
         self._woken = False
@@ -161,11 +178,17 @@ class LoopRunner:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        self._loop.run_forever()
-        # What the loop stops in the middle of still gets its `finally`.
-        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-        self._loop.close()
-        self._ended.set_result(None)
+        try:
+            run_until(lambda: self._is_closing, self._loop, _TITLE)
+            # What the loop stops in the middle of still gets its `finally`.
+            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        except BaseException as error:
+            self.death = f"the {_TITLE} has ended: {describe(error)}"
+            _log.critical(self.death, exc_info=error)
+            self._on_death(self.death)
+        finally:
+            close_loop(self._loop)
+            self._ended.set_result(None)
 
 
 class ThreadRunner:
@@ -210,7 +233,17 @@ class ThreadRunner:
         self._waiting.append(job)
         self._wakes.put(_Wake.WORK)
         if start:
+            self._start_worker(job)
+
+    def _start_worker(self, job: Job) -> None:
+        try:
             self._start_thread(f"jtask-task-{self._threads}", self._work)
+        except RuntimeError:  # the machine gives no more threads
+            with self._lock:
+                self._threads -= 1
+            # With another thread there is somebody who comes to it.
+            if not self._threads and self.take_back(job):
+                raise
 
     def take_back(self, job: Job) -> bool:
         """Keep a job from starting.
@@ -259,7 +292,7 @@ class ThreadRunner:
                 job = self._waiting.popleft()
             except IndexError:
                 continue  # it was taken back
-            self._run(self._perform(job))
+            self._execute(self._perform(job))
             # Its substitute has its place: `_threads` counts one of the two.
             if job.is_abandoned:
                 return
@@ -268,13 +301,18 @@ class ThreadRunner:
 
     def _settle(self) -> None:
         while (job := self._decided.get()) is not None:
-            self._run(self._perform(job))
+            self._execute(self._perform(job))
 
-    def _run(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        self._contexts.new().run(run_sync, coroutine)
+    def _execute(self, performing: Coroutine[Any, Any, None]) -> None:
+        # Whatever it is that should not have come here, it must not take the thread away from all
+        # the runs that follow.
+        try:
+            self._contexts.new().run(run_sync, performing)
+        except BaseException:
+            _log.exception("an execution in a thread has failed inside jtask")
 
     def _take_over(self, end: Coroutine[Any, Any, None]) -> None:
-        self._run(end)
+        self._execute(end)
         with self._lock:
             self._unfinished -= 1
         self._work()

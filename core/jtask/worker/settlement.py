@@ -18,6 +18,7 @@ from jtask.execution.job import (
     Job,
     Requeue,
     StoreOutcome,
+    describe_crash,
     encode_dead_letter,
 )
 from jtask.foreign_text import cut, shown
@@ -83,7 +84,7 @@ class Settlement:
             # Nearly all runs: one message, without a coroutine or a future for each.
             try:
                 self._put_then(record, partial(self._stored, job, disposition))
-            except BrokerError:  # it is refused before it is sent
+            except Exception:  # it is refused before it is sent
                 self._settle_slowly(job, disposition)
         else:
             self._settle_slowly(job, disposition)
@@ -140,14 +141,54 @@ class Settlement:
         try:
             self.emit(run_id, envelope.task_key, state, reason)
             self.notify_rejected(delivery, reason)
-            # The address names the run, so whoever waits for it gets an outcome.
-            await self._store(OutcomeRecord(run_id, encode_outcome(settled)))
+            await self._try_to_store(OutcomeRecord(run_id, encode_outcome(settled)))
             letter = encode_dead_letter(reason, settled, delivery.body, delivery.priority)
             await self._keep(delivery, DeadLetterBody(reason, letter))
         except Exception:
             # Delivered again it would fail again, here or in every other worker.
             _log.exception("run %s is dropped, for it cannot even be kept: %s", run_id, reason)
             delivery.ack()
+
+    async def _try_to_store(self, record: OutcomeRecord) -> None:
+        # The address names the run, so whoever waits for it gets an outcome.
+        try:
+            await self._store(record)
+        except Exception:
+            # Its letter is still worth keeping.
+            _log.exception("run %s is set aside without an outcome", record.run_id)
+
+    def fail(self, delivery: Delivery, envelope: Envelope | None, error: Exception) -> None:
+        """End a run that jtask itself failed to handle, where a person sees it; returns at once.
+
+        Args:
+            delivery: The run.
+            envelope: What it says; None when that is not known.
+            error: What jtask failed with. It would be the same in every other worker.
+        """
+        if envelope is None:
+            envelope = Envelope(delivery.run_id, "", "", "json", b"", created=time.time())
+        reason = describe_crash(error)
+        if count := self._refused.count(reason):
+            _log.error(
+                "run %s is set aside: %s (%d since the last line)",
+                delivery.run_id,
+                reason,
+                count,
+                exc_info=error,
+            )
+        self._background.start(self._set_aside(delivery, envelope, StateName.CRASHED, reason))
+
+    async def hand_back(self, job: Job, message: str) -> None:
+        """Do `release`, until the broker has taken it.
+
+        Args:
+            job: The run.
+            message: Why, for its history.
+        """
+        try:
+            await self._insist(lambda: self.release(job, message))
+        except Exception as error:
+            self.fail(job.delivery, job.envelope, error)
 
     async def release(self, job: Job, message: str) -> None:
         """Give a run to another worker.
@@ -193,6 +234,8 @@ class Settlement:
                 answer: bool | BrokerError = await self._broker.results.put(outcome)
             except BrokerError as error:
                 answer = error
+            except Exception as error:  # of a store that is somebody else's
+                answer = BrokerError(str(error))
             done(answer)
 
         self._background.start(put())
@@ -224,7 +267,7 @@ class Settlement:
             await self._insist(lambda: self._take_back_start(job))
             await self._insist(lambda: job.delivery.reschedule(disposition.at, disposition.body))
         else:
-            await self._insist(lambda: self.release(job, "handed back by a stopping worker"))
+            await self.hand_back(job, "handed back by a stopping worker")
 
     async def _store_all(self, job: Job, disposition: StoreOutcome) -> None:
         run_id = job.delivery.run_id

@@ -1,6 +1,6 @@
 """A worker's heart: takes runs from the broker, has them executed, hands on their ends.
 
-Everything here but `_perform` happens on the I/O thread, so no locks are needed.
+Everything here happens on the I/O thread, so no locks are needed.
 """
 
 import asyncio
@@ -11,31 +11,25 @@ from typing import Any, TypeVar
 
 from jtask import lifecycle
 from jtask.background import BackgroundTasks
-from jtask.client.cancel_notices import CancelledDelivery, job_of, no_event
+from jtask.client.cancel_notices import CancelledDelivery, job_of
+from jtask.client.cancel_requests import find_cancel_request
 from jtask.client.client import Client
 from jtask.contract import Broker, Consumption, Delivery, Event
 from jtask.declaration.task_info import TaskInfo
-from jtask.errors import BrokerError, RunAbandoned
-from jtask.execution.job import (
-    Disposition,
-    Job,
-    StoreOutcome,
-    describe_crash,
-    finish_abandoned,
-    perform,
-)
+from jtask.errors import BrokerError
+from jtask.execution.job import Disposition, Job, StoreOutcome
 from jtask.ids import process_label
-from jtask.lifecycle import Discard, Execute, Finish, Release
+from jtask.lifecycle import Discard, Execute, Finish
 from jtask.outcomes import CancelResult
 from jtask.plugins import hooks_of
 from jtask.runtime import HeldRun, RunContext, WorkerInfo
 from jtask.serialization.codecs import codecs_of
 from jtask.settings import get_settings
 from jtask.states import State, StateName
-from jtask.wire.envelope import Envelope, encode_outcome, unstarted_record
+from jtask.wire.envelope import Envelope
 from jtask.worker import supervised
+from jtask.worker.executions import Executions
 from jtask.worker.heartbeat import accompany
-from jtask.worker.runners import LoopRunner, ThreadRunner
 from jtask.worker.settlement import START_COUNTER_TTL, Settlement, start_counter
 from jtask.worker.slots import SlotPool
 from jtask.worker.suspects import Suspects
@@ -93,12 +87,12 @@ class Worker:
         self._stopping: Latch[None] = Latch()
         self._on_give_up: Callable[[str], None] | None = None
         self._given_up: str | None = None
-        self._interrupting = False
         self._consumption: Consumption | None = None
         self._background = BackgroundTasks()
         self._settlement = Settlement(self._broker, client.events, self.info.name)
-        self._loop_runner = LoopRunner(self._perform, concurrency)
-        self._thread_runner = ThreadRunner(self._perform, concurrency)
+        self._executions = Executions(
+            client, self.info.name, concurrency, self._finish, self.give_up
+        )
 
     async def start(self) -> None:
         """Take runs from now on; on the I/O thread, once.
@@ -108,6 +102,7 @@ class Worker:
             TaskDefinitionError: A task is declared in a way that cannot be served.
             BrokerError: The broker refuses.
         """
+        self.client.io.on_death(self.give_up)
         self._consumption = await self._broker.runs.consume(
             self.info.queues, self._slots.credit, self._receive
         )
@@ -126,8 +121,9 @@ class Worker:
         """
         self._stopping.set(None)
         self._started.set(False)
+        self.client.io.forget_death(self.give_up)
         if self._consumption is None:
-            await self._close_runners()
+            await self._executions.close()
             return 0
         await self._consumption.stop()
         # Released before the wait: they could start elsewhere meanwhile.
@@ -136,6 +132,8 @@ class Worker:
             *self._suspects.take_all(),
             *self._take_back_unbegun(),
         ]
+        if self._executions.death is not None:
+            hurry.set()  # what waits there waits in vain
         for job in waiting:
             await self._settlement.release(job, "handed back before it started")
         await first_of(self._idle.wait(), hurry.wait(), timeout=timeout)
@@ -146,12 +144,8 @@ class Worker:
         self.client.events.flush()
         # Only now: closing ends the leases, which unsettled runs need.
         await self._consumption.close()
-        await self._close_runners()
+        await self._executions.close()
         return len(waiting) + interrupted
-
-    async def _close_runners(self) -> None:
-        await self._loop_runner.close()
-        self._thread_runner.close()
 
     def on_give_up(self, callback: Callable[[str], None]) -> None:
         """Call a function when a plugin ends the worker (`give_up`).
@@ -169,7 +163,7 @@ class Worker:
         """Say why the worker cannot get runs right now; None while all is well."""
         if self._consumption is None:
             return "the worker has not started yet"
-        return self._consumption.problem()
+        return self._executions.death or self._consumption.problem()
 
     def give_up(self, reason: str) -> None:
         """End the worker as a signal would, with an error; from any thread.
@@ -205,11 +199,11 @@ class Worker:
         if job is None or job.is_over:
             return CancelResult.NOT_FOUND
         if job.decision is None:
-            if self._runner(job).take_back(job):
+            if self._executions.take_back(job):
                 # It still goes to its runner: hooks are called in the thread or on the loop of the
                 # task.
                 job.decision = Finish(StateName.CANCELLED, message)
-                self._submit(job)
+                self._executions.submit(job)
                 return CancelResult.NEVER_STARTS
             return self._interrupt_one(job, message)
         # Decided before, and on its way to be settled with that decision.
@@ -269,13 +263,19 @@ class Worker:
         interrupts = job.task.is_async or (run is not None and run.on_cancel is not None)
         if first and run is not None:
             run.cancel(message)
-        if first and job.task.is_async:
-            self._loop_runner.cancel(job)
+        if first:
+            self._executions.cancel(job)
         return CancelResult.INTERRUPTED if interrupts else CancelResult.ASKED
 
     # --- taking ----------------------------------------------------------------------------
 
     def _receive(self, delivery: Delivery) -> None:
+        try:
+            self._take(delivery)
+        except Exception as error:
+            self._settlement.fail(delivery, None, error)
+
+    def _take(self, delivery: Delivery) -> None:
         envelope = self._settlement.accept(delivery)
         if envelope is None:
             return
@@ -286,7 +286,8 @@ class Worker:
         job = Job(delivery, envelope, task, time.time())
         if self._stopping.is_set:
             # It was on its way when the pulls were withdrawn.
-            self._background.start(self._settlement.release(job, "handed back before it started"))
+            handing_back = self._settlement.hand_back(job, "handed back before it started")
+            self._background.start(handing_back)
         else:
             if not self._suspects.add(job):
                 self._slots.add(job)
@@ -313,6 +314,16 @@ class Worker:
         else:
             self._background.start(self._start_checked(job))
 
+    def _submit(self, job: Job) -> None:
+        try:
+            self._executions.submit(job)
+        except Exception as error:  # such as: no thread can be started
+            self._set_aside(job, error)
+
+    def _set_aside(self, job: Job, error: Exception) -> None:
+        self._release(job)
+        self._settlement.fail(job.delivery, job.envelope, error)
+
     def _never_start(self, job: Job, message: str) -> None:
         job.decision = Finish(StateName.CANCELLED, message)
         if self._suspects.remove(job):
@@ -321,22 +332,22 @@ class Worker:
         self._slots.start_now(job)
         self._start(job)
 
-    def _submit(self, job: Job) -> None:
-        self._runner(job).submit(job)
-
-    def _runner(self, job: Job) -> LoopRunner | ThreadRunner:
-        return self._loop_runner if job.task.is_async else self._thread_runner
-
     async def _start_checked(self, job: Job) -> None:
         try:
             decision = await self._admit(job)
             if isinstance(decision, Execute) and job.envelope.blob is not None:
                 decision = await self._fetch_arguments(job)
+            if isinstance(decision, Execute) and job.delivery.redelivered:
+                await self._recall_cancellation(job)
         except BrokerError as error:
             # Released and not retried: another worker may reach what this one cannot.
             _log.warning("run %s is handed back: %s", job.delivery.run_id, error)
             self._release(job)
-            await self._settlement.release(job, "handed back unstarted")
+            handing_back = self._settlement.hand_back(job, "handed back unstarted")
+            self._background.start(handing_back)
+            return
+        except Exception as error:
+            self._set_aside(job, error)
             return
         if isinstance(decision, Discard):
             self._release(job)
@@ -369,6 +380,12 @@ class Worker:
             now=time.time(),
         )
 
+    async def _recall_cancellation(self, job: Job) -> None:
+        # The worker that was asked to end the run has handed it back, or died.
+        request = await find_cancel_request(self._broker, job.delivery.run_id)
+        if request is not None:
+            job.cancelled = request.message
+
     async def _fetch_arguments(self, job: Job) -> Execute | Finish:
         size, key = job.envelope.blob, f"{job.delivery.run_id}.args"
         blob = await self._broker.blobs.get(key, at_most=size)
@@ -380,56 +397,6 @@ class Worker:
         return Execute()
 
     # --- executing -------------------------------------------------------------------------
-
-    async def _perform(self, job: Job) -> None:
-        """Execute a job on a runner's thread and report to the I/O thread."""
-        try:
-            disposition = await perform(
-                job,
-                self.info.name,
-                self.client.inline_limit,
-                no_event if job.notify_only else self.client.events.on_state,
-                lambda: self._interrupting,
-                self._abandon,
-            )
-        except RunAbandoned:
-            # Its end has been reported: by `_perform_end`, when it was abandoned.
-            return
-        except BaseException as error:
-            disposition = self._give_up_on(job, error)
-        # One that was left behind may come here too: when its loop has ended, it is torn down.
-        if not job.is_abandoned:
-            self.client.io.post(self._finish, job, disposition)
-
-    def _abandon(self, job: Job, error: BaseException) -> None:
-        job.is_abandoned = True
-        _log.warning(
-            "run %s of task %s was interrupted and has not ended: "
-            "it is left behind, its slot is free",
-            job.delivery.run_id,
-            job.task.name,
-        )
-        self._runner(job).replace(self._perform_end(job, error))
-
-    async def _perform_end(self, job: Job, error: BaseException) -> None:
-        try:
-            disposition = await finish_abandoned(job, error, self.client.inline_limit)
-        except BaseException as failure:
-            disposition = self._give_up_on(job, failure)
-        self.client.io.post(self._finish, job, disposition)
-
-    def _give_up_on(self, job: Job, error: BaseException) -> Disposition:
-        cancelled = isinstance(error, asyncio.CancelledError)
-        if cancelled and self._interrupting:
-            return Release()
-        if cancelled and job.cancelled is not None:
-            state = State(StateName.CANCELLED, time.time(), job.cancelled)
-        else:
-            # Settled, for what fails in jtask itself would fail again in every worker.
-            _log.error("run %s could not be executed", job.delivery.run_id, exc_info=error)
-            state = State(StateName.CRASHED, time.time(), describe_crash(error))
-        run_id, worker = job.delivery.run_id, self.info.name
-        return StoreOutcome(encode_outcome(unstarted_record(run_id, job.envelope, state, worker)))
 
     def _finish(self, job: Job, disposition: Disposition) -> None:
         # Another worker may have the run by now: what comes of it here comes too late.
@@ -475,21 +442,27 @@ class Worker:
         interrupted = len(self._executing)
         if not interrupted:
             return 0
-        self._interrupting = True
-        self._loop_runner.cancel_all()
-        for job in list(self._executing.values()):
-            if job.run is not None and job.run.on_cancel is not None:
-                job.run.on_cancel()
+        self._executions.interrupt(list(self._executing.values()))
         await first_of(self._idle.wait(), timeout=_GRACE_SECONDS)
         # Those that did not end in time: they execute on, and `_finish` ignores what they report.
         for job in list(self._executing.values()):
             job.is_released = True
-            await self._settlement.release(job, "handed back by a stopping worker")
+            await self._let_go(job)
         self._executing.clear()
         return interrupted
 
+    async def _let_go(self, job: Job) -> None:
+        if job.cancelled is None or job.notify_only:
+            await self._settlement.release(job, "handed back by a stopping worker")
+            return
+        # Handed back, it would start again, although somebody was told that it ends.
+        run_id, key = job.delivery.run_id, job.envelope.task_key
+        self._settlement.emit(run_id, key, StateName.CANCELLED, job.cancelled)
+        end = self._executions.without_execution(job, StateName.CANCELLED, job.cancelled)
+        self._settlement.settle(job, end)
+
     def _take_back_unbegun(self) -> list[Job]:
-        taken = [*self._loop_runner.take_back_all(), *self._thread_runner.take_back_all()]
+        taken = self._executions.take_back_all()
         for job in taken:
             self._forget(job)
         return taken

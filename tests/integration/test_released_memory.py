@@ -1,0 +1,93 @@
+"""What a run held in memory is free when it is over, without waiting for the garbage collector."""
+
+import asyncio
+import contextlib
+import gc
+import time
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+import pydantic
+import pytest
+from in_process import StartWorker
+from waiting import PATIENCE, eventually
+
+from jtask import Task, task
+
+pytestmark = pytest.mark.usefixtures("jtask_broker")
+_arguments: list[weakref.ref[Any]] = []
+
+
+class Large(pydantic.BaseModel):
+    size: int
+
+
+@pytest.fixture(autouse=True)
+def _without_collector() -> Iterator[None]:
+    _arguments.clear()
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def fail(large: Large) -> None:
+    _arguments.append(weakref.ref(large))
+    raise ValueError(large.size)
+
+
+def fail_in_handling(large: Large) -> None:
+    try:
+        fail(large)
+    except ValueError as error:
+        raise RuntimeError(large.size) from error
+
+
+def overrun(large: Large) -> None:
+    _arguments.append(weakref.ref(large))
+    while True:
+        time.sleep(0.001)
+
+
+async def fail_on_loop(large: Large) -> None:
+    await asyncio.sleep(0)
+    fail(large)
+
+
+async def overrun_on_loop(large: Large) -> None:
+    _arguments.append(weakref.ref(large))
+    await asyncio.sleep(3600)
+
+
+@pytest.mark.parametrize(
+    "failing",
+    [
+        task(fail),
+        task(fail, retries=1),
+        task(fail, timeout_seconds=60),
+        task(fail_in_handling),
+        task(overrun, timeout_seconds=0.05),
+        task(fail_on_loop),
+        task(fail_on_loop, timeout_seconds=60),
+        task(overrun_on_loop, timeout_seconds=0.05),
+    ],
+)
+def test_the_arguments_of_a_failed_run_are_free_at_once(
+    failing: Task[..., Any], jtask_worker: StartWorker
+) -> None:
+    jtask_worker(failing)
+    runs = [failing.delay(Large(size=n)) for n in range(3)]
+    for run in runs:
+        assert run.wait(PATIENCE)
+        assert run.state.name in {"Failed", "TimedOut"}
+    assert len(_arguments) >= 3
+    eventually(lambda: [kept for kept in _arguments if kept() is not None] == [])
+
+
+@pytest.mark.parametrize("function", [fail, fail_in_handling])
+def test_the_arguments_of_a_failed_direct_call_are_free_with_its_exception(function: Any) -> None:
+    failing = task(function)
+    with contextlib.suppress(ValueError, RuntimeError):
+        failing(Large(size=1))
+    assert [kept for kept in _arguments if kept() is not None] == []
