@@ -48,6 +48,10 @@ class RunSource(Protocol):
         """Return where a run stands that is not known to be over."""
         ...
 
+    async def explain_wait(self, run: "Run[Any]") -> str:
+        """Return why a run has not ended, if that is a reason to act; else an empty text."""
+        ...
+
     async def load_blob(self, record: SettledRun) -> bytes:
         """Return a result that is kept as a blob."""
         ...
@@ -86,6 +90,7 @@ class Run(Generic[R]):
         "_settled",
         "_source",
         "_task",
+        "is_stored",
         "run_id",
     )
 
@@ -101,6 +106,8 @@ class Run(Generic[R]):
         # No list for each: most of many handles are never asked.
         self._callbacks: tuple[Callback, ...] = ()
         self._leader: Run[Any] | None = None
+        self.is_stored = False
+        """Whether this process has stored the run, or is about to. For the client only."""
 
     def __repr__(self) -> str:
         name = self._task.name if self._task else "?"
@@ -127,7 +134,14 @@ class Run(Generic[R]):
 
     @property
     def state(self) -> State:
-        """Where the run stands now; asks the broker until the run is over."""
+        """Where the run stands now; asks the broker until the run is over.
+
+        A state that waits has `queue` and, for a time to come, `until` in its `details`.
+
+        Raises:
+            RunNotFound: There is no such run; `ResultExpired` when it may have been over for long.
+            BrokerError: The broker cannot be asked.
+        """
         if self._body is None:
             return self._source.run(self._source.find_state(self))
         return self._record.state
@@ -177,6 +191,7 @@ class Run(Generic[R]):
             bool: Whether it is over.
 
         Raises:
+            RunNotFound: There is no such run; `ResultExpired` when it may have been over for long.
             BrokerError: The broker refuses to tell, for lack of permission, say.
         """
         if self._body is not None:
@@ -224,12 +239,14 @@ class Run(Generic[R]):
             raise_on_failure: False returns the exception instead of raising it.
 
         Raises:
-            ResultTimeout: The run was not over in time.
+            ResultTimeout: The run was not over in time; says so when no worker serves its queue.
+            RunNotFound: There is no such run.
+            ResultExpired: The run ended so long ago that its outcome is no longer kept.
             Exception: What the task raised, with the remote traceback as its cause; a `RunFailed`
                 when it ended without an exception or with one that cannot be rebuilt here.
         """
         if not self.wait(timeout):
-            raise self._too_late(timeout)
+            raise self._too_late(timeout, self._source.run(self._source.explain_wait(self)))
         record = self._record
         blob = record.blob is not None
         payload = self._source.run(self._source.load_blob(record)) if blob else record.payload
@@ -240,7 +257,8 @@ class Run(Generic[R]):
     ) -> R:
         """Do what `result` does without blocking the event loop; `await run` is the short form."""
         if not await self.wait_async(timeout):
-            raise self._too_late(timeout)
+            why = await self._source.bridge(self._source.explain_wait(self))
+            raise self._too_late(timeout, why)
         record = self._record
         payload = record.payload
         if record.blob is not None:
@@ -250,7 +268,7 @@ class Run(Generic[R]):
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Wait for the run's end and return what `result` would raise; None if it has a value."""
         if not self.wait(timeout):
-            raise self._too_late(timeout)
+            raise self._too_late(timeout, self._source.run(self._source.explain_wait(self)))
         return self._error()
 
     def cancel(self, message: str = CANCEL_MESSAGE) -> CancelAnswer:
@@ -394,8 +412,9 @@ class Run(Generic[R]):
         stand_in.__cause__ = error.__cause__
         return stand_in
 
-    def _too_late(self, timeout: float | None) -> ResultTimeout:
-        return ResultTimeout(f"run {self.run_id} did not end within {timeout} seconds")
+    def _too_late(self, timeout: float | None, why: str) -> ResultTimeout:
+        reason = f": {why}" if why else ""
+        return ResultTimeout(f"run {self.run_id} did not end within {timeout} seconds{reason}")
 
 
 def _warn_of_blocked_loop(run_id: str) -> None:

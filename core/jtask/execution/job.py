@@ -23,6 +23,8 @@ from jtask.wire.failures import capture
 from jtask.wire.fields import json_line
 from jtask.wire.history import bare, remember, shortened, summary
 
+_LONGEST_REASON = 300  # characters of why a run waits that travel with it
+
 
 @dataclass(slots=True, eq=False)
 class Job:
@@ -305,7 +307,8 @@ def _dead_letter_body(
 
 def _next_envelope(run: RunContext, envelope: Envelope, reschedule: Reschedule) -> Envelope:
     if not reschedule.new_attempt:
-        return envelope  # it only waits for admission
+        # It only waits for admission.
+        return replace(envelope, waits_for=reschedule.message[:_LONGEST_REASON])
     return replace(
         envelope,
         attempt=run.attempt + 1,
@@ -313,6 +316,7 @@ def _next_envelope(run: RunContext, envelope: Envelope, reschedule: Reschedule) 
         run_time=run.run_time,
         expires=None,  # concerns the first start only
         history=remember(run.history, run.end_attempt(reschedule.message)),
+        waits_for="",
     )
 
 

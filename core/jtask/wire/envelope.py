@@ -37,6 +37,7 @@ class Envelope:
         expires: Not to be started after this instant.
         blob: Size of arguments kept as a blob instead of in `payload`.
         history: Earlier attempts.
+        waits_for: Why a worker that had it let it wait on, one sentence.
     """
 
     run_id: str
@@ -54,6 +55,7 @@ class Envelope:
     expires: float | None = None
     blob: int | None = None
     history: tuple[AttemptRecord, ...] = ()
+    waits_for: str = ""
 
     def encode(self) -> bytes:
         """Return the message body."""
@@ -70,6 +72,8 @@ class Envelope:
             head["attempt"] = self.attempt
         if self.run_time:
             head["run_time"] = self.run_time
+        if self.waits_for:
+            head["waits_for"] = self.waits_for
         if self.tags:
             head["tags"] = self.tags
         if self.history:
@@ -146,6 +150,7 @@ def decode_envelope(body: bytes) -> Envelope:
             expires=if_given(seconds, head.get("expires")),
             blob=if_given(count, head.get("blob")),
             history=tuple(map(_attempt_from_json, items(head.get("history") or []))),
+            waits_for=text(head.get("waits_for", "")),
         )
     except KeyError as error:
         raise EnvelopeError(f"the envelope has no field {error}") from None
