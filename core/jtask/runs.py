@@ -4,7 +4,7 @@ import asyncio
 import concurrent.futures
 import functools
 import logging
-import threading
+import os
 import time
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any, Generic, Protocol, TypeVar, cast
@@ -15,6 +15,7 @@ from jtask.outcomes import CANCEL_MESSAGE, ERROR_OF, CancelAnswer, SettledRun
 from jtask.runtime import current_run
 from jtask.serialization.codecs import codecs_of
 from jtask.serialization.results import read_untyped
+from jtask.signal_safety import SignalSafeLock
 from jtask.states import SUCCESSFUL, State, StateName
 from jtask.wire.envelope import decode_outcome
 from jtask.wire.failures import rebuild
@@ -24,10 +25,21 @@ T = TypeVar("T")
 Callback = Callable[["JTaskError | None"], object]
 """Called when a run is over, or with the error that keeps its end from being known here."""
 _log = logging.getLogger("jtask")
-_INTERNAL = frozenset({"fail_waiters", "follow", "resolve", "when_over"})
+_INTERNAL = frozenset(
+    {
+        "fail_waiters",
+        "follow",
+        "forget",
+        "is_stored",
+        "is_waited_for",
+        "resolve",
+        "unfollow",
+        "when_over",
+    }
+)
 
 # One lock for all handles: held for a few instructions only.
-_callbacks_lock = threading.Lock()
+_callbacks_lock = SignalSafeLock()
 
 
 class RunSource(Protocol):
@@ -66,6 +78,10 @@ class RunSource(Protocol):
 
     def hold(self, run: "Run[Any]") -> None:
         """Resolve a handle when its run ends, and keep the handle alive until then."""
+        ...
+
+    def leave(self, run: "Run[Any]") -> None:
+        """Take note that somebody waits for a handle no more; returns at once."""
         ...
 
 
@@ -210,7 +226,8 @@ class Run(Generic[R]):
             return self.done()
         finally:
             # Or a caller that polls with short timeouts would leave one each time.
-            self._forget(wake)
+            if not over.done():
+                self._stop_waiting(wake)
         return True
 
     async def wait_async(self, timeout: float | None = None) -> bool:
@@ -228,7 +245,8 @@ class Run(Generic[R]):
         except TimeoutError:
             return self.done()
         finally:
-            self._forget(wake)
+            if not over.done() or over.cancelled():
+                self._stop_waiting(wake)
         return True
 
     def result(self, timeout: float | None = None, *, raise_on_failure: bool = True) -> R:
@@ -329,16 +347,23 @@ class Run(Generic[R]):
         if self._leader is leader:
             return
         self._leader = leader  # kept alive here, for the client holds its handles weakly
+        if not leader.when_over(self._take_over):
+            self._take_over()
 
-        def pass_on(trouble: JTaskError | None = None) -> None:
-            if trouble is None:
-                self.resolve(cast("bytes", leader._body))
-            else:
-                self._leader = None  # it has forgotten this handle: who waits again follows again
-                self.fail_waiters(trouble)
+    def unfollow(self) -> "Run[Any] | None":
+        """Follow no other handle, and return the one that was followed. For the client only."""
+        leader, self._leader = self._leader, None
+        if leader is not None:
+            leader.forget(self._take_over)
+        return leader
 
-        if not leader.when_over(pass_on):
-            pass_on()
+    def _take_over(self, trouble: JTaskError | None = None) -> None:
+        # What was followed has forgotten this handle: who waits again follows again.
+        leader, self._leader = self._leader, None
+        if trouble is not None:
+            self.fail_waiters(trouble)
+        elif leader is not None:
+            self.resolve(cast("bytes", leader._body))
 
     def resolve(self, body: bytes) -> None:
         """Take the stored outcome; the first one counts. For the client only."""
@@ -363,9 +388,23 @@ class Run(Generic[R]):
         """Everything stored about the run; None until it is known here to be over."""
         return None if self._body is None else self._record
 
-    def _forget(self, callback: Callback) -> None:
+    def forget(self, callback: Callback) -> None:
+        """Do not call what `when_over` was given. For the client only."""
         with _callbacks_lock:
             self._callbacks = tuple(known for known in self._callbacks if known != callback)
+
+    def is_waited_for(self, but: Callback | None = None) -> bool:
+        """Tell whether there is something to call at the run's end. For the client only.
+
+        Args:
+            but: Does not count.
+        """
+        return any(callback != but for callback in self._callbacks)
+
+    def _stop_waiting(self, wake: Callback) -> None:
+        if self._body is None:
+            self.forget(wake)
+            self._source.leave(self)
 
     @property
     def _record(self) -> SettledRun:
@@ -449,3 +488,12 @@ def _wake(
         loop.call_soon_threadsafe(_end_wait, wait, trouble)
     except RuntimeError:
         return  # the loop was closed while its run went on: nobody waits any more
+
+
+def _renew_lock_after_fork() -> None:
+    global _callbacks_lock
+    # Another thread of the parent may have held the old one, and does not exist here.
+    _callbacks_lock = SignalSafeLock()
+
+
+os.register_at_fork(after_in_child=_renew_lock_after_fork)

@@ -5,7 +5,6 @@ import atexit
 import concurrent.futures
 import logging
 import os
-import threading
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar, cast, overload
 
@@ -24,6 +23,7 @@ from jtask.ids import get_run_ids, is_run_id
 from jtask.outcomes import CancelAnswer, SettledRun
 from jtask.runs import Run
 from jtask.settings import Settings, get_settings
+from jtask.signal_safety import SignalSafeLock, refuse_in_interrupted_thread
 from jtask.states import State, StateName
 
 R = TypeVar("R")
@@ -65,6 +65,8 @@ class Client:
             self.broker.runs, "enqueue_from_thread", None
         )
         self._waits = Waits(self.io, self.broker, self.ids.client)
+        self.is_inherited = False
+        """Whether this process was forked from the one whose client this is."""
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the I/O loop and block until it is done.
@@ -72,11 +74,16 @@ class Client:
         Raises:
             RuntimeError: Called on the I/O thread, which would wait for itself.
         """
-        return self.io.run(coroutine)
+        return self._here().io.run(coroutine)
 
     async def bridge(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the I/O loop and await it from any other loop."""
-        return await self.io.bridge(coroutine)
+        here = await connected_client() if self.is_inherited else self
+        return await here.io.bridge(coroutine)
+
+    def _here(self) -> "Client":
+        """Return the client of this process, for handles that are older than the process."""
+        return get_client() if self.is_inherited else self
 
     # --- sending ---------------------------------------------------------------------------
 
@@ -162,6 +169,7 @@ class Client:
         self.events.extend([_scheduled(run) for run in prepared])
 
     def _refuse_own_thread(self) -> None:
+        refuse_in_interrupted_thread()
         # It would wait for what only this thread can do.
         if self.io.is_current:
             raise JTaskError(
@@ -191,11 +199,15 @@ class Client:
 
     def expect(self, run: Run[Any]) -> None:
         """Resolve a handle when its run ends; returns at once, from any thread."""
-        self._waits.expect(run)
+        self._here()._waits.expect(run)
 
     def hold(self, run: Run[Any]) -> None:
         """Resolve a handle when its run ends, and keep it alive until then; from any thread."""
-        self._waits.hold(run)
+        self._here()._waits.hold(run)
+
+    def leave(self, run: Run[Any]) -> None:
+        """Stop listening for a run of another process that nobody waits for; from any thread."""
+        self._here()._waits.leave(run)
 
     async def find_state(self, run: Run[Any]) -> State:
         """Return where a run stands that is not known to be over.
@@ -207,9 +219,10 @@ class Client:
             RunNotFound: There is no such run; `ResultExpired` when it may have been over for long.
             BrokerError: The broker cannot be asked, or this process has disconnected.
         """
-        if self._waits.is_closed:
+        here = self._here()
+        if here._waits.is_closed:
             raise disconnected(run)
-        found = await find_whereabouts(self.broker, run.run_id)
+        found = await find_whereabouts(here.broker, run.run_id)
         if isinstance(found, State):
             return found
         run.resolve(found.body)
@@ -219,7 +232,7 @@ class Client:
         """Return why a run has not ended, if that is a reason to act; else an empty text."""
         try:
             async with asyncio.timeout(_EXPLAIN_SECONDS):
-                return await explain_wait(self.broker, run.run_id)
+                return await explain_wait(self._here().broker, run.run_id)
         except (JTaskError, TimeoutError) as error:
             _log.debug("cannot tell why run %s has not ended: %s", run.run_id, error)
             return ""
@@ -234,7 +247,8 @@ class Client:
         Raises:
             BrokerError: The broker cannot be asked; the run may end all the same.
         """
-        return await cancel_run(self.broker, self.events.add, run_id, message)
+        here = self._here()
+        return await cancel_run(here.broker, here.events.add, run_id, message)
 
     async def load_blob(self, record: SettledRun) -> bytes:
         """Return a result that is kept as a blob.
@@ -242,7 +256,7 @@ class Client:
         Raises:
             ResultExpired: It is no longer kept.
         """
-        blob = await self.broker.blobs.get(f"{record.run_id}.result", at_most=record.blob)
+        blob = await self._here().broker.blobs.get(f"{record.run_id}.result", at_most=record.blob)
         if blob is None or len(blob) != record.blob:
             raise ResultExpired(f"the result of run {record.run_id} is no longer kept")
         return blob
@@ -286,7 +300,7 @@ def _scheduled(run: OutgoingRun) -> Event:
     return Event(run.message.run_id, _SCHEDULED, run.created, run.task_key)
 
 
-_lock = threading.Lock()
+_lock = SignalSafeLock(is_brief=False)
 _client: Client | None = None
 
 
@@ -363,7 +377,9 @@ def get_run(run_id: str, task: TaskInfo[..., Any] | None = None) -> Run[Any]:
 def _forget_after_fork() -> None:
     global _client, _lock
     # Another thread of the parent may have held the old one, and does not exist here.
-    _lock = threading.Lock()
+    _lock = SignalSafeLock(is_brief=False)
+    if _client is not None:
+        _client.is_inherited = True
     _client = None
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
 from jtask.background import BackgroundTasks
@@ -12,13 +12,25 @@ from jtask.client.whereabouts import find_lost_outcome
 from jtask.contract import Broker, OutcomeRecord, Subscription
 from jtask.errors import BrokerUnavailable, JTaskError
 from jtask.ids import client_of, created_at
-from jtask.runs import Run
+from jtask.runs import Callback, Run
 from jtask.settings import get_settings
 from jtask.wire.envelope import is_outcome_of
 
 _RETRY_SECONDS = 0.5  # between two questions while the broker is away
 _RECOVERY_REQUESTS = 64  # at once, after a gap
 _log = logging.getLogger("jtask")
+
+
+class _Watch(NamedTuple):
+    """What this process listens with for the end of one run.
+
+    Attributes:
+        subscription: To the run's outcome.
+        on_end: Closes it; called at the end of the handle's run.
+    """
+
+    subscription: Subscription
+    on_end: Callback
 
 
 class Waits:
@@ -40,6 +52,8 @@ class Waits:
         self._held: dict[int, Run[Any]] = {}
         self._own: Subscription | None = None
         self._own_lock: asyncio.Lock | None = None
+        self._watches: dict[str, _Watch] = {}
+        """Of runs of other processes, by their ids; on the I/O thread only."""
         self._background = BackgroundTasks()
         self.is_closed = False
         """Set before `close`: whoever begins to wait from then on gets an error."""
@@ -76,6 +90,16 @@ class Waits:
                 over()
         self.expect(run)
 
+    def leave(self, run: Run[Any]) -> None:
+        """Stop listening for a run of another process that nobody waits for; from any thread.
+
+        Args:
+            run: A handle that somebody waits for no more.
+        """
+        # The outcomes of own runs come through one subscription, whoever waits.
+        if client_of(run.run_id) != self._client:
+            self._io.post(self._leave, run)
+
     def close(self) -> None:
         """Give whoever waits an error; on the I/O thread."""
         for run in self._waited_for():
@@ -97,6 +121,9 @@ class Waits:
                 await (self._expect_own(run) if own else self._expect_foreign(run))
                 return
             except BrokerUnavailable as error:
+                if not own and not run.is_waited_for():
+                    self._let_go(run)
+                    return
                 _log.debug("the outcome of run %s cannot be fetched yet: %s", run.run_id, error)
                 await asyncio.sleep(_RETRY_SECONDS)
             except JTaskError as error:
@@ -118,13 +145,39 @@ class Waits:
         except BaseException:
             await watch.close()
             raise
-        over = asyncio.Event()
-        # Posted: an asyncio.Event may be set on its own loop only, and a handle is resolved
-        # anywhere.
-        if not is_over and run.when_over(lambda _: self._io.post(over.set)):
-            self._background.start(_close_after(watch, over))
-        else:
+        if is_over:
             await watch.close()
+            return
+        # Posted: watches are closed on the I/O thread, and a handle is resolved anywhere.
+        known = _Watch(watch, lambda _: self._io.post(self._unwatch, run.run_id))
+        self._watches[run.run_id] = known
+        if run.when_over(known.on_end):
+            self._leave(run)  # if whoever waited has left meanwhile
+        else:
+            self._unwatch(run.run_id)
+
+    def _leave(self, run: Run[Any]) -> None:
+        watch = self._watches.get(run.run_id)
+        if self._handles.get(run.run_id) is not run:
+            # It follows another handle, which may be there for this one only.
+            leader = None if run.is_waited_for() else run.unfollow()
+            if leader is not None:
+                self._leave(leader)
+        elif watch is not None and not run.is_waited_for(watch.on_end):
+            run.forget(watch.on_end)
+            self._unwatch(run.run_id)
+            self._let_go(run)
+
+    def _let_go(self, run: Run[Any]) -> None:
+        self._handles.pop(run.run_id, None)
+        # Last: who began to wait before saw the handle expected, and did not ask for it.
+        if run.is_waited_for() and not self.is_closed:
+            self.expect(run)
+
+    def _unwatch(self, run_id: str) -> None:
+        watch = self._watches.pop(run_id, None)
+        if watch is not None:
+            self._background.start(watch.subscription.close())
 
     async def _watch_own(self) -> None:
         if self._own_lock is None:
@@ -142,7 +195,8 @@ class Waits:
     async def _check_can_end(self, run: Run[Any]) -> bool:
         """Return whether a run has ended meanwhile; raise when its end can never come."""
         expires = created_at(run.run_id) + get_settings().result_ttl
-        if run.is_stored and time.time() < expires:
+        own = client_of(run.run_id) == self._client  # else it was stored before a fork
+        if run.is_stored and own and time.time() < expires:
             return False  # what this process has stored is there
         record = await find_lost_outcome(self._broker, run.run_id)
         if record is not None:
@@ -196,8 +250,3 @@ def disconnected(run: Run[Any]) -> BrokerUnavailable:
         f"this process has disconnected: get_run({run.run_id!r}) connects again "
         f"and returns a new handle"
     )
-
-
-async def _close_after(subscription: Subscription, over: asyncio.Event) -> None:
-    await over.wait()
-    await subscription.close()
