@@ -11,6 +11,7 @@ from jtask.declaration.definition import Definition
 from jtask.declaration.registry import refuse_ambiguous
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import TaskDefinitionError
+from jtask.execution.run_options import carried_options
 from jtask.ids import RunIds
 from jtask.plugins import hooks_of
 from jtask.runs import Run, RunSource
@@ -80,9 +81,14 @@ class RunBuilder:
         parent = current_run()
         self._parent = None if parent is None else parent.run_id
         self._hook = hooks_of(task).enqueue
+        self._carried = carried_options(task)
         # Then the template below says it all.
         self._plain = (
-            parent is None and not self._tags and self._expires is None and self._hook is None
+            parent is None
+            and not self._tags
+            and self._expires is None
+            and self._hook is None
+            and not self._carried
         )
         # Many runs of one call differ in id and arguments only: a sixth of what an envelope costs.
         self._template = EnvelopeTemplate(task.key, task.name, task.serializer)
@@ -185,6 +191,7 @@ class RunBuilder:
             parent=self._parent,
             headers=headers,
             expires=self._expires,
+            options=self._carried,
         )
         body = envelope.encode()
         if len(body) <= self._limit:

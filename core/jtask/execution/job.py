@@ -8,9 +8,10 @@ from typing import Any, NamedTuple, cast
 
 from jtask.contract import Delivery
 from jtask.declaration.task_info import TaskInfo
-from jtask.errors import ArgumentError, SerializationError
+from jtask.errors import ArgumentError, SerializationError, TaskDefinitionError
 from jtask.execution import attempt as engine
 from jtask.execution.run_lines import log_reschedule, log_start
+from jtask.execution.run_options import with_carried
 from jtask.lifecycle import Finish, Release, Reschedule, describe
 from jtask.outcomes import Outcome, SettledRun
 from jtask.plugins import TaskHooks, hooks_of
@@ -145,6 +146,7 @@ async def perform(
         asyncio.CancelledError: The coroutine was cancelled outside of the attempt.
         Exception: jtask itself failed: the run would fail like this in every worker.
     """
+    unfit = _take_options(job)
     hooks = _hooks(job)
     job.run = run = _context(job, worker, on_state)
     # Looked at once the run can be found: whoever cancels does it the other way round.
@@ -153,6 +155,9 @@ async def perform(
     if job.decision is not None:
         ended = await engine.finish(run, hooks, job.decision)
         return _store_outcome(run, job, ended, inline_limit)
+    if unfit is not None:
+        ended = await engine.finish(run, hooks, Finish(StateName.FAILED, str(unfit)), unfit)
+        return _store_outcome(run, job, ended, inline_limit)
     run.abandon = partial(abandon, job)
     log_start(run, job.delivery)
     try:
@@ -160,6 +165,16 @@ async def perform(
     finally:
         # It leads back to the run: left there, each run would be work for the garbage collector.
         run.abandon = None
+
+
+def _take_options(job: Job) -> TaskDefinitionError | None:
+    """Give the job a task with the options that its run carries; return why that cannot be."""
+    if job.envelope.options:
+        try:
+            job.task = with_carried(job.task, job.envelope.options)
+        except TaskDefinitionError as error:
+            return error
+    return None
 
 
 def _attempt(

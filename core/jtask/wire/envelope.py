@@ -37,6 +37,7 @@ class Envelope:
         expires: Not to be started after this instant.
         blob: Size of arguments kept as a blob instead of in `payload`.
         history: Earlier attempts.
+        options: Options of the task that this run has of its own.
         waits_for: Why a worker that had it let it wait on, one sentence.
     """
 
@@ -55,6 +56,7 @@ class Envelope:
     expires: float | None = None
     blob: int | None = None
     history: tuple[AttemptRecord, ...] = ()
+    options: dict[str, object] = field(default_factory=dict[str, object])
     waits_for: str = ""
 
     def encode(self) -> bytes:
@@ -78,7 +80,7 @@ class Envelope:
             head["tags"] = self.tags
         if self.history:
             head["history"] = [_attempt_to_json(attempt) for attempt in self.history]
-        for field_name in ("parent", "headers", "started", "expires", "blob"):
+        for field_name in ("parent", "headers", "options", "started", "expires", "blob"):
             value = getattr(self, field_name)
             if value is not None and value != {}:
                 head[field_name] = value
@@ -150,6 +152,7 @@ def decode_envelope(body: bytes) -> Envelope:
             expires=if_given(seconds, head.get("expires")),
             blob=if_given(count, head.get("blob")),
             history=tuple(map(_attempt_from_json, items(head.get("history") or []))),
+            options=mapping(head.get("options") or {}),
             waits_for=text(head.get("waits_for", "")),
         )
     except KeyError as error:
