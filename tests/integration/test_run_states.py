@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from in_process import StartWorker, on_each_broker, on_io
+from in_process import StartWorker, events_of, on_each_broker, on_io
 from waiting import PATIENCE, eventually
 
 from jtask import Run, StateName, get_run, runtime, task
@@ -241,3 +241,36 @@ def test_a_run_that_waits_on_a_queue_can_be_waited_for_from_anywhere(
         run.result(0.1)
     jtask_worker(work)
     assert run.result(PATIENCE) == 5
+
+
+def test_version_tags_and_parent_are_kept_to_the_end(jtask_worker: StartWorker) -> None:
+    @task(version="7", tags=["inner"])
+    def child() -> str:
+        return str(runtime.version)
+
+    @task
+    def parent() -> str:
+        return child.delay().run_id
+
+    jtask_worker(parent, child)
+    outer = parent.delay()
+    inner = get_run(outer.result(PATIENCE))
+    assert inner.result(PATIENCE) == "7"
+    assert inner.info is not None
+    assert (inner.info.version, inner.info.parent) == ("7", outer.run_id)
+    assert inner.info.tags == ("inner",)
+    assert outer.info is not None
+    assert (outer.info.version, outer.info.parent, outer.info.tags) == (None, None, ())
+    first = eventually(lambda: [e for e in events_of(inner.run_id) if e.state == "Scheduled"])[0]
+    assert (first.version, first.parent, first.tags) == ("7", outer.run_id, ("inner",))
+
+
+def test_the_end_of_a_run_that_was_cancelled_tells_them_too() -> None:
+    @task(version="7", tags=["x"])
+    def work() -> None: ...
+
+    run = work.delay()
+    run.cancel()
+    assert run.wait(PATIENCE)
+    assert run.info is not None
+    assert (run.info.version, run.info.tags) == ("7", ("x",))

@@ -297,7 +297,9 @@ def _stored(groups: list[tuple[list[Run[Any]], BaseException | None]]) -> list[R
 
 
 def _scheduled(run: OutgoingRun) -> Event:
-    return Event(run.message.run_id, _SCHEDULED, run.created, run.task_key)
+    event = Event(run.message.run_id, _SCHEDULED, run.created, run.task_key)
+    tags, parent, version = run.about
+    return event._replace(tags=tags, parent=parent, version=version) if any(run.about) else event
 
 
 _lock = SignalSafeLock(is_brief=False)

@@ -255,6 +255,7 @@ def _context(job: Job, worker: str, on_state: Callable[[RunContext, State], None
         attempt=envelope.attempt,
         tags=envelope.tags,
         parent_id=envelope.parent,
+        version=envelope.version,
         queue=job.delivery.queue,
         worker=worker,
         headers=envelope.headers,
@@ -290,6 +291,9 @@ def _store_outcome(run: RunContext, job: Job, outcome: Outcome, inline_limit: in
         payload=outcome.payload or b"",
         failure=None if outcome.error is None else capture(outcome.error),
         history=run.history,
+        tags=run.tags,
+        parent=run.parent_id,
+        version=run.version,
     )
     body = encode_outcome(settled)
     # The value can go to a blob, what is said about the run cannot.

@@ -38,6 +38,7 @@ class Envelope:
         blob: Size of arguments kept as a blob instead of in `payload`.
         history: Earlier attempts.
         options: Options of the task that this run has of its own.
+        version: The task's version where the run was enqueued.
         waits_for: Why a worker that had it let it wait on, one sentence.
     """
 
@@ -57,6 +58,7 @@ class Envelope:
     blob: int | None = None
     history: tuple[AttemptRecord, ...] = ()
     options: dict[str, object] = field(default_factory=dict[str, object])
+    version: str | None = None
     waits_for: str = ""
 
     def encode(self) -> bytes:
@@ -80,7 +82,15 @@ class Envelope:
             head["tags"] = self.tags
         if self.history:
             head["history"] = [_attempt_to_json(attempt) for attempt in self.history]
-        for field_name in ("parent", "headers", "options", "started", "expires", "blob"):
+        for field_name in (
+            "parent",
+            "headers",
+            "options",
+            "version",
+            "started",
+            "expires",
+            "blob",
+        ):
             value = getattr(self, field_name)
             if value is not None and value != {}:
                 head[field_name] = value
@@ -153,6 +163,7 @@ def decode_envelope(body: bytes) -> Envelope:
             blob=if_given(count, head.get("blob")),
             history=tuple(map(_attempt_from_json, items(head.get("history") or []))),
             options=mapping(head.get("options") or {}),
+            version=if_given(name, head.get("version")),
             waits_for=text(head.get("waits_for", "")),
         )
     except KeyError as error:
@@ -181,6 +192,9 @@ def unstarted_record(run_id: str, envelope: Envelope, state: State, worker: str 
         worker=worker,
         serializer=envelope.serializer,
         history=envelope.history,
+        tags=envelope.tags,
+        parent=envelope.parent,
+        version=envelope.version,
     )
 
 
@@ -207,6 +221,12 @@ def encode_outcome(run: SettledRun) -> bytes:
         head["details"] = dict(run.state.details)
     if run.blob is not None:
         head["blob"] = run.blob
+    if run.tags:
+        head["tags"] = run.tags
+    if run.parent is not None:
+        head["parent"] = run.parent
+    if run.version is not None:
+        head["version"] = run.version
     if run.failure is not None:
         head["error"] = run.failure.to_json()
     if run.history:
@@ -243,6 +263,9 @@ def decode_outcome(body: bytes) -> SettledRun:
             blob=if_given(count, head.get("blob")),
             failure=Failure.from_json(head["error"]) if "error" in head else None,
             history=tuple(map(_attempt_from_json, items(head.get("history") or []))),
+            tags=tuple(map(text, items(head.get("tags") or []))),
+            parent=if_given(name, head.get("parent")),
+            version=if_given(name, head.get("version")),
         )
     except (KeyError, ValueError) as error:  # ValueError: no state, and EnvelopeError
         raise EnvelopeError(f"the outcome cannot be read: {error}") from None
