@@ -24,22 +24,27 @@ class SignalSafeLock:
             thread.
     """
 
-    __slots__ = ("_is_brief", "_is_held", "_lock")
+    __slots__ = ("_is_brief", "_is_held", "_is_inner", "_lock")
 
     def __init__(self, *, is_brief: bool = True) -> None:
         self._is_brief = is_brief
         # Taken and marked with its thread in one step, which no signal can come between.
         self._lock = threading.RLock()
         self._is_held = False
+        self._is_inner = False  # the thread held another one already
 
     def __enter__(self) -> None:
+        is_inner = (me := threading.get_ident()) in _holders
+        if self._is_brief:
+            # Before it is taken: a handler that comes in between would wait for a thread which
+            # waits for the lock.
+            _holders.add(me)
         self._lock.acquire()
         if self._is_held:
             self._lock.release()
             raise _interrupted()
         self._is_held = True
-        if self._is_brief:
-            _holders.add(threading.get_ident())
+        self._is_inner = is_inner
 
     def __exit__(
         self,
@@ -47,10 +52,11 @@ class SignalSafeLock:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._is_brief:
-            _holders.discard(threading.get_ident())
+        is_outermost = self._is_brief and not self._is_inner
         self._is_held = False
         self._lock.release()
+        if is_outermost:
+            _holders.discard(threading.get_ident())
 
 
 def refuse_in_interrupted_thread() -> None:

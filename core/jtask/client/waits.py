@@ -54,6 +54,8 @@ class Waits:
         self._own_lock: asyncio.Lock | None = None
         self._watches: dict[str, _Watch] = {}
         """Of runs of other processes, by their ids; on the I/O thread only."""
+        self._expecting: set[str] = set()
+        """Runs for which listening is about to begin; on the I/O thread only."""
         self._background = BackgroundTasks()
         self.is_closed = False
         """Set before `close`: whoever begins to wait from then on gets an error."""
@@ -107,12 +109,22 @@ class Waits:
         self._background.cancel()
 
     async def _expect(self, run: Run[Any]) -> None:
+        own = client_of(run.run_id) == self._client
+        if not own and not run.is_waited_for():
+            return  # whoever waited has left before this began
         # What is pushed resolves one handle of a run; the others follow that one.
         known = self._handles.setdefault(run.run_id, run)
         if known is not run:
             run.follow(known)
-            return
-        own = client_of(run.run_id) == self._client
+        # It was asked for twice before the first began.
+        elif run.run_id not in self._expecting and run.run_id not in self._watches:
+            self._expecting.add(run.run_id)
+            try:
+                await self._expect_end(run, own=own)
+            finally:
+                self._expecting.discard(run.run_id)
+
+    async def _expect_end(self, run: Run[Any], *, own: bool) -> None:
         while not run.done():
             if self.is_closed:
                 self._disconnect(run)
