@@ -90,6 +90,10 @@ class RunNotFound(JTaskError, LookupError):
     """No run with this id is known."""
 
 
+class ResultExpired(RunNotFound):
+    """The result of this run is no longer kept."""
+
+
 class ResultTimeout(JTaskError, TimeoutError):
     """The run did not end in time."""
 

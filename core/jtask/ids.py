@@ -26,7 +26,9 @@ class RunIds:
 
     def __init__(self, client: str | None = None) -> None:
         self.client = client or secrets.token_hex(CLIENT_HEX // 2)
-        self._lock = threading.Lock()
+        # Not a plain lock: a signal handler may make an id in the middle of making one.
+        self._lock = threading.RLock()
+        self._is_reserving = False
         self._millis = 0
         self._counter = 0
 
@@ -48,16 +50,26 @@ class RunIds:
 
     def _reserve(self, count: int) -> tuple[int, int]:
         with self._lock:
-            # A clock that steps back must not break the order: keep the last millisecond.
-            millis = max(time.time_ns() // 1_000_000, self._millis)
-            if millis > self._millis or self._counter + count > _COUNTER_MASK:
-                millis = max(millis, self._millis + 1)
-                self._millis = millis
-                # Start low enough to leave room for a large batch in the same millisecond.
-                self._counter = secrets.randbits(_COUNTER_BITS - 2)
-            first = self._counter
-            self._counter += count
-            return first, millis
+            if self._is_reserving:
+                # Out of the order, but still unique: by chance as another process's.
+                return secrets.randbits(_COUNTER_BITS - 2), self._millis + 1
+            self._is_reserving = True
+            try:
+                return self._reserve_in_order(count)
+            finally:
+                self._is_reserving = False
+
+    def _reserve_in_order(self, count: int) -> tuple[int, int]:
+        # A clock that steps back must not break the order: keep the last millisecond.
+        millis = max(time.time_ns() // 1_000_000, self._millis)
+        if millis > self._millis or self._counter + count > _COUNTER_MASK:
+            millis = max(millis, self._millis + 1)
+            self._millis = millis
+            # Start low enough to leave room for a large batch in the same millisecond.
+            self._counter = secrets.randbits(_COUNTER_BITS - 2)
+        first = self._counter
+        self._counter += count
+        return first, millis
 
 
 @cache

@@ -33,6 +33,9 @@ class Option:
         help: One sentence for the docs.
         agree: Looks at all that a task sets, this option among it, each checked by itself; raises
             ValueError with one sentence when they do not go together.
+        travels: Whether a run can have a value of its own, from `.with_options(...).delay()`, which
+            its message carries to the worker. JSON must be able to write the value; any other is
+            refused at the call.
     """
 
     name: str
@@ -40,6 +43,7 @@ class Option:
     check: Callable[[object], object] = _accept
     help: str = ""
     agree: Callable[[Mapping[str, object]], object] = _accept
+    travels: bool = False
 
 
 def check_options(

@@ -87,6 +87,9 @@ class SettledRun:
         blob: Size of a return value kept as a blob instead; None when `payload` holds it.
         failure: The exception, for states that carry one.
         history: Earlier attempts.
+        tags: Those of the task and of the caller.
+        parent: The run that called or enqueued this one.
+        version: The task's version where it was called or enqueued.
     """
 
     run_id: str
@@ -104,6 +107,9 @@ class SettledRun:
     blob: int | None = None
     failure: Failure | None = None
     history: Sequence[AttemptRecord] = field(default_factory=tuple[AttemptRecord, ...])
+    tags: tuple[str, ...] = ()
+    parent: str | None = None
+    version: str | None = None
 
 
 CANCEL_MESSAGE = "cancelled on request"

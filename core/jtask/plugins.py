@@ -249,6 +249,10 @@ def _resolve(task: TaskInfo[..., Any]) -> TaskHooks:
     if task.unbound is not None:
         hooks, task.options = hooks_of(task.unbound), task.unbound.options
         return hooks
+    if task.original is not None and task.is_alike:
+        # A copy that differs in when and where its runs start is often made for one call.
+        hooks, task.options = hooks_of(task.original), task.original.options
+        return hooks
     from jtask.settings.reading import get_settings
 
     plugins = get_plugins()

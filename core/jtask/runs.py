@@ -4,7 +4,7 @@ import asyncio
 import concurrent.futures
 import functools
 import logging
-import threading
+import os
 import time
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any, Generic, Protocol, TypeVar, cast
@@ -15,6 +15,7 @@ from jtask.outcomes import CANCEL_MESSAGE, ERROR_OF, CancelAnswer, SettledRun
 from jtask.runtime import current_run
 from jtask.serialization.codecs import codecs_of
 from jtask.serialization.results import read_untyped
+from jtask.signal_safety import SignalSafeLock
 from jtask.states import SUCCESSFUL, State, StateName
 from jtask.wire.envelope import decode_outcome
 from jtask.wire.failures import rebuild
@@ -24,10 +25,21 @@ T = TypeVar("T")
 Callback = Callable[["JTaskError | None"], object]
 """Called when a run is over, or with the error that keeps its end from being known here."""
 _log = logging.getLogger("jtask")
-_INTERNAL = frozenset({"fail_waiters", "follow", "resolve", "when_over"})
+_INTERNAL = frozenset(
+    {
+        "fail_waiters",
+        "follow",
+        "forget",
+        "is_stored",
+        "is_waited_for",
+        "resolve",
+        "unfollow",
+        "when_over",
+    }
+)
 
 # One lock for all handles: held for a few instructions only.
-_callbacks_lock = threading.Lock()
+_callbacks_lock = SignalSafeLock()
 
 
 class RunSource(Protocol):
@@ -48,6 +60,10 @@ class RunSource(Protocol):
         """Return where a run stands that is not known to be over."""
         ...
 
+    async def explain_wait(self, run: "Run[Any]") -> str:
+        """Return why a run has not ended, if that is a reason to act; else an empty text."""
+        ...
+
     async def load_blob(self, record: SettledRun) -> bytes:
         """Return a result that is kept as a blob."""
         ...
@@ -62,6 +78,10 @@ class RunSource(Protocol):
 
     def hold(self, run: "Run[Any]") -> None:
         """Resolve a handle when its run ends, and keep the handle alive until then."""
+        ...
+
+    def leave(self, run: "Run[Any]") -> None:
+        """Take note that somebody waits for a handle no more; returns at once."""
         ...
 
 
@@ -86,6 +106,7 @@ class Run(Generic[R]):
         "_settled",
         "_source",
         "_task",
+        "is_stored",
         "run_id",
     )
 
@@ -101,6 +122,8 @@ class Run(Generic[R]):
         # No list for each: most of many handles are never asked.
         self._callbacks: tuple[Callback, ...] = ()
         self._leader: Run[Any] | None = None
+        self.is_stored = False
+        """Whether this process has stored the run, or is about to. For the client only."""
 
     def __repr__(self) -> str:
         name = self._task.name if self._task else "?"
@@ -127,7 +150,14 @@ class Run(Generic[R]):
 
     @property
     def state(self) -> State:
-        """Where the run stands now; asks the broker until the run is over."""
+        """Where the run stands now; asks the broker until the run is over.
+
+        A state that waits has `queue` and, for a time to come, `until` in its `details`.
+
+        Raises:
+            RunNotFound: There is no such run; `ResultExpired` when it may have been over for long.
+            BrokerError: The broker cannot be asked.
+        """
         if self._body is None:
             return self._source.run(self._source.find_state(self))
         return self._record.state
@@ -177,6 +207,7 @@ class Run(Generic[R]):
             bool: Whether it is over.
 
         Raises:
+            RunNotFound: There is no such run; `ResultExpired` when it may have been over for long.
             BrokerError: The broker refuses to tell, for lack of permission, say.
         """
         if self._body is not None:
@@ -195,7 +226,8 @@ class Run(Generic[R]):
             return self.done()
         finally:
             # Or a caller that polls with short timeouts would leave one each time.
-            self._forget(wake)
+            if not over.done():
+                self._stop_waiting(wake)
         return True
 
     async def wait_async(self, timeout: float | None = None) -> bool:
@@ -213,7 +245,8 @@ class Run(Generic[R]):
         except TimeoutError:
             return self.done()
         finally:
-            self._forget(wake)
+            if not over.done() or over.cancelled():
+                self._stop_waiting(wake)
         return True
 
     def result(
@@ -228,12 +261,14 @@ class Run(Generic[R]):
             raise_on_failure: False returns the exception instead of raising it.
 
         Raises:
-            ResultTimeout: The run was not over in time.
+            ResultTimeout: The run was not over in time; says so when no worker serves its queue.
+            RunNotFound: There is no such run.
+            ResultExpired: The run ended so long ago that its outcome is no longer kept.
             Exception: What the task raised, with the remote traceback as its cause; a `RunFailed`
                 when it ended without an exception or with one that cannot be rebuilt here.
         """
         if not self.wait(timeout):
-            raise self._too_late(timeout)
+            raise self._too_late(timeout, self._source.run(self._source.explain_wait(self)))
         record = self._record
         blob = record.blob is not None
         payload = self._source.run(self._source.load_blob(record)) if blob else record.payload
@@ -246,7 +281,8 @@ class Run(Generic[R]):
     ) -> R:
         """Do what `result` does without blocking the event loop; `await run` is the short form."""
         if not await self.wait_async(timeout):
-            raise self._too_late(timeout)
+            why = await self._source.bridge(self._source.explain_wait(self))
+            raise self._too_late(timeout, why)
         record = self._record
         payload = record.payload
         if record.blob is not None:
@@ -256,7 +292,7 @@ class Run(Generic[R]):
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Wait for the run's end and return what `result` would raise; None if it has a value."""
         if not self.wait(timeout):
-            raise self._too_late(timeout)
+            raise self._too_late(timeout, self._source.run(self._source.explain_wait(self)))
         return self._error()
 
     def cancel(self, message: str = CANCEL_MESSAGE) -> CancelAnswer:
@@ -317,16 +353,23 @@ class Run(Generic[R]):
         if self._leader is leader:
             return
         self._leader = leader  # kept alive here, for the client holds its handles weakly
+        if not leader.when_over(self._take_over):
+            self._take_over()
 
-        def pass_on(trouble: JTaskError | None = None) -> None:
-            if trouble is None:
-                self.resolve(cast("bytes", leader._body))
-            else:
-                self._leader = None  # it has forgotten this handle: who waits again follows again
-                self.fail_waiters(trouble)
+    def unfollow(self) -> "Run[Any] | None":
+        """Follow no other handle, and return the one that was followed. For the client only."""
+        leader, self._leader = self._leader, None
+        if leader is not None:
+            leader.forget(self._take_over)
+        return leader
 
-        if not leader.when_over(pass_on):
-            pass_on()
+    def _take_over(self, trouble: JTaskError | None = None) -> None:
+        # What was followed has forgotten this handle: who waits again follows again.
+        leader, self._leader = self._leader, None
+        if trouble is not None:
+            self.fail_waiters(trouble)
+        elif leader is not None:
+            self.resolve(cast("bytes", leader._body))
 
     def resolve(self, body: bytes) -> None:
         """Take the stored outcome; the first one counts. For the client only."""
@@ -351,9 +394,23 @@ class Run(Generic[R]):
         """Everything stored about the run; None until it is known here to be over."""
         return None if self._body is None else self._record
 
-    def _forget(self, callback: Callback) -> None:
+    def forget(self, callback: Callback) -> None:
+        """Do not call what `when_over` was given. For the client only."""
         with _callbacks_lock:
             self._callbacks = tuple(known for known in self._callbacks if known != callback)
+
+    def is_waited_for(self, but: Callback | None = None) -> bool:
+        """Tell whether there is something to call at the run's end. For the client only.
+
+        Args:
+            but: Does not count.
+        """
+        return any(callback != but for callback in self._callbacks)
+
+    def _stop_waiting(self, wake: Callback) -> None:
+        if self._body is None:
+            self.forget(wake)
+            self._source.leave(self)
 
     @property
     def _record(self) -> SettledRun:
@@ -400,8 +457,9 @@ class Run(Generic[R]):
         stand_in.__cause__ = error.__cause__
         return stand_in
 
-    def _too_late(self, timeout: float | None) -> ResultTimeout:
-        return ResultTimeout(f"run {self.run_id} did not end within {timeout} seconds")
+    def _too_late(self, timeout: float | None, why: str) -> ResultTimeout:
+        reason = f": {why}" if why else ""
+        return ResultTimeout(f"run {self.run_id} did not end within {timeout} seconds{reason}")
 
 
 def _warn_of_blocked_loop(run_id: str) -> None:
@@ -436,3 +494,12 @@ def _wake(
         loop.call_soon_threadsafe(_end_wait, wait, trouble)
     except RuntimeError:
         return  # the loop was closed while its run went on: nobody waits any more
+
+
+def _renew_lock_after_fork() -> None:
+    global _callbacks_lock
+    # Another thread of the parent may have held the old one, and does not exist here.
+    _callbacks_lock = SignalSafeLock()
+
+
+os.register_at_fork(after_in_child=_renew_lock_after_fork)

@@ -61,6 +61,7 @@ class RunContext:
         attempt: From 1.
         tags: Those of the task and of the caller.
         parent_id: The run that called or enqueued this one.
+        version: The task's version where it was called or enqueued.
         queue: Where it came from; None for a direct call.
         worker: Who executes it.
         headers: What plugins sent along.
@@ -111,6 +112,7 @@ class RunContext:
     on_cancel: Callable[[], None] | None = None
     abandon: Callable[[BaseException], None] | None = None
     on_state: "Callable[[RunContext, State], None] | None" = None
+    version: str | None = None
 
     @property
     def task_name(self) -> str:

@@ -89,6 +89,8 @@ class Task(TaskInfo[P, R]):
     ) -> Self:
         """Return a copy of the task with some options replaced; the key stays.
 
+        A run that it delays carries those options that can travel; `delay` refuses the others.
+
         Args:
             name: As for `task`; likewise the next six, `options` and `builtin`.
             description: See `task`.
@@ -106,8 +108,9 @@ class Task(TaskInfo[P, R]):
         Raises:
             TaskDefinitionError: An unknown option, or a value that is not acceptable.
         """
+        given = {**builtin, **(options or {})}
         changed = self.definition.with_options(
-            {**builtin, **(options or {})},
+            given,
             name=name,
             description=description,
             tags=tags,
@@ -120,10 +123,12 @@ class Task(TaskInfo[P, R]):
             expires=expires,
             key=self.key,
         )
+        checked = _check_options(changed, self.fn) if given else self.options
+        overrides = dict(self.overrides) if name is None else {**self.overrides, "name": name}
+        for option in given:
+            overrides[option] = checked[option]
         # Not registered: it has the key of this task, by which a worker finds this one.
-        copy = type(self)(self.fn, changed)
-        copy.bound, copy.owner = self.bound, self.owner
-        return copy
+        return self.copied(changed, checked, overrides)
 
     def delay(self, *args: P.args, **kwargs: P.kwargs) -> "Run[R]":
         """Run in the background: return as soon as the run is durably stored.
@@ -135,6 +140,7 @@ class Task(TaskInfo[P, R]):
             SerializationError: One would not survive the trip; nothing was sent.
             RunRefused: A plugin refused the run.
             BrokerUnavailable: Not stored within the setting `enqueue_timeout`.
+            TaskDefinitionError: A copy has an option that its runs cannot carry.
         """
         return self.apply_async(args, kwargs)
 

@@ -45,9 +45,9 @@ async def read_report(run_id: str) -> dict[str, Any]:
     """Return the state of a run, and its result or error once it has ended."""
     try:
         run = get_run(run_id, make_report)
+        state = await run.state_async()
     except RunNotFound as error:
         raise HTTPException(404, str(error)) from error
-    state = await run.state_async()
     answer: dict[str, Any] = {"id": run_id, "state": state.name}
     if state.is_completed():
         answer["result"] = await run.result_async()

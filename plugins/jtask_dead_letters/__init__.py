@@ -34,6 +34,7 @@ def jtask_options() -> list[Option]:
             default=True,
             check=_flag,
             help="Keep runs that failed for good, including those that lost their workers.",
+            travels=True,
         )
     ]
 

@@ -11,16 +11,23 @@ from jtask.retries import LONGEST_LIST
 def declared() -> list[Option]:
     """Return the options, each with its check."""
     return [
-        Option("retries", check=_count, help="How many times to retry a failed run."),
+        Option(
+            "retries",
+            check=_count,
+            help="How many times to retry a failed run.",
+            travels=True,
+        ),
         Option(
             "retry_delay_seconds",
             check=_delay,
             help="Seconds before each retry: a number, a list, or a function of `retries`.",
+            travels=True,
         ),
         Option(
             "retry_jitter_factor",
             check=_jitter,
             help="Randomise each delay, up to delay * (1 + factor); the mean stays the same.",
+            travels=True,
         ),
         Option(
             "retry_condition_fn",

@@ -65,12 +65,14 @@ def declared_options() -> list[Option]:
             check=_check_seconds,
             agree=_check_order,
             help="End an attempt that takes longer, as TimedOut.",
+            travels=True,
         ),
         Option(
             "soft_timeout_seconds",
             check=_check_seconds,
             agree=_check_order,
             help="Raise SoftTimeout inside a task that takes longer, for clean-up.",
+            travels=True,
         ),
         Option(
             "isolation",

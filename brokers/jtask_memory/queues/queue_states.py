@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 
-from jtask.contract import QueueInfo, WaitingRun, check_queue
+from jtask.contract import QueueInfo, RunPlace, WaitingRun, check_queue
 from jtask_memory.storage.client import StoragePart
 
 
@@ -55,3 +55,9 @@ class MemoryQueues(StoragePart):
         storage = self._storage
         with storage.lock:
             return storage.backlog.find(run_id, self._now())
+
+    async def locate(self, run_id: str) -> RunPlace | None:
+        """Return a run that waits, is delayed or is in the hands of a worker, or None."""
+        storage = self._storage
+        with storage.lock:
+            return storage.backlog.locate(run_id, self._now())

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
-from jtask.contract import Message, Pause, QueueInfo, WaitingRun
+from jtask.contract import Message, Pause, QueueInfo, RunPlace, WaitingRun
 from jtask_memory.storage.ttl_dict import TTLDict
 
 # As on a server, where each id costs memory: a program must not rely on more.
@@ -241,6 +241,11 @@ class Backlog:
         """Return a run that nobody holds."""
         run = self._runs.get(run_id)
         return None if run is None or run.state is _State.HELD else run.as_waiting(now)
+
+    def locate(self, run_id: str, now: float) -> RunPlace | None:
+        """Return where a run is, also one that a worker holds."""
+        run = self._runs.get(run_id)
+        return None if run is None else RunPlace(run.as_waiting(now), run.state is _State.HELD)
 
     def _insert(self, run: _Run, now: float) -> None:
         lane = self._lanes.setdefault(run.queue, _Lane())

@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
-import threading
 from collections.abc import Callable
 
+from jtask.signal_safety import SignalSafeLock
 from jtask_memory.loops import call_on
 
 _log = logging.getLogger("jtask")
@@ -29,7 +29,7 @@ class PendingRequest:
         self._wanted = wanted
         self._answers: list[bytes] = []
         # Responders may be on several threads.
-        self._lock = threading.Lock()
+        self._lock = SignalSafeLock()
         self._ended = asyncio.Event()
 
     def put_to(

@@ -2,13 +2,13 @@
 
 import itertools
 import os
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from urllib.parse import urlsplit
 
 from jtask.contract import DeadLetter, Message, OutcomeRecord, Record
 from jtask.ids import client_of
 from jtask.settings import Settings, get_settings
+from jtask.signal_safety import SignalSafeLock
 from jtask_memory.clock import Clock, SystemClock
 from jtask_memory.storage.backlog import Backlog
 from jtask_memory.storage.event_history import EventHistory
@@ -31,7 +31,7 @@ class Storage:
     def __init__(self, clock: Clock | None = None, settings: Settings | None = None) -> None:
         self.clock = clock or SystemClock()
         self.settings = settings or get_settings()
-        self.lock = threading.Lock()
+        self.lock = SignalSafeLock()
         self.backlog = Backlog()
         self.outcomes: TTLDict[bytes] = TTLDict()
         self.letters: TTLDict[DeadLetter] = TTLDict()

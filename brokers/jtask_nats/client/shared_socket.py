@@ -5,11 +5,12 @@ import contextlib
 import os
 import socket
 import ssl
-import threading
 from collections.abc import Callable
 from urllib.parse import ParseResult
 
 from nats.aio.transport import Transport
+
+from jtask.signal_safety import SignalSafeLock
 
 _CHUNK = 1 << 17  # bytes read at once
 _LINE_END = b"\n"
@@ -33,7 +34,7 @@ class SharedSocket(Transport):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._pid = os.getpid()
-        self._lock = threading.Lock()
+        self._lock = SignalSafeLock()
         self._carry = bytearray()
         self._socket: socket.socket | None = None
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None

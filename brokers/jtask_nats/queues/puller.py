@@ -170,14 +170,7 @@ class Puller:
             if deliveries > 1:
                 self._owner.on_redelivered(mine)
             return
-        run_id = subject[self._prefix :]
-        problem = None
-        if not is_run_id(run_id):
-            # Nothing may be addressed by it: it can hold wildcards, controls or broken UTF-8.
-            problem = f"its subject ends in {quoted(run_id)}, which is not a run id"
-            run_id = get_run_ids().new()
-        delivery = NatsDelivery(self.in_flight, run_id, data, deliveries, reply, seq)
-        delivery.problem = problem
+        delivery = self._delivery(subject[self._prefix :], data, deliveries, reply, seq)
         at = 0.0
         if block is not None and headers.OWN in block:
             if (millis := headers.number(block, headers.AT)) is not None:
@@ -190,6 +183,17 @@ class Puller:
             self._owner.refuse(delivery)
         else:
             self._owner.on_delivery(delivery, at)
+
+    def _delivery(
+        self, token: str, data: bytes, deliveries: int, reply: str, seq: str
+    ) -> NatsDelivery:
+        if is_run_id(token):
+            return NatsDelivery(self.in_flight, token, data, deliveries, reply, seq)
+        # Nothing may be addressed by it: it can hold wildcards, controls or broken UTF-8.
+        run_id = get_run_ids().new()
+        delivery = NatsDelivery(self.in_flight, run_id, data, deliveries, reply, seq)
+        delivery.problem = f"its subject ends in {quoted(token)}, which is not a run id"
+        return delivery
 
     def _revive(self) -> None:
         self.is_broken = False

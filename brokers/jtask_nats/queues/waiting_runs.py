@@ -1,12 +1,19 @@
 """List the runs that no worker holds, without taking any."""
 
+import contextlib
 from collections.abc import AsyncIterator, Sequence, Set
 from datetime import datetime
 
-from jtask.contract import WaitingRun, check_queue
+from jtask.contract import RunPlace, WaitingRun, check_queue
+from jtask.errors import PermissionDenied
 from jtask.ids import is_run_id
 from jtask_nats.client import headers
-from jtask_nats.client.direct_reads import StoredMessage, last_message, read_pages
+from jtask_nats.client.direct_reads import (
+    StoredMessage,
+    last_message,
+    last_message_of_leader,
+    read_pages,
+)
 from jtask_nats.client.request_many import request_many
 from jtask_nats.queues.deletion import delete_message
 from jtask_nats.queues.queue_counts import Level, is_run, level_of
@@ -55,16 +62,39 @@ class WaitingRuns:
 
     async def find(self, run_id: str) -> WaitingRun | None:
         """Return a run that waits or is delayed; may show one that a worker holds."""
+        stored = await self._last(run_id) if is_run_id(run_id) else None
+        return None if stored is None else waiting_run(stored, self._session.topology.clock)
+
+    async def locate(self, run_id: str) -> RunPlace | None:
+        """Return a run that waits, is delayed or is in the hands of a worker."""
         if not is_run_id(run_id):
             return None
+        stored = await self._last(run_id)
+        if stored is None:
+            session = self._session
+            subject = session.subjects.runs("*", run_id)
+            with contextlib.suppress(PermissionDenied):  # then what any server knows must do
+                stored = await last_message_of_leader(session.connection, self._stream, subject)
+        return None if stored is None else await self._place(stored)
+
+    async def _last(self, run_id: str) -> StoredMessage | None:
         session = self._session
         await session.topology.ensure(Stream.RUNS)
-        stored = await last_message(
-            session.connection, self._stream, session.subjects.runs("*", run_id)
-        )
-        if stored is None or not is_run(stored.subject):
-            return None
-        return waiting_run(stored, session.topology.clock)
+        subject = session.subjects.runs("*", run_id)
+        stored = await last_message(session.connection, self._stream, subject)
+        return stored if stored is not None and is_run(stored.subject) else None
+
+    async def _place(self, stored: StoredMessage) -> RunPlace:
+        run = waiting_run(stored, self._session.topology.clock)
+        if self._session.subjects.is_schedule(stored.subject):
+            return RunPlace(run, in_hand=False)
+        level = level_of(stored.subject)
+        try:
+            delivered = await self._delivered({level})
+        except PermissionDenied:
+            # Who may only enqueue cannot tell: the workers are asked.
+            return RunPlace(run, in_hand=True)
+        return RunPlace(run, in_hand=stored.sequence <= delivered[level])
 
     async def discard_unaddressed(self, queue: str) -> int:
         """Delete what is on a queue and cannot be a run; return how many messages that were."""

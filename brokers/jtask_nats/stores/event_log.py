@@ -21,6 +21,7 @@ from jtask_nats.streams.stream_configs import Stream
 
 _OVERHEAD = 1024  # bytes; max_payload counts headers too
 _FIELDS = len(Event._fields)
+_BRIEF = Event._fields.index("tags")  # fields of an event that is not the first of its run
 _SHARDS = frozenset("0123456789abcdef")
 _NO_RUN_ID = "0"
 _STATES = frozenset(map(str, StateName))
@@ -110,10 +111,12 @@ def _event_of(row: object) -> Event | None:
     """Return what a row says, or None: one that anybody wrote must not hide all others."""
     try:
         event = Event(*cast("list[Any]", row)[:_FIELDS])
+        event = event._replace(tags=tuple(event.tags)) if event.tags else event
         is_readable = (
             is_run_id(event.run_id)
             and event.state in _STATES
-            and _are(str, event.task, event.worker, event.detail)
+            and _are(str, event.task, event.worker, event.detail, event.parent, event.version)
+            and _are(str, *event.tags)
             and _are(int, event.attempt)
             and 0 <= event.at <= LATEST
             and (event.until is None or 0 <= event.until <= LATEST)
@@ -129,10 +132,18 @@ def _are(kind: type, *values: object) -> bool:
 
 def _encode(events: Sequence[Event]) -> bytes:
     # Plain strings in plain tuples are encoded several times as fast as enums in named ones.
-    rows = [(event.run_id, str(event.state), *event[2:]) for event in events]
+    # What only the first event of a run says is left out of the others.
+    rows: list[tuple[Any, ...]] = [
+        (event.run_id, str(event.state), *event[2 : None if any(event[_BRIEF:]) else _BRIEF])
+        for event in events
+    ]
     try:
         return to_json(rows)
     except ValueError:  # half a character, say of a file's name in an error
-        return to_json(
-            [[sendable(one) if isinstance(one, str) else one for one in row] for row in rows]
-        )
+        return to_json([[_sendable(one) for one in row] for row in rows])
+
+
+def _sendable(value: Any) -> Any:
+    if isinstance(value, tuple):  # tags
+        return [_sendable(one) for one in value]
+    return sendable(value) if isinstance(value, str) else value

@@ -27,6 +27,9 @@ class RunSummary:
         attempt: The latest.
         worker: Who holds or held it.
         detail: What was said with the latest state.
+        tags: Those of the run.
+        parent: The run that called or enqueued it.
+        version: The task's version.
     """
 
     run_id: str
@@ -38,6 +41,9 @@ class RunSummary:
     attempt: int = 1
     worker: str = ""
     detail: str = ""
+    tags: tuple[str, ...] = ()
+    parent: str = ""
+    version: str = ""
 
     @property
     def ended(self) -> float | None:
@@ -122,6 +128,9 @@ def _first(event: Event) -> RunSummary:
 
 def _take_in(known: RunSummary, event: Event) -> None:
     known.task = known.task or event.task
+    known.tags = known.tags or event.tags
+    known.parent = known.parent or event.parent
+    known.version = known.version or event.version
     # Never simply the latest to arrive: see `summarise`.
     known.attempt = max(known.attempt, event.attempt)
     if event.state in _EXECUTING and (known.started is None or event.at < known.started):

@@ -74,6 +74,9 @@ class RunReport:
                 "ended": outcome.ended,
                 "run_time": outcome.run_time,
                 "worker": outcome.worker,
+                "tags": outcome.tags,
+                "parent": outcome.parent or "",
+                "version": outcome.version or "",
             }
         return facts_of(summarise(self.events)[self.run_id])
 
@@ -85,6 +88,7 @@ class RunReport:
                 facts[name] = _moment(facts[name])
         if "run_time" in facts:
             facts["run_time"] = describe_seconds(facts["run_time"])
+        facts["tags"] = ", ".join(facts["tags"])
         known = {name: value for name, value in facts.items() if value not in (None, "")}
         return "\n".join(f"{name:<10}{shown(str(value))}" for name, value in known.items())
 

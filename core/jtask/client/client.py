@@ -5,34 +5,32 @@ import atexit
 import concurrent.futures
 import logging
 import os
-import threading
 from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, TypeVar, overload
-from weakref import WeakValueDictionary
+from typing import Any, TypeVar, cast, overload
 
-from jtask.background import BackgroundTasks
 from jtask.client.cancellation import cancel_run
 from jtask.client.enqueueing import OutgoingRun
 from jtask.client.event_buffer import EventBuffer
 from jtask.client.io_thread import get_io_thread
 from jtask.client.opening import open_broker
-from jtask.contract import SEPARABLE, Broker, Event, Message, OutcomeRecord, Subscription
+from jtask.client.waits import Waits, disconnected
+from jtask.client.whereabouts import explain_wait, find_whereabouts
+from jtask.contract import SEPARABLE, Broker, Event, Message
 from jtask.declaration.task_info import TaskInfo
-from jtask.errors import BrokerUnavailable, JTaskError, RunNotFound, TargetError
+from jtask.errors import JTaskError, ResultExpired, RunNotFound, TargetError
 from jtask.execution import direct_call
-from jtask.ids import client_of, created_at, get_run_ids, is_run_id
+from jtask.ids import get_run_ids, is_run_id
 from jtask.outcomes import CancelAnswer, SettledRun
 from jtask.runs import Run
 from jtask.settings import Settings, get_settings
+from jtask.signal_safety import SignalSafeLock, refuse_in_interrupted_thread
 from jtask.states import State, StateName
-from jtask.wire.envelope import is_outcome_of
 
 R = TypeVar("R")
 T = TypeVar("T")
 _SCHEDULED = StateName.SCHEDULED.value
 _CLOSE_SECONDS = 5.0  # a program must be able to end although the broker is away
-_RETRY_SECONDS = 0.5  # between two questions while the broker is away
-_RECOVERY_REQUESTS = 64  # at once, after a gap
+_EXPLAIN_SECONDS = 0.5  # a wait that timed out takes so much longer at most
 _log = logging.getLogger("jtask")
 
 
@@ -66,14 +64,9 @@ class Client:
         self._enqueue_from_thread: Callable[[Message], None] | None = getattr(
             self.broker.runs, "enqueue_from_thread", None
         )
-        # Weak: nothing has to be done for a handle that nobody keeps.
-        self._handles: WeakValueDictionary[str, Run[Any]] = WeakValueDictionary()
-        # By id(): handles of one run are equal, and each of them may have to be held.
-        self._held: dict[int, Run[Any]] = {}
-        self._own: Subscription | None = None
-        self._own_lock: asyncio.Lock | None = None
-        self._background = BackgroundTasks()
-        self._closed = False
+        self._waits = Waits(self.io, self.broker, self.ids.client)
+        self.is_inherited = False
+        """Whether this process was forked from the one whose client this is."""
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the I/O loop and block until it is done.
@@ -81,11 +74,16 @@ class Client:
         Raises:
             RuntimeError: Called on the I/O thread, which would wait for itself.
         """
-        return self.io.run(coroutine)
+        return self._here().io.run(coroutine)
 
     async def bridge(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the I/O loop and await it from any other loop."""
-        return await self.io.bridge(coroutine)
+        here = await connected_client() if self.is_inherited else self
+        return await here.io.bridge(coroutine)
+
+    def _here(self) -> "Client":
+        """Return the client of this process, for handles that are older than the process."""
+        return get_client() if self.is_inherited else self
 
     # --- sending ---------------------------------------------------------------------------
 
@@ -105,7 +103,7 @@ class Client:
         """
         self._refuse_own_thread()
         # Before it is sent: it may have ended when this thread goes on.
-        self._track(prepared.handle)
+        self._waits.track(prepared.handle)
         if prepared.blob is None and self._enqueue_from_thread is not None:
             self._enqueue_from_thread(prepared.message)
             self.events.add(_scheduled(prepared))
@@ -162,7 +160,7 @@ class Client:
 
     async def _send(self, prepared: list[OutgoingRun]) -> None:
         for run in prepared:
-            self._track(run.handle)
+            self._waits.track(run.handle)
             # Before the message: a worker may have that at once, and wants the arguments.
             if run.blob is not None:
                 await self.broker.blobs.put(f"{run.message.run_id}.args", run.blob)
@@ -171,6 +169,7 @@ class Client:
         self.events.extend([_scheduled(run) for run in prepared])
 
     def _refuse_own_thread(self) -> None:
+        refuse_in_interrupted_thread()
         # It would wait for what only this thread can do.
         if self.io.is_current:
             raise JTaskError(
@@ -195,48 +194,48 @@ class Client:
         if not is_run_id(run_id):
             raise RunNotFound(f"{run_id!r} is not a run id, such as {self.ids.new()}")
         # One with a task reads results by it, so it is not shared.
-        known = self._handles.get(run_id)
+        known = self._waits.find(run_id)
         return known if known is not None and task is None else Run(run_id, self, task)
 
     def expect(self, run: Run[Any]) -> None:
-        """Resolve a handle when its run ends; returns at once, from any thread.
-
-        Args:
-            run: The handle; it is held weakly.
-        """
-        if self._handles.get(run.run_id) is not run:
-            self.io.submit(self._expect(run))
+        """Resolve a handle when its run ends; returns at once, from any thread."""
+        self._here()._waits.expect(run)
 
     def hold(self, run: Run[Any]) -> None:
         """Resolve a handle when its run ends, and keep it alive until then; from any thread."""
-        if id(run) not in self._held:
-            self._held[id(run)] = run
+        self._here()._waits.hold(run)
 
-            def over(_: JTaskError | None = None) -> None:
-                self._held.pop(id(run), None)
-
-            if not run.when_over(over):
-                over()
-        self.expect(run)
+    def leave(self, run: Run[Any]) -> None:
+        """Stop listening for a run of another process that nobody waits for; from any thread."""
+        self._here()._waits.leave(run)
 
     async def find_state(self, run: Run[Any]) -> State:
-        """Return the last known state of a run that is not known to be over.
+        """Return where a run stands that is not known to be over.
 
         Args:
             run: Its handle; it is resolved if the run turns out to be over.
 
         Raises:
+            RunNotFound: There is no such run; `ResultExpired` when it may have been over for long.
             BrokerError: The broker cannot be asked, or this process has disconnected.
         """
-        if self._closed:
-            raise _disconnected(run)
-        if await self._ask(run) and run.info is not None:
-            return run.info.state
-        state = State(StateName.SCHEDULED, created_at(run.run_id))
-        # Events may lag behind by one flush; the margin also covers clocks that differ a little.
-        async for event in self.broker.events.read_run(run.run_id, since=state.at - 60):
-            state = State(StateName(event.state), event.at, event.detail)
-        return state
+        here = self._here()
+        if here._waits.is_closed:
+            raise disconnected(run)
+        found = await find_whereabouts(here.broker, run.run_id)
+        if isinstance(found, State):
+            return found
+        run.resolve(found.body)
+        return cast("SettledRun", run.info).state
+
+    async def explain_wait(self, run: Run[Any]) -> str:
+        """Return why a run has not ended, if that is a reason to act; else an empty text."""
+        try:
+            async with asyncio.timeout(_EXPLAIN_SECONDS):
+                return await explain_wait(self._here().broker, run.run_id)
+        except (JTaskError, TimeoutError) as error:
+            _log.debug("cannot tell why run %s has not ended: %s", run.run_id, error)
+            return ""
 
     async def cancel(self, run_id: str, message: str) -> CancelAnswer:
         """End a run, wherever it is; on the I/O loop.
@@ -248,112 +247,19 @@ class Client:
         Raises:
             BrokerError: The broker cannot be asked; the run may end all the same.
         """
-        return await cancel_run(self.broker, self.events.add, run_id, message)
+        here = self._here()
+        return await cancel_run(here.broker, here.events.add, run_id, message)
 
     async def load_blob(self, record: SettledRun) -> bytes:
         """Return a result that is kept as a blob.
 
         Raises:
-            RunNotFound: It is no longer kept.
+            ResultExpired: It is no longer kept.
         """
-        blob = await self.broker.blobs.get(f"{record.run_id}.result", at_most=record.blob)
+        blob = await self._here().broker.blobs.get(f"{record.run_id}.result", at_most=record.blob)
         if blob is None or len(blob) != record.blob:
-            raise RunNotFound(f"the result of run {record.run_id} is no longer kept")
+            raise ResultExpired(f"the result of run {record.run_id} is no longer kept")
         return blob
-
-    def _track(self, run: Run[Any]) -> None:
-        # Before the first wait nobody listens, and a program that never waits is spared the pushes.
-        if self._own is not None:
-            self._handles[run.run_id] = run
-
-    async def _expect(self, run: Run[Any]) -> None:
-        # What is pushed resolves one handle of a run; the others follow that one.
-        known = self._handles.setdefault(run.run_id, run)
-        if known is not run:
-            run.follow(known)
-            return
-        own = client_of(run.run_id) == self.ids.client
-        while not run.done():
-            if self._closed:
-                self._disconnect(run)
-                return
-            try:
-                await (self._expect_own(run) if own else self._expect_foreign(run))
-                return
-            except BrokerUnavailable as error:
-                _log.debug("the outcome of run %s cannot be fetched yet: %s", run.run_id, error)
-                await asyncio.sleep(_RETRY_SECONDS)
-            except JTaskError as error:
-                self._handles.pop(run.run_id, None)
-                run.fail_waiters(error)
-                return
-
-    async def _expect_own(self, run: Run[Any]) -> None:
-        # Listen, then ask: an outcome that is stored in between is pushed.
-        await self._watch_own()
-        await self._ask(run)
-
-    async def _expect_foreign(self, run: Run[Any]) -> None:
-        # Listen, then ask, as for an own run.
-        watch = await self.broker.results.watch(run.run_id, self._deliver, self._gap)
-        over = asyncio.Event()
-        # Posted: an asyncio.Event may be set on its own loop only, and a handle is resolved
-        # anywhere.
-        if run.when_over(lambda _: self.io.post(over.set)) and not await self._ask(run):
-            self._background.start(_close_after(watch, over))
-        else:
-            await watch.close()
-
-    async def _watch_own(self) -> None:
-        if self._own_lock is None:
-            self._own_lock = asyncio.Lock()
-        async with self._own_lock:
-            if self._own is None:
-                self._own = await self.broker.results.watch(
-                    self.ids.client, self._deliver, self._gap
-                )
-
-    async def _ask(self, run: Run[Any]) -> bool:
-        record = await self.broker.results.get(run.run_id)
-        if record is not None:
-            run.resolve(record.body)
-        return record is not None
-
-    def _deliver(self, record: OutcomeRecord) -> None:
-        run = self._handles.get(record.run_id)
-        if run is None:
-            return
-        if not is_outcome_of(record.run_id, record.body):
-            # Anybody may push; what counts is what is stored.
-            self._background.start(self._ask_again(run))
-            return
-        self._handles.pop(record.run_id, None)
-        run.resolve(record.body)
-
-    async def _ask_again(self, run: Run[Any]) -> None:
-        try:
-            await self._ask(run)
-        except JTaskError as error:
-            _log.debug("the outcome of run %s cannot be fetched yet: %s", run.run_id, error)
-
-    def _gap(self) -> None:
-        self._background.start(self._recover())
-
-    async def _recover(self) -> None:
-        limit = asyncio.Semaphore(_RECOVERY_REQUESTS)
-
-        async def ask(run: Run[Any]) -> None:
-            async with limit:
-                await self._ask(run)
-
-        answers = await asyncio.gather(*map(ask, self._waited_for()), return_exceptions=True)
-        for error in answers:
-            if isinstance(error, Exception):
-                _log.debug("an outcome could not be fetched: %s", error)
-
-    def _waited_for(self) -> list[Run[Any]]:
-        # valuerefs copies in one step; other threads add handles meanwhile.
-        return [run for ref in self._handles.valuerefs() if (run := ref()) and not run.done()]
 
     # --- ending ----------------------------------------------------------------------------
 
@@ -362,10 +268,10 @@ class Client:
 
         Who waits for a run gets `BrokerUnavailable`. Not on the I/O thread.
         """
-        if self._closed:
+        if self._waits.is_closed:
             return
         # First: who begins to wait from now on gets the error, too.
-        self._closed = True
+        self._waits.is_closed = True
         direct_call.on_state(None)
         try:
             self.io.run(self._close(), timeout=_CLOSE_SECONDS)
@@ -373,15 +279,9 @@ class Client:
             _log.debug("the client did not close cleanly: %s", error)
 
     async def _close(self) -> None:
-        for run in self._waited_for():
-            self._disconnect(run)
+        self._waits.close()
         self.events.flush()
-        self._background.cancel()
         await self.broker.close()
-
-    def _disconnect(self, run: Run[Any]) -> None:
-        self._handles.pop(run.run_id, None)
-        run.fail_waiters(_disconnected(run))
 
 
 def _separate_parts(settings: Settings) -> dict[str, str]:
@@ -397,22 +297,12 @@ def _stored(groups: list[tuple[list[Run[Any]], BaseException | None]]) -> list[R
 
 
 def _scheduled(run: OutgoingRun) -> Event:
-    return Event(run.message.run_id, _SCHEDULED, run.created, run.task_key)
+    event = Event(run.message.run_id, _SCHEDULED, run.created, run.task_key)
+    tags, parent, version = run.about
+    return event._replace(tags=tags, parent=parent, version=version) if any(run.about) else event
 
 
-def _disconnected(run: Run[Any]) -> BrokerUnavailable:
-    return BrokerUnavailable(
-        f"this process has disconnected: get_run({run.run_id!r}) connects again "
-        f"and returns a new handle"
-    )
-
-
-async def _close_after(subscription: Subscription, over: asyncio.Event) -> None:
-    await over.wait()
-    await subscription.close()
-
-
-_lock = threading.Lock()
+_lock = SignalSafeLock(is_brief=False)
 _client: Client | None = None
 
 
@@ -489,7 +379,9 @@ def get_run(run_id: str, task: TaskInfo[..., Any] | None = None) -> Run[Any]:
 def _forget_after_fork() -> None:
     global _client, _lock
     # Another thread of the parent may have held the old one, and does not exist here.
-    _lock = threading.Lock()
+    _lock = SignalSafeLock(is_brief=False)
+    if _client is not None:
+        _client.is_inherited = True
     _client = None
 
 

@@ -11,6 +11,7 @@ from jtask.declaration.definition import Definition
 from jtask.declaration.registry import refuse_ambiguous
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import TaskDefinitionError
+from jtask.execution.run_options import carried_options
 from jtask.ids import RunIds
 from jtask.plugins import hooks_of
 from jtask.runs import Run, RunSource
@@ -33,6 +34,7 @@ class OutgoingRun:
         task_key: For the event.
         created: When it was prepared, seconds since the epoch.
         blob: Arguments that are too big for the message.
+        about: Its tags, parent and version, for the event.
     """
 
     handle: Run[Any]
@@ -40,6 +42,7 @@ class OutgoingRun:
     task_key: str
     created: float
     blob: bytes | None = None
+    about: tuple[tuple[str, ...], str, str] = ((), "", "")
 
 
 class RunBuilder:
@@ -80,10 +83,17 @@ class RunBuilder:
         parent = current_run()
         self._parent = None if parent is None else parent.run_id
         self._hook = hooks_of(task).enqueue
+        self._carried = carried_options(task)
         # Then the template below says it all.
         self._plain = (
-            parent is None and not self._tags and self._expires is None and self._hook is None
+            parent is None
+            and not self._tags
+            and self._expires is None
+            and self._hook is None
+            and not self._carried
+            and task.version is None
         )
+        self._about = (self._tags, self._parent or "", task.version or "")
         # Many runs of one call differ in id and arguments only: a sixth of what an envelope costs.
         self._template = EnvelopeTemplate(task.key, task.name, task.serializer)
 
@@ -151,7 +161,7 @@ class RunBuilder:
             body, blob = self._encode(run_id, self._headers(run_id, args, kwargs), payload)
         message = Message(run_id, self._queue, body, self._priority, self._at, self._expires)
         handle: Run[Any] = Run(run_id, self._source, self._task)
-        return OutgoingRun(handle, message, self._task.key, self._created, blob)
+        return OutgoingRun(handle, message, self._task.key, self._created, blob, self._about)
 
     def _headers(
         self, run_id: str, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -185,6 +195,8 @@ class RunBuilder:
             parent=self._parent,
             headers=headers,
             expires=self._expires,
+            options=self._carried,
+            version=self._task.version,
         )
         body = envelope.encode()
         if len(body) <= self._limit:

@@ -10,7 +10,7 @@ from typing import Any, cast
 from jtask.client.io_thread import IoThread
 from jtask.contract import Event, EventLog
 from jtask.runtime import RunContext
-from jtask.states import State
+from jtask.states import State, StateName
 
 _log = logging.getLogger("jtask")
 FLUSH_SECONDS = 0.05  # how long an event may wait for others to be sent with
@@ -49,6 +49,10 @@ class EventBuffer:
             state.message,
             cast("Any", state.details.get("until")) if state.details else None,
         )
+        if run.queue is None and state.name is StateName.PENDING:
+            # Of a direct call, which nobody has enqueued.
+            about = (run.tags, run.parent_id or "", run.version or "")
+            event = event._replace(tags=about[0], parent=about[1], version=about[2])
         self.add(event)
 
     def add(self, event: Event) -> None:

@@ -20,7 +20,7 @@ from jtask.contract.dead_letters import DeadLetter, DeadLetters
 from jtask.contract.events import Event, EventLog
 from jtask.contract.heartbeats import Heartbeats
 from jtask.contract.in_process import in_process, is_in_process
-from jtask.contract.queues import Pause, QueueInfo, Queues, WaitingRun
+from jtask.contract.queues import Pause, QueueInfo, Queues, RunPlace, WaitingRun
 from jtask.contract.records import KeyValueStore, Record
 from jtask.contract.requests import RequestReply
 from jtask.contract.results import OpenResultStore, OutcomeRecord, ResultStore, Subscription
@@ -69,6 +69,7 @@ __all__ = [
     "RequestReply",
     "ResultStore",
     "ResultStoreFactory",
+    "RunPlace",
     "RunQueue",
     "SeparatePart",
     "Slots",

@@ -9,6 +9,9 @@ class Event(NamedTuple):
 
     Attributes:
         until: The instant that a waiting state waits for.
+        tags: Those of the run; said with its first state only, as the next two.
+        parent: The run that called or enqueued this one; empty when there is none.
+        version: The task's version; empty when it has none.
     """
 
     run_id: str
@@ -19,6 +22,9 @@ class Event(NamedTuple):
     worker: str = ""
     detail: str = ""
     until: float | None = None
+    tags: tuple[str, ...] = ()
+    parent: str = ""
+    version: str = ""
 
 
 class EventLog(Protocol):

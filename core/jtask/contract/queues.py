@@ -51,6 +51,19 @@ class WaitingRun(NamedTuple):
     body: bytes
 
 
+class RunPlace(NamedTuple):
+    """Where a run is that is on a queue.
+
+    Attributes:
+        run: The run, whether it waits or not.
+        in_hand: Whether it was given to a worker and not settled since. The broker need not know
+            that the worker has died since, or has given the run back.
+    """
+
+    run: WaitingRun
+    in_hand: bool
+
+
 class Queues(Protocol):
     """Inspect the queues, pause and resume them.
 
@@ -90,4 +103,17 @@ class Queues(Protocol):
 
     async def find(self, run_id: str) -> WaitingRun | None:
         """Return a run that waits or is delayed, or None; may show one that a worker holds."""
+        ...
+
+    async def locate(self, run_id: str) -> RunPlace | None:
+        """Return a run that waits, is delayed or is in the hands of a worker.
+
+        As quick when the queues hold millions of runs.
+
+        Args:
+            run_id: The run.
+
+        Returns:
+            RunPlace | None: Where it is; None proves that it was on no queue.
+        """
         ...

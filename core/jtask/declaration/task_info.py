@@ -7,7 +7,7 @@ settled by code that knows nothing of how a task is called or delayed.
 import functools
 import inspect
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, Generic, ParamSpec, TypeVar, cast
+from typing import Any, Generic, ParamSpec, Self, TypeVar, cast
 
 from jtask.declaration import keys
 from jtask.declaration.definition import Definition, SerializerName
@@ -15,7 +15,19 @@ from jtask.declaration.definition import Definition, SerializerName
 P = ParamSpec("P")
 R = TypeVar("R")
 _INTERNAL = frozenset(
-    {"bound", "codecs", "definition", "forget_settings", "hooks", "owner", "unbound"}
+    {
+        "bound",
+        "codecs",
+        "copied",
+        "definition",
+        "forget_settings",
+        "hooks",
+        "is_alike",
+        "original",
+        "overrides",
+        "owner",
+        "unbound",
+    }
 )
 
 
@@ -51,6 +63,8 @@ class TaskInfo(Generic[P, R]):
         is_async: Whether `fn` is a coroutine function.
         bound: What a method is bound to: the arguments that come before the caller's.
         unbound: The task that this one is a bound copy of; None unless it is one.
+        original: The task that `with_options` made this copy of; None unless it is one.
+        overrides: What such a copy was given that a worker has to be told of with each run.
         owner: The class in whose body the task was assigned; None outside of classes.
     """
 
@@ -66,6 +80,8 @@ class TaskInfo(Generic[P, R]):
         self.definition = definition
         self.bound: tuple[Any, ...] = ()
         self.unbound: TaskInfo[..., R] | None = None
+        self.original: TaskInfo[..., R] | None = None
+        self.overrides: Mapping[str, object] = {}
         self.owner: type | None = None
         self.name = definition.name_for(fn)
         # Not inspect.getdoc: for a method that searches the class, and finds this task there.
@@ -114,9 +130,44 @@ class TaskInfo(Generic[P, R]):
 
         return self.definition.serializer or get_settings().serializer
 
+    @property
+    def is_alike(self) -> bool:
+        """Whether plugins need not tell it from the task that it is a copy of."""
+        original = self.original
+        return original is not None and _look(self) == _look(original)
+
+    def copied(
+        self,
+        definition: Definition,
+        options: Mapping[str, object],
+        overrides: Mapping[str, object],
+    ) -> Self:
+        """Return a copy with other options; what has been worked out for the task is shared.
+
+        Args:
+            definition: All options of the copy, its key among them.
+            options: Those of them that plugins declare, checked.
+            overrides: Those that differ from what a worker has.
+        """
+        # Not by the constructor, which looks at the function anew: a copy is made for one call.
+        copy: Self = object.__new__(type(self))
+        vars(copy).update(vars(self))
+        copy.forget_settings()
+        copy.definition, copy.options, copy.overrides = definition, dict(options), overrides
+        copy.original, copy.unbound = cast("Any", self), None
+        copy.name = definition.name_for(self.fn)
+        copy.description = definition.description or self.description
+        copy.tags, copy.version = definition.tags, definition.version
+        copy.priority = definition.priority
+        return copy
+
     def forget_settings(self) -> None:
         """Read the settings and ask the plugins anew at the next use; for tests."""
-        # All that is worked out once and kept in the task; the last two by `codecs_of` and
-        # `hooks_of`.
-        for name in ("queue", "serializer", "codecs", "hooks"):
+        # All that is worked out once and kept in the task; the last four by `codecs_of`,
+        # `hooks_of`, `carried_options` and `with_carried`.
+        for name in ("queue", "serializer", "codecs", "hooks", "carried", "variants"):
             vars(self).pop(name, None)
+
+
+def _look(task: TaskInfo[..., Any]) -> tuple[object, ...]:
+    return task.name, task.tags, task.version, task.definition.options

@@ -70,6 +70,7 @@ def _begin(
         task=task,
         created_at=time.time(),
         tags=tags_of_run(task.tags),
+        version=task.version,
         parent_id=None if parent is None else parent.run_id,
         worker=process_label(),
         args=args,

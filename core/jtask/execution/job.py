@@ -8,9 +8,10 @@ from typing import Any, NamedTuple, cast
 
 from jtask.contract import Delivery
 from jtask.declaration.task_info import TaskInfo
-from jtask.errors import ArgumentError, SerializationError
+from jtask.errors import ArgumentError, SerializationError, TaskDefinitionError
 from jtask.execution import attempt as engine
 from jtask.execution.run_lines import log_reschedule, log_start
+from jtask.execution.run_options import with_carried
 from jtask.lifecycle import Finish, Release, Reschedule, describe
 from jtask.outcomes import Outcome, SettledRun
 from jtask.plugins import TaskHooks, hooks_of
@@ -22,6 +23,8 @@ from jtask.wire.envelope import VERSION, Envelope, encode_outcome
 from jtask.wire.failures import capture
 from jtask.wire.fields import json_line
 from jtask.wire.history import bare, remember, shortened, summary
+
+_LONGEST_REASON = 300  # characters of why a run waits that travel with it
 
 
 @dataclass(slots=True, eq=False)
@@ -146,6 +149,7 @@ async def perform(
         asyncio.CancelledError: The coroutine was cancelled outside of the attempt.
         Exception: jtask itself failed: the run would fail like this in every worker.
     """
+    unfit = _take_options(job)
     hooks = _hooks(job)
     job.run = run = _context(job, worker, on_state)
     # Looked at once the run can be found: whoever cancels does it the other way round.
@@ -154,12 +158,25 @@ async def perform(
     if job.decision is not None:
         ended = await engine.finish(run, hooks, job.decision)
         return _store_outcome(run, job, ended, inline_limit)
+    if unfit is not None:
+        ended = await engine.finish(run, hooks, Finish(StateName.FAILED, str(unfit)), unfit)
+        return _store_outcome(run, job, ended, inline_limit)
     run.abandon = partial(abandon, job)
     log_start(run, job.delivery)
     try:
         return _disposition(job, await _attempt(job, run, hooks, stopping), inline_limit)
     finally:
         run.let_go()
+
+
+def _take_options(job: Job) -> TaskDefinitionError | None:
+    """Give the job a task with the options that its run carries; return why that cannot be."""
+    if job.envelope.options:
+        try:
+            job.task = with_carried(job.task, job.envelope.options)
+        except TaskDefinitionError as error:
+            return error
+    return None
 
 
 def _attempt(
@@ -242,6 +259,7 @@ def _context(job: Job, worker: str, on_state: Callable[[RunContext, State], None
         attempt=envelope.attempt,
         tags=envelope.tags,
         parent_id=envelope.parent,
+        version=envelope.version,
         queue=job.delivery.queue,
         worker=worker,
         headers=envelope.headers,
@@ -278,6 +296,9 @@ def _store_outcome(run: RunContext, job: Job, outcome: Outcome, inline_limit: in
         payload=outcome.payload or b"",
         failure=None if outcome.error is None else capture(outcome.error),
         history=run.history,
+        tags=run.tags,
+        parent=run.parent_id,
+        version=run.version,
     )
     body = encode_outcome(settled)
     # The value can go to a blob, what is said about the run cannot.
@@ -310,7 +331,8 @@ def _dead_letter_body(
 
 def _next_envelope(run: RunContext, envelope: Envelope, reschedule: Reschedule) -> Envelope:
     if not reschedule.new_attempt:
-        return envelope  # it only waits for admission
+        # It only waits for admission.
+        return replace(envelope, waits_for=reschedule.message[:_LONGEST_REASON])
     return replace(
         envelope,
         attempt=run.attempt + 1,
@@ -318,6 +340,7 @@ def _next_envelope(run: RunContext, envelope: Envelope, reschedule: Reschedule) 
         run_time=run.run_time,
         expires=None,  # concerns the first start only
         history=remember(run.history, run.end_attempt(reschedule.message)),
+        waits_for="",
     )
 
 

@@ -9,6 +9,9 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
+from jtask.errors import JTaskError
+from jtask.signal_safety import SignalSafeLock, refuse_in_interrupted_thread
+
 T = TypeVar("T")
 L = TypeVar("L", bound="LoopThread")
 _JOIN_SECONDS = 5.0  # a callback that blocks the loop must not keep the process from ending
@@ -82,11 +85,17 @@ class LoopThread:
 
         Raises:
             RuntimeError: Called in the loop's own thread, which would wait for ever.
+            JTaskError: Called in a signal handler that interrupted jtask at the wrong moment.
             TimeoutError: Not done in time.
         """
         if self.is_current:
             coroutine.close()
             raise RuntimeError(f"a blocking jtask call was made in jtask's own {self.title}")
+        try:
+            refuse_in_interrupted_thread()
+        except JTaskError:
+            coroutine.close()
+            raise
         future = self.submit(coroutine)
         try:
             return future.result(timeout)
@@ -135,7 +144,7 @@ class OnePerProcess(Generic[L]):
 
     def __init__(self, make: Callable[[], L]) -> None:
         self._make = make
-        self._lock = threading.Lock()
+        self._lock = SignalSafeLock(is_brief=False)
         self._one: L | None = None
         os.register_at_fork(after_in_child=self._forget)
 
@@ -150,7 +159,7 @@ class OnePerProcess(Generic[L]):
 
     def _forget(self) -> None:
         # The thread is gone in a forked child, and one that is gone too may have held the lock.
-        self._lock = threading.Lock()
+        self._lock = SignalSafeLock(is_brief=False)
         self._one = None
 
 

@@ -96,6 +96,9 @@ def _build(task: TaskInfo[..., Any]) -> CallCodecs:
     if task.unbound is not None:
         # A method is bound at each use: types must not be built for each.
         return codecs_of(task.unbound)
+    if task.original is not None and task.original.serializer == task.serializer:
+        # Likewise a copy, which is often made for one call.
+        return codecs_of(task.original)
     owner = task.owner or _class_around(task.fn)
     if owner is not None and isinstance(vars(owner).get(_path(task.fn)[-1]), classmethod):
         raise class_method_around(task.fn)

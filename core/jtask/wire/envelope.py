@@ -39,6 +39,9 @@ class Envelope:
         blob: Size of arguments kept as a blob instead of in `payload`.
         blob_sha256: Their SHA-256, in hexadecimal; None where the sender did not say.
         history: Earlier attempts.
+        options: Options of the task that this run has of its own.
+        version: The task's version where the run was enqueued.
+        waits_for: Why a worker that had it let it wait on, one sentence.
     """
 
     run_id: str
@@ -57,6 +60,9 @@ class Envelope:
     blob: int | None = None
     history: tuple[AttemptRecord, ...] = ()
     blob_sha256: str | None = None
+    options: dict[str, object] = field(default_factory=dict[str, object])
+    version: str | None = None
+    waits_for: str = ""
 
     def with_blob(self, payload: bytes) -> "Envelope":
         """Return the run with its arguments kept as a blob.
@@ -88,11 +94,22 @@ class Envelope:
             head["attempt"] = self.attempt
         if self.run_time:
             head["run_time"] = self.run_time
+        if self.waits_for:
+            head["waits_for"] = self.waits_for
         if self.tags:
             head["tags"] = self.tags
         if self.history:
             head["history"] = [_attempt_to_json(attempt) for attempt in self.history]
-        for field_name in ("parent", "headers", "started", "expires", "blob", "blob_sha256"):
+        for field_name in (
+            "parent",
+            "headers",
+            "options",
+            "version",
+            "started",
+            "expires",
+            "blob",
+            "blob_sha256",
+        ):
             value = getattr(self, field_name)
             if value is not None and value != {}:
                 head[field_name] = value
@@ -165,6 +182,9 @@ def decode_envelope(body: bytes) -> Envelope:
             blob=if_given(count, head.get("blob")),
             history=tuple(map(_attempt_from_json, items(head.get("history") or []))),
             blob_sha256=if_given(name, head.get("blob_sha256")),
+            options=mapping(head.get("options") or {}),
+            version=if_given(name, head.get("version")),
+            waits_for=text(head.get("waits_for", "")),
         )
     except KeyError as error:
         raise EnvelopeError(f"the envelope has no field {error}") from None
@@ -192,6 +212,9 @@ def unstarted_record(run_id: str, envelope: Envelope, state: State, worker: str 
         worker=worker,
         serializer=envelope.serializer,
         history=envelope.history,
+        tags=envelope.tags,
+        parent=envelope.parent,
+        version=envelope.version,
     )
 
 
@@ -218,6 +241,12 @@ def encode_outcome(run: SettledRun) -> bytes:
         head["details"] = dict(run.state.details)
     if run.blob is not None:
         head["blob"] = run.blob
+    if run.tags:
+        head["tags"] = run.tags
+    if run.parent is not None:
+        head["parent"] = run.parent
+    if run.version is not None:
+        head["version"] = run.version
     if run.failure is not None:
         head["error"] = run.failure.to_json()
     if run.history:
@@ -254,6 +283,9 @@ def decode_outcome(body: bytes) -> SettledRun:
             blob=if_given(count, head.get("blob")),
             failure=Failure.from_json(head["error"]) if "error" in head else None,
             history=tuple(map(_attempt_from_json, items(head.get("history") or []))),
+            tags=tuple(map(text, items(head.get("tags") or []))),
+            parent=if_given(name, head.get("parent")),
+            version=if_given(name, head.get("version")),
         )
     except (KeyError, ValueError) as error:  # ValueError: no state, and EnvelopeError
         raise EnvelopeError(f"the outcome cannot be read: {error}") from None

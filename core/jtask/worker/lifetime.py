@@ -1,13 +1,17 @@
 """A worker in this process from its start to its stop: for `serve`, `aserve` and tests alike."""
 
 import asyncio
+import contextlib
 from collections.abc import Iterable
 from typing import Any
 
 from jtask.client.client import get_client
+from jtask.contract import Subscription
 from jtask.declaration.task_info import TaskInfo
+from jtask.errors import JTaskError
 from jtask.worker import supervised
 from jtask.worker.plugin_contexts import PluginContexts
+from jtask.worker.state_answers import answer_states
 from jtask.worker.worker import Worker
 
 
@@ -38,7 +42,12 @@ class WorkerLifetime:
         self._is_stopped = False
         self.worker = self._client.io.run(self._make(tasks, concurrency, prefetch))
         self._contexts = PluginContexts(self.worker.info)
+        self._answers: Subscription | None = None
         try:
+            # Before the first run is there.
+            self._answers = self._client.io.run(
+                answer_states(self._client.broker, self.worker.jobs)
+            )
             # Entered first: what they hold is there when the hooks of the first run are called.
             self._contexts.enter()
             self._client.io.run(self.worker.start())
@@ -76,6 +85,13 @@ class WorkerLifetime:
             return self._client.io.run(self.worker.stop(timeout, self._hurry))
         finally:
             self._contexts.leave()
+            self._stop_answering()
+
+    def _stop_answering(self) -> None:
+        if self._answers is not None:
+            # The broker may be gone, and then nobody asks.
+            with contextlib.suppress(JTaskError):
+                self._client.io.run(self._answers.close())
 
     async def _make(
         self, tasks: Iterable[TaskInfo[..., Any]], concurrency: int, prefetch: int | None

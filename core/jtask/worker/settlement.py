@@ -60,7 +60,8 @@ class Settlement:
         self._put_then: PutThen = getattr(broker.results, "put_then", self._put_slowly)
         self._rejected_hook = get_plugins().caller("jtask_rejected")
         self._refused = RateLimitedLog(_REFUSED_PAUSE)
-        self._unsettled = 0
+        self.unsettled: set[Job] = set()
+        """What the broker has not taken yet."""
         self._done = asyncio.Event()
         self._done.set()
         self._background = BackgroundTasks()
@@ -72,7 +73,7 @@ class Settlement:
             job: The run.
             disposition: What to do with it. It is tried until the broker has taken it.
         """
-        self._unsettled += 1
+        self.unsettled.add(job)
         self._done.clear()
         if (
             isinstance(disposition, StoreOutcome)
@@ -220,7 +221,7 @@ class Settlement:
         if isinstance(answer, bool):
             # Also when another outcome came first: that one stands, and the run is over.
             job.delivery.ack()
-            self._one_settled()
+            self._one_settled(job)
         else:
             self._settle_slowly(job, disposition)
 
@@ -254,7 +255,7 @@ class Settlement:
                 job.delivery, replace(job.envelope, history=()), StateName.CRASHED, reason
             )
         finally:
-            self._one_settled()
+            self._one_settled(job)
 
     async def _carry_out(self, job: Job, disposition: Disposition) -> None:
         if isinstance(disposition, StoreOutcome):
@@ -361,9 +362,9 @@ class Settlement:
             about = f"for run {run_id} from queue {queue!r}"
             self._rejected_hook.notify(about, run_id=run_id, queue=queue, reason=reason)
 
-    def _one_settled(self) -> None:
-        self._unsettled -= 1
-        if not self._unsettled:
+    def _one_settled(self, job: Job) -> None:
+        self.unsettled.discard(job)
+        if not self.unsettled:
             self._done.set()
 
 

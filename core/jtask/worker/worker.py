@@ -148,11 +148,7 @@ class Worker:
         return len(waiting) + interrupted
 
     def on_give_up(self, callback: Callable[[str], None]) -> None:
-        """Call a function when a plugin ends the worker (`give_up`).
-
-        Args:
-            callback: Takes the reason; called in the thread of whoever gives the worker up.
-        """
+        """Call a function with the reason when a plugin ends the worker, in the plugin's thread."""
         self._on_give_up = callback
         if self._given_up is not None:
             callback(self._given_up)
@@ -182,6 +178,10 @@ class Worker:
         """Return the runs that this worker holds, executing or not yet; on the I/O thread."""
         executing = [job.held(has_slot=True) for job in self._executing.values()]
         return executing + [job.held(has_slot=False) for job in self._unstarted()]
+
+    def jobs(self) -> list[Job]:
+        """Return what this worker holds, also what only has to be stored; on the I/O thread."""
+        return [*self._executing.values(), *self._unstarted(), *self._settlement.unsettled]
 
     def _unstarted(self) -> list[Job]:
         return [*self._slots.waiting(), *self._suspects.waiting()]

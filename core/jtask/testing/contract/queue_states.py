@@ -2,7 +2,7 @@
 
 import time
 
-from jtask.contract import Broker, QueueInfo, WaitingRun
+from jtask.contract import Broker, QueueInfo, RunPlace, WaitingRun
 from jtask.testing.contract.base import Contract, rule
 from jtask.testing.contract.bench import Bench, eventually, ids, until_instant
 
@@ -192,6 +192,52 @@ class QueueStateContract(Contract):
         await producer.runs.enqueue([message := bench.message("reports")])
         await producer.runs.cancel(message.run_id)
         assert await producer.queues.find(message.run_id) is None
+
+    @rule
+    async def test_a_run_on_a_queue_is_located_wherever_it_is(self, bench: Bench) -> None:
+        producer, reader = await bench.broker(), await bench.broker()
+        at = time.time() + 3600
+        held, waiting = bench.messages("reports", 2)
+        delayed = bench.message("mails", priority=3, at=at)
+        await producer.runs.enqueue([held, waiting, delayed])
+        run = WaitingRun(held.run_id, "reports", None, held.body)
+        assert await reader.queues.locate(held.run_id) == RunPlace(run, in_hand=False)
+        place = await reader.queues.locate(delayed.run_id)
+        assert place is not None
+        assert (place.run.queue, place.run.body, place.in_hand) == ("mails", delayed.body, False)
+        assert abs((place.run.at or 0) - at) < 0.01
+        worker = await bench.worker("reports", credit=1)
+        delivery = await worker.next()
+        assert await reader.queues.locate(held.run_id) == RunPlace(run, in_hand=True)
+        still = WaitingRun(waiting.run_id, "reports", None, waiting.body)
+        assert await reader.queues.locate(waiting.run_id) == RunPlace(still, in_hand=False)
+        worker.consumption.set_credit(0)
+        delivery.ack()
+
+        async def gone() -> bool:
+            return await reader.queues.locate(held.run_id) is None
+
+        await eventually(gone, "the settled run is on no queue")
+
+    @rule
+    async def test_a_run_put_off_is_located_with_its_new_instant(self, bench: Bench) -> None:
+        producer = await bench.broker()
+        worker = await bench.worker("reports")
+        await producer.runs.enqueue([message := bench.message("reports")])
+        at = time.time() + 3600
+        await (await worker.next()).reschedule(at, b"again")
+        place = await producer.queues.locate(message.run_id)
+        assert place is not None
+        assert (place.run.queue, place.run.body, place.in_hand) == ("reports", b"again", False)
+        assert abs((place.run.at or 0) - at) < 0.01
+
+    @rule
+    async def test_a_run_that_is_on_no_queue_is_not_located(self, bench: Bench) -> None:
+        producer = await bench.broker()
+        assert await producer.queues.locate(bench.run_ids.new()) is None
+        await producer.runs.enqueue([message := bench.message("reports")])
+        await producer.runs.cancel(message.run_id)
+        assert await producer.queues.locate(message.run_id) is None
 
     @rule
     async def test_however_many_runs_wait_all_are_shown_once(self, bench: Bench) -> None:

@@ -1,0 +1,264 @@
+"""Who waits for which run in this process: handles are resolved as outcomes are pushed."""
+
+import asyncio
+import logging
+import time
+from typing import Any, NamedTuple
+from weakref import WeakValueDictionary
+
+from jtask.background import BackgroundTasks
+from jtask.client.io_thread import IoThread
+from jtask.client.whereabouts import find_lost_outcome
+from jtask.contract import Broker, OutcomeRecord, Subscription
+from jtask.errors import BrokerUnavailable, JTaskError
+from jtask.ids import client_of, created_at
+from jtask.runs import Callback, Run
+from jtask.settings import get_settings
+from jtask.wire.envelope import is_outcome_of
+
+_RETRY_SECONDS = 0.5  # between two questions while the broker is away
+_RECOVERY_REQUESTS = 64  # at once, after a gap
+_log = logging.getLogger("jtask")
+
+
+class _Watch(NamedTuple):
+    """What this process listens with for the end of one run.
+
+    Attributes:
+        subscription: To the run's outcome.
+        on_end: Closes it; called at the end of the handle's run.
+    """
+
+    subscription: Subscription
+    on_end: Callback
+
+
+class Waits:
+    """Resolve the handles of runs that this process waits for.
+
+    Args:
+        io: The thread that carries the broker's I/O.
+        broker: Where outcomes are.
+        client: This process's client id, which the ids of its own runs carry.
+    """
+
+    def __init__(self, io: IoThread, broker: Broker, client: str) -> None:
+        self._io = io
+        self._broker = broker
+        self._client = client
+        # Weak: nothing has to be done for a handle that nobody keeps.
+        self._handles: WeakValueDictionary[str, Run[Any]] = WeakValueDictionary()
+        # By id(): handles of one run are equal, and each of them may have to be held.
+        self._held: dict[int, Run[Any]] = {}
+        self._own: Subscription | None = None
+        self._own_lock: asyncio.Lock | None = None
+        self._watches: dict[str, _Watch] = {}
+        """Of runs of other processes, by their ids; on the I/O thread only."""
+        self._expecting: set[str] = set()
+        """Runs for which listening is about to begin; on the I/O thread only."""
+        self._background = BackgroundTasks()
+        self.is_closed = False
+        """Set before `close`: whoever begins to wait from then on gets an error."""
+
+    def find(self, run_id: str) -> Run[Any] | None:
+        """Return the handle that is resolved for a run; None when there is none."""
+        return self._handles.get(run_id)
+
+    def track(self, run: Run[Any]) -> None:
+        """Take a handle of a run that this process is about to store."""
+        run.is_stored = True
+        # Before the first wait nobody listens, and a program that never waits is spared the pushes.
+        if self._own is not None:
+            self._handles[run.run_id] = run
+
+    def expect(self, run: Run[Any]) -> None:
+        """Resolve a handle when its run ends; returns at once, from any thread.
+
+        Args:
+            run: The handle; it is held weakly.
+        """
+        if self._handles.get(run.run_id) is not run:
+            self._io.submit(self._expect(run))
+
+    def hold(self, run: Run[Any]) -> None:
+        """Resolve a handle when its run ends, and keep it alive until then; from any thread."""
+        if id(run) not in self._held:
+            self._held[id(run)] = run
+
+            def over(_: JTaskError | None = None) -> None:
+                self._held.pop(id(run), None)
+
+            if not run.when_over(over):
+                over()
+        self.expect(run)
+
+    def leave(self, run: Run[Any]) -> None:
+        """Stop listening for a run of another process that nobody waits for; from any thread.
+
+        Args:
+            run: A handle that somebody waits for no more.
+        """
+        # The outcomes of own runs come through one subscription, whoever waits.
+        if client_of(run.run_id) != self._client:
+            self._io.post(self._leave, run)
+
+    def close(self) -> None:
+        """Give whoever waits an error; on the I/O thread."""
+        for run in self._waited_for():
+            self._disconnect(run)
+        self._background.cancel()
+
+    async def _expect(self, run: Run[Any]) -> None:
+        own = client_of(run.run_id) == self._client
+        if not own and not run.is_waited_for():
+            return  # whoever waited has left before this began
+        # What is pushed resolves one handle of a run; the others follow that one.
+        known = self._handles.setdefault(run.run_id, run)
+        if known is not run:
+            run.follow(known)
+        # It was asked for twice before the first began.
+        elif run.run_id not in self._expecting and run.run_id not in self._watches:
+            self._expecting.add(run.run_id)
+            try:
+                await self._expect_end(run, own=own)
+            finally:
+                self._expecting.discard(run.run_id)
+
+    async def _expect_end(self, run: Run[Any], *, own: bool) -> None:
+        while not run.done():
+            if self.is_closed:
+                self._disconnect(run)
+                return
+            try:
+                await (self._expect_own(run) if own else self._expect_foreign(run))
+                return
+            except BrokerUnavailable as error:
+                if not own and not run.is_waited_for():
+                    self._let_go(run)
+                    return
+                _log.debug("the outcome of run %s cannot be fetched yet: %s", run.run_id, error)
+                await asyncio.sleep(_RETRY_SECONDS)
+            except JTaskError as error:
+                self._handles.pop(run.run_id, None)
+                run.fail_waiters(error)
+                return
+
+    async def _expect_own(self, run: Run[Any]) -> None:
+        # Listen, then ask: an outcome that is stored in between is pushed.
+        await self._watch_own()
+        if not await self._ask(run):
+            await self._check_can_end(run)
+
+    async def _expect_foreign(self, run: Run[Any]) -> None:
+        # Listen, then ask, as for an own run.
+        watch = await self._broker.results.watch(run.run_id, self._deliver, self._gap)
+        try:
+            is_over = await self._ask(run) or await self._check_can_end(run)
+        except BaseException:
+            await watch.close()
+            raise
+        if is_over:
+            await watch.close()
+            return
+        # Posted: watches are closed on the I/O thread, and a handle is resolved anywhere.
+        known = _Watch(watch, lambda _: self._io.post(self._unwatch, run.run_id))
+        self._watches[run.run_id] = known
+        if run.when_over(known.on_end):
+            self._leave(run)  # if whoever waited has left meanwhile
+        else:
+            self._unwatch(run.run_id)
+
+    def _leave(self, run: Run[Any]) -> None:
+        watch = self._watches.get(run.run_id)
+        if self._handles.get(run.run_id) is not run:
+            # It follows another handle, which may be there for this one only.
+            leader = None if run.is_waited_for() else run.unfollow()
+            if leader is not None:
+                self._leave(leader)
+        elif watch is not None and not run.is_waited_for(watch.on_end):
+            run.forget(watch.on_end)
+            self._unwatch(run.run_id)
+            self._let_go(run)
+
+    def _let_go(self, run: Run[Any]) -> None:
+        self._handles.pop(run.run_id, None)
+        # Last: who began to wait before saw the handle expected, and did not ask for it.
+        if run.is_waited_for() and not self.is_closed:
+            self.expect(run)
+
+    def _unwatch(self, run_id: str) -> None:
+        watch = self._watches.pop(run_id, None)
+        if watch is not None:
+            self._background.start(watch.subscription.close())
+
+    async def _watch_own(self) -> None:
+        if self._own_lock is None:
+            self._own_lock = asyncio.Lock()
+        async with self._own_lock:
+            if self._own is None:
+                self._own = await self._broker.results.watch(self._client, self._deliver, self._gap)
+
+    async def _ask(self, run: Run[Any]) -> bool:
+        record = await self._broker.results.get(run.run_id)
+        if record is not None:
+            run.resolve(record.body)
+        return record is not None
+
+    async def _check_can_end(self, run: Run[Any]) -> bool:
+        """Return whether a run has ended meanwhile; raise when its end can never come."""
+        expires = created_at(run.run_id) + get_settings().result_ttl
+        own = client_of(run.run_id) == self._client  # else it was stored before a fork
+        if run.is_stored and own and time.time() < expires:
+            return False  # what this process has stored is there
+        record = await find_lost_outcome(self._broker, run.run_id)
+        if record is not None:
+            run.resolve(record.body)
+        return record is not None
+
+    def _deliver(self, record: OutcomeRecord) -> None:
+        run = self._handles.get(record.run_id)
+        if run is None:
+            return
+        if not is_outcome_of(record.run_id, record.body):
+            # Anybody may push; what counts is what is stored.
+            self._background.start(self._ask_again(run))
+            return
+        self._handles.pop(record.run_id, None)
+        run.resolve(record.body)
+
+    async def _ask_again(self, run: Run[Any]) -> None:
+        try:
+            await self._ask(run)
+        except JTaskError as error:
+            _log.debug("the outcome of run %s cannot be fetched yet: %s", run.run_id, error)
+
+    def _gap(self) -> None:
+        self._background.start(self._recover())
+
+    async def _recover(self) -> None:
+        limit = asyncio.Semaphore(_RECOVERY_REQUESTS)
+
+        async def ask(run: Run[Any]) -> None:
+            async with limit:
+                await self._ask(run)
+
+        answers = await asyncio.gather(*map(ask, self._waited_for()), return_exceptions=True)
+        for error in answers:
+            if isinstance(error, Exception):
+                _log.debug("an outcome could not be fetched: %s", error)
+
+    def _waited_for(self) -> list[Run[Any]]:
+        # valuerefs copies in one step; other threads add handles meanwhile.
+        return [run for ref in self._handles.valuerefs() if (run := ref()) and not run.done()]
+
+    def _disconnect(self, run: Run[Any]) -> None:
+        self._handles.pop(run.run_id, None)
+        run.fail_waiters(disconnected(run))
+
+
+def disconnected(run: Run[Any]) -> BrokerUnavailable:
+    """Return the error for whoever asks through a connection that is closed."""
+    return BrokerUnavailable(
+        f"this process has disconnected: get_run({run.run_id!r}) connects again "
+        f"and returns a new handle"
+    )
