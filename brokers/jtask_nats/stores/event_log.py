@@ -145,5 +145,5 @@ def _encode(events: Sequence[Event]) -> bytes:
 
 def _sendable(value: Any) -> Any:
     if isinstance(value, tuple):  # tags
-        return [_sendable(one) for one in value]
+        return [_sendable(one) for one in value]  # pyright: ignore[reportUnknownVariableType]
     return sendable(value) if isinstance(value, str) else value

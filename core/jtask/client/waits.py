@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from functools import partial
 from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
@@ -77,7 +78,9 @@ class Waits:
         Args:
             run: The handle; it is held weakly.
         """
-        if self._handles.get(run.run_id) is not run:
+        is_own = client_of(run.run_id) == self._client
+        # Listening for a run of another process ends when all have left: only the I/O thread knows.
+        if not is_own or self._handles.get(run.run_id) is not run:
             self._io.submit(self._expect(run))
 
     def hold(self, run: Run[Any]) -> None:
@@ -161,12 +164,15 @@ class Waits:
             await watch.close()
             return
         # Posted: watches are closed on the I/O thread, and a handle is resolved anywhere.
-        known = _Watch(watch, lambda _: self._io.post(self._unwatch, run.run_id))
+        known = _Watch(watch, partial(self._on_end, run.run_id))
         self._watches[run.run_id] = known
         if run.when_over(known.on_end):
             self._leave(run)  # if whoever waited has left meanwhile
         else:
             self._unwatch(run.run_id)
+
+    def _on_end(self, run_id: str, _: JTaskError | None = None) -> None:
+        self._io.post(self._unwatch, run_id)
 
     def _leave(self, run: Run[Any]) -> None:
         watch = self._watches.get(run.run_id)
