@@ -24,7 +24,7 @@ def interchangeable(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
 def _alike(one: Any, other: Any, depth: int) -> bool:
     if one is other or depth == 0:
         return True
-    kind = _exact_type(one)
+    kind: Any = _exact_type(one)
     if kind is not _exact_type(other):
         # A class that has been defined again, with its objects.
         return str(kind) == str(_exact_type(other))
