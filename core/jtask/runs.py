@@ -10,15 +10,15 @@ from collections.abc import Callable, Coroutine, Generator
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from jtask.declaration.task_info import TaskInfo, is_internal
-from jtask.errors import JTaskError, ResultTimeout, TaskFailed
-from jtask.outcomes import CANCEL_MESSAGE, ERROR_OF, CancelAnswer, SettledRun
+from jtask.errors import JTaskError, ResultTimeout
+from jtask.outcomes import CANCEL_MESSAGE, CancelAnswer, SettledRun
 from jtask.runtime import current_run
 from jtask.serialization.codecs import codecs_of
 from jtask.serialization.results import read_untyped
 from jtask.signal_safety import SignalSafeLock
-from jtask.states import SUCCESSFUL, State, StateName
+from jtask.states import State
 from jtask.wire.envelope import decode_outcome
-from jtask.wire.failures import rebuild
+from jtask.wire.failures import error_of
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -293,7 +293,7 @@ class Run(Generic[R]):
         """Wait for the run's end and return what `result` would raise; None if it has a value."""
         if not self.wait(timeout):
             raise self._too_late(timeout, self._source.run(self._source.explain_wait(self)))
-        return self._error()
+        return error_of(self._record, self._task)
 
     def cancel(self, message: str = CANCEL_MESSAGE) -> CancelAnswer:
         """End the run, wherever it is: it never starts, or is interrupted, or is asked to end.
@@ -419,7 +419,7 @@ class Run(Generic[R]):
         return self._settled
 
     def _unpack(self, payload: bytes, *, raise_on_failure: bool) -> R:
-        error = self._error()
+        error = error_of(self._record, self._task)
         if error is None:
             return cast("R", self._decode(payload))
         if raise_on_failure:
@@ -441,21 +441,6 @@ class Run(Generic[R]):
                 f"use the handle that .delay() returned, or get_run(run_id, task)"
             )
         return read_untyped(payload, f"the result of run {self.run_id}")
-
-    def _error(self) -> BaseException | None:
-        record = self._record
-        if record.state.name in SUCCESSFUL:
-            return None
-        stand_in = ERROR_OF[record.state.name](record.state.message or None)
-        if record.failure is None:
-            return stand_in
-        error = rebuild(record.failure, self._task)
-        # An exception of the task's own says more than the state; one that cannot be rebuilt says
-        # less, so there the state's error is raised, from what is known.
-        if record.state.name is StateName.FAILED or not isinstance(error, TaskFailed):
-            return error
-        stand_in.__cause__ = error.__cause__
-        return stand_in
 
     def _too_late(self, timeout: float | None, why: str) -> ResultTimeout:
         reason = f": {why}" if why else ""

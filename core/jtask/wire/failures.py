@@ -10,7 +10,9 @@ from typing import Any, cast
 from jtask.declaration.keys import canonical_module
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import Failure, JTaskError, RemoteTraceback, TaskFailed
+from jtask.outcomes import ERROR_OF, SettledRun
 from jtask.serialization.round_trip import differences
+from jtask.states import SUCCESSFUL, StateName
 
 # A message has to hold it, with all else that is said of the run.
 _TEXT_LIMIT = 64 * 1024  # characters
@@ -33,6 +35,28 @@ def capture(error: BaseException, *, task: Callable[..., Any] | None = None) -> 
             starts after the frames of jtask itself.
     """
     return _capture(error, _traceback_text(error, task), _DEPTH)
+
+
+def error_of(record: SettledRun, task: TaskInfo[..., Any] | None) -> BaseException | None:
+    """Return what to raise where a run is waited for that is over; None if it has a value.
+
+    Args:
+        record: The run.
+        task: Its task, where that is known.
+    """
+    name = record.state.name
+    if name in SUCCESSFUL:
+        return None
+    stand_in = ERROR_OF[name](record.state.message or None)
+    if record.failure is None:
+        return stand_in
+    error = rebuild(record.failure, task)
+    # An exception of the task's own says more than the state; one that cannot be rebuilt says less,
+    # so there the state's error is raised, from what is known.
+    if name is StateName.FAILED or not isinstance(error, TaskFailed):
+        return error
+    stand_in.__cause__ = error.__cause__
+    return stand_in
 
 
 def rebuild(
