@@ -410,7 +410,6 @@ class Run(Generic[R]):
     def _stop_waiting(self, wake: Callback) -> None:
         if self._body is None:
             self.forget(wake)
-            self._source.leave(self)
 
     @property
     def _record(self) -> SettledRun:

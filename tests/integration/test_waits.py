@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from in_process import StartWorker, on_each_broker
-from waiting import PATIENCE, eventually
+from waiting import PATIENCE
 
-from jtask import Run, get_run, task
+from jtask import Run, task
 from jtask.client import get_client
 from jtask.errors import JTaskError, ResultTimeout, RunNotFound
 from jtask.ids import RunIds
@@ -35,34 +35,6 @@ def foreign(monkeypatch: pytest.MonkeyPatch) -> None:
 def open_watches() -> int:
     waits = get_client()._waits
     return len(waits._watches) + len(list(waits._background))
-
-
-def test_a_wait_that_timed_out_leaves_no_subscription(monkeypatch: pytest.MonkeyPatch) -> None:
-    runs = [work.delay() for _ in range(20)]
-    foreign(monkeypatch)
-    handles: list[Run[Any]] = [Run(run.run_id, get_client()) for run in runs]
-    for handle in handles:
-        assert not handle.wait(0.02)
-        assert not asyncio.run(handle.wait_async(0.02))
-    eventually(lambda: open_watches() == 0)
-    assert not any(handle.is_waited_for() for handle in handles)
-
-
-def test_handles_that_follow_another_leave_nothing_either(monkeypatch: pytest.MonkeyPatch) -> None:
-    run_id = work.delay().run_id
-    foreign(monkeypatch)
-    leader: Run[Any] = Run(run_id, get_client())
-    waiting = threading.Thread(target=lambda: leader.wait(PATIENCE), daemon=True)
-    waiting.start()
-    eventually(open_watches)
-    for _ in range(20):
-        assert not Run[Any](run_id, get_client()).wait(0.02)
-    eventually(lambda: len(leader._callbacks) <= 2)
-    assert open_watches() == 1
-    get_run(run_id).cancel()
-    waiting.join(PATIENCE)
-    assert leader.done()
-    eventually(lambda: open_watches() == 0)
 
 
 def test_who_waits_again_after_a_timeout_gets_the_end(

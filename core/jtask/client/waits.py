@@ -113,8 +113,6 @@ class Waits:
 
     async def _expect(self, run: Run[Any]) -> None:
         own = client_of(run.run_id) == self._client
-        if not own and not run.is_waited_for():
-            return  # whoever waited has left before this began
         # What is pushed resolves one handle of a run; the others follow that one.
         known = self._handles.setdefault(run.run_id, run)
         if known is not run:
@@ -136,9 +134,6 @@ class Waits:
                 await (self._expect_own(run) if own else self._expect_foreign(run))
                 return
             except BrokerUnavailable as error:
-                if not own and not run.is_waited_for():
-                    self._let_go(run)
-                    return
                 _log.debug("the outcome of run %s cannot be fetched yet: %s", run.run_id, error)
                 await asyncio.sleep(_RETRY_SECONDS)
             except JTaskError as error:
@@ -167,9 +162,8 @@ class Waits:
         known = _Watch(watch, partial(self._on_end, run.run_id))
         self._watches[run.run_id] = known
         if run.when_over(known.on_end):
-            self._leave(run)  # if whoever waited has left meanwhile
-        else:
-            self._unwatch(run.run_id)
+            return
+        self._unwatch(run.run_id)
 
     def _on_end(self, run_id: str, _: JTaskError | None = None) -> None:
         self._io.post(self._unwatch, run_id)
