@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import logging
 import time
 import weakref
 from collections.abc import Iterator
@@ -26,10 +27,13 @@ class Large(pydantic.BaseModel):
 @pytest.fixture(autouse=True)
 def _without_collector() -> Iterator[None]:
     _arguments.clear()
+    # pytest keeps all records for its report, and they hold what was raised.
+    logging.disable()
     gc.collect()
     gc.disable()
     yield
     gc.enable()
+    logging.disable(logging.NOTSET)
 
 
 def fail(large: Large) -> None:
