@@ -6,6 +6,7 @@ import functools
 import logging
 import os
 import time
+import weakref
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any, Generic, Protocol, TypeVar, cast
 
@@ -29,11 +30,8 @@ _INTERNAL = frozenset(
     {
         "fail_waiters",
         "follow",
-        "forget",
         "is_stored",
-        "is_waited_for",
         "resolve",
-        "unfollow",
         "when_over",
     }
 )
@@ -78,10 +76,6 @@ class RunSource(Protocol):
 
     def hold(self, run: "Run[Any]") -> None:
         """Resolve a handle when its run ends, and keep the handle alive until then."""
-        ...
-
-    def leave(self, run: "Run[Any]") -> None:
-        """Take note that somebody waits for a handle no more; returns at once."""
         ...
 
 
@@ -227,7 +221,7 @@ class Run(Generic[R]):
         finally:
             # Or a caller that polls with short timeouts would leave one each time.
             if not over.done():
-                self._stop_waiting(wake)
+                self._forget(wake)
         return True
 
     async def wait_async(self, timeout: float | None = None) -> bool:
@@ -246,7 +240,7 @@ class Run(Generic[R]):
             return self.done()
         finally:
             if not over.done() or over.cancelled():
-                self._stop_waiting(wake)
+                self._forget(wake)
         return True
 
     def result(
@@ -353,15 +347,15 @@ class Run(Generic[R]):
         if self._leader is leader:
             return
         self._leader = leader  # kept alive here, for the client holds its handles weakly
-        if not leader.when_over(self._take_over):
-            self._take_over()
+        # Weak the other way: a handle that nobody keeps must not live as long as its leader.
+        take_over = weakref.WeakMethod(self._take_over)
 
-    def unfollow(self) -> "Run[Any] | None":
-        """Follow no other handle, and return the one that was followed. For the client only."""
-        leader, self._leader = self._leader, None
-        if leader is not None:
-            leader.forget(self._take_over)
-        return leader
+        def pass_on(trouble: JTaskError | None = None) -> None:
+            if (method := take_over()) is not None:
+                method(trouble)
+
+        if not leader.when_over(pass_on):
+            pass_on()
 
     def _take_over(self, trouble: JTaskError | None = None) -> None:
         # What was followed has forgotten this handle: who waits again follows again.
@@ -394,22 +388,9 @@ class Run(Generic[R]):
         """Everything stored about the run; None until it is known here to be over."""
         return None if self._body is None else self._record
 
-    def forget(self, callback: Callback) -> None:
-        """Do not call what `when_over` was given. For the client only."""
+    def _forget(self, callback: Callback) -> None:
         with _callbacks_lock:
             self._callbacks = tuple(known for known in self._callbacks if known != callback)
-
-    def is_waited_for(self, but: Callback | None = None) -> bool:
-        """Tell whether there is something to call at the run's end. For the client only.
-
-        Args:
-            but: Does not count.
-        """
-        return any(callback != but for callback in self._callbacks)
-
-    def _stop_waiting(self, wake: Callback) -> None:
-        if self._body is None:
-            self.forget(wake)
 
     @property
     def _record(self) -> SettledRun:

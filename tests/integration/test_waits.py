@@ -1,6 +1,7 @@
 """Waits leave nothing behind, and end: after timeouts, forks and signals, on both brokers."""
 
 import asyncio
+import gc
 import os
 import signal
 import threading
@@ -12,7 +13,7 @@ import pytest
 from in_process import StartWorker, on_each_broker
 from waiting import PATIENCE
 
-from jtask import Run, task
+from jtask import Run, get_run, task
 from jtask.client import get_client
 from jtask.errors import JTaskError, ResultTimeout, RunNotFound
 from jtask.ids import RunIds
@@ -32,11 +33,6 @@ def foreign(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(get_client()._waits, "_client", RunIds().client)
 
 
-def open_watches() -> int:
-    waits = get_client()._waits
-    return len(waits._watches) + len(list(waits._background))
-
-
 def test_who_waits_again_after_a_timeout_gets_the_end(
     jtask_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -49,6 +45,42 @@ def test_who_waits_again_after_a_timeout_gets_the_end(
             handle.result(0.02)
     jtask_worker(work)
     assert (second.result(PATIENCE), first.result(PATIENCE)) == (3, 3)
+
+
+def test_a_handle_that_nobody_keeps_any_more_leaves_no_subscription(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    closed, opened = threading.Semaphore(0), 0
+    run_id = work.delay(3).run_id
+    foreign(monkeypatch)
+    results = get_client().broker.results
+    watch = results.watch
+
+    async def counted_watch(*arguments: Any) -> Any:
+        nonlocal opened
+        subscription = await watch(*arguments)
+        opened += 1
+        return Counted(subscription, closed)
+
+    monkeypatch.setattr(results, "watch", counted_watch)
+    for _ in range(5):
+        with pytest.raises(ResultTimeout):
+            get_run(run_id).result(0.02)
+    gc.collect()
+    assert opened
+    for _ in range(opened):
+        assert closed.acquire(timeout=PATIENCE)
+
+
+class Counted:
+    """A subscription that tells when it is closed."""
+
+    def __init__(self, subscription: Any, closed: threading.Semaphore) -> None:
+        self._subscription, self._closed = subscription, closed
+
+    async def close(self) -> None:
+        await self._subscription.close()
+        self._closed.release()
 
 
 def test_many_who_come_and_go_on_one_handle_all_get_the_end(

@@ -29,9 +29,6 @@ class Source:
     def hold(self, run: "Run[Any]") -> None:
         self.waiting.release()
 
-    def leave(self, run: "Run[Any]") -> None:
-        """A wait has timed out."""
-
 
 @pytest.fixture
 def source() -> Source:

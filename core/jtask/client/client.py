@@ -205,10 +205,6 @@ class Client:
         """Resolve a handle when its run ends, and keep it alive until then; from any thread."""
         self._here()._waits.hold(run)
 
-    def leave(self, run: Run[Any]) -> None:
-        """Stop listening for a run of another process that nobody waits for; from any thread."""
-        self._here()._waits.leave(run)
-
     async def find_state(self, run: Run[Any]) -> State:
         """Return where a run stands that is not known to be over.
 

@@ -3,9 +3,8 @@
 import asyncio
 import logging
 import time
-from functools import partial
-from typing import Any, NamedTuple
-from weakref import WeakValueDictionary
+import weakref
+from typing import Any
 
 from jtask.background import BackgroundTasks
 from jtask.client.io_thread import IoThread
@@ -13,25 +12,13 @@ from jtask.client.whereabouts import find_lost_outcome
 from jtask.contract import Broker, OutcomeRecord, Subscription
 from jtask.errors import BrokerUnavailable, JTaskError
 from jtask.ids import client_of, created_at
-from jtask.runs import Callback, Run
+from jtask.runs import Run
 from jtask.settings import get_settings
 from jtask.wire.envelope import is_outcome_of
 
 _RETRY_SECONDS = 0.5  # between two questions while the broker is away
 _RECOVERY_REQUESTS = 64  # at once, after a gap
 _log = logging.getLogger("jtask")
-
-
-class _Watch(NamedTuple):
-    """What this process listens with for the end of one run.
-
-    Attributes:
-        subscription: To the run's outcome.
-        on_end: Closes it; called at the end of the handle's run.
-    """
-
-    subscription: Subscription
-    on_end: Callback
 
 
 class Waits:
@@ -48,15 +35,11 @@ class Waits:
         self._broker = broker
         self._client = client
         # Weak: nothing has to be done for a handle that nobody keeps.
-        self._handles: WeakValueDictionary[str, Run[Any]] = WeakValueDictionary()
+        self._handles: weakref.WeakValueDictionary[str, Run[Any]] = weakref.WeakValueDictionary()
         # By id(): handles of one run are equal, and each of them may have to be held.
         self._held: dict[int, Run[Any]] = {}
         self._own: Subscription | None = None
         self._own_lock: asyncio.Lock | None = None
-        self._watches: dict[str, _Watch] = {}
-        """Of runs of other processes, by their ids; on the I/O thread only."""
-        self._expecting: set[str] = set()
-        """Runs for which listening is about to begin; on the I/O thread only."""
         self._background = BackgroundTasks()
         self.is_closed = False
         """Set before `close`: whoever begins to wait from then on gets an error."""
@@ -78,9 +61,7 @@ class Waits:
         Args:
             run: The handle; it is held weakly.
         """
-        is_own = client_of(run.run_id) == self._client
-        # Listening for a run of another process ends when all have left: only the I/O thread knows.
-        if not is_own or self._handles.get(run.run_id) is not run:
+        if self._handles.get(run.run_id) is not run:
             self._io.submit(self._expect(run))
 
     def hold(self, run: Run[Any]) -> None:
@@ -95,16 +76,6 @@ class Waits:
                 over()
         self.expect(run)
 
-    def leave(self, run: Run[Any]) -> None:
-        """Stop listening for a run of another process that nobody waits for; from any thread.
-
-        Args:
-            run: A handle that somebody waits for no more.
-        """
-        # The outcomes of own runs come through one subscription, whoever waits.
-        if client_of(run.run_id) != self._client:
-            self._io.post(self._leave, run)
-
     def close(self) -> None:
         """Give whoever waits an error; on the I/O thread."""
         for run in self._waited_for():
@@ -112,20 +83,15 @@ class Waits:
         self._background.cancel()
 
     async def _expect(self, run: Run[Any]) -> None:
-        own = client_of(run.run_id) == self._client
-        # What is pushed resolves one handle of a run; the others follow that one.
-        known = self._handles.setdefault(run.run_id, run)
-        if known is not run:
+        known = self._handles.get(run.run_id)
+        if known is run:
+            return  # two threads began to wait at the same time
+        if known is not None:
+            # What is pushed resolves one handle of a run; the others follow that one.
             run.follow(known)
-        # It was asked for twice before the first began.
-        elif run.run_id not in self._expecting and run.run_id not in self._watches:
-            self._expecting.add(run.run_id)
-            try:
-                await self._expect_end(run, own=own)
-            finally:
-                self._expecting.discard(run.run_id)
-
-    async def _expect_end(self, run: Run[Any], *, own: bool) -> None:
+            return
+        self._handles[run.run_id] = run
+        own = client_of(run.run_id) == self._client
         while not run.done():
             if self.is_closed:
                 self._disconnect(run)
@@ -158,38 +124,15 @@ class Waits:
         if is_over:
             await watch.close()
             return
-        # Posted: watches are closed on the I/O thread, and a handle is resolved anywhere.
-        known = _Watch(watch, partial(self._on_end, run.run_id))
-        self._watches[run.run_id] = known
-        if run.when_over(known.on_end):
-            return
-        self._unwatch(run.run_id)
+        # At the run's end, or when nobody has the handle any more and so nobody can wait: what ends
+        # first closes the subscription. One who gave up waiting may wait again.
+        close = weakref.finalize(run, self._close_soon, watch)
+        close.atexit = False
+        if not run.when_over(lambda _: close()):
+            close()
 
-    def _on_end(self, run_id: str, _: JTaskError | None = None) -> None:
-        self._io.post(self._unwatch, run_id)
-
-    def _leave(self, run: Run[Any]) -> None:
-        watch = self._watches.get(run.run_id)
-        if self._handles.get(run.run_id) is not run:
-            # It follows another handle, which may be there for this one only.
-            leader = None if run.is_waited_for() else run.unfollow()
-            if leader is not None:
-                self._leave(leader)
-        elif watch is not None and not run.is_waited_for(watch.on_end):
-            run.forget(watch.on_end)
-            self._unwatch(run.run_id)
-            self._let_go(run)
-
-    def _let_go(self, run: Run[Any]) -> None:
-        self._handles.pop(run.run_id, None)
-        # Last: who began to wait before saw the handle expected, and did not ask for it.
-        if run.is_waited_for() and not self.is_closed:
-            self.expect(run)
-
-    def _unwatch(self, run_id: str) -> None:
-        watch = self._watches.pop(run_id, None)
-        if watch is not None:
-            self._background.start(watch.subscription.close())
+    def _close_soon(self, watch: Subscription) -> None:
+        self._io.post(lambda: self._background.start(watch.close()))
 
     async def _watch_own(self) -> None:
         if self._own_lock is None:
