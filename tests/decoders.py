@@ -1,7 +1,6 @@
 """All of jtask's decoders, each as a check of what it does with any bytes."""
 
 import contextlib
-import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -27,8 +26,6 @@ from jtask_schedules.schedule import decode_schedule
 
 _RUN_ID = "01a1fff5-44eb-7316-bfb5-63cd9960aef8"
 _LONGEST_REASON = 1500  # characters
-
-logging.getLogger("jtask").setLevel(logging.CRITICAL)
 
 
 def _envelope(body: bytes) -> None:

@@ -140,9 +140,9 @@ class HeldThreads(ThreadRunner):
 class HeldLoop(LoopRunner):
     """The loop of everything else, on which a job begins when it is told to."""
 
-    def __init__(self, perform: Any, size: int) -> None:
+    def __init__(self, perform: Any, size: int, on_death: Any) -> None:
         with mock.patch("jtask.worker.runners.new_loop", asyncio.get_running_loop):
-            super().__init__(perform, size)
+            super().__init__(perform, size, on_death)
         self.submitted: list[Job] = []
 
     def submit(self, job: Job) -> None:
@@ -174,12 +174,12 @@ class WorkerProcess(Process, Generic[P]):
         self.plays: list[P] = []
         self.is_buried = False
         with (
-            mock.patch("jtask.worker.worker.ThreadRunner", partial(HeldThreads, turn=turn)),
-            mock.patch("jtask.worker.worker.LoopRunner", HeldLoop),
+            mock.patch("jtask.worker.executions.ThreadRunner", partial(HeldThreads, turn=turn)),
+            mock.patch("jtask.worker.executions.LoopRunner", HeldLoop),
         ):
             self.worker = Worker(cast("Any", self), tasks, concurrency=1, prefetch=2)
-        self.threads = cast("HeldThreads", self.worker._thread_runner)
-        self.coroutines = cast("HeldLoop", self.worker._loop_runner)
+        self.threads = cast("HeldThreads", self.worker._executions._thread_runner)
+        self.coroutines = cast("HeldLoop", self.worker._executions._loop_runner)
         self.listener = CancelListener(self.worker)
 
     async def start(self) -> None:

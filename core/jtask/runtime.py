@@ -37,6 +37,7 @@ headers: Mapping[str, str]
 scheduled_for: float | None
 started_at: float | None
 attempt_started_at: float | None
+version: str | None
 run_time: float
 history: tuple[AttemptRecord, ...]
 args: tuple[Any, ...]

@@ -8,6 +8,7 @@ import argparse
 import contextlib
 import gc
 import json
+import logging
 import os
 import random
 import resource
@@ -104,6 +105,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=secrets.randbits(32))
     parser.add_argument("--minutes", type=float, default=600.0)
     given = parser.parse_args()
+    logging.getLogger("jtask").setLevel(logging.CRITICAL)
     rng, began, done = random.Random(given.seed), time.monotonic(), 0
     print(f"seed {given.seed}", flush=True)
     with run_worker(add, concurrency=4) as worker:

@@ -1,6 +1,8 @@
 """Each decoder returns, or raises what it says, for any bytes; and it quotes little of them."""
 
 import json
+import logging
+from collections.abc import Iterator
 
 import pytest
 from decoders import DECODERS
@@ -24,6 +26,16 @@ _JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=8) | st.dictionaries(st.text(max_size=9), inner),
     max_leaves=20,
 )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quiet() -> Iterator[None]:
+    """Spare the report thousands of lines about what cannot be read."""
+    logger = logging.getLogger("jtask")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    yield
+    logger.setLevel(before)
 
 
 @patient
