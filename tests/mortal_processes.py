@@ -48,6 +48,12 @@ class Process:
     def post(self, function: Callable[..., Any], *args: Any) -> None:
         self.loop.call_soon_threadsafe(lambda: None if self.is_dead else function(*args))
 
+    def on_death(self, callback: Any) -> None:
+        """Have a loop that ends with the test only."""
+
+    def forget_death(self, callback: Any) -> None:
+        """Undo nothing."""
+
     def add(self, event: Any) -> None:
         """Keep no events."""
 
