@@ -57,7 +57,7 @@ def test_the_program_cancels_what_waits_and_what_executes(place: Any, eventually
     )
     answers = cancelled(place, "--tag", "slow", "--yes")
     assert answers == {
-        executing[0]: "asked",
+        executing[0]: "interrupted",
         executing[1]: "interrupted",
         waiting[0]: "never starts",
         waiting[1]: "never starts",
@@ -99,7 +99,7 @@ def test_a_run_whose_worker_is_killed_while_it_is_cancelled_does_not_come_back(
     first = place.serve("tasks.py", JTASK_LEASE="1")
     run_id = place.enqueue("tasks.py:deaf_at_first", "1")
     eventually(lambda: place.marks() == ["begun 1"])
-    assert cancelled(place, run_id) == {run_id: "asked"}
+    assert cancelled(place, run_id) == {run_id: "interrupted"}
     first.kill()
     second = place.serve("tasks.py", JTASK_LEASE="1")
     end = place.result(run_id)

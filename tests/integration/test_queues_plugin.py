@@ -150,7 +150,7 @@ def test_the_program_lists_queues() -> None:
     pause_queue("reports", 3600)
     lines = program("ls").stdout.splitlines()
     assert lines[0].split() == ["QUEUE", "WAITING", "EXECUTING", "DELAYED"]
-    assert lines[1].split() == ["mails", "0", "0", "0", "paused"]
+    assert lines[1].split() == ["mails", "0", "0", "0", "paused,", "no", "worker", "serves", "it"]
     assert lines[2].split()[:6] == ["reports", "1", "0", "1", "paused", "until"]
     found = json.loads(program("ls", "--json").stdout)
     assert [info["name"] for info in found] == [info.name for info in list_queues()]

@@ -9,7 +9,7 @@ import json
 import time
 from typing import Any
 
-from jtask.client.cancel_requests import readable
+from jtask.client.cancel_requests import find_cancel_request, readable
 from jtask.contract import Broker, OutcomeRecord, RunPlace
 from jtask.errors import BrokerError, ResultExpired, RunNotFound
 from jtask.ids import created_at
@@ -45,8 +45,21 @@ async def find_whereabouts(broker: Broker, run_id: str) -> OutcomeRecord | State
         await asyncio.sleep(_PAUSE_SECONDS)
         found = await broker.results.get(run_id) or await _look(broker, run_id)
     if found is None:
+        found = await _cancelled_on_its_queue(broker, run_id)
+    if found is None:
         raise nowhere(run_id, broker.url)
     return found
+
+
+async def _cancelled_on_its_queue(broker: Broker, run_id: str) -> State | None:
+    """Return the state of a run that was taken off its queue and whose end is not stored yet.
+
+    Whoever cancels it may have died in between; a worker then stores the end.
+    """
+    request = await find_cancel_request(broker, run_id)
+    if request is None or not request.head:
+        return None
+    return State(StateName.SCHEDULED, created_at(run_id), "it is being cancelled")
 
 
 async def find_lost_outcome(broker: Broker, run_id: str) -> OutcomeRecord | None:
