@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -57,8 +58,7 @@ class Settlement:
             job: The run.
             disposition: What to do with it. It is tried until the broker has taken it.
         """
-        self._unsettled += 1
-        self._done.clear()
+        self._one_begun()
         if (
             isinstance(disposition, StoreOutcome)
             and disposition.is_plain
@@ -87,7 +87,8 @@ class Settlement:
         self.notify_rejected(delivery, reason)
         # Worked out once: `Delivery` wants the same call repeated until it is answered.
         at = time.time() + UNKNOWN_TASK_SECONDS
-        await self._insist(lambda: delivery.reschedule(at))
+        with self._awaited():
+            await self._insist(lambda: delivery.reschedule(at))
 
     async def reject_unreadable(self, delivery: Delivery, problem: str) -> None:
         """Dead-letter a message that is not an envelope.
@@ -104,8 +105,9 @@ class Settlement:
         self.emit(delivery.run_id, "", StateName.FAILED, reason)
         self.notify_rejected(delivery, reason)
         # The address names the run, so whoever waits for it gets an outcome.
-        await self._store(OutcomeRecord(delivery.run_id, encode_outcome(settled)))
-        await self._dead_letter(delivery, reason, settled)
+        with self._awaited():
+            await self._store(OutcomeRecord(delivery.run_id, encode_outcome(settled)))
+            await self._dead_letter(delivery, reason, settled)
 
     async def release(self, job: Job, message: str) -> None:
         """Give a run to another worker.
@@ -225,6 +227,19 @@ class Settlement:
             run_id, queue = delivery.run_id, delivery.queue
             about = f"for run {run_id} from queue {queue!r}"
             self._rejected_hook.notify(about, run_id=run_id, queue=queue, reason=reason)
+
+    @contextmanager
+    def _awaited(self) -> Generator[None]:
+        """Let `wait` wait for the end of a block."""
+        self._one_begun()
+        try:
+            yield
+        finally:
+            self._one_settled()
+
+    def _one_begun(self) -> None:
+        self._unsettled += 1
+        self._done.clear()
 
     def _one_settled(self) -> None:
         self._unsettled -= 1
