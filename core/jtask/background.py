@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine, Iterator
+from contextvars import Context
 from typing import Any
 
 
@@ -19,13 +20,16 @@ class BackgroundTasks:
         """Iterate over those that have not ended, as they are now."""
         return iter(list(self._tasks))
 
-    def start(self, coroutine: Coroutine[Any, Any, None]) -> None:
+    def start(
+        self, coroutine: Coroutine[Any, Any, None], *, context: Context | None = None
+    ) -> None:
         """Run a coroutine on the running loop.
 
         Args:
             coroutine: What to run; what it raises is the loop's to report.
+            context: Its context variables; a copy of the caller's when None.
         """
-        task = asyncio.get_running_loop().create_task(coroutine)
+        task = asyncio.get_running_loop().create_task(coroutine, context=context)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

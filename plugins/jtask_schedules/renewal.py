@@ -31,17 +31,24 @@ async def renewed(worker: "WorkerInfo") -> AsyncGenerator[None]:
     What was declared lapses by itself.
     """
     declarations = [found for task in worker.tasks if (found := declaration_of(task)) is not None]
-    store = ScheduleStore(worker.worker.broker)
-    renewal = _renew(store, declarations, settings_of(ScheduleSettings).schedule_ttl)
     async with asyncio.TaskGroup() as group:
-        renewing = group.create_task(worker.worker.on_io(renewal))
-        group.create_task(_end_with(worker.worker, renewing))
+        group.create_task(_renew_while_it_works(worker.worker, declarations))
         yield
 
 
-async def _end_with(worker: "WorkerHandle", renewing: "asyncio.Task[None]") -> None:
-    await worker.stopping()
-    renewing.cancel()
+async def _renew_while_it_works(
+    worker: "WorkerHandle", declarations: Sequence[Declaration]
+) -> None:
+    # A worker that does not come to take runs shall not have declared anything.
+    if not await worker.started():
+        return
+    renewal = _renew(
+        ScheduleStore(worker.broker), declarations, settings_of(ScheduleSettings).schedule_ttl
+    )
+    async with asyncio.TaskGroup() as group:
+        renewing = group.create_task(worker.on_io(renewal))
+        await worker.stopping()
+        renewing.cancel()
 
 
 async def _renew(

@@ -3,12 +3,13 @@
 import heapq
 import logging
 import math
-import os
 import queue
 import threading
 import time
 from collections.abc import Callable
 from typing import NamedTuple
+
+from jtask.execution.one_per_process import OnePerProcess
 
 _LONGEST_WAIT = 3600.0  # seconds; a queue cannot wait for ever-so-long numbers
 _SWEEP_AFTER = 1000  # additions
@@ -94,24 +95,9 @@ class Deadlines:
             self._push(schedule)
 
 
-_lock = threading.Lock()
-_current: Deadlines | None = None
+_threads = OnePerProcess(Deadlines)
 
 
 def get_deadlines() -> Deadlines:
     """Return this process's thread, started by the first use."""
-    global _current
-    with _lock:
-        if _current is None:
-            _current = Deadlines()
-        return _current
-
-
-# The thread does not exist in a forked process, and the lock may have been held at that moment.
-def _reset_after_fork() -> None:
-    global _current, _lock
-    _lock = threading.Lock()
-    _current = None
-
-
-os.register_at_fork(after_in_child=_reset_after_fork)
+    return _threads.get()

@@ -9,6 +9,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from socket import socketpair
 
+from jtask.execution.one_per_process import OnePerProcess
 from jtask.worker.supervisor import describe_end
 
 _STACK_SECONDS = 0.5  # for a child to write where it is; it may not get the processor at once
@@ -147,18 +148,10 @@ class ProcessPool:
             self._idle.append(child)
 
 
-_pool = ProcessPool()
+# A forked process that used its parent's children would share their connections with it.
+_pools = OnePerProcess(ProcessPool)
 
 
 def get_process_pool() -> ProcessPool:
     """Return this process's children."""
-    return _pool
-
-
-# A forked process that used them would share their connections with this one.
-def _reset_after_fork() -> None:
-    global _pool
-    _pool = ProcessPool()
-
-
-os.register_at_fork(after_in_child=_reset_after_fork)
+    return _pools.get()

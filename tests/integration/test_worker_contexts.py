@@ -5,7 +5,7 @@ import contextlib
 import logging
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -181,29 +181,30 @@ def test_each_worker_of_a_process_has_its_own(
 def test_what_aserve_keeps_is_left_before_the_process_disconnects(
     jtask_plugin: AddPlugin,
 ) -> None:
-    life = Life()
-    jtask_plugin(life)
-
-    async def main() -> None:
-        serving = asyncio.ensure_future(aserve(add))
+    async def until_a_run_has_ended() -> None:
         assert await (await add.adelay(1)) == 2
-        serving.cancel()
-        await asyncio.wait([serving])
 
-    asyncio.run(main())
-    assert life.seen == ["started", "stopping", "left with 0 executing"]
-    assert current_client() is None
+    _assert_all_is_left_by_aserve(jtask_plugin, until_a_run_has_ended)
 
 
 def test_an_aserve_that_is_cancelled_while_it_starts_leaves_no_worker_behind(
     jtask_plugin: AddPlugin,
+) -> None:
+    async def until_it_begins_to_start() -> None:
+        await asyncio.sleep(0)
+
+    _assert_all_is_left_by_aserve(jtask_plugin, until_it_begins_to_start)
+
+
+def _assert_all_is_left_by_aserve(
+    jtask_plugin: AddPlugin, moment: Callable[[], Coroutine[Any, Any, None]]
 ) -> None:
     life = Life()
     jtask_plugin(life)
 
     async def main() -> None:
         serving = asyncio.ensure_future(aserve(add))
-        await asyncio.sleep(0)
+        await moment()
         serving.cancel()
         await asyncio.wait([serving])
         assert serving.cancelled()

@@ -8,7 +8,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from jtask.execution.loop_thread import LoopThread, OnePerProcess
+from jtask.execution.loop_thread import LoopThread
+from jtask.execution.one_per_process import OnePerProcess
 
 _log = logging.getLogger("jtask")
 
@@ -59,7 +60,8 @@ class IoThread(LoopThread):
                 _log.exception("a call on the I/O thread failed")
 
 
-_threads = OnePerProcess(IoThread)
+# A loop in C that still runs while the interpreter ends crashes the process.
+_threads = OnePerProcess(IoThread, IoThread.stop)
 
 
 def get_io_thread() -> IoThread:

@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
-from jtask.execution.loop_thread import LoopThread, OnePerProcess
+from jtask.execution.loop_thread import LoopThread
+from jtask.execution.one_per_process import OnePerProcess
 from jtask.runtime import RunContext
 
 T = TypeVar("T")
@@ -111,7 +112,8 @@ class HooksLoop(LoopThread):
         self.loop.stop()
 
 
-_threads = OnePerProcess(HooksLoop)
+# A loop in C that still runs while the interpreter ends crashes the process.
+_threads = OnePerProcess(HooksLoop, HooksLoop.stop)
 
 
 def get_hooks_loop() -> HooksLoop:

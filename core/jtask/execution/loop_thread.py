@@ -1,19 +1,16 @@
 """An event loop in a daemon thread of its own, for other threads and loops to run coroutines on."""
 
 import asyncio
-import atexit
 import concurrent.futures
 import logging
-import os
 import threading
-from collections.abc import Callable, Coroutine
-from typing import Any, Generic, TypeVar
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 from jtask.errors import JTaskError
-from jtask.signal_safety import SignalSafeLock, refuse_in_interrupted_thread
+from jtask.signal_safety import refuse_in_interrupted_thread
 
 T = TypeVar("T")
-L = TypeVar("L", bound="LoopThread")
 _JOIN_SECONDS = 5.0  # a callback that blocks the loop must not keep the process from ending
 _log = logging.getLogger("jtask")
 
@@ -133,34 +130,6 @@ class LoopThread:
         if self.death is not None:
             for callback in tuple(self._on_death):
                 callback(self.death)
-
-
-class OnePerProcess(Generic[L]):
-    """A thread that each process starts when it first needs it.
-
-    Args:
-        make: Starts one.
-    """
-
-    def __init__(self, make: Callable[[], L]) -> None:
-        self._make = make
-        self._lock = SignalSafeLock(is_brief=False)
-        self._one: L | None = None
-        os.register_at_fork(after_in_child=self._forget)
-
-    def get(self) -> L:
-        """Return this process's thread."""
-        with self._lock:
-            if self._one is None:
-                self._one = self._make()
-                # A loop in C that still runs while the interpreter ends crashes the process.
-                atexit.register(self._one.stop)
-            return self._one
-
-    def _forget(self) -> None:
-        # The thread is gone in a forked child, and one that is gone too may have held the lock.
-        self._lock = SignalSafeLock(is_brief=False)
-        self._one = None
 
 
 def run_until(is_ending: Callable[[], bool], loop: asyncio.AbstractEventLoop, title: str) -> None:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Coroutine
 from enum import Enum
 from typing import Any
 
+from jtask.background import BackgroundTasks
 from jtask.execution.contexts import FreshContexts
 from jtask.execution.job import Job
 from jtask.execution.loop_thread import close_loop, new_loop, run_until
@@ -61,7 +62,7 @@ class LoopRunner:
         self._running = 0  # those left behind not counted
         self._woken = False
         self._tasks: dict[Job, asyncio.Task[None]] = {}
-        self._left_behind: set[asyncio.Task[None]] = set()
+        self._left_behind = BackgroundTasks()
         self._ended: concurrent.futures.Future[None] = concurrent.futures.Future()
         self._thread = threading.Thread(target=self._run, name="jtask-tasks", daemon=True)
         self._thread.start()
@@ -104,9 +105,7 @@ class LoopRunner:
         Args:
             end: Reports it; must not raise.
         """
-        ended = self._loop.create_task(end, context=self._contexts.new())
-        self._left_behind.add(ended)
-        ended.add_done_callback(self._left_behind.discard)
+        self._left_behind.start(end, context=self._contexts.new())
         self._one_ended()
 
     def cancel_all(self) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -62,6 +62,7 @@ class Settlement:
         self._refused = RateLimitedLog(_REFUSED_PAUSE)
         self.unsettled: set[Job] = set()
         """What the broker has not taken yet."""
+        self._rejecting = 0
         self._done = asyncio.Event()
         self._done.set()
         self._background = BackgroundTasks()
@@ -94,8 +95,8 @@ class Settlement:
         """Return once the broker has taken everything; never, while it is away."""
         await self._done.wait()
 
-    async def reschedule_unknown(self, delivery: Delivery, envelope: Envelope) -> None:
-        """Leave a run for a worker that has its task.
+    def reschedule_unknown(self, delivery: Delivery, envelope: Envelope) -> None:
+        """Leave a run for a worker that has its task; returns at once.
 
         Args:
             delivery: The run.
@@ -107,6 +108,11 @@ class Settlement:
         self.notify_rejected(delivery, reason)
         # Worked out once: `Delivery` wants the same call repeated until it is answered.
         at = now + unknown_task_seconds(now - envelope.created)
+        self._reject(self._put_back(delivery, envelope, at, reason))
+
+    async def _put_back(
+        self, delivery: Delivery, envelope: Envelope, at: float, reason: str
+    ) -> None:
         try:
             await self._insist(lambda: delivery.reschedule(at))
         except MessageRefused as error:
@@ -129,7 +135,7 @@ class Settlement:
         except EnvelopeError as error:
             reason = f"the message cannot be read: {error}"
             unknown = Envelope(delivery.run_id, "", "", "json", b"", created=time.time())
-            self._background.start(self._set_aside(delivery, unknown, StateName.FAILED, reason))
+            self._reject(self._set_aside(delivery, unknown, StateName.FAILED, reason))
             return None
 
     async def _set_aside(
@@ -177,7 +183,7 @@ class Settlement:
                 count,
                 exc_info=error,
             )
-        self._background.start(self._set_aside(delivery, envelope, StateName.CRASHED, reason))
+        self._reject(self._set_aside(delivery, envelope, StateName.CRASHED, reason))
 
     async def hand_back(self, job: Job, message: str) -> None:
         """Do `release`, until the broker has taken it.
@@ -362,9 +368,25 @@ class Settlement:
             about = f"for run {run_id} from queue {queue!r}"
             self._rejected_hook.notify(about, run_id=run_id, queue=queue, reason=reason)
 
+    def _reject(self, rest: Coroutine[Any, Any, None]) -> None:
+        """Do the rest of a rejection in the background; `wait` waits for it."""
+        self._rejecting += 1
+        self._done.clear()
+        self._background.start(self._rejected(rest))
+
+    async def _rejected(self, rest: Coroutine[Any, Any, None]) -> None:
+        try:
+            await rest
+        finally:
+            self._rejecting -= 1
+            self._look_whether_done()
+
     def _one_settled(self, job: Job) -> None:
         self.unsettled.discard(job)
-        if not self.unsettled:
+        self._look_whether_done()
+
+    def _look_whether_done(self) -> None:
+        if not self.unsettled and not self._rejecting:
             self._done.set()
 
 

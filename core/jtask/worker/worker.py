@@ -281,7 +281,7 @@ class Worker:
             return
         task = self._tasks.get(envelope.task_key)
         if task is None:
-            self._background.start(self._settlement.reschedule_unknown(delivery, envelope))
+            self._settlement.reschedule_unknown(delivery, envelope)
             return
         job = Job(delivery, envelope, task, time.time())
         if self._stopping.is_set:
