@@ -74,6 +74,7 @@ class RunContext:
         kwargs: Keyword arguments.
         state: Where it stands.
         attempt_started_at: When this attempt began.
+        attempt_ended_at: When its function failed.
         error: What the last attempt raised, once one has failed.
         lost_workers: How many workers were lost with it before.
         cancelled: Why the run was asked to end; None while it was not. A plain task looks at
@@ -106,6 +107,7 @@ class RunContext:
     kwargs: dict[str, Any] = field(default_factory=dict[str, Any])
     state: State | None = None
     attempt_started_at: float | None = None
+    attempt_ended_at: float | None = None
     error: BaseException | None = None
     lost_workers: int = 0
     cancelled: str | None = None
@@ -162,7 +164,7 @@ class RunContext:
         return AttemptRecord(
             self.attempt,
             self.attempt_started_at,
-            time.time(),
+            self.attempt_ended_at or time.time(),
             self.worker,
             reason,
             None if self.error is None else capture(self.error),

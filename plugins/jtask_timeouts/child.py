@@ -184,15 +184,15 @@ class _LimitTimers(TimedSteps):
         now = time.monotonic()
         due = ((limits.report, self._report_stack), (limits.soft, self._at_soft_limit))
         super().__init__([Step(now + after, action) for after, action in due if after is not None])
-        if self.steps:
+        if self.next():
             get_deadlines().add(self)
 
     def close(self) -> None:
         """Do nothing any more."""
-        # SoftTimeout may be raised in here, and `over` not be set. It is the last step, so nothing
+        # SoftTimeout may be raised in here, and this not end. It is the last step, so nothing
         # is due any more.
         with self._lock:
-            self.over = True
+            self.end()
 
     def _report_stack(self) -> None:
         with self._lock:

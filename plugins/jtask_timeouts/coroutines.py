@@ -37,7 +37,7 @@ async def call_on_loop(
         BaseException: What the function raised, a cancellation by others included.
     """
     watch = CoroutineWatch(run, limits, run.task.fn(*args, **kwargs))
-    get_deadlines().add(watch)
+    get_deadlines().add(watch.steps)
     return await watch.wait()
 
 
@@ -49,7 +49,7 @@ class _SoftCancelledError(SoftTimeout, asyncio.CancelledError):
     """
 
 
-class CoroutineWatch(TimedSteps):
+class CoroutineWatch:
     """Interrupts one coroutine; its steps are called in the thread of the deadlines.
 
     Args:
@@ -68,6 +68,7 @@ class CoroutineWatch(TimedSteps):
         "_run",
         "_soft_pending",
         "_task",
+        "steps",
     )
 
     def __init__(
@@ -85,7 +86,7 @@ class CoroutineWatch(TimedSteps):
         self._cancels_before = task.cancelling()
         self._soft_pending = False
         self._done = Interruptions()
-        super().__init__(self._steps(time.monotonic()))
+        self.steps = TimedSteps(self._at_limits(time.monotonic()))
 
     async def wait(self) -> Any:
         """Await the coroutine and return its value, or raise what the attempt ends with."""
@@ -95,7 +96,7 @@ class CoroutineWatch(TimedSteps):
             values.append(await _resumed(self._coroutine, self._translated))
         except BaseException as error:
             raised = error
-        self.over = True
+        self.steps.end()
         # Our own request is taken back: a task that still counts as cancelled would end the
         # `asyncio.timeout` or the task group that a plugin has around the function.
         cancelled = isinstance(raised, asyncio.CancelledError)
@@ -108,7 +109,7 @@ class CoroutineWatch(TimedSteps):
         finally:
             raised = None  # a frame that holds an exception that holds the frame lives for long
 
-    def _steps(self, now: float) -> list[Step]:
+    def _at_limits(self, now: float) -> list[Step]:
         limits, steps = self._limits, list[Step]()
         if limits.report is not None:
             steps.append(Step(now + limits.report, self._report_stack))
@@ -130,24 +131,25 @@ class CoroutineWatch(TimedSteps):
 
     def _report_stack(self) -> None:
         stack = stack_of_coroutine(self._coroutine, self._ident, _resumed.__code__)
-        if not self.over:
+        if not self.steps.over:
             self._run.note(self._limits.note(stack))
 
     def _at_soft_limit(self) -> None:
-        if not self.over:
+        if not self.steps.over:
             self._soft_pending = self._done.soft = True
             self._task.cancel()
 
     def _at_hard_limit(self) -> None:
-        if not self.over:
+        if not self.steps.over:
             self._done.hard = True
             self._task.cancel()
 
     def _leave_behind(self) -> None:
         # In a direct call nobody else could carry on: it ends when its function does.
-        if self.over or self._run.abandon is None:
+        if self.steps.over or self._run.abandon is None:
             return
-        self.over = self._done.abandoned = True
+        self._done.abandoned = True
+        self.steps.end()
         self._run.abandon(self._limits.hard_timeout())
 
     def _translated(self, error: BaseException | None) -> BaseException | None:

@@ -35,11 +35,30 @@ class TimedSteps:
         steps: What to do and when; those that are equally due happen in this order.
     """
 
-    __slots__ = ("over", "steps")
+    __slots__ = ("_steps", "over")
 
     def __init__(self, steps: list[Step]) -> None:
-        self.steps = sorted(steps, key=lambda step: step.at)[::-1]  # the next one last
+        self._steps = sorted(steps, key=lambda step: step.at)[::-1]  # the next one last
         self.over = False
+
+    def next(self) -> Step | None:
+        """Return the next step, if there is one."""
+        steps = self._steps
+        return steps[-1] if steps else None
+
+    def take(self) -> Step | None:
+        """Return the next step, and forget it."""
+        steps = self._steps
+        return steps.pop() if steps else None
+
+    def end(self) -> None:
+        """Do nothing more, and let go of what the steps refer to: a run, its arguments.
+
+        The heap keeps this until its next step would have been due, which may be hours later.
+        """
+        self.over = True
+        # Another list, not an emptied one: the thread of the deadlines may be looking at this.
+        self._steps = []
 
 
 class Deadlines:
@@ -71,12 +90,11 @@ class Deadlines:
                 self._do_what_is_due()
 
     def _push(self, schedule: TimedSteps) -> None:
-        if schedule.over or not schedule.steps:
+        if (step := schedule.next()) is None:
             return
         self._count += 1  # decides between equal instants: schedules cannot be compared
-        heapq.heappush(self._heap, (schedule.steps[-1].at, self._count, schedule))
+        heapq.heappush(self._heap, (step.at, self._count, schedule))
         if self._count >= self._sweep_at:
-            # What is over stays in the heap until it is due, which may be hours later.
             self._heap = [entry for entry in self._heap if not entry[2].over]
             heapq.heapify(self._heap)
             self._sweep_at = self._count + max(_SWEEP_AFTER, len(self._heap))
@@ -84,9 +102,8 @@ class Deadlines:
     def _do_what_is_due(self) -> None:
         while self._heap and self._heap[0][0] <= time.monotonic():
             schedule = heapq.heappop(self._heap)[2]
-            if schedule.over:
+            if (step := schedule.take()) is None:
                 continue
-            step = schedule.steps.pop()
             # One run's step that fails must not take the limits of all others away.
             try:
                 step.action()

@@ -65,15 +65,15 @@ def call_in_thread(
         raised = None  # a frame that holds an exception that holds the frame lives for long
 
 
-class ThreadWatch(TimedSteps):
-    """Interrupts one thread for one run; its steps are called in the thread of the deadlines.
+class ThreadWatch:
+    """Interrupts one thread for one run, in the thread of the deadlines.
 
     Args:
         run: What the calling thread is about to execute.
         limits: Those of its task.
     """
 
-    __slots__ = ("_by_signal", "_ident", "_lock", "_run", "done", "limits")
+    __slots__ = ("_at_cancel", "_by_signal", "_ident", "_lock", "_run", "done", "limits", "steps")
 
     def __init__(self, run: "RunContext", limits: Limits) -> None:
         self._run = run
@@ -82,7 +82,13 @@ class ThreadWatch(TimedSteps):
         self._ident = threading.get_ident()
         self._by_signal = takes_signals()
         self._lock = threading.Lock()
-        super().__init__(self._steps(time.monotonic()))
+        self._at_cancel: TimedSteps | None = None
+        self.steps = TimedSteps(self._at_limits(time.monotonic()))
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing may be raised any more."""
+        return self.steps.over
 
     def function(self) -> Callable[..., Any]:
         """Return what to execute."""
@@ -92,19 +98,28 @@ class ThreadWatch(TimedSteps):
         """Have nothing raised any more, what was not delivered yet included."""
         # The lock is held while an exception is set too, so none is set after this.
         with self._lock:
-            self.over = True
+            self._end_steps()
         if (self.done.soft or self.done.hard) and not self._by_signal:
             _take_undelivered(self._ident)
 
     def cancel(self) -> None:
         """Interrupt the function unless it ends by itself within a grace; on the I/O thread."""
         # Else its worker wants the run back in order to stop: threads are left behind then.
-        if self._run.cancelled is not None:
-            now = time.monotonic()
-            due = ((GRACE_SECONDS, self._at_cancellation), (2 * GRACE_SECONDS, self._leave_behind))
-            get_deadlines().add(TimedSteps([Step(now + after, action) for after, action in due]))
+        if self._run.cancelled is None:
+            return
+        now = time.monotonic()
+        due = ((GRACE_SECONDS, self._at_cancellation), (2 * GRACE_SECONDS, self._leave_behind))
+        with self._lock:
+            if not self.over:
+                self._at_cancel = TimedSteps([Step(now + after, action) for after, action in due])
+                get_deadlines().add(self._at_cancel)
 
-    def _steps(self, now: float) -> "list[Step]":
+    def _end_steps(self) -> None:
+        self.steps.end()
+        if self._at_cancel is not None:
+            self._at_cancel.end()
+
+    def _at_limits(self, now: float) -> "list[Step]":
         limits, steps = self.limits, list[Step]()
         if limits.report is not None:
             steps.append(Step(now + limits.report, self._report_stack))
@@ -146,7 +161,7 @@ class ThreadWatch(TimedSteps):
     def _interrupt(self, kind: type[BaseException]) -> None:
         # A signal where it is possible: it ends a `time.sleep` too, which the exception waits for.
         if self._by_signal:
-            interrupt_main(self, kind)
+            interrupt_main(self.steps, kind)
         else:
             _set_async_exc(self._ident, kind)
 
@@ -154,7 +169,8 @@ class ThreadWatch(TimedSteps):
         with self._lock:
             if self.over or self._run.abandon is None:
                 return
-            self.over = self.done.abandoned = True
+            self.done.abandoned = True
+            self._end_steps()
             self._run.abandon(self.done.end(self.limits))
 
 
@@ -190,8 +206,8 @@ def _execute(
     try:
         try:
             try:
-                if watch.steps:
-                    get_deadlines().add(watch)
+                if watch.steps.next():
+                    get_deadlines().add(watch.steps)
                 values.append(watch.function()(*args, **kwargs))
             finally:
                 watch.close()

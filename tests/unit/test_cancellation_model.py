@@ -6,6 +6,7 @@ and what whoever waits heard.
 """
 
 import asyncio
+import math
 import queue
 import threading
 import time
@@ -217,6 +218,8 @@ class CancellationMachine(RuleBasedStateMachine):
                 lambda key: find_task(key) if here else None,
             ),
             mock.patch("jtask.client.cancel_notices.apart", apart_in_turn),
+            # Plain functions are told, and act on it or not; nobody interrupts them by real time.
+            mock.patch("jtask_timeouts.threads.GRACE_SECONDS", math.inf),
         ):
             return self.runner.run(self._with_all_that_follows(work))
 
@@ -392,9 +395,8 @@ class CancellationMachine(RuleBasedStateMachine):
         """Say what the answer has to be, as far as nobody dies and no worker is faster."""
         if run.end is not None:
             return {CancelResult.ALREADY_OVER}
-        executing = CancelResult.ASKED if run.kind == "plain" else CancelResult.INTERRUPTED
         if any(play.run.run_id == run.run_id for _, play in self.acting()):
-            return {executing}
+            return {CancelResult.INTERRUPTED}
         if any(run.run_id in worker.claims for worker in self.living()):
             return {CancelResult.NEVER_STARTS}
         if self.waits(run):

@@ -539,7 +539,7 @@ def test_what_is_over_is_forgotten_long_before_it_is_due() -> None:
     for _ in range(5000):
         schedule = TimedSteps([Step(time.monotonic() + 3600, lambda: None)])
         deadlines.add(schedule)
-        schedule.over = True
+        schedule.end()
     done = threading.Event()
     deadlines.add(TimedSteps([Step(0.0, done.set)]))
     assert done.wait(30)

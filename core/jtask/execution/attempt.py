@@ -226,6 +226,8 @@ async def _failed(
     error: BaseException,
     stopping: Callable[[], bool] | None,
 ) -> Result:
+    # First: delays of retries count from here, and whoever reads the history sees them kept.
+    run.attempt_ended_at = time.time()
     retry: Retry | None = None
     # A run that was asked to end is not retried, whatever it raises.
     if hooks.failed is not None and run.cancelled is None and lifecycle.retryable(error):
