@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn
+from uuid import uuid4
 
 import pytest
 from in_process import StartWorker, on_each_broker, on_io
@@ -72,7 +73,8 @@ def test_what_ends_a_program_does_not_end_the_loop_of_the_tasks(
     kind: type[BaseException],
     jtask_worker: StartWorker,
 ) -> None:
-    @task
+    # Of a key of its own: logs keep the exceptions of earlier tests, and with them their tasks.
+    @task(key=f"leave-{uuid4()}")
     async def leave() -> None:
         await way(kind)
 

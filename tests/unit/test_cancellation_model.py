@@ -220,6 +220,8 @@ class CancellationMachine(RuleBasedStateMachine):
             mock.patch("jtask.client.cancel_notices.apart", apart_in_turn),
             # Plain functions are told, and act on it or not; nobody interrupts them by real time.
             mock.patch("jtask_timeouts.threads.GRACE_SECONDS", math.inf),
+            # Nor can a process of its own execute a function that waits for this one's orders.
+            mock.patch("jtask_timeouts.suspects.can_isolate", return_value=False),
         ):
             return self.runner.run(self._with_all_that_follows(work))
 

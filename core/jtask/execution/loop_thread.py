@@ -63,11 +63,13 @@ class LoopThread:
             concurrent.futures.Future: Its result; cancelling it cancels the coroutine.
 
         Raises:
-            RuntimeError: The process is ending, or the loop has ended by itself.
+            JTaskError: The loop has ended by itself.
+            RuntimeError: The process is ending.
         """
+        if self.death is not None:
+            coroutine.close()
+            raise JTaskError(self.death)
         try:
-            if self.death is not None:
-                raise RuntimeError(self.death)
             return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
         except RuntimeError:  # the loop is closed: the process is ending
             coroutine.close()
@@ -82,7 +84,8 @@ class LoopThread:
 
         Raises:
             RuntimeError: Called in the loop's own thread, which would wait for ever.
-            JTaskError: Called in a signal handler that interrupted jtask at the wrong moment.
+            JTaskError: The loop has ended by itself, or this is a signal handler that interrupted
+                jtask at the wrong moment.
             TimeoutError: Not done in time.
         """
         if self.is_current:

@@ -78,10 +78,11 @@ class WorkerLifetime:
         if self._is_stopped:
             return 0
         self._is_stopped = True
+        if not self.is_connected:
+            # Nothing can be released, and plugins would wait for an answer of the broker in vain.
+            self._contexts.cancel()
+            return 0
         try:
-            # Without the thread that talks to the broker there is nothing that could be told it.
-            if not self.is_connected:
-                return 0
             return self._client.io.run(self.worker.stop(timeout, self._hurry))
         finally:
             self._contexts.leave()

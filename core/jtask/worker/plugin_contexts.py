@@ -6,6 +6,7 @@ nobody else's concern, and libraries such as anyio insist that both happen in th
 
 import asyncio
 import logging
+from collections.abc import Iterable
 
 from jtask.execution.hooks_loop import get_hooks_loop
 from jtask.hook_callers import Implementation
@@ -40,6 +41,11 @@ class PluginContexts:
         """Leave all; return once each has been left, has failed, or was cancelled."""
         if self._kept:
             get_hooks_loop().run(self._leave())
+
+    def cancel(self) -> None:
+        """Cancel all at once: for a worker that cannot reach its broker any more."""
+        if self._kept:
+            get_hooks_loop().run(self._cancel(self._kept))
 
     async def _enter(self, implementations: tuple[Implementation, ...]) -> None:
         entering: dict[asyncio.Future[None], str] = {}
@@ -83,7 +89,6 @@ class PluginContexts:
         self._over.set()
         _, late = await asyncio.wait(self._kept, timeout=_LEAVE_SECONDS)
         for task in late:
-            task.cancel()
             _log.warning(
                 "plugin %r has not ended with worker %s after %g seconds: it is cancelled",
                 self._kept[task],
@@ -91,4 +96,9 @@ class PluginContexts:
                 _LEAVE_SECONDS,
             )
         if late:
-            await asyncio.wait(late, timeout=_CANCEL_SECONDS)
+            await self._cancel(late)
+
+    async def _cancel(self, kept: "Iterable[asyncio.Task[None]]") -> None:
+        for task in kept:
+            task.cancel()
+        await asyncio.wait(kept, timeout=_CANCEL_SECONDS)
