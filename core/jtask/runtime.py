@@ -74,7 +74,7 @@ class RunContext:
         kwargs: Keyword arguments.
         state: Where it stands.
         attempt_started_at: When this attempt began.
-        attempt_ended_at: When its function failed.
+        attempt_ended_at: When its function failed; None while it has not.
         error: What the last attempt raised, once one has failed.
         lost_workers: How many workers were lost with it before.
         cancelled: Why the run was asked to end; None while it was not. A plain task looks at
