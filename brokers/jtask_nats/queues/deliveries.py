@@ -214,4 +214,6 @@ class NatsDelivery:
         # so that whoever settles the run can try again.
         self._open = False
         self._in_flight.respond(self.reply, answer)
+        if self._deliveries > 1 and answer is ACK:
+            self._in_flight.releases.forget(self.run_id, self.seq)
         self._in_flight.remove(self)

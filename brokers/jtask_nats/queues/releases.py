@@ -33,6 +33,10 @@ class Releases:
         """
         await self._counters.add(_key(run_id, sequence), ttl=_TTL)
 
+    def forget(self, run_id: str, sequence: str) -> None:
+        """Forget a message that is settled."""
+        self._counters.forget(_key(run_id, sequence))
+
     async def count(self, run_id: str, sequence: str) -> int:
         """Return how often a message was released."""
         return await self._counters.get(_key(run_id, sequence))

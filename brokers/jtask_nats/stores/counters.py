@@ -1,11 +1,13 @@
 """Counters: the server's own, and such with a time to live, which those cannot have."""
 
+import json
 import secrets
+from base64 import b64decode
 
 from jtask.errors import BrokerUnavailable
 from jtask_nats.client import headers
 from jtask_nats.client.direct_reads import last_message
-from jtask_nats.client.nats_errors import WRONG_LAST_SEQUENCE, ApiError
+from jtask_nats.client.nats_errors import WRONG_LAST_SEQUENCE, ApiError, is_gone
 from jtask_nats.streams.session import Session
 from jtask_nats.streams.stream_configs import Stream
 
@@ -34,12 +36,28 @@ class NatsCounters:
         return await self._replace(key, amount, ttl)
 
     async def get(self, key: str) -> int:
-        """Return a counter that has a time to live; 0 when there is none."""
+        """Return a counter that has a time to live; 0 when there is none.
+
+        The leader is asked: a follower may not have yet what was counted a moment ago.
+        """
         session = self._session
         await session.topology.ensure(Stream.TALLIES)
         stream = session.topology.stream_name(Stream.TALLIES)
-        stored = await last_message(session.connection, stream, session.subjects.tally(key))
-        return 0 if stored is None else int(stored.body)
+        wanted = {"last_by_subj": session.subjects.tally(key)}
+        try:
+            answer = await session.connection.api(f"STREAM.MSG.GET.{stream}", wanted)
+        except ApiError as error:
+            if not is_gone(error):
+                raise
+            return 0
+        return int(b64decode(answer["message"]["data"]))
+
+    def forget(self, key: str) -> None:
+        """Delete a counter that has a time to live, without waiting for it to be gone."""
+        session = self._session
+        stream = session.topology.stream_name(Stream.TALLIES)
+        wanted = json.dumps({"filter": session.subjects.tally(key)}).encode()
+        session.connection.send(f"$JS.API.STREAM.PURGE.{stream}", wanted)
 
     async def delete(self, key: str) -> None:
         """Delete a counter; nothing happens when there is none."""

@@ -121,6 +121,7 @@ class Settlement:
         """
         if not job.notify_only:
             self.emit(job.delivery.run_id, job.envelope.task_key, StateName.SCHEDULED, message)
+        await self._take_back_start(job)
         await job.delivery.release()
 
     def emit(self, run_id: str, key: str, state: StateName, detail: str) -> None:
@@ -168,6 +169,7 @@ class Settlement:
                     key = f"{job.delivery.run_id}.args"
                     # Before the message that refers to it, which may be delivered at once.
                     await self._insist(lambda: self._broker.blobs.put(key, blob))
+                await self._insist(lambda: self._take_back_start(job))
                 await self._insist(
                     lambda: job.delivery.reschedule(disposition.at, disposition.body)
                 )
@@ -194,6 +196,13 @@ class Settlement:
         if job.envelope.blob is not None:
             # After the ack: a run that is delivered again needs its arguments.
             await self._insist(lambda: self._broker.blobs.delete(f"{run_id}.args"))
+
+    async def _take_back_start(self, job: Job) -> None:
+        """Count no start that ended without a loss: only what kills its worker is charged."""
+        if job.counted:
+            key = start_counter(job.delivery.run_id)
+            await self._broker.counters.add(key, -1, ttl=START_COUNTER_TTL)
+            job.counted = False
 
     async def _store(self, record: OutcomeRecord) -> None:
         async def put() -> None:

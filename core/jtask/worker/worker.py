@@ -309,9 +309,11 @@ class Worker:
         self._executing[job.delivery.run_id] = job
         self._idle.clear()
         envelope = job.envelope
+        delivery = job.delivery
         is_plain = envelope.blob is None and envelope.expires is None
+        is_first = not delivery.redelivered and not delivery.lost_workers
         # Nearly all runs are first deliveries: of those the broker need not be asked anything.
-        if job.decision is not None or (is_plain and not job.delivery.redelivered):
+        if job.decision is not None or (is_plain and is_first):
             self._submit(job)
         else:
             self._background.start(self._start_checked(job))
@@ -360,6 +362,7 @@ class Worker:
         if delivery.lost_workers and not settled:
             # Counted from the first loss on: a worker may have been lost before it had started the
             # run. Of the first one that is not known, so it is taken for a crash of the run's own.
+            # A start that ends without a loss is taken back, see `Settlement`.
             starts = await self._broker.counters.add(
                 start_counter(run_id), 1, ttl=START_COUNTER_TTL
             )
