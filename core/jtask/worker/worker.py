@@ -360,9 +360,8 @@ class Worker:
         settled = delivery.redelivered and await self._broker.results.get(run_id) is not None
         starts = 0
         if delivery.lost_workers and not settled:
-            # Counted from the first loss on: a worker may have been lost before it had started the
-            # run. Of the first one that is not known, so it is taken for a crash of the run's own.
-            # A start that ends without a loss is taken back, see `Settlement`.
+            # Counted from the first loss on, which is taken for a crash of the run's own: nobody
+            # knows whether it had started. `Settlement` takes back a start that ends without one.
             starts = await self._broker.counters.add(
                 start_counter(run_id), 1, ttl=START_COUNTER_TTL
             )
