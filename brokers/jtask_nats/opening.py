@@ -53,7 +53,7 @@ async def open_own(client: str, streams: Sequence[Stream] = EVERYTHING) -> NatsB
         ConfigurationError: There is none, or its folder will not do.
     """
     endpoint = await _ensure()
-    access = GuardAccess((endpoint.url,), endpoint.user, endpoint.password)
+    access = GuardAccess((endpoint.url,), home=str(endpoint.home))
     settings, own = get_settings(), settings_of(NatsSettings)
     connection = await _connect(access, client, settings)
     Revival(connection)
@@ -68,7 +68,7 @@ def servers_of(url: str) -> Sequence[str]:
 
 
 class Revival:
-    """Start the embedded server again, on its port, when it is gone: whoever notices does it.
+    """Start the embedded server again when it is gone: whoever notices does it.
 
     Args:
         connection: To it; reconnects by itself once the server is back.
@@ -116,4 +116,5 @@ async def _connect(access: GuardAccess, client: str, settings: Settings) -> Conn
         user=access.user,
         password=access.password,
         credentials=Path(access.credentials) if access.credentials else None,
+        gate=access.gate,
     )
