@@ -10,7 +10,7 @@ from jtask.settings import Settings, get_settings, settings_of
 from jtask_nats.broker import EVERYTHING, NatsBroker
 from jtask_nats.client.connection import Connection
 from jtask_nats.queues.lease_renewer import GuardAccess
-from jtask_nats.server.embedded import ensure_server
+from jtask_nats.server.embedded import Endpoint, ensure_server
 from jtask_nats.settings import NatsSettings
 from jtask_nats.streams.stream_configs import Stream
 
@@ -52,10 +52,8 @@ async def open_own(client: str, streams: Sequence[Stream] = EVERYTHING) -> NatsB
         BrokerTooOld: The program found is too old.
         ConfigurationError: There is none, or its folder will not do.
     """
-    loop = asyncio.get_running_loop()
-    # It blocks: it takes a file lock, and starts a process.
-    endpoint = await loop.run_in_executor(None, ensure_server)
-    access = GuardAccess((endpoint.url,), endpoint.user, endpoint.password)
+    endpoint = await _ensure()
+    access = GuardAccess((endpoint.url,), home=str(endpoint.home))
     settings, own = get_settings(), settings_of(NatsSettings)
     connection = await _connect(access, client, settings)
     Revival(connection)
@@ -70,7 +68,7 @@ def servers_of(url: str) -> Sequence[str]:
 
 
 class Revival:
-    """Start the embedded server again, on its port, when it is gone: whoever notices does it.
+    """Start the embedded server again when it is gone: whoever notices does it.
 
     Args:
         connection: To it; reconnects by itself once the server is back.
@@ -91,14 +89,23 @@ class Revival:
             self._task.cancel()
 
     async def _revive(self) -> None:
-        loop = asyncio.get_running_loop()
         while not self._connection.is_connected:
             try:
-                await loop.run_in_executor(None, ensure_server)
+                await _ensure()
             except JTaskError as error:
                 _log.warning("the embedded server cannot be restarted: %s", error)
             # The connection needs a moment to notice that the server is back.
             await asyncio.sleep(_REVIVE_EVERY)
+
+
+async def _ensure() -> Endpoint:
+    # It blocks: it takes a file lock, and starts a process.
+    try:
+        starting = asyncio.get_running_loop().run_in_executor(None, ensure_server)
+    except RuntimeError:
+        # The program is ending: no executor takes work any more, and nobody else needs this loop.
+        return ensure_server()
+    return await starting
 
 
 async def _connect(access: GuardAccess, client: str, settings: Settings) -> Connection:
@@ -109,4 +116,5 @@ async def _connect(access: GuardAccess, client: str, settings: Settings) -> Conn
         user=access.user,
         password=access.password,
         credentials=Path(access.credentials) if access.credentials else None,
+        gate=access.gate,
     )

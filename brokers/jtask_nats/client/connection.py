@@ -15,6 +15,7 @@ from jtask.errors import BrokerError, BrokerUnavailable, MessageRefused
 from jtask.foreign_text import quoted
 from jtask_nats.client.addresses import Address, readable
 from jtask_nats.client.callbacks import call_all
+from jtask_nats.client.gate import Gate
 from jtask_nats.client.jetstream_api import call_api
 from jtask_nats.client.nats_client import NatsClient
 from jtask_nats.client.nats_errors import (
@@ -58,9 +59,10 @@ class Connection:
     Args:
         servers: URLs without credentials, for messages.
         needs_tls: Refuse a server that would speak plain text.
+        gate: See `open`.
     """
 
-    def __init__(self, servers: Sequence[str], needs_tls: bool) -> None:
+    def __init__(self, servers: Sequence[str], needs_tls: bool, gate: Gate | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         self._servers = ",".join(servers)
         self._handlers: dict[bytes, Handler] = {}
@@ -74,6 +76,7 @@ class Connection:
             down=self._on_down,
             server_error=self._on_server_error,
             needs_tls=needs_tls,
+            gate=gate,
         )
         self._out: list[bytes] = []
         self._send_buffer = SendBuffer()
@@ -104,6 +107,7 @@ class Connection:
         credentials: Path | None = None,
         tls: ssl.SSLContext | None = None,
         inbox_prefix: str = "_INBOX",
+        gate: Gate | None = None,
     ) -> "Connection":
         """Connect to one of some servers, trying until the time is up.
 
@@ -117,6 +121,7 @@ class Connection:
             credentials: A .creds file; needs the package nkeys.
             tls: For tls://, other than Python's default.
             inbox_prefix: Where answers arrive; the user must be permitted to subscribe there.
+            gate: Says at each attempt where the one server is, and as whom to log in.
 
         Raises:
             BrokerUnavailable: No server accepted the connection in time.
@@ -128,7 +133,7 @@ class Connection:
         bare = [url.bare for url in urls]
         credentials = readable(credentials)
         needs_tls = tls is not None or any(url.bare.startswith("tls:") for url in urls)
-        connection = cls(bare, needs_tls)
+        connection = cls(bare, needs_tls, gate)
         connection._connect_deadline = connection._loop.time() + connect_timeout
         try:
             await connection._client.connect_to(

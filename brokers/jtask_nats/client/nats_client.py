@@ -9,13 +9,15 @@ import json
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
+from urllib.parse import urlparse
 
 from nats.aio.client import Client as BaseClient
-from nats.aio.client import Server
+from nats.aio.client import Server, Srv
 from nats.errors import UnexpectedEOF
 
 from jtask.background import BackgroundTasks
 from jtask.errors import BrokerError, BrokerUnavailable, ConfigurationError
+from jtask_nats.client.gate import Gate
 from jtask_nats.client.nats_errors import unreachable
 from jtask_nats.client.protocol import Handler, Parser
 from jtask_nats.client.shared_socket import SharedSocket
@@ -38,6 +40,7 @@ class NatsClient(BaseClient):
         down: Called when the connection is lost, with the reason; never without an `up` before it.
         server_error: Called with the text of each `-ERR` line.
         needs_tls: Refuse a server that would speak plain text.
+        gate: Says where the server is, and what it is told, at each attempt to connect.
     """
 
     _reading_task: asyncio.Task[None] | None
@@ -54,6 +57,7 @@ class NatsClient(BaseClient):
         down: Callable[[str], None],
         server_error: Callable[[str], None],
         needs_tls: bool,
+        gate: Gate | None = None,
     ) -> None:
         super().__init__()
         self._socket = self._transport = socket
@@ -62,6 +66,7 @@ class NatsClient(BaseClient):
         self._down = down
         self._server_error = server_error
         self._needs_tls = needs_tls
+        self._gate = gate
         self._is_up = False
         self._infos = BackgroundTasks()
 
@@ -135,7 +140,16 @@ class NatsClient(BaseClient):
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
 
+    async def _connect_to_server(self, s: Srv) -> None:
+        if self._gate is not None:
+            s.uri = urlparse(self._gate.find())
+        await super()._connect_to_server(s)
+
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        if initial_connection and self._gate is not None:
+            # Here, because nats-py sends the credential right after this.
+            login = self._gate.login(info, self._socket.own_port)
+            self.options["user"], self.options["password"] = login
         if initial_connection and self._needs_tls and not info.get("tls_required"):
             if not info.get("tls_available"):
                 raise BrokerUnavailable("the server does not offer TLS, which tls:// requires")

@@ -81,6 +81,11 @@ class SharedSocket(Transport):
                 sock=plain, ssl=ssl_context, server_hostname=name
             )
 
+    @property
+    def own_port(self) -> int:
+        """The port of this end; 0 while there is no plain connection."""
+        return self._socket.getsockname()[1] if self._socket is not None else 0
+
     def share(self) -> None:
         """Let threads write from now on; the handshake is over."""
         with self._lock:

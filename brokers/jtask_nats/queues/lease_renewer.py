@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jtask_nats.client.connection import Connection
+from jtask_nats.server.gate import EmbeddedGate
 
 IN_PROGRESS = b"+WPI"  # starts ack_wait anew
 _CONNECT_TIMEOUT = 10.0  # seconds
@@ -20,12 +21,19 @@ class GuardAccess(NamedTuple):
         user: User name.
         password: Its password.
         credentials: Path of a .creds file.
+        home: Data folder of the embedded server, which says as whom to log in there.
     """
 
     servers: Sequence[str]
     user: str | None = None
     password: str | None = None
     credentials: str | None = None
+    home: str | None = None
+
+    @property
+    def gate(self) -> EmbeddedGate | None:
+        """What decides about logins to the embedded server."""
+        return None if self.home is None else EmbeddedGate(Path(self.home))
 
 
 @asynccontextmanager
@@ -48,6 +56,7 @@ async def open_renewer(
         user=access.user,
         password=access.password,
         credentials=Path(access.credentials) if access.credentials else None,
+        gate=access.gate,
     )
     try:
         yield renewer_on(connection)

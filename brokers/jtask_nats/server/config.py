@@ -5,10 +5,13 @@ import re
 import secrets
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from jtask.errors import ConfigurationError
-from jtask_nats.settings import Sync
+
+if TYPE_CHECKING:
+    # Not otherwise: a lease guard needs the record, and none of what settings import.
+    from jtask_nats.settings import Sync
 
 HOST = "127.0.0.1"
 MAX_PAYLOAD = 8 * 1024**2  # bytes; nats-server warns above that
@@ -28,7 +31,7 @@ class ServerRecord:
     Attributes:
         name: The server's name, new at each start: a server that gives this name is this one.
         port: Where it listens on 127.0.0.1.
-        password: Kept over restarts.
+        password: New at each start: one that got out is worth nothing after it.
         sync: See `NatsSettings.server_sync`.
         store_limit: What it may put on disk, in bytes.
         started_at: Seconds since the epoch.
@@ -37,20 +40,18 @@ class ServerRecord:
     name: str
     port: int
     password: str = field(repr=False)
-    sync: Sync
+    sync: "Sync"
     store_limit: int
     started_at: float
     user: str = _USER
 
     @classmethod
-    def for_next_start(
-        cls, previous: "ServerRecord | None", port: int, sync: Sync, store_limit: int, now: float
-    ) -> Self:
-        """Make the record of the next start: a new name, the password of the previous one."""
+    def for_next_start(cls, port: int, sync: "Sync", store_limit: int, now: float) -> Self:
+        """Make the record of the next start, with a name and a password of its own."""
         return cls(
             name=f"jtask-{secrets.token_hex(8)}",
             port=port,
-            password=previous.password if previous else secrets.token_hex(32),
+            password=secrets.token_hex(32),
             sync=sync,
             store_limit=store_limit,
             started_at=now,

@@ -1,8 +1,8 @@
 """The embedded server: one real nats-server per data folder, shared by all its processes.
 
 Whoever needs it first starts it; it outlives its starter, listens on 127.0.0.1 only and lets in
-only who can read the data folder. When it dies, whoever needs it next starts it on the same port,
-so that clients which were connected get in again.
+only who can read the data folder. When it dies, whoever needs it next starts it again, with another
+credential; who was connected reads that in the folder (see `gate`).
 """
 
 import logging
@@ -24,7 +24,7 @@ from jtask_nats.server.binary import ask_version, find_server
 from jtask_nats.server.config import HOST, ServerRecord, last_problem, parse_size
 from jtask_nats.server.files import ServerFiles, data_folder, folder_errors
 from jtask_nats.server.info import ServerInfo, ask_info
-from jtask_nats.server.lock import release_lock, take_lock
+from jtask_nats.server.lock import is_held, release_lock, take_lock
 from jtask_nats.settings import NatsSettings, Sync
 
 # Below the range from which systems give ports to outgoing connections: one of those could sit on
@@ -187,9 +187,7 @@ def _start(files: ServerFiles, settings: NatsSettings, lock: int, deadline: floa
     store_limit = parse_size(settings.server_store_limit)
     previous = files.read_record()
     for port in _ports(previous):
-        record = ServerRecord.for_next_start(
-            previous, port, settings.server_sync, store_limit, time.time()
-        )
+        record = ServerRecord.for_next_start(port, settings.server_sync, store_limit, time.time())
         files.write_start(record)
         log_size = files.log_size()
         process = _spawn(program, files, lock)
@@ -210,7 +208,7 @@ def _start(files: ServerFiles, settings: NatsSettings, lock: int, deadline: floa
 
 
 def _ports(previous: ServerRecord | None) -> Iterator[int]:
-    # The same port first: connected clients come back to it.
+    # The same port first: what people have written down stays true.
     known = [previous.port] if previous else []
     for port in (*known, *random.sample(_PORTS, _PORT_CHOICES)):
         if _is_free(port):
@@ -282,13 +280,8 @@ def _endpoint(
 
 def _is_down(files: ServerFiles) -> bool:
     """Tell whether no server lives; nothing is created in a folder that is not there."""
-    if not files.lock.exists():
-        return True
-    lock = take_lock(files.lock)
-    if lock is None:
-        return False
-    release_lock(lock)
-    return True
+    files.refuse_foreign()
+    return not is_held(files.lock)
 
 
 def _terminate(files: ServerFiles) -> int | None:

@@ -6,10 +6,14 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jtask.errors import BrokerUnavailable, ConfigurationError
-from jtask.settings import Settings
 from jtask_nats.server.config import ServerRecord, render_config
+from jtask_nats.server.ownership import refuse_foreign, refuse_foreign_links
+
+if TYPE_CHECKING:
+    from jtask.settings import Settings
 
 _PRIVATE_FOLDER = 0o700
 _PRIVATE_FILE = 0o600
@@ -24,7 +28,7 @@ _WRONG_FOLDER = {
 }
 
 
-def data_folder(home: Path | None, settings: Settings) -> Path:
+def data_folder(home: Path | None, settings: "Settings") -> Path:
     """Return the embedded server's folder: the given one, JTASK_HOME, or the user's default.
 
     Raises:
@@ -70,10 +74,35 @@ class ServerFiles:
         return self.home / "store"
 
     def prepare(self) -> None:
-        """Make the folder, and keep others out of it."""
+        """Make the folder, and keep others out of it.
+
+        Raises:
+            ConfigurationError: It, or what is in it, is somebody else's.
+        """
+        self.refuse_foreign()
         self.home.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
         if self.home.stat().st_mode & 0o777 != _PRIVATE_FOLDER:
             self.home.chmod(_PRIVATE_FOLDER)
+        # Again: somebody may have been there in between, and nobody can from now on.
+        self.refuse_foreign()
+
+    def refuse_foreign(self) -> None:
+        """Refuse a folder, or a file in it, that somebody else may have put there.
+
+        Raises:
+            ConfigurationError: It, or what is in it, is a link or belongs to somebody else.
+        """
+        refuse_foreign_links(self.home)
+        for path in (
+            self.home,
+            self.lock,
+            self.log,
+            self.config,
+            self._record,
+            self._pid,
+            self._store,
+        ):
+            refuse_foreign(path)
 
     def read_record(self) -> ServerRecord | None:
         """Return what is remembered of the server, or None."""

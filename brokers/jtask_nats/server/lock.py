@@ -4,7 +4,7 @@ nats-server itself would let two servers write one store. The lock is taken befo
 started and inherited by it as an open file, so it is held exactly as long as the server lives,
 however it ends, and whoever gets the lock knows that there is no server.
 
-To port this to a platform without flock, replace `take_lock` and `release_lock`.
+To port this to a platform without flock, replace the three functions.
 """
 
 import os
@@ -32,23 +32,47 @@ def take_lock(path: Path) -> int | None:
             "set JTASK_URL to a nats-server, for example nats://127.0.0.1:4222"
         ) from None
     # CLOEXEC: only the server may inherit it, by pass_fds, and no other child of this process.
-    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    return _locked(os.open(path, flags, 0o600), fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def is_held(path: Path) -> bool:
+    """Tell whether somebody has the lock of a data folder; nothing is created there."""
+    if not path.exists():
+        return False
+    import fcntl
+
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        return None
-    except BaseException:
-        os.close(lock)
-        raise
-    _taken.add(lock)
-    return lock
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return False
+    # Shared: who only looks must not make others who look believe that there is a server.
+    lock = _locked(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    if lock is None:
+        return True
+    release_lock(lock)
+    return False
 
 
 def release_lock(lock: int) -> None:
     """Give up this process's hold; a server that inherited the lock keeps it."""
     _taken.discard(lock)
     os.close(lock)
+
+
+def _locked(file: int, operation: int) -> int | None:
+    import fcntl
+
+    try:
+        fcntl.flock(file, operation)
+    except BlockingIOError:
+        os.close(file)
+        return None
+    except BaseException:
+        os.close(file)
+        raise
+    _taken.add(file)
+    return file
 
 
 def _drop_in_forked_child() -> None:

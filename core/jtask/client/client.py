@@ -1,7 +1,6 @@
 """This process's link to the broker: enqueues runs and waits for their ends."""
 
 import asyncio
-import atexit
 import concurrent.futures
 import logging
 import os
@@ -13,6 +12,7 @@ from jtask.client.enqueueing import OutgoingRun
 from jtask.client.event_buffer import EventBuffer
 from jtask.client.io_thread import get_io_thread
 from jtask.client.opening import open_broker
+from jtask.client.program_end import at_program_end
 from jtask.client.waits import Waits, disconnected
 from jtask.client.whereabouts import explain_wait, find_whereabouts
 from jtask.contract import SEPARABLE, Broker, Event, Message
@@ -300,6 +300,7 @@ def _scheduled(run: OutgoingRun) -> Event:
 
 _lock = SignalSafeLock(is_brief=False)
 _client: Client | None = None
+_closes_at_end = False
 
 
 def get_client() -> Client:
@@ -317,9 +318,7 @@ def get_client() -> Client:
         if _client is None:
             _client = Client()
             direct_call.on_state(_client.events.on_state)
-            # Called before the I/O thread is stopped, for atexit goes backwards and that one was
-            # registered by `Client()`.
-            atexit.register(close_client)
+            _close_at_program_end()
         return _client
 
 
@@ -349,7 +348,6 @@ def close_client() -> None:
         client, _client = _client, None
     if client is not None:
         client.close()
-        atexit.unregister(close_client)
 
 
 @overload
@@ -372,8 +370,19 @@ def get_run(run_id: str, task: TaskInfo[..., Any] | None = None) -> Run[Any]:
     return get_client().handle(run_id, task)
 
 
+def _close_at_program_end() -> None:
+    global _closes_at_end
+    # Not before there is a client: what is registered last is called first, so the I/O thread,
+    # which `Client()` has registered, is stopped after this.
+    if not _closes_at_end:
+        _closes_at_end = True
+        at_program_end(close_client)
+
+
 def _forget_after_fork() -> None:
-    global _client, _lock
+    global _client, _lock, _closes_at_end
+    # The child's I/O thread will be another one, registered later.
+    _closes_at_end = False
     # Another thread of the parent may have held the old one, and does not exist here.
     _lock = SignalSafeLock(is_brief=False)
     if _client is not None:

@@ -17,9 +17,11 @@ from pydantic_settings import (
 )
 
 from jtask.errors import ConfigurationError
+from jtask.file_owners import current_user, owners_of, user_name
 
 PREFIX = "JTASK_"
 ENVIRONMENT = "environment"
+_ROOT = 0
 
 
 class SettingsFile(NamedTuple):
@@ -57,7 +59,7 @@ class Sources:
         """Read the files: of each kind the nearest, in the current folder or above it.
 
         Raises:
-            ConfigurationError: One of them cannot be read.
+            ConfigurationError: One of them cannot be read, or is somebody else's.
         """
         files = (_read("jtask.toml"), _read("pyproject.toml", "tool", "jtask"))
         return cls([file for file in files if file is not None])
@@ -129,7 +131,23 @@ def _read(name: str, *table: str) -> SettingsFile | None:
         if not isinstance(values, dict):
             raise ConfigurationError(f"{path} cannot be read: {'.'.join(table)} is not a table")
     found = cast("dict[str, object]", values)
+    if found:
+        _refuse_foreign(path)
     return SettingsFile(path, {key.lower(): value for key, value in found.items()})
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Refuse a file that anybody may have put above, or into, the folder of somebody else."""
+    user = current_user()
+    if user is None:
+        return
+    # Whoever owns the folder decides what is in it: root works in others', in a container say.
+    trusted = {user, _ROOT, Path.cwd().stat().st_uid}
+    for owner in owners_of(path) - trusted:
+        raise ConfigurationError(
+            f"{path} belongs to {user_name(owner)}, who must not decide over the settings of "
+            f"{user_name(user)}: remove it, make it your own, or work in a folder elsewhere"
+        )
 
 
 def _search_upwards(name: str) -> Path | None:
