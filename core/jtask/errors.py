@@ -25,8 +25,9 @@ class ConfigurationError(JTaskError):
     """A setting is wrong."""
 
 
-# Errors that Python has a name for derive from it too, so that `except TypeError` works as ever.
-class TaskDefinitionError(JTaskError, TypeError):
+# Errors that Python has a name for derive from it too, so that `except TypeError` works as ever. A
+# value out of range is the one to some, and the other to others.
+class TaskDefinitionError(JTaskError, TypeError, ValueError):
     """A task cannot be declared like this."""
 
 
@@ -92,6 +93,10 @@ class RunNotFound(JTaskError, LookupError):
 
 class ResultExpired(RunNotFound):
     """The result of this run is no longer kept."""
+
+
+class RunUnfinished(JTaskError):
+    """The run is not over."""
 
 
 class ResultTimeout(JTaskError, TimeoutError):

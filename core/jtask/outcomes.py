@@ -1,30 +1,12 @@
 """How a run ended."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from jtask.errors import (
-    Failure,
-    RunCancelled,
-    RunCrashed,
-    RunExpired,
-    RunFailed,
-    RunNotReady,
-    RunTimedOut,
-)
-from jtask.states import SUCCESSFUL, State, StateName
-
-ERROR_OF: Mapping[StateName, type[RunFailed]] = {
-    StateName.FAILED: RunFailed,
-    StateName.TIMED_OUT: RunTimedOut,
-    StateName.CRASHED: RunCrashed,
-    StateName.CANCELLED: RunCancelled,
-    StateName.EXPIRED: RunExpired,
-    StateName.NOT_READY: RunNotReady,
-}
-"""What a waiter gets for a final state that carries no exception of the task's own."""
+from jtask.errors import Failure
+from jtask.states import SUCCESSFUL, State
 
 
 @dataclass(slots=True)

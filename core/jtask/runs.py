@@ -8,6 +8,7 @@ import os
 import time
 import weakref
 from collections.abc import Callable, Coroutine, Generator
+from dataclasses import replace
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from jtask.declaration.task_info import TaskInfo, is_internal
@@ -146,7 +147,8 @@ class Run(Generic[R]):
     def state(self) -> State:
         """Where the run stands now; asks the broker until the run is over.
 
-        A state that waits has `queue` and, for a time to come, `until` in its `details`.
+        A state that waits has `queue` and, for a time to come, `until` in its `details`. Of a
+        final one, `state.result()` returns the run's value or raises its exception.
 
         Raises:
             RunNotFound: There is no such run; `ResultExpired` when it may have been over for long.
@@ -154,13 +156,13 @@ class Run(Generic[R]):
         """
         if self._body is None:
             return self._source.run(self._source.find_state(self))
-        return self._record.state
+        return self._final_state()
 
     async def state_async(self) -> State:
         """Do what `state` does without blocking the event loop."""
         if self._body is None:
             return await self._source.bridge(self._source.find_state(self))
-        return self._record.state
+        return self._final_state()
 
     @property
     def attempt(self) -> int | None:
@@ -263,10 +265,7 @@ class Run(Generic[R]):
         """
         if not self.wait(timeout):
             raise self._too_late(timeout, self._source.run(self._source.explain_wait(self)))
-        record = self._record
-        blob = record.blob is not None
-        payload = self._source.run(self._source.load_blob(record)) if blob else record.payload
-        return self._unpack(payload, raise_on_failure=raise_on_failure)
+        return self._value(raise_on_failure)
 
     async def result_async(
         self,
@@ -386,7 +385,17 @@ class Run(Generic[R]):
     @property
     def info(self) -> SettledRun | None:
         """Everything stored about the run; None until it is known here to be over."""
-        return None if self._body is None else self._record
+        return None if self._body is None else replace(self._record, state=self._final_state())
+
+    def _final_state(self) -> State:
+        # A copy: the stored one would hold this handle, and the handle holds it.
+        return replace(self._record.state, load=self._value)
+
+    def _value(self, raise_on_failure: bool) -> R:
+        record = self._record
+        blob = record.blob is not None
+        payload = self._source.run(self._source.load_blob(record)) if blob else record.payload
+        return self._unpack(payload, raise_on_failure=raise_on_failure)
 
     def _forget(self, callback: Callback) -> None:
         with _callbacks_lock:

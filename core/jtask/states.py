@@ -1,11 +1,20 @@
 """Where a run can stand, and the one table that says which moves are legal."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from jtask.errors import IllegalTransition
+from jtask.errors import (
+    IllegalTransition,
+    RunCancelled,
+    RunCrashed,
+    RunExpired,
+    RunFailed,
+    RunNotReady,
+    RunTimedOut,
+    RunUnfinished,
+)
 
 
 class StateName(StrEnum):
@@ -100,6 +109,16 @@ FINAL = frozenset(name for name in StateName if TRANSITIONS[name] <= {StateName.
 SUCCESSFUL = frozenset({StateName.COMPLETED, StateName.CACHED})
 """Final states that carry a value."""
 
+ERROR_OF: Mapping[StateName, type[RunFailed]] = {
+    StateName.FAILED: RunFailed,
+    StateName.TIMED_OUT: RunTimedOut,
+    StateName.CRASHED: RunCrashed,
+    StateName.CANCELLED: RunCancelled,
+    StateName.EXPIRED: RunExpired,
+    StateName.NOT_READY: RunNotReady,
+}
+"""What a waiter gets for a final state that carries no exception of the task's own."""
+
 
 def check_transition(current: StateName | None, new: StateName) -> None:
     """Check one move against the table.
@@ -130,6 +149,7 @@ class State:
             `until`, the instant it waits for.
         data: What a final state came with, in the process where it was entered: the value, or the
             exception. It does not travel.
+        load: Gets that elsewhere, for the state of a handle; takes `raise_on_failure`.
     """
 
     name: StateName
@@ -137,19 +157,33 @@ class State:
     message: str = ""
     details: Mapping[str, object] = field(default_factory=dict[str, object])
     data: Any = field(default=None, compare=False, repr=False)
+    load: Callable[[bool], Any] | None = field(default=None, compare=False, repr=False)
 
     def result(
         self,
         raise_on_failure: bool = True,
     ) -> Any:
-        """Return the value of a final state, or raise its exception, where it was entered.
+        """Return the value of a final state, or raise its exception.
 
         Args:
             raise_on_failure: False returns the exception instead of raising it.
+
+        Raises:
+            RunUnfinished: The state is not final.
+            Exception: What the task raised, or the `RunFailed` that belongs to the state.
         """
-        if raise_on_failure and isinstance(self.data, BaseException) and not self.is_completed():
-            raise self.data
-        return self.data
+        if self.load is not None:
+            return self.load(raise_on_failure)
+        if self.is_completed():
+            return self.data
+        error = self.data
+        if not isinstance(error, BaseException):
+            if not self.is_final():
+                raise RunUnfinished(f"the run is {self.name} and has no result yet: wait for it")
+            error = ERROR_OF[self.name](self.message or None)
+        if raise_on_failure:
+            raise error
+        return error
 
     def is_scheduled(self) -> bool:
         """Tell whether the run waits for its time or for a worker."""

@@ -12,7 +12,8 @@ from pydantic_core import from_json
 
 from jtask.contract import DEFAULT_PRIORITY, TOP_PRIORITY, DeadLetter
 from jtask.errors import EnvelopeError, Failure
-from jtask.outcomes import ERROR_OF, SettledRun
+from jtask.outcomes import SettledRun
+from jtask.states import ERROR_OF
 from jtask.wire.envelope import Envelope, decode_envelope, decode_outcome
 
 

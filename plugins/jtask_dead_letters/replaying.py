@@ -9,6 +9,9 @@ A record under the letter's run id says which new run counts. The steps, in this
 3. The record says "enqueued", by compare-and-set.
 4. The letter is dropped, then its blob.
 
+Whoever replaces the id of a replay that was begun deletes the arguments that were copied for it,
+once it is on no queue.
+
 Whoever dies after 1 or 2 leaves "begun". Who comes soon goes on with the same id, which step 2
 allows. Who comes later cannot know whether the run was enqueued, so they put a new id into the
 record. Should the old run exist after all, it finds at its admission that it does not count, and
@@ -98,8 +101,8 @@ async def replay(client: "Client", letter: Letter) -> str:
 
 async def drop(broker: Broker, run_id: str) -> bool:
     """Delete a letter and its arguments; False when there is none."""
-    # In this order: arguments without a letter go by themselves after a while, but a letter
-    # without its arguments could not be replayed.
+    # In this order: arguments without a letter go by themselves when the letter would have, but a
+    # letter without its arguments could not be replayed.
     was_there = await broker.dead_letters.drop(run_id)
     await broker.blobs.delete(f"{run_id}.args")
     return was_there
@@ -118,7 +121,9 @@ async def forget_old(broker: Broker) -> None:
     # gone after one time to live; the other is a margin.
     oldest = time.time() - 2 * get_settings().dead_letter_ttl
     for record in await broker.records.list(_BUCKET):
-        if _read(record).at < oldest:
+        known = _read(record)
+        if known.at < oldest:
+            await _forget_begun(broker, known)
             await broker.records.delete(_BUCKET, record.key)
 
 
@@ -148,7 +153,16 @@ async def _choose_run(client: "Client", letter_id: str) -> Replay:
         # Compare-and-set: whoever comes second reads the record again and joins the first.
         revision = 0 if record is None else record.revision
         if await broker.records.put(_BUCKET, letter_id, fresh.encode(), revision=revision):
+            if known is not None:
+                await _forget_begun(broker, known)
             return fresh
+
+
+async def _forget_begun(broker: Broker, begun: Replay) -> None:
+    """Delete the arguments that were copied for a run which was perhaps never enqueued."""
+    never_was = is_run_id(begun.run_id) and not begun.enqueued
+    if never_was and await broker.queues.locate(begun.run_id) is None:
+        await broker.blobs.delete(f"{begun.run_id}.args")
 
 
 async def _enqueue(client: "Client", letter: Letter, run_id: str) -> None:
@@ -181,6 +195,8 @@ async def _first_attempt(
         headers={**old.headers, REPLAY_OF: letter.run_id},
         blob=old.blob,
         blob_sha256=old.blob_sha256,
+        options=old.options,
+        version=old.version,
     )
     if old.blob is not None:
         blob = await client.broker.blobs.get(f"{letter.run_id}.args", at_most=old.blob)

@@ -14,7 +14,14 @@ from jtask import Run, StateName, get_run, runtime, task
 from jtask.client import get_client
 from jtask.client.event_buffer import EventBuffer
 from jtask.contract import Broker, Event, OutcomeRecord
-from jtask.errors import ResultExpired, ResultTimeout, RunNotFound
+from jtask.errors import (
+    ResultExpired,
+    ResultTimeout,
+    RunCancelled,
+    RunCrashed,
+    RunNotFound,
+    RunUnfinished,
+)
 from jtask.ids import RunIds
 from jtask.settings import get_settings
 
@@ -274,3 +281,72 @@ def test_the_end_of_a_run_that_was_cancelled_tells_them_too() -> None:
     assert run.wait(PATIENCE)
     assert run.info is not None
     assert (run.info.version, run.info.tags) == ("7", ("x",))
+
+
+def test_the_state_of_a_run_gives_its_result(jtask_worker: StartWorker, gate: Gate) -> None:
+    @task(serializer="cloudpickle")
+    def work(size: int) -> str:
+        gate.pass_through()
+        return "x" * size
+
+    small, large = work.delay(3), work.delay(2_000_000)
+    jtask_worker(work)
+    eventually(lambda: small.state.name is StateName.RUNNING)
+    for raise_on_failure in (True, False):
+        with pytest.raises(RunUnfinished, match="is Running and has no result yet"):
+            small.state.result(raise_on_failure)
+    gate.opened.set()
+    assert small.wait(PATIENCE)
+    assert large.wait(PATIENCE)
+    assert small.state.result() == "xxx"
+    assert large.state.result() == "x" * 2_000_000
+    assert small.info is not None
+    assert small.info.state.result() == "xxx"
+    # A handle that asks for the first time.
+    assert get_run(small.run_id, work).state.result() == "xxx"
+    assert asyncio.run(small.state_async()).result() == "xxx"
+
+
+def test_the_state_of_a_run_without_a_value_raises(jtask_worker: StartWorker) -> None:
+    @task
+    def fail() -> None:
+        raise LookupError("no such thing")
+
+    @task
+    def leave() -> None:
+        raise SystemExit(3)
+
+    cancelled = fail.delay()
+    cancelled.cancel("enough")
+    jtask_worker(fail, leave)
+    for run, kind, text in (
+        (fail.delay(), LookupError, "no such thing"),
+        (leave.delay(), RunCrashed, "SystemExit"),
+        (cancelled, RunCancelled, "enough"),
+    ):
+        assert run.wait(PATIENCE)
+        with pytest.raises(kind, match=text):
+            run.state.result()
+        error = run.state.result(raise_on_failure=False)
+        assert type(error) is kind
+        with pytest.raises(kind, match=text):
+            get_run(run.run_id).state.result()
+
+
+def test_the_state_that_ends_a_run_gives_its_result_to_hooks(jtask_worker: StartWorker) -> None:
+    found: list[Any] = []
+
+    def note(task: Any, run: Any, state: Any) -> None:
+        found.append(state.result(raise_on_failure=False))
+
+    @task(on_completion=[note], on_cancellation=[note])
+    def work() -> int:
+        return 7
+
+    cancelled = work.delay()
+    cancelled.cancel("enough")
+    jtask_worker(work)
+    assert work.delay().result(PATIENCE) == 7
+    eventually(lambda: len(found) == 2)
+    assert 7 in found
+    assert [type(one) for one in found if one != 7] == [RunCancelled]

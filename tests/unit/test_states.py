@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jtask import task
-from jtask.errors import IllegalTransition
+from jtask.errors import IllegalTransition, RunUnfinished
 from jtask.runtime import RunContext
 from jtask.states import (
+    ERROR_OF,
     FINAL,
     SUCCESSFUL,
     TRANSITIONS,
@@ -160,3 +161,17 @@ QUESTIONS = {
 def test_each_question_is_answered_for_each_state(question: str) -> None:
     yes = {name for name in S if getattr(State(name, 0.0), question)()}
     assert yes == QUESTIONS[question]
+
+
+@pytest.mark.parametrize("name", StateName)
+def test_a_state_without_data_gives_what_belongs_to_it(name: StateName) -> None:
+    state = State(name, time.time(), "why")
+    if name in SUCCESSFUL | {S.ROLLED_BACK}:
+        assert state.result() is None
+    elif name in FINAL:
+        assert type(state.result(raise_on_failure=False)) is ERROR_OF[name]
+        with pytest.raises(ERROR_OF[name], match="why"):
+            state.result()
+    else:
+        with pytest.raises(RunUnfinished, match=name.value):
+            state.result(raise_on_failure=False)

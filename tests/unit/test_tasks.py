@@ -503,3 +503,31 @@ def test_a_task_serves_itself_on_a_loop_until_cancelled(monkeypatch: pytest.Monk
 
     asyncio.run(quiet.aserve(concurrency=3))
     assert served == [((quiet,), 3)]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"retries": -1},
+        {"retries": "2"},
+        {"retry_delay_seconds": [1] * 51},
+        {"retry_jitter_factor": -0.5},
+        {"timeout_seconds": 0},
+        {"on_running": [3]},
+        {"on_failure": 3},
+        {"priority": 10},
+        {"tags": 3},
+        {"tags": "one"},
+        {"name": 3},
+        {"version": 3},
+        {"description": 3},
+    ],
+)
+def test_a_wrong_option_is_a_value_error_and_a_type_error(options: dict[str, Any]) -> None:
+    def work() -> None: ...
+
+    for kind in (TaskDefinitionError, ValueError, TypeError):
+        with pytest.raises(kind):
+            task(**options)(work)
+        with pytest.raises(kind):
+            task(key="odd-options")(work).with_options(**options)

@@ -36,7 +36,7 @@ class Storage:
         self.outcomes: TTLDict[bytes] = TTLDict()
         self.letters: TTLDict[DeadLetter] = TTLDict()
         self.events = EventHistory()
-        self.blobs: dict[str, bytes] = {}
+        self.blobs: TTLDict[bytes] = TTLDict()
         self.counters: TTLDict[int] = TTLDict()
         self.slots: dict[str, TTLDict[str]] = {}
         self.workers: TTLDict[bytes] = TTLDict()

@@ -7,17 +7,13 @@ for; what is due sooner goes to the queue at once, with its instant.
 
 from typing import NamedTuple
 
-from jtask.contract import HORIZON, Message
+from jtask.contract import EXPIRY_GRACE, HORIZON, Message
 from jtask_nats.client import headers
 from jtask_nats.streams.server_clock import ServerClock
 from jtask_nats.streams.subjects import Subjects
 
 EARLY = 0.25  # seconds
 _SCHEDULED_FROM = 2 * EARLY
-_EXPIRY_GRACE = 86_400.0
-"""How long, in seconds, an expired run waits for a worker to settle it. The server would take a run
-away from under the worker that started it in time, and if that worker then crashed, it would be
-lost."""
 
 
 class OutgoingMessage(NamedTuple):
@@ -103,7 +99,7 @@ def _expiry(message: Message, clock: ServerClock) -> bytes:
     if message.expires is None:
         return b""
     expires, now = min(message.expires, HORIZON), clock.time()
-    left = max(0.0, expires - now) + _EXPIRY_GRACE
+    left = max(0.0, expires - now) + EXPIRY_GRACE
     lines = headers.line(headers.EXPIRES, headers.millis(clock.to_server(expires)))
     if message.at is None or message.at - now < _SCHEDULED_FROM:
         return lines + headers.ttl(left)

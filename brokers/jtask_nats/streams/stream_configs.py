@@ -9,7 +9,7 @@ from jtask_nats.streams.subjects import Subjects
 
 Config = dict[str, Any]
 
-_VERSION = "1"
+_VERSION = "2"
 """To be raised when a setting below changes; a stream of a newer version is left alone."""
 NANO = 1_000_000_000
 _DEDUP_WINDOW = 30 * NANO  # the server keeps each id that long in memory, 200-300 bytes each
@@ -56,8 +56,6 @@ def stream_configs(
     disk: Config = {**common, "storage": "file", "retention": "limits", "discard": "old"}
     memory: Config = {**disk, "storage": "memory"}
     one_each: Config = {"max_msgs_per_subject": 1}
-    # A blob belongs to a run, an outcome or a dead letter: it must outlive all of them.
-    longest = max(settings.result_ttl, settings.event_ttl, settings.dead_letter_ttl)
     # An ack before the write: quicker, and a crash costs the last moment of events at most. The
     # server has it for one replica only.
     events: Config = {"persist_mode": "async"} if replicas == 1 else {}
@@ -97,8 +95,9 @@ def stream_configs(
             **one_each,
             "subjects": [subjects.all_blobs],
             "allow_msg_ttl": True,
-            "max_age": _nanos(longest),
-            "duplicate_window": _window(longest),
+            # Arguments live as long as their run, which may wait for years.
+            "max_age": 0,
+            "duplicate_window": _DEDUP_WINDOW,
         },
         Stream.EVENTS: {
             **disk,

@@ -33,7 +33,7 @@ from jtask.foreign_text import cut, sendable
 from jtask.ids import is_run_id
 from jtask.outcomes import CancelAnswer, CancelResult
 from jtask.states import State, StateName
-from jtask.wire.envelope import decode_outcome, encode_outcome, unstarted_record
+from jtask.wire.envelope import Envelope, decode_outcome, encode_outcome, unstarted_record
 from jtask.wire.fields import known_fields
 
 CANCEL_RUN = "cancel"
@@ -124,7 +124,10 @@ async def settle_orphan(broker: Broker, record: Record, request: CancelRequest) 
         record: Takes the event of its end.
         request: The request; its `head` is all that is left of the run.
     """
-    return await _end(broker, record, request, request.head)
+    answer = await _end(broker, record, request, request.head)
+    if answer.result is CancelResult.NEVER_STARTS:
+        await _delete_arguments(broker, request.run_id, request.envelope)
+    return answer
 
 
 async def already_over(broker: Broker, run_id: str) -> CancelAnswer | None:
@@ -215,6 +218,8 @@ async def _take_off(broker: Broker, record: Record, request: CancelRequest) -> C
         await change_cancel_request(broker, request)
     if found is None or not await broker.runs.cancel(request.run_id):
         return None
+    # Before the outcome: until that is stored, the request has a worker continue from here.
+    await _delete_arguments(broker, request.run_id, readable(request.run_id, found.body))
     return await _end(broker, record, request, found.body)
 
 
@@ -251,6 +256,9 @@ async def _end(broker: Broker, record: Record, request: CancelRequest, body: byt
             run_id, state.name, state.at, envelope.task_key, envelope.attempt, "", request.message
         )
     )
+    return CancelAnswer(run_id, CancelResult.NEVER_STARTS, state)
+
+
+async def _delete_arguments(broker: Broker, run_id: str, envelope: Envelope) -> None:
     if envelope.blob is not None:
         await broker.blobs.delete(f"{run_id}.args")
-    return CancelAnswer(run_id, CancelResult.NEVER_STARTS, state)

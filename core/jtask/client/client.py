@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar, cast, overload
 
 from jtask.client.cancellation import cancel_run
-from jtask.client.enqueueing import OutgoingRun
+from jtask.client.enqueueing import OutgoingRun, put_arguments
 from jtask.client.event_buffer import EventBuffer
 from jtask.client.io_thread import get_io_thread
 from jtask.client.opening import open_broker
@@ -17,7 +17,7 @@ from jtask.client.waits import Waits, disconnected
 from jtask.client.whereabouts import explain_wait, find_whereabouts
 from jtask.contract import SEPARABLE, Broker, Event, Message
 from jtask.declaration.task_info import TaskInfo
-from jtask.errors import JTaskError, ResultExpired, RunNotFound, TargetError
+from jtask.errors import BrokerUnavailable, JTaskError, ResultExpired, RunNotFound, TargetError
 from jtask.execution import direct_call
 from jtask.ids import get_run_ids, is_run_id
 from jtask.outcomes import CancelAnswer, SettledRun
@@ -161,10 +161,18 @@ class Client:
     async def _send(self, prepared: list[OutgoingRun]) -> None:
         for run in prepared:
             self._waits.track(run.handle)
-            # Before the message: a worker may have that at once, and wants the arguments.
-            if run.blob is not None:
-                await self.broker.blobs.put(f"{run.message.run_id}.args", run.blob)
-        await self.broker.runs.enqueue([run.message for run in prepared])
+        large = [run for run in prepared if run.blob is not None]
+        # Before the messages: a worker may have those at once, and wants the arguments.
+        for run in large:
+            await put_arguments(self.broker, run.message, cast("bytes", run.blob))
+        try:
+            await self.broker.runs.enqueue([run.message for run in prepared])
+        except BrokerUnavailable:
+            raise  # they may be stored
+        except JTaskError:
+            for run in large:
+                await self.broker.blobs.delete(f"{run.message.run_id}.args")
+            raise
         # Last, for what was not stored has not happened.
         self.events.extend([_scheduled(run) for run in prepared])
 

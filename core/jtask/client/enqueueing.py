@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import islice, repeat
 from typing import Any, cast
 
-from jtask.contract import ATOMIC_LIMIT, Message
+from jtask.contract import ATOMIC_LIMIT, BLOB_MARGIN, EXPIRY_GRACE, HORIZON, Broker, Message
 from jtask.declaration.definition import Definition
 from jtask.declaration.registry import refuse_ambiguous
 from jtask.declaration.task_info import TaskInfo
@@ -204,6 +204,23 @@ class RunBuilder:
         # The size stands for the arguments: the worker knows by it that there is a blob to fetch.
         envelope = envelope.with_blob(payload)
         return envelope.encode(), payload
+
+
+async def put_arguments(broker: Broker, message: Message, arguments: bytes) -> None:
+    """Store the arguments of a run that are too big for its message; on the I/O loop.
+
+    Args:
+        broker: Where the run will be.
+        message: The run. They are kept until somebody deletes them, unless the broker may discard
+            the run, of which nobody is told.
+        arguments: As they will be read.
+    """
+    life = None
+    if message.expires is not None:
+        now = time.time()
+        waits = max(0.0, (message.at or now) - now) + max(0.0, message.expires - now)
+        life = min(waits, HORIZON - now) + EXPIRY_GRACE + BLOB_MARGIN
+    await broker.blobs.put(f"{message.run_id}.args", arguments, ttl=life)
 
 
 def _arguments(bound: tuple[Any, ...], call: Call) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -7,7 +7,7 @@ broker raises `jtask.errors` only.
 """
 
 from jtask.contract.addresses import check_message, check_queue
-from jtask.contract.blobs import BlobStore
+from jtask.contract.blobs import BLOB_MARGIN, BlobStore
 from jtask.contract.broker import (
     SEPARABLE,
     Broker,
@@ -27,6 +27,7 @@ from jtask.contract.results import OpenResultStore, OutcomeRecord, ResultStore, 
 from jtask.contract.runs import (
     ATOMIC_LIMIT,
     DEFAULT_PRIORITY,
+    EXPIRY_GRACE,
     Consumption,
     Delivery,
     Message,
@@ -41,7 +42,9 @@ FullBroker = Broker
 
 __all__ = [
     "ATOMIC_LIMIT",
+    "BLOB_MARGIN",
     "DEFAULT_PRIORITY",
+    "EXPIRY_GRACE",
     "HORIZON",
     "SEPARABLE",
     "TOP_PRIORITY",

@@ -2,16 +2,22 @@
 
 from typing import Protocol
 
+BLOB_MARGIN = 3600.0
+"""Seconds by which a blob outlives what names it, which is stored after it and by another clock."""
+
 
 class BlobStore(Protocol):
     """Keep large values under a key (a run id, a dot, a word)."""
 
-    async def put(self, key: str, data: bytes) -> None:
+    async def put(self, key: str, data: bytes, *, ttl: float | None = None) -> None:
         """Store a blob; readable on return. A second put of the same key replaces the first.
+
+        While the same data are put again, and when that is broken off, they stay readable.
 
         Args:
             key: A run id, a dot, a word.
             data: Of any size.
+            ttl: Seconds for which it is kept; None keeps it until it is deleted.
         """
         ...
 

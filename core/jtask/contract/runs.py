@@ -8,6 +8,11 @@ DEFAULT_PRIORITY = 0
 ATOMIC_LIMIT = 1000  # the most that one atomic batch of JetStream holds (ADR-50)
 """How many messages `enqueue` must be able to store as all or none."""
 
+EXPIRY_GRACE = 86_400.0
+"""How long, in seconds, an expired run waits for a worker to settle it. A broker that discarded it
+sooner would take it away from under the worker that started it in time, and if that worker then
+crashed, it would be lost."""
+
 
 @dataclass(slots=True)
 class Message:
@@ -21,7 +26,7 @@ class Message:
         at: Not delivered before this instant, HORIZON at the latest; None is now.
         expires: Worth nothing after this instant; None is never. It is delivered all the same, so
             that a worker settles it as Expired and whoever waits is notified; the broker may
-            discard it a day later.
+            discard it EXPIRY_GRACE later.
     """
 
     run_id: str

@@ -60,6 +60,8 @@ class Definition:
 
     def __post_init__(self) -> None:
         _check_text("name", self.name)
+        _check_text("version", self.version)
+        _check_text("description", self.description)
         if self.key is not None:
             keys.check_name("key", self.key)
         if self.queue is not None:
@@ -194,6 +196,8 @@ def check_tags(tags: Iterable[str]) -> frozenset[str]:
     """
     if isinstance(tags, str):
         raise TaskDefinitionError(f"tags must be a list or set of strings, got the string {tags!r}")
+    if not isinstance(tags, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TaskDefinitionError(f"tags must be a list or set of strings, got {tags!r}")
     found = frozenset(tags)
     for tag in found:
         if not isinstance(tag, str):  # pyright: ignore[reportUnnecessaryIsInstance]

@@ -18,10 +18,10 @@ from jtask.errors import ResultError, RunAbandoned, RunRefused, SerializationErr
 from jtask.execution.hooks_loop import answer_of, wait_for_answer
 from jtask.hook_callers import HookCaller, Implementation
 from jtask.lifecycle import Finish, Release, Reschedule, Retry, describe
-from jtask.outcomes import ERROR_OF, Outcome
+from jtask.outcomes import Outcome
 from jtask.plugins import TaskHooks
 from jtask.runtime import RunContext, reset_current, set_current
-from jtask.states import StateName
+from jtask.states import ERROR_OF, StateName
 
 Result = Outcome | Reschedule | Release
 

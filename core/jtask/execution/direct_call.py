@@ -11,10 +11,10 @@ from jtask.execution.attempt import Result, run_attempt
 from jtask.execution.sync_await import run_sync
 from jtask.ids import get_run_ids, process_label
 from jtask.lifecycle import Release, Reschedule
-from jtask.outcomes import ERROR_OF, Outcome
+from jtask.outcomes import Outcome
 from jtask.plugins import hooks_of
 from jtask.runtime import RunContext, current_run
-from jtask.states import State, StateName
+from jtask.states import ERROR_OF, State, StateName
 from jtask.tagging import tags_of_run
 from jtask.wire.history import remember
 

@@ -229,7 +229,10 @@ def _disposition(job: Job, result: engine.Result, inline_limit: int) -> Disposit
         return _store_outcome(run, job, result, inline_limit)
     if isinstance(result, Reschedule):
         log_reschedule(run, result)
-        return _requeue(result.at, _next_envelope(run, envelope, result), inline_limit)
+        following = _next_envelope(run, envelope, result)
+        # Arguments of a run that must start by an instant do not outlive it; from now on they must.
+        restore = envelope.expires is not None and following.expires is None
+        return _requeue(result.at, following, inline_limit, restore=restore)
     return result
 
 
@@ -344,17 +347,18 @@ def _next_envelope(run: RunContext, envelope: Envelope, reschedule: Reschedule) 
     )
 
 
-def _requeue(at: float, envelope: Envelope, inline_limit: int) -> Requeue:
+def _requeue(at: float, envelope: Envelope, inline_limit: int, *, restore: bool) -> Requeue:
     payload = envelope.payload
+    # Arguments that came from a blob are there still.
+    blob = payload if restore and envelope.blob is not None else None
     if envelope.blob is not None:
         envelope = replace(envelope, payload=b"")
     body = envelope.encode()
     if len(body) <= inline_limit:
-        return Requeue(at, body)
-    # Arguments that came from a blob are there still; only the history has grown.
-    blob = payload if envelope.blob is None else None
+        return Requeue(at, body, blob)
+    # The history has grown.
     if envelope.blob is None:
-        envelope = envelope.with_blob(payload)
+        blob, envelope = payload, envelope.with_blob(payload)
     body = envelope.encode()
     if len(body) > inline_limit:
         body = replace(envelope, history=bare(envelope.history)).encode()

@@ -10,9 +10,9 @@ from typing import Any, cast
 from jtask.declaration.keys import canonical_module
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import Failure, JTaskError, RemoteTraceback, TaskFailed
-from jtask.outcomes import ERROR_OF, SettledRun
+from jtask.outcomes import SettledRun
 from jtask.serialization.round_trip import differences
-from jtask.states import SUCCESSFUL, StateName
+from jtask.states import ERROR_OF, SUCCESSFUL, StateName
 
 # A message has to hold it, with all else that is said of the run.
 _TEXT_LIMIT = 64 * 1024  # characters

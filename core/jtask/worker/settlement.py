@@ -10,7 +10,7 @@ from typing import Any
 
 from jtask.background import BackgroundTasks
 from jtask.client.event_buffer import EventBuffer
-from jtask.contract import Broker, Delivery, Event, OutcomeRecord
+from jtask.contract import BLOB_MARGIN, Broker, Delivery, Event, OutcomeRecord
 from jtask.errors import BrokerError, EnvelopeError, MessageRefused
 from jtask.execution.job import (
     DeadLetterBody,
@@ -24,6 +24,7 @@ from jtask.execution.job import (
 from jtask.foreign_text import cut, shown
 from jtask.plugins import get_plugins
 from jtask.rate_limited_log import RateLimitedLog
+from jtask.settings import get_settings
 from jtask.states import State, StateName
 from jtask.wire.envelope import Envelope, decode_envelope, encode_outcome, unstarted_record
 from jtask.wire.history import bare
@@ -150,7 +151,7 @@ class Settlement:
             self.notify_rejected(delivery, reason)
             await self._try_to_store(OutcomeRecord(run_id, encode_outcome(settled)))
             letter = encode_dead_letter(reason, settled, delivery.body, delivery.priority)
-            await self._keep(delivery, DeadLetterBody(reason, letter))
+            await self._keep(delivery, envelope, DeadLetterBody(reason, letter))
         except Exception:
             # Delivered again it would fail again, here or in every other worker.
             _log.exception("run %s is dropped, for it cannot even be kept: %s", run_id, reason)
@@ -282,18 +283,44 @@ class Settlement:
             # No step may come sooner. The outcome names the blob; after the ack nobody would store
             # the outcome. Whoever dies in between leaves a run that is delivered again: then it is
             # executed again, or acked if its outcome is there.
-            await self._insist(lambda: self._broker.blobs.put(f"{run_id}.result", blob))
+            life = get_settings().result_ttl + BLOB_MARGIN
+            await self._insist(lambda: self._broker.blobs.put(f"{run_id}.result", blob, ttl=life))
         await self._store(OutcomeRecord(run_id, disposition.body))
         if job.counted:
             await self._insist(lambda: self._broker.counters.delete(start_counter(run_id)))
         if (letter := disposition.letter) is not None:
             # It keeps its arguments: a replay needs them.
-            await self._keep(job.delivery, letter)
+            await self._keep(job.delivery, job.envelope, letter)
             return
-        job.delivery.ack()
         if job.envelope.blob is not None:
-            # After the ack: a run that is delivered again needs its arguments.
+            # Before the ack: should this process die, the run is delivered again, and whoever finds
+            # that it is over deletes them.
             await self._insist(lambda: self._broker.blobs.delete(f"{run_id}.args"))
+        job.delivery.ack()
+
+    def discard(self, job: Job) -> None:
+        """Take a run off its queue whose end is stored already; returns at once.
+
+        Args:
+            job: The run.
+        """
+        if job.envelope.blob is None:
+            job.delivery.ack()
+        else:
+            self._reject(self._discard(job))
+
+    async def _discard(self, job: Job) -> None:
+        """Ack, and do what whoever stored the end may not have lived to do."""
+        run_id = job.delivery.run_id
+
+        async def delete_arguments() -> None:
+            if await self._broker.dead_letters.get(run_id) is None:
+                await self._broker.blobs.delete(f"{run_id}.args")
+
+        try:
+            await self._insist(delete_arguments)
+        finally:
+            job.delivery.ack()
 
     async def _take_back_start(self, job: Job) -> None:
         """Count no start that ended without a loss: only what kills its worker is charged."""
@@ -309,8 +336,10 @@ class Settlement:
 
         await self._insist(put)
 
-    async def _keep(self, delivery: Delivery, letter: DeadLetterBody) -> None:
+    async def _keep(self, delivery: Delivery, envelope: Envelope, letter: DeadLetterBody) -> None:
         """Dead-letter a message, its arguments as a blob where they leave no room for the rest."""
+        if envelope.blob is not None:
+            await self._insist(lambda: self._let_end_with_letter(delivery.run_id, envelope))
         reason, body = cut(letter.reason, _REASON), letter.body
         try:
             await self._insist(lambda: delivery.dead_letter(reason, body))
@@ -329,10 +358,22 @@ class Settlement:
             return b""
         payload = envelope.payload
         if envelope.blob is None:
-            key = f"{delivery.run_id}.args"
-            await self._insist(lambda: self._broker.blobs.put(key, payload))
+            await self._insist(lambda: self._put_for_letter(delivery.run_id, payload))
             envelope = envelope.with_blob(payload)
         return replace(envelope, history=bare(envelope.history)).encode()
+
+    async def _let_end_with_letter(self, run_id: str, envelope: Envelope) -> None:
+        """Let a run's arguments end soon after its dead letter, whose end nobody is told of."""
+        arguments: bytes | None = envelope.payload
+        if not arguments:  # not fetched
+            blobs = self._broker.blobs
+            arguments = await blobs.get(f"{run_id}.args", at_most=envelope.blob)
+        if arguments is not None:
+            await self._put_for_letter(run_id, arguments)
+
+    async def _put_for_letter(self, run_id: str, arguments: bytes) -> None:
+        life = get_settings().dead_letter_ttl + BLOB_MARGIN
+        await self._broker.blobs.put(f"{run_id}.args", arguments, ttl=life)
 
     async def _insist(self, act: Callable[[], Awaitable[Any]]) -> None:
         """Repeat until the broker has taken it: what was executed is not thrown away.

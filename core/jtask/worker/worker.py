@@ -351,7 +351,7 @@ class Worker:
             return
         if isinstance(decision, Discard):
             self._release(job)
-            job.delivery.ack()
+            self._settlement.discard(job)
             return
         if not isinstance(decision, Execute):
             job.decision = decision

@@ -1,7 +1,9 @@
 """Rules for what is too big for a message."""
 
+import asyncio
+
 from jtask.testing.contract.base import Contract, rule
-from jtask.testing.contract.bench import Bench
+from jtask.testing.contract.bench import Bench, eventually
 
 
 class BlobStoreContract(Contract):
@@ -74,3 +76,34 @@ class BlobStoreContract(Contract):
     @rule
     async def test_deleting_a_blob_that_is_not_there_does_nothing(self, bench: Bench) -> None:
         await (await bench.broker()).blobs.delete(f"{bench.run_ids.new()}.value")
+
+    @rule
+    async def test_a_blob_is_kept_until_it_is_deleted(self, bench: Bench) -> None:
+        bench.configure(result_ttl=1, event_ttl=1, dead_letter_ttl=1)
+        broker = await bench.broker()
+        kept, shorter, longer = (f"{bench.run_ids.new()}.args" for _ in range(3))
+        await broker.blobs.put(kept, b"kept")
+        await broker.blobs.put(longer, b"x", ttl=1)
+        await broker.blobs.put(longer, b"x")
+        await broker.blobs.put(shorter, b"x")
+        await broker.blobs.put(shorter, b"x", ttl=1)
+
+        async def gone() -> bool:
+            return await broker.blobs.get(shorter) is None
+
+        await eventually(gone, "the blob with a time to live is gone")
+        assert await broker.blobs.get(kept) == b"kept"
+        assert await broker.blobs.get(longer) == b"x"
+
+    @rule
+    async def test_a_blob_is_whole_while_it_is_stored_again(self, bench: Bench) -> None:
+        writer, reader = await bench.broker(), await bench.broker()
+        key = f"{bench.run_ids.new()}.args"
+        data = bytes(range(251)) * (5 * writer.inline_limit // 251)
+        await writer.blobs.put(key, data)
+        again = asyncio.ensure_future(writer.blobs.put(key, data, ttl=3600))
+        while not again.done():
+            await asyncio.sleep(0)
+            assert await reader.blobs.get(key) == data
+        await again
+        assert await reader.blobs.get(key) == data
