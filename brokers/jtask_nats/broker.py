@@ -2,10 +2,10 @@
 
 import asyncio
 import logging
-import random
 from collections.abc import Sequence
 
 from jtask.errors import JTaskError
+from jtask.randomness import RANDOM
 from jtask.settings import Settings
 from jtask_nats.client.connection import Connection
 from jtask_nats.client.publisher import Publisher
@@ -126,7 +126,7 @@ class NatsBroker:
     async def _keep_up(self) -> None:
         """Compare the clocks now and then: somebody may set one."""
         while True:
-            await asyncio.sleep(_COMPARE_EVERY * random.uniform(0.75, 1.25))
+            await asyncio.sleep(_COMPARE_EVERY * RANDOM.uniform(0.75, 1.25))
             try:
                 await self._topology.recheck(Stream.RUNS)
             except JTaskError as error:

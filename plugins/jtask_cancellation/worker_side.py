@@ -8,7 +8,6 @@ for those that it missed. Each step may be repeated by several workers at once.
 import asyncio
 import json
 import logging
-import random
 import time
 from typing import Any
 
@@ -26,6 +25,7 @@ from jtask.contract import Subscription
 from jtask.errors import BrokerError
 from jtask.ids import is_run_id
 from jtask.outcomes import CancelResult
+from jtask.randomness import RANDOM
 from jtask.rate_limited_log import RateLimitedLog
 from jtask.runtime import HeldRun, WorkerHandle
 from jtask.settings import get_settings
@@ -106,7 +106,7 @@ class CancelListener:
                 # The next sweep makes up for it; a lost connection is logged elsewhere.
                 _log.debug("cannot read the cancellations: %s", error)
             # Jitter: workers that a deploy started together would all list the records at once.
-            await asyncio.sleep(_LONGEST_PAUSE * random.uniform(1.0, 1.5))
+            await asyncio.sleep(_LONGEST_PAUSE * RANDOM.uniform(1.0, 1.5))
 
     def _is_ours_to_follow(self, request: CancelRequest) -> bool:
         """Tell whether to follow up on a request; after a while others' tasks are left to them.
@@ -180,7 +180,7 @@ class CancelListener:
         while True:
             if not at_once:
                 # Not all workers at the same moment: most find that another was faster.
-                await asyncio.sleep(pause * random.uniform(1.0, 1.5))
+                await asyncio.sleep(pause * RANDOM.uniform(1.0, 1.5))
                 pause = min(2 * pause, _LONGEST_PAUSE)
                 if self._worker.is_stopping:
                     return  # left to other workers

@@ -5,8 +5,9 @@ off on both sides such that their mean is still the delay.
 """
 
 import math
-import random
 from functools import cache
+
+from jtask.randomness import RANDOM
 
 _STEPS = 100  # halvings of the bracket; a double has 53 bits
 
@@ -20,7 +21,7 @@ def spread(delay: float, factor: float, draw: float | None = None) -> float:
         draw: From 0 to 1, for tests; random when not given.
     """
     shortest, longest = bounds(factor)
-    share = random.random() if draw is None else draw
+    share = RANDOM.random() if draw is None else draw
     # The inverse of the distribution function, between its values at the two bounds. So one draw is
     # enough, however narrow the bounds: no draws are thrown away until one fits.
     low, high = math.exp(-longest), math.exp(-shortest)

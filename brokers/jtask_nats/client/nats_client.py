@@ -6,7 +6,6 @@ instead of a queue and a task for each subscription.
 
 import asyncio
 import json
-import random
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import urlparse
@@ -17,6 +16,7 @@ from nats.errors import UnexpectedEOF
 
 from jtask.background import BackgroundTasks
 from jtask.errors import BrokerError, BrokerUnavailable, ConfigurationError
+from jtask.randomness import RANDOM
 from jtask_nats.client.gate import Gate
 from jtask_nats.client.nats_errors import unreachable
 from jtask_nats.client.protocol import Handler, Parser
@@ -233,4 +233,4 @@ def reconnect_delay(servers: list[Server], info: dict[str, Any]) -> tuple[Server
     """Choose the next server, the one tried least, and how long to wait before it, in seconds."""
     del info
     base, jitter = _RECONNECT_WAIT
-    return min(servers, key=lambda server: server.reconnects), base + random.random() * jitter
+    return min(servers, key=lambda server: server.reconnects), base + RANDOM.random() * jitter

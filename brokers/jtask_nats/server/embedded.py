@@ -7,7 +7,6 @@ credential; who was connected reads that in the folder (see `gate`).
 
 import logging
 import os
-import random
 import signal
 import socket
 import subprocess
@@ -18,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from jtask.errors import BrokerUnavailable, PermissionDenied
+from jtask.randomness import RANDOM
 from jtask.settings import get_settings, settings_of
 from jtask_nats.client.versions import check_version
 from jtask_nats.server.binary import ask_version, find_server
@@ -210,7 +210,7 @@ def _start(files: ServerFiles, settings: NatsSettings, lock: int, deadline: floa
 def _ports(previous: ServerRecord | None) -> Iterator[int]:
     # The same port first: what people have written down stays true.
     known = [previous.port] if previous else []
-    for port in (*known, *random.sample(_PORTS, _PORT_CHOICES)):
+    for port in (*known, *RANDOM.sample(_PORTS, _PORT_CHOICES)):
         if _is_free(port):
             yield port
 

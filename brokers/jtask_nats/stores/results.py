@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import random
 from collections.abc import Callable
 from functools import partial
 
@@ -11,6 +10,7 @@ from jtask.background import BackgroundTasks
 from jtask.contract import OutcomeRecord
 from jtask.errors import BrokerError, PermissionDenied
 from jtask.ids import CLIENT_HEX, client_of, is_run_id
+from jtask.randomness import RANDOM
 from jtask_nats.client.connection import Subscription
 from jtask_nats.client.direct_reads import last_message, last_message_of_leader
 from jtask_nats.client.headers import FIRST_ONLY
@@ -179,7 +179,7 @@ class _OutcomeSubscription:
             self.look_again(look, min(2 * pause, longest), longest)
             look()
 
-        delay = pause * random.uniform(*_SPREAD)
+        delay = pause * RANDOM.uniform(*_SPREAD)
         self._timer = asyncio.get_running_loop().call_later(delay, due)
 
     async def close(self) -> None:

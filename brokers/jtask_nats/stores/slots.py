@@ -1,10 +1,10 @@
 """Slots of a name under a lease."""
 
-import random
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from jtask.errors import BrokerUnavailable
+from jtask.randomness import RANDOM
 from jtask_nats.client import headers
 from jtask_nats.client.direct_reads import read_all
 from jtask_nats.client.nats_errors import (
@@ -122,4 +122,4 @@ def choose_slot(slots: Mapping[int, Slot], holder: str, limit: int) -> Choice | 
     if len(slots) >= limit:
         return None
     # At random, so that those who ask at the same moment do not all ask for the same one.
-    return Choice(random.choice([n for n in range(limit) if n not in slots]), 0)
+    return Choice(RANDOM.choice([n for n in range(limit) if n not in slots]), 0)

@@ -2,11 +2,11 @@
 
 import asyncio
 import logging
-import random
 from typing import Any
 
 from jtask.contract import DEFAULT_PRIORITY
 from jtask.errors import PermissionDenied
+from jtask.randomness import RANDOM
 from jtask_nats.client.connection import Connection
 from jtask_nats.client.nats_errors import CONSUMER_NOT_FOUND, ApiError
 from jtask_nats.streams.stream_configs import Config
@@ -101,7 +101,7 @@ class Consumers:
             if found is not None:
                 await self._delete(path)
             # Not at the same moment as others who found it like this.
-            await asyncio.sleep(pause * random.uniform(1.0, 2.0))
+            await asyncio.sleep(pause * RANDOM.uniform(1.0, 2.0))
         return await self._api(f"CONSUMER.CREATE.{path}", body)
 
     async def _find(self, path: str) -> Config | None:
