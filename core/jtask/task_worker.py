@@ -10,6 +10,7 @@ from jtask.declaration.task_info import TaskInfo
 from jtask.errors import ConfigurationError, TargetError, WorkerUnhealthy
 from jtask.worker.log_output import log_to_stderr
 from jtask.worker.signals import stop_signals_to
+from jtask.worker.standard_streams import print_line_by_line
 from jtask.worker.targets import refuse_while_loading
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def serve(
     if concurrency < 1 or processes < 1:
         raise ConfigurationError("concurrency and processes must be at least 1")
     log_to_stderr()
+    print_line_by_line()
     if processes > 1:
         from jtask.worker.supervisor import supervise
         from jtask.worker.targets import target_of
@@ -70,6 +72,7 @@ async def aserve(
         WorkerUnhealthy: It could not get runs for longer than the setting `give_up_after`.
     """
     check_servable(tasks)
+    print_line_by_line()
     from jtask.worker.lifetime import WorkerLifetime
 
     starting = asyncio.ensure_future(

@@ -21,6 +21,8 @@ from jtask.runtime import RunContext, executing
 from jtask.serialization import codecs_of
 from jtask.states import State
 from jtask.wire.failures import capture
+from jtask.worker.log_output import log_to_stderr
+from jtask.worker.standard_streams import flush_streams, print_line_by_line
 from jtask.worker.targets import load_targets
 from jtask_timeouts.child_protocol import CRASHED, FAILED, STARTED, VALUE, Reply, Request
 from jtask_timeouts.coroutines import call_on_loop
@@ -54,15 +56,21 @@ def main(connection: int, parent: int, notes: int) -> None:
     # It writes from C, without the GIL: a Python handler would be called only after the C code that
     # holds the process up.
     faulthandler.register(STACK, file=notes, all_threads=False)
+    os.register_at_fork(after_in_child=_restore_signals)
+    print_line_by_line()
     pipe: Connection[bytes, bytes] = Connection(connection)
     executor = _Executor(pipe, notes)
     while True:
         try:
             frame = pipe.recv_bytes()
         except EOFError:
-            # At once: threads that a task has left behind would hold up the end of the interpreter.
-            os._exit(0)
-        pipe.send_bytes(executor.execute(Request.decode(frame)).encode())
+            # The interpreter ends as that of any program: it calls what is registered with atexit
+            # and writes what is in the buffers. The worker kills it if it takes too long.
+            return
+        reply = executor.execute(Request.decode(frame))
+        # Before the reply: this process may be killed at any time after it.
+        flush_streams()
+        pipe.send_bytes(reply.encode())
 
 
 class _Executor:
@@ -82,8 +90,9 @@ class _Executor:
         self._asyncio_task: asyncio.Task[Any] | None = None
         signal.signal(SOFT, self._on_soft)
         signal.signal(END, self._on_end)
-        # Ctrl-C in a terminal is the worker's to handle.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # Ctrl-C in a terminal is the worker's to handle. Not SIG_IGN, which a program that a task
+        # starts would inherit.
+        signal.signal(signal.SIGINT, lambda _number, _frame: None)
 
     def execute(self, request: Request) -> Reply:
         """Execute one run and return what became of it; the process stays fit for the next one.
@@ -112,6 +121,8 @@ class _Executor:
         # As it is in the worker now, which may have added to it since this process started.
         sys.path[:] = request.path
         (task,) = load_targets([request.target])
+        # After the import: a module that sets up logging itself is left alone.
+        log_to_stderr(request.log.level, request.log.label)
         codecs_of(task).check(request.serializer)
         return task
 
@@ -155,7 +166,7 @@ class _Executor:
 
     def _on_end(self, _number: int, _frame: FrameType | None) -> None:
         if not self._executing:
-            os._exit(0)
+            raise SystemExit
         # `call_soon` would not wake a loop that waits for I/O.
         if self._asyncio_task is not None:
             asyncio.get_running_loop().call_soon_threadsafe(self._asyncio_task.cancel)
@@ -204,6 +215,17 @@ class _LimitTimers(TimedSteps):
         with self._lock:
             if not self.over:
                 signal.pthread_kill(self._main, SOFT)
+
+
+def _restore_signals() -> None:
+    """Give a process that a task forks the signals of any program.
+
+    `multiprocessing.Pool` ends its processes with SIGTERM.
+    """
+    for number in (SOFT, END):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    faulthandler.unregister(STACK)
 
 
 def _exit_with(parent: int) -> None:

@@ -7,6 +7,7 @@ of `value` (its bytes follow), `failed` (an Exception) and `crashed` (any other 
 """
 
 import json
+import logging
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from jtask.errors import Failure
 from jtask.runtime import RunContext
 from jtask.states import State, StateName
+from jtask.worker.log_output import WorkerLabel, worker_label
 
 if TYPE_CHECKING:
     from jtask.declaration import TaskInfo
@@ -49,6 +51,24 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
+class LogStyle:
+    """What the log of a worker looks like, for a child that continues it.
+
+    Attributes:
+        level: Of the lines to show.
+        label: Whose lines they are.
+    """
+
+    level: int
+    label: WorkerLabel
+
+    @classmethod
+    def of_this_process(cls) -> "LogStyle":
+        """Return what this process's log looks like."""
+        return cls(logging.getLogger().getEffectiveLevel(), worker_label())
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """What a child shall execute.
 
@@ -59,6 +79,7 @@ class Request:
         limits: The soft and the hard limit.
         payload: The arguments.
         path: The worker's import path.
+        log: What the worker's log looks like.
     """
 
     target: str
@@ -67,6 +88,7 @@ class Request:
     limits: tuple[float | None, float | None]
     payload: bytes
     path: list[str]
+    log: LogStyle
 
     def encode(self) -> bytes:
         """Return the frame."""
@@ -76,6 +98,7 @@ class Request:
             "facts": self.facts,
             "limits": self.limits,
             "path": self.path,
+            "log": [self.log.level, *self.log.label],
         }
         return _frame(head, self.payload)
 
@@ -83,7 +106,8 @@ class Request:
     def decode(cls, frame: bytes) -> "Request":
         """Return what `encode` wrote."""
         head, payload = _parts(frame)
-        return cls(payload=payload, **head)
+        level, name, is_shown = head.pop("log")
+        return cls(payload=payload, log=LogStyle(level, WorkerLabel(name, is_shown)), **head)
 
     def context(self, task: "TaskInfo[..., Any]") -> RunContext:
         """Return the run as the task sees it in the child."""

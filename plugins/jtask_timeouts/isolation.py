@@ -15,7 +15,15 @@ from jtask.errors import ProcessDied, RunCancelled
 from jtask.serialization import codecs_of
 from jtask.wire.failures import rebuild
 from jtask.worker.targets import target_of
-from jtask_timeouts.child_protocol import CRASHED, STARTED, VALUE, Reply, Request, facts_of
+from jtask_timeouts.child_protocol import (
+    CRASHED,
+    STARTED,
+    VALUE,
+    LogStyle,
+    Reply,
+    Request,
+    facts_of,
+)
 from jtask_timeouts.deadlines import Step
 from jtask_timeouts.limits import GRACE_SECONDS, Limits
 from jtask_timeouts.process_pool import ChildProcess, get_process_pool
@@ -158,6 +166,7 @@ class IsolatedCall:
             limits=(self._limits.soft, self._limits.hard),
             payload=codecs_of(run.task).arguments.encode(args, kwargs),
             path=list(sys.path),
+            log=LogStyle.of_this_process(),
         ).encode()
 
     def _exchange(self, child: ChildProcess, request: bytes) -> Reply:
@@ -192,7 +201,9 @@ class IsolatedCall:
             if child.connection in ready:
                 reply = Reply.decode(child.connection.recv_bytes())
                 if self._end_error is not None and reply.kind != STARTED:
-                    # Whatever it says now, it was told to end.
+                    # Whatever it says now, it was told to end; the rest of its grace is for that.
+                    child.ask_to_end()
+                    child.wait_for_end(self._steps[-1].at)
                     raise self._end_error
                 return reply
             # After its last reply was read, if there is one.

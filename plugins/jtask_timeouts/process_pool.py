@@ -1,20 +1,26 @@
 """The child processes of a worker: started when they are needed, kept for the next run."""
 
+import logging
 import os
 import signal
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
-from socket import socketpair
+from socket import SHUT_WR, socket, socketpair
 
 from jtask.execution.one_per_process import OnePerProcess
 from jtask.worker.supervisor import describe_end
 
+END_SECONDS = 5.0
+"""How long a child that is not needed any more may take to end."""
+
 _STACK_SECONDS = 0.5  # for a child to write where it is; it may not get the processor at once
 _PAUSE_SECONDS = 0.02  # a stack is written line by line; silence for so long is its end
 _STACK_BYTES = 64 * 1024  # what a pipe holds on Linux
+_log = logging.getLogger("jtask.worker")
 
 
 class ChildProcess:
@@ -88,6 +94,22 @@ class ChildProcess:
             text += more
         return text
 
+    def ask_to_end(self) -> None:
+        """Have it end as a program does; nothing can be asked of it any more."""
+        # Only this direction: that the other one closes is how the end is seen.
+        with suppress(OSError), socket(fileno=os.dup(self.connection.fileno())) as ours:
+            ours.shutdown(SHUT_WR)
+
+    def wait_for_end(self, until: float) -> bool:
+        """Wait for it to end once it was asked to, and tell whether it has; `kill` comes next.
+
+        Args:
+            until: The instant at which to give up, on the monotonic clock.
+        """
+        # Not by its number, which must stay its own until what it has started is killed.
+        seen = self.connection if self.ended is None else self.ended
+        return bool(wait([seen], max(0.0, until - time.monotonic())))
+
     def kill(self) -> str:
         """Kill it and what it has started, and say how it ended; more than once is all right."""
         if not self._closed:
@@ -125,6 +147,7 @@ class ProcessPool:
     def __init__(self) -> None:
         self._idle: list[ChildProcess] = []
         self._lock = threading.Lock()
+        self._owner = os.getpid()
 
     def acquire(self) -> ChildProcess:
         """Return an idle child, or a new one.
@@ -147,9 +170,29 @@ class ProcessPool:
         with self._lock:
             self._idle.append(child)
 
+    def close(self) -> None:
+        """End the idle children as programs end, and kill those that take too long."""
+        # A process that this one forked calls it too when it ends.
+        if os.getpid() != self._owner:
+            return
+        with self._lock:
+            children, self._idle = self._idle, []
+        for child in children:
+            child.ask_to_end()
+        until = time.monotonic() + END_SECONDS
+        for child in children:
+            if not child.wait_for_end(until):
+                _log.warning(
+                    "process %d of isolated tasks did not end within %g seconds and is killed: "
+                    "a thread or an atexit function of a task holds it up",
+                    child.process.pid,
+                    END_SECONDS,
+                )
+            child.kill()
+
 
 # A forked process that used its parent's children would share their connections with it.
-_pools = OnePerProcess(ProcessPool)
+_pools = OnePerProcess(ProcessPool, ProcessPool.close)
 
 
 def get_process_pool() -> ProcessPool:

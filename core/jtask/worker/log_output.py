@@ -4,7 +4,7 @@ import json
 import logging
 import sys
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from jtask.foreign_text import shown_lines
 from jtask.ids import process_label
@@ -16,11 +16,29 @@ _LABEL = "jtask_run_label"
 _USUAL = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", _LABEL}
 
 
-def log_to_stderr(level: int = logging.INFO) -> None:
+class WorkerLabel(NamedTuple):
+    """Whose lines a log has.
+
+    Attributes:
+        name: The worker.
+        is_shown: Whether lines for people have it too, since several workers write to one terminal.
+    """
+
+    name: str
+    is_shown: bool
+
+
+def worker_label() -> WorkerLabel:
+    """Return what names this process in its log."""
+    return WorkerLabel(process_label(), supervised.is_supervised())
+
+
+def log_to_stderr(level: int = logging.INFO, label: WorkerLabel | None = None) -> None:
     """Show what jtask and the user's own loggers say, unless the program has set up logging itself.
 
     Args:
         level: Of the lines to show.
+        label: Whose lines they are; by default, this process's.
 
     Raises:
         ConfigurationError: A setting is wrong.
@@ -32,9 +50,10 @@ def log_to_stderr(level: int = logging.INFO) -> None:
         for handler in logging.getLogger("jtask").handlers
     ):
         return
+    name, is_shown = label or worker_label()
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(add_run)
-    handler.setFormatter(TextLines(_worker()))
+    handler.setFormatter(TextLines(name if is_shown else ""))
     # At the root: a handler of jtask's alone would show nothing of the user's own loggers, and
     # `logging.info()` in a task would add a second one, which repeats each line of jtask's.
     root.addHandler(handler)
@@ -43,7 +62,7 @@ def log_to_stderr(level: int = logging.INFO) -> None:
     from jtask.settings import get_settings
 
     if get_settings().log_format == "json":
-        handler.setFormatter(JsonLines(process_label()))
+        handler.setFormatter(JsonLines(name))
 
 
 def add_run(record: logging.LogRecord) -> bool:
@@ -112,7 +131,3 @@ class JsonLines(logging.Formatter):
             facts["stack"] = record.stack_info
         # Escaped to ASCII: no text can end the line, or do something to a terminal.
         return json.dumps(facts, default=str)
-
-
-def _worker() -> str:
-    return process_label() if supervised.is_supervised() else ""
