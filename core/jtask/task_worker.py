@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import ConfigurationError, TargetError, WorkerUnhealthy
+from jtask.real_threads import require_real_threads
 from jtask.worker.log_output import log_to_stderr
 from jtask.worker.signals import stop_signals_to
 from jtask.worker.standard_streams import print_line_by_line
@@ -106,7 +107,9 @@ def check_servable(tasks: tuple[object, ...]) -> None:
 
     Raises:
         TargetError: Naming it, or saying that `serve` is called while a target is loaded.
+        ConfigurationError: gevent or eventlet has replaced the threads of this process.
     """
+    require_real_threads()
     refuse_while_loading("serve()")
     if not tasks:
         raise TargetError("there is nothing to serve: pass at least one task")

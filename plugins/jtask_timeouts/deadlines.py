@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from jtask.execution.one_per_process import OnePerProcess
+from jtask.real_threads import require_real_threads
 
 _LONGEST_WAIT = 3600.0  # seconds; a queue cannot wait for ever-so-long numbers
 _SWEEP_AFTER = 1000  # additions
@@ -69,6 +70,8 @@ class Deadlines:
     """
 
     def __init__(self) -> None:
+        # A greenlet would get its turn only when the run is over, whose limit it is to keep.
+        require_real_threads()
         # Its `put` is one call into C, which an interruption cannot cut in two.
         self._added: queue.SimpleQueue[TimedSteps] = queue.SimpleQueue()
         self._heap: list[tuple[float, int, TimedSteps]] = []

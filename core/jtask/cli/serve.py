@@ -6,6 +6,8 @@ import sys
 import click
 
 from jtask.cli.parameters import SECONDS
+from jtask.errors import TargetError
+from jtask.real_threads import require_real_threads
 from jtask.task_worker import (
     DEFAULT_CONCURRENCY,
     DEFAULT_SHUTDOWN_SECONDS,
@@ -101,7 +103,12 @@ def serve(
         # Before the import of the targets: the worker ends with its supervisor from now on.
         hold(lifeline, worker_index, shutdown_timeout)
         sys.path[:] = import_path
-    tasks = load_targets(list(targets))
+    try:
+        tasks = load_targets(list(targets))
+    except TargetError:
+        # Replacing the threads beside those that a supervised worker has breaks the import itself.
+        require_real_threads()
+        raise
     # After the import: a program that sets up logging itself is left alone.
     log_to_stderr(level)
     _warn_of_unshared_broker()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from jtask.errors import JTaskError
+from jtask.real_threads import require_real_threads
 from jtask.signal_safety import refuse_in_interrupted_thread
 
 T = TypeVar("T")
@@ -21,6 +22,9 @@ class LoopThread:
     Args:
         name: The thread's name.
 
+    Raises:
+        ConfigurationError: gevent or eventlet has replaced the threads of this process.
+
     Attributes:
         death: Why the loop has ended by itself, in one sentence; None while it has not.
     """
@@ -29,6 +33,7 @@ class LoopThread:
     """What an error message calls it."""
 
     def __init__(self, name: str) -> None:
+        require_real_threads()
         self.loop = new_loop()
         self._is_ending = False
         self.death: str | None = None
