@@ -107,8 +107,11 @@ def test_who_takes_the_port_of_a_dead_server_is_told_nothing(
             may_revive.set()
             await broker.runs.enqueue([Message(RunIds().new(), "mails", b"{}")])
             assert await broker.queues.depth("mails") == 1
-            assert broker.url != first.url
+            moved = broker.url
+            assert moved != first.url
             assert stranger.received == b""
+            await asyncio.to_thread(kill_hard, await asyncio.to_thread(ensure_server))
+            await until(lambda: f"connection to the NATS server at {moved} lost" in caplog.text)
         finally:
             may_revive.set()
             stranger.close()

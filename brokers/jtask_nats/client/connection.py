@@ -59,10 +59,9 @@ class Connection:
     Args:
         servers: URLs without credentials, for messages.
         needs_tls: Refuse a server that would speak plain text.
-        gate: See `open`.
     """
 
-    def __init__(self, servers: Sequence[str], needs_tls: bool, gate: Gate | None = None) -> None:
+    def __init__(self, servers: Sequence[str], needs_tls: bool) -> None:
         self._loop = asyncio.get_running_loop()
         self._servers = ",".join(servers)
         self._handlers: dict[bytes, Handler] = {}
@@ -76,7 +75,6 @@ class Connection:
             down=self._on_down,
             server_error=self._on_server_error,
             needs_tls=needs_tls,
-            gate=gate,
         )
         self._out: list[bytes] = []
         self._send_buffer = SendBuffer()
@@ -133,7 +131,7 @@ class Connection:
         bare = [url.bare for url in urls]
         credentials = readable(credentials)
         needs_tls = tls is not None or any(url.bare.startswith("tls:") for url in urls)
-        connection = cls(bare, needs_tls, gate)
+        connection = cls(bare, needs_tls)
         connection._connect_deadline = connection._loop.time() + connect_timeout
         try:
             await connection._client.connect_to(
@@ -141,6 +139,7 @@ class Connection:
                 connect_timeout,
                 connection._on_error,
                 lambda: connection._last_error,
+                gate,
                 name=name,
                 user=user,
                 password=password,
@@ -158,10 +157,7 @@ class Connection:
     @property
     def url(self) -> str:
         """The server connected to, or all of them; without credentials."""
-        current = self._client.connected_url if self._client.is_up else None
-        if current is None:
-            return self._servers
-        return f"{current.scheme}://{current.hostname}:{current.port}"
+        return self._client.url or self._servers
 
     @property
     def server_version(self) -> str:
@@ -446,7 +442,7 @@ class Connection:
         if self._opened and not self._closed:
             call_all(self._disconnect_callbacks)
             text = "connection to the NATS server at %s lost: %s"
-            say(_log, logging.WARNING, text, self._servers, reason)
+            say(_log, logging.WARNING, text, self.url, reason)
 
     def _fail_requests(self, reason: str) -> None:
         place = f"from the NATS server at {self._servers}: {reason}"

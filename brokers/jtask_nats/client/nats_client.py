@@ -40,7 +40,6 @@ class NatsClient(BaseClient):
         down: Called when the connection is lost, with the reason; never without an `up` before it.
         server_error: Called with the text of each `-ERR` line.
         needs_tls: Refuse a server that would speak plain text.
-        gate: Says where the server is, and what it is told, at each attempt to connect.
     """
 
     _reading_task: asyncio.Task[None] | None
@@ -57,7 +56,6 @@ class NatsClient(BaseClient):
         down: Callable[[str], None],
         server_error: Callable[[str], None],
         needs_tls: bool,
-        gate: Gate | None = None,
     ) -> None:
         super().__init__()
         self._socket = self._transport = socket
@@ -66,7 +64,7 @@ class NatsClient(BaseClient):
         self._down = down
         self._server_error = server_error
         self._needs_tls = needs_tls
-        self._gate = gate
+        self._gate: Gate | None = None
         self._is_up = False
         self._infos = BackgroundTasks()
 
@@ -74,6 +72,14 @@ class NatsClient(BaseClient):
     def info(self) -> Mapping[str, Any]:
         """The INFO of the server connected to last."""
         return self._server_info
+
+    @property
+    def url(self) -> str | None:
+        """The server connected to; the one behind a gate while it is away, too."""
+        if self._current_server is None or not (self._is_up or self._gate):
+            return None
+        uri = self._current_server.uri
+        return f"{uri.scheme}://{uri.hostname}:{uri.port}"
 
     @property
     def is_up(self) -> bool:
@@ -86,6 +92,7 @@ class NatsClient(BaseClient):
         timeout: float,
         on_error: Callable[[Exception], Awaitable[None]],
         last_error: Callable[[], str],
+        gate: Gate | None,
         **options: Any,
     ) -> None:
         """Connect to one of some servers, trying until the time is up.
@@ -95,6 +102,7 @@ class NatsClient(BaseClient):
             timeout: Seconds.
             on_error: Called with what fails on the way, now and at each reconnect.
             last_error: Returns why the last try failed.
+            gate: Says at each try where the one server is, and as whom to log in.
             options: Of nats-py's `connect`.
 
         Raises:
@@ -102,6 +110,7 @@ class NatsClient(BaseClient):
             ConfigurationError: A package is missing that the credentials need.
             BrokerError: What `on_error` has raised.
         """
+        self._gate = gate
         names = ",".join(servers)
         try:
             async with asyncio.timeout(timeout):
