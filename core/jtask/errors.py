@@ -95,6 +95,10 @@ class ResultExpired(RunNotFound):
     """The result of this run is no longer kept."""
 
 
+class ResultMissing(JTaskError, LookupError):
+    """The run has completed, and its result was not recorded."""
+
+
 class RunUnfinished(JTaskError):
     """The run is not over."""
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from jtask.declaration.task_info import TaskInfo, is_internal
-from jtask.errors import JTaskError, ResultTimeout
+from jtask.errors import JTaskError, ResultMissing, ResultTimeout
 from jtask.outcomes import CANCEL_MESSAGE, CancelAnswer, SettledRun
 from jtask.runtime import current_run
 from jtask.serialization.codecs import codecs_of
@@ -408,7 +408,11 @@ class Run(Generic[R]):
         return self._settled
 
     def _unpack(self, payload: bytes, *, raise_on_failure: bool) -> R:
-        error = error_of(self._record, self._task)
+        record = self._record
+        error = error_of(record, self._task)
+        if error is None and not payload:
+            # Of a direct call: what a worker stores has a payload, even for None.
+            error = ResultMissing(f"run {self.run_id}: {record.state.message or 'no result'}")
         if error is None:
             return cast("R", self._decode(payload))
         if raise_on_failure:

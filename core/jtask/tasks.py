@@ -307,7 +307,7 @@ class SyncTask(Task[P, R]):
         """Run here and now, like the function it is, and return its value."""
         from jtask.execution.direct_call import call
 
-        return cast("R", call(self, (*self.bound, *args), kwargs))
+        return cast("R", call(self, (*self.bound, *args), kwargs, _begin_recording))
 
     @overload
     def __get__(self, instance: None, owner: type) -> "SyncTask[P, R]": ...
@@ -334,7 +334,8 @@ class AsyncTask(Task[P, R]):
         """Run here and now, like the coroutine function it is: await the answer."""
         from jtask.execution.direct_call import call_async
 
-        return cast("Coroutine[Any, Any, R]", call_async(self, (*self.bound, *args), kwargs))
+        running = call_async(self, (*self.bound, *args), kwargs, _begin_recording)
+        return cast("Coroutine[Any, Any, R]", running)
 
     @overload
     def __get__(self, instance: None, owner: type) -> "AsyncTask[P, R]": ...
@@ -440,3 +441,9 @@ def _check_options(definition: Definition, fn: Callable[..., Any]) -> dict[str, 
     plugins = get_plugins()
     name = definition.name_for(fn)
     return check_options(definition.options, plugins.options, name, plugins.find_unloaded)
+
+
+def _begin_recording() -> None:
+    from jtask.client.direct_calls import begin_recording
+
+    begin_recording()

@@ -13,6 +13,7 @@ from jtask.client.enqueueing import OutgoingRun, put_arguments
 from jtask.client.event_buffer import EventBuffer
 from jtask.client.io_thread import get_io_thread
 from jtask.client.opening import open_broker
+from jtask.client.outcome_buffer import OutcomeBuffer
 from jtask.client.waits import Waits, disconnected
 from jtask.client.whereabouts import explain_wait, find_whereabouts
 from jtask.contract import SEPARABLE, Broker, Event, Message
@@ -45,6 +46,8 @@ class Client:
         broker: The broker; its methods are called on the loop of `io` only.
         inline_limit: The largest body of a message, in bytes.
         events: Takes the states of runs.
+        outcomes: Takes the ends of direct calls.
+        settings: Those it was made with.
 
     Raises:
         ConfigurationError: The URL's scheme is unknown.
@@ -60,6 +63,8 @@ class Client:
         )
         self.inline_limit = self.broker.inline_limit
         self.events = EventBuffer(self.io, self.broker.events)
+        self.outcomes = OutcomeBuffer(self.io, self.broker.results)
+        self.settings = settings
         # Optional in the contract.
         self._enqueue_from_thread: Callable[[Message], None] | None = getattr(
             self.broker.runs, "enqueue_from_thread", None
@@ -276,7 +281,7 @@ class Client:
             return
         # First: who begins to wait from now on gets the error, too.
         self._waits.is_closed = True
-        direct_call.on_state(None)
+        direct_call.stop_recording(self.events.on_state)
         try:
             self.io.run(self._close(), timeout=_CLOSE_SECONDS)
         except (TimeoutError, JTaskError) as error:
@@ -285,6 +290,7 @@ class Client:
     async def _close(self) -> None:
         self._waits.close()
         self.events.flush()
+        await self.outcomes.flush()
         await self.broker.close()
 
 
@@ -308,6 +314,8 @@ def _scheduled(run: OutgoingRun) -> Event:
 
 _lock = SignalSafeLock(is_brief=False)
 _client: Client | None = None
+_spare: Client | None = None
+"""Made to record direct calls, and not asked for yet: the program may still connect elsewhere."""
 
 
 def get_client() -> Client:
@@ -317,18 +325,49 @@ def get_client() -> Client:
         ConfigurationError: A setting is wrong.
         BrokerUnavailable: The broker cannot be reached.
     """
-    global _client
+    global _client, _spare
     # Without the lock: every call of a task comes this way.
     if _client is not None:
         return _client
+    outdated = None
     with _lock:
         if _client is None:
-            _client = Client()
-            direct_call.on_state(_client.events.on_state)
-            # Called before the I/O thread is stopped, for atexit goes backwards and that one was
-            # registered by `Client()`.
-            atexit.register(close_client)
-        return _client
+            # Settings that were read anew may name another broker.
+            if _spare is not None and _spare.settings is not get_settings():
+                outdated, _spare = _spare, None
+            _client, _spare = _spare or _connect(), None
+        client = _client
+    # Without the lock, as in `close_client`.
+    if outdated is not None:
+        outdated.close()
+    return client
+
+
+def client_for_recording(is_wanted: Callable[[], bool]) -> Client | None:
+    """Return this process's client, or connect one that `get_client` will take if it may.
+
+    Args:
+        is_wanted: Asked when nobody else connects or disconnects; None is returned if it denies.
+
+    Raises:
+        ConfigurationError: A setting is wrong.
+        BrokerUnavailable: The broker cannot be reached.
+    """
+    global _spare
+    with _lock:
+        if _client is None and _spare is None and is_wanted():
+            _spare = _connect()
+        return _client or _spare
+
+
+def _connect() -> Client:
+    client = Client()
+    if client.settings.record_direct_calls != "off":
+        direct_call.record(client.events.on_state, client.outcomes.on_end)
+    # Called before the I/O thread is stopped, for atexit goes backwards and that one was
+    # registered by `Client()`.
+    atexit.register(close_client)
+    return client
 
 
 def current_client() -> Client | None:
@@ -350,11 +389,12 @@ async def connected_client() -> Client:
 
 def close_client() -> None:
     """Disconnect this process; the next use connects again."""
-    global _client
+    global _client, _spare
     with _lock:
         # The lock is not held while the client closes: that waits for the I/O thread, and whatever
         # is called there may want this lock.
-        client, _client = _client, None
+        client, _client, _spare = _client or _spare, None, None
+        direct_call.stop_recording()
     if client is not None:
         client.close()
         atexit.unregister(close_client)
@@ -381,12 +421,12 @@ def get_run(run_id: str, task: TaskInfo[..., Any] | None = None) -> Run[Any]:
 
 
 def _forget_after_fork() -> None:
-    global _client, _lock
+    global _client, _spare, _lock
     # Another thread of the parent may have held the old one, and does not exist here.
     _lock = SignalSafeLock(is_brief=False)
     if _client is not None:
         _client.is_inherited = True
-    _client = None
+    _client = _spare = None
 
 
 os.register_at_fork(after_in_child=_forget_after_fork)

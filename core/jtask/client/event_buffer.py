@@ -39,21 +39,7 @@ class EventBuffer:
             run: The run; what it says of its attempt and worker is copied now.
             state: What it entered.
         """
-        event = Event(
-            run.run_id,
-            state.name,
-            state.at,
-            run.task.key,
-            run.attempt,
-            run.worker,
-            state.message,
-            cast("Any", state.details.get("until")) if state.details else None,
-        )
-        if run.queue is None and state.name is StateName.PENDING:
-            # Of a direct call, which nobody has enqueued.
-            about = (run.tags, run.parent_id or "", run.version or "")
-            event = event._replace(tags=about[0], parent=about[1], version=about[2])
-        self.add(event)
+        self.add(event_of(run, state))
 
     def add(self, event: Event) -> None:
         """Add one event; from any thread. It is sent within FLUSH_SECONDS."""
@@ -91,3 +77,27 @@ class EventBuffer:
 
     def _arm(self) -> None:
         self._io.loop.call_later(FLUSH_SECONDS, self.flush)
+
+
+def event_of(run: RunContext, state: State) -> Event:
+    """Return the event of a state that a run entered.
+
+    Args:
+        run: The run; what it says of its attempt and worker is copied now.
+        state: What it entered.
+    """
+    event = Event(
+        run.run_id,
+        state.name,
+        state.at,
+        run.task.key,
+        run.attempt,
+        run.worker,
+        state.message,
+        cast("Any", state.details.get("until")) if state.details else None,
+    )
+    if run.queue is None and state.name is StateName.PENDING:
+        # Of a direct call, which nobody has enqueued.
+        about = (run.tags, run.parent_id or "", run.version or "")
+        event = event._replace(tags=about[0], parent=about[1], version=about[2])
+    return event

@@ -1,6 +1,7 @@
 """Call a task here and now, through the same engine as a worker."""
 
 import asyncio
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from typing import Any
 
 from jtask.declaration.task_info import TaskInfo
 from jtask.execution.attempt import Result, run_attempt
+from jtask.execution.recording import may_be_recorded
 from jtask.execution.sync_await import run_sync
 from jtask.ids import get_run_ids, process_label
 from jtask.lifecycle import Release, Reschedule
@@ -18,23 +20,36 @@ from jtask.states import ERROR_OF, State, StateName
 from jtask.tagging import tags_of_run
 from jtask.wire.history import remember
 
+_log = logging.getLogger("jtask")
+LOOK_SECONDS = 10.0
+"""How long a process whose direct calls are not recorded does not look whether they can be."""
 
-def call(task: TaskInfo[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+
+def call(
+    task: TaskInfo[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    begin_recording: Callable[[], None] | None = None,
+) -> Any:
     """Execute a run in this thread, with its retries, and return its value.
 
     Args:
         task: The task.
         args: Positional arguments; they are not checked against the annotations.
         kwargs: Keyword arguments.
+        begin_recording: Called now and then while direct calls are not recorded but may be; it
+            calls `record`.
 
     Raises:
         RunFailed: It ended without an exception of its own, such as cancelled or refused.
         BaseException: What the function raised in its last attempt.
     """
-    run = _begin(task, args, kwargs, blocking=True)
+    run = _begin(task, args, kwargs, begin_recording, blocking=True)
     while True:
         result: Result = run_sync(run_attempt(run, hooks_of(task)))
         if isinstance(result, Outcome):
+            if _store is not None:
+                _store(run, result)
             run.let_go()
             try:
                 return _unpack(result)
@@ -45,13 +60,18 @@ def call(task: TaskInfo[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 
 
 async def call_async(
-    task: TaskInfo[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    task: TaskInfo[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    begin_recording: Callable[[], None] | None = None,
 ) -> Any:
     """Do what `call` does on this event loop, without blocking it."""
-    run = _begin(task, args, kwargs, blocking=False)
+    run = _begin(task, args, kwargs, begin_recording, blocking=False)
     while True:
         result = await run_attempt(run, hooks_of(task))
         if isinstance(result, Outcome):
+            if _store is not None:
+                _store(run, result)
             run.let_go()
             try:
                 return _unpack(result)
@@ -62,13 +82,20 @@ async def call_async(
 
 
 def _begin(
-    task: TaskInfo[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], *, blocking: bool
+    task: TaskInfo[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    begin_recording: Callable[[], None] | None,
+    *,
+    blocking: bool,
 ) -> RunContext:
-    parent = current_run()
+    parent, now = current_run(), time.time()
+    if _emit is None and begin_recording is not None and now >= _look_at:
+        _look(now, begin_recording)
     run = RunContext(
         run_id=get_run_ids().new(),
         task=task,
-        created_at=time.time(),
+        created_at=now,
         tags=tags_of_run(task.tags),
         version=task.version,
         parent_id=None if parent is None else parent.run_id,
@@ -111,15 +138,54 @@ def _unpack(outcome: Outcome) -> Any:
     raise ERROR_OF[outcome.state.name](outcome.state.message)
 
 
-_emit: Callable[[RunContext, State], None] | None = None
+OnState = Callable[[RunContext, State], None]
+OnEnd = Callable[[RunContext, Outcome], None]
+_emit: OnState | None = None
+_store: OnEnd | None = None
+_look_at = 0.0
 
 
-def on_state(emit: Callable[[RunContext, State], None] | None) -> None:
-    """Say who gets the states of direct calls from now on; None is nobody.
+def record(emit: OnState, store: OnEnd) -> None:
+    """Say who gets the states and the ends of direct calls from now on; neither may block or raise.
 
     A registry, because a direct call must not connect the process: the client registers itself
     once it is connected.
     """
+    global _store
+    on_state(emit)
+    _store = store
+
+
+def is_recorded_by(emit: OnState) -> bool:
+    """Tell whether this is who gets the states of direct calls now."""
+    return emit == _emit
+
+
+def stop_recording(emit: OnState | None = None) -> None:
+    """Record no direct calls any more.
+
+    Args:
+        emit: Only if this is who gets the states now.
+    """
+    global _store, _look_at
+    if emit is None or is_recorded_by(emit):
+        on_state(None)
+        _store = None
+        _look_at = time.time() + LOOK_SECONDS
+
+
+def _look(now: float, begin_recording: Callable[[], None]) -> None:
+    global _look_at
+    _look_at = now + LOOK_SECONDS
+    try:
+        if may_be_recorded():
+            begin_recording()
+    except Exception as error:  # a setting that is wrong, say: the call does without it
+        _log.warning("direct calls are not recorded: %s", error)
+
+
+def on_state(emit: OnState | None) -> None:
+    """Say who gets the states of direct calls from now on; None is nobody."""
     global _emit
     _emit = emit
 
@@ -131,7 +197,9 @@ def _emit_if_connected(run: RunContext, state: State) -> None:
 
 def _disconnect_after_fork() -> None:
     # The client it leads to is the parent's, whose threads do not exist here.
-    on_state(None)
+    global _look_at
+    stop_recording()
+    _look_at = 0.0
 
 
 os.register_at_fork(after_in_child=_disconnect_after_fork)

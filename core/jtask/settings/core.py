@@ -35,6 +35,8 @@ class Settings(SettingsModel):
     """Where living workers are asked."""
     records_url: str | None = None
     """Where schedules, cancel requests and other small values are kept."""
+    record_direct_calls: Literal["auto", "on", "off"] = "auto"
+    """Whether direct calls can be looked up; `auto`: with a broker, or while a server runs."""
     namespace: str = Field(default="default", pattern=_name_of(32))
     """Keeps applications on one server apart."""
     home: Path | None = None
