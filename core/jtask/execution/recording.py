@@ -94,7 +94,7 @@ def _is_plain(value: Any) -> bool:
     seen, room = 0, OUTCOME_LIMIT
     while values:
         one = values.pop()
-        kind: type[Any] = type(one)
+        kind: Any = type(one)  # pyright: ignore[reportUnknownVariableType]
         seen += 1
         if kind in (str, bytes):
             room -= len(one)
