@@ -44,7 +44,7 @@ class ChildProcess:
             # A group of its own: signals of a terminal are the worker's to handle, and what a task
             # has started is ended along with it.
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "jtask_timeouts.child", *map(str, inherited)],
+                [sys.executable, "-P", "-m", "jtask_timeouts.child", *map(str, inherited)],
                 stdin=subprocess.DEVNULL,
                 pass_fds=inherited,
                 process_group=0,

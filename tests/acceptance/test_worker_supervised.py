@@ -85,6 +85,20 @@ def test_serve_with_processes_starts_them_from_a_program_of_ones_own(place: Any)
     assert program.stop() == 0
 
 
+def test_worker_processes_import_with_the_path_of_a_single_one(
+    place: Any, eventually: Eventually
+) -> None:
+    # It would be imported in place of the standard library's.
+    place.write("email.py", "raise SystemExit('executed')")
+    place.write("paths.py", "import sys\nfrom jtask import task\nmark(sys.path)\nout = task(print)")
+    for more in ([], ["-p2"]):
+        served = place.serve("paths.py", *more)
+        served.is_ready(2 if more else 1)
+        served.stop()
+    single, *supervised = place.marks()
+    assert supervised == [single, single]
+
+
 def test_serve_with_processes_outside_of_main_is_refused_instead_of_starting_more_and_more(
     place: Any,
 ) -> None:

@@ -1,6 +1,7 @@
 """What a target names, and how a wrong one is refused."""
 
 import gc
+import importlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -88,6 +89,54 @@ def test_a_file_may_import_what_lies_beside_it_wherever_the_program_was_started(
     write("elsewhere/beside.py", "VALUE = 1")
     write("elsewhere/jobs_d.py", f"import beside\n{TASKS}")
     assert names("elsewhere/jobs_d.py:resize") == ["resize"]
+
+
+def test_the_file_that_is_named_is_served_not_its_namesake_in_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write("here/jobs_j.py", "raise SystemExit('executed')")
+    write("here/beside_j.py", "VALUE = 'of the current folder'")
+    write("srv/app/beside_j.py", "VALUE = 'of its own folder'")
+    file = write("srv/app/jobs_j.py", f"import beside_j\n{TASKS}").resolve()
+    monkeypatch.chdir("here")
+    [task] = load_targets([f"{file}:resize"])
+    assert task.fn.__globals__["__file__"] == str(file)
+    assert task.fn.__globals__["beside_j"].VALUE == "of its own folder"
+    assert sys.path[0] == str(file.parent)
+    assert str(tmp_path / "here") not in sys.path
+
+
+def test_a_files_folder_comes_first_although_it_was_on_the_path_before(tmp_path: Path) -> None:
+    write("other_k/beside_k.py", "VALUE = 'other'")
+    write("own_k/beside_k.py", "VALUE = 'own'")
+    write("own_k/jobs_k.py", f"import beside_k\n{TASKS}")
+    sys.path[:0] = [str(tmp_path / "other_k"), str(tmp_path / "own_k")]
+    [task] = load_targets(["own_k/jobs_k.py:resize"])
+    assert task.fn.__globals__["beside_k"].VALUE == "own"
+
+
+def test_a_file_may_import_from_the_current_folder_that_it_lies_in() -> None:
+    write("project_l.py", "VALUE = 1")
+    write("inner/jobs_l.py", f"import project_l\n{TASKS}")
+    assert names("inner/jobs_l.py:resize") == ["resize"]
+
+
+def test_a_file_in_a_package_is_served_although_another_package_of_that_name_is_loaded(
+    tmp_path: Path,
+) -> None:
+    write("one/pack_m/__init__.py", "PLACE = 'one'")
+    write("two/pack_m/__init__.py", "PLACE = 'two'")
+    write("two/pack_m/jobs.py", f"from . import PLACE\n{TASKS}")
+    sys.path.insert(0, str(tmp_path / "one"))
+    importlib.import_module("pack_m")
+    [task] = load_targets(["two/pack_m/jobs.py:resize"])
+    assert task.fn.__globals__["PLACE"] == "two"
+
+
+def test_a_file_with_a_dot_in_its_name_is_served() -> None:
+    write("jobs_n.py", "raise SystemExit('executed')")
+    write("jobs_n.v2.py")
+    assert names("jobs_n.v2.py:resize") == ["resize"]
 
 
 def test_a_file_wins_over_an_imported_module_of_the_same_name() -> None:

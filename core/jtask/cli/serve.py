@@ -1,6 +1,7 @@
 """`jtask serve`: start workers."""
 
 import logging
+import sys
 
 import click
 
@@ -61,6 +62,9 @@ _LEVELS = click.Choice(["debug", "info", "warning", "error"], case_sensitive=Fal
 @click.option(
     "--worker-index", type=int, default=0, hidden=True, help="Which of its workers this is."
 )
+@click.option(
+    "--path", "import_path", multiple=True, hidden=True, help="The supervisor's sys.path."
+)
 def serve(
     targets: tuple[str, ...],
     concurrency: int,
@@ -71,6 +75,7 @@ def serve(
     log_level: str,
     lifeline: int | None,
     worker_index: int,
+    import_path: tuple[str, ...],
     *,
     reload: bool,
 ) -> None:
@@ -95,6 +100,7 @@ def serve(
 
         # Before the import of the targets: the worker ends with its supervisor from now on.
         hold(lifeline, worker_index, shutdown_timeout)
+        sys.path[:] = import_path
     tasks = load_targets(list(targets))
     # After the import: a program that sets up logging itself is left alone.
     log_to_stderr(level)

@@ -47,8 +47,11 @@ def supervise(
     Raises:
         SystemExit: No worker could start; with the worker's own exit code.
     """
-    # The very interpreter: another `jtask` may come first on the PATH.
-    command = [sys.executable, "-m", "jtask.cli", "serve", *options]
+    # The very interpreter: another `jtask` may come first on the PATH. With -P, so that nothing in
+    # the current folder is imported in place of the standard library's.
+    command = [sys.executable, "-P", "-m", "jtask.cli", "serve", *options]
+    # One process alone would import the targets with the path that this one has.
+    command += [f"--path={entry}" for entry in sys.path]
     supervisor = _Supervisor(command, targets, processes, shutdown_timeout)
     if changes is not None:
         supervisor.follow(changes)

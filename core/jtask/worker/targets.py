@@ -79,7 +79,7 @@ def _load(target: str) -> list[TaskInfo[..., Any]]:
     if Path(place).is_dir() and (_is_file(place) or place.startswith(".")):
         file = Path(place) / "tasks.py"
         raise TargetError(f"{target!r} is a folder: give a file in it, such as {file}")
-    module = _import_file(Path(place)) if _is_file(place) else _import_module(place)
+    module = _import_file(Path(place)) if _is_file(place) else _import_named(place)
     tasks = [_named(module, name, target)] if name else _all_tasks(module, target)
     if _is_file(place) and (other_name := import_name(Path(place))) is not None:
         _add_keys(tasks, module, other_name)
@@ -102,19 +102,54 @@ def _is_file(place: str) -> bool:
 def _import_file(file: Path) -> ModuleType:
     if not file.is_file():
         raise TargetError(f"there is no file {str(file)!r}{_near_files(file)}")
+    file = file.resolve()
     name, root = module_of_file(file)
-    if str(root) not in sys.path:
-        sys.path.insert(0, str(root))
+    _put_first(root)
     known = sys.modules.get(name)
-    if known is None or Path(getattr(known, "__file__", None) or "").resolve() != file.resolve():
-        # Import would return the other module of this name.
-        sys.modules.pop(name, None)
-        importlib.invalidate_caches()
-        module = _import_module(name)
-        if Path(module.__file__ or "").resolve() == file.resolve():
-            return module
-        return _execute(name, file)
-    return known
+    if known is not None and _is_from(known, file):
+        return known
+    _forget_namesakes(name, file)
+    importlib.invalidate_caches()
+    return _import_module(name) if _is_found(name, file) else _execute(name, file)
+
+
+def _put_first(root: Path) -> None:
+    """Search a file's own folder before all others, as `python file.py` does."""
+    place, here = str(root), Path.cwd()
+    if sys.path[:1] != [place]:
+        sys.path[:] = [place, *(entry for entry in sys.path if entry != place)]
+    # A project's folder, from which a file in it is served: that of another project is no concern.
+    if root != here and root.is_relative_to(here) and not _has_current_folder():
+        sys.path.insert(1, str(here))
+
+
+def _has_current_folder() -> bool:
+    return "" in sys.path or str(Path.cwd()) in sys.path
+
+
+def _is_from(module: ModuleType, file: Path) -> bool:
+    return Path(getattr(module, "__file__", None) or "").resolve() == file
+
+
+def _forget_namesakes(name: str, file: Path) -> None:
+    """Forget modules of a file's name, and of its packages', that import would return instead."""
+    while name:
+        known = sys.modules.get(name)
+        if known is not None and not _is_from(known, file):
+            del sys.modules[name]
+        name = name.rpartition(".")[0]
+        file = (file.parent.parent if file.name == "__init__.py" else file.parent) / "__init__.py"
+
+
+def _is_found(name: str, file: Path) -> bool:
+    """Tell whether an import of the name executes the file, and not another module."""
+    if file.name != "__init__.py" and "." in file.stem:
+        return False
+    try:
+        spec = importlib.util.find_spec(name)
+    except (Exception, SystemExit) as error:  # of a package that the file is in
+        raise _cannot_import(name, error) from error
+    return spec is not None and Path(spec.origin or "").resolve() == file
 
 
 def import_name(file: Path) -> str | None:
@@ -142,7 +177,7 @@ def import_name(file: Path) -> str | None:
 
 
 def _execute(name: str, file: Path) -> ModuleType:
-    """Import a file under its name although another module of that name comes first on the path."""
+    """Import a file under its name although an import of the name finds another module."""
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
         raise TargetError(f"{str(file)!r} is not a Python file")
@@ -151,14 +186,19 @@ def _execute(name: str, file: Path) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:  # a script may call sys.exit()
+        sys.modules.pop(name, None)
         raise _cannot_import(str(file), error) from error
     return module
 
 
-def _import_module(name: str) -> ModuleType:
+def _import_named(name: str) -> ModuleType:
     # As `python -m` does: the program `jtask` has the folder of its own script there instead.
-    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+    if not _has_current_folder():
         sys.path.insert(0, str(Path.cwd()))
+    return _import_module(name)
+
+
+def _import_module(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
