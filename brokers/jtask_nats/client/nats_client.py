@@ -7,6 +7,7 @@ instead of a queue and a task for each subscription.
 import asyncio
 import json
 import random
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -16,7 +17,9 @@ from nats.errors import UnexpectedEOF
 
 from jtask.background import BackgroundTasks
 from jtask.errors import BrokerError, BrokerUnavailable, ConfigurationError
-from jtask_nats.client.nats_errors import unreachable
+from jtask_nats.client.certificates import Certificates
+from jtask_nats.client.logins import Login
+from jtask_nats.client.nats_errors import certificate_wanted, unreachable
 from jtask_nats.client.protocol import Handler, Parser
 from jtask_nats.client.shared_socket import SharedSocket
 
@@ -37,7 +40,8 @@ class NatsClient(BaseClient):
         up: Called after each handshake; may write at once.
         down: Called when the connection is lost, with the reason; never without an `up` before it.
         server_error: Called with the text of each `-ERR` line.
-        needs_tls: Refuse a server that would speak plain text.
+        login: Who we are.
+        certificates: For TLS; None speaks it only with a server that insists.
     """
 
     _reading_task: asyncio.Task[None] | None
@@ -53,7 +57,8 @@ class NatsClient(BaseClient):
         up: Callable[[], None],
         down: Callable[[str], None],
         server_error: Callable[[str], None],
-        needs_tls: bool,
+        login: Login,
+        certificates: Certificates | None,
     ) -> None:
         super().__init__()
         self._socket = self._transport = socket
@@ -61,7 +66,9 @@ class NatsClient(BaseClient):
         self._up = up
         self._down = down
         self._server_error = server_error
-        self._needs_tls = needs_tls
+        self._login = login
+        self._needs_tls = certificates is not None
+        self._certificates = certificates or Certificates()
         self._is_up = False
         self._infos = BackgroundTasks()
 
@@ -94,7 +101,7 @@ class NatsClient(BaseClient):
 
         Raises:
             BrokerUnavailable: No server accepted the connection in time.
-            ConfigurationError: A package is missing that the credentials need.
+            ConfigurationError: A file of the login or of the certificates will not do.
             BrokerError: What `on_error` has raised.
         """
         names = ",".join(servers)
@@ -113,11 +120,7 @@ class NatsClient(BaseClient):
                     max_outstanding_pings=2,
                     **options,
                 )
-        except ImportError:
-            raise ConfigurationError(
-                "a NATS credentials file needs the package nkeys: pip install 'jtask[nkeys]'"
-            ) from None
-        except BrokerError:
+        except (BrokerError, ConfigurationError):
             raise
         except TimeoutError:
             raise unreachable(names, timeout, last_error() or "no answer") from None
@@ -135,12 +138,25 @@ class NatsClient(BaseClient):
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
 
+    @property
+    def ssl_context(self) -> ssl.SSLContext:
+        """What nats-py begins TLS with."""
+        return self._certificates.context()
+
+    def _connect_command(self) -> bytes:
+        command, _, options = super()._connect_command().partition(b" ")
+        login = self._login.answer(self._server_info)
+        return b"%b %b\r\n" % (command, json.dumps(json.loads(options) | dict(login)).encode())
+
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
         if initial_connection and self._needs_tls and not info.get("tls_required"):
             if not info.get("tls_available"):
                 raise BrokerUnavailable("the server does not offer TLS, which tls:// requires")
             # nats-py continues in plain text where TLS is only offered.
             info["tls_required"] = True
+        if initial_connection and info.get("tls_verify") and not self._certificates.certificate:
+            # It would end the connection without a word that reaches us for certain.
+            raise certificate_wanted(str(info.get("host", "")))
         await super()._process_info(info, initial_connection)
 
     async def _process_connect_init(self) -> None:
