@@ -34,7 +34,10 @@ def gets_in(run: Run) -> GetsIn:
         assert (await connection.request("nobody.there")).status == 503
         await connection.close()
 
-    return lambda url, **way: run(main(url, way))
+    def connect(url: str, **way: Any) -> None:
+        run(main(url, way))
+
+    return connect
 
 
 @pytest.fixture
