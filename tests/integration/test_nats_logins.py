@@ -19,6 +19,7 @@ from jtask.settings import Settings
 from jtask_nats.broker import NatsBroker
 from jtask_nats.client.connection import Connection
 from jtask_nats.opening import access_to
+from jtask_nats.queues.lease_renewer import open_renewer
 from jtask_nats.settings import NatsSettings
 
 GetsIn = Callable[..., None]
@@ -304,6 +305,9 @@ def test_a_run_goes_its_whole_way_with_an_inbox_prefix(start_nats: StartNats, ru
         delivery = await taken
         assert delivery.run_id == run_id
         delivery.ack()
+        # As the guard's own process does, which has them as JSON.
+        async with open_renewer(access._asdict()) as renew:
+            assert renew is not None
         await broker.close()
 
     run(main())
