@@ -12,9 +12,9 @@ from nats_servers import NatsServer, Proxy
 
 from jtask.ids import RunIds
 from jtask.settings import Settings
+from jtask_nats.access import Access
 from jtask_nats.broker import NatsBroker
 from jtask_nats.client.connection import Connection
-from jtask_nats.queues.lease_renewer import GuardAccess
 
 T = TypeVar("T")
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
@@ -48,22 +48,27 @@ async def _leaving_no_task(main: Coroutine[Any, Any, T]) -> T:
     return result
 
 
-async def open_connection(url: str, **options: Any) -> Connection:
-    """Open a connection, patiently: the machine may be busy."""
-    defaults: dict[str, Any] = {"name": "test", "connect_timeout": 20.0}
-    return await Connection.open([url], **(defaults | options))
+async def open_connection(url: str, connect_timeout: float = 20.0, **way: Any) -> Connection:
+    """Open a connection, patiently: the machine may be busy.
+
+    Args:
+        url: One server's.
+        connect_timeout: Seconds.
+        way: More of the way there, as `Access` has it.
+    """
+    return await Access([url], **way).connect("test", connect_timeout)
 
 
 async def open_broker(url: str, user: str | None = None, **settings: Any) -> NatsBroker:
     """Open a broker, as a user with the password `pw` perhaps."""
     connection = await open_connection(url, user=user, password=user and "pw")
-    access = GuardAccess((url,))
+    access = Access((url,))
     return await NatsBroker.open(connection, RunIds().client, Settings(**settings), access)
 
 
 @pytest.fixture
 def connect() -> Connect:
-    """Open a connection to a server of the test; options as for `Connection.open`."""
+    """Open a connection to a server of the test; options as for `open_connection`."""
 
     async def connect_to(server: NatsServer, **options: Any) -> Connection:
         return await open_connection(server.url, **options)
@@ -75,7 +80,7 @@ def connect() -> Connect:
 def connected(run: Run, request: pytest.FixtureRequest) -> Connected:
     """Run a coroutine function with a connection that is closed afterwards.
 
-    It goes to `nats_server`, or to what is named; options as for `Connection.open`.
+    It goes to `nats_server`, or to what is named; options as for `open_connection`.
     """
 
     def run_connected(

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from jtask.errors import JTaskError
 from jtask.randomness import RANDOM
 from jtask.settings import Settings
+from jtask_nats.access import Access
 from jtask_nats.client.connection import Connection
 from jtask_nats.client.publisher import Publisher
-from jtask_nats.queues.lease_renewer import GuardAccess
 from jtask_nats.queues.leases import Leases
 from jtask_nats.queues.queues import NatsQueues
 from jtask_nats.queues.releases import Releases
@@ -52,7 +52,7 @@ class NatsBroker:
         connection: Connection,
         client: str,
         settings: Settings,
-        access: GuardAccess,
+        access: Access,
         replicas: int = 1,
     ) -> None:
         subjects = Subjects(settings.namespace)
@@ -85,7 +85,7 @@ class NatsBroker:
         connection: Connection,
         client: str,
         settings: Settings,
-        access: GuardAccess,
+        access: Access,
         streams: Sequence[Stream] = EVERYTHING,
         replicas: int = 1,
     ) -> "NatsBroker":

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from jtask.errors import JTaskError
 from jtask.settings import Settings, get_settings, settings_of
+from jtask_nats.access import Access
 from jtask_nats.broker import EVERYTHING, NatsBroker
+from jtask_nats.client.addresses import servers_of
 from jtask_nats.client.connection import Connection
-from jtask_nats.queues.lease_renewer import GuardAccess
 from jtask_nats.server.embedded import Endpoint, ensure_server
 from jtask_nats.settings import NatsSettings
 from jtask_nats.streams.stream_configs import Stream
@@ -23,7 +24,8 @@ async def open_server(url: str, client: str, streams: Sequence[Stream] = EVERYTH
     """Connect to one server or a cluster.
 
     Args:
-        url: `nats://` or `tls://`, user and password if need be, hosts with commas between.
+        url: `nats://` or `tls://`, user and password or a token if need be, hosts with commas
+            between.
         client: This process's client id.
         streams: Those that the broker publishes to.
 
@@ -34,8 +36,7 @@ async def open_server(url: str, client: str, streams: Sequence[Stream] = EVERYTH
         ConfigurationError: The URL, or what is on the server, is not what jtask needs.
     """
     settings, own = get_settings(), settings_of(NatsSettings)
-    credentials = str(own.nats_credentials) if own.nats_credentials else None
-    access = GuardAccess(tuple(servers_of(url)), credentials=credentials)
+    access = access_to(url, own)
     connection = await _connect(access, client, settings)
     return await NatsBroker.open(connection, client, settings, access, streams, own.replicas)
 
@@ -53,18 +54,31 @@ async def open_own(client: str, streams: Sequence[Stream] = EVERYTHING) -> NatsB
         ConfigurationError: There is none, or its folder will not do.
     """
     endpoint = await _ensure()
-    access = GuardAccess((endpoint.url,), home=str(endpoint.home))
+    access = Access((endpoint.url,), home=str(endpoint.home))
     settings, own = get_settings(), settings_of(NatsSettings)
     connection = await _connect(access, client, settings)
     Revival(connection)
     return await NatsBroker.open(connection, client, settings, access, streams, own.replicas)
 
 
-def servers_of(url: str) -> Sequence[str]:
-    """Return the servers of a URL with several hosts, each with the scheme and the user."""
-    scheme, _, rest = url.partition("://")
-    user, at, hosts = rest.rpartition("@")
-    return [f"{scheme}://{user}{at}{host.strip()}" for host in hosts.rstrip("/").split(",")]
+def access_to(url: str, settings: NatsSettings) -> Access:
+    """Return the way to the servers of a URL, as the settings have it."""
+    token = settings.nats_token
+    return Access(
+        tuple(servers_of(url)),
+        token=token.get_secret_value() if token else None,
+        nkey_seed=_path(settings.nats_nkey_seed),
+        credentials=_path(settings.nats_credentials),
+        ca=_path(settings.nats_ca),
+        certificate=_path(settings.nats_client_certificate),
+        key=_path(settings.nats_client_key),
+        inbox_prefix=settings.nats_inbox_prefix,
+    )
+
+
+def _path(path: Path | None) -> str | None:
+    # The lease guard may have another current folder.
+    return str(path.expanduser().absolute()) if path else None
 
 
 class Revival:
@@ -108,13 +122,5 @@ async def _ensure() -> Endpoint:
     return await starting
 
 
-async def _connect(access: GuardAccess, client: str, settings: Settings) -> Connection:
-    return await Connection.open(
-        access.servers,
-        name=f"jtask {client}",
-        connect_timeout=settings.connect_timeout,
-        user=access.user,
-        password=access.password,
-        credentials=Path(access.credentials) if access.credentials else None,
-        gate=access.gate,
-    )
+async def _connect(access: Access, client: str, settings: Settings) -> Connection:
+    return await access.connect(f"jtask {client}", settings.connect_timeout)

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import socket
-import ssl
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -522,7 +521,7 @@ def test_a_missing_credentials_file_is_named(run: Run, tmp_path: Path) -> None:
     async def main() -> None:
         with pytest.raises(ConfigurationError, match=r"nobody\.creds"):
             await open_connection(
-                "nats://127.0.0.1:1", connect_timeout=1, credentials=tmp_path / "nobody.creds"
+                "nats://127.0.0.1:1", connect_timeout=1, credentials=str(tmp_path / "nobody.creds")
             )
 
     run(main())
@@ -558,11 +557,10 @@ def test_tls_publishes_from_the_loop_and_from_threads_and_reconnects(
     server = start_nats(
         config=f'tls {{ cert_file: "{certificate[0]}", key_file: "{certificate[1]}" }}'
     )
-    context = ssl.create_default_context(cafile=str(certificate[0]))
 
     async def main() -> None:
         url = f"tls://127.0.0.1:{server.port}"
-        connection = await open_connection(url, tls=context)
+        connection = await open_connection(url, ca=str(certificate[0]))
         await make_stream(connection)
         publisher = Publisher(connection, timeout=40)
         await publisher.publish("s.x", b"x" * 900_000, b"Nats-Msg-Id: 1\r\n")

@@ -14,9 +14,9 @@ from waiting import PATIENCE, until
 from jtask.contract import Delivery, Message, OutcomeRecord
 from jtask.ids import RunIds
 from jtask.settings import Settings
+from jtask_nats.access import Access
 from jtask_nats.broker import NatsBroker
 from jtask_nats.client.connection import Connection
-from jtask_nats.queues.lease_renewer import GuardAccess
 from jtask_nats.stores import results
 
 QUEUE = "mails"
@@ -29,7 +29,7 @@ async def broker_on(cluster: NatsCluster, first: int = 0) -> AsyncIterator[NatsB
     urls = [node.url for node in cluster.nodes]
     urls = urls[first:] + urls[:first]
     connection = await Connection.open(urls, name="test", connect_timeout=20)
-    access = GuardAccess(tuple(urls))
+    access = Access(tuple(urls))
     broker = await NatsBroker.open(connection, RunIds().client, Settings(), access, replicas=3)
     try:
         yield broker

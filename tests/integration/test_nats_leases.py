@@ -23,15 +23,15 @@ LEASE = 2.0  # seconds
 WORKER = """
 import asyncio, sys, time
 from jtask.settings import Settings
+from jtask_nats.access import Access
 from jtask_nats.broker import NatsBroker
 from jtask_nats.client.connection import Connection
-from jtask_nats.queues.lease_renewer import GuardAccess
 
 async def main():
     url, lease = sys.argv[1], float(sys.argv[2])
     connection = await Connection.open([url], name="worker", connect_timeout=20.0)
     settings = Settings(lease=lease)
-    broker = await NatsBroker.open(connection, "0123456789", settings, GuardAccess((url,)))
+    broker = await NatsBroker.open(connection, "0123456789", settings, Access((url,)))
     taken = asyncio.get_running_loop().create_future()
     await broker.runs.consume(["mails"], 1, taken.set_result)
     delivery = await taken

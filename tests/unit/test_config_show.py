@@ -228,6 +228,18 @@ def test_no_secret_is_shown(
     assert f"nats://{MASK}@host" in done.stdout
 
 
+def test_no_credential_of_nats_is_shown_not_even_a_wrong_one() -> None:
+    seed = "SU" + "A" * 56
+    done = show("--json", nats_token="hush", nats_nkey_seed=seed)
+    assert done.exit_code == ExitCode.USAGE
+    assert "hush" not in done.output
+    assert seed not in done.output
+    assert "the path of a file with the seed" in done.stderr
+    done = show("--json", nats_token="hush", nats_credentials="x.creds")
+    assert "set only one of JTASK_NATS_TOKEN and JTASK_NATS_CREDENTIALS" in done.output
+    assert "hush" not in done.output
+
+
 class Colour(Enum):
     RED = "red"
 
@@ -256,6 +268,7 @@ class Account(BaseModel):
         ("db_password", "hush", MASK),
         ("PGPASSWORD", "hush", MASK),
         ("api_token", "hush", MASK),
+        ("nats_nkey_seed", "hush", MASK),
         ("tokens", ["hush"], MASK),
         ("nats_credentials", Path("/etc/hush.creds"), MASK),
         ("aws_secret_key", "hush", MASK),

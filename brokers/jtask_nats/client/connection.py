@@ -4,23 +4,24 @@ import asyncio
 import itertools
 import logging
 import secrets
-import ssl
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from nats.errors import Error as NatsError
 
-from jtask.errors import BrokerError, BrokerUnavailable, MessageRefused
+from jtask.errors import BrokerError, BrokerUnavailable, ConfigurationError, MessageRefused
 from jtask.foreign_text import quoted
-from jtask_nats.client.addresses import Address, readable
+from jtask_nats.client.addresses import Address
 from jtask_nats.client.callbacks import call_all
+from jtask_nats.client.certificates import Certificates
 from jtask_nats.client.gate import Gate
 from jtask_nats.client.jetstream_api import call_api
+from jtask_nats.client.logins import NOBODY, Login
 from jtask_nats.client.nats_client import NatsClient
 from jtask_nats.client.nats_errors import (
     ConnectionClosed,
     access_refused,
+    inbox_not_permitted,
     is_access_error,
     no_answer,
     not_permitted,
@@ -58,12 +59,16 @@ class Connection:
 
     Args:
         servers: URLs without credentials, for messages.
-        needs_tls: Refuse a server that would speak plain text.
+        login: Who we are.
+        certificates: For TLS; None speaks it only with a server that insists.
     """
 
-    def __init__(self, servers: Sequence[str], needs_tls: bool) -> None:
+    def __init__(
+        self, servers: Sequence[str], login: Login, certificates: Certificates | None
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._servers = ",".join(servers)
+        self._login = login
         self._handlers: dict[bytes, Handler] = {}
         self._subjects: dict[bytes, str] = {}
         self._numbers = itertools.count(1)
@@ -74,7 +79,8 @@ class Connection:
             up=self._on_up,
             down=self._on_down,
             server_error=self._on_server_error,
-            needs_tls=needs_tls,
+            login=login,
+            certificates=certificates,
         )
         self._out: list[bytes] = []
         self._send_buffer = SendBuffer()
@@ -100,24 +106,20 @@ class Connection:
         *,
         name: str,
         connect_timeout: float,
-        user: str | None = None,
-        password: str | None = None,
-        credentials: Path | None = None,
-        tls: ssl.SSLContext | None = None,
+        login: Login = NOBODY,
+        certificates: Certificates = Certificates(),  # noqa: B008 - a value
         inbox_prefix: str = "_INBOX",
         gate: Gate | None = None,
     ) -> "Connection":
         """Connect to one of some servers, trying until the time is up.
 
         Args:
-            servers: `nats://host:port` or `tls://host:port`; a user and password in one are used
-                for all.
+            servers: `nats://host:port` or `tls://host:port`; a user and password, or a token, in
+                the first are used for all.
             name: What the server's monitoring shows.
             connect_timeout: Seconds.
-            user: User name.
-            password: Its password.
-            credentials: A .creds file; needs the package nkeys.
-            tls: For tls://, other than Python's default.
+            login: Who we are, unless a URL says it.
+            certificates: For TLS; where there are any, a server without TLS is refused.
             inbox_prefix: Where answers arrive; the user must be permitted to subscribe there.
             gate: Says at each attempt where the one server is, and as whom to log in.
 
@@ -125,13 +127,14 @@ class Connection:
             BrokerUnavailable: No server accepted the connection in time.
             PermissionDenied: A server refused the user.
             BrokerTooOld: The server's version lacks something.
+            ConfigurationError: A URL, a credential or a certificate will not do.
         """
         urls = [Address.parse(server) for server in servers]
-        user, password = user or urls[0].user, password or urls[0].password
         bare = [url.bare for url in urls]
-        credentials = readable(credentials)
-        needs_tls = tls is not None or any(url.bare.startswith("tls:") for url in urls)
-        connection = cls(bare, needs_tls)
+        needs_tls = certificates.are_set or any(url.startswith("tls:") for url in bare)
+        if certificates.are_set:
+            certificates.context()  # what will not do is told before a server is looked for
+        connection = cls(bare, urls[0].login or login, certificates if needs_tls else None)
         connection._connect_deadline = connection._loop.time() + connect_timeout
         try:
             await connection._client.connect_to(
@@ -141,10 +144,6 @@ class Connection:
                 lambda: connection._last_error,
                 gate,
                 name=name,
-                user=user,
-                password=password,
-                user_credentials=credentials,
-                tls=tls,
             )
             check_version(connection.server_version)
             await connection._open_inbox(inbox_prefix, connect_timeout)
@@ -414,7 +413,7 @@ class Connection:
         # A denied SUB is answered with -ERR only, and after the PONG it must have arrived.
         await self.flush(timeout)
         if denied_subscribe(self._last_error) is not None:
-            raise not_permitted("subscribe to", self._replies, self.url)
+            raise inbox_not_permitted(self._replies, self.url)
 
     def _flush_out(self) -> None:
         out, self._out = self._out, []
@@ -488,10 +487,10 @@ class Connection:
     async def _on_error(self, error: Exception) -> None:
         """Take an error of nats-py while connecting; raising here ends the first attempt."""
         text = (str(error) or type(error).__name__).removeprefix("nats: ").strip("'")
-        if not self._opened and isinstance(error, BrokerError):
+        if not self._opened and isinstance(error, (BrokerError, ConfigurationError)):
             raise error
         if not self._opened and is_access_error(text):
-            raise access_refused(self._servers, text)
+            raise access_refused(self._servers, text, self._login.origin)
         if text != self._last_error:
             _log.debug("the NATS server at %s cannot be reached: %s", self._servers, text)
         self._last_error = text

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
 
-class Login(NamedTuple):
+class Credential(NamedTuple):
     """What a server is told to be let in."""
 
     user: str
@@ -22,7 +22,7 @@ class Gate(Protocol):
         """
         ...
 
-    def login(self, info: Mapping[str, Any], own_port: int) -> Login:
+    def login(self, info: Mapping[str, Any], own_port: int) -> Credential:
         """Return what may be sent to whoever has answered there.
 
         Args:

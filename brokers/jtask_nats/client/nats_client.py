@@ -6,6 +6,7 @@ instead of a queue and a task for each subscription.
 
 import asyncio
 import json
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import urlparse
@@ -17,8 +18,10 @@ from nats.errors import UnexpectedEOF
 from jtask.background import BackgroundTasks
 from jtask.errors import BrokerError, BrokerUnavailable, ConfigurationError
 from jtask.randomness import RANDOM
+from jtask_nats.client.certificates import Certificates
 from jtask_nats.client.gate import Gate
-from jtask_nats.client.nats_errors import unreachable
+from jtask_nats.client.logins import Login
+from jtask_nats.client.nats_errors import certificate_wanted, unreachable
 from jtask_nats.client.protocol import Handler, Parser
 from jtask_nats.client.shared_socket import SharedSocket
 
@@ -39,7 +42,8 @@ class NatsClient(BaseClient):
         up: Called after each handshake; may write at once.
         down: Called when the connection is lost, with the reason; never without an `up` before it.
         server_error: Called with the text of each `-ERR` line.
-        needs_tls: Refuse a server that would speak plain text.
+        login: Who we are.
+        certificates: For TLS; None speaks it only with a server that insists.
     """
 
     _reading_task: asyncio.Task[None] | None
@@ -55,7 +59,8 @@ class NatsClient(BaseClient):
         up: Callable[[], None],
         down: Callable[[str], None],
         server_error: Callable[[str], None],
-        needs_tls: bool,
+        login: Login,
+        certificates: Certificates | None,
     ) -> None:
         super().__init__()
         self._socket = self._transport = socket
@@ -63,7 +68,9 @@ class NatsClient(BaseClient):
         self._up = up
         self._down = down
         self._server_error = server_error
-        self._needs_tls = needs_tls
+        self._login = login
+        self._needs_tls = certificates is not None
+        self._certificates = certificates or Certificates()
         self._gate: Gate | None = None
         self._is_up = False
         self._infos = BackgroundTasks()
@@ -107,7 +114,7 @@ class NatsClient(BaseClient):
 
         Raises:
             BrokerUnavailable: No server accepted the connection in time.
-            ConfigurationError: A package is missing that the credentials need.
+            ConfigurationError: A file of the login or of the certificates will not do.
             BrokerError: What `on_error` has raised.
         """
         self._gate = gate
@@ -127,11 +134,7 @@ class NatsClient(BaseClient):
                     max_outstanding_pings=2,
                     **options,
                 )
-        except ImportError:
-            raise ConfigurationError(
-                "a NATS credentials file needs the package nkeys: pip install 'jtask[nkeys]'"
-            ) from None
-        except BrokerError:
+        except (BrokerError, ConfigurationError):
             raise
         except TimeoutError:
             raise unreachable(names, timeout, last_error() or "no answer") from None
@@ -154,6 +157,16 @@ class NatsClient(BaseClient):
             s.uri = urlparse(self._gate.find())
         await super()._connect_to_server(s)
 
+    @property
+    def ssl_context(self) -> ssl.SSLContext:
+        """What nats-py begins TLS with."""
+        return self._certificates.context()
+
+    def _connect_command(self) -> bytes:
+        command, _, options = super()._connect_command().partition(b" ")
+        login = self._login.answer(self._server_info)
+        return b"%b %b\r\n" % (command, json.dumps(json.loads(options) | dict(login)).encode())
+
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
         if initial_connection and self._gate is not None:
             # Here, because nats-py sends the credential right after this.
@@ -164,6 +177,9 @@ class NatsClient(BaseClient):
                 raise BrokerUnavailable("the server does not offer TLS, which tls:// requires")
             # nats-py continues in plain text where TLS is only offered.
             info["tls_required"] = True
+        if initial_connection and info.get("tls_verify") and not self._certificates.certificate:
+            # It would end the connection without a word that reaches us for certain.
+            raise certificate_wanted(str(info.get("host", "")))
         await super()._process_info(info, initial_connection)
 
     async def _process_connect_init(self) -> None:

@@ -89,22 +89,44 @@ def is_transient(error: BrokerError) -> bool:
 def is_access_error(text: str) -> bool:
     """Tell whether a server's words mean that it doesn't let this user in."""
     lowered = text.lower()
+    if "alert" in lowered:  # of TLS: what a server says of our certificate
+        return "certificate" in lowered or "unknown ca" in lowered
     return any(word in lowered for word in _ACCESS_WORDS)
 
 
 def unreachable(url: str, seconds: float, reason: str) -> BrokerUnavailable:
     """Make the exception for a server that could not be reached in time."""
+    if "certificate verify failed" in reason:
+        return BrokerUnavailable(
+            f"the certificate of the NATS server at {url} is not trusted ({reason}); "
+            f"{_trust(reason)}"
+        )
     return BrokerUnavailable(
         f"no NATS server answered at {url} within {seconds:g} s ({reason}); "
         f"start one there, or point JTASK_URL to a running one"
     )
 
 
-def access_refused(url: str, reason: str) -> PermissionDenied:
+def _trust(reason: str) -> str:
+    if "expired" in reason or "not yet valid" in reason:
+        return "have it renewed, or set the clock of this machine"
+    if "mismatch" in reason or "not valid for" in reason:
+        return "use a name in JTASK_URL that it is for"
+    return "set JTASK_NATS_CA to the file of the CA that signed it"
+
+
+def access_refused(url: str, reason: str, way_out: str) -> PermissionDenied:
     """Make the exception for a server that refused the user."""
+    if "certificate" in reason or "unknown ca" in reason:
+        way_out = "check the files in JTASK_NATS_CLIENT_CERTIFICATE and JTASK_NATS_CLIENT_KEY"
+    return PermissionDenied(f"the NATS server at {url} refused this user ({reason}); {way_out}")
+
+
+def certificate_wanted(url: str) -> PermissionDenied:
+    """Make the exception for a server that lets in nobody without a certificate."""
     return PermissionDenied(
-        f"the NATS server at {url} refused this user ({reason}); check the user and password in "
-        "JTASK_URL, or the file in JTASK_NATS_CREDENTIALS"
+        f"the NATS server at {url} lets in clients with a certificate only: set "
+        "JTASK_NATS_CLIENT_CERTIFICATE and JTASK_NATS_CLIENT_KEY"
     )
 
 
@@ -128,6 +150,15 @@ def not_permitted(action: str, subject: str, url: str) -> PermissionDenied:
     return PermissionDenied(
         f"the NATS server at {url} does not permit this user to {action} {subject}; "
         "grant it in the server's configuration"
+    )
+
+
+def inbox_not_permitted(subject: str, url: str) -> PermissionDenied:
+    """Make the exception for answers that the user may not receive."""
+    return PermissionDenied(
+        f"the NATS server at {url} does not permit this user to subscribe to {subject}, where "
+        "answers arrive; set JTASK_NATS_INBOX_PREFIX to what it permits, or grant it in its "
+        "configuration"
     )
 
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from jtask.lease_guard import LeaseGuard
+from jtask_nats.access import Access
 from jtask_nats.client.connection import Connection
-from jtask_nats.queues.lease_renewer import GuardAccess, open_renewer, renewer_on
+from jtask_nats.queues.lease_renewer import open_renewer, renewer_on
 
 _RENEWALS_PER_LEASE = 3  # one may be lost with a dying socket, and the next still comes in time
 
@@ -33,7 +34,7 @@ class Leases:
         drop: Take the lease in a slot away from the guard.
     """
 
-    def __init__(self, connection: Connection, lease: float, access: GuardAccess) -> None:
+    def __init__(self, connection: Connection, lease: float, access: Access) -> None:
         self._renew = renewer_on(connection)
         self._interval = lease / _RENEWALS_PER_LEASE
         self._holders: list[LeaseHolder] = []

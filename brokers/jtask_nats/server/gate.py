@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from jtask.file_owners import user_name
-from jtask_nats.client.gate import Login
+from jtask_nats.client.gate import Credential
 from jtask_nats.server.config import ServerRecord
 from jtask_nats.server.files import ServerFiles
 from jtask_nats.server.lock import is_held
@@ -42,7 +42,7 @@ class EmbeddedGate:
             raise ConnectionRefusedError(f"the embedded server of {self._files.home} does not run")
         return self._record.url
 
-    def login(self, info: Mapping[str, Any], own_port: int) -> Login:
+    def login(self, info: Mapping[str, Any], own_port: int) -> Credential:
         """Return the credential for the server that `find` has found, if it is the one.
 
         Raises:
@@ -61,7 +61,7 @@ class EmbeddedGate:
                 f"what answers at {record.url} is a program of {user_name(owner)}'s, "
                 f"not the embedded server of {self._files.home}"
             )
-        return Login(record.user, record.password)
+        return Credential(record.user, record.password)
 
     def _living(self) -> ServerRecord | None:
         self._files.refuse_foreign()

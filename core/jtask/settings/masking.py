@@ -10,7 +10,7 @@ from pydantic import BaseModel
 MASK = "***"
 
 _SECRET_NAME = re.compile(
-    r"(credential|passphrase|password|secret|token|(access|api|private|secret)_?key)s?$",
+    r"(credential|passphrase|password|secret|seed|token|(access|api|private|secret)_?key)s?$",
     re.IGNORECASE,
 )
 # Up to the last "@", which is where the hosts begin for jtask and for urllib alike: a password may
@@ -24,7 +24,7 @@ def masked(name: str, value: object) -> Any:
 
     Args:
         name: Of the setting, or of a part of one; one that ends with `password`, `token`,
-            `secret`, `credentials`, `api_key` or the like is a secret.
+            `secret`, `seed`, `credentials`, `api_key` or the like is a secret.
         value: Of any type.
     """
     # Before the name is looked at: that a secret is not set is worth showing.
