@@ -25,7 +25,11 @@ def replace_threads(monkeypatch: pytest.MonkeyPatch, module: str, *patched: str)
     """Answer as a library does that has patched some modules of Python's."""
     fake = types.ModuleType(module)
     name = "is_module_patched" if module == "gevent.monkey" else "is_monkey_patched"
-    setattr(fake, name, lambda asked: asked in patched)
+
+    def answer(asked: str) -> bool:
+        return asked in patched
+
+    setattr(fake, name, answer)
     monkeypatch.setitem(sys.modules, module, fake)
 
 

@@ -1,6 +1,5 @@
 """When what tasks print is seen: line by line, also in a pipe or a file."""
 
-import io
 import sys
 from contextlib import suppress
 
@@ -11,8 +10,10 @@ def print_line_by_line() -> None:
     To a pipe or a file Python writes some kilobytes at a time: what a task prints would be seen
     hours later, at the end of its worker, or never if that is killed.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(line_buffering=True)
+    # What a program has put in its place may not have it.
+    reconfigure = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(line_buffering=True)
 
 
 def flush_streams() -> None:
