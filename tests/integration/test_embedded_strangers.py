@@ -21,7 +21,7 @@ from jtask.errors import ConfigurationError
 from jtask.ids import RunIds
 from jtask.settings import get_settings
 from jtask_nats import open_embedded, opening
-from jtask_nats.client.gate import Login
+from jtask_nats.client.gate import Credential
 from jtask_nats.server import gate, ownership
 from jtask_nats.server.embedded import Endpoint, ensure_server, server_status, stop_server
 from jtask_nats.server.files import ServerFiles
@@ -174,7 +174,7 @@ def test_the_credential_is_given_to_this_users_server_only(
     info = info_of(greeting_of(server))
     door = EmbeddedGate(home)
     door.find()
-    assert door.login(info, 0) == Login(server.user, server.password)
+    assert door.login(info, 0) == Credential(server.user, server.password)
     with pytest.raises(ConnectionError, match="not the embedded server"):
         door.login({**info, "server_name": "another"}, 0)
     with monkeypatch.context() as patched:

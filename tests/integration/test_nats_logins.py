@@ -94,7 +94,11 @@ def test_an_nkey_seed_lets_in(
     assert "JTASK_NATS_NKEY_SEED" in refused(server.url, nkey_seed=str(file))
 
 
-@pytest.mark.parametrize("text", ["", "no seed", "SUAAAA", Key("ACCOUNT").seed, "\0", "Ü"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "no seed", "SUAAAA", Key("ACCOUNT").seed, "\0", "Ü"],
+    ids=["empty", "words", "cut off", "of an account", "a null", "not ASCII"],
+)
 def test_a_file_without_a_users_seed_is_refused_by_name(
     text: str, refused: Refused, tmp_path: Path
 ) -> None:

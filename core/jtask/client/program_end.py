@@ -11,6 +11,7 @@ import logging
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 
 _log = logging.getLogger("jtask")
@@ -41,7 +42,9 @@ def at_program_end(close: Callable[[], object]) -> None:
     # What concurrent.futures itself uses. It is not public: without it, atexit has to do.
     register = getattr(threading, "_register_atexit", None)
     if register is not None:
-        register(close_early)
+        # The program is ending: a client that direct calls are recorded with connects as late.
+        with suppress(RuntimeError):
+            register(close_early)
 
 
 def _others_work() -> bool:
