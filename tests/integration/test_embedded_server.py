@@ -26,7 +26,6 @@ from jtask_nats.server import embedded
 from jtask_nats.server.binary import find_server
 from jtask_nats.server.embedded import Endpoint, ensure_server, server_status, stop_server
 from jtask_nats.server.files import ServerFiles
-from jtask_nats.server.gate import EmbeddedGate
 from jtask_nats.server.lock import release_lock, take_lock
 
 REFUSED = b"-ERR 'Authorization Violation'\r\n"
@@ -177,7 +176,7 @@ def test_a_killed_server_comes_back_on_its_port_with_its_data_and_another_creden
 def test_a_client_that_was_connected_gets_in_again_after_a_kill(home: Path) -> None:
     async def scenario() -> None:
         first = await asyncio.to_thread(ensure_server, home)
-        client = await open_connection(first.url, gate=EmbeddedGate(home))
+        client = await open_connection(first.url, home=str(home))
         back = asyncio.Event()
         client.on_reconnect(back.set)
         await asyncio.to_thread(kill_hard, first)

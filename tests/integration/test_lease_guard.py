@@ -160,6 +160,17 @@ def test_the_guard_is_gone_once_it_is_closed(start_worker: StartWorker) -> None:
     assert not is_alive(worker.guard)
 
 
+def test_a_guard_that_dies_is_replaced(start_worker: StartWorker) -> None:
+    worker = start_worker("a")
+    os.kill(worker.guard, signal.SIGKILL)
+    # It opens its renewer early: the lease is short.
+    eventually(lambda: len(set(worker.lines("opened"))) == 2)
+    assert f"the lease guard (process {worker.guard}) has ended with -9" in worker.log
+    worker.order("block")
+    eventually(lambda: worker.lines("renewed"))
+    assert set(worker.lines("renewed")) == {"a"}
+
+
 def test_a_renewer_that_fails_is_opened_anew(start_worker: StartWorker) -> None:
     worker = start_worker("broken")
     worker.order("block")

@@ -59,7 +59,9 @@ class LeaseGuard:
         self._config = json.dumps(config)
         self._lease = lease
         self._beat_interval = min(_LONGEST_BEAT, lease / _BEATS_PER_LEASE)
+        self._descriptor = -1
         self._table: LeaseTable | None = None
+        self._replace_at = 0.0  # by the loop's clock
         self._process: subprocess.Popen[bytes] | None = None
         self._starting: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -79,11 +81,11 @@ class LeaseGuard:
         """
         if sys.platform != "linux" or self._starting is not None:
             return
-        descriptor = os.memfd_create("jtask-leases")
-        os.ftruncate(descriptor, SIZE)
-        self._table = LeaseTable(descriptor)
+        self._descriptor = os.memfd_create("jtask-leases")
+        os.ftruncate(self._descriptor, SIZE)
+        self._table = LeaseTable(self._descriptor)
+        self._start_process()
         self._beat()
-        self._starting = asyncio.get_running_loop().create_task(self._start_process(descriptor))
 
     def hold(self, claim: str) -> int:
         """Put a lease under the guard.
@@ -109,25 +111,45 @@ class LeaseGuard:
 
     async def close(self) -> None:
         """Stop the heartbeat and end the process; returns when it is gone."""
-        if self._starting is not None:
-            await self._starting
         if self._timer is not None:
             self._timer.cancel()
+        if self._starting is not None:
+            await self._starting
         if self._process is not None:
             # Blocking, for a few milliseconds: at exit no executor takes work any more.
             _end(self._process)
         if self._table is not None:
             table, self._table = self._table, None
             table.close()
+            os.close(self._descriptor)
 
     def _beat(self) -> None:
         if self._table is not None:
             self._table.beat()
+            self._replace_if_dead()
             self._timer = asyncio.get_running_loop().call_later(self._beat_interval, self._beat)
 
-    async def _start_process(self, descriptor: int) -> None:
+    def _replace_if_dead(self) -> None:
+        loop, process = asyncio.get_running_loop(), self._process
+        # Once in a lease: one that cannot live is not to keep the machine busy.
+        if process is None or process.poll() is None or loop.time() < self._replace_at:
+            return
+        _log.warning(
+            "the lease guard (process %d) has ended with %d: another one is started",
+            process.pid,
+            process.returncode,
+        )
+        self._process = None
+        self._start_process()
+
+    def _start_process(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._replace_at = loop.time() + self._lease
+        self._starting = loop.create_task(self._try_to_start())
+
+    async def _try_to_start(self) -> None:
         try:
-            await asyncio.get_running_loop().run_in_executor(None, self._spawn, descriptor)
+            await asyncio.get_running_loop().run_in_executor(None, self._spawn)
         except OSError as error:
             _log.warning(
                 "no lease guard (%s): a task that blocks the interpreter for more than %g s "
@@ -136,24 +158,21 @@ class LeaseGuard:
                 self._lease,
             )
 
-    def _spawn(self, descriptor: int) -> None:
-        try:
-            self._process = _popen(descriptor)
-        finally:
-            os.close(descriptor)  # the mapping stays, and the process has inherited its own
+    def _spawn(self) -> None:
+        self._process = process = _popen(self._descriptor)
         assignment = Assignment(
             os.getpid(),
-            descriptor,
+            self._descriptor,
             self._lease,
             self._beat_interval,
             self._renewer,
             self._config,
             *_supervision,
         )
-        if self._process.stdin is not None:
+        if process.stdin is not None:
             # Not as an argument, which every user of the machine can read: it holds the password.
-            self._process.stdin.write(assignment.to_line())
-            self._process.stdin.flush()
+            process.stdin.write(assignment.to_line())
+            process.stdin.flush()
 
 
 def end_with(supervisor: int, patience: float) -> None:

@@ -339,7 +339,7 @@ class Settlement:
     async def _keep(self, delivery: Delivery, envelope: Envelope, letter: DeadLetterBody) -> None:
         """Dead-letter a message, its arguments as a blob where they leave no room for the rest."""
         if envelope.blob is not None:
-            await self._insist(lambda: self._let_end_with_letter(delivery.run_id, envelope))
+            await self._let_end_with_letter(delivery.run_id, envelope)
         reason, body = cut(letter.reason, _REASON), letter.body
         try:
             await self._insist(lambda: delivery.dead_letter(reason, body))
@@ -364,12 +364,20 @@ class Settlement:
 
     async def _let_end_with_letter(self, run_id: str, envelope: Envelope) -> None:
         """Let a run's arguments end soon after its dead letter, whose end nobody is told of."""
-        arguments: bytes | None = envelope.payload
-        if not arguments:  # not fetched
-            blobs = self._broker.blobs
-            arguments = await blobs.get(f"{run_id}.args", at_most=envelope.blob)
-        if arguments is not None:
-            await self._put_for_letter(run_id, arguments)
+
+        async def limit() -> None:
+            arguments: bytes | None = envelope.payload
+            if not arguments:  # not fetched
+                blobs = self._broker.blobs
+                arguments = await blobs.get(f"{run_id}.args", at_most=envelope.blob)
+            if arguments is not None:
+                await self._put_for_letter(run_id, arguments)
+
+        try:
+            await self._insist(limit)
+        except Exception:
+            # The letter is worth more than the room that its arguments take.
+            _log.exception("the arguments of run %s outlive its dead letter", run_id)
 
     async def _put_for_letter(self, run_id: str, arguments: bytes) -> None:
         life = get_settings().dead_letter_ttl + BLOB_MARGIN
