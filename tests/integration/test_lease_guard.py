@@ -162,8 +162,9 @@ def test_the_guard_is_gone_once_it_is_closed(start_worker: StartWorker) -> None:
 
 def test_a_guard_that_dies_is_replaced(start_worker: StartWorker) -> None:
     worker = start_worker("a")
-    os.kill(worker.guard, signal.SIGKILL)
     # It opens its renewer early: the lease is short.
+    eventually(lambda: worker.lines("opened"))
+    os.kill(worker.guard, signal.SIGKILL)
     eventually(lambda: len(set(worker.lines("opened"))) == 2)
     assert f"the lease guard (process {worker.guard}) has ended with -9" in worker.log
     worker.order("block")

@@ -1,6 +1,7 @@
 """Pull runs of some queues for one worker, within one credit."""
 
 import asyncio
+import contextlib
 import heapq
 import itertools
 import logging
@@ -30,6 +31,7 @@ _PING_TIMEOUT = 5.0  # seconds; with two checks still within the 10 s of a healt
 _COALESCE = 0.001  # seconds to wait for more to be freed before the next pull
 _COALESCE_FROM = 8  # credit; below, each run counts
 _REPAIR_PAUSE = (0.1, 2.0)  # seconds: first and longest
+_FOLDER_SECONDS = 1.0  # in which the server deletes the folder of a consumer that was deleted
 _TIMER_ERROR = 0.002  # seconds that a timer may be early: loops count in milliseconds
 _LONGEST_WAIT = 2 * EARLY  # seconds; an instant further off can only be a clock that is wrong
 _EARLY_LIMIT = 100
@@ -77,6 +79,7 @@ class NatsConsumption:
         self._in_question: set[NatsDelivery] = set()
         """Delivered again, and not known yet to be this worker's to execute."""
         self._background = BackgroundTasks()
+        self._second_look: asyncio.TimerHandle | None = None
         self._pull_handle: asyncio.Handle | None = None
         self._pull_scheduled = False
         self._health_timer: asyncio.TimerHandle | None = None
@@ -370,7 +373,7 @@ class NatsConsumption:
 
     def _end_watching(self) -> None:
         self._new_priorities.unsubscribe()
-        for handle in (self._pull_handle, self._health_timer):
+        for handle in (self._pull_handle, self._health_timer, self._second_look):
             if handle is not None:
                 handle.cancel()
 
@@ -417,6 +420,21 @@ class NatsConsumption:
             # has come back meanwhile.
             if puller.is_broken:
                 puller.reset()
+        if on_broken and self._second_look is None:
+            self._second_look = self._loop.call_later(_FOLDER_SECONDS, self._look_again)
+
+    def _look_again(self) -> None:
+        """Look once more at the consumers: one made again may have lost its folder since."""
+        self._second_look = None
+        if not self._stopped:
+            self._background.start(self._ensure_consumers())
+
+    async def _ensure_consumers(self) -> None:
+        # If that is not possible just now, they break again, and are repaired again.
+        with contextlib.suppress(JTaskError):
+            for puller in self._pullers():
+                topology = self._session.topology
+                await topology.ensure_consumer(puller.queue, puller.priority, owner=True)
 
     async def _discover_priorities(self) -> None:
         known = {(puller.queue, puller.priority) for puller in self._pullers()}
