@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from jtask.client import Client
 
 _ASK_SECONDS = 0.5  # every worker that lives answers by then
-_AT_ONCE = 32  # cancellations; each is some ten round trips, one after the other
+_AT_ONCE = 128  # cancellations; each waits a quarter of a second for workers that may hold the run
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,6 +156,26 @@ def test_a_consumer_without_its_folder_stays_while_a_run_is_held(
     with_brokers(main)
 
 
+def test_a_run_that_only_its_worker_knows_of_is_not_cancelled_as_a_waiting_one(
+    with_brokers: WithBrokers,
+) -> None:
+    async def main(open_broker: OpenBroker) -> None:
+        broker, worker, caller = await open_broker(), Worker(acks=False), await open_broker()
+        await broker.runs.consume(["mails"], 1, worker.receive)
+        [held] = runs("mails", 1)
+        await caller.runs.enqueue([held])
+        await until(lambda: worker.ids == {held.run_id})
+        api = broker._connection.api
+        consumer = "JTASK_default.mails_0"
+        config = (await api(f"CONSUMER.INFO.{consumer}"))["config"]
+        # Forget what was delivered, as a server does that is killed a moment later.
+        await api(f"CONSUMER.DELETE.{consumer}")
+        await api(f"CONSUMER.CREATE.{consumer}", {"stream_name": "JTASK_default", "config": config})
+        assert await caller.runs.cancel(held.run_id) is False
+
+    with_brokers(main)
+
+
 @pytest.mark.parametrize("run", ["asyncio"], indirect=True)
 def test_a_worker_outlives_that_its_consumer_is_deleted_and_made_again_all_the_time(
     with_brokers: WithBrokers, nats_server: NatsServer

@@ -113,8 +113,9 @@ class NatsRuns:
         if waiting is None or await self._is_with_worker(run_id, waiting.subject, waiting.sequence):
             return delayed
         removed = await delete_message(session, stream, waiting.sequence)
-        # A worker may have received it a moment ago, and the deletion does not say so.
-        taken = await self._is_with_worker(run_id, waiting.subject, waiting.sequence)
+        # A worker may have received it a moment ago, and the deletion does not say so. Nor does the
+        # consumer: a server that was killed has forgotten what it had delivered last.
+        taken = await self._is_held(run_id)
         return delayed or (removed and not taken)
 
     async def close(self) -> None:
