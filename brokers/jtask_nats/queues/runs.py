@@ -11,6 +11,7 @@ from jtask_nats.client.nats_errors import (
     DUPLICATE_IN_BATCH,
     ApiError,
 )
+from jtask_nats.client.purging import purge
 from jtask_nats.queues.consumption import NatsConsumption
 from jtask_nats.queues.deletion import delete_message
 from jtask_nats.queues.leases import Leases
@@ -174,8 +175,7 @@ class NatsRuns:
 
     async def _purge(self, subject: str) -> bool:
         stream = self._session.topology.stream_name(Stream.RUNS)
-        answer = await self._session.connection.api(f"STREAM.PURGE.{stream}", {"filter": subject})
-        return bool(answer["purged"])
+        return await purge(self._session.connection, stream, subject)
 
     async def _is_with_worker(self, run_id: str, subject: str, sequence: int) -> bool:
         queue, priority = level_of(subject)

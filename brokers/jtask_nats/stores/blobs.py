@@ -16,6 +16,7 @@ from jtask_nats.client import headers
 from jtask_nats.client.direct_reads import StoredMessage, read_all
 from jtask_nats.client.protocol import header_value
 from jtask_nats.client.publisher import PubAck
+from jtask_nats.client.purging import purge
 from jtask_nats.streams.session import Session
 from jtask_nats.streams.stream_configs import Stream
 from jtask_nats.streams.subjects import last_token
@@ -82,9 +83,7 @@ class NatsBlobs:
         session = self._session
         await session.topology.ensure(Stream.BLOBS)
         stream = session.topology.stream_name(Stream.BLOBS)
-        await session.connection.api(
-            f"STREAM.PURGE.{stream}", {"filter": session.subjects.chunk(key, "*")}
-        )
+        await purge(session.connection, stream, session.subjects.chunk(key, "*"))
 
 
 def assemble(chunks: list[StoredMessage]) -> bytes | None:

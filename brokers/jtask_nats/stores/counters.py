@@ -8,6 +8,7 @@ from jtask.errors import BrokerUnavailable
 from jtask_nats.client import headers
 from jtask_nats.client.direct_reads import last_message
 from jtask_nats.client.nats_errors import WRONG_LAST_SEQUENCE, ApiError, is_gone
+from jtask_nats.client.purging import purge
 from jtask_nats.streams.session import Session
 from jtask_nats.streams.stream_configs import Stream
 
@@ -67,8 +68,7 @@ class NatsCounters:
             (Stream.COUNTERS, session.subjects.counter(key)),
             (Stream.TALLIES, session.subjects.tally(key)),
         ):
-            name = session.topology.stream_name(stream)
-            await session.connection.api(f"STREAM.PURGE.{name}", {"filter": subject})
+            await purge(session.connection, session.topology.stream_name(stream), subject)
 
     async def _increment(self, key: str, amount: int) -> int:
         session = self._session

@@ -6,6 +6,7 @@ from jtask.contract import DeadLetter, is_name
 from jtask.ids import is_run_id
 from jtask_nats.client import headers
 from jtask_nats.client.direct_reads import StoredMessage, last_message, read_all
+from jtask_nats.client.purging import purge
 from jtask_nats.streams.session import Session
 from jtask_nats.streams.stream_configs import Stream
 
@@ -47,11 +48,7 @@ class NatsDeadLetters:
         session = self._session
         await session.topology.ensure(Stream.DEAD_LETTERS)
         stream = session.topology.stream_name(Stream.DEAD_LETTERS)
-        # A purge is safe in this stream: no consumer delivers from it.
-        answer = await session.connection.api(
-            f"STREAM.PURGE.{stream}", {"filter": session.subjects.dead_letter("*", run_id)}
-        )
-        return bool(answer["purged"])
+        return await purge(session.connection, stream, session.subjects.dead_letter("*", run_id))
 
 
 def _dead_letter(stored: StoredMessage) -> DeadLetter | None:

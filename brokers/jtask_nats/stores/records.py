@@ -6,6 +6,7 @@ from jtask.contract import Record
 from jtask_nats.client import headers
 from jtask_nats.client.direct_reads import StoredMessage, last_message, read_all
 from jtask_nats.client.nats_errors import WRONG_LAST_SEQUENCE, ApiError
+from jtask_nats.client.purging import purge
 from jtask_nats.streams.session import Session
 from jtask_nats.streams.stream_configs import Stream
 from jtask_nats.streams.subjects import decode_token, last_token
@@ -77,10 +78,7 @@ class NatsRecords:
         """Delete a record; False when there was none."""
         session = self._session
         await session.topology.ensure(Stream.RECORDS)
-        answer = await session.connection.api(
-            f"STREAM.PURGE.{self._stream}", {"filter": session.subjects.record(bucket, key)}
-        )
-        return bool(answer["purged"])
+        return await purge(session.connection, self._stream, session.subjects.record(bucket, key))
 
     async def _is_last(self, subject: str, unique: str) -> bool:
         """Tell whether what stands against a message is that message, sent before."""

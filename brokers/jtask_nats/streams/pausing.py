@@ -19,6 +19,7 @@ from jtask_nats.client.connection import Connection
 from jtask_nats.client.direct_reads import last_message, read_all
 from jtask_nats.client.nats_errors import CONSUMER_NOT_FOUND, ApiError
 from jtask_nats.client.publisher import Publisher
+from jtask_nats.client.purging import purge
 from jtask_nats.streams.consumers import Consumers
 from jtask_nats.streams.subjects import Subjects, last_token
 
@@ -77,13 +78,10 @@ class Pauses:
     async def resume(self, queue: str) -> bool:
         """End a pause; False when there was none."""
         paused = await self.until(queue)
-        # A purge is safe in this stream: nothing of it is ever in a worker's hands.
-        answer = await self._connection.api(
-            f"STREAM.PURGE.{self._stream}", {"filter": self._subjects.pause(queue)}
-        )
+        ended = await purge(self._connection, self._stream, self._subjects.pause(queue))
         # Also what a process left behind that died between the record and the consumers.
         left = await self._apply_to_all(queue)
-        return left or (paused is not None and bool(answer["purged"]))
+        return left or (paused is not None and ended)
 
     async def apply(self, queue: str, path: str, found: float | None) -> bool:
         """Make a consumer keep the pause of its queue, whatever it is in the end.

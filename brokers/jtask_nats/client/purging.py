@@ -1,0 +1,23 @@
+"""Deleting what a stream holds under a subject.
+
+Safe only in streams and under subjects that no consumer delivers just now: what is purged while a
+worker has it is gone for good, and its acknowledgement finds nothing.
+"""
+
+from jtask_nats.client.connection import Connection
+
+
+async def purge(connection: Connection, stream: str, subject: str) -> bool:
+    """Delete each message of a stream whose subject matches; False when there was none.
+
+    Args:
+        connection: To any server.
+        stream: The name of the stream.
+        subject: May hold wildcards.
+
+    Raises:
+        ApiError: JetStream refused.
+        BrokerUnavailable: No answer in time.
+    """
+    answer = await connection.api(f"STREAM.PURGE.{stream}", {"filter": subject})
+    return bool(answer["purged"])
