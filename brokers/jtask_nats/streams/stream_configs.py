@@ -130,7 +130,6 @@ def stream_configs(
             "allow_msg_counter": True,
             "duplicate_window": _DEDUP_WINDOW,
         },
-        # In memory: a slot is taken for seconds, and written at each renewal.
         Stream.TALLIES: {
             **disk,
             **one_each,
@@ -138,6 +137,7 @@ def stream_configs(
             "allow_msg_ttl": True,
             "duplicate_window": _DEDUP_WINDOW,
         },
+        # In memory: a slot is taken for seconds, and written at each renewal.
         Stream.SLOTS: {
             **memory,
             **one_each,
