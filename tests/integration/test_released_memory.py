@@ -11,12 +11,14 @@ from typing import Any
 
 import pydantic
 import pytest
-from in_process import StartWorker
+from in_process import StartWorker, on_each_broker
 from waiting import PATIENCE, eventually
 
 from jtask import Task, task
+from jtask.testing import run_worker
 
 pytestmark = pytest.mark.usefixtures("jtask_broker")
+jtask_broker = on_each_broker
 _arguments: list[weakref.ref[Any]] = []
 
 
@@ -95,3 +97,21 @@ def test_the_arguments_of_a_failed_direct_call_are_free_with_its_exception(funct
     with contextlib.suppress(ValueError, RuntimeError):
         failing(Large(size=1))
     assert [kept for kept in _arguments if kept() is not None] == []
+
+
+def test_a_stopped_worker_keeps_none_of_its_tasks() -> None:
+    def serve() -> weakref.ref[Any]:
+        @task
+        def brief() -> int:
+            return 1
+
+        with run_worker(brief):
+            assert brief.delay().result(PATIENCE) == 1
+        return weakref.ref(brief)
+
+    def is_free() -> bool:
+        gc.collect()
+        return kept() is None
+
+    kept = serve()
+    eventually(is_free)

@@ -22,6 +22,7 @@ class MemoryConsumption:
         credit: How many deliveries may be unsettled at once.
         receive: Called for each delivery, on the loop.
         loop: The worker's.
+        on_closed: Called with this consumption once it is closed.
     """
 
     def __init__(
@@ -31,12 +32,14 @@ class MemoryConsumption:
         credit: int,
         receive: Callable[[Delivery], None],
         loop: asyncio.AbstractEventLoop,
+        on_closed: "Callable[[MemoryConsumption], None]",
     ) -> None:
         self._storage = storage
         self._queues = tuple(queues)
         self._credit = credit
         self._receive = receive
         self._loop = loop
+        self._on_closed = on_closed
         self._held: dict[int, Claim] = {}
         self._is_stopped = False
         self._is_woken = False
@@ -59,6 +62,7 @@ class MemoryConsumption:
         """Stop; runs that are still held count as lost with their worker, and wait again."""
         self._stop()
         self._lose_all()
+        self._on_closed(self)
 
     def problem(self) -> str | None:
         """Return None: a process can always reach its own memory."""

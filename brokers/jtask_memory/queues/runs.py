@@ -13,7 +13,7 @@ class MemoryRuns(StoragePart):
 
     def __init__(self, client: StorageClient) -> None:
         super().__init__(client)
-        self._consumptions: list[MemoryConsumption] = []
+        self._consumptions: set[MemoryConsumption] = set()
 
     async def enqueue(self, messages: Sequence[Message]) -> None:
         """Store messages, all or none, however many."""
@@ -28,8 +28,9 @@ class MemoryRuns(StoragePart):
     ) -> MemoryConsumption:
         """Deliver runs of some queues, highest priority first, until stopped."""
         loop = self._client.loop
-        consumption = MemoryConsumption(self._storage, queues, credit, receive, loop)
-        self._consumptions.append(consumption)
+        forget = self._consumptions.discard
+        consumption = MemoryConsumption(self._storage, queues, credit, receive, loop, forget)
+        self._consumptions.add(consumption)
         return consumption
 
     async def cancel(self, run_id: str) -> bool:
@@ -40,7 +41,7 @@ class MemoryRuns(StoragePart):
 
     async def close(self) -> None:
         """Close all consumptions."""
-        for consumption in self._consumptions:
+        for consumption in list(self._consumptions):
             await consumption.close()
 
     def _enqueue(self, messages: Sequence[Message]) -> None:

@@ -50,6 +50,7 @@ class NatsConsumption:
         releases: Counts how often a run was released.
         credit: How many deliveries may be unsettled at once.
         receive: Called for each.
+        on_closed: Called with this consumption once it is closed.
     """
 
     def __init__(
@@ -59,12 +60,14 @@ class NatsConsumption:
         releases: Releases,
         credit: int,
         receive: Callable[[Delivery], None],
+        on_closed: "Callable[[NatsConsumption], None]",
     ) -> None:
         self._session = session
         self._leases = leases
         self._releases = releases
         self._credit = credit
         self._receive = receive
+        self._on_closed = on_closed
         self._loop = asyncio.get_running_loop()
         self._queues: dict[str, list[Puller]] = {}
         self._levels: list[list[Puller]] = []
@@ -154,6 +157,7 @@ class NatsConsumption:
         self._redeliveries.close()
         for puller in self._pullers():
             self._leases.remove(puller.in_flight)
+        self._on_closed(self)
 
     def problem(self) -> str | None:
         """Say why nothing can be consumed right now; None while all is well."""

@@ -84,12 +84,14 @@ class NatsRuns:
         self, queues: Sequence[str], credit: int, receive: Callable[[Delivery], None]
     ) -> NatsConsumption:
         """Deliver runs of some queues; see `jtask.contract.RunQueue`."""
-        consumption = NatsConsumption(self._session, self._leases, self._releases, credit, receive)
+        forget = self._consumptions.discard
+        consumption = NatsConsumption(
+            self._session, self._leases, self._releases, credit, receive, forget
+        )
         self._consumptions.add(consumption)
         try:
             await consumption.open(queues)
         except BaseException:
-            self._consumptions.discard(consumption)
             await consumption.close()
             raise
         return consumption
@@ -121,9 +123,8 @@ class NatsRuns:
 
     async def close(self) -> None:
         """Close all consumptions, and renew no leases any more."""
-        for consumption in self._consumptions:
+        for consumption in list(self._consumptions):
             await consumption.close()
-        self._consumptions.clear()
         await self._leases.close()
 
     def on_disconnect(self) -> None:
