@@ -17,6 +17,8 @@ _tasks: WeakValueDictionary[str, TaskInfo[..., Any]] = WeakValueDictionary()
 # Those that another one of the same name has taken the key of.
 _rivals: dict[str, list["weakref.ref[TaskInfo[..., Any]]"]] = {}
 
+_ROUNDS = 3  # of the garbage collector, at most
+
 
 def register(task: TaskInfo[..., Any]) -> None:
     """Remember a task by its key.
@@ -44,10 +46,13 @@ def refuse_ambiguous(task: TaskInfo[..., Any]) -> None:
         TaskKeyConflict: Another task that is in use has its key.
     """
     # Empty in nearly all programs: this is asked for each run.
-    if task.key not in _rivals or _rival_of(task) is None:
+    if task.key not in _rivals:
         return
-    # What nobody uses any more may be part of a circle.
-    gc.collect()
+    # What nobody uses any more may be part of a circle; what ends in it may hold it for a round.
+    for _ in range(_ROUNDS):
+        if _rival_of(task) is None:
+            return
+        gc.collect()
     if (rival := _rival_of(task)) is not None:
         raise conflict(rival, task)
 

@@ -82,7 +82,7 @@ class Worker:
         self._executing: dict[str, Job] = {}
         self._idle = asyncio.Event()
         self._idle.set()
-        self._pacing = False
+        self._pace: asyncio.TimerHandle | None = None
         self._started: Latch[bool] = Latch()
         self._stopping: Latch[None] = Latch()
         self._on_give_up: Callable[[str], None] | None = None
@@ -145,6 +145,8 @@ class Worker:
         # Only now: closing ends the leases, which unsettled runs need.
         await self._consumption.close()
         await self._executions.close()
+        if self._pace is not None:
+            self._pace.cancel()  # it would hold a worker that is over, and all of its tasks
         return len(waiting) + interrupted
 
     def on_give_up(self, callback: Callable[[str], None]) -> None:
@@ -414,9 +416,8 @@ class Worker:
     def _release(self, job: Job) -> None:
         self._forget(job)
         self._slots.free_slot()
-        if not self._pacing:
-            self._pacing = True
-            self.client.io.loop.call_later(SlotPool.PACE_SECONDS, self._follow_pace)
+        if self._pace is None and not self._stopping.is_set:
+            self._look_at_pace_soon()
         self._suspects.ended(job)
         if not self._stopping.is_set:
             self._dispatch()
@@ -428,12 +429,16 @@ class Worker:
 
     def _follow_pace(self) -> None:
         """Adapt the credit while runs end; an idle worker has no timer for it."""
+        self._pace = None
         credit = self._slots.credit
-        self._pacing = self._slots.adapt() and not self._stopping.is_set
-        if self._pacing:
-            self.client.io.loop.call_later(SlotPool.PACE_SECONDS, self._follow_pace)
+        if self._slots.adapt() and not self._stopping.is_set:
+            self._look_at_pace_soon()
         if self._slots.credit != credit and self._consumption is not None:
             self._consumption.set_credit(self._slots.credit)
+
+    def _look_at_pace_soon(self) -> None:
+        later = self.client.io.loop.call_later
+        self._pace = later(SlotPool.PACE_SECONDS, self._follow_pace)
 
     # --- stopping --------------------------------------------------------------------------
 
