@@ -183,6 +183,8 @@ def test_what_a_broker_does_not_take_in_time_is_dropped(monkeypatch: pytest.Monk
     waiting = get_client().outcomes._waiting
     eventually(lambda: len(waiting) <= 10)
     on_io(lambda broker: get_client().outcomes.flush())
+    # A task that is left behind is reported, by asyncio, when the garbage collector finds it.
+    eventually(lambda: not list(get_client().outcomes._background))
 
 
 @pytest.mark.usefixtures("recorded")

@@ -6,6 +6,7 @@ and what whoever waits heard.
 """
 
 import asyncio
+import itertools
 import math
 import queue
 import threading
@@ -194,6 +195,9 @@ class CancellationMachine(RuleBasedStateMachine):
         self.clock = VirtualClock(1000.0)
         self.runner = asyncio.Runner(loop_factory=lambda: VirtualLoop(self.clock))
         self.loop = self.runner.get_loop()
+        # Not by chance: the same steps must lead to the same states, or none could be repeated.
+        shares = itertools.cycle([0.1, 0.7, 0.4, 0.9])
+        self.jitter = mock.Mock(uniform=lambda low, high: low + (high - low) * next(shares))
         self.storage = Storage(self.clock, Settings())
         self.turn: Turn = queue.SimpleQueue()
         self.waiter = MemoryBroker("memory://mortal", self.storage, self.loop)
@@ -218,6 +222,7 @@ class CancellationMachine(RuleBasedStateMachine):
                 lambda key: find_task(key) if here else None,
             ),
             mock.patch("jtask.client.cancel_notices.apart", apart_in_turn),
+            mock.patch("jtask_cancellation.worker_side.RANDOM", self.jitter),
             # Plain functions are told, and act on it or not; nobody interrupts them by real time.
             mock.patch("jtask_timeouts.threads.GRACE_SECONDS", math.inf),
             # Nor can a process of its own execute a function that waits for this one's orders.

@@ -56,6 +56,7 @@ class OutcomeBuffer:
             await asyncio.wait(flying, timeout=max(0.0, left))
             if left <= 0:
                 report_lost("the program has ended")
+                self._background.cancel()
                 return
 
     def _send(self) -> None:
