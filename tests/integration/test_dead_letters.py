@@ -168,6 +168,12 @@ def test_a_task_can_do_without_letters(jtask_worker: StartWorker) -> None:
     assert list_letters() == []
 
 
+@pytest.fixture
+def short_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JTASK_LEASE", "1")
+
+
+@pytest.mark.usefixtures("short_lease")
 @pytest.mark.parametrize("keeps", [True, False])
 def test_a_task_can_do_without_letters_of_runs_that_lost_their_workers(keeps: bool) -> None:
     executed: list[int] = []
