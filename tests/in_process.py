@@ -1,12 +1,13 @@
 """Set-ups of tests whose workers and client live in the test's own process."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from jtask.client import get_client
-from jtask.contract import Broker, Event
+from jtask.contract import Broker, Delivery, Event
 from jtask.testing import RunningWorker
 
 StartWorker = Callable[..., RunningWorker]  # the fixture `jtask_worker`
@@ -26,6 +27,19 @@ def on_io(work: Callable[[Broker], Awaitable[Any]]) -> Any:
         return await work(client.broker)
 
     return client.io.run(on_its_loop())
+
+
+def lose_workers(queue: str, count: int) -> None:
+    """Let the one run of a queue lose some workers, each after the lease of the settings."""
+
+    async def lose(broker: Broker) -> None:
+        for _ in range(count):
+            taken: asyncio.Future[Delivery] = asyncio.get_running_loop().create_future()
+            consumption = await broker.runs.consume([queue], 1, taken.set_result)
+            await taken
+            await consumption.close()
+
+    on_io(lose)
 
 
 def events_of(run_id: str) -> list[Event]:

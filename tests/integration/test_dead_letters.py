@@ -1,6 +1,5 @@
 """Keep what failed for good, and execute it again, on both brokers."""
 
-import asyncio
 import json
 import threading
 import time
@@ -8,13 +7,13 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from in_process import StartWorker, arguments_blob, on_each_broker, on_io
+from in_process import StartWorker, arguments_blob, lose_workers, on_each_broker, on_io
 from waiting import PATIENCE, eventually
 
 from jtask import Run, StateName, runtime, task
 from jtask.cli.program import main
 from jtask.client import get_client
-from jtask.contract import Broker, Delivery, Message
+from jtask.contract import Message
 from jtask.errors import RunCancelled, RunNotFound, TaskDefinitionError
 from jtask.hooks import hookimpl
 from jtask.ids import created_at
@@ -183,7 +182,7 @@ def test_a_task_can_do_without_letters_of_runs_that_lost_their_workers(keeps: bo
         executed.append(number)
 
     run = deadly.delay(1)
-    lose_workers(run, deadly.queue)
+    lose_three_workers(run, deadly.queue)
     with run_worker(deadly):
         assert run.wait(PATIENCE)
         assert deadly.delay(2).wait(PATIENCE)
@@ -203,18 +202,11 @@ def test_a_message_that_cannot_be_read_is_kept_whatever_its_queue_is_for() -> No
         eventually(lambda: [letter.run_id for letter in list_letters()] == [run.run_id])
 
 
-def lose_workers(run: Run[Any], queue: str) -> None:
+def lose_three_workers(run: Run[Any], queue: str) -> None:
     """Have a run look as if three workers had died of it."""
-
-    async def lose(broker: Broker) -> None:
-        await broker.counters.add(start_counter(run.run_id), 3, ttl=START_COUNTER_TTL)
-        for _ in range(3):
-            taken: asyncio.Future[Delivery] = asyncio.get_running_loop().create_future()
-            consumption = await broker.runs.consume([queue], 1, taken.set_result)
-            await taken
-            await consumption.close()
-
-    on_io(lose)
+    counter = start_counter(run.run_id)
+    on_io(lambda broker: broker.counters.add(counter, 3, ttl=START_COUNTER_TTL))
+    lose_workers(queue, 3)
 
 
 def test_a_direct_call_is_not_kept() -> None:

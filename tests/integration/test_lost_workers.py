@@ -7,11 +7,11 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from in_process import StartWorker, on_each_broker, on_io
+from in_process import StartWorker, lose_workers, on_each_broker, on_io
 from waiting import PATIENCE, eventually
 
 from jtask import Run, runtime, task
-from jtask.contract import Broker, Delivery
+from jtask.contract import Broker
 from jtask.hooks import hookimpl
 from jtask.lifecycle import Retry
 from jtask.runtime import RunContext
@@ -25,19 +25,6 @@ FOR_EVER = 3600  # seconds; nothing here waits so long
 @pytest.fixture(autouse=True)
 def _short_lease(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JTASK_LEASE", "2")
-
-
-def lose_workers(queue: str, count: int) -> None:
-    """Let the one run of a queue lose some workers."""
-
-    async def lose(broker: Broker) -> None:
-        for _ in range(count):
-            taken: asyncio.Future[Delivery] = asyncio.get_running_loop().create_future()
-            consumption = await broker.runs.consume([queue], 1, taken.set_result)
-            await taken
-            await consumption.close()
-
-    on_io(lose)
 
 
 def states(runs: list[Run[Any]]) -> Counter[str]:
