@@ -1,10 +1,8 @@
 """Where threads have been replaced by greenlets, jtask says so at once."""
 
 import asyncio
-import subprocess
 import sys
 import types
-from pathlib import Path
 
 import pytest
 
@@ -65,52 +63,3 @@ def test_whatever_needs_a_thread_refuses(monkeypatch: pytest.MonkeyPatch) -> Non
         serve(add)
     with refusal:
         asyncio.run(aserve(add))
-
-
-FAKE = """
-def patch_all():
-    global is_module_patched
-    is_module_patched = lambda name: True
-"""
-PATCHED = """
-from gevent import monkey
-monkey.patch_all()
-from jtask import task
-
-@task
-def add(a: int, b: int) -> int:
-    return a + b
-"""
-
-
-@pytest.fixture
-def patched(tmp_path: Path) -> Path:
-    (tmp_path / "gevent").mkdir()
-    (tmp_path / "gevent" / "__init__.py").touch()
-    (tmp_path / "gevent" / "monkey.py").write_text(FAKE)
-    (tmp_path / "patched.py").write_text(PATCHED)
-    return tmp_path
-
-
-@pytest.mark.parametrize(
-    ("arguments", "code"),
-    [
-        (["-m", "jtask.cli", "serve", "patched.py"], 2),
-        (["-m", "jtask.cli", "serve", "-p", "2", "patched.py"], 2),
-        (["-c", "import patched; assert patched.add(1, 2) == 3; patched.add.delay(1, 2)"], 1),
-    ],
-    ids=["serve", "processes", "delay"],
-)
-def test_a_patched_program_ends_with_the_reason(
-    patched: Path, arguments: list[str], code: int
-) -> None:
-    done = subprocess.run(
-        [sys.executable, *arguments],
-        cwd=patched,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert "gevent has replaced the threads of this process" in done.stderr
-    assert done.returncode == code
