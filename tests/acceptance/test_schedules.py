@@ -41,17 +41,20 @@ def test_a_schedule_of_two_workers_runs_once_each_second_and_survives_one(
     victim, survivor = (place.serve("tasks.py", **LEASE) for _ in range(2))
     eventually(lambda: len(place.marks()) >= 3)
     victim.kill()
-    so_far = len(place.marks())
-    eventually(lambda: len(place.marks()) >= so_far + 3)
+    seen = runs(place)
+    eventually(lambda: len(place.marks()) >= len(seen) + 3)
     assert survivor.stop() == 0
-    assert set(Counter(runs(place)).values()) == {1}
-    due = instants(place)
+    counted = Counter(runs(place))
+    # The victim may have died before the end of the run that it had begun last was stored.
+    assert {run for run, times in counted.items() if times > 1} <= {seen[-1]}
+    assert max(counted.values()) <= 2
+    due = list(dict.fromkeys(instants(place)))
+    assert len(due) == len(counted)
     assert all(later > sooner for sooner, later in pairwise(due))
     assert len({instant % 1000 for instant in due}) == 1
     with capsys.disabled():
-        late = [
-            float(line.split()[1]) * 1e3 - at for line, at in zip(place.marks(), due, strict=True)
-        ]
+        began = [float(line.split()[1]) * 1e3 for line in place.marks()]
+        late = [one - at for one, at in zip(began, instants(place), strict=True)]
         print(f"\n  every=1 over two workers: at most {max(late):.0f} ms late")
 
 
