@@ -219,6 +219,10 @@ def test_delay_fails_within_its_timeout_while_the_server_hangs(place: Any) -> No
         tasks.echo.delay(1)
         pid = server_status().pid
         os.kill(pid, signal.SIGSTOP)
+        # The signal is sent: a thread of the server's that runs just now may still answer.
+        threads = list(pathlib.Path(f"/proc/{pid}/task").glob("*/stat"))
+        while any(one.read_text().rpartition(") ")[2][0] != "T" for one in threads):
+            time.sleep(0.001)
         begun = time.monotonic()
         try:
             tasks.echo.delay(2)
