@@ -29,14 +29,17 @@ class Holders:
         least, most = _PATIENCE
         self._patience = min(most, max(least, session.settings.lease / _LEASE_SHARE))
         self._loop = asyncio.get_running_loop()
-        self._asked: dict[str, asyncio.Future[bool]] = {}
+        self._asked: dict[str, list[asyncio.Future[bool]]] = {}
         self._unsent: list[str] = []
         self.inbox = self._connection.new_inbox()
         self._subscription = self._connection.subscribe(self.inbox, self._on_answer)
 
     async def hold(self, run_id: str) -> bool:
         """Return whether a living process holds a run; False when none says so in time."""
-        answer = self._asked.setdefault(run_id, self._loop.create_future())
+        # One future each: two messages of a run may be in question, and who stops waiting cancels
+        # the future that it awaits.
+        answer: asyncio.Future[bool] = self._loop.create_future()
+        self._asked.setdefault(run_id, []).append(answer)
         if not self._unsent:
             self._loop.call_later(_COLLECT, self._send)
         self._unsent.append(run_id)
@@ -46,7 +49,9 @@ class Holders:
         except TimeoutError:
             return False
         finally:
-            self._asked.pop(run_id, None)
+            self._asked[run_id].remove(answer)
+            if not self._asked[run_id]:
+                del self._asked[run_id]
 
     def close(self) -> None:
         """Listen no more."""
@@ -61,6 +66,6 @@ class Holders:
     def _on_answer(self, subject: str, reply: str, data: bytes, block: bytes | None) -> None:
         del subject, reply, block
         for run_id in data.decode(errors="replace").split():
-            answer = self._asked.get(run_id)
-            if answer is not None and not answer.done():
-                answer.set_result(True)
+            for answer in self._asked.get(run_id, ()):
+                if not answer.done():
+                    answer.set_result(True)
