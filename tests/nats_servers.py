@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from processes import freeze
 from waiting import until
 
 BINARY = Path(sysconfig.get_path("scripts")) / "nats-server"
@@ -65,7 +66,7 @@ class NatsServer:
         self.process.wait()
 
     def pause(self) -> None:
-        self.process.send_signal(signal.SIGSTOP)
+        freeze(self.process.pid)
 
     def resume(self) -> None:
         self.process.send_signal(signal.SIGCONT)

@@ -29,6 +29,16 @@ def is_alive(pid: int) -> bool:
     return stat.rpartition(")")[2].split()[0] != "Z"
 
 
+def freeze(pid: int) -> None:
+    """Stop a process as SIGSTOP does, and wait until it is.
+
+    The signal is only sent: a thread that runs just now goes on for a moment, and may still answer.
+    """
+    os.kill(pid, signal.SIGSTOP)
+    threads = list(Path(f"/proc/{pid}/task").glob("*/stat"))
+    eventually(lambda: {one.read_text().rpartition(") ")[2][0] for one in threads} == {"T"})
+
+
 class Program:
     """A process that runs in the background, with what it says on stderr."""
 

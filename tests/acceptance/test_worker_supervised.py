@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from processes import freeze
 
 TASKS = """
 import time
@@ -243,7 +244,7 @@ supervisor.supervise(["tasks.py"], 1, [], 0.0)
     program = place.start(sys.executable, "-c", code)
     program.is_ready()
     [worker] = program.children()
-    os.kill(worker, signal.SIGSTOP)
+    freeze(worker)
     assert program.stop() == 0
     assert f"worker {worker} does not stop: killing it" in program.log
 

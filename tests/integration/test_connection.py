@@ -44,6 +44,12 @@ async def stored(connection: Connection, name: str = "S") -> int:
     return info["state"]["messages"]
 
 
+async def subjects(connection: Connection) -> dict[str, int]:
+    """What the stream holds; a stream that is empty names none."""
+    info = await connection.api("STREAM.INFO.S", {"subjects_filter": ">"}, timeout=30)
+    return info["state"].get("subjects", {})
+
+
 def closed_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -287,8 +293,13 @@ def test_what_is_sent_while_disconnected_arrives_unless_it_asks(
         connection.send("s.dropped", b"a question", reply="somewhere")
         nats_server.start()
         await until(lambda: connection.is_connected)
-        info = await connection.api("STREAM.INFO.S", {"subjects_filter": ">"}, timeout=30)
-        assert info["state"]["subjects"] == {"s.kept": 1}
+        connection.send("s.last", b"what arrives after all of these")
+
+        async def has_arrived() -> bool:
+            return "s.last" in await subjects(connection)
+
+        await until(has_arrived)
+        assert await subjects(connection) == {"s.kept": 1, "s.last": 1}
 
     connected(main)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from processes import is_alive
+from processes import freeze, is_alive
 from waiting import eventually
 
 LEASE = 1.5  # seconds
@@ -136,7 +136,7 @@ def test_a_stopped_worker_is_not_renewed(start_worker: StartWorker) -> None:
     worker = start_worker("one")
     worker.order("block")
     eventually(lambda: worker.lines("renewed"))
-    worker.process.send_signal(signal.SIGSTOP)
+    freeze(worker.process.pid)
     time.sleep(LEASE)  # what the guard had seen just before may still be on its way
     renewed = worker.lines("renewed")
     time.sleep(2 * LEASE)

@@ -1,7 +1,6 @@
 """Who lives keeps its runs, who does not loses them within a lease."""
 
 import asyncio
-import signal
 import subprocess
 import sys
 import threading
@@ -10,12 +9,15 @@ from collections.abc import Awaitable, Callable, Iterator
 import pytest
 from nats_clients import OpenBroker, Run, WithBrokers
 from nats_servers import NatsServer
-from processes import is_alive
+from processes import freeze, is_alive
 from waiting import until
 
 from jtask.contract import Delivery, Message
 from jtask.ids import RunIds
 from jtask_nats.broker import NatsBroker
+from jtask_nats.queues.deliveries import NatsDelivery
+from jtask_nats.queues.holders import Holders
+from jtask_nats.queues.redeliveries import Redeliveries, Verdict
 
 LEASE = 2.0  # seconds
 
@@ -170,7 +172,7 @@ def test_a_run_of_a_stopped_worker_goes_to_another(
     async def main(open_broker: OpenBroker) -> None:
         await enqueue_one(open_broker)
         worker = await start_worker(BUSY)
-        worker.process.send_signal(signal.SIGSTOP)
+        freeze(worker.process.pid)
         lost = await lost_runs(open_broker)
         await until(lambda: len(lost) == 1)
         assert (lost[0].redelivered, lost[0].lost_workers) == (True, 1)
@@ -189,6 +191,54 @@ def test_a_run_of_a_stuck_worker_goes_to_another(
         assert (lost[0].redelivered, lost[0].lost_workers) == (True, 1)
 
     with_brokers(main)
+
+
+def test_each_who_asks_for_a_run_is_answered_whoever_asked_before(
+    with_brokers: WithBrokers,
+) -> None:
+    async def main(open_broker: OpenBroker) -> None:
+        holder, asker = await open_broker(), await open_broker(lease=LEASE)
+        taken: asyncio.Future[Delivery] = asyncio.get_running_loop().create_future()
+        await holder.runs.consume(["mails"], 1, taken.set_result)
+        await holder.runs.enqueue([Message(RunIds().new(), "mails", b"{}")])
+        held, free = (await taken).run_id, RunIds().new()
+        holders = Holders(asker._session)
+        first = asyncio.create_task(holders.hold(free))
+        await asyncio.sleep(0.1)  # so that the first gives up while the second still waits
+        answers = await asyncio.gather(
+            first, *map(holders.hold, [free, held, held]), return_exceptions=True
+        )
+        assert answers == [False, False, True, True]
+        holders.close()
+
+    with_brokers(main)
+
+
+def test_a_run_whose_state_could_not_be_found_out_is_delivered_again(
+    with_brokers: WithBrokers, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    judge = Redeliveries.judge
+    judged: list[str] = []
+
+    async def fail_at_first(self: Redeliveries, delivery: NatsDelivery) -> Verdict:
+        judged.append(delivery.run_id)
+        if len(judged) == 1:
+            raise RuntimeError("an error that nobody foresaw")
+        return await judge(self, delivery)
+
+    async def main(open_broker: OpenBroker) -> None:
+        broker = await enqueue_one(open_broker)
+        taken: asyncio.Future[Delivery] = asyncio.get_running_loop().create_future()
+        consumption = await broker.runs.consume(["mails"], 1, taken.set_result)
+        await (await taken).release()
+        await consumption.close()
+        again = await lost_runs(open_broker)
+        await until(lambda: again)
+        assert judged == [again[0].run_id] * 2
+
+    monkeypatch.setattr(Redeliveries, "judge", fail_at_first)
+    with_brokers(main)
+    assert "could not be judged" in caplog.text
 
 
 def test_the_guard_ends_with_its_worker(

@@ -277,6 +277,10 @@ class NatsConsumption:
     async def _judge(self, delivery: NatsDelivery, at: float) -> None:
         try:
             verdict = await self._redeliveries.judge(delivery)
+        except Exception:
+            # Kept, it would be renewed for ever, and nobody would execute it.
+            _log.exception("run %s could not be judged: it is delivered again", delivery.run_id)
+            verdict = Verdict.HELD
         finally:
             self._in_question.discard(delivery)
         if verdict is Verdict.OVER:
