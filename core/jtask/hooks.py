@@ -83,11 +83,13 @@ def jtask_enqueue(request: "EnqueueRequest") -> None:
 
 
 @hookspec
-def jtask_recall(run: "RunContext") -> "Outcome | Awaitable[Outcome | None] | None":
+def jtask_lookup(run: "RunContext") -> "Outcome | Awaitable[Outcome | None] | None":
     """Return an outcome in place of executing the run.
 
-    Called before the run takes a slot. Return an outcome to end the run with it, or None to go on.
-    May return an awaitable. A failure is logged and the run executes.
+    Called before the run takes a slot, so that a known outcome waits for none; in a worker on the
+    event loop of the hooks, where it must not block. Return an outcome to end the run with it, or
+    None to go on. An outcome that has a `payload` need not have a value: the bytes are stored as
+    they are. May return an awaitable. A failure is logged and the run executes.
     """
 
 

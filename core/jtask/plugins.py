@@ -184,7 +184,7 @@ class TaskHooks:
         "enqueue",
         "failed",
         "invoke",
-        "recall",
+        "lookup",
         "settled",
         "state",
     )
@@ -202,7 +202,7 @@ class TaskHooks:
         self._without = without
         self._by_headers: dict[tuple[str, ...], TaskHooks] = {}
         self.enqueue: HookCaller | None = plugins.caller("jtask_enqueue", without)
-        self.recall: HookCaller | None = plugins.caller("jtask_recall", without)
+        self.lookup: HookCaller | None = plugins.caller("jtask_lookup", without)
         self.admit: HookCaller | None = plugins.caller("jtask_admit", without)
         self.around: HookCaller | None = plugins.caller("jtask_around", without)
         self.invoke: HookCaller | None = plugins.caller("jtask_invoke", without)

@@ -958,7 +958,7 @@ def test_a_plugin_that_breaks_jtask_itself_crashes_the_run_once(
 ) -> None:
     class Wrong:
         @hookimpl
-        def jtask_recall(self, run: Any) -> Outcome:
+        def jtask_lookup(self, run: Any) -> Outcome:
             return Outcome(State(StateName.ROLLED_BACK, 0.0), 1)
 
     jtask_plugin(Wrong())
@@ -973,7 +973,7 @@ def test_a_plugin_that_breaks_jtask_itself_crashes_the_run_once(
         assert isinstance(run.exception(PATIENCE), RunCrashed)
     assert "jtask could not execute the run: IllegalTransition" in run.state.message
     said = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
-    assert said == [f"run {run.run_id} could not be executed"]
+    assert [line.partition(": ")[0] for line in said] == [f"run {run.run_id} is set aside"]
 
 
 # --- coming back ---------------------------------------------------------------------------------

@@ -47,8 +47,8 @@ class Recorder:
         self.calls.append("applies")
 
     @hookimpl
-    def jtask_recall(self, run: RunContext) -> None:
-        self.calls.append("recall")
+    def jtask_lookup(self, run: RunContext) -> None:
+        self.calls.append("lookup")
 
     @hookimpl
     def jtask_admit(self, run: RunContext) -> None:
@@ -89,7 +89,7 @@ def test_the_hooks_of_a_call_that_succeeds(call: Any, jtask_plugin: AddPlugin) -
     assert recorder.calls == [
         "applies",
         "Pending",
-        "recall",
+        "lookup",
         "admit",
         "Running",
         "enter",
@@ -272,7 +272,7 @@ class Broken:
 
 
 FAILING_HOOKS = pytest.mark.parametrize(
-    "hook", ["jtask_recall", "jtask_admit", "jtask_failed", "jtask_state", "jtask_settled"]
+    "hook", ["jtask_lookup", "jtask_admit", "jtask_failed", "jtask_state", "jtask_settled"]
 )
 at_once_or_late = pytest.mark.parametrize("late", [False, True], ids=["at once", "late"])
 
@@ -334,12 +334,12 @@ def test_a_failing_plugin_keeps_no_other_from_being_asked(
 @both
 @at_once_or_late
 @pytest.mark.parametrize("fails", ["first", "last"])
-@pytest.mark.parametrize("hook", ["jtask_recall", "jtask_admit", "jtask_failed"])
+@pytest.mark.parametrize("hook", ["jtask_lookup", "jtask_admit", "jtask_failed"])
 def test_a_failing_plugin_does_not_take_away_the_answer_of_another(
     hook: str, fails: str, late: bool, call: Any, jtask_plugin: AddPlugin
 ) -> None:
     answers = {
-        "jtask_recall": Outcome(State(StateName.CACHED, 0.0), "answered"),
+        "jtask_lookup": Outcome(State(StateName.CACHED, 0.0), "answered"),
         "jtask_admit": Retry(0.0, "answered"),
         "jtask_failed": Retry(0.0, "answered"),
     }
@@ -362,14 +362,14 @@ def test_a_failing_plugin_does_not_take_away_the_answer_of_another(
 
     value = call(body)
     assert {
-        "jtask_recall": value == "answered" and states == ["Pending", "Cached"],
+        "jtask_lookup": value == "answered" and states == ["Pending", "Cached"],
         "jtask_admit": value == 7 and "Scheduled" in states,
         "jtask_failed": value == 7 and "AwaitingRetry" in states,
     }[hook]
 
 
 @both
-@pytest.mark.parametrize("hook", ["jtask_recall", "jtask_failed", "jtask_state", "jtask_settled"])
+@pytest.mark.parametrize("hook", ["jtask_lookup", "jtask_failed", "jtask_state", "jtask_settled"])
 def test_a_refusal_is_one_only_where_a_hook_may_refuse(
     hook: str, call: Any, jtask_plugin: AddPlugin, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -426,8 +426,8 @@ class Awaited:
         self.threads.add(threading.current_thread().name)
 
     @hookimpl
-    def jtask_recall(self, run: RunContext) -> Awaitable[None]:
-        return self._note("recall")
+    def jtask_lookup(self, run: RunContext) -> Awaitable[None]:
+        return self._note("lookup")
 
     @hookimpl
     def jtask_admit(self, run: RunContext) -> Awaitable[None]:
@@ -442,7 +442,7 @@ class Awaited:
         return self._note("settled")
 
 
-ALL = ["Pending", "recall", "admit", "Running", "Completed", "settled"]
+ALL = ["Pending", "lookup", "admit", "Running", "Completed", "settled"]
 
 
 def test_awaitable_hooks_work_in_a_plain_direct_call(jtask_plugin: AddPlugin) -> None:
@@ -512,15 +512,15 @@ class Answer:
 
 
 @both
-def test_a_recalled_outcome_spares_the_call(call: Any, jtask_plugin: AddPlugin) -> None:
+def test_a_known_outcome_spares_the_call(call: Any, jtask_plugin: AddPlugin) -> None:
     recorder = Recorder()
     jtask_plugin(recorder)
-    recalled = Outcome(State(StateName.CACHED, 0.0, "seen before"), 42)
-    jtask_plugin(Answer("jtask_recall", recalled))
+    known = Outcome(State(StateName.CACHED, 0.0, "seen before"), 42)
+    jtask_plugin(Answer("jtask_lookup", known))
     assert call(lambda: recorder.calls.append("body")) == 42
-    assert recorder.calls == ["applies", "Pending", "recall", "Cached", "settled"]
-    assert recorder.outcome is recalled
-    assert recalled.state.message == "seen before"
+    assert recorder.calls == ["applies", "Pending", "lookup", "Cached", "settled"]
+    assert recorder.outcome is known
+    assert known.state.message == "seen before"
 
 
 @both
@@ -597,8 +597,8 @@ def test_a_run_that_is_not_tried_again_raises_its_last_error(
 
 
 def test_the_first_answer_counts_and_all_are_asked(jtask_plugin: AddPlugin) -> None:
-    early = Answer("jtask_recall", Outcome(State(StateName.CACHED, 0.0), "registered first"))
-    late = Answer("jtask_recall", Outcome(State(StateName.CACHED, 0.0), "registered last"))
+    early = Answer("jtask_lookup", Outcome(State(StateName.CACHED, 0.0), "registered first"))
+    late = Answer("jtask_lookup", Outcome(State(StateName.CACHED, 0.0), "registered last"))
     jtask_plugin(early)
     jtask_plugin(late)
     assert call_plain(lambda: None) == "registered last"
@@ -678,7 +678,7 @@ def test_a_value_that_cannot_be_stored_fails_the_run_and_is_not_retried() -> Non
     assert str(outcome.error) == outcome.state.message == "cannot store 7"
 
 
-def test_a_recalled_value_that_cannot_be_stored_does_not_spare_the_call(
+def test_a_known_value_that_cannot_be_stored_does_not_spare_the_call(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     @task
@@ -691,13 +691,13 @@ def test_a_recalled_value_that_cannot_be_stored_does_not_spare_the_call(
         return b"stored"
 
     plugins = Plugins([])
-    plugins.add(Answer("jtask_recall", Outcome(State(StateName.CACHED, 0.0), 42)))
+    plugins.add(Answer("jtask_lookup", Outcome(State(StateName.CACHED, 0.0), 42)))
     outcome = run_sync(run_attempt(pending_run(work), TaskHooks(plugins, work), encode=refuse_42))
     assert outcome == Outcome(outcome.state, 7, None, b"stored")
     assert outcome.state.name is StateName.COMPLETED
     assert (
-        "plugin 'Answer' failed in jtask_recall for run an-id of task 'work': SerializationError: "
-        "it recalled a value that cannot be stored: ValueError: cannot store 42"
+        "plugin 'Answer' failed in jtask_lookup for run an-id of task 'work': SerializationError: "
+        "it knew a value that cannot be stored: ValueError: cannot store 42"
     ) in caplog.text
 
 

@@ -51,13 +51,13 @@ def test_answers_that_are_none_do_not_count_and_the_last_one_registered_answers_
             self.answer = answer
 
         @hookimpl
-        def jtask_recall(self, run: object) -> object:
+        def jtask_lookup(self, run: object) -> object:
             return self.answer
 
     plugins = Plugins([])
     for answer in (1, None, 3):
         plugins.add(Says(answer))
-    caller = plugins.caller("jtask_recall")
+    caller = plugins.caller("jtask_lookup")
     assert caller is not None
     assert caller(run=None) == [3, 1]
 

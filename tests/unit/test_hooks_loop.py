@@ -40,7 +40,7 @@ class Loops:
         self.threads.add(threading.current_thread().name)
 
     @hookimpl
-    def jtask_recall(self) -> Awaitable[None]:
+    def jtask_lookup(self) -> Awaitable[None]:
         return self._note()
 
     @hookimpl
@@ -272,8 +272,8 @@ class Holds:
         return self._hold() if hook == self._hook else None
 
     @hookimpl
-    def jtask_recall(self) -> Awaitable[None] | None:
-        return self._answer("jtask_recall")
+    def jtask_lookup(self) -> Awaitable[None] | None:
+        return self._answer("jtask_lookup")
 
     @hookimpl
     def jtask_admit(self) -> Awaitable[None] | None:
@@ -309,7 +309,7 @@ def plain_again() -> None:
 
 
 HELD = [
-    ("jtask_recall", None, plain),
+    ("jtask_lookup", None, plain),
     ("jtask_admit", None, plain),
     ("jtask_admit", None, slow),
     ("jtask_failed", None, plain),
@@ -319,6 +319,7 @@ HELD = [
     ("jtask_state", StateName.AWAITING_RETRY, plain_again),
     ("jtask_state", StateName.AWAITING_RETRY, slow),
 ]
+LOOKED_UP = [("jtask_lookup", None), ("jtask_state", StateName.PENDING)]
 
 
 @pytest.mark.parametrize(("hook", "state", "work"), HELD)
@@ -334,7 +335,10 @@ def test_a_run_that_is_cancelled_while_its_hook_is_awaited_ends_and_the_hook_wit
     jtask_worker(work)
     run = work.delay()
     assert plugin.begun.wait(PATIENCE)
-    assert run.cancel("not today").result is CancelResult.INTERRUPTED
+    # What is looked up has not taken a slot.
+    is_looked_up = (hook, state) in LOOKED_UP
+    expected = CancelResult.NEVER_STARTS if is_looked_up else CancelResult.INTERRUPTED
+    assert run.cancel("not today").result is expected
     with pytest.raises(RunCancelled, match="not today"):
         run.result(PATIENCE)
     assert plugin.cancelled.wait(PATIENCE)

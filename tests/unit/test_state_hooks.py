@@ -90,7 +90,7 @@ def test_each_end_has_its_hook(call: Any, error: BaseException, option: str, sta
 def test_a_run_that_is_not_ready_calls_no_hook(call: Any, jtask_plugin: Any) -> None:
     class Wait:
         @hookimpl
-        def jtask_recall(self) -> Outcome:
+        def jtask_lookup(self) -> Outcome:
             return Outcome(State(StateName.NOT_READY, 0.0, "the other one failed"))
 
     jtask_plugin(Wait())
@@ -113,7 +113,7 @@ def test_retries_call_on_retry_and_only_the_last_failure_calls_on_failure(call: 
 def test_a_cached_value_is_a_completion(jtask_plugin: Any) -> None:
     class Recall:
         @hookimpl
-        def jtask_recall(self) -> Outcome:
+        def jtask_lookup(self) -> Outcome:
             return Outcome(State(StateName.CACHED, 0.0), 42)
 
     jtask_plugin(Recall())

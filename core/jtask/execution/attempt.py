@@ -32,6 +32,7 @@ async def run_attempt(
     *,
     encode: Callable[[Any], bytes] | None = None,
     stopping: Callable[[], bool] | None = None,
+    is_looked_up: bool = False,
 ) -> Result:
     """Perform one attempt of a run that has its arguments.
 
@@ -40,6 +41,7 @@ async def run_attempt(
         hooks: Those of its task.
         encode: Writes the value where it is stored; what it raises fails the run.
         stopping: Tells whether the worker interrupts its runs in order to stop.
+        is_looked_up: Whether `known_outcome` was asked before, and knew none.
 
     Returns:
         Outcome | Reschedule | Release: The run's end, or when it is delivered again.
@@ -49,12 +51,10 @@ async def run_attempt(
     """
     instead: Outcome | Retry | RunRefused | None = None
     try:
-        # Pending was entered before there were hooks to ask. What else it may be, AwaitingRetry,
-        # was reported by the worker that rescheduled it.
-        if hooks.state is not None and run.state and run.state.name is StateName.PENDING:
-            await _ask(hooks.state, run, state=run.state)
-        if hooks.recall is not None or hooks.admit is not None:
-            instead = await _instead_of_attempt(run, hooks, encode)
+        if not is_looked_up:
+            instead = await known_outcome(run, hooks, encode)
+        if instead is None and hooks.admit is not None:
+            instead = await _ask_for_admission(run, hooks.admit)
         if instead is None:
             first = run.attempt == 1
             running = run.enter(StateName.RUNNING if first else StateName.RETRYING)
@@ -85,6 +85,43 @@ async def run_attempt(
     if hooks.state is not None:
         await _ask(hooks.state, run, state=completed)
     return await _notify_settled(run, hooks, Outcome(completed, value, None, payload))
+
+
+async def known_outcome(
+    run: RunContext, hooks: TaskHooks, encode: Callable[[Any], bytes] | None = None
+) -> Outcome | None:
+    """Ask the plugins for the end of a run that need not be executed.
+
+    Args:
+        run: The run, in state Pending or AwaitingRetry, with its arguments.
+        hooks: Those of its task.
+        encode: Writes the value where it is stored; a known one that it refuses is not known.
+
+    Returns:
+        Outcome | None: What to end it with, see `finish_known`; None to execute it.
+    """
+    # Pending was entered before there were hooks to ask. What else it may be, AwaitingRetry, was
+    # reported by the worker that rescheduled it.
+    if hooks.state is not None and run.state and run.state.name is StateName.PENDING:
+        await _ask(hooks.state, run, state=run.state)
+    if hooks.lookup is None:
+        return None
+    accepted = None if encode is None else partial(_encode_known, encode)
+    return cast("Outcome | None", await _ask(hooks.lookup, run, accept=accepted))
+
+
+async def finish_known(run: RunContext, hooks: TaskHooks, outcome: Outcome) -> Outcome:
+    """End a run with an outcome that a plugin knew.
+
+    Args:
+        run: The run; it enters the final state here.
+        hooks: Those of its task.
+        outcome: What `known_outcome` returned.
+    """
+    data = outcome.value if outcome.successful else outcome.error
+    await _enter(run, hooks, outcome.state.name, outcome.state.message, data=data)
+    outcome.state = cast("Any", run.state)
+    return await _notify_settled(run, hooks, outcome)
 
 
 async def abandon_attempt(run: RunContext, hooks: TaskHooks, error: BaseException) -> Result:
@@ -164,28 +201,12 @@ def _function(run: RunContext, invoke: HookCaller | None) -> Callable[..., Any]:
     return cast("Callable[..., Any]", answers[0]) if answers else run.task.fn
 
 
-async def _instead_of_attempt(
-    run: RunContext, hooks: TaskHooks, encode: Callable[[Any], bytes] | None
-) -> Outcome | Retry | RunRefused | None:
+async def _ask_for_admission(run: RunContext, caller: HookCaller) -> Retry | RunRefused | None:
     """Ask the plugins whether to make the attempt; None makes it."""
-    if hooks.recall is not None:
-        recalled = await _recall(run, hooks.recall, encode)
-        if recalled is not None:
-            return recalled
-    if hooks.admit is None:
-        return None
     try:
-        return cast("Retry | None", await _ask(hooks.admit, run, may_refuse=True))
+        return cast("Retry | None", await _ask(caller, run, may_refuse=True))
     except RunRefused as refusal:
         return refusal
-
-
-async def _recall(
-    run: RunContext, caller: HookCaller, encode: Callable[[Any], bytes] | None
-) -> Outcome | None:
-    """Return the first outcome that a plugin recalls and that can be stored."""
-    accepted = None if encode is None else partial(_encode_recalled, encode)
-    return cast("Outcome | None", await _ask(caller, run, accept=accepted))
 
 
 def _encode_returned(encode: Callable[[Any], bytes], value: Any) -> bytes:
@@ -197,14 +218,14 @@ def _encode_returned(encode: Callable[[Any], bytes], value: Any) -> bytes:
         raise ResultError(str(error)) from error
 
 
-def _encode_recalled(encode: Callable[[Any], bytes], outcome: Outcome) -> None:
-    if not outcome.successful:
+def _encode_known(encode: Callable[[Any], bytes], outcome: Outcome) -> None:
+    if not outcome.successful or outcome.payload is not None:
         return
     try:
         outcome.payload = encode(outcome.value)
     except Exception as error:
         raise SerializationError(
-            f"it recalled a value that cannot be stored: {describe(error)}"
+            f"it knew a value that cannot be stored: {describe(error)}"
         ) from error
 
 
@@ -212,7 +233,7 @@ async def _end_without_attempt(
     run: RunContext, hooks: TaskHooks, instead: Outcome | Retry | RunRefused
 ) -> Result:
     if isinstance(instead, Outcome):
-        return await _finish_recalled(run, hooks, instead)
+        return await finish_known(run, hooks, instead)
     if isinstance(instead, RunRefused):
         return await finish(run, hooks, Finish(StateName.CANCELLED, str(instead)), instead)
     message = instead.reason or "waiting for admission"
@@ -253,13 +274,6 @@ async def _reschedule(run: RunContext, hooks: TaskHooks, decision: Reschedule) -
             raise
         return await finish(run, hooks, Finish(StateName.CANCELLED, run.cancelled), error)
     return decision
-
-
-async def _finish_recalled(run: RunContext, hooks: TaskHooks, outcome: Outcome) -> Outcome:
-    data = outcome.value if outcome.successful else outcome.error
-    await _enter(run, hooks, outcome.state.name, outcome.state.message, data=data)
-    outcome.state = cast("Any", run.state)
-    return await _notify_settled(run, hooks, outcome)
 
 
 async def _notify_settled(run: RunContext, hooks: TaskHooks, outcome: Outcome) -> Outcome:

@@ -36,6 +36,8 @@ class Job:
         envelope: What came over the wire; `payload` holds the arguments even if they were a blob.
         task: What to execute.
         received: When it came, seconds since the epoch.
+        looked_up: What its task will see of it, once the plugins were asked for its outcome and
+            knew none; None where they were not asked.
         run: What its task sees of it, while it executes.
         isolate: What executes it apart from the worker, by its run context; None for the worker
             itself.
@@ -51,6 +53,7 @@ class Job:
     envelope: Envelope
     task: TaskInfo[..., object]
     received: float
+    looked_up: RunContext | None = None
     run: RunContext | None = None
     isolate: Callable[[RunContext], Callable[..., Any]] | None = None
     counted: bool = False
@@ -122,6 +125,42 @@ class Requeue:
 Disposition = StoreOutcome | Requeue | Release
 
 
+async def look_up(
+    job: Job,
+    worker: str,
+    inline_limit: int,
+    on_state: Callable[[RunContext, State], None],
+) -> StoreOutcome | None:
+    """Ask the plugins for the end of a run that need not be executed; on the loop of the hooks.
+
+    Args:
+        job: The run, with its arguments. Its `looked_up` is set here.
+        worker: This worker's name.
+        inline_limit: The largest outcome that needs no blob, in bytes.
+        on_state: Called with each state that the run enters.
+
+    Returns:
+        StoreOutcome | None: The end that a plugin knew; None to execute the run.
+    """
+    codecs = codecs_of(job.task)
+    try:
+        codecs.check(job.envelope.serializer)
+        args, kwargs = codecs.arguments.decode(job.envelope.payload)
+    except (ArgumentError, SerializationError):
+        return None  # which ends the run where it is executed
+    if _take_options(job) is not None:
+        return None
+    hooks, run = _hooks(job), _context(job, worker, on_state)
+    run.args, run.kwargs, run.blocking = args, kwargs, False
+    job.looked_up = run
+    encode = partial(_encode_result, codecs.result.encode)
+    known = await engine.known_outcome(run, hooks, encode)
+    if known is None:
+        run.blocking = not job.task.is_async
+        return None
+    return _store_outcome(run, job, await engine.finish_known(run, hooks, known), inline_limit)
+
+
 async def perform(
     job: Job,
     worker: str,
@@ -151,7 +190,9 @@ async def perform(
     """
     unfit = _take_options(job)
     hooks = _hooks(job)
-    job.run = run = _context(job, worker, on_state)
+    run = job.looked_up or _context(job, worker, on_state)
+    run.cancelled = job.cancelled
+    job.run = run
     # Looked at once the run can be found: whoever cancels does it the other way round.
     if job.cancelled is not None and job.decision is None:
         job.decision = Finish(StateName.CANCELLED, job.cancelled)
@@ -183,14 +224,18 @@ def _attempt(
     job: Job, run: RunContext, hooks: TaskHooks, stopping: Callable[[], bool]
 ) -> Coroutine[Any, Any, engine.Result]:
     codecs = codecs_of(job.task)
+    is_looked_up = job.looked_up is not None
     try:
-        codecs.check(job.envelope.serializer)
-        run.args, run.kwargs = codecs.arguments.decode(job.envelope.payload)
+        if not is_looked_up:
+            codecs.check(job.envelope.serializer)
+            run.args, run.kwargs = codecs.arguments.decode(job.envelope.payload)
     except (ArgumentError, SerializationError) as error:
         unreadable = Finish(StateName.FAILED, str(error))
         return engine.finish(run, hooks, unreadable, error)
     encode = partial(_encode_result, codecs.result.encode)
-    return engine.run_attempt(run, hooks, encode=encode, stopping=stopping)
+    return engine.run_attempt(
+        run, hooks, encode=encode, stopping=stopping, is_looked_up=is_looked_up
+    )
 
 
 def _encode_result(encode: Callable[[Any], bytes], value: Any) -> bytes:

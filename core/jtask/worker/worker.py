@@ -9,10 +9,8 @@ import time
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
-from jtask import lifecycle
 from jtask.background import BackgroundTasks
 from jtask.client.cancel_notices import CancelledDelivery, job_of
-from jtask.client.cancel_requests import find_cancel_request
 from jtask.client.client import Client
 from jtask.contract import Broker, Consumption, Delivery, Event
 from jtask.declaration.task_info import TaskInfo
@@ -30,8 +28,10 @@ from jtask.wire.envelope import Envelope
 from jtask.worker import supervised
 from jtask.worker.executions import Executions
 from jtask.worker.heartbeat import accompany
-from jtask.worker.settlement import START_COUNTER_TTL, Settlement, start_counter
+from jtask.worker.lookups import Lookups
+from jtask.worker.settlement import Settlement
 from jtask.worker.slots import SlotPool
+from jtask.worker.start_checks import StartChecks
 from jtask.worker.suspects import Suspects
 from jtask.worker.waiting import Latch, first_of
 
@@ -79,6 +79,8 @@ class Worker:
         of_one_kind = len({task.is_async for task in served}) == 1
         self._slots = SlotPool(concurrency, prefetch, reaches_ahead=of_one_kind)
         self._suspects = Suspects(get_settings().max_crashes)
+        self._checks = StartChecks(self._broker, self._suspects)
+        self._lookups = Lookups(client, self.info.name, self._checks.may_look_up, self._looked_up)
         self._executing: dict[str, Job] = {}
         self._idle = asyncio.Event()
         self._idle.set()
@@ -128,6 +130,7 @@ class Worker:
         await self._consumption.stop()
         # Released before the wait: they could start elsewhere meanwhile.
         waiting = [
+            *self._lookups.take_all(),
             *self._slots.take_all(),
             *self._suspects.take_all(),
             *self._take_back_unbegun(),
@@ -186,7 +189,7 @@ class Worker:
         return [*self._executing.values(), *self._unstarted(), *self._settlement.unsettled]
 
     def _unstarted(self) -> list[Job]:
-        return [*self._slots.waiting(), *self._suspects.waiting()]
+        return [*self._lookups.waiting(), *self._slots.waiting(), *self._suspects.waiting()]
 
     def cancel(self, run_id: str, message: str) -> CancelResult:
         """End a run that this worker holds; on the I/O thread.
@@ -286,6 +289,18 @@ class Worker:
             self._settlement.reschedule_unknown(delivery, envelope)
             return
         job = Job(delivery, envelope, task, time.time())
+        if self._stopping.is_set or not self._lookups.add(job):
+            self._line_up(job)
+
+    def _looked_up(self, job: Job, known: StoreOutcome | Exception | None) -> None:
+        if known is None:
+            self._line_up(job)
+        elif isinstance(known, Exception):
+            self._settlement.fail(job.delivery, job.envelope, known)
+        else:
+            self._settlement.settle(job, known)
+
+    def _line_up(self, job: Job) -> None:
         if self._stopping.is_set:
             # It was on its way when the pulls were withdrawn.
             handing_back = self._settlement.hand_back(job, "handed back before it started")
@@ -328,7 +343,7 @@ class Worker:
 
     def _never_start(self, job: Job, message: str) -> None:
         job.decision = Finish(StateName.CANCELLED, message)
-        if self._suspects.remove(job):
+        if self._lookups.remove(job) or self._suspects.remove(job):
             # `start_now` takes it from there.
             self._slots.add(job)
         self._slots.start_now(job)
@@ -336,11 +351,7 @@ class Worker:
 
     async def _start_checked(self, job: Job) -> None:
         try:
-            decision = await self._admit(job)
-            if isinstance(decision, Execute) and job.envelope.blob is not None:
-                decision = await self._fetch_arguments(job)
-            if isinstance(decision, Execute) and job.delivery.redelivered:
-                await self._recall_cancellation(job)
+            decision = await self._checks.decide(job)
         except BrokerError as error:
             # Released and not retried: another worker may reach what this one cannot.
             _log.warning("run %s is handed back: %s", job.delivery.run_id, error)
@@ -360,43 +371,6 @@ class Worker:
         elif job.cancelled is not None:  # while the broker was asked
             job.decision = Finish(StateName.CANCELLED, job.cancelled)
         self._submit(job)
-
-    async def _admit(self, job: Job) -> lifecycle.Admission:
-        delivery, run_id = job.delivery, job.delivery.run_id
-        # A worker may have died between storing the outcome and the ack.
-        settled = delivery.redelivered and await self._broker.results.get(run_id) is not None
-        starts = 0
-        if delivery.lost_workers and not settled:
-            # Counted from the first loss on: a worker may have been lost before it had started the
-            # run. Of the first one that is not known, so it is taken for a crash of the run's own.
-            # A start that ends without a loss is taken back, see `Settlement`.
-            starts = await self._broker.counters.add(
-                start_counter(run_id), 1, ttl=START_COUNTER_TTL
-            )
-            job.counted = True
-        return lifecycle.admit(
-            crashes=min(starts, delivery.lost_workers),
-            max_crashes=self._suspects.limit(job),
-            settled=settled,
-            expires=job.envelope.expires,
-            now=time.time(),
-        )
-
-    async def _recall_cancellation(self, job: Job) -> None:
-        # The worker that was asked to end the run has handed it back, or died.
-        request = await find_cancel_request(self._broker, job.delivery.run_id)
-        if request is not None:
-            job.cancelled = request.message
-
-    async def _fetch_arguments(self, job: Job) -> Execute | Finish:
-        size, key = job.envelope.blob, f"{job.delivery.run_id}.args"
-        blob = await self._broker.blobs.get(key, at_most=size)
-        if blob is None or not await asyncio.to_thread(job.envelope.holds, blob):
-            message = f"its arguments, {size} bytes, are no longer kept as they were sent"
-            return Finish(StateName.CRASHED, message, dead_letter=True)
-        # `blob` stays set: whoever requeues the run then leaves the arguments where they are.
-        job.envelope.payload = blob
-        return Execute()
 
     # --- executing -------------------------------------------------------------------------
 

@@ -1,0 +1,91 @@
+"""What a worker asks the broker about a run before it executes it."""
+
+import asyncio
+import time
+
+from jtask import lifecycle
+from jtask.client.cancel_requests import find_cancel_request
+from jtask.contract import Broker
+from jtask.execution.job import Job
+from jtask.lifecycle import Execute, Finish
+from jtask.states import StateName
+from jtask.worker.settlement import START_COUNTER_TTL, start_counter
+from jtask.worker.suspects import Suspects
+
+
+class StartChecks:
+    """The questions, and what follows from the answers.
+
+    Args:
+        broker: Where the run comes from.
+        suspects: Says how many workers a run may lose.
+    """
+
+    def __init__(self, broker: Broker, suspects: Suspects) -> None:
+        self._broker = broker
+        self._suspects = suspects
+
+    async def may_look_up(self, job: Job) -> bool:
+        """Tell whether plugins may be asked for a run's outcome; if so, it has its arguments.
+
+        Raises:
+            BrokerError: The broker does not answer.
+        """
+        if job.delivery.redelivered:
+            await self._recall_cancellation(job)
+        # Without its arguments it cannot be looked up, and ends where it would start.
+        return isinstance(await self._fetch_arguments(job), Execute) and job.cancelled is None
+
+    async def decide(self, job: Job) -> lifecycle.Admission:
+        """Say whether to execute a run, and have its arguments at hand if so.
+
+        Its start is counted here if it lost workers before.
+
+        Raises:
+            BrokerError: The broker does not answer.
+        """
+        decision = await self._admit(job)
+        if isinstance(decision, Execute):
+            decision = await self._fetch_arguments(job)
+        if isinstance(decision, Execute) and job.delivery.redelivered:
+            await self._recall_cancellation(job)
+        return decision
+
+    async def _admit(self, job: Job) -> lifecycle.Admission:
+        delivery, run_id = job.delivery, job.delivery.run_id
+        # A worker may have died between storing the outcome and the ack.
+        settled = delivery.redelivered and await self._broker.results.get(run_id) is not None
+        starts = 0
+        if delivery.lost_workers and not settled:
+            # Counted from the first loss on: a worker may have been lost before it had started the
+            # run. Of the first one that is not known, so it is taken for a crash of the run's own.
+            # A start that ends without a loss is taken back, see `Settlement`.
+            starts = await self._broker.counters.add(
+                start_counter(run_id), 1, ttl=START_COUNTER_TTL
+            )
+            job.counted = True
+        return lifecycle.admit(
+            crashes=min(starts, delivery.lost_workers),
+            max_crashes=self._suspects.limit(job),
+            settled=settled,
+            expires=job.envelope.expires,
+            now=time.time(),
+        )
+
+    async def _recall_cancellation(self, job: Job) -> None:
+        # The worker that was asked to end the run has handed it back, or died.
+        request = await find_cancel_request(self._broker, job.delivery.run_id)
+        if request is not None:
+            job.cancelled = request.message
+
+    async def _fetch_arguments(self, job: Job) -> Execute | Finish:
+        size, key = job.envelope.blob, f"{job.delivery.run_id}.args"
+        if size is None or job.envelope.payload:
+            return Execute()
+        blob = await self._broker.blobs.get(key, at_most=size)
+        if blob is None or not await asyncio.to_thread(job.envelope.holds, blob):
+            message = f"its arguments, {size} bytes, are no longer kept as they were sent"
+            return Finish(StateName.CRASHED, message, dead_letter=True)
+        # `blob` stays set: whoever requeues the run then leaves the arguments where they are.
+        job.envelope.payload = blob
+        return Execute()
