@@ -21,18 +21,20 @@ class Implementation(NamedTuple):
         plugin: The plugin's name, for the log.
         function: What the plugin has marked with `hookimpl`.
         pick: Takes from the facts those that the function asks for, in its order.
+        source: Tells plugins of one name apart.
     """
 
     plugin: str
     function: Callable[..., Any]
     pick: Callable[[dict[str, Any]], tuple[Any, ...]]
+    source: int = 0
 
     @classmethod
     def of(
-        cls, plugin: str, function: Callable[..., Any], argnames: Sequence[str]
+        cls, plugin: str, function: Callable[..., Any], argnames: Sequence[str], source: int = 0
     ) -> "Implementation":
         """Return the implementation whose function takes arguments of these names."""
-        return cls(plugin, function, _picker(argnames))
+        return cls(plugin, function, _picker(argnames), source)
 
     def call(self, facts: dict[str, Any]) -> Any:
         """Call the function with what it asks for."""
@@ -110,7 +112,7 @@ class HookCaller:
     def __call__(self, **facts: Any) -> list[Any]:
         """Return the answers that are not None; the first failure is raised."""
         answers: list[Any] = []
-        for _, function, pick in self.implementations:
+        for _, function, pick, _ in self.implementations:
             answer = function(*pick(facts))
             if answer is not None:
                 answers.append(answer)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import click
 
     from jtask.declaration.task_info import TaskInfo
-    from jtask.lifecycle import Retry
+    from jtask.lifecycle import AttemptEnd, Retry
     from jtask.options import Option
     from jtask.outcomes import Outcome
     from jtask.runtime import EnqueueRequest, RunContext, WorkerInfo
@@ -97,10 +97,22 @@ def jtask_lookup(run: "RunContext") -> "Outcome | Awaitable[Outcome | None] | No
 def jtask_admit(run: "RunContext") -> "Retry | Awaitable[Retry | None] | None":
     """Let a run start, reschedule it, or refuse it.
 
-    Called before each attempt. Return None to let it start, or a `Retry` to be asked again at that
-    time; the run holds no slot until then. Raise `RunRefused` to end it as Cancelled with that
-    message; plugins that come later are not asked. May return an awaitable. Any other failure is
-    logged and the run starts.
+    Called before each attempt, of one plugin after the other until one does not admit it. Return
+    None to let it start, or a `Retry` to be asked again at that time; the run holds no slot until
+    then. Raise `RunRefused` to end it as Cancelled with that message. Whoever was asked before is
+    told that the attempt is over (`jtask_attempt_over`). May return an awaitable. Any other failure
+    is logged and counts as None.
+    """
+
+
+@hookspec
+def jtask_attempt_over(run: "RunContext", end: "AttemptEnd") -> Awaitable[None] | None:
+    """Get notified that an attempt is over, and how: give back what it was admitted for.
+
+    Called once for each attempt, in whatever way it was over, before its outcome is stored; also of
+    the plugins that admitted an attempt which another one did not. If its worker was lost, the next
+    worker that gets the run calls it, before anything else is asked. May return an awaitable. A
+    failure is logged.
     """
 
 

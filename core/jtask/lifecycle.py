@@ -5,6 +5,7 @@ The engine and the worker perform what is decided here.
 
 import asyncio
 from dataclasses import dataclass
+from enum import StrEnum
 
 from jtask.errors import (
     ProcessDied,
@@ -30,6 +31,21 @@ class Retry:
 
     at: float
     reason: str = ""
+
+
+class AttemptEnd(StrEnum):
+    """How an attempt was over that plugins had admitted."""
+
+    SETTLED = "settled"
+    """The run has ended."""
+    RETRIED = "retried"
+    """The run comes again, for another attempt."""
+    HANDED_BACK = "handed back"
+    """The run comes again, for the same attempt: its worker stops."""
+    WITHDRAWN = "withdrawn"
+    """It was not made: another plugin did not admit it."""
+    LOST = "lost"
+    """Its worker was lost."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,7 +93,7 @@ class Plugins:
         # Called here and not by pluggy: a fifth of the cost, and each plugin for itself. Reversed,
         # for pluggy keeps the one that is called first at the end.
         implementations = [
-            Implementation.of(self._name(impl), impl.function, impl.argnames)
+            Implementation.of(self._name(impl), impl.function, impl.argnames, id(impl.plugin))
             for impl in reversed(impls)
         ]
         return HookCaller(hook, implementations, self._failures) if implementations else None
@@ -181,6 +181,7 @@ class TaskHooks:
         "_without",
         "admit",
         "around",
+        "attempt_over",
         "enqueue",
         "failed",
         "invoke",
@@ -204,6 +205,7 @@ class TaskHooks:
         self.enqueue: HookCaller | None = plugins.caller("jtask_enqueue", without)
         self.lookup: HookCaller | None = plugins.caller("jtask_lookup", without)
         self.admit: HookCaller | None = plugins.caller("jtask_admit", without)
+        self.attempt_over: HookCaller | None = plugins.caller("jtask_attempt_over", without)
         self.around: HookCaller | None = plugins.caller("jtask_around", without)
         self.invoke: HookCaller | None = plugins.caller("jtask_invoke", without)
         self.failed: HookCaller | None = plugins.caller("jtask_failed", without)

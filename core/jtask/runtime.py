@@ -49,6 +49,30 @@ lost_workers: int
 cancelled: str | None
 
 
+class Admission:
+    """Which plugins were asked for an attempt, until it is over.
+
+    Attributes:
+        asked: The sources of those that admitted it so far.
+        is_complete: Whether all have.
+    """
+
+    __slots__ = ("_open", "asked", "is_complete")
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+        self.is_complete = False
+        self._open = [True]
+
+    def close(self) -> bool:
+        """End it; False when somebody else has. From any thread."""
+        try:
+            # One call into C, so that of two threads one gets it.
+            return self._open.pop()
+        except IndexError:
+            return False
+
+
 @dataclass(slots=True, eq=False)
 class RunContext:
     """The facts of one run, given to hooks; only the engine changes them.
@@ -88,6 +112,7 @@ class RunContext:
             From the loop of an asynchronous task, from any thread for a plain one. None where
             nothing can be left behind, as in a direct call.
         on_state: Called with each state that the run enters, to record it; set by jtask itself.
+        admission: Who hears that the attempt is over; set by jtask itself.
     """
 
     run_id: str
@@ -116,6 +141,7 @@ class RunContext:
     abandon: Callable[[BaseException], None] | None = None
     on_state: "Callable[[RunContext, State], None] | None" = None
     version: str | None = None
+    admission: Admission | None = None
 
     @property
     def task_name(self) -> str:

@@ -6,7 +6,6 @@ so `run_sync` can run it to its end without an event loop for a synchronous dire
 
 import asyncio
 import contextlib
-import inspect
 import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -15,9 +14,10 @@ from typing import Any, cast
 
 from jtask import lifecycle
 from jtask.errors import ResultError, RunAbandoned, RunRefused, SerializationError
-from jtask.execution.hooks_loop import answer_of, wait_for_answer
-from jtask.hook_callers import HookCaller, Implementation
-from jtask.lifecycle import Finish, Release, Reschedule, Retry, describe
+from jtask.execution.admission import ask_for_admission, attempt_over
+from jtask.execution.asking import ask
+from jtask.hook_callers import HookCaller
+from jtask.lifecycle import AttemptEnd, Finish, Release, Reschedule, Retry, describe
 from jtask.outcomes import Outcome
 from jtask.plugins import TaskHooks
 from jtask.runtime import RunContext, reset_current, set_current
@@ -49,17 +49,36 @@ async def run_attempt(
     Raises:
         RunAbandoned: It has ended before its function has.
     """
+    try:
+        result = await _perform(run, hooks, encode, stopping, is_looked_up=is_looked_up)
+    except RunAbandoned:
+        raise  # which was told when it was abandoned
+    except BaseException:
+        await attempt_over(run, hooks, AttemptEnd.SETTLED)
+        raise
+    await attempt_over(run, hooks, _end_of(result))
+    return result
+
+
+async def _perform(
+    run: RunContext,
+    hooks: TaskHooks,
+    encode: Callable[[Any], bytes] | None,
+    stopping: Callable[[], bool] | None,
+    *,
+    is_looked_up: bool,
+) -> Result:
     instead: Outcome | Retry | RunRefused | None = None
     try:
         if not is_looked_up:
             instead = await known_outcome(run, hooks, encode)
-        if instead is None and hooks.admit is not None:
-            instead = await _ask_for_admission(run, hooks.admit)
+        if instead is None and (hooks.admit is not None or hooks.attempt_over is not None):
+            instead = await ask_for_admission(run, hooks)
         if instead is None:
             first = run.attempt == 1
             running = run.enter(StateName.RUNNING if first else StateName.RETRYING)
             if hooks.state is not None:
-                await _ask(hooks.state, run, state=running)
+                await ask(hooks.state, run, state=running)
             run.attempt_started_at = running.at
             if run.started_at is None:
                 run.started_at = running.at
@@ -83,7 +102,7 @@ async def run_attempt(
     run.run_time += time.perf_counter() - clock
     completed = run.enter(StateName.COMPLETED, data=value)
     if hooks.state is not None:
-        await _ask(hooks.state, run, state=completed)
+        await ask(hooks.state, run, state=completed)
     return await _notify_settled(run, hooks, Outcome(completed, value, None, payload))
 
 
@@ -103,11 +122,11 @@ async def known_outcome(
     # Pending was entered before there were hooks to ask. What else it may be, AwaitingRetry, was
     # reported by the worker that rescheduled it.
     if hooks.state is not None and run.state and run.state.name is StateName.PENDING:
-        await _ask(hooks.state, run, state=run.state)
+        await ask(hooks.state, run, state=run.state)
     if hooks.lookup is None:
         return None
     accepted = None if encode is None else partial(_encode_known, encode)
-    return cast("Outcome | None", await _ask(hooks.lookup, run, accept=accepted))
+    return cast("Outcome | None", await ask(hooks.lookup, run, accept=accepted))
 
 
 async def finish_known(run: RunContext, hooks: TaskHooks, outcome: Outcome) -> Outcome:
@@ -135,7 +154,15 @@ async def abandon_attempt(run: RunContext, hooks: TaskHooks, error: BaseExceptio
     # By the wall clock, which may have been set back: `clock` is with the function.
     run.run_time += max(0.0, time.time() - cast("float", run.attempt_started_at))
     run.error = error
-    return await _failed(run, hooks, error, None)
+    result = await _failed(run, hooks, error, None)
+    await attempt_over(run, hooks, _end_of(result))
+    return result
+
+
+def _end_of(result: Result) -> AttemptEnd:
+    if isinstance(result, Outcome):
+        return AttemptEnd.SETTLED
+    return AttemptEnd.HANDED_BACK if isinstance(result, Release) else AttemptEnd.RETRIED
 
 
 async def finish(
@@ -201,14 +228,6 @@ def _function(run: RunContext, invoke: HookCaller | None) -> Callable[..., Any]:
     return cast("Callable[..., Any]", answers[0]) if answers else run.task.fn
 
 
-async def _ask_for_admission(run: RunContext, caller: HookCaller) -> Retry | RunRefused | None:
-    """Ask the plugins whether to make the attempt; None makes it."""
-    try:
-        return cast("Retry | None", await _ask(caller, run, may_refuse=True))
-    except RunRefused as refusal:
-        return refusal
-
-
 def _encode_returned(encode: Callable[[Any], bytes], value: Any) -> bytes:
     try:
         return encode(value)
@@ -253,7 +272,7 @@ async def _failed(
     # A run that was asked to end is not retried, whatever it raises.
     if hooks.failed is not None and run.cancelled is None and lifecycle.retryable(error):
         try:
-            retry = await _ask(hooks.failed, run, error=error)
+            retry = await ask(hooks.failed, run, error=error)
         except asyncio.CancelledError as cancellation:
             error = cancellation
     is_stopping = stopping is not None and stopping()
@@ -278,7 +297,7 @@ async def _reschedule(run: RunContext, hooks: TaskHooks, decision: Reschedule) -
 
 async def _notify_settled(run: RunContext, hooks: TaskHooks, outcome: Outcome) -> Outcome:
     if hooks.settled is not None:
-        await _ask(hooks.settled, run, outcome=outcome)
+        await ask(hooks.settled, run, outcome=outcome)
     return outcome
 
 
@@ -295,49 +314,4 @@ async def _enter(
     details = None if until is None else {"until": until}
     state = run.enter(name, message, at, details=details, data=data)
     if hooks.state is not None:
-        await _ask(hooks.state, run, state=state)
-
-
-async def _ask(
-    caller: HookCaller,
-    run: RunContext,
-    *,
-    accept: Callable[[Any], None] | None = None,
-    may_refuse: bool = False,
-    **facts: Any,
-) -> Any:
-    """Ask every plugin for its answer to a hook; return the first that is not None.
-
-    A plugin that fails is logged and counts as None.
-
-    Args:
-        caller: Calls the hook.
-        run: What the hook is about.
-        accept: Called with the answer that is about to count; what it raises is a failure too.
-        may_refuse: Whether a `RunRefused` ends the run; it is a failure otherwise.
-        facts: The hook's other arguments.
-    """
-    facts["run"] = run
-    first = None
-    # All are asked, although one answer counts: a hook may be there for what it does.
-    for implementation in caller.implementations:
-        try:
-            answer = implementation.function(*implementation.pick(facts))
-            if answer is not None and inspect.isawaitable(answer):
-                answer = wait_for_answer(answer, run) if run.blocking else await answer_of(answer)
-            if first is None and answer is not None:
-                if accept is not None:
-                    accept(answer)
-                first = answer
-        except Exception as error:
-            if may_refuse and isinstance(error, RunRefused):
-                raise
-            _log_failure(caller, implementation, error, run)
-    return first
-
-
-def _log_failure(
-    caller: HookCaller, implementation: Implementation, error: Exception, run: RunContext
-) -> None:
-    about = f"for run {run.run_id} of task {run.task_name!r}"
-    caller.log_failure(implementation, error, about, run_id=run.run_id, task=run.task_name)
+        await ask(hooks.state, run, state=state)

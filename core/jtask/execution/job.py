@@ -10,9 +10,10 @@ from jtask.contract import Delivery
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import ArgumentError, SerializationError, TaskDefinitionError
 from jtask.execution import attempt as engine
+from jtask.execution.admission import attempt_over, worker_lost
 from jtask.execution.run_lines import log_reschedule, log_start
 from jtask.execution.run_options import with_carried
-from jtask.lifecycle import Finish, Release, Reschedule, describe
+from jtask.lifecycle import AttemptEnd, Finish, Release, Reschedule, describe
 from jtask.outcomes import Outcome, SettledRun
 from jtask.plugins import TaskHooks, hooks_of
 from jtask.runtime import HeldRun, RunContext
@@ -42,6 +43,7 @@ class Job:
         isolate: What executes it apart from the worker, by its run context; None for the worker
             itself.
         counted: Whether its start was counted as a possible crash.
+        is_loss_told: Whether the plugins know that it lost a worker.
         is_released: Whether another worker may have it although it still executes here.
         is_abandoned: Whether its function still executes although the run has ended.
         cancelled: Why it was cancelled; None while it is not.
@@ -57,6 +59,7 @@ class Job:
     run: RunContext | None = None
     isolate: Callable[[RunContext], Callable[..., Any]] | None = None
     counted: bool = False
+    is_loss_told: bool = False
     is_released: bool = False
     is_abandoned: bool = False
     cancelled: str | None = None
@@ -153,6 +156,7 @@ async def look_up(
     hooks, run = _hooks(job), _context(job, worker, on_state)
     run.args, run.kwargs, run.blocking = args, kwargs, False
     job.looked_up = run
+    await _tell_loss(job, run, hooks)
     encode = partial(_encode_result, codecs.result.encode)
     known = await engine.known_outcome(run, hooks, encode)
     if known is None:
@@ -193,6 +197,7 @@ async def perform(
     run = job.looked_up or _context(job, worker, on_state)
     run.cancelled = job.cancelled
     job.run = run
+    await _tell_loss(job, run, hooks)
     # Looked at once the run can be found: whoever cancels does it the other way round.
     if job.cancelled is not None and job.decision is None:
         job.decision = Finish(StateName.CANCELLED, job.cancelled)
@@ -247,6 +252,23 @@ def _encode_result(encode: Callable[[Any], bytes], value: Any) -> bytes:
             "return where it is stored instead, or raise the limit"
         )
     return payload
+
+
+async def _tell_loss(job: Job, run: RunContext, hooks: TaskHooks) -> None:
+    delivery = job.delivery
+    if delivery.redelivered and delivery.lost_workers and not job.is_loss_told:
+        job.is_loss_told = True
+        await worker_lost(run, hooks)
+
+
+async def tell_handed_back(job: Job, run: RunContext) -> None:
+    """Tell the plugins that a run is taken back which still executes; on the loop of the hooks.
+
+    Args:
+        job: The run.
+        run: What its task sees of it.
+    """
+    await attempt_over(run, _hooks(job), AttemptEnd.HANDED_BACK, is_elsewhere=True)
 
 
 async def finish_abandoned(job: Job, error: BaseException, inline_limit: int) -> Disposition:

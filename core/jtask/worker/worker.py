@@ -15,7 +15,8 @@ from jtask.client.client import Client
 from jtask.contract import Broker, Consumption, Delivery, Event
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import BrokerError
-from jtask.execution.job import Disposition, Job, StoreOutcome
+from jtask.execution.hooks_loop import answer_of
+from jtask.execution.job import Disposition, Job, StoreOutcome, tell_handed_back
 from jtask.ids import process_label
 from jtask.lifecycle import Discard, Execute, Finish
 from jtask.outcomes import CancelResult
@@ -431,6 +432,8 @@ class Worker:
         return interrupted
 
     async def _let_go(self, job: Job) -> None:
+        if job.run is not None and job.run.admission is not None:
+            await first_of(answer_of(tell_handed_back(job, job.run)), timeout=_GRACE_SECONDS)
         if job.cancelled is None or job.notify_only:
             await self._settlement.release(job, "handed back by a stopping worker")
             return

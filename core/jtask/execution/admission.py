@@ -1,0 +1,66 @@
+"""Whether an attempt is made, and that whoever admitted it hears how it was over."""
+
+from jtask.errors import RunRefused
+from jtask.execution.asking import answer_to, log_failure, tell
+from jtask.lifecycle import AttemptEnd, Retry
+from jtask.plugins import TaskHooks
+from jtask.runtime import Admission, RunContext
+
+
+async def ask_for_admission(run: RunContext, hooks: TaskHooks) -> Retry | RunRefused | None:
+    """Ask the plugins in order whether to make an attempt, until one does not admit it.
+
+    Those that were asked before are told to withdraw what they gave.
+
+    Args:
+        run: The run.
+        hooks: Those of its task.
+
+    Returns:
+        Retry | RunRefused | None: What comes of it instead; None makes the attempt.
+    """
+    run.admission = admission = Admission()
+    if (caller := hooks.admit) is not None:
+        for implementation in caller.implementations:
+            try:
+                answer = await answer_to(implementation, run, {"run": run})
+            except RunRefused as refusal:
+                answer = refusal
+            except Exception as error:
+                log_failure(caller, implementation, error, run)
+                answer = None
+            if answer is not None:
+                await attempt_over(run, hooks, AttemptEnd.WITHDRAWN)
+                return answer  # type: ignore[no-any-return]
+            admission.asked.append(implementation.source)
+    admission.is_complete = True
+    return None
+
+
+async def attempt_over(
+    run: RunContext, hooks: TaskHooks, end: AttemptEnd, *, is_elsewhere: bool = False
+) -> None:
+    """Tell the plugins that an attempt is over; nothing happens if they were told.
+
+    Args:
+        run: The run.
+        hooks: Those of its task.
+        end: How it was over.
+        is_elsewhere: Whether this is the loop of the hooks, and not where the run executes.
+    """
+    admission = run.admission
+    if hooks.attempt_over is None or admission is None or not admission.close():
+        return
+    only = None if admission.is_complete else admission.asked
+    await tell(hooks.attempt_over, run, only=only, is_elsewhere=is_elsewhere, end=end)
+
+
+async def worker_lost(run: RunContext, hooks: TaskHooks) -> None:
+    """Tell the plugins that an attempt was over because its worker was lost.
+
+    Args:
+        run: The run, which has come to this worker since.
+        hooks: Those of its task.
+    """
+    if hooks.attempt_over is not None:
+        await tell(hooks.attempt_over, run, end=AttemptEnd.LOST)

@@ -1,0 +1,98 @@
+"""Ask the plugins that implement a hook, each for itself."""
+
+import inspect
+from collections.abc import Callable, Container
+from typing import Any
+
+from jtask.execution.hooks_loop import answer_of, wait_for_answer
+from jtask.hook_callers import HookCaller, Implementation
+from jtask.runtime import RunContext
+
+
+async def ask(
+    caller: HookCaller,
+    run: RunContext,
+    *,
+    accept: Callable[[Any], None] | None = None,
+    **facts: Any,
+) -> Any:
+    """Ask every plugin for its answer to a hook; return the first that is not None.
+
+    A plugin that fails is logged and counts as None.
+
+    Args:
+        caller: Calls the hook.
+        run: What the hook is about.
+        accept: Called with the answer that is about to count; what it raises is a failure too.
+        facts: The hook's other arguments.
+    """
+    facts["run"] = run
+    first = None
+    # All are asked, although one answer counts: a hook may be there for what it does.
+    for implementation in caller.implementations:
+        try:
+            answer = await answer_to(implementation, run, facts)
+            if first is None and answer is not None:
+                if accept is not None:
+                    accept(answer)
+                first = answer
+        except Exception as error:
+            log_failure(caller, implementation, error, run)
+    return first
+
+
+async def tell(
+    caller: HookCaller,
+    run: RunContext,
+    *,
+    only: Container[int] | None = None,
+    is_elsewhere: bool = False,
+    **facts: Any,
+) -> None:
+    """Notify plugins; one that fails is logged.
+
+    Args:
+        caller: Calls the hook.
+        run: What the hook is about.
+        only: The sources of those to notify; None notifies all.
+        is_elsewhere: Whether this is the loop of the hooks, and not where the run executes.
+        facts: The hook's other arguments.
+    """
+    facts["run"] = run
+    for implementation in caller.implementations:
+        if only is not None and implementation.source not in only:
+            continue
+        try:
+            await answer_to(implementation, run, facts, is_elsewhere=is_elsewhere)
+        except Exception as error:
+            log_failure(caller, implementation, error, run)
+
+
+async def answer_to(
+    implementation: Implementation,
+    run: RunContext,
+    facts: dict[str, Any],
+    *,
+    is_elsewhere: bool = False,
+) -> Any:
+    """Return one plugin's answer, awaited if it can be.
+
+    Args:
+        implementation: The plugin's.
+        run: What the hook is about; its thread is blocked meanwhile where it has no event loop.
+        facts: All arguments of the hook.
+        is_elsewhere: Whether this is the loop of the hooks, and not where the run executes.
+    """
+    answer = implementation.function(*implementation.pick(facts))
+    if answer is None or not inspect.isawaitable(answer):
+        return answer
+    blocks = run.blocking and not is_elsewhere
+    return wait_for_answer(answer, run) if blocks else await answer_of(answer)
+
+
+def log_failure(
+    caller: HookCaller, implementation: Implementation, error: Exception, run: RunContext
+) -> None:
+    """Log that a plugin failed in a hook about a run."""
+    about = f"for run {run.run_id} of task {run.task_name!r}"
+    caller.log_failure(implementation, error, about, run_id=run.run_id, task=run.task_name)
