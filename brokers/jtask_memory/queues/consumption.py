@@ -207,6 +207,13 @@ class MemoryDelivery:
         # Others too: their timers wait for what was the next instant until now.
         self._consumption.free(self._claim, others_first=True)
 
+    async def park(self, key: str, until: float, body: bytes | None = None) -> None:
+        """Let the run wait until it is woken, or until an instant."""
+        storage = self._storage
+        with storage.lock:
+            storage.backlog.park(self._claim, key, until, body, storage.clock.time())
+        self._consumption.free(self._claim, others_first=True)
+
     async def dead_letter(self, reason: str, body: bytes) -> None:
         """Move the run to the dead letters."""
         with self._storage.lock:

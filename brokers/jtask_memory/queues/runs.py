@@ -33,6 +33,14 @@ class MemoryRuns(StoragePart):
         self._consumptions.add(consumption)
         return consumption
 
+    async def wake(self, key: str, count: int = 1) -> int:
+        """Queue parked runs at once, those that were parked first; return how many."""
+        storage = self._storage
+        with storage.lock:
+            queues = storage.backlog.wake(key, count, storage.clock.time())
+        storage.wake(set(queues))
+        return len(queues)
+
     async def cancel(self, run_id: str) -> bool:
         """Take a waiting or delayed run off its queue; False when none is waiting."""
         storage = self._storage

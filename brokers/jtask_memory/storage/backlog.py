@@ -61,6 +61,8 @@ class _Run:
     lost_workers: int = 0
     claim: int = 0
     """Number of the claim that may settle it; stays after a release until the next one."""
+    key: str | None = None
+    """What it is parked under; None when it is not."""
     ticket: int = 0
     """Number of its only valid heap item; earlier ones are skipped when they come up."""
 
@@ -99,6 +101,8 @@ class Backlog:
         self._runs: dict[str, _Run] = {}
         self._lanes: dict[str, _Lane] = {}
         self._pauses: dict[str, Pause] = {}
+        self._parked: dict[str, dict[str, _Run]] = {}
+        """By key, then by run id, in the order of parking."""
         self._stored: TTLDict[bool] = TTLDict()
         self._numbers = itertools.count(1)
 
@@ -173,6 +177,25 @@ class Backlog:
         run.deliveries = run.claim = 0
         self._insert(run, now)
         return True
+
+    def park(self, claim: Claim, key: str, until: float, body: bytes | None, now: float) -> bool:
+        """Let a claimed run wait until it is woken; False when the claim was lost."""
+        if not self.reschedule(claim, until, body, now):
+            return False
+        run = self._runs[claim.run_id]
+        if run.state is _State.DELAYED:
+            run.key = key
+            self._parked.setdefault(key, {})[run.run_id] = run
+        return True
+
+    def wake(self, key: str, count: int, now: float) -> list[str]:
+        """Let the runs wait for a worker that were parked first; return the queue of each."""
+        woken = list(itertools.islice(self._parked.get(key, {}).values(), count))
+        for run in woken:
+            run.since = now
+            run.order = next(self._numbers)
+            self._insert(run, now)
+        return [run.queue for run in woken]
 
     def cancel(self, run_id: str) -> bool:
         """Take away a run that waits or is delayed; False when there is none."""
@@ -249,6 +272,7 @@ class Backlog:
 
     def _insert(self, run: _Run, now: float) -> None:
         lane = self._lanes.setdefault(run.queue, _Lane())
+        self._unpark(run)
         # Whatever the heaps still have of this run is invalid from here on.
         run.ticket = next(self._numbers)
         if run.since > now:
@@ -290,5 +314,16 @@ class Backlog:
 
     def _forget(self, run_id: str) -> bool:
         # Its heap item stays and is skipped: to find it would take a search.
-        self._runs.pop(run_id).ticket = 0
+        run = self._runs.pop(run_id)
+        run.ticket = 0
+        self._unpark(run)
         return True
+
+    def _unpark(self, run: _Run) -> None:
+        if run.key is None:
+            return
+        parked = self._parked[run.key]
+        del parked[run.run_id]
+        if not parked:
+            del self._parked[run.key]
+        run.key = None

@@ -148,6 +148,25 @@ async def read_pages(
         position = {"seq": page.messages[-1].sequence + 1}
 
 
+async def first_messages(
+    connection: Connection, stream: str, subject: str, most: int, *, after: int = 0
+) -> list[StoredMessage]:
+    """Return the oldest messages of a subject (wildcards allowed).
+
+    Args:
+        connection: To the server.
+        stream: Its name.
+        subject: Which.
+        most: How many, at most.
+        after: Skip those up to this sequence.
+
+    Raises:
+        BrokerUnavailable: No answer.
+    """
+    wanted: dict[str, object] = {"next_by_subj": subject, "batch": most, "seq": after + 1}
+    return (await _page(connection, stream, wanted)).messages
+
+
 async def count(connection: Connection, stream: str, subject: str) -> int:
     """Count the messages of a subject (wildcards allowed).
 

@@ -182,6 +182,17 @@ class NatsDelivery:
         Raises:
             BrokerError: The new message could not be stored; the run is still held.
         """
+        await self._queue_again(at, body)
+
+    async def park(self, key: str, until: float, body: bytes | None = None) -> None:
+        """Let the run wait until it is woken, or until an instant; as `reschedule` does.
+
+        Raises:
+            BrokerError: The new message could not be stored; the run is still held.
+        """
+        await self._queue_again(until, body, key)
+
+    async def _queue_again(self, at: float, body: bytes | None, key: str | None = None) -> None:
         if not self._open:
             return
         in_flight = self._in_flight
@@ -198,6 +209,7 @@ class NatsDelivery:
             int(self.seq),
             self.lost_workers,
             session.topology.clock,
+            key,
         )
         try:
             await in_flight.session.publisher.publish(again.subject, again.body, again.headers)

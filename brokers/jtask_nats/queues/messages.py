@@ -55,6 +55,7 @@ def rescheduled_message(
     sequence: int,
     lost_workers: int,
     clock: ServerClock,
+    key: str | None = None,
 ) -> OutgoingMessage:
     """Return what to publish to queue a run again that is in hand.
 
@@ -67,17 +68,22 @@ def rescheduled_message(
         sequence: Of the message in hand.
         lost_workers: How many workers were lost with the run so far.
         clock: The server's.
+        key: What it is parked under until its instant; None when nobody is to wake it.
     """
     in_hand = subjects.queued(message.queue, message.priority, message.run_id)
     lines = headers.message_id(unique) + headers.expected(sequence, in_hand)
     if lost_workers:
         # The server counts the deliveries of the new message from 1 again.
         lines += headers.line(headers.LOST, lost_workers)
-    return _timed(subjects, message, lines, clock)
+    return _timed(subjects, message, lines, clock, key)
 
 
 def _timed(
-    subjects: Subjects, message: Message, lines: bytes, clock: ServerClock
+    subjects: Subjects,
+    message: Message,
+    lines: bytes,
+    clock: ServerClock,
+    key: str | None = None,
 ) -> OutgoingMessage:
     target = subjects.queued(message.queue, message.priority, message.run_id)
     # Beyond, the server's own count of nanoseconds wraps, and the run would start at once.
@@ -91,7 +97,10 @@ def _timed(
     # Nats-TTL. Its target must be in the same stream (ADR-51).
     lines += b"Nats-Schedule: @at %b\r\n" % headers.instant(at - EARLY).encode()
     lines += b"Nats-Schedule-Target: %b\r\n" % target.encode()
-    subject = subjects.schedule(message.queue, message.priority, message.run_id)
+    if key is None:
+        subject = subjects.schedule(message.queue, message.priority, message.run_id)
+    else:
+        subject = subjects.parked(message.queue, key, message.run_id)
     return OutgoingMessage(subject, lines, message.body)
 
 

@@ -10,7 +10,7 @@ from jtask.ids import is_run_id
 from jtask_nats.client.direct_reads import count
 from jtask_nats.streams.session import Session
 from jtask_nats.streams.stream_configs import Stream
-from jtask_nats.streams.subjects import PRIORITIES, last_token
+from jtask_nats.streams.subjects import PRIORITIES, Subjects, last_token
 
 Level = tuple[str, str]
 """A queue and one of its priorities, as they stand in a subject."""
@@ -106,13 +106,17 @@ class QueueCounts:
         return Extent(state["messages"], state["last_seq"])
 
     async def _delayed(self, queues: set[str]) -> Counter[str]:
-        """Count the delayed runs of some queues."""
-        connection, schedule = self._session.connection, self._session.subjects.schedule
-        names = sorted(queues)
+        """Count the delayed and the parked runs of some queues."""
+        connection, subjects = self._session.connection, self._session.subjects
+        delayed = Counter[str]()
+        places = [(name, subjects.schedule(name, "*", "*")) for name in queues]
+        places += [(name, subjects.parked(name, None, "*")) for name in queues]
         counts = await asyncio.gather(
-            *(count(connection, self._stream, schedule(name, "*", "*")) for name in names)
+            *(count(connection, self._stream, subject) for _, subject in places)
         )
-        return Counter(dict(zip(names, counts, strict=True)))
+        for (name, _), runs in zip(places, counts, strict=True):
+            delayed[name] += runs
+        return delayed
 
     async def _listed(self) -> tuple[Counter[Level], Counter[str]]:
         """Count the runs on queues by level and the delayed ones by queue, from all subjects."""
@@ -126,7 +130,7 @@ class QueueCounts:
             page: dict[str, int] = answer["state"].get("subjects") or {}
             for subject, runs in page.items():
                 level = level_of(subject)
-                if not is_level(*level):
+                if not is_place(subjects, subject):
                     continue
                 if subjects.is_schedule(subject):
                     delayed[level[0]] += runs
@@ -187,6 +191,12 @@ def is_level(queue: str, priority: str) -> bool:
     return is_name(queue) and priority in PRIORITIES
 
 
-def is_run(subject: str) -> bool:
+def is_place(subjects: Subjects, subject: str) -> bool:
+    """Tell whether a run can be there; a parked one has a key in place of its priority."""
+    queue, priority = level_of(subject)
+    return is_name(queue) if subjects.is_parked(subject) else is_level(queue, priority)
+
+
+def is_run(subjects: Subjects, subject: str) -> bool:
     """Tell whether a subject is one of a run."""
-    return is_level(*level_of(subject)) and is_run_id(last_token(subject))
+    return is_place(subjects, subject) and is_run_id(last_token(subject))

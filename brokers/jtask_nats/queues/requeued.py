@@ -18,16 +18,11 @@ _log = logging.getLogger("jtask.worker")
 
 async def is_requeued(session: Session, delivery: NatsDelivery) -> bool:
     """Return whether a later message of the run is stored; False when that cannot be read."""
-    run = (delivery.queue, delivery.priority, delivery.run_id)
     stream = session.topology.consumers.stream_of(delivery.queue)
+    subject = session.subjects.runs(delivery.queue, delivery.run_id)
     try:
-        latest = await last_message(session.connection, stream, session.subjects.queued(*run))
-        if latest is not None and latest.sequence > int(delivery.seq):
-            return True
-        return (
-            await last_message(session.connection, stream, session.subjects.schedule(*run))
-            is not None
-        )
+        latest = await last_message(session.connection, stream, subject)
+        return latest is not None and latest.sequence > int(delivery.seq)
     except BrokerError as error:
         _log.debug("run %s may be stored twice: %s", delivery.run_id, error)
         return False

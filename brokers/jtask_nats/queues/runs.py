@@ -16,6 +16,7 @@ from jtask_nats.queues.consumption import NatsConsumption
 from jtask_nats.queues.deletion import delete_message
 from jtask_nats.queues.leases import Leases
 from jtask_nats.queues.messages import OutgoingMessage, new_run_message
+from jtask_nats.queues.parked import ParkedRuns
 from jtask_nats.queues.queue_counts import is_level, level_of
 from jtask_nats.queues.releases import Releases
 from jtask_nats.streams.session import Session
@@ -38,6 +39,7 @@ class NatsRuns:
         self._session = session
         self._leases = leases
         self._releases = releases
+        self._parked = ParkedRuns(session)
         self._consumptions: set[NatsConsumption] = set()
         self._loop = asyncio.get_running_loop()
         self._in_flight = asyncio.Semaphore(_GROUPS_IN_FLIGHT)
@@ -96,6 +98,10 @@ class NatsRuns:
             raise
         return consumption
 
+    async def wake(self, key: str, count: int = 1) -> int:
+        """Queue parked runs at once, those that were parked first; return how many."""
+        return await self._parked.wake(key, count)
+
     async def cancel(self, run_id: str) -> bool:
         """Take a waiting or delayed run off its queue; False when none is waiting.
 
@@ -110,6 +116,7 @@ class NatsRuns:
         # Safe only because no consumer covers these subjects: a purge that hits deliveries makes
         # the server forget them, see `_delete`.
         delayed = await self._purge(session.subjects.schedule("*", "*", run_id))
+        delayed |= await self._purge(session.subjects.parked("*", None, run_id))
         waiting = await last_message(
             session.connection, stream, session.subjects.queued("*", "*", run_id)
         )

@@ -51,7 +51,7 @@ class WaitingRuns:
         seen: set[str] = set()
         async for page in read_pages(session.connection, self._stream, subject):
             # Others are set aside by the worker that gets them.
-            page = [one for one in page if is_run(one.subject)]
+            page = [one for one in page if is_run(session.subjects, one.subject)]
             queued = [one for one in page if not session.subjects.is_schedule(one.subject)]
             in_hand = await self._in_hand(queued)
             for stored in page:
@@ -82,7 +82,8 @@ class WaitingRuns:
         await session.topology.ensure(Stream.RUNS)
         subject = session.subjects.runs("*", run_id)
         stored = await last_message(session.connection, self._stream, subject)
-        return stored if stored is not None and is_run(stored.subject) else None
+        is_one = stored is not None and is_run(session.subjects, stored.subject)
+        return stored if is_one else None
 
     async def _place(self, stored: StoredMessage) -> RunPlace:
         run = waiting_run(stored, self._session.topology.clock)
@@ -106,7 +107,7 @@ class WaitingRuns:
         async for page in read_pages(session.connection, self._stream, subject):
             for stored in page:
                 # By its sequence, for nothing else addresses it alone.
-                if not is_run(stored.subject):
+                if not is_run(session.subjects, stored.subject):
                     discarded += await delete_message(session, self._stream, stored.sequence)
         return discarded
 

@@ -9,7 +9,7 @@ from jtask_nats.streams.subjects import Subjects
 
 Config = dict[str, Any]
 
-_VERSION = "2"
+_VERSION = "3"
 """To be raised when a setting below changes; a stream of a newer version is left alone."""
 NANO = 1_000_000_000
 _DEDUP_WINDOW = 30 * NANO  # the server keeps each id that long in memory, 200-300 bytes each
@@ -64,7 +64,7 @@ def stream_configs(
         # holds a full disk off is the server's own max_file_store, which refuses new ones.
         Stream.RUNS: {
             **disk,
-            "subjects": [subjects.all_queued, subjects.all_schedules],
+            "subjects": [subjects.all_queued, subjects.all_schedules, subjects.all_parked],
             # An acked run is removed by the server. Consumers may not overlap in such a stream
             # (10100): one for each priority of a queue.
             "retention": "workqueue",

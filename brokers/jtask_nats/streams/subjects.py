@@ -29,6 +29,8 @@ class Subjects:
         self.all_queued = f"{self.root}.q.>"
         self._schedules = f"{self.root}.s."
         self.all_schedules = f"{self._schedules}>"
+        self._parked = f"{self.root}.p."
+        self.all_parked = f"{self._parked}>"
         self.all_outcomes = f"{self.root}.r.>"
         self.all_republished = f"{self.root}.o.>"
         self.all_blobs = f"{self.root}.b.>"
@@ -53,13 +55,21 @@ class Subjects:
         """Return where a run waits for its time."""
         return f"{self.root}.s.{queue}.{priority}.{run_id}"
 
+    def parked(self, queue: str, key: str | None, run_id: str) -> str:
+        """Return where a run waits under a key; None is any key, `*` any queue or run."""
+        return f"{self._parked}{queue}.{'*' if key is None else _short_token(key)}.{run_id}"
+
     def runs(self, queue: str, run_id: str = "*") -> str:
-        """Return where runs of a queue are, waiting, delayed or held; `*` is any."""
+        """Return where runs of a queue are, waiting, delayed, parked or held; `*` is any."""
         return f"{self.root}.*.{queue}.*.{run_id}"
 
     def is_schedule(self, subject: str) -> bool:
-        """Tell whether the run at a subject waits for its time."""
-        return subject.startswith(self._schedules)
+        """Tell whether the run at a subject waits for its time, or to be woken."""
+        return subject.startswith((self._schedules, self._parked))
+
+    def is_parked(self, subject: str) -> bool:
+        """Tell whether the run at a subject waits to be woken."""
+        return subject.startswith(self._parked)
 
     def outcome(self, run_id: str) -> str:
         """Return where a run's outcome is stored."""
@@ -99,11 +109,7 @@ class Subjects:
 
     def record(self, bucket: str, key: str) -> str:
         """Return where a record is kept; the key of one too long for that is in its headers."""
-        part = encode_token(key)
-        if len(part) > _LONGEST_TOKEN:
-            # No token has two of these in a row, so no other key has it.
-            part = f"=={hashlib.sha256(key.encode()).hexdigest()}"
-        return f"{self.root}.k.{encode_token(bucket)}.{part}"
+        return f"{self.root}.k.{encode_token(bucket)}.{_short_token(key)}"
 
     def records(self, bucket: str) -> str:
         """Return where all records of a bucket are."""
@@ -116,6 +122,15 @@ class Subjects:
     def request(self, topic: str) -> str:
         """Return the core subject on which a topic's questions are asked."""
         return f"{self.root}.c.ask.{encode_token(topic)}"
+
+
+def _short_token(text: str) -> str:
+    """Return a string as one token, a hash of it where it is too long."""
+    part = encode_token(text)
+    if len(part) <= _LONGEST_TOKEN:
+        return part
+    # No token has two of these in a row, so no other text has it.
+    return f"=={hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()}"
 
 
 def encode_token(text: str) -> str:

@@ -75,6 +75,9 @@ class CancelledDelivery:
     async def reschedule(self, at: float, body: bytes | None = None) -> None:
         """Do nothing: such a run is never rescheduled."""
 
+    async def park(self, key: str, until: float, body: bytes | None = None) -> None:
+        """Do nothing: such a run is never parked."""
+
     async def dead_letter(self, reason: str, body: bytes) -> None:
         """Do nothing: such a run is never kept."""
 

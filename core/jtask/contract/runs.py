@@ -104,6 +104,16 @@ class Delivery(Protocol):
         """
         ...
 
+    async def park(self, key: str, until: float, body: bytes | None = None) -> None:
+        """Let the run wait until somebody wakes it, see `RunQueue.wake`; never lost, never twice.
+
+        Args:
+            key: What it waits for: any text of up to 200 characters.
+            until: When it comes by itself, should nobody wake it, seconds since the epoch.
+            body: The envelope from now on; None keeps it.
+        """
+        ...
+
     async def dead_letter(self, reason: str, body: bytes) -> None:
         """Move the run to the dead letters.
 
@@ -166,6 +176,21 @@ class RunQueue(Protocol):
             queues: Which.
             credit: How many deliveries may be unsettled at once.
             receive: Called on the loop for each delivery; must not block.
+        """
+        ...
+
+    async def wake(self, key: str, count: int = 1) -> int:
+        """Queue parked runs at once, those that were parked first.
+
+        Whoever parks a run looks afterwards whether it still has to wait: a wake that came just
+        before found nothing.
+
+        Args:
+            key: What they wait for.
+            count: How many to wake, at most.
+
+        Returns:
+            int: How many were woken by this call.
         """
         ...
 

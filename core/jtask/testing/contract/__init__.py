@@ -29,6 +29,7 @@ from jtask.testing.contract.dead_letters import DeadLetterContract
 from jtask.testing.contract.delays import DelayContract
 from jtask.testing.contract.events import EventLogContract
 from jtask.testing.contract.leases import LeaseContract
+from jtask.testing.contract.parking import ParkingContract
 from jtask.testing.contract.pausing import PauseContract
 from jtask.testing.contract.queue_states import QueueStateContract
 from jtask.testing.contract.queues import QueueContract
@@ -53,6 +54,7 @@ class BrokerContract(
     HeartbeatContract,
     RequestReplyContract,
     KeyValueStoreContract,
+    ParkingContract,
     PauseContract,
     QueueStateContract,
     RestartContract,
@@ -73,6 +75,7 @@ __all__ = [
     "Inbox",
     "KeyValueStoreContract",
     "LeaseContract",
+    "ParkingContract",
     "PauseContract",
     "QueueContract",
     "QueueStateContract",

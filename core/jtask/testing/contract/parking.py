@@ -1,0 +1,148 @@
+"""Rules for runs that are parked under a key until somebody wakes them."""
+
+import asyncio
+import time
+
+from jtask.contract import Delivery
+from jtask.testing.contract.base import Contract, rule
+from jtask.testing.contract.bench import Bench, Inbox, ids, until_instant
+
+_FAR = 3600.0  # seconds; no test waits so long
+
+
+class ParkingContract(Contract):
+    """Rules for `Delivery.park` and `RunQueue.wake`."""
+
+    @rule
+    async def test_a_parked_run_comes_when_it_is_woken_and_not_before(self, bench: Bench) -> None:
+        worker = await bench.worker("reports", credit=1)
+        broker = await bench.broker()
+        await broker.runs.enqueue([message := bench.message("reports", priority=3)])
+        await (await worker.next()).park("database", time.time() + _FAR)
+        # It takes no credit either.
+        await broker.runs.enqueue([other := bench.message("reports")])
+        second = await worker.next()
+        assert second.run_id == other.run_id
+        second.ack()
+        assert await broker.runs.wake("database") == 1
+        again = await worker.next()
+        assert (again.run_id, again.queue) == (message.run_id, "reports")
+        assert (again.body, again.priority) == (message.body, 3)
+        assert (again.redelivered, again.lost_workers) == (False, 0)
+
+    @rule
+    async def test_parked_runs_are_woken_in_the_order_in_which_they_were_parked(
+        self, bench: Bench
+    ) -> None:
+        worker = await bench.worker("reports")
+        broker = await bench.broker()
+        parked = await self._park(bench, worker, 5)
+        assert await broker.runs.wake("database", 2) == 2
+        assert {d.run_id for d in await worker.take(2)} == set(parked[:2])
+        assert await broker.runs.wake("database", 9) == 3
+        assert {d.run_id for d in await worker.take(3)} == set(parked[2:])
+        assert await broker.runs.wake("database") == 0
+
+    @rule
+    async def test_a_parked_run_that_nobody_wakes_comes_at_its_instant(self, bench: Bench) -> None:
+        worker = await bench.worker("reports")
+        broker = await bench.broker()
+        await broker.runs.enqueue([message := bench.message("reports")])
+        until = time.time() + 1.0
+        await (await worker.next()).park("database", until, b"another body")
+        again = await worker.next()
+        assert time.time() >= until
+        assert (again.run_id, again.body) == (message.run_id, b"another body")
+        assert await broker.runs.wake("database") == 0
+
+    @rule
+    async def test_runs_under_another_key_sleep_on(self, bench: Bench) -> None:
+        worker = await bench.worker("reports")
+        broker = await bench.broker()
+        keys = ["a", "a.b", "*", ">", "=", "é ☃", "x" * 200]
+        await broker.runs.enqueue(messages := bench.messages("reports", len(keys)))
+        for delivery, key in zip(await worker.take(len(keys)), keys, strict=True):
+            await delivery.park(key, time.time() + _FAR)
+        assert await broker.runs.wake("nobody") == 0
+        woken = []
+        for key in keys:
+            assert await broker.runs.wake(key, 9) == 1
+            woken.append((await worker.next()).run_id)
+        assert woken == ids(messages)
+
+    @rule
+    async def test_two_who_wake_at_once_wake_each_run_once(self, bench: Bench) -> None:
+        worker = await bench.worker("reports", credit=100)
+        brokers = [await bench.broker() for _ in range(4)]
+        parked = await self._park(bench, worker, 20)
+        wakes = [broker.runs.wake("database", 3) for broker in brokers for _ in range(5)]
+        woken = sum(await asyncio.gather(*wakes))
+        while woken < len(parked):
+            woken += await brokers[0].runs.wake("database", len(parked))
+        assert woken == len(parked)
+        await worker.take(len(parked))
+        assert sorted(worker.ids[len(parked) :]) == sorted(parked)
+
+    @rule
+    async def test_a_parked_run_is_found_counted_and_cancelled(self, bench: Bench) -> None:
+        worker = await bench.worker("reports")
+        broker = await bench.broker()
+        (parked,) = await self._park(bench, worker, 1)
+        place = await broker.queues.locate(parked)
+        assert place is not None
+        assert (place.in_hand, place.run.queue) == (False, "reports")
+        assert place.run.at is not None
+        assert [run.run_id async for run in broker.queues.waiting("reports")] == [parked]
+        (queue,) = await broker.queues.list()
+        assert (queue.waiting, queue.executing, queue.delayed) == (0, 0, 1)
+        assert await broker.runs.cancel(parked) is True
+        assert await broker.queues.locate(parked) is None
+        assert await broker.runs.wake("database") == 0
+
+    @rule
+    async def test_a_run_can_be_parked_again_and_retried(self, bench: Bench) -> None:
+        worker = await bench.worker("reports", credit=1)
+        broker = await bench.broker()
+        await broker.runs.enqueue([message := bench.message("reports")])
+        for number in range(3):
+            body = b"attempt %d" % number
+            await (await worker.next()).park("database", time.time() + _FAR, body)
+            assert await broker.runs.wake("database") == 1
+        delivery = await worker.next()
+        assert delivery.body == b"attempt 2"
+        await delivery.reschedule(time.time() + 0.7, b"last")
+        last = await worker.next()
+        assert (last.run_id, last.body) == (message.run_id, b"last")
+        last.ack()
+        assert await broker.runs.wake("database") == 0
+
+    @rule
+    async def test_losses_are_remembered_when_the_run_is_parked(self, bench: Bench) -> None:
+        broker = await bench.broker()
+        await broker.runs.enqueue([bench.message("reports")])
+        lost = await bench.worker("reports")
+        await lost.next()
+        await self.lose(lost.consumption)
+        heir = await bench.worker("reports")
+        await (await heir.next()).park("database", time.time() + _FAR)
+        assert await broker.runs.wake("database") == 1
+        assert (await heir.next()).lost_workers == 1
+
+    @rule
+    async def test_a_run_parked_until_the_past_comes_at_once(self, bench: Bench) -> None:
+        worker = await bench.worker("reports", credit=1)
+        broker = await bench.broker()
+        await broker.runs.enqueue([message := bench.message("reports")])
+        past = time.time() - 5
+        await (await worker.next()).park("database", past)
+        await until_instant(past)
+        assert (await worker.next()).run_id == message.run_id
+
+    async def _park(self, bench: Bench, worker: Inbox, count: int) -> list[str]:
+        """Park some runs under "database", and return their ids in that order."""
+        broker = await bench.broker()
+        await broker.runs.enqueue(messages := bench.messages("reports", count))
+        by_id: dict[str, Delivery] = {d.run_id: d for d in await worker.take(count)}
+        for message in messages:
+            await by_id[message.run_id].park("database", time.time() + _FAR)
+        return ids(messages)
