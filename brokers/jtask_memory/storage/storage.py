@@ -40,7 +40,7 @@ class Storage:
         self.counters: TTLDict[int] = TTLDict()
         self.slots: dict[str, TTLDict[str]] = {}
         self.workers: TTLDict[bytes] = TTLDict()
-        self.records: dict[str, dict[str, Record]] = {}
+        self.records: dict[str, TTLDict[Record]] = {}
         self.revisions = itertools.count(1)
         self.wakers: Subscribers[[]] = Subscribers()
         self.responders: Subscribers[[PendingRequest]] = Subscribers()

@@ -1,38 +1,57 @@
 """Small values under keys, in named buckets."""
 
+import math
+
 from jtask.contract import Record
 from jtask_memory.storage.client import StoragePart
+from jtask_memory.storage.ttl_dict import TTLDict
 
 
 class MemoryRecords(StoragePart):
     """The contract's `KeyValueStore`."""
 
-    async def put(self, bucket: str, key: str, body: bytes, *, revision: int | None = None) -> bool:
+    async def put(
+        self,
+        bucket: str,
+        key: str,
+        body: bytes,
+        *,
+        revision: int | None = None,
+        ttl: float | None = None,
+    ) -> bool:
         """Store a value, if a revision is given only over that one."""
         storage = self._storage
         with storage.lock:
-            records = storage.records.setdefault(bucket, {})
-            found = records.get(key)
+            now = storage.clock.time()
+            records = storage.records.setdefault(bucket, TTLDict())
+            found = records.get(key, now)
             if revision is not None and revision != (0 if found is None else found.revision):
                 return False
             # Counted over all records: one that is deleted and put again gets another revision.
-            records[key] = Record(key, bytes(body), next(storage.revisions))
+            record = Record(key, bytes(body), next(storage.revisions))
+            records.put(key, record, now, math.inf if ttl is None else now + max(ttl, 1.0))
         return True
 
     async def get(self, bucket: str, key: str) -> Record | None:
         """Return a record, or None when there is none."""
         storage = self._storage
         with storage.lock:
-            return storage.records.get(bucket, {}).get(key)
+            records = storage.records.get(bucket)
+            return None if records is None else records.get(key, storage.clock.time())
 
     async def list(self, bucket: str) -> list[Record]:
         """Return a bucket's records, by key."""
         storage = self._storage
         with storage.lock:
-            return sorted(storage.records.get(bucket, {}).values(), key=lambda record: record.key)
+            records = storage.records.get(bucket)
+            found = (
+                [] if records is None else [one for _, one in records.items(storage.clock.time())]
+            )
+        return sorted(found, key=lambda record: record.key)
 
     async def delete(self, bucket: str, key: str) -> bool:
         """Delete a record; False when there was none."""
         storage = self._storage
         with storage.lock:
-            return storage.records.get(bucket, {}).pop(key, None) is not None
+            records = storage.records.get(bucket)
+            return records is not None and records.pop(key, storage.clock.time()) is not None

@@ -23,7 +23,15 @@ class NatsRecords:
         self._session = session
         self._stream = session.topology.stream_name(Stream.RECORDS)
 
-    async def put(self, bucket: str, key: str, body: bytes, *, revision: int | None = None) -> bool:
+    async def put(
+        self,
+        bucket: str,
+        key: str,
+        body: bytes,
+        *,
+        revision: int | None = None,
+        ttl: float | None = None,
+    ) -> bool:
         """Store a value.
 
         Args:
@@ -31,6 +39,7 @@ class NatsRecords:
             key: Under which.
             body: The value.
             revision: Store it only over this revision; 0 is that of no record.
+            ttl: Seconds after which it is deleted; None keeps it.
 
         Returns:
             bool: False when another revision is there.
@@ -41,6 +50,8 @@ class NatsRecords:
         lines = headers.message_id(unique)
         if is_hashed(subject):
             lines += headers.key(key)
+        if ttl is not None:
+            lines += headers.ttl(ttl)
         if revision is not None:
             # 0 is the revision of a record that is not there, as it is for the server.
             lines += headers.expected(revision)

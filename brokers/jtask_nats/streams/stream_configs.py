@@ -148,6 +148,7 @@ def stream_configs(
             **disk,
             **one_each,
             "subjects": [subjects.all_records],
+            "allow_msg_ttl": True,
             "duplicate_window": _DEDUP_WINDOW,
         },
     }

@@ -20,7 +20,15 @@ class Record(NamedTuple):
 class KeyValueStore(Protocol):
     """Keep small values in named buckets, with revisions for optimistic locking."""
 
-    async def put(self, bucket: str, key: str, body: bytes, *, revision: int | None = None) -> bool:
+    async def put(
+        self,
+        bucket: str,
+        key: str,
+        body: bytes,
+        *,
+        revision: int | None = None,
+        ttl: float | None = None,
+    ) -> bool:
         """Store a value.
 
         Args:
@@ -29,6 +37,8 @@ class KeyValueStore(Protocol):
             body: The value.
             revision: Store only while the record is at this revision, 0 for "not there";
                 None stores in any case.
+            ttl: Seconds after which the record is deleted, at least 1; None keeps it until it is
+                deleted or replaced.
 
         Returns:
             bool: Whether it was stored.

@@ -1,9 +1,10 @@
 """Rules for small values under keys."""
 
 import asyncio
+import time
 
 from jtask.testing.contract.base import Contract, rule
-from jtask.testing.contract.bench import Bench
+from jtask.testing.contract.bench import Bench, eventually
 
 
 class KeyValueStoreContract(Contract):
@@ -23,6 +24,26 @@ class KeyValueStoreContract(Contract):
         assert await broker.records.get("schedules", "nightly") is None
         assert await broker.records.list("schedules") == []
         assert await broker.records.delete("schedules", "nightly") is False
+
+    @rule
+    async def test_a_record_with_a_time_to_live_is_deleted_after_it(self, bench: Bench) -> None:
+        broker = await bench.broker()
+        put = broker.records.put
+        stored = time.time()
+        await put("cache", "short", b"1", ttl=1.2)
+        await put("cache", "long", b"2", ttl=3600.0)
+        await put("cache", "kept", b"3", ttl=1.2)
+        await put("cache", "kept", b"4")
+        assert await broker.records.get("cache", "short") is not None
+
+        async def is_gone() -> bool:
+            return await broker.records.get("cache", "short") is None
+
+        await eventually(is_gone, "the record is deleted")
+        assert time.time() >= stored + 1.1
+        assert [one.key for one in await broker.records.list("cache")] == ["kept", "long"]
+        assert await put("cache", "short", b"5", revision=0) is True
+        assert await broker.records.delete("cache", "short") is True
 
     @rule
     async def test_the_last_value_counts_and_has_a_higher_revision(self, bench: Bench) -> None:
