@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import click
 
     from jtask.declaration.task_info import TaskInfo
-    from jtask.lifecycle import AttemptEnd, Retry
+    from jtask.lifecycle import AttemptEnd, Park, Retry
     from jtask.options import Option
     from jtask.outcomes import Outcome
     from jtask.runtime import EnqueueRequest, RunContext, WorkerInfo
@@ -94,14 +94,14 @@ def jtask_lookup(run: "RunContext") -> "Outcome | Awaitable[Outcome | None] | No
 
 
 @hookspec
-def jtask_admit(run: "RunContext") -> "Retry | Awaitable[Retry | None] | None":
+def jtask_admit(run: "RunContext") -> "Retry | Park | Awaitable[Retry | Park | None] | None":
     """Let a run start, reschedule it, or refuse it.
 
     Called before each attempt, of one plugin after the other until one does not admit it. Return
-    None to let it start, or a `Retry` to be asked again at that time; the run holds no slot until
-    then. Raise `RunRefused` to end it as Cancelled with that message. Whoever was asked before is
-    told that the attempt is over (`jtask_attempt_over`). May return an awaitable. Any other failure
-    is logged and counts as None.
+    None to let it start, a `Retry` to be asked again at that time, or a `Park` to be asked again
+    once somebody wakes the run; it holds no slot until then. Raise `RunRefused` to end it as
+    Cancelled with that message. Whoever was asked before is told that the attempt is over
+    (`jtask_attempt_over`). May return an awaitable. Any other failure is logged and counts as None.
     """
 
 

@@ -4,6 +4,7 @@ The engine and the worker perform what is decided here.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -31,6 +32,24 @@ class Retry:
 
     at: float
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Park:
+    """A plugin's request to let a run wait until somebody wakes it (`RunQueue.wake`).
+
+    Attributes:
+        key: What it waits for: any text of up to 200 characters.
+        until: When it is asked again at the latest, seconds since the epoch.
+        reason: One sentence for the history.
+        after: Awaited on the loop of the hooks once the run is parked. What it waited for may have
+            come about just before, and then nobody wakes it: look once more, and wake it.
+    """
+
+    key: str
+    until: float
+    reason: str = ""
+    after: Callable[[], Awaitable[None]] | None = None
 
 
 class AttemptEnd(StrEnum):
@@ -79,12 +98,14 @@ class Reschedule:
         state: What it waits in: AwaitingRetry or Scheduled.
         message: One sentence for people.
         new_attempt: Whether the attempt that is over counts; False for one that was not made.
+        park: What it is parked under until then; None when nobody is to wake it.
     """
 
     at: float
     state: StateName
     message: str
     new_attempt: bool
+    park: Park | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,12 @@
 
 from jtask.errors import RunRefused
 from jtask.execution.asking import answer_to, log_failure, tell
-from jtask.lifecycle import AttemptEnd, Retry
+from jtask.lifecycle import AttemptEnd, Park, Retry
 from jtask.plugins import TaskHooks
 from jtask.runtime import Admission, RunContext
 
 
-async def ask_for_admission(run: RunContext, hooks: TaskHooks) -> Retry | RunRefused | None:
+async def ask_for_admission(run: RunContext, hooks: TaskHooks) -> Retry | Park | RunRefused | None:
     """Ask the plugins in order whether to make an attempt, until one does not admit it.
 
     Those that were asked before are told to withdraw what they gave.
@@ -17,7 +17,7 @@ async def ask_for_admission(run: RunContext, hooks: TaskHooks) -> Retry | RunRef
         hooks: Those of its task.
 
     Returns:
-        Retry | RunRefused | None: What comes of it instead; None makes the attempt.
+        Retry | Park | RunRefused | None: What comes of it instead; None makes the attempt.
     """
     run.admission = admission = Admission()
     if (caller := hooks.admit) is not None:

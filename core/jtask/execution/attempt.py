@@ -17,7 +17,7 @@ from jtask.errors import ResultError, RunAbandoned, RunRefused, SerializationErr
 from jtask.execution.admission import ask_for_admission, attempt_over
 from jtask.execution.asking import ask
 from jtask.hook_callers import HookCaller
-from jtask.lifecycle import AttemptEnd, Finish, Release, Reschedule, Retry, describe
+from jtask.lifecycle import AttemptEnd, Finish, Park, Release, Reschedule, Retry, describe
 from jtask.outcomes import Outcome
 from jtask.plugins import TaskHooks
 from jtask.runtime import RunContext, reset_current, set_current
@@ -68,7 +68,7 @@ async def _perform(
     *,
     is_looked_up: bool,
 ) -> Result:
-    instead: Outcome | Retry | RunRefused | None = None
+    instead: Outcome | Retry | Park | RunRefused | None = None
     try:
         if not is_looked_up:
             instead = await known_outcome(run, hooks, encode)
@@ -249,14 +249,16 @@ def _encode_known(encode: Callable[[Any], bytes], outcome: Outcome) -> None:
 
 
 async def _end_without_attempt(
-    run: RunContext, hooks: TaskHooks, instead: Outcome | Retry | RunRefused
+    run: RunContext, hooks: TaskHooks, instead: Outcome | Retry | Park | RunRefused
 ) -> Result:
     if isinstance(instead, Outcome):
         return await finish_known(run, hooks, instead)
     if isinstance(instead, RunRefused):
         return await finish(run, hooks, Finish(StateName.CANCELLED, str(instead)), instead)
     message = instead.reason or "waiting for admission"
-    wait = Reschedule(instead.at, StateName.SCHEDULED, message, new_attempt=False)
+    park = instead if isinstance(instead, Park) else None
+    at = instead.until if isinstance(instead, Park) else instead.at
+    wait = Reschedule(at, StateName.SCHEDULED, message, new_attempt=False, park=park)
     return await _reschedule(run, hooks, wait)
 
 

@@ -20,6 +20,7 @@ from jtask.states import ERROR_OF, State, StateName
 from jtask.tagging import tags_of_run
 from jtask.wire.history import remember
 
+_PARKED_SECONDS = 0.1  # between two tries of a call that would be parked
 _log = logging.getLogger("jtask")
 LOOK_SECONDS = 10.0
 """How long a process whose direct calls are not recorded does not look whether they can be."""
@@ -117,7 +118,9 @@ def _pause(run: RunContext, result: Reschedule | Release) -> float:
     if result.new_attempt:
         run.history = remember(run.history, run.end_attempt(result.message))
         run.attempt += 1
-    return max(0.0, result.at - time.time())
+    pause = max(0.0, result.at - time.time())
+    # Nobody can wake it: it is on no queue.
+    return pause if result.park is None else min(pause, _PARKED_SECONDS)
 
 
 def _resume(run: RunContext) -> None:

@@ -13,7 +13,7 @@ from jtask.execution import attempt as engine
 from jtask.execution.admission import attempt_over, worker_lost
 from jtask.execution.run_lines import log_reschedule, log_start
 from jtask.execution.run_options import with_carried
-from jtask.lifecycle import AttemptEnd, Finish, Release, Reschedule, describe
+from jtask.lifecycle import AttemptEnd, Finish, Park, Release, Reschedule, describe
 from jtask.outcomes import Outcome, SettledRun
 from jtask.plugins import TaskHooks, hooks_of
 from jtask.runtime import HeldRun, RunContext
@@ -118,11 +118,13 @@ class Requeue:
         at: When, seconds since the epoch.
         body: The envelope.
         blob: Arguments to store as a blob first.
+        park: What it is parked under until then; None when nobody is to wake it.
     """
 
     at: float
     body: bytes
     blob: bytes | None = None
+    park: Park | None = None
 
 
 Disposition = StoreOutcome | Requeue | Release
@@ -299,7 +301,8 @@ def _disposition(job: Job, result: engine.Result, inline_limit: int) -> Disposit
         following = _next_envelope(run, envelope, result)
         # Arguments of a run that must start by an instant do not outlive it; from now on they must.
         restore = envelope.expires is not None and following.expires is None
-        return _requeue(result.at, following, inline_limit, restore=restore)
+        requeue = _requeue(result.at, following, inline_limit, restore=restore)
+        return replace(requeue, park=result.park)
     return result
 
 

@@ -12,6 +12,7 @@ from jtask.background import BackgroundTasks
 from jtask.client.event_buffer import EventBuffer
 from jtask.contract import BLOB_MARGIN, Broker, Delivery, Event, OutcomeRecord
 from jtask.errors import BrokerError, EnvelopeError, MessageRefused
+from jtask.execution.hooks_loop import answer_of
 from jtask.execution.job import (
     DeadLetterBody,
     Disposition,
@@ -273,9 +274,22 @@ class Settlement:
                 # Before the message that refers to it, which may be delivered at once.
                 await self._insist(lambda: self._broker.blobs.put(key, blob))
             await self._insist(lambda: self._take_back_start(job))
-            await self._insist(lambda: job.delivery.reschedule(disposition.at, disposition.body))
+            await self._queue_again(job.delivery, disposition)
         else:
             await self.hand_back(job, "handed back by a stopping worker")
+
+    async def _queue_again(self, delivery: Delivery, requeue: Requeue) -> None:
+        park, at, body = requeue.park, requeue.at, requeue.body
+        if park is None:
+            await self._insist(lambda: delivery.reschedule(at, body))
+            return
+        await self._insist(lambda: delivery.park(park.key, at, body))
+        if park.after is not None:
+            try:
+                await answer_of(park.after())
+            except Exception:
+                # It comes at its instant.
+                _log.exception("run %s is parked, and may be woken late", delivery.run_id)
 
     async def _store_all(self, job: Job, disposition: StoreOutcome) -> None:
         run_id = job.delivery.run_id
