@@ -113,6 +113,7 @@ class RunContext:
             nothing can be left behind, as in a direct call.
         on_state: Called with each state that the run enters, to record it; set by jtask itself.
         admission: Who hears that the attempt is over; set by jtask itself.
+        notes: What plugins keep with the run for their other hooks, each under its own name.
     """
 
     run_id: str
@@ -142,6 +143,7 @@ class RunContext:
     on_state: "Callable[[RunContext, State], None] | None" = None
     version: str | None = None
     admission: Admission | None = None
+    notes: dict[str, Any] = field(default_factory=dict[str, Any])
 
     @property
     def task_name(self) -> str:

@@ -1,0 +1,77 @@
+"""The options of `@task(...)` that say what is kept, under which key, and for how long."""
+
+from datetime import timedelta
+from typing import Any
+
+from jtask.cache_policies import CachePolicy
+from jtask.numbers import is_within
+from jtask.options import Option, check_parameters
+
+
+def declared() -> list[Option]:
+    """Return the options, each with its check."""
+    return [
+        Option(
+            "cache_policy",
+            check=_policy,
+            help="What makes two runs the same work; see `jtask.cache_policies`.",
+        ),
+        Option(
+            "cache_key_fn",
+            check=_key_fn,
+            help="Called with the run and its arguments; returns the key. Counts before a policy.",
+        ),
+        Option(
+            "cache_expiration",
+            check=_expiration,
+            help="How long a value is kept: a timedelta, or seconds.",
+        ),
+        Option(
+            "refresh_cache",
+            check=_flag,
+            help="Execute although a value is kept, and replace it.",
+            travels=True,
+        ),
+        Option("persist_result", check=_flag, help="False keeps nothing, whatever the policy."),
+        Option(
+            "result_storage_key",
+            check=_template,
+            help='The key as a template, such as "{parameters[name]}". Counts before all others.',
+        ),
+    ]
+
+
+def _policy(value: object) -> object:
+    if value is not None and not isinstance(value, CachePolicy):
+        raise TypeError(f"must be a policy of jtask.cache_policies, such as INPUTS, got {value!r}")
+    return value
+
+
+def _key_fn(value: object) -> object:
+    if value is None:
+        return None
+    if not callable(value):
+        raise TypeError(f"must be a function of the run and its arguments, got {value!r}")
+    check_parameters(value, "context", "parameters")
+    return value
+
+
+def _expiration(value: object) -> float | None:
+    if value is None:
+        return None
+    seconds: Any = value.total_seconds() if isinstance(value, timedelta) else value
+    if not is_within(seconds) or seconds < 1:
+        raise ValueError(f"must be a timedelta, or seconds, of at least 1 s, got {value!r}")
+    return float(seconds)
+
+
+def _flag(value: object) -> object:
+    if value is not None and not isinstance(value, bool):
+        raise TypeError(f"must be True, False or None, got {value!r}")
+    return value
+
+
+def _template(value: object) -> object:
+    if value is not None and not (isinstance(value, str) and value):
+        raise TypeError(f"must be a text with placeholders, got {value!r}")
+    return value

@@ -1,0 +1,126 @@
+"""Look a run up, let one of several with the same key start, and keep its value."""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from jtask.client import get_client
+from jtask.lifecycle import AttemptEnd, Park, Retry, describe
+from jtask.outcomes import Outcome
+from jtask.rate_limited_log import RateLimitedLog
+from jtask.serialization.codecs import codecs_of
+from jtask.settings import get_settings
+from jtask.states import State, StateName
+from jtask_caching.locks import Locks, locks_of
+from jtask_caching.plan import Plan, key_of, plan_of
+from jtask_caching.store import Cache, Entry
+
+if TYPE_CHECKING:
+    from jtask.runtime import RunContext
+
+T = TypeVar("T")
+_NOTE = "jtask_caching"
+_uncached = RateLimitedLog(60.0)
+_log = logging.getLogger("jtask")
+
+
+async def look_up(run: "RunContext") -> Outcome | None:
+    """Return the value that is kept for a run as its outcome; None to execute it."""
+    plan = _plan(run)
+    key = _key(plan, run)
+    if key is None or plan.refreshes:
+        return None
+    found = await _on_io(lambda cache: cache.get(key))
+    if found is None or found.payload is None or found.serializer != run.task.serializer:
+        return None
+    state = State(StateName.CACHED, time.time(), f"its value was computed by run {found.run_id}")
+    outcome = Outcome(state, payload=found.payload)
+    if run.queue is None:  # a direct call, which returns it
+        outcome.value = codecs_of(run.task).result.decode(found.payload)
+    return outcome
+
+
+def is_exclusive(run: "RunContext") -> bool:
+    """Tell whether one of several runs with the same key is executed."""
+    return _plan(run).is_serializable and run.notes.get(_NOTE) is not None
+
+
+async def admit(run: "RunContext") -> Retry | Park | None:
+    """Let a run start if it gets the lock of its key."""
+    plan, key = _plan(run), str(run.notes[_NOTE])
+    locks = locks_of(get_client())
+    if not await locks.take(key, run.run_id):
+        until = time.time() + get_settings().lease
+        reason = "another run computes the same value"
+        return Park(Locks.name(key), until, reason, lambda: locks.look_again(key))
+    # Whoever had it may have ended since the run was looked up.
+    if not plan.refreshes and await _on_io(lambda cache: cache.get(key)) is not None:
+        await locks.give_back(key, run.run_id, wake=0)
+        return Retry(time.time(), "its value has just been computed")
+    return None
+
+
+async def let_go(run: "RunContext", end: AttemptEnd) -> None:
+    """Give the lock of a run back, and wake those that wait for it."""
+    if end is AttemptEnd.LOST:
+        return  # the run keeps it, for it goes on here
+    key = str(run.notes[_NOTE])
+    done = run.state is not None and run.state.name is StateName.COMPLETED
+    # With a value for all, all; otherwise the next one computes it.
+    await locks_of(get_client()).give_back(key, run.run_id, wake=Locks.ALL if done else 1)
+
+
+async def keep(run: "RunContext", outcome: Outcome) -> None:
+    """Keep the value of a run that was executed."""
+    key = run.notes.get(_NOTE)
+    if key is None:
+        return
+    plan, now = _plan(run), time.time()
+    payload = outcome.payload
+    if payload is None:
+        payload = codecs_of(run.task).result.encode(outcome.value)
+    entry = Entry(
+        key,
+        run.task.name,
+        run.run_id,
+        now,
+        None if plan.expiration is None else now + plan.expiration,
+        run.task.serializer,
+        len(payload),
+        payload,
+    )
+    await _on_io(lambda cache: cache.put(entry))
+
+
+def _plan(run: "RunContext") -> Plan:
+    plan = plan_of(run.task)
+    assert plan is not None  # or the plugin would not be asked
+    return plan
+
+
+def _key(plan: Plan, run: "RunContext") -> str | None:
+    """Compute the key of a run once: what its function does to its arguments must not change it."""
+    try:
+        key = key_of(plan, run)
+    except Exception as error:
+        key = None
+        if count := _uncached.count(run.task.key):
+            _log.warning(
+                "runs of task %r are not cached (%d since the last line): %s; leave the argument "
+                'out with `INPUTS - "name"`, or give a cache_key_fn',
+                run.task.name,
+                count,
+                describe(error),
+            )
+    run.notes[_NOTE] = key
+    return key
+
+
+async def _on_io(act: Callable[[Cache], Awaitable[T]]) -> T:
+    client = get_client()
+
+    async def on_its_loop() -> T:
+        return await act(Cache(client.broker))
+
+    return await client.io.bridge(on_its_loop())
