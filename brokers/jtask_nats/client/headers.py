@@ -56,8 +56,11 @@ def ttl(seconds: float) -> bytes:
 
 
 def duration(seconds: float) -> str:
-    """Return a time as the server reads it, not under its minimum of 1 s."""
-    return f"{max(1000, round(seconds * 1000))}ms"
+    """Return a time as the server reads it: whole seconds, at least one.
+
+    It takes fractions, and drops them: a lease of 1.9 s would be one of 1 s (nats-server 2.15.1).
+    """
+    return f"{max(1, math.ceil(seconds))}s"
 
 
 def instant(at: float) -> str:
