@@ -216,7 +216,7 @@ def _hash(*texts: str) -> str:
     return hashlib.sha256("\0".join(texts).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _hash_of(value: Any) -> str:
+def _hash_of(value: Mapping[str, Any] | list[Any]) -> str:
     from jtask.serialization.stable_hash import stable_hash  # imports pydantic
 
     return stable_hash(dict(value) if isinstance(value, Mapping) else value)

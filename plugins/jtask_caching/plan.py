@@ -46,9 +46,9 @@ class _Template(CachePolicy):
         return self.template.format(task_run=task_ctx, parameters=inputs)
 
 
-def plan_of(task: "TaskInfo[..., Any]") -> Plan | None:
+def plan_of(task: "TaskInfo[..., object]") -> Plan | None:
     """Return how the runs of a task are cached; None when they are not."""
-    options: Mapping[str, Any] = task.options
+    options: Any = task.options
     if options["persist_result"] is False:
         return None
     policy = _policy_of(options)
@@ -57,12 +57,8 @@ def plan_of(task: "TaskInfo[..., Any]") -> Plan | None:
     refreshes = options["refresh_cache"]
     if refreshes is None:
         refreshes = settings_of(CacheSettings).default_refresh_cache
-    return Plan(
-        policy,
-        options["cache_expiration"],
-        refreshes,
-        policy.isolation_level is IsolationLevel.SERIALIZABLE,
-    )
+    is_serializable = policy.isolation_level is IsolationLevel.SERIALIZABLE
+    return Plan(policy, options["cache_expiration"], refreshes, is_serializable)
 
 
 def key_of(plan: Plan, run: "RunContext") -> str | None:
@@ -72,7 +68,7 @@ def key_of(plan: Plan, run: "RunContext") -> str | None:
         TypeError: The policy returned what is no key, or an argument cannot be part of one.
         ValueError: Likewise.
     """
-    key: object = plan.policy.compute_key(run, run.parameters, {})
+    key: Any = plan.policy.compute_key(run, run.parameters, {})
     if key is None:
         return None
     if not isinstance(key, str):

@@ -114,7 +114,7 @@ def test_a_run_that_the_scheduler_would_fire_late_goes_to_its_queue_at_once() ->
 def test_a_run_that_expires_is_kept_a_day_longer_to_be_settled(expires: float, ttl: int) -> None:
     out = new_run_message(SUBJECTS, Message("r1", "mails", b"x", expires=expires), CLOCK)
     assert out.subject == "jtask.shop.q.mails.0.r1"
-    assert b"Nats-TTL: %d000ms\r\n" % ttl in out.headers
+    assert b"Nats-TTL: %ds\r\n" % ttl in out.headers
 
 
 def test_a_key_too_long_for_a_subject_is_told_apart_from_all_others() -> None:

@@ -6,10 +6,20 @@ For the eyes of checkers only. What is accepted at run time is what the loaded p
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, Protocol, TypedDict
 
 Hook = Callable[[Any, Any, Any], object]
 """A function of the task, the run and the state; it may be asynchronous."""
+
+
+class Policy(Protocol):
+    """What `jtask.cache_policies` has, which is on a higher floor."""
+
+    def compute_key(
+        self, task_ctx: Any, inputs: Any, flow_parameters: Any, **kwargs: Any
+    ) -> str | None:
+        """Return the key of a run; None leaves it uncached."""
+        ...
 
 
 class BuiltinOptions(TypedDict, total=False):
@@ -30,6 +40,12 @@ class BuiltinOptions(TypedDict, total=False):
         every: Run by itself at this interval: seconds or a timedelta.
         missed: What to do with missed runs of the schedule.
         dead_letter: Keep runs that failed for good.
+        cache_policy: What makes two runs the same work; see `jtask.cache_policies`.
+        cache_key_fn: Called with the run and its arguments; returns the key of its value.
+        cache_expiration: How long a value is kept: seconds or a timedelta.
+        refresh_cache: Execute although a value is kept, and replace it.
+        persist_result: False turns the cache off.
+        result_storage_key: The key as a template, such as `"{parameters[name]}"`.
         on_running: Called at the start of each attempt.
         on_completion: Called when a run has completed.
         on_failure: Called when a run has failed for good, or timed out.
@@ -51,6 +67,12 @@ class BuiltinOptions(TypedDict, total=False):
     every: float | timedelta | None
     missed: Literal["coalesce", "skip"]
     dead_letter: bool
+    cache_policy: Policy | None
+    cache_key_fn: Callable[[Any, dict[str, Any]], str | None] | None
+    cache_expiration: float | timedelta | None
+    refresh_cache: bool | None
+    persist_result: bool | None
+    result_storage_key: str | None
     on_running: Sequence[Hook] | None
     on_completion: Sequence[Hook] | None
     on_failure: Sequence[Hook] | None

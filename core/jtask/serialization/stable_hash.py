@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from types import BuiltinFunctionType, FunctionType
-from typing import Any
+from typing import Any, cast
 
 from jtask.serialization.tags import tagged
 
@@ -42,7 +42,7 @@ def _text(value: Any) -> str:
 
 
 def _form(value: Any) -> Any:
-    kind: type[Any] = type(value)
+    kind = cast("type[object]", type(value))
     if kind in _SEQUENCES:
         return [kind.__name__, *map(_form, value)]
     if kind in _SETS:
@@ -65,12 +65,16 @@ def _pairs(mapping: Mapping[Any, Any]) -> list[list[str]]:
 
 def _members(value: Any) -> Mapping[str, Any] | None:
     """Return what an object of a declared class consists of; None for any other."""
+    if _is_model(value):
+        return dict(value)
     if is_dataclass(value):
         return {field.name: getattr(value, field.name) for field in fields(value)}
-    # Without an import of pydantic, which is slow: its models have this.
-    if hasattr(type(value), "__pydantic_validator__") and hasattr(value, "model_dump"):
-        return dict(value)
     return None
+
+
+def _is_model(value: object) -> bool:
+    # Without an import of pydantic, which is slow: its models have this.
+    return hasattr(type(value), "__pydantic_validator__") and hasattr(value, "model_dump")
 
 
 def _name(thing: Any) -> str:

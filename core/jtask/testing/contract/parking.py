@@ -64,7 +64,7 @@ class ParkingContract(Contract):
         for delivery, key in zip(await worker.take(len(keys)), keys, strict=True):
             await delivery.park(key, time.time() + _FAR)
         assert await broker.runs.wake("nobody") == 0
-        woken = []
+        woken: list[str] = []
         for key in keys:
             assert await broker.runs.wake(key, 9) == 1
             woken.append((await worker.next()).run_id)
