@@ -101,6 +101,7 @@ class RunContext:
         attempt_ended_at: When its function failed; None while it has not.
         error: What the last attempt raised, once one has failed.
         lost_workers: How many workers were lost with it before.
+        waited_for: Why its start was put off before, one sentence; empty when it was not.
         cancelled: Why the run was asked to end; None while it was not. A plain task looks at
             `runtime.cancelled` from time to time and returns or raises `RunCancelled`.
         blocking: Whether its thread has no event loop to await hooks with.
@@ -142,6 +143,7 @@ class RunContext:
     abandon: Callable[[BaseException], None] | None = None
     on_state: "Callable[[RunContext, State], None] | None" = None
     version: str | None = None
+    waited_for: str = ""
     admission: Admission | None = None
     notes: dict[str, Any] = field(default_factory=dict[str, Any])
 
@@ -206,6 +208,7 @@ class RunContext:
         *,
         details: Mapping[str, object] | None = None,
         data: Any = None,
+        load: Callable[[bool], Any] | None = None,
     ) -> State:
         """Enter a state; the one place where a run's state changes.
 
@@ -215,12 +218,13 @@ class RunContext:
             at: When it was entered, if that is not now.
             details: What to keep with it.
             data: What a final state comes with.
+            load: Makes that once it is asked for, see `State`.
 
         Raises:
             IllegalTransition: The table in `jtask.states` does not allow it.
         """
         check_transition(self.state.name if self.state else None, name)
-        state = State(name, time.time() if at is None else at, message, details or {}, data)
+        state = State(name, time.time() if at is None else at, message, details or {}, data, load)
         self.state = state
         if self.on_state is not None:
             self.on_state(self, state)

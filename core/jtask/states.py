@@ -149,7 +149,8 @@ class State:
             `until`, the instant it waits for.
         data: What a final state came with, in the process where it was entered: the value, or the
             exception. It does not travel.
-        load: Gets that elsewhere, for the state of a handle; takes `raise_on_failure`.
+        load: Gets that where it is not at hand (a handle, a value that is still written); takes
+            `raise_on_failure`.
     """
 
     name: StateName

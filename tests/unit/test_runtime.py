@@ -65,7 +65,15 @@ def test_tags_of_one_coroutine_are_not_those_of_another() -> None:
 
 def test_the_module_declares_what_a_task_may_ask_of_its_run() -> None:
     # What hooks set and the engine calls is not for tasks.
-    for_hooks = {"abandon", "attempt_ended_at", "blocking", "notes", "on_cancel", "on_state"}
+    for_hooks = {
+        "abandon",
+        "attempt_ended_at",
+        "blocking",
+        "notes",
+        "on_cancel",
+        "on_state",
+        "waited_for",
+    }
     facts = (
         {*RunContext.__dataclass_fields__, "task_name", "parameters"} - for_hooks - {"admission"}
     )

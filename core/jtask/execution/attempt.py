@@ -138,7 +138,8 @@ async def finish_known(run: RunContext, hooks: TaskHooks, outcome: Outcome) -> O
         outcome: What `known_outcome` returned.
     """
     data = outcome.value if outcome.successful else outcome.error
-    await _enter(run, hooks, outcome.state.name, outcome.state.message, data=data)
+    name, message, load = outcome.state.name, outcome.state.message, outcome.state.load
+    await _enter(run, hooks, name, message, data=data, load=load)
     outcome.state = cast("Any", run.state)
     return await _notify_settled(run, hooks, outcome)
 
@@ -312,8 +313,9 @@ async def _enter(
     at: float | None = None,
     until: float | None = None,
     data: Any = None,
+    load: Callable[[bool], Any] | None = None,
 ) -> None:
     details = None if until is None else {"until": until}
-    state = run.enter(name, message, at, details=details, data=data)
+    state = run.enter(name, message, at, details=details, data=data, load=load)
     if hooks.state is not None:
         await ask(hooks.state, run, state=state)

@@ -340,6 +340,7 @@ def _context(job: Job, worker: str, on_state: Callable[[RunContext, State], None
         run_time=envelope.run_time,
         history=envelope.history,
         lost_workers=job.delivery.lost_workers,
+        waited_for=envelope.waits_for,
         cancelled=job.cancelled,
         blocking=not job.task.is_async,
         on_state=on_state,
