@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import click
 
     from jtask.declaration import TaskInfo
-    from jtask.lifecycle import AttemptEnd, Park, Retry
+    from jtask.lifecycle import Park, Retry
     from jtask.options import Option
     from jtask.outcomes import Outcome
     from jtask.runtime import RunContext
@@ -71,11 +71,11 @@ def jtask_settled(run: "RunContext", outcome: "Outcome") -> Awaitable[None] | No
 
 
 @hookimpl
-def jtask_attempt_over(run: "RunContext", end: "AttemptEnd") -> Awaitable[None] | None:
+def jtask_attempt_over(run: "RunContext") -> Awaitable[None] | None:
     """Let those go on that waited for the run."""
     from jtask_caching.runs import is_exclusive, let_go
 
-    return let_go(run, end) if is_exclusive(run) else None
+    return let_go(run) if is_exclusive(run) else None
 
 
 @hookimpl

@@ -15,6 +15,7 @@ from jtask_caching.store import record_key
 
 T = TypeVar("T")
 _PROBE_SECONDS = 1.0
+_ALL = 1_000_000
 _log = logging.getLogger("jtask")
 
 
@@ -24,9 +25,6 @@ class Locks:
     Args:
         client: The process's link to the broker.
     """
-
-    ALL = 1_000_000
-    """How many to wake so that nobody waits on."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -44,9 +42,13 @@ class Locks:
         """Take the lock of a key; False while another run has it. From any loop."""
         return await self._on_io(self._take(key, run_id))
 
-    async def give_back(self, key: str, run_id: str, *, wake: int) -> None:
-        """Give the lock of a key back, and wake some that wait for it. From any loop."""
-        await self._on_io(self._give_back(key, run_id, wake))
+    async def give_back(self, key: str, run_id: str, *, wake_all: bool) -> None:
+        """Give the lock of a key back, and wake one that waits for it, or all. From any loop."""
+        await self._on_io(self._give_back(key, run_id, _ALL if wake_all else 1))
+
+    async def wake_all(self, key: str) -> None:
+        """Wake those that wait for the lock of a key. From any loop."""
+        await self._on_io(self._client.broker.runs.wake(self.name(key), _ALL))
 
     async def look_again(self, key: str) -> None:
         """Wake one that waits if the lock is free: it may have been given back just before."""
@@ -69,8 +71,7 @@ class Locks:
         name, broker = self.name(key), self._client.broker
         self._held.pop(run_id, None)
         await broker.slots.release(name, run_id)
-        if wake:
-            await broker.runs.wake(name, wake)
+        await broker.runs.wake(name, wake)
 
     async def _look_again(self, key: str) -> None:
         name, broker = self.name(key), self._client.broker

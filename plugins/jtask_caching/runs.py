@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from jtask.client import get_client
-from jtask.lifecycle import AttemptEnd, Park, Retry, describe
+from jtask.lifecycle import Park, Retry, describe
 from jtask.outcomes import Outcome
 from jtask.rate_limited_log import RateLimitedLog
 from jtask.serialization.codecs import codecs_of
@@ -34,16 +34,25 @@ async def look_up(run: "RunContext") -> Outcome | None:
     found = await _on_io(lambda cache: cache.get(key))
     if found is None or found.payload is None or found.serializer != run.task.serializer:
         return None
-    state = State(StateName.CACHED, time.time(), f"its value was computed by run {found.run_id}")
-    outcome = Outcome(state, payload=found.payload)
-    if run.queue is None:  # a direct call, which returns it
-        outcome.value = codecs_of(run.task).result.decode(found.payload)
-    return outcome
+    if plan.is_serializable and run.waited_for:
+        # Others may wait on: only one was woken if the value came from a run that has no lock.
+        await locks_of(get_client()).wake_all(key)
+    payload, decode = found.payload, codecs_of(run.task).result.decode
+    state = State(
+        StateName.CACHED,
+        time.time(),
+        f"its value was computed by run {found.run_id}",
+        # For state hooks that ask: on its way to the caller the value stays as it is stored.
+        load=lambda _: decode(payload),
+    )
+    # A direct call returns it.
+    return Outcome(state, None if run.queue else decode(payload), payload=payload)
 
 
 def is_exclusive(run: "RunContext") -> bool:
     """Tell whether one of several runs with the same key is executed."""
-    return _plan(run).is_serializable and run.notes.get(_NOTE) is not None
+    plan = _plan(run)
+    return plan.is_serializable and _key(plan, run) is not None
 
 
 async def admit(run: "RunContext") -> Retry | Park | None:
@@ -56,19 +65,20 @@ async def admit(run: "RunContext") -> Retry | Park | None:
         return Park(Locks.name(key), until, reason, lambda: locks.look_again(key))
     # Whoever had it may have ended since the run was looked up.
     if not plan.refreshes and await _on_io(lambda cache: cache.get(key)) is not None:
-        await locks.give_back(key, run.run_id, wake=0)
+        await locks.give_back(key, run.run_id, wake_all=True)
         return Retry(time.time(), "its value has just been computed")
     return None
 
 
-async def let_go(run: "RunContext", end: AttemptEnd) -> None:
-    """Give the lock of a run back, and wake those that wait for it."""
-    if end is AttemptEnd.LOST:
-        return  # the run keeps it, for it goes on here
+async def let_go(run: "RunContext") -> None:
+    """Give the lock of a run back, and wake those that wait for it.
+
+    That of a lost worker's run too: the run may end without another attempt.
+    """
     key = str(run.notes[_NOTE])
     done = run.state is not None and run.state.name is StateName.COMPLETED
     # With a value for all, all; otherwise the next one computes it.
-    await locks_of(get_client()).give_back(key, run.run_id, wake=Locks.ALL if done else 1)
+    await locks_of(get_client()).give_back(key, run.run_id, wake_all=done)
 
 
 async def keep(run: "RunContext", outcome: Outcome) -> None:
@@ -101,6 +111,9 @@ def _plan(run: "RunContext") -> Plan:
 
 def _key(plan: Plan, run: "RunContext") -> str | None:
     """Compute the key of a run once: what its function does to its arguments must not change it."""
+    if _NOTE in run.notes:
+        known: str | None = run.notes[_NOTE]
+        return known
     try:
         key = key_of(plan, run)
     except Exception as error:

@@ -205,6 +205,32 @@ def test_of_serializable_runs_one_is_executed_and_the_others_get_its_value(
     assert (states.count(StateName.COMPLETED), states.count(StateName.CACHED)) == (1, 99)
 
 
+def test_hooks_of_a_hit_see_its_value(counted: Counted, jtask_worker: StartWorker) -> None:
+    seen: list[Any] = []
+
+    def tell(task: Any, run: Any, state: Any) -> None:
+        seen.append((state.name, state.result()))
+
+    square = square_with(counted, cache_policy=INPUTS, on_completion=[tell])
+    jtask_worker(square)
+    for _ in range(2):
+        assert square.delay(3).result(PATIENCE) == 9
+    assert square(3) == 9
+    assert seen == [("Completed", 9), ("Cached", 9), ("Cached", 9)]
+    assert counted.calls == [3]
+
+
+def test_a_value_of_another_serializer_is_not_used(
+    counted: Counted, jtask_worker: StartWorker
+) -> None:
+    plain = square_with(counted, name="plain", cache_policy=INPUTS)
+    pickled = square_with(counted, name="pickled", cache_policy=INPUTS, serializer="cloudpickle")
+    jtask_worker(plain, pickled)
+    assert ends(plain.delay(3)) == (9, StateName.COMPLETED)
+    assert ends(pickled.delay(3)) == (9, StateName.COMPLETED)
+    assert ends(pickled.delay(3)) == (9, StateName.CACHED)
+
+
 def test_when_the_one_fails_the_next_computes_the_value(
     counted: Counted, jtask_worker: StartWorker
 ) -> None:
