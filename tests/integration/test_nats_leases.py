@@ -4,6 +4,7 @@ import asyncio
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
@@ -209,6 +210,22 @@ def test_each_who_asks_for_a_run_is_answered_whoever_asked_before(
             first, *map(holders.hold, [free, held, held]), return_exceptions=True
         )
         assert answers == [False, False, True, True]
+        holders.close()
+
+    with_brokers(main)
+
+
+def test_who_got_no_time_itself_waits_on_for_the_answer(with_brokers: WithBrokers) -> None:
+    async def main(open_broker: OpenBroker) -> None:
+        holder, asker = await open_broker(), await open_broker(lease=1)
+        taken: asyncio.Future[Delivery] = asyncio.get_running_loop().create_future()
+        await holder.runs.consume(["mails"], 1, taken.set_result)
+        await holder.runs.enqueue([Message(RunIds().new(), "mails", b"{}")])
+        holders = Holders(asker._session)
+        asked = asyncio.create_task(holders.hold((await taken).run_id))
+        await asyncio.sleep(0)
+        time.sleep(0.5)  # twice what it waits for the answer
+        assert await asked is True
         holders.close()
 
     with_brokers(main)

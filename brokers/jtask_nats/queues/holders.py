@@ -10,6 +10,8 @@ _PATIENCE = (
     0.25,
     1.0,
 )  # seconds; least and most. A living worker answers at once, if it is not busy
+_STALLED = 1.2  # of the patience: a wait that took longer was no wait
+_STALLS = 5  # waits, at most
 _LEASE_SHARE = 5  # of the lease: short ones are there to be quick
 
 
@@ -36,18 +38,20 @@ class Holders:
 
     async def hold(self, run_id: str) -> bool:
         """Return whether a living process holds a run; False when none says so in time."""
-        # One future each: two messages of a run may be in question, and who stops waiting cancels
-        # the future that it awaits.
+        # One future each: two messages of a run may be in question.
         answer: asyncio.Future[bool] = self._loop.create_future()
         self._asked.setdefault(run_id, []).append(answer)
         if not self._unsent:
             self._loop.call_later(_COLLECT, self._send)
         self._unsent.append(run_id)
         try:
-            async with asyncio.timeout(self._patience):
-                return await answer
-        except TimeoutError:
-            return False
+            # Where this process got no time, the answer may have come and not been read.
+            for _ in range(_STALLS):
+                begun = self._loop.time()
+                await asyncio.wait([answer], timeout=self._patience)
+                if answer.done() or self._loop.time() - begun < _STALLED * self._patience:
+                    break
+            return answer.done()
         finally:
             self._asked[run_id].remove(answer)
             if not self._asked[run_id]:
