@@ -102,7 +102,10 @@ class ModelRun:
     def ends(self) -> set[str]:
         """How it may end, if nothing is known of its cancellation."""
         end = "Completed" if self.failures <= RETRIES else "Failed"
-        return {end, "Cancelled"} if self.is_wished else {end}
+        if not self.is_wished:
+            return {end}
+        # One that fails by itself while it is asked to end is not retried.
+        return {end, "Cancelled", "Failed"} if self.failures else {end, "Cancelled"}
 
 
 class NatsMachine(RuleBasedStateMachine):
