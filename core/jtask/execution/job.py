@@ -147,19 +147,18 @@ async def look_up(
     Returns:
         StoreOutcome | None: The end that a plugin knew; None to execute the run.
     """
-    codecs = codecs_of(job.task)
-    try:
-        codecs.check(job.envelope.serializer)
-        args, kwargs = codecs.arguments.decode(job.envelope.payload)
-    except (ArgumentError, SerializationError):
-        return None  # which ends the run where it is executed
     if _take_options(job) is not None:
+        return None  # which ends the run where it is executed; so does what follows
+    try:
+        arguments = _read_arguments(job)
+    except (ArgumentError, SerializationError):
         return None
     hooks, run = _hooks(job), _context(job, worker, on_state)
-    run.args, run.kwargs, run.blocking = args, kwargs, False
+    run.args, run.kwargs = arguments
+    run.blocking = False
     job.looked_up = run
     await _tell_loss(job, run, hooks)
-    encode = partial(_encode_result, codecs.result.encode)
+    encode = partial(_encode_result, codecs_of(job.task).result.encode)
     known = await engine.known_outcome(run, hooks, encode)
     if known is None:
         run.blocking = not job.task.is_async
@@ -230,19 +229,23 @@ def _take_options(job: Job) -> TaskDefinitionError | None:
 def _attempt(
     job: Job, run: RunContext, hooks: TaskHooks, stopping: Callable[[], bool]
 ) -> Coroutine[Any, Any, engine.Result]:
-    codecs = codecs_of(job.task)
     is_looked_up = job.looked_up is not None
     try:
         if not is_looked_up:
-            codecs.check(job.envelope.serializer)
-            run.args, run.kwargs = codecs.arguments.decode(job.envelope.payload)
+            run.args, run.kwargs = _read_arguments(job)
     except (ArgumentError, SerializationError) as error:
         unreadable = Finish(StateName.FAILED, str(error))
         return engine.finish(run, hooks, unreadable, error)
-    encode = partial(_encode_result, codecs.result.encode)
+    encode = partial(_encode_result, codecs_of(job.task).result.encode)
     return engine.run_attempt(
         run, hooks, encode=encode, stopping=stopping, is_looked_up=is_looked_up
     )
+
+
+def _read_arguments(job: Job) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    codecs = codecs_of(job.task)
+    codecs.check(job.envelope.serializer)
+    return codecs.arguments.decode(job.envelope.payload)
 
 
 def _encode_result(encode: Callable[[Any], bytes], value: Any) -> bytes:
