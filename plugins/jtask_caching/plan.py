@@ -1,6 +1,7 @@
 """What a task's options say about its cache, and the key of a run."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jtask.cache_policies import NO_CACHE, CacheKeyFnPolicy, CachePolicy, IsolationLevel
@@ -28,22 +29,6 @@ class Plan(NamedTuple):
     expiration: float | None
     refreshes: bool
     is_serializable: bool
-
-
-class _Template(CachePolicy):
-    def __init__(self, template: str) -> None:
-        self.template = template
-
-    def compute_key(
-        self,
-        task_ctx: "RunContext",
-        inputs: Mapping[str, Any],
-        flow_parameters: Mapping[str, Any],
-        **kwargs: Any,
-    ) -> str | None:
-        """Return the template, filled in."""
-        del flow_parameters, kwargs
-        return self.template.format(task_run=task_ctx, parameters=inputs)
 
 
 def plan_of(task: "TaskInfo[..., object]") -> Plan | None:
@@ -80,10 +65,14 @@ def key_of(plan: Plan, run: "RunContext") -> str | None:
 
 def _policy_of(options: Mapping[str, Any]) -> CachePolicy | None:
     if (template := options["result_storage_key"]) is not None:
-        return _Template(template)
+        return CacheKeyFnPolicy(partial(_filled_in, template))
     if (function := options["cache_key_fn"]) is not None:
         policy = CacheKeyFnPolicy(function)
         given: CachePolicy | None = options["cache_policy"]
         return policy if given is None else policy.configure(isolation_level=given.isolation_level)
     policy_given: CachePolicy | None = options["cache_policy"]
     return policy_given
+
+
+def _filled_in(template: str, run: "RunContext", parameters: Mapping[str, Any]) -> str:
+    return template.format(task_run=run, parameters=parameters)
