@@ -7,7 +7,7 @@ from jtask_nats.client import headers
 from jtask_nats.client.direct_reads import StoredMessage
 from jtask_nats.client.nats_errors import ApiError, is_gone
 from jtask_nats.opening import servers_of
-from jtask_nats.queues.messages import new_run_message, rescheduled_message
+from jtask_nats.queues.messages import InHand, new_run_message, rescheduled_message
 from jtask_nats.queues.pull_sizes import Pull, PullerState, allocate
 from jtask_nats.queues.puller import PullMode
 from jtask_nats.queues.queue_counts import ConsumerCounts, queue_infos
@@ -163,7 +163,7 @@ def test_the_instant_that_a_run_waits_for_is_read(lines: bytes, at: float | None
 @pytest.mark.parametrize("delay", [-1, 0.1, 9])
 def test_a_run_put_off_is_stored_only_while_its_message_is_the_latest(delay: float) -> None:
     out = rescheduled_message(
-        SUBJECTS, Message("r1", "mails", b"x", at=NOW + delay), "r1:7", 7, 0, CLOCK
+        SUBJECTS, Message("r1", "mails", b"x", at=NOW + delay), InHand(0, 7), CLOCK
     )
     expected = b"Nats-Expected-Last-Subject-Sequence"
     assert b"Nats-Msg-Id: r1:7\r\n" in out.headers
@@ -174,7 +174,7 @@ def test_a_run_put_off_is_stored_only_while_its_message_is_the_latest(delay: flo
 @pytest.mark.parametrize("delay", [-1, 0.1, 9])
 def test_nothing_rolls_up_what_may_be_in_hand(delay: float) -> None:
     out = rescheduled_message(
-        SUBJECTS, Message("r1", "mails", b"x", at=NOW + delay), "r1:7", 7, 0, CLOCK
+        SUBJECTS, Message("r1", "mails", b"x", at=NOW + delay), InHand(0, 7), CLOCK
     )
     assert b"Rollup" not in out.headers
 
@@ -236,6 +236,6 @@ def test_only_a_message_that_somebody_else_has_deleted_is_gone(
 def test_a_rescheduled_message_says_how_many_workers_the_run_lost() -> None:
     message = Message("id", "mails", b"body", at=NOW + 60)
     for lost, expected in ((0, b""), (2, b"Jtask-Lost: 2\r\n")):
-        out = rescheduled_message(Subjects("shop"), message, "unique", 7, lost, CLOCK)
+        out = rescheduled_message(Subjects("shop"), message, InHand(0, 7, lost), CLOCK)
         assert (b"Jtask-Lost" in out.headers) == bool(lost)
         assert expected in out.headers

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
-from jtask.contract import Message, Pause, QueueInfo, RunPlace, WaitingRun
+from jtask.contract import TOP_PRIORITY, Message, Pause, QueueInfo, RunPlace, WaitingRun
 from jtask_memory.storage.ttl_dict import TTLDict
 
 # As on a server, where each id costs memory: a program must not rely on more.
@@ -61,6 +61,8 @@ class _Run:
     lost_workers: int = 0
     claim: int = 0
     """Number of the claim that may settle it; stays after a release until the next one."""
+    is_first: bool = False
+    """Whether it was woken: it has waited already."""
     key: str | None = None
     """What it is parked under; None when it is not."""
     ticket: int = 0
@@ -68,7 +70,8 @@ class _Run:
 
     @property
     def rank(self) -> _Rank:
-        return (-self.priority, self.since, self.order)
+        priority = TOP_PRIORITY if self.is_first else self.priority
+        return (-priority, self.since, self.order)
 
     def state_at(self, now: float) -> _State:
         """Return where it is; what has come due since the last look is not delayed any more."""
@@ -175,6 +178,7 @@ class Backlog:
         run.order = next(self._numbers)
         # A new message: the old claim must not settle it.
         run.deliveries = run.claim = 0
+        run.is_first = False
         self._insert(run, now)
         return True
 
@@ -188,14 +192,20 @@ class Backlog:
             self._parked.setdefault(key, {})[run.run_id] = run
         return True
 
-    def wake(self, key: str, count: int, now: float) -> list[str]:
-        """Let the runs wait for a worker that were parked first; return the queue of each."""
-        woken = list(itertools.islice(self._parked.get(key, {}).values(), count))
-        for run in woken:
-            run.since = now
-            run.order = next(self._numbers)
-            self._insert(run, now)
-        return [run.queue for run in woken]
+    def parked(self, key: str, most: int) -> list[str]:
+        """Return the runs that were parked under a key first."""
+        return list(itertools.islice(self._parked.get(key, {}), most))
+
+    def wake(self, run_id: str, now: float) -> str | None:
+        """Let a parked run wait for a worker; return its queue, or None when it is not parked."""
+        run = self._runs.get(run_id)
+        if run is None or run.key is None:
+            return None
+        run.since = now
+        run.order = next(self._numbers)
+        run.is_first = True
+        self._insert(run, now)
+        return run.queue
 
     def cancel(self, run_id: str) -> bool:
         """Take away a run that waits or is delayed; False when there is none."""

@@ -20,6 +20,8 @@ REASON = b"Jtask-Reason"
 """Why a run was dead-lettered."""
 LOST = b"Jtask-Lost"
 """How many workers were lost with the run before this message of it was stored."""
+PRIORITY = b"Jtask-Priority"
+"""The priority of a run that was woken and is delivered before others."""
 OWN = b"\r\nJtask-"
 """In each raw block that has any of the above: one search instead of four on the hot path."""
 _LONGEST_NUMBER = 20  # digits; of 64 bits

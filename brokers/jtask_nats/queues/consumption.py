@@ -306,7 +306,7 @@ class NatsConsumption:
         self._receive(delivery)
 
     def _buffer(self, delivery: NatsDelivery) -> None:
-        heapq.heappush(self._surplus, (-delivery.priority, next(self._order), delivery))
+        heapq.heappush(self._surplus, (-delivery.level, next(self._order), delivery))
 
     def _hand_out_surplus(self) -> None:
         while self._surplus and self._handed_out < self._credit:

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Sequence
 
-from jtask.contract import Message
+from jtask.contract import DEFAULT_PRIORITY, TOP_PRIORITY, Message
 from jtask.lease_guard import NO_SLOT
 from jtask_nats.client import headers
 from jtask_nats.client.nats_errors import WRONG_LAST_SEQUENCE, ApiError
 from jtask_nats.queues.leases import Leases
-from jtask_nats.queues.messages import rescheduled_message
+from jtask_nats.queues.messages import InHand, rescheduled_message
 from jtask_nats.queues.releases import Releases
 from jtask_nats.streams.session import Session
 from jtask_nats.streams.stream_configs import Stream
@@ -95,6 +95,7 @@ class NatsDelivery:
     Attributes:
         lost_workers: How many workers were lost with the run.
         problem: Why the message cannot be a run; None for nearly all.
+        own_priority: That of a run which is delivered among others; None for nearly all.
         is_doubtful: Whether the server may have delivered it before and forgotten that.
     """
 
@@ -105,6 +106,7 @@ class NatsDelivery:
         "body",
         "is_doubtful",
         "lost_workers",
+        "own_priority",
         "problem",
         "queue",
         "reply",
@@ -120,6 +122,7 @@ class NatsDelivery:
         self._open = True
         self._deliveries = deliveries
         self.lost_workers = 0
+        self.own_priority: int | None = None
         self.problem: str | None = None
         self.is_doubtful = False
         self.queue = in_flight.queue
@@ -142,6 +145,12 @@ class NatsDelivery:
     @property
     def priority(self) -> int:
         """Of the run, 0 to 9."""
+        own = self.own_priority
+        return self.level if own is None else min(max(own, DEFAULT_PRIORITY), TOP_PRIORITY)
+
+    @property
+    def level(self) -> int:
+        """The priority of the runs among which it is delivered."""
         return self._in_flight.priority
 
     async def count_lost_workers(self) -> int:
@@ -195,24 +204,14 @@ class NatsDelivery:
     async def _queue_again(self, at: float, body: bytes | None, key: str | None = None) -> None:
         if not self._open:
             return
-        in_flight = self._in_flight
         new_body = self.body if body is None else body
-        message = Message(self.run_id, self.queue, new_body, in_flight.priority, at)
-        # The sequence makes it unique: a second try of this is a duplicate, the next attempt is
-        # not, even for the same instant.
-        unique = f"{self.run_id}:{self.seq}"
-        session = in_flight.session
-        again = rescheduled_message(
-            session.subjects,
-            message,
-            unique,
-            int(self.seq),
-            self.lost_workers,
-            session.topology.clock,
-            key,
-        )
+        message = Message(self.run_id, self.queue, new_body, self.priority, at)
+        in_hand = InHand(self.level, int(self.seq), self.lost_workers)
+        session = self._in_flight.session
+        clock = session.topology.clock
+        again = rescheduled_message(session.subjects, message, in_hand, clock, key)
         try:
-            await in_flight.session.publisher.publish(again.subject, again.body, again.headers)
+            await session.publisher.publish(again.subject, again.body, again.headers)
         except ApiError as error:
             # The lease was lost, and whoever got the run has already settled it.
             if error.err_code != WRONG_LAST_SEQUENCE:

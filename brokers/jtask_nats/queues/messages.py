@@ -30,6 +30,20 @@ class OutgoingMessage(NamedTuple):
     body: bytes
 
 
+class InHand(NamedTuple):
+    """A message of a run that a worker holds.
+
+    Attributes:
+        level: The priority of the runs among which it was delivered.
+        sequence: In the stream.
+        lost_workers: How many workers were lost with the run so far.
+    """
+
+    level: int
+    sequence: int
+    lost_workers: int = 0
+
+
 def new_run_message(subjects: Subjects, message: Message, clock: ServerClock) -> OutgoingMessage:
     """Return what to publish for a new run.
 
@@ -51,9 +65,7 @@ def new_run_message(subjects: Subjects, message: Message, clock: ServerClock) ->
 def rescheduled_message(
     subjects: Subjects,
     message: Message,
-    unique: str,
-    sequence: int,
-    lost_workers: int,
+    in_hand: InHand,
     clock: ServerClock,
     key: str | None = None,
 ) -> OutgoingMessage:
@@ -64,17 +76,18 @@ def rescheduled_message(
     Args:
         subjects: Of the namespace.
         message: The run, with its new instant.
-        unique: Names this rescheduling: the same each time it is tried, another the next time.
-        sequence: Of the message in hand.
-        lost_workers: How many workers were lost with the run so far.
+        in_hand: Its message that is in hand.
         clock: The server's.
         key: What it is parked under until its instant; None when nobody is to wake it.
     """
-    in_hand = subjects.queued(message.queue, message.priority, message.run_id)
-    lines = headers.message_id(unique) + headers.expected(sequence, in_hand)
-    if lost_workers:
+    # The sequence makes it unique: a second try of this is a duplicate, the next attempt is not,
+    # even for the same instant.
+    lines = headers.message_id(f"{message.run_id}:{in_hand.sequence}")
+    subject = subjects.queued(message.queue, in_hand.level, message.run_id)
+    lines += headers.expected(in_hand.sequence, subject)
+    if in_hand.lost_workers:
         # The server counts the deliveries of the new message from 1 again.
-        lines += headers.line(headers.LOST, lost_workers)
+        lines += headers.line(headers.LOST, in_hand.lost_workers)
     return _timed(subjects, message, lines, clock, key)
 
 

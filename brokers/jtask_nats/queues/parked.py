@@ -1,13 +1,18 @@
 """Runs that are parked under a key: schedules with a far instant, until somebody wakes them."""
 
+from collections.abc import Awaitable, Callable
+
+from jtask.contract import TOP_PRIORITY
 from jtask_nats.client import headers
 from jtask_nats.client.direct_reads import StoredMessage, first_messages
 from jtask_nats.client.nats_errors import WRONG_LAST_SEQUENCE, ApiError
+from jtask_nats.queues.queue_counts import level_of
 from jtask_nats.streams.session import Session
 from jtask_nats.streams.stream_configs import Stream
 from jtask_nats.streams.subjects import last_token
 
 _MOST = 100  # runs that are looked at together
+_MOST_CLAIMED = 4  # of which mostly one or two are woken
 
 
 class ParkedRuns:
@@ -15,18 +20,25 @@ class ParkedRuns:
 
     Args:
         session: To the server.
+        open_priority: Awaited with a queue and a priority before a run is stored there.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(
+        self, session: Session, open_priority: Callable[[str, int], Awaitable[None]]
+    ) -> None:
         self._session = session
+        self._open_priority = open_priority
         self._stream = session.topology.stream_name(Stream.RUNS)
 
-    async def wake(self, key: str, count: int) -> int:
+    async def wake(
+        self, key: str, count: int, claim: Callable[[str], Awaitable[bool]] | None = None
+    ) -> int:
         """Queue at once the runs that were parked first; return how many.
 
         Args:
             key: What they are parked under.
             count: How many, at most.
+            claim: Awaited with the id of each before; the first False ends the waking.
 
         Raises:
             BrokerError: The server refuses, or does not answer.
@@ -35,7 +47,7 @@ class ParkedRuns:
         await session.topology.ensure(Stream.RUNS)
         woken, after = 0, 0
         while woken < count:
-            most = min(count - woken, _MOST)
+            most = min(count - woken, _MOST if claim is None else _MOST_CLAIMED)
             subject = session.subjects.parked("*", key, "*")
             found = await first_messages(
                 session.connection, self._stream, subject, most, after=after
@@ -43,15 +55,24 @@ class ParkedRuns:
             if not found:
                 break
             for one in found:
+                if claim is not None and not await claim(last_token(one.subject)):
+                    return woken
                 woken += await self._wake(one)
             after = found[-1].sequence
         return woken
 
     async def _wake(self, parked: StoredMessage) -> bool:
         """Replace a schedule by what it would produce; False when it is gone."""
+        session = self._session
         target = headers.text(parked.headers, b"Nats-Schedule-Target")
+        queue, priority = level_of(target)
         run_id, sequence = last_token(parked.subject), parked.sequence
-        lines = headers.message_id(f"{run_id}:{sequence}:woken")
+        await self._open_priority(queue, TOP_PRIORITY)
+        # It has waited already: behind a backlog it would wait once more, with what it waited for
+        # in its hands.
+        target = session.subjects.queued(queue, TOP_PRIORITY, run_id)
+        lines = headers.line(headers.PRIORITY, priority)
+        lines += headers.message_id(f"{run_id}:{sequence}:woken")
         lines += headers.expected(sequence, parked.subject)
         # Both at once, by the server: as when the schedule itself fires (ADR-51).
         lines += headers.line(b"Nats-Scheduler", parked.subject)
@@ -59,7 +80,7 @@ class ParkedRuns:
         if (lost := headers.number(parked.headers, headers.LOST)) is not None:
             lines += headers.line(headers.LOST, lost)
         try:
-            await self._session.publisher.publish(target, parked.body, lines)
+            await session.publisher.publish(target, parked.body, lines)
         except ApiError as error:
             # Somebody else has woken or cancelled it, or its time has come.
             if error.err_code != WRONG_LAST_SEQUENCE:

@@ -1,7 +1,7 @@
 """Put runs on their queues, and take them off again before they have started."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from jtask.contract import ATOMIC_LIMIT, DEFAULT_PRIORITY, Delivery, Message, check_message
 from jtask.errors import BrokerUnavailable, MessageRefused
@@ -39,7 +39,7 @@ class NatsRuns:
         self._session = session
         self._leases = leases
         self._releases = releases
-        self._parked = ParkedRuns(session)
+        self._parked = ParkedRuns(session, self._open_priority)
         self._consumptions: set[NatsConsumption] = set()
         self._loop = asyncio.get_running_loop()
         self._in_flight = asyncio.Semaphore(_GROUPS_IN_FLIGHT)
@@ -98,9 +98,11 @@ class NatsRuns:
             raise
         return consumption
 
-    async def wake(self, key: str, count: int = 1) -> int:
+    async def wake(
+        self, key: str, count: int = 1, *, claim: Callable[[str], Awaitable[bool]] | None = None
+    ) -> int:
         """Queue parked runs at once, those that were parked first; return how many."""
-        return await self._parked.wake(key, count)
+        return await self._parked.wake(key, count, claim)
 
     async def cancel(self, run_id: str) -> bool:
         """Take a waiting or delayed run off its queue; False when none is waiting.

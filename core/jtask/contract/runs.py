@@ -1,6 +1,6 @@
 """Runs on their way to a queue, and in a worker's hands."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -179,15 +179,21 @@ class RunQueue(Protocol):
         """
         ...
 
-    async def wake(self, key: str, count: int = 1) -> int:
+    async def wake(
+        self, key: str, count: int = 1, *, claim: Callable[[str], Awaitable[bool]] | None = None
+    ) -> int:
         """Queue parked runs at once, those that were parked first.
 
-        Whoever parks a run looks afterwards whether it still has to wait: a wake that came just
-        before found nothing.
+        They have waited already: they are delivered like runs of the highest priority, and keep
+        their own. Whoever parks a run looks afterwards whether it still has to wait: a wake that
+        came just before found nothing.
 
         Args:
             key: What they wait for.
             count: How many to wake, at most.
+            claim: Awaited with the id of each run before it is woken, to take what it waits for
+                in its name; the first False ends the waking. It may be asked for a run that
+                somebody else wakes at the same time.
 
         Returns:
             int: How many were woken by this call.

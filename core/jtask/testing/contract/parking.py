@@ -44,6 +44,50 @@ class ParkingContract(Contract):
         assert await broker.runs.wake("database") == 0
 
     @rule
+    async def test_a_woken_run_comes_before_those_that_are_queued_and_keeps_its_priority(
+        self, bench: Bench
+    ) -> None:
+        broker = await bench.broker()
+        first = await bench.worker("reports", credit=1)
+        await broker.runs.enqueue([message := bench.message("reports", priority=2)])
+        await (await first.next()).park("database", time.time() + _FAR)
+        await broker.runs.enqueue([in_hand := bench.message("reports")])
+        busy = await first.next()
+        assert busy.run_id == in_hand.run_id
+        await broker.runs.enqueue([bench.message("reports", priority=5) for _ in range(20)])
+        assert await broker.runs.wake("database") == 1
+        busy.ack()
+        # What a pull that stood there has brought already may come before.
+        found = [await first.next()]
+        while found[-1].run_id != message.run_id:
+            found[-1].ack()
+            found.append(await first.next())
+        assert len(found) <= 2
+        assert (found[-1].priority, found[-1].lost_workers) == (2, 0)
+        # Queued again, it is one of its own priority.
+        await found[-1].reschedule(0.0, b"again")
+        while (again := await first.next()).run_id != message.run_id:
+            again.ack()
+        assert (again.priority, again.body) == (2, b"again")
+
+    @rule
+    async def test_only_runs_that_get_what_they_wait_for_are_woken(self, bench: Bench) -> None:
+        worker = await bench.worker("reports")
+        broker = await bench.broker()
+        parked = await self._park(bench, worker, 6)
+        asked: list[str] = []
+
+        async def claim(run_id: str) -> bool:
+            asked.append(run_id)
+            return len(asked) != 3
+
+        assert await broker.runs.wake("database", 9, claim=claim) == 2
+        assert asked == parked[:3]
+        assert {d.run_id for d in await worker.take(2)} == set(parked[:2])
+        assert await broker.runs.wake("database", 9, claim=claim) == 4
+        assert asked[3:] == parked[2:]
+
+    @rule
     async def test_a_parked_run_that_nobody_wakes_comes_at_its_instant(self, bench: Bench) -> None:
         worker = await bench.worker("reports")
         broker = await bench.broker()
