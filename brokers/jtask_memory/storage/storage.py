@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from urllib.parse import urlsplit
 
-from jtask.contract import DeadLetter, Message, OutcomeRecord, Record
+from jtask.contract import DeadLetter, Message, OutcomeRecord, Record, SlotHolder
 from jtask.ids import client_of
 from jtask.settings import Settings, get_settings
 from jtask.signal_safety import SignalSafeLock
@@ -38,7 +38,7 @@ class Storage:
         self.events = EventHistory()
         self.blobs: TTLDict[bytes] = TTLDict()
         self.counters: TTLDict[int] = TTLDict()
-        self.slots: dict[str, TTLDict[str]] = {}
+        self.slots: dict[str, TTLDict[SlotHolder]] = {}
         self.workers: TTLDict[bytes] = TTLDict()
         self.records: dict[str, TTLDict[Record]] = {}
         self.revisions = itertools.count(1)

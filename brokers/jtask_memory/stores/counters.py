@@ -2,6 +2,7 @@
 
 import math
 
+from jtask.contract import SlotHolder
 from jtask_memory.storage.client import StoragePart
 from jtask_memory.storage.ttl_dict import TTLDict
 
@@ -37,7 +38,7 @@ class MemorySlots(StoragePart):
             # Who holds a slot may renew it, even where the limit has been lowered since.
             if slots.get(holder, now) is None and len(slots.items(now)) >= limit:
                 return False
-            slots.put(holder, holder, now, now + lease)
+            slots.put(holder, SlotHolder(holder, now + lease), now, now + lease)
         return True
 
     async def release(self, name: str, holder: str) -> None:
@@ -46,3 +47,10 @@ class MemorySlots(StoragePart):
         with storage.lock:
             if (slots := storage.slots.get(name)) is not None:
                 slots.pop(holder, self._now())
+
+    async def holders(self, name: str) -> list[SlotHolder]:
+        """Return who has a slot of a name."""
+        storage = self._storage
+        with storage.lock:
+            slots = storage.slots.get(name)
+            return [] if slots is None else [one for _, one in slots.items(self._now())]

@@ -57,6 +57,12 @@ def ttl(seconds: float) -> bytes:
     return line(b"Nats-TTL", duration(seconds))
 
 
+def lifetime(block: bytes) -> float:
+    """Return how long a message with the line of `ttl` lives, seconds; 0 where it has none."""
+    digits = text(block, b"Nats-TTL").removesuffix("s")
+    return float(digits) if digits.isdecimal() and len(digits) <= _LONGEST_NUMBER else 0.0
+
+
 def duration(seconds: float) -> str:
     """Return a time as the server reads it: whole seconds, at least one.
 

@@ -1,12 +1,13 @@
 """Slots of a name under a lease."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import NamedTuple
 
+from jtask.contract import SlotHolder
 from jtask.errors import BrokerUnavailable
 from jtask.randomness import RANDOM
 from jtask_nats.client import headers
-from jtask_nats.client.direct_reads import read_all
+from jtask_nats.client.direct_reads import StoredMessage, read_all
 from jtask_nats.client.nats_errors import (
     WRONG_LAST_SEQUENCE,
     ApiError,
@@ -98,14 +99,33 @@ class NatsSlots:
                     if not is_gone(error):
                         raise
 
-    async def _slots(self, name: str) -> dict[int, Slot]:
+    async def holders(self, name: str) -> list[SlotHolder]:
+        """Return who has a slot of a name.
+
+        Raises:
+            BrokerUnavailable: No answer.
+        """
         session = self._session
-        stream = session.topology.stream_name(Stream.SLOTS)
-        found = read_all(session.connection, stream, session.subjects.slot(name, "*"))
+        await session.topology.ensure(Stream.SLOTS)
+        clock = session.topology.clock
+        return [
+            SlotHolder(
+                one.body.decode(errors="replace"),
+                clock.to_ours(one.at + headers.lifetime(one.headers)),
+            )
+            async for one in self._messages(name)
+        ]
+
+    async def _slots(self, name: str) -> dict[int, Slot]:
         return {
             int(last_token(one.subject)): Slot(one.body.decode(), one.sequence)
-            async for one in found
+            async for one in self._messages(name)
         }
+
+    def _messages(self, name: str) -> AsyncIterator[StoredMessage]:
+        session = self._session
+        stream = session.topology.stream_name(Stream.SLOTS)
+        return read_all(session.connection, stream, session.subjects.slot(name, "*"))
 
 
 def choose_slot(slots: Mapping[int, Slot], holder: str, limit: int) -> Choice | None:

@@ -15,7 +15,7 @@ from jtask.contract.broker import (
     PartFactory,
     ResultStoreFactory,
 )
-from jtask.contract.counters import Counters, Slots
+from jtask.contract.counters import Counters, SlotHolder, Slots
 from jtask.contract.dead_letters import DeadLetter, DeadLetters
 from jtask.contract.events import Event, EventLog
 from jtask.contract.heartbeats import Heartbeats
@@ -75,6 +75,7 @@ __all__ = [
     "RunPlace",
     "RunQueue",
     "SeparatePart",
+    "SlotHolder",
     "Slots",
     "Subscription",
     "WaitingRun",

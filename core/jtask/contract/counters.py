@@ -1,6 +1,6 @@
 """What processes agree on: counters and slots."""
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
 class Counters(Protocol):
@@ -22,6 +22,18 @@ class Counters(Protocol):
         ...
 
 
+class SlotHolder(NamedTuple):
+    """Who has a slot.
+
+    Attributes:
+        holder: As given to `Slots.acquire`.
+        until: When the slot is free unless it is renewed, seconds since the epoch.
+    """
+
+    holder: str
+    until: float
+
+
 class Slots(Protocol):
     """Share a limited number of slots between processes; a lock is a limit of 1."""
 
@@ -41,4 +53,8 @@ class Slots(Protocol):
 
     async def release(self, name: str, holder: str) -> None:
         """Return a slot; nothing happens when the holder has none."""
+        ...
+
+    async def holders(self, name: str) -> list[SlotHolder]:
+        """Return who has a slot of a name, in any order."""
         ...

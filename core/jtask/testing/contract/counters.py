@@ -127,6 +127,22 @@ class SlotContract(Contract):
         assert await other.slots.acquire("database", "other", 1, 60) is False
 
     @rule
+    async def test_holders_are_listed_with_the_end_of_their_lease(self, bench: Bench) -> None:
+        one, other = await bench.broker(), await bench.broker()
+        assert await other.slots.holders("api") == []
+        before = time.time()
+        await one.slots.acquire("api", "a holder", 3, 60)
+        await one.slots.acquire("api", "another", 3, 5)
+        await one.slots.acquire("database", "a third", 1, 5)
+        found = {who: until - before for who, until in await other.slots.holders("api")}
+        assert sorted(found) == ["a holder", "another"]
+        # To the second: a broker may count in those.
+        assert 59 < found["a holder"] < 75
+        assert 4 < found["another"] < 20
+        await other.slots.release("api", "a holder")
+        assert [who for who, _ in await one.slots.holders("api")] == ["another"]
+
+    @rule
     async def test_a_slot_is_released_by_its_holder_only(self, bench: Bench) -> None:
         broker = await bench.broker()
         await broker.slots.acquire("database", "one", 1, 60)
