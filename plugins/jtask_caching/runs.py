@@ -10,17 +10,16 @@ from jtask.lifecycle import Park, Retry, describe
 from jtask.outcomes import Outcome
 from jtask.rate_limited_log import RateLimitedLog
 from jtask.serialization.codecs import codecs_of
-from jtask.settings import get_settings
 from jtask.states import State, StateName
-from jtask_caching.locks import Locks, locks_of
 from jtask_caching.plan import Plan, key_of, plan_of
-from jtask_caching.store import Cache, Entry
+from jtask_caching.store import Cache, Entry, lock_name
 
 if TYPE_CHECKING:
     from jtask.runtime import RunContext
 
 T = TypeVar("T")
 _NOTE = "jtask_caching"
+_LONGEST_WAIT = 600.0  # seconds until a run that nobody wakes looks for itself
 _uncached = RateLimitedLog(60.0)
 _log = logging.getLogger("jtask")
 
@@ -35,8 +34,9 @@ async def look_up(run: "RunContext") -> Outcome | None:
     if found is None or found.payload is None or found.serializer != run.task.serializer:
         return None
     if plan.is_serializable and run.waited_for:
-        # Others may wait on: only one was woken if the value came from a run that has no lock.
-        await locks_of(get_client()).wake_all(key)
+        # It may have been woken with the lock in its name, and alone: the value came from a run
+        # that has no lock.
+        await _give_back(key, run, wake_all=True)
     payload, decode = found.payload, codecs_of(run.task).result.decode
     state = State(
         StateName.CACHED,
@@ -58,27 +58,27 @@ def is_exclusive(run: "RunContext") -> bool:
 async def admit(run: "RunContext") -> Retry | Park | None:
     """Let a run start if it gets the lock of its key."""
     plan, key = _plan(run), str(run.notes[_NOTE])
-    locks = locks_of(get_client())
-    if not await locks.take(key, run.run_id):
-        until = time.time() + get_settings().lease
-        reason = "another run computes the same value"
-        return Park(Locks.name(key), until, reason, lambda: locks.look_again(key))
+    slots, name = get_client().slots, lock_name(key)
+    if not await slots.take(name, run.run_id, 1):
+        until = time.time() + _LONGEST_WAIT
+        return Park(
+            name, until, "another run computes the same value", lambda: slots.watch(name, _one)
+        )
     # Whoever had it may have ended since the run was looked up.
     if not plan.refreshes and await _on_io(lambda cache: cache.get(key)) is not None:
-        await locks.give_back(key, run.run_id, wake_all=True)
+        await _give_back(key, run, wake_all=True)
         return Retry(time.time(), "its value has just been computed")
     return None
 
 
 async def let_go(run: "RunContext") -> None:
-    """Give the lock of a run back, and wake those that wait for it.
+    """Give the lock of a run back: to the next one that waits, unless there is a value for all.
 
     That of a lost worker's run too: the run may end without another attempt.
     """
     key = str(run.notes[_NOTE])
     done = run.state is not None and run.state.name is StateName.COMPLETED
-    # With a value for all, all; otherwise the next one computes it.
-    await locks_of(get_client()).give_back(key, run.run_id, wake_all=done)
+    await _give_back(key, run, wake_all=done)
 
 
 async def keep(run: "RunContext", outcome: Outcome) -> None:
@@ -101,6 +101,15 @@ async def keep(run: "RunContext", outcome: Outcome) -> None:
         payload,
     )
     await _on_io(lambda cache: cache.put(entry))
+
+
+async def _one() -> int:
+    return 1
+
+
+async def _give_back(key: str, run: "RunContext", *, wake_all: bool) -> None:
+    slots = get_client().slots
+    await slots.give_back(lock_name(key), run.run_id, 1, wake_all=wake_all)
 
 
 def _plan(run: "RunContext") -> Plan:

@@ -11,6 +11,7 @@ from jtask.contract import Broker
 from jtask.wire.fields import known_fields
 
 BUCKET = "cache"
+_LONGEST_NAME = 190  # characters, of a slot
 _INLINE = 16_384  # bytes of a value that stays in the record, which a list of the cache reads
 
 
@@ -123,6 +124,11 @@ class Cache:
 def record_key(key: str) -> str:
     """Return what a key of any text and length is stored under."""
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def lock_name(key: str) -> str:
+    """Return what the lock of a key is called, and what waits for it is parked under."""
+    return f"cache-{key}" if len(key) <= _LONGEST_NAME else _blob_key(key)
 
 
 def _blob_key(key: str) -> str:

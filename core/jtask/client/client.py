@@ -11,6 +11,7 @@ from jtask.client.cancellation import cancel_run
 from jtask.client.enqueueing import OutgoingRun, put_arguments
 from jtask.client.event_buffer import EventBuffer
 from jtask.client.io_thread import get_io_thread
+from jtask.client.leased_slots import LeasedSlots
 from jtask.client.opening import open_broker
 from jtask.client.outcome_buffer import OutcomeBuffer
 from jtask.client.program_end import at_program_end
@@ -47,6 +48,7 @@ class Client:
         inline_limit: The largest body of a message, in bytes.
         events: Takes the states of runs.
         outcomes: Takes the ends of direct calls.
+        slots: Holds slots for runs and blocks of code.
         settings: Those it was made with.
 
     Raises:
@@ -69,6 +71,7 @@ class Client:
         self._enqueue_from_thread: Callable[[Message], None] | None = getattr(
             self.broker.runs, "enqueue_from_thread", None
         )
+        self.slots = LeasedSlots(self.io, self.broker)
         self._waits = Waits(self.io, self.broker, self.ids.client)
         self.is_inherited = False
         """Whether this process was forked from the one whose client this is."""
@@ -289,6 +292,7 @@ class Client:
 
     async def _close(self) -> None:
         self._waits.close()
+        self.slots.close()
         self.events.flush()
         await self.outcomes.flush()
         await self.broker.close()
