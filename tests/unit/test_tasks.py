@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from programs import environment
 
 import jtask
 import jtask.retries
@@ -412,7 +413,14 @@ HEAVY += ("opentelemetry", "cloudpickle", "jtask_nats", "jtask_memory", "rich")
 
 def loaded_by(code: str) -> list[str]:
     check = f"{code}\nimport sys\nprint(*(m for m in {HEAVY} + ('asyncio',) if m in sys.modules))"
-    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, timeout=50)
+    done = subprocess.run(
+        [sys.executable, "-c", check],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.split()
 
