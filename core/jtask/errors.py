@@ -156,6 +156,14 @@ class RunRefused(JTaskError):
 
 
 # Not an Exception: an `except Exception` in a task must not swallow it.
+class LimitNotFound(JTaskError, LookupError):
+    """There is no limit with this name."""
+
+
+class LimitTimeout(JTaskError, TimeoutError):
+    """No slot of a limit was free in time."""
+
+
 class RunAbandoned(BaseException):
     """The run was given up while its function still executed: what it does now counts for nothing.
 

@@ -40,6 +40,9 @@ class BuiltinOptions(TypedDict, total=False):
         every: Run by itself at this interval: seconds or a timedelta.
         missed: What to do with missed runs of the schedule.
         dead_letter: Keep runs that failed for good.
+        limit: How many of its runs execute at once, on all workers together.
+        limit_key: What the limit is for: a template over the arguments, or a function of the run
+            and its arguments.
         cache_policy: What makes two runs the same work; see `jtask.cache_policies`.
         cache_key_fn: Called with the run and its arguments; returns the key of its value.
         cache_expiration: How long a value is kept: seconds or a timedelta.
@@ -67,6 +70,8 @@ class BuiltinOptions(TypedDict, total=False):
     every: float | timedelta | None
     missed: Literal["coalesce", "skip"]
     dead_letter: bool
+    limit: int | None
+    limit_key: str | Callable[[Any, dict[str, Any]], str] | None
     cache_policy: Policy | None
     cache_key_fn: Callable[[Any, dict[str, Any]], str | None] | None
     cache_expiration: float | timedelta | None

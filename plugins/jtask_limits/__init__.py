@@ -1,0 +1,68 @@
+"""The plugin that limits how many runs execute at once: `limit=`, `limit_key=`, limits with names.
+
+A run that must wait is parked with the broker: it holds no slot of a worker, and nobody asks for it
+again and again. Whoever gives a slot back hands it on to the run that has waited longest.
+"""
+
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING
+
+from jtask.hooks import hookimpl
+from jtask_limits.applying import may_be_limited, was_woken_for_nothing
+from jtask_limits.blocks import arate_limit, concurrency, rate_limit
+from jtask_limits.options import declared
+
+if TYPE_CHECKING:
+    import click
+
+    from jtask.lifecycle import Park, Retry
+    from jtask.options import Option
+    from jtask.outcomes import Outcome
+    from jtask.runtime import RunContext
+
+__all__ = ["arate_limit", "concurrency", "rate_limit"]
+
+
+@hookimpl
+def jtask_options() -> "list[Option]":
+    """Declare the options of `@task(...)`."""
+    return declared()
+
+
+@hookimpl
+def jtask_admit(run: "RunContext") -> "Awaitable[Retry | Park | None] | None":
+    """Let a run start that gets a slot of each of its limits."""
+    if not may_be_limited(run):
+        return None
+    from jtask_limits.runs import admit
+
+    return admit(run)
+
+
+@hookimpl
+def jtask_attempt_over(run: "RunContext") -> Awaitable[None] | None:
+    """Hand on the slots of a run."""
+    if not may_be_limited(run):
+        return None
+    from jtask_limits.runs import give_back
+
+    return give_back(run)
+
+
+@hookimpl
+def jtask_settled(run: "RunContext", outcome: "Outcome") -> Awaitable[None] | None:
+    """Hand on the slot of a run that was woken for it and ended otherwise."""
+    del outcome
+    if not was_woken_for_nothing(run):
+        return None
+    from jtask_limits.runs import give_back
+
+    return give_back(run)
+
+
+@hookimpl
+def jtask_cli(cli: "click.Group") -> None:
+    """Add `jtask limits`."""
+    from jtask_limits.command import limits
+
+    cli.add_command(limits)

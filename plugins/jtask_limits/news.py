@@ -1,0 +1,74 @@
+"""What wakes those who wait in place for a slot: news that one was freed."""
+
+import asyncio
+import contextlib
+from weakref import WeakKeyDictionary
+
+from jtask.client import Client
+from jtask.errors import BrokerError
+
+_TOPIC = "limits"
+
+
+class News:
+    """Hear which slots are freed, while somebody waits; on the I/O loop.
+
+    Args:
+        client: The process's link to the broker.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._waiting: dict[str, set[asyncio.Event]] = {}
+        self._is_listening = False
+
+    async def listen(self) -> None:
+        """Begin to hear; what is freed after this is heard.
+
+        Raises:
+            BrokerError: The broker does not answer.
+        """
+        if not self._is_listening:
+            self._is_listening = True
+            await self._client.broker.requests.listen(_TOPIC, self._on_news)
+
+    def add(self, name: str, event: asyncio.Event) -> None:
+        """Have an event set when a slot of a name is freed."""
+        self._waiting.setdefault(name, set()).add(event)
+
+    async def wait(self, event: asyncio.Event, seconds: float) -> None:
+        """Wait for an event, or until a time is over."""
+        # Not by wait_for: in Python 3.11 it swallows a cancellation beside the event.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await event.wait()
+        event.clear()
+
+    def forget(self, event: asyncio.Event) -> None:
+        """Set an event no more."""
+        for events in self._waiting.values():
+            events.discard(event)
+        self._waiting = {name: events for name, events in self._waiting.items() if events}
+
+    def _on_news(self, question: bytes) -> None:
+        for event in self._waiting.get(question.decode(errors="replace"), ()):
+            event.set()
+
+
+_news: WeakKeyDictionary[Client, News] = WeakKeyDictionary()
+
+
+def news_of(client: Client) -> News:
+    """Return what a client hears, made by the first use."""
+    return _news.setdefault(client, News(client))
+
+
+async def tell_freed(client: Client, name: str) -> None:
+    """Tell those who wait in place that a slot was freed; from any loop."""
+
+    async def tell() -> None:
+        # Nobody answers: who hears it takes what is free, and the lease is there for the rest.
+        with contextlib.suppress(BrokerError):
+            await client.broker.requests.ask(_TOPIC, name.encode(), timeout=0.0, answers=0)
+
+    await client.io.bridge(tell())

@@ -1,0 +1,335 @@
+"""No more runs execute at once than their limits say, and those that wait are started in turn."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from in_process import StartWorker, on_each_broker, on_io
+from waiting import PATIENCE, eventually, until
+
+import jtask_limits.blocks
+from jtask import Run, runtime, tags, task
+from jtask.errors import LimitNotFound, LimitTimeout, TaskDefinitionError
+from jtask.plugins import get_plugins
+from jtask.rate_limited_log import RateLimitedLog
+from jtask_limits import arate_limit, concurrency, rate_limit
+from jtask_limits.definitions import Limit
+from jtask_limits.operations import create_limit, holders_of, remove_limit, update_limit
+
+pytestmark = pytest.mark.usefixtures("jtask_broker")
+jtask_broker = on_each_broker
+
+
+class Watched:
+    """How many executions there are at once, and which began when."""
+
+    def __init__(self) -> None:
+        self.now = self.most = 0
+        self.began: list[Any] = []
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self.now += 1
+            self.most = max(self.most, self.now)
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self.now -= 1
+
+    def execute(self, number: Any, seconds: float = 0.02) -> None:
+        with self:
+            self.began.append(number)
+            time.sleep(seconds)
+
+
+@pytest.fixture
+def watched() -> Watched:
+    return Watched()
+
+
+def finish(runs: list[Run[Any]]) -> None:
+    for run in runs:
+        run.result(PATIENCE)
+
+
+def taken(name: str) -> int:
+    return len(holders_of(name))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_task_has_no_more_runs_at_once_than_its_limit(
+    workers: int, watched: Watched, jtask_worker: StartWorker
+) -> None:
+    @task(limit=3)
+    def work(number: int) -> None:
+        watched.execute(number)
+
+    for _ in range(workers):
+        jtask_worker(work, concurrency=10)
+    finish([work.delay(number) for number in range(60)])
+    assert watched.most == 3
+
+
+def test_runs_that_wait_take_no_slot_of_the_worker_and_go_in_turn(
+    watched: Watched, jtask_worker: StartWorker
+) -> None:
+    go_on = threading.Event()
+
+    @task(limit=1)
+    def limited(number: int) -> None:
+        watched.began.append(number)
+        assert go_on.wait(PATIENCE)
+
+    @task
+    def free() -> int:
+        return 7
+
+    jtask_worker(limited, free, concurrency=2)
+    runs = [limited.delay(number) for number in range(20)]
+    eventually(lambda: watched.began)
+    eventually(lambda: "the limit of task 'limited' is 1" in str(runs[-1].state.message))
+    assert [free.delay().result(PATIENCE) for _ in range(5)] == [7] * 5
+    go_on.set()
+    finish(runs)
+    # Two were asked at the same moment, whichever was quicker.
+    assert max(abs(at - number) for at, number in enumerate(watched.began)) <= 2
+
+
+def test_each_key_has_a_limit_of_its_own(watched: Watched, jtask_worker: StartWorker) -> None:
+    gates = {tenant: threading.Event() for tenant in "ab"}
+
+    def by_tenant(run: Any, parameters: dict[str, Any]) -> str:
+        return parameters["tenant"]
+
+    @task(limit=1, limit_key=by_tenant)
+    def by_function(tenant: str, number: int) -> None:
+        watched.began.append((tenant, number))
+        assert gates[tenant].wait(PATIENCE)
+
+    jtask_worker(by_function, concurrency=10)
+    runs = {key: [by_function.delay(key, n) for n in range(3)] for key in "ab"}
+
+    def begun(tenant: str) -> int:
+        return sum(one[0] == tenant for one in watched.began)
+
+    eventually(lambda: (begun("a"), begun("b")) == (1, 1))
+    gates["b"].set()
+    finish(runs["b"])
+    assert (begun("a"), begun("b")) == (1, 3)
+    gates["a"].set()
+    finish(runs["a"])
+
+
+def test_a_template_makes_the_key(watched: Watched, jtask_worker: StartWorker) -> None:
+    @task(limit=1, limit_key="{tenant}")
+    def work(tenant: str) -> None:
+        watched.execute(tenant)
+
+    jtask_worker(work, concurrency=10)
+    finish([work.delay("a") for _ in range(10)])
+    assert watched.most == 1
+
+
+def test_a_limit_of_a_tag_is_made_changed_and_removed_while_runs_wait(
+    watched: Watched, jtask_worker: StartWorker
+) -> None:
+    gate = threading.Event()
+
+    @task
+    def work(number: int) -> None:
+        with watched:
+            assert gate.wait(PATIENCE)
+
+    jtask_worker(work, concurrency=10)
+    assert create_limit(Limit("tag:web", 1)) is True
+    assert create_limit(Limit("tag:web", 5)) is False
+    with tags("web"):
+        runs = [work.delay(number) for number in range(6)]
+    eventually(lambda: watched.now == 1)
+    eventually(lambda: sum("tag:web" in str(run.state.message) for run in runs) == 5)
+    update_limit(Limit("tag:web", 3))
+    eventually(lambda: watched.now == 3)
+    assert taken("tag:web") == 3
+    assert remove_limit("tag:web") is True
+    eventually(lambda: watched.now == 6)
+    gate.set()
+    finish(runs)
+    assert remove_limit("tag:web") is False
+    with pytest.raises(LimitNotFound, match="tag:web"):
+        update_limit(Limit("tag:web", 3))
+
+
+def test_slots_come_back_however_an_attempt_ends(
+    watched: Watched, jtask_worker: StartWorker
+) -> None:
+    @task(limit=1, retries=1, retry_delay_seconds=0.6)
+    def fails(number: int) -> None:
+        watched.execute((number, runtime.attempt))
+        raise ValueError(number)
+
+    jtask_worker(fails, concurrency=10)
+    runs = [fails.delay(number) for number in range(4)]
+    for run in runs:
+        assert run.wait(PATIENCE)
+    assert watched.most == 1
+    assert sorted(watched.began) == [(n, attempt) for n in range(4) for attempt in (1, 2)]
+    # The wait for a retry holds no slot.
+    assert [attempt for _, attempt in watched.began][:4] == [1] * 4
+
+
+def test_a_block_of_code_holds_slots_wherever_it_is(watched: Watched) -> None:
+    create_limit(Limit("db", 2))
+
+    def use(number: int) -> None:
+        with concurrency("db"):
+            watched.execute(number, 0.05)
+
+    threads = [threading.Thread(target=use, args=(number,)) for number in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (watched.most, len(watched.began)) == (2, 10)
+    assert taken("db") == 0
+
+
+def test_a_block_of_an_event_loop_waits_without_blocking_it() -> None:
+    create_limit(Limit("db", 1))
+
+    async def main() -> list[str]:
+        seen: list[str] = []
+
+        async def use(name: str) -> None:
+            async with concurrency("db"):
+                seen.append(f"{name} in")
+                await asyncio.sleep(0.05)
+                seen.append(f"{name} out")
+
+        await asyncio.gather(use("one"), use("two"))
+        return seen
+
+    seen = asyncio.run(main())
+    assert [seen[0][:3], seen[2][:3]] == [seen[1][:3], seen[3][:3]]
+
+
+def test_several_slots_of_several_limits_are_taken_together_or_not_at_all() -> None:
+    create_limit(Limit("db", 3))
+    create_limit(Limit("disk", 2))
+    with concurrency(["disk", "db"], occupy=2):
+        assert (taken("db"), taken("disk")) == (2, 2)
+        with pytest.raises(LimitTimeout, match="'db'"), concurrency("db", 2, timeout_seconds=0.1):
+            pass
+        assert taken("db") == 2
+        with concurrency("db"):
+            assert taken("db") == 3
+    assert (taken("db"), taken("disk")) == (0, 0)
+    with pytest.raises(ValueError, match="3 slots of 'disk' can never be had: it has 2"):
+        concurrency("disk", 3).__enter__()
+    with pytest.raises(ValueError, match="occupy"):
+        concurrency("disk", 0)
+
+
+def test_what_has_no_limit_goes_on_with_a_warning_unless_it_is_strict(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jtask_limits.blocks, "_unknown", RateLimitedLog(60.0))
+    with concurrency("nothing of this name"):
+        pass
+    assert "there is no limit 'nothing of this name'" in caplog.text
+    with pytest.raises(LimitNotFound), concurrency("nothing of this name", strict=True):
+        pass
+    with pytest.raises(LimitNotFound):
+        rate_limit("nothing of this name", strict=True)
+
+
+def test_no_more_begin_within_a_period_than_a_rate_says() -> None:
+    create_limit(Limit("api", 5, per=1.0))
+    began: list[float] = []
+    for _ in range(12):
+        rate_limit("api")
+        began.append(time.monotonic())
+    # Within the broker's accuracy: it frees what is over a moment later, never sooner.
+    assert all(began[n + 5] - began[n] >= 0.9 for n in range(7))
+
+    async def many() -> None:
+        await asyncio.gather(*(arate_limit("api") for _ in range(5)))
+
+    asyncio.run(many())
+    create_limit(Limit("slow", 1, per=60.0))
+    rate_limit("slow")
+    with pytest.raises(LimitTimeout, match=r"'slow' was free within 0.1 seconds"):
+        rate_limit("slow", timeout_seconds=0.1)
+    create_limit(Limit("db", 1))
+    with pytest.raises(ValueError, match="not a rate"):
+        rate_limit("db")
+
+
+def test_a_block_that_waits_is_woken_by_a_run_that_ends(jtask_worker: StartWorker) -> None:
+    gate = threading.Event()
+
+    @task(tags=["web"])
+    def work() -> None:
+        assert gate.wait(PATIENCE)
+
+    create_limit(Limit("tag:web", 1))
+    jtask_worker(work)
+    run = work.delay()
+    eventually(lambda: taken("tag:web") == 1)
+    entered = threading.Event()
+
+    def use() -> None:
+        with concurrency("tag:web"):
+            entered.set()
+
+    thread = threading.Thread(target=use)
+    thread.start()
+    gate.set()
+    run.result(PATIENCE)
+    assert entered.wait(PATIENCE)
+    thread.join()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"limit": 0}, {"limit": 1.5}, {"limit": True}, {"limit_key": 3}, {"limit_key": len}],
+)
+def test_what_is_no_limit_is_refused_where_the_task_is_defined(options: dict[str, Any]) -> None:
+    with pytest.raises(TaskDefinitionError, match="limit"):
+        task(lambda: None, **options)
+
+
+def test_nothing_is_left_parked_where_a_limit_was_never_reached(
+    watched: Watched, jtask_worker: StartWorker
+) -> None:
+    @task(limit=100)
+    def work(number: int) -> None:
+        watched.execute(number, 0)
+
+    jtask_worker(work, concurrency=10)
+    finish([work.delay(number) for number in range(50)])
+
+    async def parked(broker: Any) -> int:
+        return sum([1 async for _ in broker.queues.waiting()])
+
+    async def none_is_left(broker: Any) -> None:
+        async def nothing() -> bool:
+            return await parked(broker) == 0
+
+        await until(nothing)
+
+    on_io(none_is_left)
+
+
+@pytest.fixture(autouse=True)
+def _with_the_plugin() -> Iterator[None]:
+    plugins = get_plugins()
+    if "limits" in plugins.names:
+        yield
+        return
+    plugins.add(jtask_limits)
+    yield
+    plugins.remove(jtask_limits)
