@@ -36,7 +36,8 @@ class concurrency:  # noqa: N801 - it reads as a verb: `with concurrency("db"):`
         strict: Raise where there is no such limit. Otherwise the block executes, with a warning.
 
     Raises:
-        ValueError: `occupy` is not a whole number of at least 1, or more than a limit has.
+        ValueError: `occupy` is not a whole number of at least 1, or more than a limit has; or a
+            limit is one of a rate.
         LimitTimeout: The time is over.
         LimitNotFound: With `strict`, there is no such limit.
         BrokerError: The broker does not answer.
@@ -92,6 +93,9 @@ class concurrency:  # noqa: N801 - it reads as a verb: `with concurrency("db"):`
 
     async def _enter(self, client: "Client") -> None:
         limits = await _find(client, self._names, self._occupy, strict=self._strict)
+        for limit in limits:
+            if limit.per is not None:
+                raise ValueError(f"the limit {limit.name!r} is a rate: use rate_limit")
         holder = f"block-{client.ids.new()}"
         wanted = [
             _Wanted(limit, f"{holder}-{number}")

@@ -266,6 +266,8 @@ def test_no_more_begin_within_a_period_than_a_rate_says() -> None:
     create_limit(Limit("db", 1))
     with pytest.raises(ValueError, match="not a rate"):
         rate_limit("db")
+    with pytest.raises(ValueError, match="is a rate"):
+        concurrency("api").__enter__()
 
 
 def test_a_block_that_waits_is_woken_by_a_run_that_ends(jtask_worker: StartWorker) -> None:

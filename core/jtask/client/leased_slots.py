@@ -154,5 +154,7 @@ class LeasedSlots:
 
     async def _hand_on_all(self) -> None:
         for name, limit_now in list(self._watched.items()):
-            if not await self._hand_on(name, await limit_now()):
+            found = await self._hand_on(name, await limit_now())
+            # Unless somebody has parked a run meanwhile.
+            if not found and self._watched.get(name) is limit_now:
                 del self._watched[name]
