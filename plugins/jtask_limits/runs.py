@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from jtask.client import get_client
-from jtask.errors import BrokerError
+from jtask.errors import BrokerError, RunRefused
 from jtask.lifecycle import Park, Retry, describe
 from jtask_limits.applying import NOTE
 from jtask_limits.definitions import limits_of, slot_name
@@ -128,9 +128,13 @@ def _own_slots(run: "RunContext") -> list[Slot]:
 
 def _key_of(run: "RunContext") -> str | None:
     wanted: object = run.task.options["limit_key"]
-    if isinstance(wanted, str):
-        return wanted.format(**run.parameters)
-    return str(wanted(run, run.parameters)) if callable(wanted) else None
+    try:
+        if isinstance(wanted, str):
+            return wanted.format(**run.parameters)
+        return str(wanted(run, run.parameters)) if callable(wanted) else None
+    except Exception as error:
+        # Without a key it would be limited by nothing.
+        raise RunRefused(f"its limit_key makes no key: {describe(error)}") from error
 
 
 def _bounded(text: str, most: int = _LONGEST_KEY) -> str:

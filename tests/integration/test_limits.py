@@ -12,7 +12,7 @@ from waiting import PATIENCE, eventually, until
 
 import jtask_limits.blocks
 from jtask import Run, runtime, tags, task
-from jtask.errors import LimitNotFound, LimitTimeout, TaskDefinitionError
+from jtask.errors import LimitNotFound, LimitTimeout, RunCancelled, TaskDefinitionError
 from jtask.plugins import get_plugins
 from jtask.rate_limited_log import RateLimitedLog
 from jtask_limits import arate_limit, concurrency, rate_limit
@@ -132,6 +132,17 @@ def test_a_template_makes_the_key(watched: Watched, jtask_worker: StartWorker) -
     jtask_worker(work, concurrency=10)
     finish([work.delay("a") for _ in range(10)])
     assert watched.most == 1
+
+
+def test_a_run_without_a_key_is_refused_and_not_unlimited(jtask_worker: StartWorker) -> None:
+    @task(limit=1, limit_key="{tenent}")
+    def work(tenant: str) -> None:
+        raise AssertionError
+
+    jtask_worker(work)
+    run = work.delay("a")
+    with pytest.raises(RunCancelled, match="its limit_key makes no key: KeyError: 'tenent'"):
+        run.result(PATIENCE)
 
 
 def test_a_limit_of_a_tag_is_made_changed_and_removed_while_runs_wait(
