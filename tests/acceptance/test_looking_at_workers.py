@@ -52,6 +52,24 @@ def test_workers_and_what_they_execute_are_listed_and_queues_nobody_serves(
     assert worker.stop() == 0
 
 
+def test_who_takes_a_run_over_says_from_whom(place: Any, eventually: Any) -> None:
+    place.write("tasks.py", TASKS)
+    place.env["JTASK_LEASE"] = "1"
+    run_id = place.enqueue("tasks.py:slow", "1")
+    lost = place.serve("tasks.py:slow")
+
+    def told() -> list[str]:
+        listed = json.loads(place.jtask("workers", "ls", "--json").stdout)
+        return [one["name"] for one in listed if one["runs"]]
+
+    [name] = eventually(told)
+    lost.kill()
+    heir = place.serve("tasks.py:slow")
+    heir.says(f"slow {run_id} is taken over from {name}: a worker was lost while it executed")
+    (place.folder / "go").touch()
+    assert heir.stop() == 0
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_a_shell_gets_a_script_that_asks_the_program(place: Any, shell: str) -> None:
     done = place.jtask("completion", shell)

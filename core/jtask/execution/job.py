@@ -42,6 +42,7 @@ class Job:
         run: What its task sees of it, while it executes.
         isolate: What executes it apart from the worker, by its run context; None for the worker
             itself.
+        lost_worker: Who executed it last and was lost; empty when that is not known.
         counted: Whether its start was counted as a possible crash.
         is_loss_told: Whether the plugins know that it lost a worker.
         is_released: Whether another worker may have it although it still executes here.
@@ -58,6 +59,7 @@ class Job:
     looked_up: RunContext | None = None
     run: RunContext | None = None
     isolate: Callable[[RunContext], Callable[..., Any]] | None = None
+    lost_worker: str = ""
     counted: bool = False
     is_loss_told: bool = False
     is_released: bool = False
@@ -209,7 +211,7 @@ async def perform(
         ended = await engine.finish(run, hooks, Finish(StateName.FAILED, str(unfit)), unfit)
         return _store_outcome(run, job, ended, inline_limit)
     run.abandon = partial(abandon, job)
-    log_start(run, job.delivery)
+    log_start(run, job.delivery, job.lost_worker)
     try:
         return _disposition(job, await _attempt(job, run, hooks, stopping), inline_limit)
     finally:

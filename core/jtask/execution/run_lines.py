@@ -17,17 +17,25 @@ if TYPE_CHECKING:
     from jtask.runtime import RunContext
 
 
-def log_start(run: "RunContext", delivery: "Delivery") -> None:
-    """Say that an attempt begins, and that it takes over from a worker that was lost."""
+def log_start(run: "RunContext", delivery: "Delivery", lost_worker: str) -> None:
+    """Say that an attempt begins, and that it takes over from a worker that was lost.
+
+    Args:
+        run: The run.
+        delivery: The broker's side of it.
+        lost_worker: Who executed it last; empty when that is not known.
+    """
     log = _log_of(run.task.name)
     if delivery.redelivered and delivery.lost_workers:
         log.warning(
-            "%s %s is taken over: %s lost while it executed (attempt %d)",
+            "%s %s is taken over%s: %s lost while it executed (attempt %d)",
             run.task.name,
             run.run_id,
+            lost_worker and f" from {lost_worker}",
             _count(delivery.lost_workers),
             run.attempt,
-            extra=_fields(run, "run_taken_over") | {"lost_workers": delivery.lost_workers},
+            extra=_fields(run, "run_taken_over")
+            | {"lost_workers": delivery.lost_workers, "lost_worker": lost_worker},
         )
     # Asked before the line is put together: a worker may start thousands of runs a second.
     if log.isEnabledFor(logging.DEBUG):

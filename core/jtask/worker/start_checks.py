@@ -1,16 +1,21 @@
 """What a worker asks the broker about a run before it executes it."""
 
 import asyncio
+import contextlib
 import time
 
 from jtask import lifecycle
 from jtask.client.cancel_requests import find_cancel_request
+from jtask.client.living_workers import living_workers
 from jtask.contract import Broker
+from jtask.errors import BrokerError
 from jtask.execution.job import Job
 from jtask.lifecycle import Execute, Finish
 from jtask.states import StateName
 from jtask.worker.settlement import START_COUNTER_TTL, start_counter
 from jtask.worker.suspects import Suspects
+
+_FRESH_SECONDS = 1.0  # in which what the workers said of themselves is not read again
 
 
 class StartChecks:
@@ -24,6 +29,9 @@ class StartChecks:
     def __init__(self, broker: Broker, suspects: Suspects) -> None:
         self._broker = broker
         self._suspects = suspects
+        self._read_at = -_FRESH_SECONDS
+        self._executing: dict[str, str] = {}
+        """Who said last that it executes a run, by run id."""
 
     async def may_look_up(self, job: Job) -> bool:
         """Tell whether plugins may be asked for a run's outcome; if so, it has its arguments.
@@ -64,6 +72,7 @@ class StartChecks:
                 start_counter(run_id), 1, ttl=START_COUNTER_TTL
             )
             job.counted = True
+            job.lost_worker = await self._last_worker_of(run_id)
         return lifecycle.admit(
             crashes=min(starts, delivery.lost_workers),
             max_crashes=self._suspects.limit(job),
@@ -71,6 +80,19 @@ class StartChecks:
             expires=job.envelope.expires,
             now=time.time(),
         )
+
+    async def _last_worker_of(self, run_id: str) -> str:
+        """Return who executed a run and was lost; empty where its heartbeats did not say so."""
+        now = time.monotonic()
+        if now - self._read_at >= _FRESH_SECONDS:
+            self._read_at = now
+            # Only for the log: without an answer nobody is named.
+            with contextlib.suppress(BrokerError):
+                living = await living_workers(self._broker)
+                self._executing = {
+                    run["run_id"]: worker["name"] for worker in living for run in worker["runs"]
+                }
+        return self._executing.get(run_id, "")
 
     async def _recall_cancellation(self, job: Job) -> None:
         # The worker that was asked to end the run has handed it back, or died.
