@@ -4,6 +4,9 @@ import asyncio
 
 from jtask import task
 
+LIMIT = 10
+LIMITED_SECONDS = 0.05
+
 
 @task
 async def noop() -> None:
@@ -25,3 +28,9 @@ async def echo(text: str, number: int = 1) -> str:
 async def nap(seconds: float) -> None:
     """Sleep."""
     await asyncio.sleep(seconds)
+
+
+@task(limit=LIMIT)
+async def limited() -> None:
+    """Sleep, a few at once."""
+    await asyncio.sleep(LIMITED_SECONDS)

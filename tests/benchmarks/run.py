@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import bounds
 import delayed
+import limits
 from bench_tasks import echo, nap, noop, noop_sync
 from harness import HERE, own_server, percentile, resident, show, until, worker
 
@@ -228,6 +229,7 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "naps": naps,
     "delays": delayed.delays,
     "pending": delayed.pending,
+    "limits": limits.limits,
 }
 
 
