@@ -1,11 +1,8 @@
-"""The tasks that the benchmarks run."""
+"""The tasks that the benchmarks run; no option needs a plugin, so that none need be loaded."""
 
 import asyncio
 
 from jtask import task
-
-LIMIT = 10
-LIMITED_SECONDS = 0.05
 
 
 @task
@@ -28,9 +25,3 @@ async def echo(text: str, number: int = 1) -> str:
 async def nap(seconds: float) -> None:
     """Sleep."""
     await asyncio.sleep(seconds)
-
-
-@task(limit=LIMIT)
-async def limited() -> None:
-    """Sleep, a few at once."""
-    await asyncio.sleep(LIMITED_SECONDS)

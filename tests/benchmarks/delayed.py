@@ -13,7 +13,7 @@ _SPREAD = (0.05, 3.0)  # seconds from now
 
 def delays() -> None:
     """200 runs at random times of the next three seconds, on an otherwise idle system."""
-    with worker("noop", concurrency=10):
+    with worker("bench_tasks.py:noop", concurrency=10):
         noop.delay().result(timeout=30)
         _show_lateness("")
 
@@ -33,7 +33,7 @@ def pending() -> None:
     show(f"enqueue {PENDING:,} runs delayed by an hour", took, "s")
     show("  as a rate", PENDING / took, "runs/s")
     show("  server, resident, more than before", resident(server) - before, "MiB")
-    with worker("noop", concurrency=10) as process:
+    with worker("bench_tasks.py:noop", concurrency=10) as process:
         noop.delay().result(timeout=30)
         show("  worker, resident", resident(process.pid), "MiB")
         _show_lateness(f" beside {PENDING:,}")

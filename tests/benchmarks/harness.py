@@ -58,11 +58,11 @@ async def raw_connection() -> Client:
 def worker(
     *targets: str, concurrency: int, processes: int = 1
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run `jtask serve` beside the block."""
+    """Run `jtask serve` beside the block, with tasks such as `bench_tasks.py:noop`."""
     command = [
         *(sys.executable, "-m", "jtask.cli", "serve", "--log-level", "warning"),
         *(f"--concurrency={concurrency}", f"--processes={processes}"),
-        *(f"{HERE / 'bench_tasks.py'}:{target}" for target in targets),
+        *(str(HERE / target) for target in targets),
     ]
     process = subprocess.Popen(command)
     try:

@@ -2,15 +2,15 @@
 
 import time
 
-from bench_tasks import LIMIT, LIMITED_SECONDS, limited
 from harness import percentile, show, worker
+from limited_tasks import LIMIT, SECONDS, limited
 
 _RUNS = 1000
 
 
 def limits() -> None:
     """1,000 runs of 50 ms under a limit of 10, on four worker processes."""
-    with worker("limited", concurrency=10, processes=4):
+    with worker("limited_tasks.py:limited", concurrency=10, processes=4):
         limited.delay().result(timeout=30)
         begun = time.perf_counter()
         runs = limited.delay_many([()] * _RUNS)
@@ -18,10 +18,10 @@ def limits() -> None:
             run.result(timeout=120)
         took = time.perf_counter() - begun
     show(
-        f"runs of {LIMITED_SECONDS * 1e3:.0f} ms under a limit of {LIMIT}",
+        f"runs of {SECONDS * 1e3:.0f} ms under a limit of {LIMIT}",
         _RUNS / took,
         "runs/s",
-        bound=LIMIT / LIMITED_SECONDS,
+        bound=LIMIT / SECONDS,
         goal="ratio >= 0.8",
     )
     spans = sorted((run.start_time or 0.0, run.end_time or 0.0) for run in runs)

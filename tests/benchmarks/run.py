@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import bounds
 import delayed
 import limits
+import priorities
 from bench_tasks import echo, nap, noop, noop_sync
 from harness import HERE, own_server, percentile, resident, show, until, worker
 
@@ -47,7 +48,7 @@ def import_time() -> None:
 
 def memory() -> None:
     """Resident memory of an idle worker."""
-    with worker("noop", concurrency=10) as process:
+    with worker("bench_tasks.py:noop", concurrency=10) as process:
         time.sleep(4)  # an idle system has no condition to wait for
         show("idle worker, resident", resident(process.pid), "MiB", goal="goal <= 60")
         for child in _children(process.pid):
@@ -105,7 +106,7 @@ def plugins() -> None:
 def roundtrip() -> None:
     """delay() to result(), one at a time on an idle system."""
     count = 1_000
-    with worker("noop", concurrency=10):
+    with worker("bench_tasks.py:noop", concurrency=10):
         noop.delay().result(timeout=30)
         times: list[float] = []
         for _ in range(count):
@@ -133,7 +134,7 @@ def roundtrip() -> None:
 def naps() -> None:
     """2,000 sleeps of 50 ms at concurrency 100: 1.0 s if nothing else took time."""
     runs = nap.delay_many([(0.05,)] * 2_000)
-    with worker("nap", concurrency=100):
+    with worker("bench_tasks.py:nap", concurrency=100):
         for run in runs:
             run.wait(timeout=60)
     infos = [info for run in runs if (info := run.info) and info.started]
@@ -170,7 +171,7 @@ def _drain_rate(name: str, task: Task[[], None], concurrency: int) -> float:
     def empty() -> bool:
         return client.io.run(client.broker.queues.depth(task.queue)) == 0
 
-    with worker(name, concurrency=concurrency):
+    with worker(f"bench_tasks.py:{name}", concurrency=concurrency):
         end = until(empty)
     sample = [client.handle(run.run_id) for run in runs[:500]]
     first = min(run.start_time or end for run in sample if run.wait(timeout=30))
@@ -230,6 +231,7 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "delays": delayed.delays,
     "pending": delayed.pending,
     "limits": limits.limits,
+    "priorities": priorities.priorities,
 }
 
 
