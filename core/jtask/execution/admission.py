@@ -1,7 +1,7 @@
 """Whether an attempt is made, and that whoever admitted it hears how it was over."""
 
 from jtask.errors import RunRefused
-from jtask.execution.asking import answer_to, log_failure, tell
+from jtask.execution.asking import log_failure, tell, value_of
 from jtask.lifecycle import AttemptEnd, Park, Retry
 from jtask.plugins import TaskHooks
 from jtask.runtime import Admission, RunContext
@@ -23,7 +23,9 @@ async def ask_for_admission(run: RunContext, hooks: TaskHooks) -> Retry | Park |
     if (caller := hooks.admit) is not None:
         for implementation in caller.implementations:
             try:
-                answer = await answer_to(implementation, run, {"run": run})
+                answer = implementation.call({"run": run})
+                if answer is not None:
+                    answer = await value_of(answer, run)
             except RunRefused as refusal:
                 answer = refusal
             except Exception as error:

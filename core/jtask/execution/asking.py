@@ -31,7 +31,10 @@ async def ask(
     # All are asked, although one answer counts: a hook may be there for what it does.
     for implementation in caller.implementations:
         try:
-            answer = await answer_to(implementation, run, facts)
+            answer = implementation.call(facts)
+            # Nearly always None: a coroutine for each answer would cost more than the hooks do.
+            if answer is not None:
+                answer = await value_of(answer, run)
             if first is None and answer is not None:
                 if accept is not None:
                     accept(answer)
@@ -63,28 +66,22 @@ async def tell(
         if only is not None and implementation.source not in only:
             continue
         try:
-            await answer_to(implementation, run, facts, is_elsewhere=is_elsewhere)
+            answer = implementation.call(facts)
+            if answer is not None:
+                await value_of(answer, run, is_elsewhere=is_elsewhere)
         except Exception as error:
             log_failure(caller, implementation, error, run)
 
 
-async def answer_to(
-    implementation: Implementation,
-    run: RunContext,
-    facts: dict[str, Any],
-    *,
-    is_elsewhere: bool = False,
-) -> Any:
-    """Return one plugin's answer, awaited if it can be.
+async def value_of(answer: Any, run: RunContext, *, is_elsewhere: bool = False) -> Any:
+    """Return a plugin's answer, awaited if it can be.
 
     Args:
-        implementation: The plugin's.
+        answer: What its function returned.
         run: What the hook is about; its thread is blocked meanwhile where it has no event loop.
-        facts: All arguments of the hook.
         is_elsewhere: Whether this is the loop of the hooks, and not where the run executes.
     """
-    answer = implementation.function(*implementation.pick(facts))
-    if answer is None or not inspect.isawaitable(answer):
+    if not inspect.isawaitable(answer):
         return answer
     blocks = run.blocking and not is_elsewhere
     return wait_for_answer(answer, run) if blocks else await answer_of(answer)
