@@ -20,6 +20,7 @@ from jtask.wire.envelope import Envelope, decode_envelope
 from jtask_memory import MemoryBroker, Storage, VirtualClock
 
 THIS_PROCESS: ContextVar[Any] = ContextVar("THIS_PROCESS")
+_MOMENT = 0.2  # seconds
 OnEnd = Callable[[str, bytes], None]
 """Takes a run id and the outcome's wire form."""
 
@@ -188,8 +189,9 @@ class World:
 
     async def _with_all_that_follows(self, work: Coroutine[Any, Any, Any]) -> Any:
         result = await work
-        # The clock moves only when nothing else is left to do.
-        await asyncio.sleep(0.0001)
+        # The clock moves only when nothing else is left to do; what lets another one go first, or
+        # tries again, does so within a moment.
+        await asyncio.sleep(_MOMENT)
         for worker in self.living:
             worker.raise_what_went_wrong()
         return result

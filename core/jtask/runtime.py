@@ -102,6 +102,7 @@ class RunContext:
         error: What the last attempt raised, once one has failed.
         lost_workers: How many workers were lost with it before.
         waited_for: Why its start was put off before, one sentence; empty when it was not.
+        token: What whoever woke it has given it; None when it was not woken, or given nothing.
         cancelled: Why the run was asked to end; None while it was not. A plain task looks at
             `runtime.cancelled` from time to time and returns or raises `RunCancelled`.
         blocking: Whether its thread has no event loop to await hooks with.
@@ -144,6 +145,7 @@ class RunContext:
     on_state: "Callable[[RunContext, State], None] | None" = None
     version: str | None = None
     waited_for: str = ""
+    token: str | None = None
     admission: Admission | None = None
     notes: dict[str, Any] = field(default_factory=dict[str, Any])
 

@@ -59,7 +59,7 @@ async def admit(run: "RunContext") -> Retry | Park | None:
     """Let a run start if it gets the lock of its key."""
     plan, key = _plan(run), str(run.notes[_NOTE])
     slots, name = get_client().slots, lock_name(key)
-    if not await slots.take(name, run.run_id, 1):
+    if not await slots.take_or_park(name, run.run_id, 1, run.token):
         until = time.time() + _LONGEST_WAIT
         return Park(
             name, until, "another run computes the same value", lambda: slots.watch(name, _one)
@@ -109,7 +109,7 @@ async def _one() -> int:
 
 async def _give_back(key: str, run: "RunContext", *, wake_all: bool) -> None:
     slots = get_client().slots
-    await slots.give_back(lock_name(key), run.run_id, 1, wake_all=wake_all)
+    await slots.give_back(lock_name(key), run.run_id, 1, run.token, wake_all=wake_all)
 
 
 def _plan(run: "RunContext") -> Plan:

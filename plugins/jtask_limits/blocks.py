@@ -25,9 +25,9 @@ _log = logging.getLogger("jtask")
 class concurrency:  # noqa: N801 - it reads as a verb: `with concurrency("db"):`
     """Hold slots of limits with names while a block executes.
 
-    To be used with `with` or `async with`, in tasks and elsewhere. A block that must wait is woken
-    when a slot is freed. Within a process those who came first go first; runs that are parked for
-    the same limit go before all of them.
+    To be used with `with` or `async with`, in tasks and elsewhere, also several times at once. A
+    block that must wait is woken when a slot is freed. Within a process those who came first go
+    first; runs that are parked for the same limit go before all of them.
 
     Args:
         names: Of the limits; a slot of each is held, or of none.
@@ -55,13 +55,15 @@ class concurrency:  # noqa: N801 - it reads as a verb: `with concurrency("db"):`
         self._occupy = _checked(occupy)
         self._timeout = timeout_seconds
         self._strict = strict
-        self._held: list[_Wanted] = []
+        self._entered: list[list[_Wanted]] = []
+        """What each block holds that is entered and not left. They hold the same, so each may leave
+        with what another entered with."""
 
     def __enter__(self) -> None:
         from jtask.client import get_client
 
         client = get_client()
-        client.io.run(self._enter(client))
+        self._entered.append(client.io.run(self._enter(client)))
 
     def __exit__(
         self,
@@ -72,13 +74,13 @@ class concurrency:  # noqa: N801 - it reads as a verb: `with concurrency("db"):`
         from jtask.client import get_client
 
         client = get_client()
-        client.io.run(self._leave(client))
+        client.io.run(_leave(client, self._entered.pop()))
 
     async def __aenter__(self) -> None:
         from jtask.client import get_client
 
         client = get_client()
-        await client.io.bridge(self._enter(client))
+        self._entered.append(await client.io.bridge(self._enter(client)))
 
     async def __aexit__(
         self,
@@ -89,9 +91,9 @@ class concurrency:  # noqa: N801 - it reads as a verb: `with concurrency("db"):`
         from jtask.client import get_client
 
         client = get_client()
-        await client.io.bridge(self._leave(client))
+        await client.io.bridge(_leave(client, self._entered.pop()))
 
-    async def _enter(self, client: "Client") -> None:
+    async def _enter(self, client: "Client") -> "list[_Wanted]":
         limits = await _find(client, self._names, self._occupy, strict=self._strict)
         for limit in limits:
             if limit.per is not None:
@@ -102,57 +104,68 @@ class concurrency:  # noqa: N801 - it reads as a verb: `with concurrency("db"):`
             for limit in limits
             for number in range(self._occupy)
         ]
+        held: list[_Wanted] = []
         try:
-            await _until(self._wait(client, wanted), self._timeout, self._names)
+            waiting = _wait(client, wanted, self._occupy, held)
+            await _until(waiting, self._timeout, self._names)
         except BaseException:
-            await self._leave(client)
+            await _leave(client, held)
             raise
+        return held
 
-    async def _wait(self, client: "Client", wanted: "list[_Wanted]") -> None:
-        from jtask_limits.news import news_of
 
-        lacking = await self._take_all(client, wanted)
-        if lacking is None:
-            return
-        news, event = news_of(client), asyncio.Event()
-        await news.listen()
-        try:
-            while lacking is not None:
-                news.add(lacking, event)
-                # What was freed before that was not heard.
-                lacking = await self._take_all(client, wanted)
-                if lacking is not None:
-                    await news.wait(event, _LOOK_SECONDS)
-        finally:
-            news.forget(event)
+async def _wait(
+    client: "Client", wanted: "list[_Wanted]", occupy: int, held: "list[_Wanted]"
+) -> None:
+    from jtask_limits.news import news_of
 
-    async def _take_all(self, client: "Client", wanted: "list[_Wanted]") -> str | None:
-        """Take all slots or none; return the name of those of which there are too few."""
-        # Looked at first: who takes some and gives them back wakes others for nothing.
-        for one in wanted[:: self._occupy]:
-            taken = await client.broker.slots.holders(one.slot_name)
-            if await one.slots_now(client) - len(taken) < self._occupy:
-                return one.slot_name
-        for one in wanted:
-            # Before the answer is known: it may be lost.
-            self._held.append(one)
-            slots = await one.slots_now(client)
-            if not await client.slots.take(one.slot_name, one.holder, slots):
-                self._held.pop()
-                await self._leave(client)
-                # Somebody else was quicker. Not at the same moment as those who hear of this.
-                await asyncio.sleep(RANDOM.uniform(*_AGAIN))
-                return one.slot_name
-        return None
+    lacking = await _take_all(client, wanted, occupy, held)
+    if lacking is None:
+        return
+    news, event = news_of(client), asyncio.Event()
+    await news.listen()
+    try:
+        while lacking is not None:
+            news.add(lacking, event)
+            # What was freed before that was not heard.
+            lacking = await _take_all(client, wanted, occupy, held)
+            if lacking is not None:
+                await news.wait(event, _LOOK_SECONDS)
+    finally:
+        news.forget(event)
 
-    async def _leave(self, client: "Client") -> None:
-        from jtask_limits.news import tell_freed
 
-        held, self._held = self._held, []
-        for one in held:
-            await client.slots.give_back(one.slot_name, one.holder, await one.slots_now(client))
-        for name in {one.slot_name for one in held}:
-            await tell_freed(client, name)
+async def _take_all(
+    client: "Client", wanted: "list[_Wanted]", occupy: int, held: "list[_Wanted]"
+) -> str | None:
+    """Take all slots or none; return the name of those of which there are too few."""
+    # Looked at first: who takes some and gives them back wakes others for nothing.
+    for one in wanted[::occupy]:
+        taken = await client.broker.slots.holders(one.slot_name)
+        if await one.slots_now(client) - len(taken) < occupy:
+            return one.slot_name
+    for one in wanted:
+        # Before the answer is known: it may be lost.
+        held.append(one)
+        slots = await one.slots_now(client)
+        if not await client.slots.take(one.slot_name, one.holder, slots):
+            held.pop()
+            await _leave(client, held)
+            held.clear()
+            # Somebody else was quicker. Not at the same moment as those who hear of this.
+            await asyncio.sleep(RANDOM.uniform(*_AGAIN))
+            return one.slot_name
+    return None
+
+
+async def _leave(client: "Client", held: "list[_Wanted]") -> None:
+    from jtask_limits.news import tell_freed
+
+    for one in held:
+        slots = await one.slots_now(client)
+        await client.slots.give_back(one.slot_name, one.holder, slots, is_fixed=False)
+    for name in {one.slot_name for one in held}:
+        await tell_freed(client, name)
 
 
 class _Wanted(NamedTuple):

@@ -1,11 +1,13 @@
 """Which limits a run has, and that it starts with a slot of each."""
 
+import asyncio
 import hashlib
 import logging
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from jtask.client import get_client
+from jtask.client import get_client, slot_of
 from jtask.errors import BrokerError, RunRefused
 from jtask.lifecycle import Park, Retry, describe
 from jtask_limits.applying import NOTE
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from jtask.runtime import RunContext
 
 _LONGEST_WAIT = 600.0  # seconds until a run that nobody wakes looks for itself
+_MOMENT = 0.02  # seconds in which another run gives up what it has
 _PAUSE = 1.0  # seconds until a broker that does not answer is asked again
 _LONGEST_KEY = 100  # characters that stay readable in the name of a slot
 _log = logging.getLogger("jtask")
@@ -52,7 +55,7 @@ async def admit(run: "RunContext") -> Retry | Park | None:
         for slot in await _slots_of(run):
             # Before the answer is known: it may be lost.
             taken.append(slot)
-            if not await _take(slot, run.run_id):
+            if not await _take(slot, run, others=taken[:-1]):
                 taken.pop()
                 await give_back(run)
                 return _parked(slot)
@@ -67,24 +70,42 @@ async def give_back(run: "RunContext") -> None:
     """Hand on the slots that a run has, or that were taken in its name."""
     slots = get_client().slots
     # One that was lost, or woken, was admitted elsewhere or not at all.
-    held: list[Slot] = run.notes[NOTE] if NOTE in run.notes else await _slots_of(run)
+    held: list[Slot] = run.notes[NOTE] if NOTE in run.notes else _possible_slots(run)
     run.notes[NOTE] = []
     for slot in held:
         try:
-            await slots.give_back(slot.name, run.run_id, await slot.now())
+            await slots.give_back(
+                slot.name,
+                run.run_id,
+                await slot.now(),
+                run.token,
+                is_fixed=slot.known_as is None,
+            )
             if slot.known_as is not None:
                 await tell_freed(get_client(), slot.name)
         except BrokerError as error:
             _log.debug("a slot of %s is given back by its lease only: %s", slot.about, error)
 
 
-async def _take(slot: Slot, run_id: str) -> bool:
+async def _take(slot: Slot, run: "RunContext", others: Sequence[Slot]) -> bool:
+    """Take one slot more, beside others that the run has."""
+    if await _take_now(slot, run):
+        return True
+    # Of two runs, each with a slot that the other one lacks, one gives up at once and one a moment
+    # later. Or both would, and get what the other had, and so on.
+    if not others or any(other.name > slot.name for other in others):
+        return False
+    await asyncio.sleep(_MOMENT)
+    return await _take_now(slot, run)
+
+
+async def _take_now(slot: Slot, run: "RunContext") -> bool:
     slots = get_client().slots
-    if await slots.take(slot.name, run_id, slot.limit):
+    if await slots.take_or_park(slot.name, run.run_id, slot.limit, run.token):
         return True
     # It may have been raised or removed a moment ago.
     now = await slot.now()
-    return now > slot.limit and await slots.take(slot.name, run_id, now)
+    return now > slot.limit and await slots.take_or_park(slot.name, run.run_id, now)
 
 
 def _parked(slot: Slot) -> Park:
@@ -98,7 +119,7 @@ def _parked(slot: Slot) -> Park:
 
 
 async def _slots_of(run: "RunContext") -> list[Slot]:
-    """Return what a run needs, in the same order for all."""
+    """Return what a run needs: first what it was woken with, the others in one order for all."""
     found = [*_own_slots(run)]
     client = get_client()
 
@@ -113,7 +134,13 @@ async def _slots_of(run: "RunContext") -> list[Slot]:
 
     if run.tags and run.queue is not None:
         found += await client.io.bridge(of_tags())
-    return sorted(found)
+    return sorted(found, key=lambda slot: (slot_of(run.token, slot.name) is None, slot.name))
+
+
+def _possible_slots(run: "RunContext") -> list[Slot]:
+    """Return what a run may have: limits of its tags may have been removed meanwhile."""
+    names = [f"tag:{tag}" for tag in run.tags]
+    return [*_own_slots(run), *(Slot(slot_name(name), 0, repr(name), name) for name in names)]
 
 
 def _own_slots(run: "RunContext") -> list[Slot]:

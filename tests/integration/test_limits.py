@@ -12,7 +12,7 @@ from waiting import PATIENCE, eventually, until
 
 import jtask_limits.blocks
 from jtask import Run, runtime, tags, task
-from jtask.errors import LimitNotFound, LimitTimeout, RunCancelled, TaskDefinitionError
+from jtask.errors import LimitNotFound, LimitTimeout, RunRefused, TaskDefinitionError
 from jtask.plugins import get_plugins
 from jtask.rate_limited_log import RateLimitedLog
 from jtask_limits import arate_limit, concurrency, rate_limit
@@ -141,7 +141,7 @@ def test_a_run_without_a_key_is_refused_and_not_unlimited(jtask_worker: StartWor
 
     jtask_worker(work)
     run = work.delay("a")
-    with pytest.raises(RunCancelled, match="its limit_key makes no key: KeyError: 'tenent'"):
+    with pytest.raises(RunRefused, match="its limit_key makes no key: KeyError: 'tenent'"):
         run.result(PATIENCE)
 
 
@@ -225,6 +225,25 @@ def test_a_block_of_an_event_loop_waits_without_blocking_it() -> None:
 
     seen = asyncio.run(main())
     assert [seen[0][:3], seen[2][:3]] == [seen[1][:3], seen[3][:3]]
+
+
+def test_one_object_may_guard_several_blocks_at_once(watched: Watched) -> None:
+    create_limit(Limit("db", 2))
+    guard = concurrency("db")
+    together = threading.Barrier(2)
+
+    def use() -> None:
+        with guard:
+            together.wait(PATIENCE)
+            watched.execute("one of two", 0)
+
+    threads = [threading.Thread(target=use) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(watched.began) == 2
+    assert taken("db") == 0
 
 
 def test_several_slots_of_several_limits_are_taken_together_or_not_at_all() -> None:

@@ -75,6 +75,7 @@ class LimitMachine(RuleBasedStateMachine):
     def begins(self, run_id: str, kind: str) -> None:
         if kind in OWN:
             assert self.executing(kind) < OWN_LIMIT, "a task's limit is exceeded"
+        self.holding.discard(run_id)  # an attempt before this one may have been lost
         if kind in TAGGED and self.tag_limit is not None:
             assert self.tag_slots_taken() < self.tag_limit, "a tag's limit is exceeded"
             self.holding.add(run_id)
@@ -126,8 +127,8 @@ class LimitMachine(RuleBasedStateMachine):
 
     @rule()
     def a_limit_is_removed(self) -> None:
+        # What executes goes on, and has its slot until it is over.
         self.tag_limit = None
-        self.holding.clear()
         self.world.do(self.change(None))
         self.world.do(asyncio.sleep(1.5))
 

@@ -271,13 +271,13 @@ def test_slots_and_workers_are_forgotten_when_their_lease_ends() -> None:
         await broker.slots.acquire("api", "one", 1, 10)
         await broker.heartbeats.beat("worker", b"", 10)
         clock.advance(9)
-        assert await broker.slots.acquire("api", "two", 1, 10) is False
+        assert await broker.slots.acquire("api", "two", 1, 10) is None
         await broker.slots.acquire("api", "one", 1, 10)
         clock.advance(9)
         assert await broker.heartbeats.living() == []
-        assert await broker.slots.acquire("api", "two", 1, 10) is False
+        assert await broker.slots.acquire("api", "two", 1, 10) is None
         clock.advance(1)
-        assert await broker.slots.acquire("api", "two", 1, 10) is True
+        assert await broker.slots.acquire("api", "two", 1, 10)
 
     on_a_loop(main)
 

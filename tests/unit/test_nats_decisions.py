@@ -87,6 +87,14 @@ def test_a_new_holder_gets_a_free_slot_or_none() -> None:
     slots = {0: Slot("a", 7), 2: Slot("b", 9)}
     assert choose_slot(slots, "c", 3) == Choice(1, 0)
     assert choose_slot(slots, "c", 2) is None
+    assert choose_slot({}, "c", 0) is None
+
+
+def test_a_free_slot_of_an_endless_limit_is_chosen_among_few() -> None:
+    slots = {number: Slot(str(number), 1) for number in range(100)}
+    chosen = {choose_slot(slots, "new", 10**9) for _ in range(50)}
+    assert all(choice is not None and 100 <= choice.number < 1000 for choice in chosen)
+    assert len(chosen) > 1
 
 
 def test_a_run_without_a_time_carries_only_its_id() -> None:

@@ -184,6 +184,11 @@ class MemoryDelivery:
         return self._claim.lost_workers
 
     @property
+    def token(self) -> str | None:
+        """What it was given when it was woken."""
+        return self._claim.token
+
+    @property
     def problem(self) -> str | None:
         """Return None: whoever enqueues here is checked."""
         return None

@@ -1,6 +1,6 @@
 """Runs on their way to a queue."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 
 from jtask.contract import Delivery, Message, check_message
 from jtask_memory.body_size import check_size
@@ -33,30 +33,19 @@ class MemoryRuns(StoragePart):
         self._consumptions.add(consumption)
         return consumption
 
-    async def wake(
-        self, key: str, count: int = 1, *, claim: Callable[[str], Awaitable[bool]] | None = None
-    ) -> int:
+    async def wake(self, key: str, count: int = 1, *, tokens: Sequence[str] = ()) -> int:
         """Queue parked runs at once, those that were parked first; return how many."""
-        if claim is None:
-            return self._wake(self._parked(key, count))
-        woken = 0
-        while woken < count and (first := self._parked(key, 1)):
-            if not await claim(first[0]):
-                break
-            woken += self._wake(first)
-        return woken
-
-    def _parked(self, key: str, most: int) -> list[str]:
-        with self._storage.lock:
-            return self._storage.backlog.parked(key, most)
-
-    def _wake(self, run_ids: Sequence[str]) -> int:
         storage = self._storage
         with storage.lock:
-            now = storage.clock.time()
-            queues = [queue for one in run_ids if (queue := storage.backlog.wake(one, now))]
+            queues = storage.backlog.wake(key, count, tokens, storage.clock.time())
         storage.wake(set(queues))
         return len(queues)
+
+    async def parked(self, key: str) -> int:
+        """Count the runs that are parked under a key."""
+        storage = self._storage
+        with storage.lock:
+            return storage.backlog.parked(key)
 
     async def cancel(self, run_id: str) -> bool:
         """Take a waiting or delayed run off its queue; False when none is waiting."""

@@ -26,6 +26,7 @@ class Claim(NamedTuple):
         priority: 0 to 9.
         deliveries: How often the run was delivered, this time included.
         number: Of this claim.
+        token: What the run was given when it was woken.
     """
 
     run_id: str
@@ -35,6 +36,7 @@ class Claim(NamedTuple):
     deliveries: int
     lost_workers: int
     number: int
+    token: str | None = None
 
 
 class _State(Enum):
@@ -63,6 +65,8 @@ class _Run:
     """Number of the claim that may settle it; stays after a release until the next one."""
     is_first: bool = False
     """Whether it was woken: it has waited already."""
+    token: str | None = None
+    """What it was given when it was woken."""
     key: str | None = None
     """What it is parked under; None when it is not."""
     ticket: int = 0
@@ -148,6 +152,7 @@ class Backlog:
             run.deliveries,
             run.lost_workers,
             run.claim,
+            run.token,
         )
 
     def remove(self, claim: Claim) -> bool:
@@ -179,6 +184,7 @@ class Backlog:
         # A new message: the old claim must not settle it.
         run.deliveries = run.claim = 0
         run.is_first = False
+        run.token = None
         self._insert(run, now)
         return True
 
@@ -192,20 +198,27 @@ class Backlog:
             self._parked.setdefault(key, {})[run.run_id] = run
         return True
 
-    def parked(self, key: str, most: int) -> list[str]:
-        """Return the runs that were parked under a key first."""
-        return list(itertools.islice(self._parked.get(key, {}), most))
+    def parked(self, key: str) -> int:
+        """Count the runs that are parked under a key."""
+        return len(self._parked.get(key, ()))
 
-    def wake(self, run_id: str, now: float) -> str | None:
-        """Let a parked run wait for a worker; return its queue, or None when it is not parked."""
-        run = self._runs.get(run_id)
-        if run is None or run.key is None:
-            return None
-        run.since = now
-        run.order = next(self._numbers)
-        run.is_first = True
-        self._insert(run, now)
-        return run.queue
+    def wake(self, key: str, most: int, tokens: Iterable[str], now: float) -> list[str]:
+        """Let those wait for a worker that were parked under a key first; return their queues.
+
+        Args:
+            key: Which.
+            most: How many, at most.
+            tokens: What they are given, in their order.
+            now: The present instant.
+        """
+        woken = list(itertools.islice(self._parked.get(key, {}).values(), most))
+        for run, token in itertools.zip_longest(woken, itertools.islice(tokens, len(woken))):
+            run.since = now
+            run.order = next(self._numbers)
+            run.is_first = True
+            run.token = token
+            self._insert(run, now)
+        return [run.queue for run in woken]
 
     def cancel(self, run_id: str) -> bool:
         """Take away a run that waits or is delayed; False when there is none."""

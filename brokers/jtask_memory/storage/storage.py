@@ -39,6 +39,7 @@ class Storage:
         self.blobs: TTLDict[bytes] = TTLDict()
         self.counters: TTLDict[int] = TTLDict()
         self.slots: dict[str, TTLDict[SlotHolder]] = {}
+        """By name, then by token."""
         self.workers: TTLDict[bytes] = TTLDict()
         self.records: dict[str, TTLDict[Record]] = {}
         self.revisions = itertools.count(1)

@@ -29,24 +29,32 @@ class MemoryCounters(StoragePart):
 class MemorySlots(StoragePart):
     """The contract's `Slots`."""
 
-    async def acquire(self, name: str, holder: str, limit: int, lease: float) -> bool:
-        """Take or renew one of `limit` slots of a name for `lease` seconds."""
+    async def acquire(
+        self, name: str, holder: str, limit: int, lease: float, *, token: str | None = None
+    ) -> str | None:
+        """Take, take over or renew one of `limit` slots of a name for `lease` seconds."""
         storage = self._storage
         with storage.lock:
             now = self._now()
             slots = storage.slots.setdefault(name, TTLDict())
-            # Who holds a slot may renew it, even where the limit has been lowered since.
-            if slots.get(holder, now) is None and len(slots.items(now)) >= limit:
-                return False
-            slots.put(holder, SlotHolder(holder, now + lease), now, now + lease)
-        return True
+            if token is None or slots.pop(token, now) is None:
+                taken = slots.items(now)
+                # Who holds a slot may renew it, even where the limit has been lowered since.
+                own = next((known for known, slot in taken if slot.holder == holder), None)
+                if own is not None:
+                    slots.pop(own, now)
+                elif len(taken) >= limit:
+                    return None
+            new = str(next(storage.revisions))
+            slots.put(new, SlotHolder(holder, now + lease), now, now + lease)
+        return new
 
-    async def release(self, name: str, holder: str) -> None:
-        """Return a slot; nothing happens when the holder has none."""
+    async def release(self, name: str, token: str) -> None:
+        """Free a slot; nothing happens when the token is valid no more."""
         storage = self._storage
         with storage.lock:
             if (slots := storage.slots.get(name)) is not None:
-                slots.pop(holder, self._now())
+                slots.pop(token, self._now())
 
     async def holders(self, name: str) -> list[SlotHolder]:
         """Return who has a slot of a name."""

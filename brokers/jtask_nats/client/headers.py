@@ -22,8 +22,10 @@ LOST = b"Jtask-Lost"
 """How many workers were lost with the run before this message of it was stored."""
 PRIORITY = b"Jtask-Priority"
 """The priority of a run that was woken and is delivered before others."""
+TOKEN = b"Jtask-Token"
+"""What a run was given when it was woken."""
 OWN = b"\r\nJtask-"
-"""In each raw block that has any of the above: one search instead of four on the hot path."""
+"""In each raw block that has any of the above: one search instead of five on the hot path."""
 _LONGEST_NUMBER = 20  # digits; of 64 bits
 FIRST_ONLY = b"Nats-Expected-Last-Subject-Sequence: 0\r\n"
 """Lets a message in only as the first of its subject."""
@@ -103,6 +105,17 @@ def key(text: str) -> bytes:
 def key_of(block: bytes) -> str | None:
     """Return the key of a record, or None when its subject has it."""
     found = header_value(block, KEY)
+    return None if found is None else unquote(found.decode("utf-8", "replace"))
+
+
+def token(text: str) -> bytes:
+    """Return the line with what a run is given; `token_of` reads it."""
+    return line(TOKEN, quote(text))
+
+
+def token_of(block: bytes) -> str | None:
+    """Return what a run was given, or None."""
+    found = header_value(block, TOKEN)
     return None if found is None else unquote(found.decode("utf-8", "replace"))
 
 

@@ -96,6 +96,7 @@ class NatsDelivery:
         lost_workers: How many workers were lost with the run.
         problem: Why the message cannot be a run; None for nearly all.
         own_priority: That of a run which is delivered among others; None for nearly all.
+        token: What it was given when it was woken; None for nearly all.
         is_doubtful: Whether the server may have delivered it before and forgotten that.
     """
 
@@ -113,6 +114,7 @@ class NatsDelivery:
         "run_id",
         "seq",
         "slot",
+        "token",
     )
 
     def __init__(
@@ -124,6 +126,7 @@ class NatsDelivery:
         self.lost_workers = 0
         self.own_priority: int | None = None
         self.problem: str | None = None
+        self.token: str | None = None
         self.is_doubtful = False
         self.queue = in_flight.queue
         self.run_id = run_id

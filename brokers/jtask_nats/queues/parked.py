@@ -1,10 +1,11 @@
 """Runs that are parked under a key: schedules with a far instant, until somebody wakes them."""
 
-from collections.abc import Awaitable, Callable
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
 
 from jtask.contract import TOP_PRIORITY
 from jtask_nats.client import headers
-from jtask_nats.client.direct_reads import StoredMessage, first_messages
+from jtask_nats.client.direct_reads import StoredMessage, count, first_messages
 from jtask_nats.client.nats_errors import WRONG_LAST_SEQUENCE, ApiError
 from jtask_nats.queues.queue_counts import level_of
 from jtask_nats.streams.session import Session
@@ -12,7 +13,7 @@ from jtask_nats.streams.stream_configs import Stream
 from jtask_nats.streams.subjects import last_token
 
 _MOST = 100  # runs that are looked at together
-_MOST_CLAIMED = 4  # of which mostly one or two are woken
+_SPARE = 3  # more than wanted: others may wake the same at the same moment
 
 
 class ParkedRuns:
@@ -30,38 +31,48 @@ class ParkedRuns:
         self._open_priority = open_priority
         self._stream = session.topology.stream_name(Stream.RUNS)
 
-    async def wake(
-        self, key: str, count: int, claim: Callable[[str], Awaitable[bool]] | None = None
-    ) -> int:
+    async def wake(self, key: str, count: int, tokens: Sequence[str] = ()) -> int:
         """Queue at once the runs that were parked first; return how many.
 
         Args:
             key: What they are parked under.
             count: How many, at most.
-            claim: Awaited with the id of each before; the first False ends the waking.
+            tokens: What they are given, in their order.
 
         Raises:
             BrokerError: The server refuses, or does not answer.
         """
         session = self._session
         await session.topology.ensure(Stream.RUNS)
+        subject = session.subjects.parked("*", key, "*")
         woken, after = 0, 0
         while woken < count:
-            most = min(count - woken, _MOST if claim is None else _MOST_CLAIMED)
-            subject = session.subjects.parked("*", key, "*")
+            most = min(count - woken + _SPARE, _MOST)
             found = await first_messages(
                 session.connection, self._stream, subject, most, after=after
             )
+            for one in found:
+                if woken == count:
+                    break
+                token = tokens[woken] if woken < len(tokens) else None
+                woken += await self._wake(one, token)
             if not found:
                 break
-            for one in found:
-                if claim is not None and not await claim(last_token(one.subject)):
-                    return woken
-                woken += await self._wake(one)
             after = found[-1].sequence
         return woken
 
-    async def _wake(self, parked: StoredMessage) -> bool:
+    async def count(self, key: str) -> int:
+        """Count the runs that are parked under a key.
+
+        Raises:
+            BrokerError: The server refuses, or does not answer.
+        """
+        session = self._session
+        await session.topology.ensure(Stream.RUNS)
+        subject = session.subjects.parked("*", key, "*")
+        return await count(session.connection, self._stream, subject)
+
+    async def _wake(self, parked: StoredMessage, token: str | None) -> bool:
         """Replace a schedule by what it would produce; False when it is gone."""
         session = self._session
         target = headers.text(parked.headers, b"Nats-Schedule-Target")
@@ -72,13 +83,16 @@ class ParkedRuns:
         # in its hands.
         target = session.subjects.queued(queue, TOP_PRIORITY, run_id)
         lines = headers.line(headers.PRIORITY, priority)
-        lines += headers.message_id(f"{run_id}:{sequence}:woken")
+        # By an id of its own: what somebody else has sent is no copy of this.
+        lines += headers.message_id(f"{run_id}:{sequence}:{secrets.token_hex(8)}")
         lines += headers.expected(sequence, parked.subject)
         # Both at once, by the server: as when the schedule itself fires (ADR-51).
         lines += headers.line(b"Nats-Scheduler", parked.subject)
         lines += headers.line(b"Nats-Schedule-Next", "purge")
         if (lost := headers.number(parked.headers, headers.LOST)) is not None:
             lines += headers.line(headers.LOST, lost)
+        if token is not None:
+            lines += headers.token(token)
         try:
             await session.publisher.publish(target, parked.body, lines)
         except ApiError as error:

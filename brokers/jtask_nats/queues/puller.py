@@ -177,6 +177,7 @@ class Puller:
                 at = self.in_flight.session.topology.clock.to_ours(millis / 1000)
             delivery.lost_workers = headers.number(block, headers.LOST) or 0
             delivery.own_priority = headers.number(block, headers.PRIORITY)
+            delivery.token = headers.token_of(block)
         self.in_flight.hold(delivery)
         if self.is_broken:
             self._revive()

@@ -1,7 +1,7 @@
 """Put runs on their queues, and take them off again before they have started."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 
 from jtask.contract import ATOMIC_LIMIT, DEFAULT_PRIORITY, Delivery, Message, check_message
 from jtask.errors import BrokerUnavailable, MessageRefused
@@ -98,11 +98,13 @@ class NatsRuns:
             raise
         return consumption
 
-    async def wake(
-        self, key: str, count: int = 1, *, claim: Callable[[str], Awaitable[bool]] | None = None
-    ) -> int:
+    async def wake(self, key: str, count: int = 1, *, tokens: Sequence[str] = ()) -> int:
         """Queue parked runs at once, those that were parked first; return how many."""
-        return await self._parked.wake(key, count, claim)
+        return await self._parked.wake(key, count, tokens)
+
+    async def parked(self, key: str) -> int:
+        """Count the runs that are parked under a key."""
+        return await self._parked.count(key)
 
     async def cancel(self, run_id: str) -> bool:
         """Take a waiting or delayed run off its queue; False when none is waiting.

@@ -1,5 +1,6 @@
 """Slots of a name under a lease."""
 
+import re
 from collections.abc import AsyncIterator, Mapping
 from typing import NamedTuple
 
@@ -19,6 +20,9 @@ from jtask_nats.streams.subjects import last_token
 
 _MAX_CONFLICTS = 20
 """How often in a row a slot may be lost to others; each time somebody else got one."""
+_SPREAD = 32  # free slots to choose from
+# A slot's number and sequence; 0 is that of a slot which nobody has.
+_TOKEN = re.compile(r"([0-9]{1,10})\.([1-9][0-9]{0,19})")
 
 
 class Slot(NamedTuple):
@@ -48,56 +52,53 @@ class NatsSlots:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    async def acquire(self, name: str, holder: str, limit: int, lease: float) -> bool:
-        """Take or renew a slot.
+    async def acquire(
+        self, name: str, holder: str, limit: int, lease: float, *, token: str | None = None
+    ) -> str | None:
+        """Take, take over or renew a slot.
 
         Args:
             name: What the slots are for.
             holder: Who takes one.
             limit: How many there are.
             lease: Seconds until it is free again, at least 1.
+            token: Of the slot to take over, if it is valid still: in one round trip.
 
         Returns:
-            bool: False when none is free.
+            str | None: The slot's token; None when none is free.
 
         Raises:
             BrokerUnavailable: No answer, or others were quicker each time.
         """
-        session = self._session
-        await session.topology.ensure(Stream.SLOTS)
+        await self._session.topology.ensure(Stream.SLOTS)
+        choice = _choice_of(token)
+        if choice is not None and (new := await self._write(name, choice, holder, lease)):
+            return new
         for _ in range(_MAX_CONFLICTS):
             choice = choose_slot(await self._slots(name), holder, limit)
             if choice is None:
-                return False
-            # The TTL is the lease: what is not renewed is free again without anybody's help.
-            lines = headers.expected(choice.after) + headers.ttl(lease)
-            try:
-                await session.publisher.publish(
-                    session.subjects.slot(name, choice.number), holder.encode(), lines
-                )
-            except ApiError as error:
-                if error.err_code != WRONG_LAST_SEQUENCE:
-                    raise
-            else:
-                return True
+                return None
+            if new := await self._write(name, choice, holder, lease):
+                return new
         raise BrokerUnavailable(f"too many processes are competing for {name!r}")
 
-    async def release(self, name: str, holder: str) -> None:
-        """Give a slot back."""
+    async def release(self, name: str, token: str) -> None:
+        """Free a slot; nothing happens when the token is valid no more."""
+        del name  # the sequence is enough
         session = self._session
         await session.topology.ensure(Stream.SLOTS)
-        stream = session.topology.stream_name(Stream.SLOTS)
-        for slot in (await self._slots(name)).values():
-            if slot.holder == holder:
-                try:
-                    # By sequence: the slot may be another's by now. no_erase: the bytes need not be
-                    # overwritten.
-                    await session.connection.api(
-                        f"STREAM.MSG.DELETE.{stream}", {"seq": slot.sequence, "no_erase": True}
-                    )
-                except ApiError as error:
-                    if not is_gone(error):
-                        raise
+        choice, stream = _choice_of(token), session.topology.stream_name(Stream.SLOTS)
+        if choice is None:
+            return
+        try:
+            # By sequence: the slot may be another's by now. no_erase: the bytes need not be
+            # overwritten.
+            await session.connection.api(
+                f"STREAM.MSG.DELETE.{stream}", {"seq": choice.after, "no_erase": True}
+            )
+        except ApiError as error:
+            if not is_gone(error):
+                raise
 
     async def holders(self, name: str) -> list[SlotHolder]:
         """Return who has a slot of a name.
@@ -116,6 +117,20 @@ class NatsSlots:
             async for one in self._messages(name)
         ]
 
+    async def _write(self, name: str, choice: Choice, holder: str, lease: float) -> str | None:
+        """Write a slot, and return its token; None when it was changed meanwhile."""
+        session = self._session
+        # The TTL is the lease: what is not renewed is free again without anybody's help.
+        lines = headers.expected(choice.after) + headers.ttl(lease)
+        subject = session.subjects.slot(name, choice.number)
+        try:
+            stored = await session.publisher.publish(subject, holder.encode(), lines)
+        except ApiError as error:
+            if error.err_code != WRONG_LAST_SEQUENCE:
+                raise
+            return None
+        return f"{choice.number}.{stored.seq}"
+
     async def _slots(self, name: str) -> dict[int, Slot]:
         return {
             int(last_token(one.subject)): Slot(one.body.decode(), one.sequence)
@@ -126,6 +141,12 @@ class NatsSlots:
         session = self._session
         stream = session.topology.stream_name(Stream.SLOTS)
         return read_all(session.connection, stream, session.subjects.slot(name, "*"))
+
+
+def _choice_of(token: str | None) -> Choice | None:
+    """Return what a token stands for; None when it is none."""
+    found = None if token is None else _TOKEN.fullmatch(token)
+    return None if found is None else Choice(int(found[1]), int(found[2]))
 
 
 def choose_slot(slots: Mapping[int, Slot], holder: str, limit: int) -> Choice | None:
@@ -141,5 +162,7 @@ def choose_slot(slots: Mapping[int, Slot], holder: str, limit: int) -> Choice | 
             return Choice(number, slot.sequence)
     if len(slots) >= limit:
         return None
-    # At random, so that those who ask at the same moment do not all ask for the same one.
-    return Choice(RANDOM.choice([n for n in range(limit) if n not in slots]), 0)
+    # At random, so that those who ask at the same moment do not all ask for the same one; not among
+    # all of a limit that is none.
+    some = range(min(limit, 2 * len(slots) + _SPREAD))
+    return Choice(RANDOM.choice([number for number in some if number not in slots]), 0)

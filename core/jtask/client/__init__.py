@@ -8,6 +8,7 @@ from jtask.client.client import (
     get_client,
     get_run,
 )
+from jtask.client.leased_slots import slot_of
 
 __all__ = [
     "Client",
@@ -16,4 +17,5 @@ __all__ = [
     "current_client",
     "get_client",
     "get_run",
+    "slot_of",
 ]

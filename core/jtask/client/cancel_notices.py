@@ -60,6 +60,7 @@ class CancelledDelivery:
     priority: int = 0
     redelivered: bool = False
     lost_workers: int = 0
+    token: str | None = None
     problem: str | None = None
 
     def ack(self) -> None:

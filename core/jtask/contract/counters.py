@@ -37,22 +37,28 @@ class SlotHolder(NamedTuple):
 class Slots(Protocol):
     """Share a limited number of slots between processes; a lock is a limit of 1."""
 
-    async def acquire(self, name: str, holder: str, limit: int, lease: float) -> bool:
+    async def acquire(
+        self, name: str, holder: str, limit: int, lease: float, *, token: str | None = None
+    ) -> str | None:
         """Take a slot of a name, or renew the one that the holder has.
 
         Args:
             name: Any text of up to 200 characters.
             holder: Who takes it.
-            limit: How many slots the name has; the same for all who ask for it.
+            limit: How many slots the name has; the same for all who ask for it. With 0 nothing but
+                a slot that the holder has, or is handed by a token, is taken.
             lease: Seconds after which the slot is free again unless it is renewed, at least 1.
+            token: Of a slot to take over, one's own or somebody else's who hands it on; whatever
+                the limit is. A token that is valid no more counts as None.
 
         Returns:
-            bool: Whether the holder has a slot now.
+            str | None: The token of the slot that the holder has now, valid until the slot is
+                renewed, taken over or freed; None when none is free.
         """
         ...
 
-    async def release(self, name: str, holder: str) -> None:
-        """Return a slot; nothing happens when the holder has none."""
+    async def release(self, name: str, token: str) -> None:
+        """Free a slot; nothing happens when the token is valid no more."""
         ...
 
     async def holders(self, name: str) -> list[SlotHolder]:

@@ -1,6 +1,6 @@
 """Runs on their way to a queue, and in a worker's hands."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -76,6 +76,11 @@ class Delivery(Protocol):
 
         A run that was released or rescheduled is not charged for it.
         """
+        ...
+
+    @property
+    def token(self) -> str | None:
+        """What it was given by whoever woke it; None for nearly all deliveries."""
         ...
 
     @property
@@ -179,9 +184,7 @@ class RunQueue(Protocol):
         """
         ...
 
-    async def wake(
-        self, key: str, count: int = 1, *, claim: Callable[[str], Awaitable[bool]] | None = None
-    ) -> int:
+    async def wake(self, key: str, count: int = 1, *, tokens: Sequence[str] = ()) -> int:
         """Queue parked runs at once, those that were parked first.
 
         They have waited already: they are delivered like runs of the highest priority, and keep
@@ -191,13 +194,16 @@ class RunQueue(Protocol):
         Args:
             key: What they wait for.
             count: How many to wake, at most.
-            claim: Awaited with the id of each run before it is woken, to take what it waits for
-                in its name; the first False ends the waking. It may be asked for a run that
-                somebody else wakes at the same time.
+            tokens: What the woken runs are given, in their order: `Delivery.token`. Each a line of
+                text.
 
         Returns:
             int: How many were woken by this call.
         """
+        ...
+
+    async def parked(self, key: str) -> int:
+        """Count the runs that are parked under a key."""
         ...
 
     async def cancel(self, run_id: str) -> bool:

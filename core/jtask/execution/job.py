@@ -346,6 +346,7 @@ def _context(job: Job, worker: str, on_state: Callable[[RunContext, State], None
         history=envelope.history,
         lost_workers=job.delivery.lost_workers,
         waited_for=envelope.waits_for,
+        token=job.delivery.token,
         cancelled=job.cancelled,
         blocking=not job.task.is_async,
         on_state=on_state,

@@ -71,21 +71,43 @@ class ParkingContract(Contract):
         assert (again.priority, again.body) == (2, b"again")
 
     @rule
-    async def test_only_runs_that_get_what_they_wait_for_are_woken(self, bench: Bench) -> None:
+    async def test_woken_runs_are_given_a_token_each_in_their_order(self, bench: Bench) -> None:
         worker = await bench.worker("reports")
         broker = await bench.broker()
-        parked = await self._park(bench, worker, 6)
-        asked: list[str] = []
+        parked = await self._park(bench, worker, 4)
+        tokens = ["one", "é ☃ %20: \\"]
+        assert await broker.runs.wake("database", 3, tokens=tokens) == 3
+        woken = {d.run_id: d for d in await worker.take(3)}
+        assert [woken[run_id].token for run_id in parked[:3]] == [*tokens, None]
+        # It is given once.
+        await woken[parked[0]].park("elsewhere", time.time() + _FAR)
+        assert await broker.runs.wake("elsewhere") == 1
+        assert (await worker.next()).token is None
+        await woken[parked[1]].reschedule(0.0)
+        assert (await worker.next()).token is None
 
-        async def claim(run_id: str) -> bool:
-            asked.append(run_id)
-            return len(asked) != 3
+    @rule
+    async def test_a_token_is_kept_when_the_worker_is_lost(self, bench: Bench) -> None:
+        broker = await bench.broker()
+        first = await bench.worker("reports")
+        (parked,) = await self._park(bench, first, 1)
+        await first.consumption.close()
+        assert await broker.runs.wake("database", tokens=["one"]) == 1
+        lost = await bench.worker("reports")
+        assert (await lost.next()).token == "one"
+        await self.lose(lost.consumption)
+        heir = await (await bench.worker("reports")).next()
+        assert (heir.run_id, heir.token, heir.lost_workers) == (parked, "one", 1)
 
-        assert await broker.runs.wake("database", 9, claim=claim) == 2
-        assert asked == parked[:3]
-        assert {d.run_id for d in await worker.take(2)} == set(parked[:2])
-        assert await broker.runs.wake("database", 9, claim=claim) == 4
-        assert asked[3:] == parked[2:]
+    @rule
+    async def test_parked_runs_are_counted(self, bench: Bench) -> None:
+        worker = await bench.worker("reports")
+        broker = await bench.broker()
+        assert await broker.runs.parked("database") == 0
+        await self._park(bench, worker, 3)
+        assert (await broker.runs.parked("database"), await broker.runs.parked("*")) == (3, 0)
+        await broker.runs.wake("database", 2)
+        assert await broker.runs.parked("database") == 1
 
     @rule
     async def test_a_parked_run_that_nobody_wakes_comes_at_its_instant(self, bench: Bench) -> None:
@@ -124,6 +146,7 @@ class ParkingContract(Contract):
         while woken < len(parked):
             woken += await brokers[0].runs.wake("database", len(parked))
         assert woken == len(parked)
+        assert await brokers[0].runs.parked("database") == 0
         await worker.take(len(parked))
         assert sorted(worker.ids[len(parked) :]) == sorted(parked)
 
