@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from jtask.hooks import hookimpl
-from jtask_timeouts.limits import Limits, declared_options, limits_of
+from jtask_timeouts.limits import NO_LIMITS, declared_options, limits_of
 
 if TYPE_CHECKING:
     from jtask.declaration import TaskInfo
@@ -27,7 +27,7 @@ def jtask_options() -> "list[Option]":
 @hookimpl
 def jtask_applies(task: "TaskInfo[..., Any]") -> bool:
     """Concern all tasks but coroutine functions without limits, which their loop can cancel."""
-    return not task.is_async or limits_of(task) != Limits() or _is_isolated(task)
+    return not task.is_async or limits_of(task) is not NO_LIMITS or _is_isolated(task)
 
 
 # Last of all: a plugin that stands in for the function altogether leaves nothing to be limited.

@@ -39,7 +39,8 @@ class TimedSteps:
     __slots__ = ("_steps", "over")
 
     def __init__(self, steps: list[Step]) -> None:
-        self._steps = sorted(steps, key=lambda step: step.at)[::-1]  # the next one last
+        # The next one last.
+        self._steps = sorted(steps, key=lambda step: step.at)[::-1] if steps else steps
         self.over = False
 
     def next(self) -> Step | None:

@@ -51,10 +51,15 @@ class Limits:
         return RunTimedOut(f"task run exceeded timeout of {_seconds(self.hard)}")
 
 
+NO_LIMITS = Limits()
+
+
 def limits_of(task: "TaskInfo[..., Any]") -> Limits:
     """Return the limits that a task sets."""
     options = cast("Mapping[str, float | None]", task.options)
-    return Limits(options.get("soft_timeout_seconds"), options.get("timeout_seconds"))
+    soft, hard = options.get("soft_timeout_seconds"), options.get("timeout_seconds")
+    # Asked for each attempt of nearly all tasks.
+    return NO_LIMITS if soft is None and hard is None else Limits(soft, hard)
 
 
 def declared_options() -> list[Option]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from jtask.errors import RunCancelled, SoftTimeout
 from jtask_timeouts.deadlines import Step, TimedSteps, get_deadlines
-from jtask_timeouts.limits import GRACE_SECONDS, Limits
+from jtask_timeouts.limits import GRACE_SECONDS, NO_LIMITS, Limits
 from jtask_timeouts.main_thread import interrupt_main, takes_signals
 from jtask_timeouts.stacks import stack_of_thread
 from jtask_timeouts.verdict import HardInterrupt, Interruptions, conclude
@@ -73,7 +73,17 @@ class ThreadWatch:
         limits: Those of its task.
     """
 
-    __slots__ = ("_at_cancel", "_by_signal", "_ident", "_lock", "_run", "done", "limits", "steps")
+    __slots__ = (
+        "_at_cancel",
+        "_by_signal",
+        "_ident",
+        "_is_closed",
+        "_lock",
+        "_run",
+        "done",
+        "limits",
+        "steps",
+    )
 
     def __init__(self, run: "RunContext", limits: Limits) -> None:
         self._run = run
@@ -83,7 +93,8 @@ class ThreadWatch:
         self._by_signal = takes_signals()
         self._lock = threading.Lock()
         self._at_cancel: TimedSteps | None = None
-        self.steps = TimedSteps(self._at_limits(time.monotonic()))
+        self.steps = TimedSteps([] if limits is NO_LIMITS else self._at_limits(time.monotonic()))
+        self._is_closed = False
 
     @property
     def over(self) -> bool:
@@ -96,11 +107,14 @@ class ThreadWatch:
 
     def close(self) -> None:
         """Have nothing raised any more, what was not delivered yet included."""
+        if self._is_closed:
+            return
         # The lock is held while an exception is set too, so none is set after this.
         with self._lock:
             self._end_steps()
         if (self.done.soft or self.done.hard) and not self._by_signal:
             _take_undelivered(self._ident)
+        self._is_closed = True
 
     def cancel(self) -> None:
         """Interrupt the function unless it ends by itself within a grace; on the I/O thread."""
