@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from jtask.states import State
 
 PROJECT = "jtask"
+TAGGED = "tags"
+"""Names, for `jtask_headers`, all runs that have tags."""
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
@@ -68,7 +70,8 @@ def jtask_headers() -> Iterable[str] | None:
     """Name the headers by which this plugin knows its runs.
 
     Called once, when the plugins are loaded. A worker calls the plugin's hooks for a run that
-    carries one of them even if `jtask_applies` returned False. A failure makes loading fail.
+    carries one of them even if `jtask_applies` returned False. `TAGGED` stands for a header that
+    all runs with tags carry. A failure makes loading fail.
     """
 
 

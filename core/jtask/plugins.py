@@ -1,7 +1,7 @@
 """Find, load and ask the plugins."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from difflib import get_close_matches
 from functools import cache
@@ -148,12 +148,12 @@ class Plugins:
 
     def _ask_what_they_declare(self) -> None:
         self.options = self._declared_options()
-        self.headers: dict[str, object] = {}
+        self.headers: dict[str, list[object]] = {}
         for impl in self.manager.hook.jtask_headers.get_hookimpls():
             for name in cast("Iterable[str]", impl.function() or ()):
-                if name in self.headers:
+                if name in self.headers and name != hooks.TAGGED:
                     raise ConfigurationError(f"two plugins have the header {name!r}")
-                self.headers[name] = impl.plugin
+                self.headers.setdefault(name, []).append(impl.plugin)
 
     def _declared_options(self) -> dict[str, Option]:
         declared: dict[str, Option] = {}
@@ -225,13 +225,13 @@ class TaskHooks:
         hooks.invoke = self._plugins.single("jtask_isolate", invoke)
         return hooks
 
-    def concerning(self, headers: Mapping[str, str]) -> "TaskHooks":
+    def concerning(self, headers: Iterable[str]) -> "TaskHooks":
         """Return the hooks for a run with some headers, which may concern more plugins."""
         known = tuple(name for name in headers if name in self._plugins.headers)
         if not known:
             return self
         if known not in self._by_headers:
-            concerned = [self._plugins.headers[name] for name in known]
+            concerned = [plugin for name in known for plugin in self._plugins.headers[name]]
             without = [plugin for plugin in self._without if plugin not in concerned]
             self._by_headers[known] = TaskHooks(self._plugins, self._task, without)
         return self._by_headers[known]

@@ -7,7 +7,7 @@ again and again. Whoever gives a slot back hands it on to the run that has waite
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
-from jtask.hooks import hookimpl
+from jtask.hooks import TAGGED, hookimpl
 from jtask_limits.applying import may_be_limited, was_woken_for_nothing
 from jtask_limits.blocks import arate_limit, concurrency, rate_limit
 from jtask_limits.options import declared
@@ -15,6 +15,7 @@ from jtask_limits.options import declared
 if TYPE_CHECKING:
     import click
 
+    from jtask.declaration import TaskInfo
     from jtask.lifecycle import Park, Retry
     from jtask.options import Option
     from jtask.outcomes import Outcome
@@ -27,6 +28,18 @@ __all__ = ["arate_limit", "concurrency", "rate_limit"]
 def jtask_options() -> "list[Option]":
     """Declare the options of `@task(...)`."""
     return declared()
+
+
+@hookimpl
+def jtask_applies(task: "TaskInfo[..., object]") -> bool:
+    """Apply to tasks with a limit of their own."""
+    return task.options["limit"] is not None
+
+
+@hookimpl
+def jtask_headers() -> list[str]:
+    """Apply to runs with tags, each of which may have a limit."""
+    return [TAGGED]
 
 
 @hookimpl

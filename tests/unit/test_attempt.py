@@ -23,7 +23,7 @@ from jtask.errors import (
 )
 from jtask.execution.attempt import run_attempt
 from jtask.execution.sync_await import run_sync
-from jtask.hooks import hookimpl
+from jtask.hooks import TAGGED, hookimpl
 from jtask.lifecycle import Release, Reschedule, Retry
 from jtask.outcomes import Outcome
 from jtask.plugins import Plugins, TaskHooks, get_plugins
@@ -239,10 +239,37 @@ def test_a_header_concerns_the_plugin_that_names_it_whatever_it_says_of_the_task
     plugins.add(NotMarked())
     hooks = TaskHooks(plugins, work)
     assert implemented(hooks) == []
-    assert hooks.concerning({"else": "x"}) is hooks
-    marked = hooks.concerning({"else": "x", "mark": "y"})
+    assert hooks.concerning(["else"]) is hooks
+    marked = hooks.concerning(["else", "mark"])
     assert implemented(marked) == ["admit"]
-    assert hooks.concerning({"mark": "z"}) is marked
+    assert hooks.concerning(["mark"]) is marked
+
+
+def test_all_plugins_that_ask_for_runs_with_tags_concern_them() -> None:
+    class Tagged:
+        @hookimpl
+        def jtask_applies(self) -> bool:
+            return False
+
+        @hookimpl
+        def jtask_headers(self) -> list[str]:
+            return [TAGGED]
+
+        @hookimpl
+        def jtask_admit(self) -> None: ...
+
+    plugins = Plugins([])
+    plugins.add(Tagged())
+    plugins.add(Tagged())
+
+    @task
+    def work() -> None: ...
+
+    hooks = TaskHooks(plugins, work)
+    assert implemented(hooks) == []
+    tagged = hooks.concerning([TAGGED])
+    assert tagged.admit is not None
+    assert len(tagged.admit.implementations) == 2
 
 
 def implemented(hooks: TaskHooks) -> list[str]:

@@ -1,7 +1,7 @@
 """One delivered run, from its envelope to what is to be done with its delivery."""
 
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple, cast
@@ -13,6 +13,7 @@ from jtask.execution import attempt as engine
 from jtask.execution.admission import attempt_over, worker_lost
 from jtask.execution.run_lines import log_reschedule, log_start
 from jtask.execution.run_options import with_carried
+from jtask.hooks import TAGGED
 from jtask.lifecycle import AttemptEnd, Finish, Park, Release, Reschedule, describe
 from jtask.outcomes import Outcome, SettledRun
 from jtask.plugins import TaskHooks, hooks_of
@@ -67,6 +68,12 @@ class Job:
     cancelled: str | None = None
     decision: Finish | None = None
     notify_only: bool = False
+
+    @property
+    def concerns(self) -> Collection[str]:
+        """The headers by which plugins know it; empty for nearly all."""
+        headers = self.envelope.headers
+        return [*headers, TAGGED] if self.envelope.tags else headers
 
     @property
     def is_over(self) -> bool:
@@ -291,9 +298,9 @@ async def finish_abandoned(job: Job, error: BaseException, inline_limit: int) ->
 
 
 def _hooks(job: Job) -> TaskHooks:
-    hooks, headers = hooks_of(job.task), job.envelope.headers
-    if headers:
-        hooks = hooks.concerning(headers)
+    hooks = hooks_of(job.task)
+    if concerns := job.concerns:
+        hooks = hooks.concerning(concerns)
     return hooks if job.isolate is None else hooks.invoking(job.isolate)
 
 

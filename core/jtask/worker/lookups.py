@@ -38,8 +38,8 @@ class Lookups:
 
     def add(self, job: Job) -> bool:
         """Ask for a run; False, at no cost, where no plugin looks anything up for its task."""
-        hooks, headers = hooks_of(job.task), job.envelope.headers
-        if hooks.lookup is None and (not headers or hooks.concerning(headers).lookup is None):
+        hooks, concerns = hooks_of(job.task), job.concerns
+        if hooks.lookup is None and (not concerns or hooks.concerning(concerns).lookup is None):
             return False
         self._asking[job] = asyncio.get_running_loop().create_task(self._ask(job))
         return True
