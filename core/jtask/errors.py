@@ -155,7 +155,18 @@ class RunRefused(JTaskError):
     """A plugin refused the run."""
 
 
-# Not an Exception: an `except Exception` in a task must not swallow it.
+class NotUnique(JTaskError):
+    """A run with the same key is not over yet.
+
+    Attributes:
+        run_id: That run; empty when it is one of the same call, none of which was stored.
+    """
+
+    def __init__(self, message: str | None = None, run_id: str = "") -> None:
+        super().__init__(message)
+        self.run_id = run_id
+
+
 class LimitNotFound(JTaskError, LookupError):
     """There is no limit with this name."""
 
@@ -164,6 +175,7 @@ class LimitTimeout(JTaskError, TimeoutError):
     """No slot of a limit was free in time."""
 
 
+# Not an Exception: an `except Exception` in a task must not swallow it.
 class RunAbandoned(BaseException):
     """The run was given up while its function still executed: what it does now counts for nothing.
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from jtask.lifecycle import AttemptEnd, Park, Retry
     from jtask.options import Option
     from jtask.outcomes import Outcome
-    from jtask.runtime import EnqueueRequest, RunContext, WorkerInfo
+    from jtask.runtime import Claim, EnqueueRequest, RunContext, WorkerInfo
     from jtask.settings import SettingsModel
     from jtask.states import State
 
@@ -76,12 +76,14 @@ def jtask_headers() -> Iterable[str] | None:
 
 
 @hookspec
-def jtask_enqueue(request: "EnqueueRequest") -> None:
-    """Add headers to a run that is about to be enqueued, or refuse it.
+def jtask_enqueue(request: "EnqueueRequest") -> "Claim | None":
+    """Add headers to a run that is about to be enqueued, refuse it, or claim something for it.
 
-    Called in the caller's thread, after the arguments were checked. Raise `jtask.errors.RunRefused`
-    to refuse: the caller gets it and nothing is sent. Any other failure is raised to the caller
-    too.
+    Called in the caller's thread, after the arguments were checked; it must not block. Raise
+    `jtask.errors.RunRefused` to refuse: the caller gets it and nothing is sent. Any other failure
+    is raised to the caller too. Return a `jtask.runtime.Claim` to ask the broker for something
+    first, which may answer with a run that is there instead: its methods are awaited on the I/O
+    loop, for `delay` as for `adelay`.
     """
 
 

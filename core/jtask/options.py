@@ -36,6 +36,8 @@ class Option:
         travels: Whether a run can have a value of its own, from `.with_options(...).delay()`, which
             its message carries to the worker. JSON must be able to write the value; any other is
             refused at the call.
+        for_caller: Whether it says only what a caller does: a copy's runs need not carry it, so it
+            may be anything, such as a function.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Option:
     help: str = ""
     agree: Callable[[Mapping[str, object]], object] = _accept
     travels: bool = False
+    for_caller: bool = False
 
 
 def check_options(

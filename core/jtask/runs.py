@@ -33,6 +33,7 @@ _INTERNAL = frozenset(
         "follow",
         "is_stored",
         "resolve",
+        "sibling",
         "when_over",
     }
 )
@@ -355,6 +356,10 @@ class Run(Generic[R]):
 
         if not leader.when_over(pass_on):
             pass_on()
+
+    def sibling(self, run_id: str) -> "Run[R]":
+        """Return a handle on another run of the same task. For the client only."""
+        return Run(run_id, self._source, self._task)
 
     def _take_over(self, trouble: JTaskError | None = None) -> None:
         # What was followed has forgotten this handle: who waits again follows again.

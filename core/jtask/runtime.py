@@ -10,7 +10,7 @@ from contextvars import ContextVar, Token
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from jtask.contract import Broker, Event
+from jtask.contract import Broker, Event, Message
 from jtask.declaration.task_info import TaskInfo
 from jtask.outcomes import AttemptRecord, CancelResult
 from jtask.states import State, StateName, check_transition
@@ -157,9 +157,7 @@ class RunContext:
     @property
     def parameters(self) -> dict[str, Any]:
         """The arguments by parameter name, defaults included."""
-        bound = self.task.signature.bind(*self.args, **self.kwargs)
-        bound.apply_defaults()
-        return dict(bound.arguments)
+        return _parameters(self.task, self.args, self.kwargs)
 
     def cancel(self, message: str) -> bool:
         """Ask the run to end; on the I/O thread.
@@ -394,6 +392,8 @@ class EnqueueRequest:
         expires: Not after this instant; None is never.
         tags: Those of the task and of the caller.
         headers: Sent with the run; a plugin may add to them.
+        shared: What plugins keep for all runs of one call, such as `delay_many`, each under its own
+            name.
     """
 
     run_id: str
@@ -405,6 +405,78 @@ class EnqueueRequest:
     expires: float | None
     tags: tuple[str, ...]
     headers: dict[str, str] = field(default_factory=dict[str, str])
+    shared: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The arguments by parameter name, defaults included."""
+        return _parameters(self.task, self.args, self.kwargs)
+
+
+class Sending(NamedTuple):
+    """A run on its way to the broker, given to a `Claim`.
+
+    Attributes:
+        broker: Where it goes; its methods are called on the I/O loop, where claims are.
+        message: What is sent; a claim may change its instant, and its body.
+    """
+
+    broker: Broker
+    message: Message
+
+
+class Claim(Protocol):
+    """What a plugin claims for a run before it is sent, returned by `jtask_enqueue`.
+
+    Its methods are awaited on the I/O loop, so they must not block. Those of the runs of one
+    `delay_many` are awaited side by side.
+    """
+
+    async def take(self, sending: Sending) -> str | None:
+        """Claim it, right before the run is sent.
+
+        Args:
+            sending: The run, and where it goes.
+
+        Returns:
+            str | None: The run that is there instead: its handle is what the caller gets, and
+            nothing is sent. None sends this one.
+
+        Raises:
+            JTaskError: This run must not be sent, nor any other that is stored all or none with it;
+                the caller gets the error.
+        """
+        ...
+
+    async def sent(self, sending: Sending) -> str | None:
+        """Learn that the run is stored.
+
+        Args:
+            sending: The run, and where it is.
+
+        Returns:
+            str | None: Another run whose handle the caller gets, if that one has come to count
+            meanwhile; None for this one.
+        """
+        ...
+
+    async def withdraw(self, sending: Sending) -> None:
+        """Give up what was claimed: the run is not stored, and will not be.
+
+        Not called where that is not known, such as when the broker does not answer.
+
+        Args:
+            sending: The run that was to be sent.
+        """
+        ...
+
+
+def _parameters(
+    task: TaskInfo[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> dict[str, Any]:
+    bound = task.signature.bind(*args, **kwargs)
+    bound.apply_defaults()
+    return dict(bound.arguments)
 
 
 def current_run() -> RunContext | None:

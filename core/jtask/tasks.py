@@ -139,6 +139,7 @@ class Task(TaskInfo[P, R]):
             ArgumentError: They do not fit the signature; nothing was sent.
             SerializationError: One would not survive the trip; nothing was sent.
             RunRefused: A plugin refused the run.
+            NotUnique: Another run has its key, and is not over.
             BrokerUnavailable: Not stored within the setting `enqueue_timeout`.
             TaskDefinitionError: A copy has an option that its runs cannot carry.
         """

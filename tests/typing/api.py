@@ -85,6 +85,25 @@ async def with_more_of_them() -> int:
     return 1
 
 
+def order_of(call: object, parameters: dict[str, Any]) -> str | None:
+    return str(parameters["order"])
+
+
+@task(unique=True, on_conflict="existing")
+def unique_by_arguments(order: int) -> int:
+    return order
+
+
+@task(idempotency_key="{order}", unique=order_of)
+def with_keys(order: int) -> int:
+    return order
+
+
+@task(debounce=timedelta(seconds=5), debounce_key=order_of)
+def debounced(order: int) -> int:
+    return order
+
+
 # --- what the decorator gives ------------------------------------------------------------------
 
 plain: SyncTask[[], None] = nothing
@@ -158,6 +177,8 @@ add.with_options(retires=2)  # type: ignore[call-arg]  # pyright: ignore[reportC
 add.with_options(retries="2")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] # error: no int
 task(retires=2)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue] # error: no such
 task(retries="2")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType] # error: no int
+task(on_conflict="ignore")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType] # error: no such
+assert_type(with_keys.with_options(idempotency_key="17", unique=False).delay(1), Run[int])
 task(isolation="thread")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType] # error: no such
 task(priority="high")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType] # error: no int
 task(serializer="pickle")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType] # error: no such

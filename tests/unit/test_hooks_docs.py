@@ -13,7 +13,15 @@ import pytest
 
 from jtask import hooks
 from jtask.outcomes import Outcome
-from jtask.runtime import EnqueueRequest, HeldRun, RunContext, WorkerHandle, WorkerInfo
+from jtask.runtime import (
+    Claim,
+    EnqueueRequest,
+    HeldRun,
+    RunContext,
+    Sending,
+    WorkerHandle,
+    WorkerInfo,
+)
 from jtask.states import State
 
 PAGE = Path(__file__).parents[2] / "docs" / "hooks.md"
@@ -80,7 +88,17 @@ def test_every_hook_is_marked_as_one(name: str) -> None:
 
 # --- what hooks are called with ------------------------------------------------------------------
 
-FACTS = [RunContext, EnqueueRequest, Outcome, State, WorkerInfo, WorkerHandle, HeldRun]
+FACTS = [
+    RunContext,
+    EnqueueRequest,
+    Claim,
+    Sending,
+    Outcome,
+    State,
+    WorkerInfo,
+    WorkerHandle,
+    HeldRun,
+]
 FACT_SECTION = re.compile(r"^### `(\w+)`\n(.*?)(?=^##|\Z)", re.MULTILINE | re.DOTALL)
 FACT_SECTIONS = dict(FACT_SECTION.findall(PAGE.read_text()))
 LINE = re.compile(r"^\| `(\w+)` \| (.+) \|$", re.MULTILINE)
@@ -101,7 +119,7 @@ def test_everything_that_hooks_are_called_with_has_a_section() -> None:
     assert set(FACT_SECTIONS) == {kind.__name__ for kind in FACTS}
     mentioned = set(re.findall(r"\b[A-Z]\w+", "".join(map(signature, SPECS.values()))))
     ours = {kind.__name__ for kind in FACTS} & mentioned
-    assert ours == {"RunContext", "EnqueueRequest", "Outcome", "State", "WorkerInfo"}
+    assert ours == {"RunContext", "EnqueueRequest", "Claim", "Outcome", "State", "WorkerInfo"}
 
 
 @facts

@@ -41,6 +41,7 @@ PUBLISHED = {
         "ArgumentError",
         "BrokerError",
         "BrokerUnavailable",
+        "NotUnique",
         "ProcessDied",
         "RunCancelled",
         "RunNotFound",

@@ -23,6 +23,16 @@ class MemoryRuns(StoragePart):
         """Do `enqueue([message])` from any thread."""
         self._enqueue([message])
 
+    async def replace(self, message: Message) -> bool:
+        """Put another message in the place of a delayed run that no worker has had yet."""
+        check_message(message)
+        check_size("run", message.run_id, message.body)
+        storage = self._storage
+        with storage.lock:
+            is_replaced = storage.backlog.replace(message, storage.clock.time())
+        storage.wake([message.queue])
+        return is_replaced
+
     async def consume(
         self, queues: Sequence[str], credit: int, receive: Callable[[Delivery], None]
     ) -> MemoryConsumption:

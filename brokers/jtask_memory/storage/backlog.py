@@ -63,6 +63,8 @@ class _Run:
     lost_workers: int = 0
     claim: int = 0
     """Number of the claim that may settle it; stays after a release until the next one."""
+    is_new: bool = True
+    """Whether no worker has had it."""
     is_first: bool = False
     """Whether it was woken: it has waited already."""
     token: str | None = None
@@ -133,6 +135,18 @@ class Backlog:
         self._insert(run, now)
         return True
 
+    def replace(self, message: Message, now: float) -> bool:
+        """Change a delayed run that no worker has had yet; False when there is none."""
+        run = self._runs.get(message.run_id)
+        if run is None or not run.is_new or run.state_at(now) is not _State.DELAYED:
+            return False
+        if (run.queue, run.priority) != (message.queue, message.priority):
+            return False
+        run.body = message.body
+        run.since = now if message.at is None else max(message.at, now)
+        self._insert(run, now)
+        return True
+
     def take(self, queues: Iterable[str], now: float) -> Claim | None:
         """Claim the next run of some queues: highest priority first, then the longest waiting."""
         heads = (self._head(queue, now) for queue in queues if self.pause_of(queue, now) is None)
@@ -140,7 +154,7 @@ class Backlog:
         if run is None:
             return None
         heapq.heappop(self._lanes[run.queue].waiting)
-        run.state = _State.HELD
+        run.state, run.is_new = _State.HELD, False
         # A release counts too, as a NAK does on a server: it is not the number of lost workers.
         run.deliveries += 1
         run.claim = next(self._numbers)

@@ -49,9 +49,14 @@ class MemoryRecords(StoragePart):
             )
         return sorted(found, key=lambda record: record.key)
 
-    async def delete(self, bucket: str, key: str) -> bool:
-        """Delete a record; False when there was none."""
+    async def delete(self, bucket: str, key: str, *, revision: int | None = None) -> bool:
+        """Delete a record, if a revision is given only that one; False when it is not there."""
         storage = self._storage
         with storage.lock:
-            records = storage.records.get(bucket)
-            return records is not None and records.pop(key, storage.clock.time()) is not None
+            now = storage.clock.time()
+            records = storage.records.get(bucket, TTLDict())
+            found = records.get(key, now)
+            if found is None or revision not in (None, found.revision):
+                return False
+            records.pop(key, now)
+        return True

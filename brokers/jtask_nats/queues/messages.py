@@ -5,6 +5,7 @@ scheduled that much early and carries its exact instant, which the worker that r
 for; what is due sooner goes to the queue at once, with its instant.
 """
 
+from dataclasses import replace
 from typing import NamedTuple
 
 from jtask.contract import EXPIRY_GRACE, HORIZON, Message
@@ -14,6 +15,7 @@ from jtask_nats.streams.subjects import Subjects
 
 EARLY = 0.25  # seconds
 _SCHEDULED_FROM = 2 * EARLY
+_REPLACED = ":replaced"
 
 
 class OutgoingMessage(NamedTuple):
@@ -60,6 +62,34 @@ def new_run_message(subjects: Subjects, message: Message, clock: ServerClock) ->
         )
     lines = headers.message_id(message.run_id) + _expiry(message, clock)
     return _timed(subjects, message, lines, clock)
+
+
+def replacing_message(
+    subjects: Subjects, message: Message, sequence: int, clock: ServerClock
+) -> OutgoingMessage:
+    """Return what to publish in the place of a delayed run that no worker has had.
+
+    It is stored only while the schedule that it replaces is there.
+
+    Args:
+        subjects: Of the namespace.
+        message: The run as it is from now on.
+        sequence: Of that schedule.
+        clock: The server's.
+    """
+    # A schedule in any case: what is due sooner would go to another subject, beside this one.
+    soonest = clock.time() + _SCHEDULED_FROM + EARLY / 5
+    message = replace(message, at=max(message.at or 0.0, soonest))
+    lines = headers.message_id(f"{message.run_id}:{sequence}{_REPLACED}")
+    lines += headers.expected(sequence) + _expiry(message, clock)
+    return _timed(subjects, message, lines, clock)
+
+
+def is_new(run_id: str, block: bytes) -> bool:
+    """Tell whether no worker has had the message of a run, by its headers."""
+    known_as = headers.text(block, b"Nats-Msg-Id")
+    # What a worker had is queued again under another id: see `rescheduled_message`.
+    return known_as == run_id or known_as.endswith(_REPLACED)
 
 
 def rescheduled_message(

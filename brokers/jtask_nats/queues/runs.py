@@ -19,6 +19,7 @@ from jtask_nats.queues.messages import OutgoingMessage, new_run_message
 from jtask_nats.queues.parked import ParkedRuns
 from jtask_nats.queues.queue_counts import is_level, level_of
 from jtask_nats.queues.releases import Releases
+from jtask_nats.queues.replacing import replace_delayed
 from jtask_nats.streams.session import Session
 from jtask_nats.streams.stream_configs import Stream
 
@@ -81,6 +82,14 @@ class NatsRuns:
         except BrokerUnavailable:
             session.topology.forget()
             raise
+
+    async def replace(self, message: Message) -> bool:
+        """Put another message in the place of a delayed run that no worker has had yet."""
+        check_message(message)
+        limit = self._session.inline_limit
+        if len(message.body) > limit:
+            raise _too_large(message, limit)
+        return await replace_delayed(self._session, message)
 
     async def consume(
         self, queues: Sequence[str], credit: int, receive: Callable[[Delivery], None]

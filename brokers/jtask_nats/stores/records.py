@@ -85,11 +85,13 @@ class NatsRecords:
         }
         return [found[key] for key in sorted(found)]
 
-    async def delete(self, bucket: str, key: str) -> bool:
-        """Delete a record; False when there was none."""
+    async def delete(self, bucket: str, key: str, *, revision: int | None = None) -> bool:
+        """Delete a record, if a revision is given only that one; False when it is not there."""
         session = self._session
         await session.topology.ensure(Stream.RECORDS)
-        return await purge(session.connection, self._stream, session.subjects.record(bucket, key))
+        subject = session.subjects.record(bucket, key)
+        # What has replaced it stands behind it in the stream.
+        return await purge(session.connection, self._stream, subject, up_to=revision)
 
     async def _is_last(self, subject: str, unique: str) -> bool:
         """Tell whether what stands against a message is that message, sent before."""

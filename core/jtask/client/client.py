@@ -8,16 +8,17 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar, cast, overload
 
 from jtask.client.cancellation import cancel_run
-from jtask.client.enqueueing import OutgoingRun, put_arguments
+from jtask.client.enqueueing import OutgoingRun
 from jtask.client.event_buffer import EventBuffer
 from jtask.client.io_thread import get_io_thread
 from jtask.client.leased_slots import LeasedSlots
 from jtask.client.opening import open_broker
 from jtask.client.outcome_buffer import OutcomeBuffer
 from jtask.client.program_end import at_program_end
+from jtask.client.sending import RunSender, scheduled
 from jtask.client.waits import Waits, disconnected
 from jtask.client.whereabouts import explain_wait, find_whereabouts
-from jtask.contract import SEPARABLE, Broker, Event, Message
+from jtask.contract import SEPARABLE, Broker, Message
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import BrokerUnavailable, JTaskError, ResultExpired, RunNotFound, TargetError
 from jtask.execution import direct_call
@@ -26,11 +27,10 @@ from jtask.outcomes import CancelAnswer, SettledRun
 from jtask.runs import Run
 from jtask.settings import Settings, get_settings
 from jtask.signal_safety import SignalSafeLock, refuse_in_interrupted_thread
-from jtask.states import State, StateName
+from jtask.states import State
 
 R = TypeVar("R")
 T = TypeVar("T")
-_SCHEDULED = StateName.SCHEDULED.value
 _CLOSE_SECONDS = 5.0  # a program must be able to end although the broker is away
 _EXPLAIN_SECONDS = 0.5  # a wait that timed out takes so much longer at most
 _log = logging.getLogger("jtask")
@@ -73,6 +73,7 @@ class Client:
         )
         self.slots = LeasedSlots(self.io, self.broker)
         self._waits = Waits(self.io, self.broker, self.ids.client)
+        self._sender = RunSender(self.broker, self._waits.track, self.events.extend)
         self.is_inherited = False
         """Whether this process was forked from the one whose client this is."""
 
@@ -102,21 +103,20 @@ class Client:
             prepared: What `RunBuilder.one` returned.
 
         Returns:
-            Run[Any]: Its handle.
+            Run[Any]: Its handle, or that of another run with which a plugin has answered.
 
         Raises:
             BrokerUnavailable: Not stored within the setting `enqueue_timeout`.
             BrokerFull: The broker has no room.
-            JTaskError: Called on the I/O thread.
+            JTaskError: Called on the I/O thread, or a plugin refused the run.
         """
         self._refuse_own_thread()
+        if prepared.blob is not None or prepared.claims or self._enqueue_from_thread is None:
+            return self.io.run(self._sender.send([prepared]))[0]
         # Before it is sent: it may have ended when this thread goes on.
         self._waits.track(prepared.handle)
-        if prepared.blob is None and self._enqueue_from_thread is not None:
-            self._enqueue_from_thread(prepared.message)
-            self.events.add(_scheduled(prepared))
-        else:
-            self.io.run(self._send([prepared]))
+        self._enqueue_from_thread(prepared.message)
+        self.events.add(scheduled(prepared))
         return prepared.handle
 
     async def enqueue(self, prepared: OutgoingRun) -> Run[Any]:
@@ -129,8 +129,7 @@ class Client:
             BrokerUnavailable: Not stored within the setting `enqueue_timeout`.
             BrokerFull: The broker has no room.
         """
-        await self.io.bridge(self._send([prepared]))
-        return prepared.handle
+        return (await self.io.bridge(self._sender.send([prepared])))[0]
 
     def enqueue_many_blocking(self, groups: Iterable[list[OutgoingRun]]) -> list[Run[Any]]:
         """Store groups of runs, blocking this thread; one is prepared while others are sent.
@@ -147,42 +146,20 @@ class Client:
         """
         self._refuse_own_thread()
         sending = self._start_sending(groups)
-        concurrent.futures.wait([sent for _, sent in sending])
-        return _stored([(handles, sent.exception()) for handles, sent in sending])
+        concurrent.futures.wait(sending)
+        return _stored([one.exception() or one.result() for one in sending])
 
     async def enqueue_many(self, groups: Iterable[list[OutgoingRun]]) -> list[Run[Any]]:
         """Store groups of runs from any event loop; as `enqueue_many_blocking` does."""
         sending = self._start_sending(groups)
-        errors = await asyncio.gather(
-            *(asyncio.wrap_future(sent) for _, sent in sending), return_exceptions=True
-        )
-        return _stored([(h, e) for (h, _), e in zip(sending, errors, strict=True)])
+        answers = await asyncio.gather(*map(asyncio.wrap_future, sending), return_exceptions=True)
+        return _stored(answers)
 
     def _start_sending(
         self, groups: Iterable[list[OutgoingRun]]
-    ) -> "list[tuple[list[Run[Any]], concurrent.futures.Future[None]]]":
-        # Only the handles are kept: what else a group is made of can go once it is stored.
-        return [
-            ([run.handle for run in group], self.io.submit(self._send(group))) for group in groups
-        ]
-
-    async def _send(self, prepared: list[OutgoingRun]) -> None:
-        for run in prepared:
-            self._waits.track(run.handle)
-        large = [run for run in prepared if run.blob is not None]
-        # Before the messages: a worker may have those at once, and wants the arguments.
-        for run in large:
-            await put_arguments(self.broker, run.message, cast("bytes", run.blob))
-        try:
-            await self.broker.runs.enqueue([run.message for run in prepared])
-        except BrokerUnavailable:
-            raise  # they may be stored
-        except JTaskError:
-            for run in large:
-                await self.broker.blobs.delete(f"{run.message.run_id}.args")
-            raise
-        # Last, for what was not stored has not happened.
-        self.events.extend([_scheduled(run) for run in prepared])
+    ) -> "list[concurrent.futures.Future[list[Run[Any]]]]":
+        # Nothing else of a group is kept: it can go once it is stored.
+        return [self.io.submit(self._sender.send(group)) for group in groups]
 
     def _refuse_own_thread(self) -> None:
         refuse_in_interrupted_thread()
@@ -303,17 +280,13 @@ def _separate_parts(settings: Settings) -> dict[str, str]:
     return {part: url for part, url in urls.items() if url is not None}
 
 
-def _stored(groups: list[tuple[list[Run[Any]], BaseException | None]]) -> list[Run[Any]]:
-    for _, error in groups:
-        if error is not None:
-            raise error
-    return [run for handles, _ in groups for run in handles]
-
-
-def _scheduled(run: OutgoingRun) -> Event:
-    event = Event(run.message.run_id, _SCHEDULED, run.created, run.task_key)
-    tags, parent, version = run.about
-    return event._replace(tags=tags, parent=parent, version=version) if any(run.about) else event
+def _stored(groups: Iterable[list[Run[Any]] | BaseException]) -> list[Run[Any]]:
+    stored: list[Run[Any]] = []
+    for group in groups:
+        if isinstance(group, BaseException):
+            raise group
+        stored += group
+    return stored
 
 
 _lock = SignalSafeLock(is_brief=False)

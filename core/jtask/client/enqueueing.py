@@ -15,7 +15,7 @@ from jtask.execution.run_options import carried_options
 from jtask.ids import RunIds
 from jtask.plugins import hooks_of
 from jtask.runs import Run, RunSource
-from jtask.runtime import EnqueueRequest, current_run
+from jtask.runtime import Claim, EnqueueRequest, current_run
 from jtask.serialization.codecs import codecs_of
 from jtask.tagging import tags_of_run
 from jtask.wire.envelope import Envelope, EnvelopeTemplate
@@ -35,6 +35,7 @@ class OutgoingRun:
         created: When it was prepared, seconds since the epoch.
         blob: Arguments that are too big for the message.
         about: Its tags, parent and version, for the event.
+        claims: What plugins claim for it before it is sent.
     """
 
     handle: Run[Any]
@@ -43,6 +44,7 @@ class OutgoingRun:
     created: float
     blob: bytes | None = None
     about: tuple[tuple[str, ...], str, str] = ((), "", "")
+    claims: tuple[Claim, ...] = ()
 
 
 class RunBuilder:
@@ -83,6 +85,7 @@ class RunBuilder:
         parent = current_run()
         self._parent = None if parent is None else parent.run_id
         self._hook = hooks_of(task).enqueue
+        self._shared: dict[str, Any] = {}
         self._carried = carried_options(task)
         # Then the template below says it all.
         self._plain = (
@@ -156,18 +159,22 @@ class RunBuilder:
         self, run_id: str, args: tuple[Any, ...], kwargs: dict[str, Any], payload: bytes
     ) -> OutgoingRun:
         blob = None
+        claims: tuple[Claim, ...] = ()
         body = self._template.encode(run_id, self._created, payload) if self._plain else b""
         if not self._plain or len(body) > self._limit:
-            body, blob = self._encode(run_id, self._headers(run_id, args, kwargs), payload)
+            headers, claims = self._ask_plugins(run_id, args, kwargs)
+            body, blob = self._encode(run_id, headers, payload)
         message = Message(run_id, self._queue, body, self._priority, self._at, self._expires)
         handle: Run[Any] = Run(run_id, self._source, self._task)
-        return OutgoingRun(handle, message, self._task.key, self._created, blob, self._about)
+        return OutgoingRun(
+            handle, message, self._task.key, self._created, blob, self._about, claims
+        )
 
-    def _headers(
+    def _ask_plugins(
         self, run_id: str, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> dict[str, str]:
+    ) -> tuple[dict[str, str], tuple[Claim, ...]]:
         if self._hook is None:
-            return {}
+            return {}, ()
         request = EnqueueRequest(
             run_id=run_id,
             task=self._task,
@@ -177,9 +184,10 @@ class RunBuilder:
             at=self._at,
             expires=self._expires,
             tags=self._tags,
+            shared=self._shared,
         )
-        self._hook(request=request)
-        return request.headers
+        claims = self._hook(request=request)
+        return request.headers, tuple(claims)
 
     def _encode(
         self, run_id: str, headers: dict[str, str], payload: bytes

@@ -53,6 +53,15 @@ class KeyValueStore(Protocol):
         """Return a bucket's records, by key."""
         ...
 
-    async def delete(self, bucket: str, key: str) -> bool:
-        """Delete a record; False when there was none."""
+    async def delete(self, bucket: str, key: str, *, revision: int | None = None) -> bool:
+        """Delete a record.
+
+        Args:
+            bucket: Where.
+            key: Under which.
+            revision: Delete it only while it is at this revision; None deletes it in any case.
+
+        Returns:
+            bool: Whether there was one, at that revision.
+        """
         ...

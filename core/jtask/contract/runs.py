@@ -169,6 +169,27 @@ class RunQueue(Protocol):
         """
         ...
 
+    async def replace(self, message: Message) -> bool:
+        """Put another message in the place of a delayed run that no worker has had yet.
+
+        Of several who do this at the same time all do, one after the other: the last one counts.
+
+        Args:
+            message: What the run is from now on: under its own id, on its own queue and with its
+                own priority, for an instant to come. One that is nearer than half a second may be
+                put off until then.
+
+        Returns:
+            bool: False when no such run is delayed there any more, or a worker has had it, and
+            nothing is changed. A broker may let go of a run up to 0.3 seconds before its instant.
+
+        Raises:
+            BrokerUnavailable: Not answered; the run may be replaced.
+            BrokerFull: No room.
+            PermissionDenied: Not allowed.
+        """
+        ...
+
     async def consume(
         self, queues: Sequence[str], credit: int, receive: Callable[[Delivery], None]
     ) -> Consumption:

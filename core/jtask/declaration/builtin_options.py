@@ -10,6 +10,8 @@ from typing import Any, Literal, Protocol, TypedDict
 
 Hook = Callable[[Any, Any, Any], object]
 """A function of the task, the run and the state; it may be asynchronous."""
+CallKey = Callable[[Any, dict[str, Any]], str | None]
+"""A function of a call and its arguments by name; None is no key."""
 
 
 class Policy(Protocol):
@@ -43,6 +45,14 @@ class BuiltinOptions(TypedDict, total=False):
         limit: How many of its runs execute at once, on all workers together.
         limit_key: What the limit is for: a template over the arguments, or a function of the run
             and its arguments.
+        idempotency_key: Calls with the same key are one run, for as long as its outcome is kept: a
+            template over the arguments, or a function of the call and its arguments.
+        unique: At most one run with the same key that is not over: True is the task with all its
+            arguments; else a template, or a function.
+        on_conflict: What a call gets whose unique key is taken: `"raise"` a NotUnique, or the
+            `"existing"` run.
+        debounce: Seconds, or a timedelta, without another call after which the last is executed.
+        debounce_key: Which calls are debounced together, as a template or a function.
         cache_policy: What makes two runs the same work; see `jtask.cache_policies`.
         cache_key_fn: Called with the run and its arguments; returns the key of its value.
         cache_expiration: How long a value is kept: seconds or a timedelta.
@@ -72,6 +82,11 @@ class BuiltinOptions(TypedDict, total=False):
     dead_letter: bool
     limit: int | None
     limit_key: str | Callable[[Any, dict[str, Any]], str] | None
+    idempotency_key: str | CallKey | None
+    unique: bool | str | CallKey | None
+    on_conflict: Literal["raise", "existing"]
+    debounce: float | timedelta | None
+    debounce_key: str | CallKey | None
     cache_policy: Policy | None
     cache_key_fn: Callable[[Any, dict[str, Any]], str | None] | None
     cache_expiration: float | timedelta | None

@@ -7,7 +7,7 @@ from typing import Any
 from jtask.declaration.definition import Definition
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import TaskDefinitionError
-from jtask.options import check_options
+from jtask.options import Option, check_options
 from jtask.plugins import get_plugins, hooks_of
 
 _CARRIED = "carried"
@@ -79,12 +79,16 @@ def _carried(task: TaskInfo[..., Any]) -> dict[str, object]:
     known = _known_to_workers(task)
     carried: dict[str, object] = {}
     for option, value in task.overrides.items():
-        if option != _NAME and option in known and known[option] == value:
+        if option != _NAME and _need_not_travel(declared[option], known, value):
             continue
         if option != _NAME and not (declared[option].travels and _is_json(value)):
             raise _cannot_travel(task, option)
         carried[option] = value
     return carried
+
+
+def _need_not_travel(option: Option, known: Mapping[str, object], value: object) -> bool:
+    return option.for_caller or (option.name in known and known[option.name] == value)
 
 
 def _known_to_workers(task: TaskInfo[..., Any]) -> Mapping[str, object]:

@@ -34,6 +34,7 @@ from jtask.testing.contract.pausing import PauseContract
 from jtask.testing.contract.queue_states import QueueStateContract
 from jtask.testing.contract.queues import QueueContract
 from jtask.testing.contract.records import KeyValueStoreContract
+from jtask.testing.contract.replacing import ReplacingContract
 from jtask.testing.contract.requests import RequestReplyContract
 from jtask.testing.contract.restarts import RestartContract
 from jtask.testing.contract.results import ResultStoreContract
@@ -45,6 +46,7 @@ class BrokerContract(
     SettlingContract,
     LeaseContract,
     DelayContract,
+    ReplacingContract,
     DeadLetterContract,
     ResultStoreContract,
     EventLogContract,
@@ -79,6 +81,7 @@ __all__ = [
     "PauseContract",
     "QueueContract",
     "QueueStateContract",
+    "ReplacingContract",
     "RequestReplyContract",
     "RestartContract",
     "ResultStoreContract",

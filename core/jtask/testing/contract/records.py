@@ -107,6 +107,29 @@ class KeyValueStoreContract(Contract):
         assert await broker.records.delete("schedules", "nightly") is False
 
     @rule
+    async def test_a_record_that_was_changed_is_not_deleted_at_its_old_revision(
+        self, bench: Bench
+    ) -> None:
+        broker = await bench.broker()
+        put, get, delete = broker.records.put, broker.records.get, broker.records.delete
+        await put("schedules", "nightly", b"one")
+        await put("schedules", "weekly", b"other")
+        old = await get("schedules", "nightly")
+        assert old is not None
+        await put("schedules", "nightly", b"two")
+        assert await delete("schedules", "nightly", revision=old.revision) is False
+        new = await get("schedules", "nightly")
+        assert new is not None
+        assert new.body == b"two"
+        assert await delete("schedules", "nightly", revision=new.revision) is True
+        assert await get("schedules", "nightly") is None
+        assert await delete("schedules", "nightly", revision=new.revision) is False
+        assert await put("schedules", "nightly", b"three", revision=0) is True
+        assert await delete("schedules", "nightly", revision=new.revision) is False
+        assert await get("schedules", "nightly") is not None
+        assert await get("schedules", "weekly") is not None
+
+    @rule
     async def test_a_deleted_record_can_be_stored_anew_but_not_over_its_old_revision(
         self, bench: Bench
     ) -> None:

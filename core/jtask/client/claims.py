@@ -1,0 +1,58 @@
+"""What plugins claim for one run before it is sent (`jtask.runtime.Claim`)."""
+
+import logging
+from collections.abc import Sequence
+
+from jtask.contract import Broker, Message
+from jtask.errors import BrokerError
+from jtask.runtime import Claim, Sending
+
+_log = logging.getLogger("jtask")
+
+
+class ClaimedRun:
+    """The claims of one run, taken in order, all or none; on the I/O loop.
+
+    Args:
+        message: The run.
+        claims: What the plugins returned for it.
+        broker: Where it goes.
+    """
+
+    def __init__(self, message: Message, claims: Sequence[Claim], broker: Broker) -> None:
+        self.run_id = message.run_id
+        self._sending = Sending(broker, message)
+        self._claims = claims
+        self._taken: list[Claim] = []
+
+    async def take(self) -> str | None:
+        """Take the claims; return the run that is there instead, or None to send this one.
+
+        Raises:
+            JTaskError: It must not be sent.
+        """
+        for claim in self._claims:
+            try:
+                other = await claim.take(self._sending)
+            except Exception:
+                await self.withdraw()
+                raise
+            if other is not None:
+                await self.withdraw()
+                return other
+            self._taken.append(claim)
+        return None
+
+    async def sent(self) -> str | None:
+        """Tell the claims that the run is stored; return a run that counts instead, or None."""
+        answers = [await claim.sent(self._sending) for claim in self._taken]
+        return next((other for other in answers if other is not None), None)
+
+    async def withdraw(self) -> None:
+        """Give up what was taken."""
+        taken, self._taken = self._taken, []
+        for claim in reversed(taken):
+            try:
+                await claim.withdraw(self._sending)
+            except BrokerError as error:  # whoever comes next finds that the run is not there
+                _log.debug("a claim of run %s is not withdrawn: %s", self.run_id, error)

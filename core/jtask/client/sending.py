@@ -1,0 +1,123 @@
+"""Send prepared runs: what plugins claim for them, their arguments, their messages, the news."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+from jtask.client.claims import ClaimedRun
+from jtask.client.enqueueing import OutgoingRun, put_arguments
+from jtask.contract import Broker, Event
+from jtask.errors import BrokerUnavailable, JTaskError
+from jtask.runs import Run
+from jtask.states import StateName
+
+_SCHEDULED = StateName.SCHEDULED.value
+
+
+class RunSender:
+    """Send runs; on the I/O loop.
+
+    Args:
+        broker: Where they go.
+        track: Called with the handle of each run that is about to be stored.
+        record: Takes the events of the runs that are stored.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        track: Callable[[Run[Any]], None],
+        record: Callable[[list[Event]], None],
+    ) -> None:
+        self._broker = broker
+        self._track = track
+        self._record = record
+
+    async def send(self, prepared: Sequence[OutgoingRun]) -> list[Run[Any]]:
+        """Store runs, all or none; durable on return.
+
+        Args:
+            prepared: At most ATOMIC_LIMIT runs.
+
+        Returns:
+            list[Run[Any]]: A handle each, in order; that of another run where a plugin has answered
+            with one.
+
+        Raises:
+            BrokerError: They are not stored, or may be: see `RunQueue.enqueue`.
+            JTaskError: A plugin refused one of them, and none is stored.
+        """
+        if any(run.claims for run in prepared):
+            return await self._send_claimed(prepared)
+        await self._store(prepared)
+        return [run.handle for run in prepared]
+
+    async def _send_claimed(self, prepared: Sequence[OutgoingRun]) -> list[Run[Any]]:
+        claimed = [ClaimedRun(run.message, run.claims, self._broker) for run in prepared]
+        instead = await _take_all(claimed)
+        sent = [run for run in claimed if run.run_id not in instead]
+        wanted = {run.run_id for run in sent}
+        try:
+            await self._store([run for run in prepared if run.message.run_id in wanted])
+        except BrokerUnavailable:
+            raise  # they may be stored
+        except JTaskError:
+            await _withdraw_all(sent)
+            raise
+        answers = await asyncio.gather(*(run.sent() for run in sent))
+        instead |= {run.run_id: other for run, other in zip(sent, answers, strict=True) if other}
+        return [_handle(run.handle, instead) for run in prepared]
+
+    async def _store(self, prepared: Sequence[OutgoingRun]) -> None:
+        if not prepared:
+            return
+        for run in prepared:
+            self._track(run.handle)
+        large = [run for run in prepared if run.blob is not None]
+        # Before the messages: a worker may have those at once, and wants the arguments.
+        for run in large:
+            await put_arguments(self._broker, run.message, cast("bytes", run.blob))
+        try:
+            await self._broker.runs.enqueue([run.message for run in prepared])
+        except BrokerUnavailable:
+            raise  # they may be stored
+        except JTaskError:
+            for run in large:
+                await self._broker.blobs.delete(f"{run.message.run_id}.args")
+            raise
+        # Last, for what was not stored has not happened.
+        self._record([scheduled(run) for run in prepared])
+
+
+def scheduled(run: OutgoingRun) -> Event:
+    """Return the event of a run that is stored."""
+    event = Event(run.message.run_id, _SCHEDULED, run.created, run.task_key)
+    tags, parent, version = run.about
+    return event._replace(tags=tags, parent=parent, version=version) if any(run.about) else event
+
+
+async def _take_all(claimed: Sequence[ClaimedRun]) -> dict[str, str]:
+    """Take the claims of all runs or of none; return the runs that are there instead of some."""
+    answers = await asyncio.gather(*(run.take() for run in claimed), return_exceptions=True)
+    instead: dict[str, str] = {}
+    for run, answer in zip(claimed, answers, strict=True):
+        if isinstance(answer, BaseException):
+            await _withdraw_all(claimed)
+            raise answer
+        if answer is not None:
+            instead[run.run_id] = answer
+    return instead
+
+
+async def _withdraw_all(claimed: Sequence[ClaimedRun]) -> None:
+    await asyncio.gather(*(run.withdraw() for run in claimed))
+
+
+def _handle(handle: Run[Any], instead: Mapping[str, str]) -> Run[Any]:
+    run_id = handle.run_id
+    # One of the same call may have been answered with another run itself.
+    for _ in range(len(instead)):
+        if run_id not in instead:
+            break
+        run_id = instead[run_id]
+    return handle if run_id == handle.run_id else handle.sibling(run_id)

@@ -1,0 +1,105 @@
+"""The options of `@task(...)` and `.with_options(...)` that make one run of several calls."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from jtask.numbers import is_within
+from jtask.options import Option, check_parameters
+
+SHORTEST_DEBOUNCE = 1.0
+"""Seconds: a broker cannot exchange what is due sooner."""
+
+
+def declared() -> list[Option]:
+    """Return the options, each with its check. All are for the caller: none has to travel."""
+    return [
+        Option(
+            "idempotency_key",
+            check=_key,
+            help="Calls with the same key are one run, for as long as its outcome is kept: a "
+            'template such as "{order_id}", or a function of the call and its arguments.',
+            for_caller=True,
+        ),
+        Option(
+            "unique",
+            check=_unique,
+            help="At most one run with the same key that is not over: True is the task with all "
+            "its arguments; else a template, or a function of the call and its arguments.",
+            for_caller=True,
+        ),
+        Option(
+            "on_conflict",
+            default="raise",
+            check=_conflict,
+            agree=_agree_conflict,
+            help='What a call gets whose key is taken: "raise" a NotUnique, or the "existing" run.',
+            for_caller=True,
+        ),
+        Option(
+            "debounce",
+            check=_debounce,
+            agree=_agree_debounce,
+            help="Seconds without another call after which the last one is executed.",
+            for_caller=True,
+        ),
+        Option(
+            "debounce_key",
+            check=_key,
+            agree=_agree_debounce_key,
+            help="Which calls are debounced together, as a template or a function; all without it.",
+            for_caller=True,
+        ),
+    ]
+
+
+def _key(value: object) -> object:
+    if value is None or (isinstance(value, str) and value):
+        return value
+    if not callable(value):
+        raise TypeError(
+            f"must be a text or a function of the call and its arguments, got {value!r}"
+        )
+    function: Any = value
+    check_parameters(function, "context", "parameters")
+    return value
+
+
+def _unique(value: object) -> object:
+    if isinstance(value, bool):
+        return True if value else None
+    return _key(value)
+
+
+def _conflict(value: object) -> object:
+    if value not in ("raise", "existing"):
+        raise ValueError(f"must be 'raise' or 'existing', got {value!r}")
+    return value
+
+
+def _debounce(value: object) -> float | None:
+    if value is None:
+        return None
+    seconds: Any = value.total_seconds() if isinstance(value, timedelta) else value
+    if not is_within(seconds, SHORTEST_DEBOUNCE):
+        raise ValueError(f"must be a timedelta, or seconds, of at least 1 s, got {value!r}")
+    return float(seconds)
+
+
+def _agree_conflict(options: Mapping[str, object]) -> None:
+    # A copy may be told unique=None for one call.
+    if options["on_conflict"] != "raise" and "unique" not in options:
+        raise ValueError("needs unique=")
+
+
+def _agree_debounce(options: Mapping[str, object]) -> None:
+    if options["debounce"] is None:
+        return
+    for other in ("idempotency_key", "unique"):
+        if options.get(other) is not None:
+            raise ValueError(f"does not go with {other}=")
+
+
+def _agree_debounce_key(options: Mapping[str, object]) -> None:
+    if options["debounce_key"] is not None and "debounce" not in options:
+        raise ValueError("needs debounce=")
