@@ -463,7 +463,8 @@ class Claim(Protocol):
     async def withdraw(self, sending: Sending) -> None:
         """Give up what was claimed: the run is not stored, and will not be.
 
-        Not called where that is not known, such as when the broker does not answer.
+        Not called where that is not known, such as when the broker does not answer, nor of the
+        claim that said so itself; but of those that were not asked any more.
 
         Args:
             sending: The run that was to be sent.

@@ -21,14 +21,16 @@ class Answer:
         try:
             yield
         except BaseException as error:
-            self._error = error
-            self._known.set()
+            if not self._known.is_set():
+                self._error = error
+                self._known.set()
             raise
 
     def give(self, run_id: str) -> None:
-        """Say which run counts."""
-        self._run_id = run_id
-        self._known.set()
+        """Say which run counts; what was said first stands."""
+        if not self._known.is_set():
+            self._run_id = run_id
+            self._known.set()
 
     async def get(self) -> str:
         """Return which run counts, or raise what kept that from being known."""
@@ -50,10 +52,13 @@ class Follower:
 
     async def take(self, sending: Sending) -> str | None:
         """Return the run of the other call."""
+        del sending
         return await self._leader.get()
 
     async def sent(self, sending: Sending) -> str | None:
         """Do nothing: it is never sent."""
+        del sending
 
     async def withdraw(self, sending: Sending) -> None:
         """Do nothing: it has nothing."""
+        del sending

@@ -59,24 +59,30 @@ class KeysClaim:
                 continue
             # That one may be as slow, and lose the key in its turn: until it is stored, or gone.
             if (other := await self._take(key, sending)) is not None:
+                await self._let_go(sending)
                 return self._existing(key, other)
         return None
 
     async def withdraw(self, sending: Sending) -> None:
         """Let go of the keys."""
-        store = Reservations(sending.broker)
-        taken, self._taken = self._taken, []
-        for key in taken:
-            await store.let_go(key, self._run_id)
+        # Those that follow get what this run is answered with.
+        self.answer.give(self._run_id)
+        await self._let_go(sending)
 
     async def _take_all(self, sending: Sending) -> str | None:
         for key in self._keys:
             other = await self._take(key, sending)
             if other is not None:
-                await self.withdraw(sending)
+                await self._let_go(sending)
                 return self._existing(key, other)
             self._taken.append(key)
         return None
+
+    async def _let_go(self, sending: Sending) -> None:
+        store = Reservations(sending.broker)
+        taken, self._taken = self._taken, []
+        for key in taken:
+            await store.let_go(key, self._run_id)
 
     async def _take(self, key: Key, sending: Sending) -> str | None:
         store, patience = Reservations(sending.broker), Patience()
@@ -86,18 +92,27 @@ class KeysClaim:
         revision = 0
         # Most keys are free: nobody is asked first.
         while not await store.put(key, own, revision, ttl):
-            held, revision = await store.find(key)
-            while held is not None and held.run_id != self._run_id:
-                waited = patience.waited_for(held.run_id)
-                standing = await standing_of(sending.broker, held.run_id)
-                verdict = judge(key.kind, held, standing, waited, time.time())
-                if verdict is Verdict.HELD:
-                    return held.run_id
-                if verdict is Verdict.FREE:
-                    break
-                await patience.pause()
-                held, revision = await store.find(key)
+            other, revision = await self._wait_for(key, sending, patience)
+            if other is not None:
+                return other
         return None
+
+    async def _wait_for(
+        self, key: Key, sending: Sending, patience: Patience
+    ) -> tuple[str | None, int]:
+        """Return the run that has a key, or the revision over which this one may take it."""
+        store = Reservations(sending.broker)
+        while True:
+            held, revision = await store.find(key)
+            if held is None or held.run_id == self._run_id:
+                return None, revision
+            # Before one looks: what is stored in time is seen then.
+            waited = patience.waited_for(held.run_id)
+            standing = await standing_of(sending.broker, held.run_id)
+            verdict = judge(key.kind, held, standing, waited, time.time())
+            if verdict is not Verdict.UNSETTLED:
+                return (held.run_id if verdict is Verdict.HELD else None), revision
+            await patience.pause()
 
     def _existing(self, key: Key, run_id: str) -> str:
         if key.kind is Kind.UNIQUE and self._raises:

@@ -70,6 +70,8 @@ class BurstClaim:
 
     async def withdraw(self, sending: Sending) -> None:
         """End the burst that has not begun."""
+        # Those that follow get what this run is answered with.
+        self.answer.give(self._run_id)
         await Reservations(sending.broker).let_go(self._key, self._run_id)
 
     async def _join(self, sending: Sending) -> str | None:
@@ -127,3 +129,4 @@ def _refuse_large(message: Message) -> None:
 
 def _ignore(event: Event) -> None:
     """Leave it to the outcome to say what became of the run."""
+    del event

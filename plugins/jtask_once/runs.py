@@ -27,6 +27,7 @@ _PAUSE = 1.0  # seconds until a broker that does not answer is asked again
 _LOOKS = (0.02, 0.1, 0.5, 2.0, 10.0)
 """Seconds between two looks whether the end of a run is stored."""
 _OUTCOME_MARGIN = 60.0  # seconds; the outcome is stored a little later, and must not outlive its key
+_NOT_YET = ""
 _log = logging.getLogger("jtask")
 
 
@@ -38,6 +39,8 @@ async def admit(run: "RunContext") -> Retry | None:
     """
     keys, are_claimed = _keys_of(run)
     run.notes[_NOTE] = keys
+    if not keys:
+        return None
     client = get_client()
     try:
         return await client.io.bridge(_admit(client.broker, run.run_id, keys, are_claimed))
@@ -63,34 +66,41 @@ async def _admit(
 ) -> Retry | None:
     store = Reservations(broker)
     for key in keys:
-        if not are_claimed:
-            if not await _claim_late(broker, store, key, run_id):
-                return Retry(time.time() + PATIENCE, "another run is about to get its key")
-        elif (other := await store.seal(key, run_id, is_wanted=True)) is not None:
-            raise _refusal(other)
+        if are_claimed:
+            other = await store.seal(key, run_id, is_wanted=True)
+        else:
+            other = await _claim_late(broker, store, key, run_id)
+        if other == _NOT_YET:
+            return Retry(time.time() + PATIENCE, "another run is about to get its key")
+        if other is not None:
+            for had in keys:
+                await store.let_go(had, run_id)
+            raise RunRefused(f"another run has its key: {other}")
     return None
 
 
-async def _claim_late(broker: Broker, store: Reservations, key: Key, run_id: str) -> bool:
-    """Claim a key for a run that came without; False when that has to be tried again.
+async def _claim_late(broker: Broker, store: Reservations, key: Key, run_id: str) -> str | None:
+    """Claim a key for a run that came without.
 
     It may be a schedule's, the replay of a dead letter, or somebody else's who does not know keys.
+
+    Returns:
+        str | None: The run that has it; None when this one has it now; _NOT_YET when that is not
+        known.
     """
     while True:
         held, revision = await store.find(key)
-        if held is not None and held.run_id != run_id:
-            age = max(0.0, time.time() - held.at)
+        if held is not None and held.run_id == run_id:
+            return None
+        if held is not None:
+            now = time.time()
             standing = await standing_of(broker, held.run_id)
             # A replay is meant to be executed, whatever has ended before.
-            verdict = judge(Kind.UNIQUE, held, standing, age, time.time())
-            if verdict is Verdict.HELD:
-                raise _refusal(held.run_id)
-            if verdict is Verdict.UNSETTLED:
-                return False
-        elif held is not None and held.is_sealed:
-            return True
+            verdict = judge(Kind.UNIQUE, held, standing, max(0.0, now - held.at), now)
+            if verdict is not Verdict.FREE:
+                return held.run_id if verdict is Verdict.HELD else _NOT_YET
         if await store.put(key, Reservation(run_id, time.time(), is_sealed=True), revision):
-            return True
+            return None
 
 
 async def _let_go(client: "Client", run_id: str, keys: Sequence[Key]) -> None:
@@ -137,7 +147,3 @@ def _keys_to_let_go(run: "RunContext") -> list[Key]:
         return noted
     header = run.headers.get(HEADER)
     return [] if header is None else read_header(header)[1]
-
-
-def _refusal(run_id: str) -> RunRefused:
-    return RunRefused(f"another run has its key: {run_id}")
