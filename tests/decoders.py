@@ -22,6 +22,8 @@ from jtask_nats.client.protocol import Parser, ProtocolError
 from jtask_nats.stores.blobs import assemble
 from jtask_nats.stores.event_log import bodies, events_of
 from jtask_nats.streams import pausing
+from jtask_once.keys import read_header
+from jtask_once.reservations import Reservation
 from jtask_schedules.schedule import decode_schedule
 
 _RUN_ID = "01a1fff5-44eb-7316-bfb5-63cd9960aef8"
@@ -60,6 +62,9 @@ def _records(body: bytes) -> None:
     assert request.envelope.run_id is not None
     replaying._read(record).encode()
     pausing._read_record(body)
+    reservation = Reservation.decode(body)
+    if reservation is not None:
+        assert Reservation.decode(reservation.encode()) == reservation
     with contextlib.suppress(ValueError):
         schedule = decode_schedule("add", body)
         schedule.message(schedule.trigger.next_after(1.7e9))
@@ -69,6 +74,7 @@ def _questions(body: bytes) -> None:
     cancellation.read_question(body)
     known_fields(body)
     bulk._held(body)
+    read_header(body.decode("utf-8", "replace"))
 
 
 def _header_lines(body: bytes) -> None:

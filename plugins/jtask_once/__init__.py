@@ -9,7 +9,7 @@ from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
 from jtask.hooks import hookimpl
-from jtask_once.applying import HEADER, concerns, is_unique, may_have_keys
+from jtask_once.applying import HEADER, concerns, may_have_keys
 from jtask_once.options import declared
 
 if TYPE_CHECKING:
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from jtask.lifecycle import Retry
     from jtask.options import Option
     from jtask.runtime import Claim, EnqueueRequest, RunContext
-
-__all__ = ["HEADER", "is_unique"]
 
 
 @hookimpl
