@@ -26,7 +26,8 @@ _NOTE = "jtask_once"
 _PAUSE = 1.0  # seconds until a broker that does not answer is asked again
 _LOOKS = (0.02, 0.1, 0.5, 2.0, 10.0)
 """Seconds between two looks whether the end of a run is stored."""
-_OUTCOME_MARGIN = 60.0  # seconds; the outcome is stored a little later, and must not outlive its key
+_OUTCOME_MARGIN = 60.0
+"""Seconds by which a key outlives the outcome, which is stored a little later."""
 _NOT_YET = ""
 _log = logging.getLogger("jtask")
 

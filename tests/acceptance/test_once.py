@@ -64,7 +64,7 @@ def call_from_many_processes(place: Any, eventually: Any, call: str) -> list[tup
 
 
 def call(place: Any, code: str) -> Any:
-    """Make a call in a process of its own; return the id of the run, or of the one that is there."""
+    """Make a call in a process of its own; return the run, or the one that is there instead."""
     return place.ask(
         f"""
         import tasks

@@ -105,7 +105,8 @@ def test_a_key_of_any_length_and_characters_has_a_name_that_a_broker_takes(text:
 
 def test_a_header_says_for_which_run_which_keys_were_claimed() -> None:
     keys = {Kind.UNIQUE: Key(Kind.UNIQUE, "unique:work:1", "the key '1'")}
-    assert read_header(write_header("a-run", keys)) == ("a-run", [Key(Kind.UNIQUE, "unique:work:1")])
+    found = ("a-run", [Key(Kind.UNIQUE, "unique:work:1")])
+    assert read_header(write_header("a-run", keys)) == found
     assert read_header(write_header("a-run", {})) == ("", [])
 
 
