@@ -45,7 +45,8 @@ def jtask_enqueue(request: "EnqueueRequest") -> "Claim | None":
     return claim_for(request)
 
 
-@hookimpl(tryfirst=True)
+# Last: a schedule's run that is refused here has been followed by the next one by then.
+@hookimpl(trylast=True)
 def jtask_admit(run: "RunContext") -> "Awaitable[Retry | None] | None":
     """Let a run start whose keys are its own."""
     if not may_have_keys(run):

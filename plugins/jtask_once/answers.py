@@ -55,7 +55,7 @@ class Follower:
         del sending
         return await self._leader.get()
 
-    async def sent(self, sending: Sending) -> str | None:
+    async def sent(self, sending: Sending) -> None:
         """Do nothing: it is never sent."""
         del sending
 

@@ -93,7 +93,7 @@ class BurstClaim:
                 if verdict is Verdict.UNSETTLED:
                     await patience.pause()
                     continue
-            own = Reservation(self._run_id, now, False, message.queue, message.priority)
+            own = Reservation(self._run_id, now, queue=message.queue, priority=message.priority)
             ttl = message.at - now + FORGOTTEN_AFTER
             if await store.put(self._key, own, revision, ttl):
                 return None

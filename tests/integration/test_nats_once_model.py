@@ -87,9 +87,7 @@ class NatsOnceMachine(RuleBasedStateMachine):
     def start_worker(self) -> None:
         command = [sys.executable, "-m", "jtask.cli", "serve", "once_tasks.py", "-c", "4"]
         with self.marks_file.with_suffix(".log").open("ab") as log:
-            self.workers.append(
-                subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log)
-            )
+            self.workers.append(subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log))
 
     @rule(key=st.integers(0, 1), count=st.integers(1, 8), seconds=st.sampled_from([0.0, 0.3, 1.5]))
     def unique_calls_come(self, key: int, count: int, seconds: float) -> None:

@@ -68,10 +68,8 @@ class DebounceMachine(RuleBasedStateMachine):
     def begins(self, run_id: str, key: int, value: int, kind: str) -> None:
         (burst,) = [one for one in self.bursts[kind, key] if one.run_id == run_id]
         assert value in burst.latest, "an older call's arguments are executed"
-        now = self.world.clock.time()
-        assert now >= burst.last + QUIET, "it has not been quiet"
-        if not burst.began:
-            assert now <= burst.last + DUE + SLACK, "it has been quiet for long"
+        # When it is late, the invariant below says so: the clock jumps before a task runs.
+        assert self.world.clock.time() >= burst.last + QUIET, "it has not been quiet"
         burst.began.append(value)
 
     def ended(self, run_id: str, body: bytes) -> None:

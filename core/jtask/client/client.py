@@ -20,7 +20,7 @@ from jtask.client.waits import Waits, disconnected
 from jtask.client.whereabouts import explain_wait, find_whereabouts
 from jtask.contract import SEPARABLE, Broker, Message
 from jtask.declaration.task_info import TaskInfo
-from jtask.errors import BrokerUnavailable, JTaskError, ResultExpired, RunNotFound, TargetError
+from jtask.errors import JTaskError, ResultExpired, RunNotFound, TargetError
 from jtask.execution import direct_call
 from jtask.ids import get_run_ids, is_run_id
 from jtask.outcomes import CancelAnswer, SettledRun
