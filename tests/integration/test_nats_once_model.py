@@ -174,8 +174,8 @@ def test_keys_hold_whoever_is_killed(
     run_state_machine_as_test(
         lambda: NatsOnceMachine(nats_server, folder),
         settings=settings(
-            max_examples=4,
-            stateful_step_count=12,
+            max_examples=6,
+            stateful_step_count=15,
             deadline=None,
             database=None,
             derandomize=True,

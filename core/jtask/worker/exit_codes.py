@@ -5,6 +5,7 @@ from enum import IntEnum
 from jtask.errors import (
     BrokerError,
     JTaskError,
+    NotUnique,
     ResultTimeout,
     RunFailed,
     RunNotFound,
@@ -37,6 +38,7 @@ _BY_KIND: tuple[tuple[type[JTaskError], ExitCode], ...] = (
     (RunNotFound, ExitCode.FAILED),
     (RunFailed, ExitCode.FAILED),
     (RunRefused, ExitCode.FAILED),
+    (NotUnique, ExitCode.FAILED),
     (WorkerUnhealthy, ExitCode.UNHEALTHY),
 )
 
