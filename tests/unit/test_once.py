@@ -1,5 +1,6 @@
 """Keys, what becomes of them, and the options that make them: decisions without a broker."""
 
+import asyncio
 import time
 from datetime import date, timedelta
 from types import SimpleNamespace
@@ -8,16 +9,18 @@ from typing import Any
 import pytest
 
 from jtask import task
+from jtask.contract import Message, OutcomeRecord
 from jtask.errors import NotUnique, TaskDefinitionError
 from jtask.ids import RunIds, created_at
 from jtask.runtime import EnqueueRequest
 from jtask.settings import get_settings
+from jtask_memory import MemoryBroker, Storage
 from jtask_once.applying import HEADER, concerns, may_have_keys
 from jtask_once.calls import claim_for
 from jtask_once.debouncing import BurstClaim
 from jtask_once.keys import Key, Kind, filled_in, key_of, read_header, write_header
 from jtask_once.reservations import Reservation
-from jtask_once.standing import PATIENCE, Standing, Verdict, judge
+from jtask_once.standing import PATIENCE, Standing, Verdict, judge, standing_of
 
 IDS = RunIds()
 
@@ -163,6 +166,19 @@ def test_a_record_is_read_as_it_was_written() -> None:
 )
 def test_a_record_that_names_no_run_says_nothing(body: bytes) -> None:
     assert Reservation.decode(body) is None
+
+
+def test_a_run_that_has_ended_is_over_although_it_is_still_on_its_queue() -> None:
+    async def main() -> list[Standing]:
+        broker = MemoryBroker("memory://once", Storage(), asyncio.get_running_loop())
+        waiting, ended, gone = IDS.new(), IDS.new(), IDS.new()
+        await broker.runs.enqueue([Message(run_id, "q", b"") for run_id in (waiting, ended)])
+        await broker.results.put(OutcomeRecord(ended, b""))
+        found = [await standing_of(broker, run_id) for run_id in (waiting, ended, gone)]
+        await broker.close()
+        return found
+
+    assert asyncio.run(main()) == [Standing.ALIVE, Standing.ENDED, Standing.NOWHERE]
 
 
 # --- calls -------------------------------------------------------------------------------------
