@@ -15,12 +15,14 @@ from jtask.wire.envelope import decode_envelope
 from jtask_once.answers import Answer
 from jtask_once.claims import SLOW_SECONDS
 from jtask_once.keys import Key
-from jtask_once.reservations import FORGOTTEN_AFTER, Reservation, Reservations
+from jtask_once.reservations import Reservation, Reservations
 from jtask_once.standing import Patience, Verdict, judge, standing_of
 
 _MARGIN = 0.3
 """Seconds before a run is due at which a broker may let go of it."""
-_REFRESH_SECONDS = 86_400.0  # between two renewals of the record of a burst that does not end
+_DAY = 86_400.0
+_KEPT_SECONDS = 7 * _DAY
+"""Seconds for which the record of a burst outlives the instant at which its run is due."""
 
 
 class Burst:
@@ -82,27 +84,26 @@ class BurstClaim:
             held, revision = await store.find(self._key)
             now = time.time()
             message.at = max(message.at or 0.0, now + self._seconds + _MARGIN)
+            ttl = message.at - now + _KEPT_SECONDS
             if held is not None and held.run_id != self._run_id:
                 waited = patience.waited_for(held.run_id)
                 if await broker.runs.replace(_in_place_of(held, message)):
-                    await self._renew(store, held, revision)
+                    if now - held.at > _DAY or ttl > _KEPT_SECONDS + _DAY:
+                        # Whoever was quicker has renewed it, or begun a new burst.
+                        await store.put(self._key, replace(held, at=now), revision, ttl)
                     return held.run_id
-                standing = await standing_of(broker, held.run_id)
-                verdict = judge(self._key.kind, held, standing, waited, now)
-                # Whatever else it does, it does not wait: that burst is over.
-                if verdict is Verdict.UNSETTLED:
+                if await self._is_unsettled(sending, held, waited):
                     await patience.pause()
                     continue
             own = Reservation(self._run_id, now, queue=message.queue, priority=message.priority)
-            ttl = message.at - now + FORGOTTEN_AFTER
             if await store.put(self._key, own, revision, ttl):
                 return None
 
-    async def _renew(self, store: Reservations, held: Reservation, revision: int) -> None:
-        now = time.time()
-        if now - held.at > _REFRESH_SECONDS:
-            # Whoever was quicker has renewed it, or begun a new burst.
-            await store.put(self._key, replace(held, at=now), revision)
+    async def _is_unsettled(self, sending: Sending, held: Reservation, waited: float) -> bool:
+        """Tell whether a run may be about to be stored; else its burst is over."""
+        standing = await standing_of(sending.broker, held.run_id)
+        verdict = judge(self._key.kind, held, standing, waited, time.time())
+        return verdict is Verdict.UNSETTLED
 
 
 def _in_place_of(held: Reservation, message: Message) -> Message:
