@@ -175,6 +175,22 @@ class LimitTimeout(JTaskError, TimeoutError):
     """No slot of a limit was free in time."""
 
 
+class TransactionError(JTaskError, RuntimeError):
+    """A transaction was used in a way in which it cannot be."""
+
+
+class CommitFailed(TransactionError):
+    """The transaction could not be committed, and was rolled back."""
+
+
+class TransactionValueNotFound(JTaskError, ValueError, LookupError):
+    """Neither the transaction nor one around it has a value of this name."""
+
+
+class NotInRun(JTaskError, RuntimeError):
+    """This belongs inside a task that is being executed."""
+
+
 # Not an Exception: an `except Exception` in a task must not swallow it.
 class RunAbandoned(BaseException):
     """The run was given up while its function still executed: what it does now counts for nothing.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import click
 
     from jtask.declaration.task_info import TaskInfo
-    from jtask.lifecycle import AttemptEnd, Park, Retry
+    from jtask.lifecycle import AttemptEnd, Park, PutOff, Retry, RollBack
     from jtask.options import Option
     from jtask.outcomes import Outcome
     from jtask.runtime import Claim, EnqueueRequest, RunContext, WorkerInfo
@@ -173,6 +173,20 @@ def jtask_state(run: "RunContext", state: "State") -> Awaitable[None] | None:
 
     Called when a run enters a state in this process, right after it has entered it. May return an
     awaitable. A failure is logged.
+    """
+
+
+@hookspec
+def jtask_completed(
+    run: "RunContext", outcome: "Outcome"
+) -> "RollBack | PutOff | Awaitable[RollBack | PutOff | None] | None":
+    """Decide what becomes of a run that has completed.
+
+    Called when the task's function has returned a value that can be stored, after the run entered
+    Completed and before anybody is told of its end (`jtask_settled`). Return None to let it stand,
+    or a `RollBack` to move it to RolledBack. For a direct call a `PutOff` leaves it open: its caller
+    gets the value, and its end is told and recorded when the plugin awaits `PutOff.settle`. May
+    return an awaitable. A failure is logged and counts as None.
     """
 
 

@@ -52,6 +52,33 @@ class Park:
     after: Callable[[], Awaitable[None]] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class RollBack:
+    """A plugin's answer that a run which has completed does not stand.
+
+    Attributes:
+        message: One sentence for people.
+    """
+
+    message: str
+
+
+def _unset(message: str | None) -> Awaitable[None]:
+    raise RuntimeError("a run whose end was put off was settled before jtask knew of it")
+
+
+@dataclass(slots=True, eq=False)
+class PutOff:
+    """A plugin's answer that it will say later how a direct call ends that has completed.
+
+    Attributes:
+        settle: Set by jtask; to be awaited once. Takes the message of a run that is rolled back,
+            or None for one that stands.
+    """
+
+    settle: Callable[[str | None], Awaitable[None]] = _unset
+
+
 class AttemptEnd(StrEnum):
     """How an attempt was over that plugins had admitted."""
 

@@ -1,6 +1,6 @@
 """How a run ended."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -20,6 +20,8 @@ class Outcome:
         payload: The value as it will be stored; None where it is not stored.
         dead_letter: Why a worker shall keep the run with the dead letters, None to keep nothing; a
             plugin may change it in the `jtask_settled` hook.
+        is_open: Whether a plugin has put off how the run ends, see `jtask_completed`.
+        when_settled: Called once that is known; set by jtask itself.
     """
 
     state: State
@@ -27,6 +29,8 @@ class Outcome:
     error: BaseException | None = None
     payload: bytes | None = None
     dead_letter: str | None = None
+    is_open: bool = False
+    when_settled: Callable[[], object] | None = None
 
     @property
     def successful(self) -> bool:

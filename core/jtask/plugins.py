@@ -182,6 +182,7 @@ class TaskHooks:
         "admit",
         "around",
         "attempt_over",
+        "completed",
         "enqueue",
         "failed",
         "invoke",
@@ -210,6 +211,7 @@ class TaskHooks:
         self.invoke: HookCaller | None = plugins.caller("jtask_invoke", without)
         self.failed: HookCaller | None = plugins.caller("jtask_failed", without)
         self.state: HookCaller | None = plugins.caller("jtask_state", without)
+        self.completed: HookCaller | None = plugins.caller("jtask_completed", without)
         self.settled: HookCaller | None = plugins.caller("jtask_settled", without)
 
     def isolation(self) -> "Callable[[RunContext], Callable[..., Any]] | None":
@@ -235,6 +237,10 @@ class TaskHooks:
             without = [plugin for plugin in self._without if plugin not in concerned]
             self._by_headers[known] = TaskHooks(self._plugins, self._task, without)
         return self._by_headers[known]
+
+    def concerned_with(self, run: "RunContext") -> "TaskHooks":
+        """Return these hooks, with those of plugins that were drawn into a run meanwhile."""
+        return self.concerning(run.concerns) if run.concerns else self
 
 
 def hooks_of(task: TaskInfo[..., Any]) -> TaskHooks:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Coroutine, Generator, Mapping
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from jtask.contract import Broker, Event, Message
@@ -21,6 +22,11 @@ T = TypeVar("T")
 
 # Runs share a thread or a loop, so the current run belongs to the context.
 _current: "ContextVar[RunContext | None]" = ContextVar("jtask_run", default=None)
+
+call_headers: ContextVar[Mapping[str, str]] = ContextVar(
+    "jtask_call_headers", default=MappingProxyType({})
+)
+"""What direct calls in a context carry: plugins that know runs by it are asked for them."""
 
 # For type checkers and editors: no value is ever assigned, so that `__getattr__` below answers.
 # The types are those inside a run, where such code belongs; outside all of them are None.
@@ -116,6 +122,10 @@ class RunContext:
         on_state: Called with each state that the run enters, to record it; set by jtask itself.
         admission: Who hears that the attempt is over; set by jtask itself.
         notes: What plugins keep with the run for their other hooks, each under its own name.
+        caller: The run of this process whose function has called this one directly.
+        is_copy: Whether it is a copy in a process that only executes the function: its states and
+            its end are another process's.
+        concerns: Headers of plugins that are asked from now on, see `concern`.
     """
 
     run_id: str
@@ -148,6 +158,9 @@ class RunContext:
     token: str | None = None
     admission: Admission | None = None
     notes: dict[str, Any] = field(default_factory=dict[str, Any])
+    caller: "RunContext | None" = None
+    is_copy: bool = False
+    concerns: tuple[str, ...] = ()
 
     @property
     def task_name(self) -> str:
@@ -179,10 +192,26 @@ class RunContext:
         An exception holds the frames that it came through, and they hold the run: left there, the
         arguments of each run that fails would wait for the garbage collector.
         """
-        self.abandon = self.error = None
+        self.abandon = self.error = self.caller = None
         self.args, self.kwargs = (), {}
         if self.state is not None and self.state.data is not None:
             self.state = replace(self.state, data=None)
+
+    def concern(self, header: str) -> None:
+        """Have a plugin's hooks called for the rest of this run, as if it carried a header.
+
+        For what its function does while it executes: the plugin may have nothing to do with the
+        task itself. From inside the run.
+
+        Args:
+            header: One that the plugin names (`jtask_headers`).
+        """
+        if header not in self.concerns:
+            self.concerns = (*self.concerns, header)
+        if self.admission is None:
+            # Nobody was asked to admit the attempt; the plugin is to hear of its end all the same.
+            self.admission = Admission()
+            self.admission.is_complete = True
 
     def note(self, text: str) -> None:
         """Add something to the run's history without changing its state; from any thread."""
@@ -516,4 +545,4 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     # What a task asks for, first of all in a console's completions.
-    return sorted({*__annotations__, "RunContext", "WorkerInfo", "current_run"} - {"_current"})
+    return sorted({*__annotations__, "RunContext", "WorkerInfo", "current_run"} - {"_current", "call_headers"})

@@ -106,7 +106,7 @@ TRANSITIONS: Mapping[StateName, frozenset[StateName]] = {
 FINAL = frozenset(name for name in StateName if TRANSITIONS[name] <= {StateName.ROLLED_BACK})
 """States that settle a run: an outcome exists, waiters wake."""
 
-SUCCESSFUL = frozenset({StateName.COMPLETED, StateName.CACHED})
+SUCCESSFUL = frozenset({StateName.COMPLETED, StateName.CACHED, StateName.ROLLED_BACK})
 """Final states that carry a value."""
 
 ERROR_OF: Mapping[StateName, type[RunFailed]] = {
@@ -200,7 +200,7 @@ class State:
 
     def is_completed(self) -> bool:
         """Tell whether the run ended with a value."""
-        return self.name in SUCCESSFUL or self.name is StateName.ROLLED_BACK
+        return self.name in SUCCESSFUL
 
     def is_failed(self) -> bool:
         """Tell whether the run ended with an error of its own, a timeout included."""

@@ -264,6 +264,21 @@ class Task(TaskInfo[P, R]):
         """Call a function when a run has failed and will be retried."""
         return self._add_hook("on_retry", hook)
 
+    def on_commit(self, hook: HookT, /) -> HookT:
+        """Call a function when the transaction commits that a run is part of: `@a_task.on_commit`.
+
+        The function takes the transaction (`jtask_transactions.Transaction`), and may be
+        asynchronous; likewise for `on_rollback`. If it raises, the transaction is rolled back.
+        """
+        return self._add_hook("on_commit", hook)
+
+    def on_rollback(self, hook: HookT, /) -> HookT:
+        """Call a function to undo a run that has completed, when its transaction is rolled back.
+
+        Whatever it raises is logged.
+        """
+        return self._add_hook("on_rollback", hook)
+
     def _add_hook(self, option: str, hook: HookT) -> HookT:
         if self.unbound is not None:
             return cast("Task[..., R]", self.unbound)._add_hook(option, hook)

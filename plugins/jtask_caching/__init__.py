@@ -61,6 +61,14 @@ def jtask_admit(run: "RunContext") -> "Awaitable[Retry | Park | None] | None":
 
 
 @hookimpl
+def jtask_completed(run: "RunContext", outcome: "Outcome") -> None:
+    """Write the value down: whoever gets it may change it before it is known to stand."""
+    from jtask_caching.runs import write_down
+
+    write_down(run, outcome)
+
+
+@hookimpl
 def jtask_settled(run: "RunContext", outcome: "Outcome") -> Awaitable[None] | None:
     """Keep the value of a run that was executed."""
     if outcome.state.name is not StateName.COMPLETED:

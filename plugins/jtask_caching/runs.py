@@ -81,6 +81,12 @@ async def let_go(run: "RunContext") -> None:
     await _give_back(key, run, wake_all=done)
 
 
+def write_down(run: "RunContext", outcome: Outcome) -> None:
+    """Write the value of a run that is to be kept, as it is now."""
+    if outcome.payload is None and run.notes.get(_NOTE) is not None:
+        outcome.payload = codecs_of(run.task).result.encode(outcome.value)
+
+
 async def keep(run: "RunContext", outcome: Outcome) -> None:
     """Keep the value of a run that was executed."""
     key = run.notes.get(_NOTE)
@@ -89,7 +95,7 @@ async def keep(run: "RunContext", outcome: Outcome) -> None:
     plan, now = _plan(run), time.time()
     payload = outcome.payload
     if payload is None:
-        payload = codecs_of(run.task).result.encode(outcome.value)
+        return  # it could not be written
     entry = Entry(
         key,
         run.task.name,

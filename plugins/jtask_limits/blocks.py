@@ -117,12 +117,12 @@ class concurrency:  # noqa: N801 - it reads as a verb: `with concurrency("db"):`
 async def _wait(
     client: "Client", wanted: "list[_Wanted]", occupy: int, held: "list[_Wanted]"
 ) -> None:
-    from jtask_limits.news import news_of
+    from jtask.client.slot_news import slot_news_of
 
     lacking = await _take_all(client, wanted, occupy, held)
     if lacking is None:
         return
-    news, event = news_of(client), asyncio.Event()
+    news, event = slot_news_of(client), asyncio.Event()
     await news.listen()
     try:
         while lacking is not None:
@@ -159,7 +159,7 @@ async def _take_all(
 
 
 async def _leave(client: "Client", held: "list[_Wanted]") -> None:
-    from jtask_limits.news import tell_freed
+    from jtask.client.slot_news import tell_freed
 
     for one in held:
         slots = await one.slots_now(client)

@@ -30,8 +30,8 @@ def update_limit(limit: "Limit") -> None:
         BrokerError: The broker cannot be reached, or refuses.
     """
     from jtask.client import get_client
+    from jtask.client.slot_news import tell_freed
     from jtask_limits.definitions import limits_of, slot_name
-    from jtask_limits.news import tell_freed
 
     client = get_client()
 
@@ -53,8 +53,8 @@ def remove_limit(name: str) -> bool:
         BrokerError: The broker cannot be reached, or refuses.
     """
     from jtask.client import get_client
+    from jtask.client.slot_news import tell_freed
     from jtask_limits.definitions import limits_of, slot_name
-    from jtask_limits.news import tell_freed
 
     client = get_client()
 

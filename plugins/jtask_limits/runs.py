@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from jtask.client import get_client, slot_of
+from jtask.client.slot_news import tell_freed
 from jtask.errors import BrokerError, RunRefused
 from jtask.lifecycle import Park, Retry, describe
 from jtask_limits.applying import NOTE
 from jtask_limits.definitions import limits_of, slot_name
-from jtask_limits.news import tell_freed
 
 if TYPE_CHECKING:
     from jtask.runtime import RunContext

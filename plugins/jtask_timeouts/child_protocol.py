@@ -113,7 +113,7 @@ class Request:
         """Return the run as the task sees it in the child."""
         # JSON has no tuples, and the task would notice.
         facts: dict[str, Any] = {**self.facts, "tags": tuple(self.facts["tags"])}
-        run = RunContext(task=task, blocking=not task.is_async, **facts)
+        run = RunContext(task=task, blocking=not task.is_async, is_copy=True, **facts)
         # Notes for the history go with the state that the run is in.
         run.state = State(StateName.RUNNING, time.time())
         return run

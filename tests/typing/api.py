@@ -23,6 +23,7 @@ from jtask import (
     task,
 )
 from jtask.task_worker import serve
+from jtask_transactions import Transaction, get_transaction, once, transaction
 
 
 @task
@@ -74,6 +75,7 @@ def back_off(retries: int) -> list[float]:
     missed="skip",
     dead_letter=False,
     on_running=[look],
+    on_rollback=[print],
     on_failure=[look, print],
 )
 def with_builtin_options(x: int = 0) -> int:
@@ -295,6 +297,35 @@ def connect_and_close() -> None:
     with connect("memory://") as connection:
         assert_type(connection.url, str)
     close()
+
+
+def charge(order: str, *, cents: int = 0) -> float:
+    return len(order) + cents / 100
+
+
+async def charge_later(order: str) -> bytes:
+    return order.encode()
+
+
+def transact() -> None:
+    with transaction(key="k", commit_mode="EAGER", isolation_level="SERIALIZABLE") as txn:
+        assert_type(txn.is_committed(), bool)
+        txn.stage(1, on_rollback_hooks=[lambda txn: txn.get("x")])
+    assert_type(txn.commit(), bool)
+    assert_type(once("charge", charge, "tea", cents=3), float)
+    once("charge", charge, 3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] # error: no str
+    once("charge", charge)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue] # error: misses order
+
+
+@named.on_rollback
+def undo(txn: Transaction) -> None:
+    assert_type(get_transaction(), Transaction | None)
+
+
+async def transact_on_a_loop() -> None:
+    async with transaction() as txn:
+        assert_type(await txn.acommit(), bool)
+    assert_type(await once("charge", charge_later, "tea"), bytes)
 
 
 async def connect_and_close_on_a_loop() -> None:

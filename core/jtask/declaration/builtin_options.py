@@ -13,6 +13,9 @@ Hook = Callable[[Any, Any, Any], object]
 CallKey = Callable[[Any, dict[str, Any]], str | None]
 """A function of a call and its arguments by name; None is no key."""
 
+TransactionHook = Callable[[Any], object]
+"""A function of the transaction; it may be asynchronous."""
+
 
 class Policy(Protocol):
     """What `jtask.cache_policies` has, which is on a higher floor."""
@@ -65,6 +68,8 @@ class BuiltinOptions(TypedDict, total=False):
         on_crashed: Called when a run has crashed.
         on_cancellation: Called when a run has been cancelled.
         on_retry: Called when a run has failed and will be retried.
+        on_commit: Called when the transaction commits that a run is part of.
+        on_rollback: Called to undo a run that has completed.
     """
 
     retries: int | None
@@ -99,3 +104,5 @@ class BuiltinOptions(TypedDict, total=False):
     on_crashed: Sequence[Hook] | None
     on_cancellation: Sequence[Hook] | None
     on_retry: Sequence[Hook] | None
+    on_commit: Sequence[TransactionHook] | None
+    on_rollback: Sequence[TransactionHook] | None

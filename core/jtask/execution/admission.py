@@ -50,6 +50,7 @@ async def attempt_over(
         end: How it was over.
         is_elsewhere: Whether this is the loop of the hooks, and not where the run executes.
     """
+    hooks = hooks.concerned_with(run)
     admission = run.admission
     if hooks.attempt_over is None or admission is None or not admission.close():
         return

@@ -17,7 +17,17 @@ from jtask.errors import ResultError, RunAbandoned, RunRefused, SerializationErr
 from jtask.execution.admission import ask_for_admission, attempt_over
 from jtask.execution.asking import ask
 from jtask.hook_callers import HookCaller
-from jtask.lifecycle import AttemptEnd, Finish, Park, Release, Reschedule, Retry, describe
+from jtask.lifecycle import (
+    AttemptEnd,
+    Finish,
+    Park,
+    PutOff,
+    Release,
+    Reschedule,
+    Retry,
+    RollBack,
+    describe,
+)
 from jtask.outcomes import Outcome
 from jtask.plugins import TaskHooks
 from jtask.runtime import RunContext, reset_current, set_current
@@ -49,6 +59,7 @@ async def run_attempt(
     Raises:
         RunAbandoned: It has ended before its function has.
     """
+    hooks = hooks.concerned_with(run)
     try:
         result = await _perform(run, hooks, encode, stopping, is_looked_up=is_looked_up)
     except RunAbandoned:
@@ -100,10 +111,41 @@ async def _perform(
         run.error = error
         return await _failed(run, hooks, error, stopping)
     run.run_time += time.perf_counter() - clock
-    completed = run.enter(StateName.COMPLETED, data=value)
+    return await _completed(run, hooks.concerned_with(run), value, payload)
+
+
+async def _completed(
+    run: RunContext, hooks: TaskHooks, value: Any, payload: bytes | None
+) -> Outcome:
+    state = run.enter(StateName.COMPLETED, data=value)
     if hooks.state is not None:
-        await ask(hooks.state, run, state=completed)
-    return await _notify_settled(run, hooks, Outcome(completed, value, None, payload))
+        await ask(hooks.state, run, state=state)
+    outcome = Outcome(state, value, None, payload)
+    verdict = None if hooks.completed is None else await ask(hooks.completed, run, outcome=outcome)
+    # A worker's run is settled once: it cannot be left open.
+    if isinstance(verdict, PutOff) and run.queue is None:
+        outcome.is_open = True
+        verdict.settle = partial(_settle_later, run, hooks, outcome)
+        return outcome
+    if isinstance(verdict, RollBack):
+        await _roll_back(run, hooks, outcome, verdict.message)
+    return await _notify_settled(run, hooks, outcome)
+
+
+async def _settle_later(
+    run: RunContext, hooks: TaskHooks, outcome: Outcome, rolled_back: str | None
+) -> None:
+    if rolled_back is not None:
+        await _roll_back(run, hooks, outcome, rolled_back)
+    await _notify_settled(run, hooks, outcome)
+    outcome.is_open = False
+    if outcome.when_settled is not None:
+        outcome.when_settled()
+
+
+async def _roll_back(run: RunContext, hooks: TaskHooks, outcome: Outcome, message: str) -> None:
+    await _enter(run, hooks, StateName.ROLLED_BACK, message, data=outcome.value)
+    outcome.state = cast("Any", run.state)
 
 
 async def known_outcome(

@@ -5,6 +5,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from jtask.declaration.task_info import TaskInfo
@@ -14,8 +15,8 @@ from jtask.execution.sync_await import run_sync
 from jtask.ids import get_run_ids, process_label
 from jtask.lifecycle import Release, Reschedule
 from jtask.outcomes import Outcome
-from jtask.plugins import hooks_of
-from jtask.runtime import RunContext, current_run
+from jtask.plugins import TaskHooks, hooks_of
+from jtask.runtime import RunContext, call_headers, current_run
 from jtask.states import ERROR_OF, State, StateName
 from jtask.tagging import tags_of_run
 from jtask.wire.history import remember
@@ -46,11 +47,11 @@ def call(
         BaseException: What the function raised in its last attempt.
     """
     run = _begin(task, args, kwargs, begin_recording, blocking=True)
+    hooks = _hooks(run)
     while True:
-        result: Result = run_sync(run_attempt(run, hooks_of(task)))
+        result: Result = run_sync(run_attempt(run, hooks))
         if isinstance(result, Outcome):
-            if _store is not None:
-                _store(run, result)
+            _record_end(run, result)
             run.let_go()
             try:
                 return _unpack(result)
@@ -68,11 +69,11 @@ async def call_async(
 ) -> Any:
     """Do what `call` does on this event loop, without blocking it."""
     run = _begin(task, args, kwargs, begin_recording, blocking=False)
+    hooks = _hooks(run)
     while True:
-        result = await run_attempt(run, hooks_of(task))
+        result = await run_attempt(run, hooks)
         if isinstance(result, Outcome):
-            if _store is not None:
-                _store(run, result)
+            _record_end(run, result)
             run.let_go()
             try:
                 return _unpack(result)
@@ -101,13 +102,28 @@ def _begin(
         version=task.version,
         parent_id=None if parent is None else parent.run_id,
         worker=process_label(),
+        headers=call_headers.get(),
         args=args,
         kwargs=kwargs,
         blocking=blocking,
         on_state=_emit_if_connected,
+        caller=parent,
     )
     run.enter(StateName.PENDING)
     return run
+
+
+def _hooks(run: RunContext) -> TaskHooks:
+    hooks = hooks_of(run.task)
+    return hooks.concerning(run.headers) if run.headers else hooks
+
+
+def _record_end(run: RunContext, outcome: Outcome) -> None:
+    if outcome.is_open:
+        # Once it is known; and if that was just now, by another thread, below.
+        outcome.when_settled = partial(_record_end, run, outcome)
+    if not outcome.is_open and _store is not None:
+        _store(run, outcome)
 
 
 def _pause(run: RunContext, result: Reschedule | Release) -> float:

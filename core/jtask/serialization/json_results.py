@@ -26,11 +26,12 @@ class JsonResults:
     Args:
         fn: The task's function.
         task_name: For messages.
+        subject: What the values are, for messages; None for results of the task.
     """
 
-    def __init__(self, fn: Callable[..., Any], task_name: str) -> None:
+    def __init__(self, fn: Callable[..., Any], task_name: str, subject: str | None = None) -> None:
         self._task_name = task_name
-        self._subject = f"the result of task {task_name!r}"
+        self._subject = subject or f"the result of task {task_name!r}"
         self._ways = f"annotate what the function returns, {OTHERWISE}"
         self._annotation = result_annotation(fn)
         self._type = type_of(self._annotation)

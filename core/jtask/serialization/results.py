@@ -20,12 +20,19 @@ class ResultCodec:
         fn: The task's function; its return annotation says what JSON comes back as.
         task_name: For messages.
         serializer: The task's own; a message never chooses.
+        subject: What the values are, for messages; None for results of the task.
     """
 
     def __init__(
-        self, fn: Callable[..., Any], *, task_name: str, serializer: SerializerName
+        self,
+        fn: Callable[..., Any],
+        *,
+        task_name: str,
+        serializer: SerializerName,
+        subject: str | None = None,
     ) -> None:
-        self._results = _results(fn, task_name, serializer)
+        about = subject or f"the result of task {task_name!r}"
+        self._results = _results(fn, task_name, serializer, about)
 
     def encode(self, value: Any) -> bytes:
         """Serialise what the function returned.
@@ -136,8 +143,8 @@ class _Results(Protocol):
 
 
 class _PickledResults:
-    def __init__(self, task_name: str) -> None:
-        self._subject = f"the result of task {task_name!r}"
+    def __init__(self, subject: str) -> None:
+        self._subject = subject
 
     def check_annotation(self) -> None:
         """Accept any: a pickle carries nearly everything."""
@@ -154,9 +161,11 @@ class _PickledResults:
         return unpickled(payload, self._subject)
 
 
-def _results(fn: Callable[..., Any], task_name: str, serializer: SerializerName) -> _Results:
+def _results(
+    fn: Callable[..., Any], task_name: str, serializer: SerializerName, subject: str
+) -> _Results:
     if serializer == "cloudpickle":
-        return _PickledResults(task_name)
+        return _PickledResults(subject)
     from jtask.serialization.json_results import JsonResults  # imports pydantic
 
-    return JsonResults(fn, task_name)
+    return JsonResults(fn, task_name, subject)

@@ -4,13 +4,13 @@ import asyncio
 import contextlib
 from weakref import WeakKeyDictionary
 
-from jtask.client import Client
+from jtask.client.client import Client
 from jtask.errors import BrokerError
 
 _TOPIC = "limits"
 
 
-class News:
+class SlotNews:
     """Hear which slots are freed, while somebody waits; on the I/O loop.
 
     Args:
@@ -55,12 +55,12 @@ class News:
             event.set()
 
 
-_news: WeakKeyDictionary[Client, News] = WeakKeyDictionary()
+_news: WeakKeyDictionary[Client, SlotNews] = WeakKeyDictionary()
 
 
-def news_of(client: Client) -> News:
-    """Return what a client hears, made by the first use."""
-    return _news.setdefault(client, News(client))
+def slot_news_of(client: Client) -> SlotNews:
+    """Return what a client hears of slots, made by the first use."""
+    return _news.setdefault(client, SlotNews(client))
 
 
 async def tell_freed(client: Client, name: str) -> None:
