@@ -18,6 +18,8 @@ from jtask_transactions.steps import once
 from jtask_transactions.tree import Transaction
 
 if TYPE_CHECKING:
+    import click
+
     from jtask.declaration import TaskInfo
     from jtask.lifecycle import AttemptEnd, PutOff, RollBack
     from jtask.options import Option
@@ -87,3 +89,11 @@ def jtask_attempt_over(run: "RunContext", end: "AttemptEnd") -> Awaitable[None] 
     from jtask_transactions.members import attempt_over
 
     return attempt_over(run, end)
+
+
+@hookimpl
+def jtask_cli(cli: "click.Group") -> None:
+    """Add `jtask transactions`."""
+    from jtask_transactions.command import transactions
+
+    cli.add_command(transactions)

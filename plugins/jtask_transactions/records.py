@@ -1,5 +1,6 @@
 """What is kept with the broker of a transaction with a key, and of a step."""
 
+import contextlib
 import hashlib
 import time
 from collections.abc import Callable, Mapping
@@ -95,6 +96,18 @@ async def find(broker: "Broker", bucket: str, name: str, about: str) -> Entry | 
     """
     record = await broker.records.get(bucket, name)
     return None if record is None else Entry.decode(record.body, record.revision, about)
+
+
+async def list_entries(broker: "Broker") -> list[Entry]:
+    """Return what is recorded of transactions, oldest first; on the I/O loop.
+
+    What cannot be read is left out.
+    """
+    found: list[Entry] = []
+    for record in await broker.records.list(TRANSACTIONS):
+        with contextlib.suppress(TransactionError):
+            found.append(Entry.decode(record.body, record.revision, record.key))
+    return sorted(found, key=lambda entry: entry.at)
 
 
 def record_name(*parts: str) -> str:

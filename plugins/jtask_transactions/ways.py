@@ -60,7 +60,7 @@ class _Blocking:
 
         try:
             client = get_client()
-            return client.run(work(client))
+            return client.io.run(work(client))
         except BrokerError as error:
             raise _with_subject(error, about) from error
 
@@ -78,7 +78,7 @@ class _Awaiting:
 
         try:
             client = await connected_client()
-            return await client.bridge(work(client))
+            return await client.io.bridge(work(client))
         except BrokerError as error:
             raise _with_subject(error, about) from error
 

@@ -1,5 +1,6 @@
 """Transactions and steps of real processes, which are killed at each of their steps."""
 
+import json
 import signal
 import sys
 from typing import Any
@@ -104,6 +105,31 @@ def test_of_two_processes_with_one_serializable_key_one_executes(place: Any) -> 
         assert program.wait() == 0, program.log
         assert program.log.splitlines()[-1] == "{'pages': 3}"
     assert place.marks() == ["executed"]
+
+
+def test_the_program_shows_what_is_recorded_and_forgets_it(place: Any) -> None:
+    assert place.jtask("transactions", "ls").stderr == "no transaction with a key is recorded\n"
+    place.ask(
+        """
+        from jtask_transactions import transaction
+        for number in (7, 8):
+            with transaction(key=f"invoice:{number}") as txn:
+                txn.stage(number)
+        print(0)
+        """
+    )
+    listed = json.loads(place.jtask("transactions", "ls", "--json").stdout)
+    assert [(entry["key"], entry["run_id"], entry["size"]) for entry in listed] == [
+        ("invoice:7", "", 1),
+        ("invoice:8", "", 1),
+    ]
+    assert "invoice:8" in place.jtask("transactions", "ls").stdout
+    assert place.jtask("transactions", "rm", "invoice:7").returncode != 0  # nobody says yes
+    gone = place.jtask("transactions", "rm", "invoice:7", "invoice:9", "--yes")
+    assert gone.returncode == 1
+    assert "1 forgotten" in gone.stderr
+    assert "nothing is recorded under 'invoice:9'" in gone.stderr
+    assert "invoice:7" not in place.jtask("transactions", "ls").stdout
 
 
 STEPS = """
