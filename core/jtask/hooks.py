@@ -183,10 +183,10 @@ def jtask_completed(
     """Decide what becomes of a run that has completed.
 
     Called when the task's function has returned a value that can be stored, after the run entered
-    Completed and before anybody is told of its end (`jtask_settled`). Return None to let it stand,
-    or a `RollBack` to move it to RolledBack. For a direct call a `PutOff` leaves it open: its caller
-    gets the value, and its end is told and recorded when the plugin awaits `PutOff.settle`. May
-    return an awaitable. A failure is logged and counts as None.
+    Completed and before its end is told (`jtask_settled`). Return None to let it stand,
+    or a `RollBack` to move it to RolledBack. For a direct call a `PutOff` leaves its end open: the
+    caller gets the value, and the end is told and recorded when the plugin awaits `PutOff.settle`.
+    May return an awaitable. A failure is logged and counts as None.
     """
 
 

@@ -63,7 +63,7 @@ class RollBack:
     message: str
 
 
-def _unset(message: str | None) -> Awaitable[None]:
+def _unset(_: str | None) -> Awaitable[None]:
     raise RuntimeError("a run whose end was put off was settled before jtask knew of it")
 
 

@@ -545,4 +545,6 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     # What a task asks for, first of all in a console's completions.
-    return sorted({*__annotations__, "RunContext", "WorkerInfo", "current_run"} - {"_current", "call_headers"})
+    return sorted(
+        {*__annotations__, "RunContext", "WorkerInfo", "current_run"} - {"_current", "call_headers"}
+    )

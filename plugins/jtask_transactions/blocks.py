@@ -26,7 +26,7 @@ def transaction(
     overwrite: bool = False,
     write_on_commit: bool = True,
 ) -> "TransactionBlock":
-    """Make a block of code a transaction: `with transaction() as txn:`, or `async with`.
+    """Make a transaction of a block of code, with `with` or `async with`.
 
     What is done in it, and in tasks that it calls, stands or is undone together: if an exception
     leaves the block, the rollback hooks of all that was done are called, the last one first.

@@ -25,9 +25,7 @@ class Outside(NamedTuple):
     opened_in: "RunContext | None"
 
 
-_current: "ContextVar[Transaction | Outside | None]" = ContextVar(
-    "jtask_transaction", default=None
-)
+_current: "ContextVar[Transaction | Outside | None]" = ContextVar("jtask_transaction", default=None)
 
 
 class Entered(NamedTuple):

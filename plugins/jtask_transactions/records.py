@@ -155,9 +155,7 @@ class Values:
         serializer: How they are written; what a record says does not choose.
     """
 
-    def __init__(
-        self, about: str, fn: Callable[..., Any], serializer: "SerializerName"
-    ) -> None:
+    def __init__(self, about: str, fn: Callable[..., Any], serializer: "SerializerName") -> None:
         from jtask.serialization.results import ResultCodec
 
         self.serializer = serializer

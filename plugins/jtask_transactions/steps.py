@@ -25,7 +25,7 @@ _LONGEST_KEY = 2000  # characters
 
 
 @overload
-def once(  # type: ignore[overload-overlap] # the coroutine function is the closer match
+def once(
     key: str, fn: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs
 ) -> Coroutine[Any, Any, T]: ...
 @overload
@@ -76,7 +76,9 @@ class _Step:
         if not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"the key of a step is a text, not {key!r}")
         if not 0 < len(key) <= _LONGEST_KEY:
-            raise ValueError(f"the key of a step has 1 to {_LONGEST_KEY} characters, not {len(key)}")
+            raise ValueError(
+                f"the key of a step has 1 to {_LONGEST_KEY} characters, and this has {len(key)}"
+            )
         self._run, self._key, self._fn = run, key, fn
         self._about = f"step {key!r} of run {run.run_id}"
         # By its key in this process, so that the broker is asked once in an attempt. A direct call
@@ -143,7 +145,7 @@ class _Step:
         records = client.broker.records
         if await records.put(STEPS, self._name, entry.encode(), revision=0, ttl=ttl):
             return entry
-        # The run executes elsewhere too, perhaps because its lease was lost: the first value counts.
+        # The run executes elsewhere too, its lease was lost, say: the first value counts.
         found = await self._find(client)
         if found is None:
             raise TransactionError(f"the record of {self._about} has just ended")
@@ -158,8 +160,19 @@ class _Step:
     def _values(self) -> "Values":
         from jtask_transactions.records import Values
 
-        fn = self._fn.fn if isinstance(self._fn, TaskInfo) else self._fn
-        return Values(f"the value of {self._about}", fn, self._run.task.serializer)
+        about = f"the value of {self._about}"
+        return Values(about, _annotated(self._fn), self._run.task.serializer)
+
+
+def _annotated(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function whose return annotation says what the value is."""
+    from jtask_transactions.records import anything
+
+    plain: Any = fn.fn if isinstance(fn, TaskInfo) else fn
+    while isinstance(plain, partial):
+        plain = plain.func
+    # A class, and what is written in C, says nothing of the kind.
+    return plain if inspect.isfunction(plain) or inspect.ismethod(plain) else anything
 
 
 def _is_asynchronous(fn: Callable[..., Any]) -> bool:

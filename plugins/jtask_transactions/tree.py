@@ -1,4 +1,4 @@
-"""A transaction: what it knows, what it has around it and in it, and what its user may ask of it."""
+"""A transaction: what it knows, what is around it and in it, and what its user may ask of it."""
 
 import copy
 import threading

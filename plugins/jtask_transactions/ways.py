@@ -71,6 +71,7 @@ class _Awaiting:
         return await answer if inspect.isawaitable(answer) else answer
 
     async def carry_out(self, work: Coroutine[Any, Any, T], *, suspends: bool) -> T:
+        del suspends  # either will do
         return await work
 
     async def on_io(self, work: OnIo[T], about: str) -> T:

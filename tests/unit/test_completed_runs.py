@@ -48,9 +48,7 @@ BEGIN = ["Pending", "Running", "Completed", "completed 7"]
 
 
 @both
-def test_a_completed_run_stands_unless_a_plugin_objects(
-    call: Any, jtask_plugin: AddPlugin
-) -> None:
+def test_a_completed_run_stands_unless_a_plugin_objects(call: Any, jtask_plugin: AddPlugin) -> None:
     plugin = Decides()
     jtask_plugin(plugin)
     assert call(lambda: 7) == 7

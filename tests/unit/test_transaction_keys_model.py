@@ -54,7 +54,7 @@ class Visit:
 
     @property
     def is_inside(self) -> bool:
-        return self.play is not None and not self.is_over
+        return self.play is not None and not self.play.done() and not self.is_over
 
     @property
     def waits(self) -> bool:

@@ -1,5 +1,7 @@
 """Transactions without keys: what is called when, in blocks and in tasks, without a broker."""
 
+# ruff: noqa: PT012, SIM117 - what is in a block is what is tested
+
 import asyncio
 import logging
 import subprocess
@@ -319,7 +321,7 @@ def test_a_rollback_hook_that_fails_keeps_no_other_from_being_called(
 
 
 def test_a_commit_hook_that_fails_rolls_back_and_says_so(log: Log) -> None:
-    with pytest.raises(CommitFailed, match="rolled back: ValueError: no") as caught:  # noqa: PT012
+    with pytest.raises(CommitFailed, match="rolled back: ValueError: no") as caught:
         with transaction() as outer:
             with transaction() as first:
                 first.stage(1, **log.hooks("first"))

@@ -5,6 +5,7 @@ committed from the inside out, what is undone is undone from the outside in, the
 """
 
 import asyncio
+import contextlib
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -50,20 +51,28 @@ MODES = [None, None, None, "LAZY", "EAGER", "OFF"]
 KINDS = ["block", "block", "task", "async task", "bare task"]
 
 
-def nodes(inner: Any) -> Any:
+def nodes(steps: Any) -> Any:
     return st.builds(
         Node,
         kind=st.sampled_from(KINDS),
         mode=st.sampled_from(MODES),
-        steps=st.lists(inner, max_size=3),
+        steps=steps,
         hooks=st.sampled_from([*[()] * 6, ("commit",), ("undo",), ("commit", "undo")]),
         is_caught=st.booleans(),
         by_hand=st.sampled_from([None] * 6 + ["commit", "undo"]),
     )
 
 
-FAILURE = st.sampled_from([None])
-TREES = nodes(st.recursive(nodes(FAILURE) | nodes(st.nothing()), nodes, max_leaves=8) | FAILURE)
+FAILURE_NOW_AND_THEN = st.sampled_from([0, 0, 0, 1]).map(lambda count: [None] * count)
+LEAVES = nodes(FAILURE_NOW_AND_THEN)
+
+
+def with_steps(inner: Any) -> Any:
+    steps = st.lists(inner, min_size=1, max_size=3)
+    return nodes(st.builds(list.__add__, steps, FAILURE_NOW_AND_THEN))
+
+
+TREES = with_steps(st.recursive(LEAVES, with_steps, max_leaves=8))
 
 
 # --- the model ---------------------------------------------------------------------------------
@@ -91,17 +100,9 @@ class Model:
         mode = (node.mode if is_block else None) or mode
         me = Done(node)
         try:
-            for step in node.steps:
-                if step is None:
-                    raise Boom
-                try:
-                    self.play(step, me, mode)
-                except (Boom, CommitFailed):
-                    if not step.is_caught:
-                        raise
+            self.steps(node, me, mode)
         except (Boom, CommitFailed):
-            if not me.end:
-                self.undo(me, is_staged=False)
+            self.undo(me, is_staged=False)
             raise
         if is_block and node.by_hand == "commit":
             self.commit(me)
@@ -114,10 +115,18 @@ class Model:
         elif is_block:
             self.commit(me)
         else:
-            try:
+            with contextlib.suppress(CommitFailed):  # it is logged: the run keeps its value
                 self.commit(me)
-            except CommitFailed:
-                pass  # it is logged: the run keeps its value
+
+    def steps(self, node: Node, me: Done, mode: str) -> None:
+        for step in node.steps:
+            if step is None:
+                raise Boom
+            try:
+                self.play(step, me, mode)
+            except (Boom, CommitFailed):
+                if not step.is_caught:
+                    raise
 
     def commit(self, done: Done) -> None:
         if done.end:
@@ -135,10 +144,8 @@ class Model:
         if done.end:
             return
         if is_staged:
-            try:
+            with contextlib.suppress(Boom):
                 self.call(done.node, "undo")
-            except Boom:
-                pass
         self.finish(done, "undone")
         for part in reversed(done.parts):
             self.undo(part)
