@@ -23,9 +23,8 @@ T = TypeVar("T")
 # Runs share a thread or a loop, so the current run belongs to the context.
 _current: "ContextVar[RunContext | None]" = ContextVar("jtask_run", default=None)
 
-call_headers: ContextVar[Mapping[str, str]] = ContextVar(
-    "jtask_call_headers", default=MappingProxyType({})
-)
+# Without an annotation, which would make it one of the facts above.
+call_headers = ContextVar[Mapping[str, str]]("jtask_call_headers", default=MappingProxyType({}))
 """What direct calls in a context carry: plugins that know runs by it are asked for them."""
 
 # For type checkers and editors: no value is ever assigned, so that `__getattr__` below answers.
@@ -545,6 +544,4 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     # What a task asks for, first of all in a console's completions.
-    return sorted(
-        {*__annotations__, "RunContext", "WorkerInfo", "current_run"} - {"_current", "call_headers"}
-    )
+    return sorted({*__annotations__, "RunContext", "WorkerInfo", "current_run"} - {"_current"})

@@ -11,5 +11,5 @@ class TransactionSettings(SettingsModel):
     transaction_ttl: Seconds | None = Field(default=None, ge=1)
     """Seconds for which the record of a transaction with a key is kept; None keeps it."""
 
-    transaction_step_ttl: Seconds = Field(default=2_592_000.0, ge=1)
+    step_ttl: Seconds = Field(default=2_592_000.0, ge=1)
     """Seconds for which the value of a step (`once`) is kept."""

@@ -141,7 +141,7 @@ class _Step:
         from jtask_transactions.settings import TransactionSettings
 
         check_size(entry.payload, client.inline_limit, self._about)
-        ttl = settings_of(TransactionSettings).transaction_step_ttl
+        ttl = settings_of(TransactionSettings).step_ttl
         records = client.broker.records
         if await records.put(STEPS, self._name, entry.encode(), revision=0, ttl=ttl):
             return entry

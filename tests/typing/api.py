@@ -313,8 +313,8 @@ def transact() -> None:
         txn.stage(1, on_rollback_hooks=[lambda txn: txn.get("x")])
     assert_type(txn.commit(), bool)
     assert_type(once("charge", charge, "tea", cents=3), float)
-    once("charge", charge, 3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] # error: no str
-    once("charge", charge)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue] # error: misses order
+    once("charge", charge, 3)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType] # error: no str
+    once("charge", charge)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue] # error: misses order
 
 
 @named.on_rollback

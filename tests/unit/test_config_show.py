@@ -94,7 +94,7 @@ def test_the_table_has_owner_and_origin_only_if_asked_and_paths_the_short_way() 
 
 def test_what_can_fit_80_columns_does() -> None:
     long = "nats://" + ",".join(f"server-{number}.example.com:4222" for number in range(5))
-    lines = show("--origin", url=long, namespace="n" * 20).stdout.splitlines()
+    lines = show("--origin", url=long, namespace="n" * 18).stdout.splitlines()
     assert [line.split()[0] for line in lines if len(line) > 80] == ["url"]
     assert [line.index("OWNER") for line in lines[:1]] == [lines[3].index("jtask ")]
 
