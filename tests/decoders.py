@@ -6,7 +6,7 @@ from typing import Any
 
 from jtask.client import cancel_requests, cancellation
 from jtask.contract import DeadLetter, Record
-from jtask.errors import EnvelopeError, SerializationError
+from jtask.errors import EnvelopeError, SerializationError, TransactionError
 from jtask.outcomes import SettledRun
 from jtask.serialization.results import read_untyped
 from jtask.wire.envelope import Envelope, decode_envelope, decode_outcome, encode_outcome
@@ -25,6 +25,7 @@ from jtask_nats.streams import pausing
 from jtask_once.keys import read_header
 from jtask_once.reservations import Reservation
 from jtask_schedules.schedule import decode_schedule
+from jtask_transactions.records import Entry
 
 _RUN_ID = "01a1fff5-44eb-7316-bfb5-63cd9960aef8"
 _LONGEST_REASON = 1500  # characters
@@ -65,6 +66,8 @@ def _records(body: bytes) -> None:
     reservation = Reservation.decode(body)
     if reservation is not None:
         assert Reservation.decode(reservation.encode()) == reservation
+    with contextlib.suppress(TransactionError):
+        Entry.decode(body, 1, "transaction 'k'").encode()
     with contextlib.suppress(ValueError):
         schedule = decode_schedule("add", body)
         schedule.message(schedule.trigger.next_after(1.7e9))

@@ -99,8 +99,8 @@ class _Step:
         if known is None:
             made = await call() if is_async else self._plain(call())
             known = await self._record(made, way)
-        self._known[self._key] = known
-        return self._values().decode(known)
+        # Another thread of the run may have been quicker.
+        return self._values().decode(self._known.setdefault(self._key, known))
 
     @property
     def _is_kept(self) -> bool:

@@ -788,6 +788,20 @@ def test_a_step_gives_what_was_recorded_the_first_time_too() -> None:
     assert second == made
 
 
+def test_two_threads_that_do_a_step_at_once_get_the_value_that_was_recorded_first() -> None:
+    both_execute = threading.Barrier(2)
+
+    def number() -> int:
+        return both_execute.wait(20)
+
+    @task
+    async def work() -> list[int]:
+        return await asyncio.gather(*[asyncio.to_thread(once, "n", number) for _ in range(2)])
+
+    first, second = asyncio.run(work())
+    assert first == second
+
+
 def test_wrong_steps_are_refused_in_a_sentence() -> None:
     async def later() -> int:
         return 1
