@@ -6,26 +6,25 @@ what its members have completed is undone by their own hooks, the last thing fir
 
 from collections.abc import Awaitable
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from jtask.cache_policies import IsolationLevel
 from jtask.hooks import hookimpl
-from jtask_transactions.blocks import TransactionBlock, get_transaction, transaction
-from jtask_transactions.context import HEADER
-from jtask_transactions.options import declared
-from jtask_transactions.stages import CommitMode, TransactionState
-from jtask_transactions.steps import once
-from jtask_transactions.tree import Transaction
+from jtask_transactions.options import HEADER, declared
 
 if TYPE_CHECKING:
     import click
 
+    from jtask.cache_policies import IsolationLevel
     from jtask.declaration import TaskInfo
     from jtask.lifecycle import AttemptEnd, PutOff, RollBack
     from jtask.options import Option
     from jtask.outcomes import Outcome
     from jtask.runtime import RunContext
     from jtask.settings import SettingsModel
+    from jtask_transactions.blocks import TransactionBlock, get_transaction, transaction
+    from jtask_transactions.stages import CommitMode, TransactionState
+    from jtask_transactions.steps import once
+    from jtask_transactions.tree import Transaction
 
 __all__ = [
     "CommitMode",
@@ -37,6 +36,27 @@ __all__ = [
     "once",
     "transaction",
 ]
+
+# Imported when first used: every program with an option of any plugin loads this module. There is
+# no `__dir__`, by which the names would be looked up when it is loaded.
+_LAZY = {
+    "CommitMode": "jtask_transactions.stages",
+    "IsolationLevel": "jtask.cache_policies",
+    "Transaction": "jtask_transactions.tree",
+    "TransactionBlock": "jtask_transactions.blocks",
+    "TransactionState": "jtask_transactions.stages",
+    "get_transaction": "jtask_transactions.blocks",
+    "once": "jtask_transactions.steps",
+    "transaction": "jtask_transactions.blocks",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'jtask_transactions' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_LAZY[name]), name)
 
 
 @hookimpl

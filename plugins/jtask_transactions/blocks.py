@@ -7,10 +7,11 @@ from jtask.cache_policies import IsolationLevel
 from jtask.errors import ConfigurationError, TransactionError
 from jtask.execution.sync_await import run_sync
 from jtask.runtime import current_run
-from jtask_transactions.context import HEADER, Entered, enter, leave
+from jtask_transactions.context import Entered, enter, leave
 from jtask_transactions.ending import commit, roll_back
 from jtask_transactions.keys import begin
 from jtask_transactions.members import enclosing, late_end
+from jtask_transactions.options import HEADER
 from jtask_transactions.stages import CommitMode, End, TransactionState, end_of
 from jtask_transactions.tree import Transaction
 from jtask_transactions.ways import AWAITING, BLOCKING, Way

@@ -6,13 +6,11 @@ from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, NamedTuple
 
 from jtask.runtime import call_headers
+from jtask_transactions.options import HEADER
 
 if TYPE_CHECKING:
     from jtask.runtime import RunContext
     from jtask_transactions.tree import Transaction
-
-HEADER = "jtask-transaction"
-"""What direct calls inside a transaction carry, so that the plugin is asked for them."""
 
 
 class Outside(NamedTuple):

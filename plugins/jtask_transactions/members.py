@@ -15,8 +15,9 @@ from jtask.execution import on_this_loop
 from jtask.execution.sync_await import run_sync
 from jtask.lifecycle import AttemptEnd, PutOff, RollBack
 from jtask.runtime import current_run
-from jtask_transactions.context import HEADER, Outside, in_context, inside
+from jtask_transactions.context import Outside, in_context, inside
 from jtask_transactions.ending import commit, roll_back
+from jtask_transactions.options import HEADER
 from jtask_transactions.stages import End, TransactionState, end_of
 from jtask_transactions.tree import Transaction
 from jtask_transactions.ways import AWAITING, BLOCKING

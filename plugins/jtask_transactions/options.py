@@ -9,6 +9,9 @@ from jtask.options import Option, check_parameters
 if TYPE_CHECKING:
     from jtask_transactions.tree import Transaction
 
+HEADER = "jtask-transaction"
+"""What direct calls inside a transaction carry, so that the plugin is asked for them."""
+
 Hook = Callable[["Transaction"], object]
 
 _HELP = {

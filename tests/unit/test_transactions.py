@@ -820,3 +820,22 @@ def test_wrong_steps_are_refused_in_a_sentence() -> None:
         work("step", lambda: later())
     with pytest.raises(ResultError, match="the value of step 'step' of run"):
         work("step", object)
+
+
+def test_the_plugin_is_loaded_without_what_only_transactions_need() -> None:
+    program = """
+import sys
+from jtask.plugins import get_plugins
+assert "transactions" in get_plugins().names
+assert "jtask_transactions.tree" not in sys.modules
+from jtask_transactions import transaction
+assert "jtask_transactions.tree" in sys.modules
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    assert done.returncode == 0, done.stderr
