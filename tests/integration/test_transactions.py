@@ -336,6 +336,94 @@ def test_a_background_run_whose_commit_fails_is_rolled_back_and_keeps_its_value(
     eventually(lambda: [event.state for event in events_of(run.run_id)][-1:] == ["RolledBack"])
 
 
+@pytest.mark.parametrize("is_async", [False, True])
+def test_what_a_run_did_is_undone_when_a_stopping_worker_hands_it_back(
+    jtask_worker: StartWorker, is_async: bool
+) -> None:
+    calls: list[str] = []
+    go_on = threading.Event()
+
+    @task(on_commit=[lambda txn: calls.append("commit")])
+    def inner() -> None:
+        calls.append("inner")
+
+    inner.on_rollback(lambda txn: calls.append("undo"))
+
+    @task
+    def plain() -> str:
+        inner()
+        assert go_on.wait(PATIENCE)
+        return "done"
+
+    @task
+    async def asynchronous() -> str:
+        inner()
+        while not go_on.is_set():
+            await asyncio.sleep(0.01)
+        return "done"
+
+    outer = asynchronous if is_async else plain
+    worker = jtask_worker(outer)
+    run = outer.delay()
+    eventually(lambda: calls == ["inner"])
+    assert worker.stop(timeout=0) == 1
+    eventually(lambda: calls == ["inner", "undo"])
+    go_on.set()
+    jtask_worker(outer)
+    assert run.result(PATIENCE) == "done"
+    eventually(lambda: calls[-1] == "commit")
+    assert calls == ["inner", "undo", "inner", "commit"]
+
+
+def test_what_a_run_did_is_undone_when_its_time_is_over_and_what_it_does_later_too(
+    jtask_worker: StartWorker,
+) -> None:
+    undone: list[int] = []
+    go_on = threading.Event()
+
+    @task(on_rollback=[lambda txn: undone.append(txn.staged_value)])
+    def inner(number: int) -> int:
+        return number
+
+    @task(timeout_seconds=0.3)
+    def outer() -> None:
+        inner(1)
+        while not go_on.is_set():
+            try:
+                time.sleep(0.01)
+            except BaseException:  # it does not want to end
+                continue
+        inner(2)
+
+    jtask_worker(outer)
+    run = outer.delay()
+    assert run.wait(PATIENCE)
+    assert run.state.name == "TimedOut"
+    eventually(lambda: undone == [1])
+    go_on.set()
+    eventually(lambda: undone == [1, 2])
+
+
+def test_what_a_run_did_that_is_cancelled_is_undone(jtask_worker: StartWorker) -> None:
+    calls: list[str] = []
+
+    @task(on_rollback=[lambda txn: calls.append("undo")])
+    async def inner() -> None:
+        calls.append("inner")
+
+    @task
+    async def outer() -> None:
+        await inner()
+        await asyncio.sleep(PATIENCE)
+
+    jtask_worker(outer)
+    run = outer.delay()
+    eventually(lambda: calls == ["inner"])
+    run.cancel()
+    assert run.wait(PATIENCE)
+    assert (run.state.name, calls) == ("Cancelled", ["inner", "undo"])
+
+
 def test_a_worker_that_was_started_inside_a_transaction_is_not_in_it(
     jtask_worker: StartWorker,
 ) -> None:
