@@ -30,7 +30,11 @@ class SlotNews:
         """
         if not self._is_listening:
             self._is_listening = True
-            await self._client.broker.requests.listen(_TOPIC, self._on_news)
+            try:
+                await self._client.broker.requests.listen(_TOPIC, self._on_news)
+            except BaseException:
+                self._is_listening = False
+                raise
 
     def add(self, name: str, event: asyncio.Event) -> None:
         """Have an event set when a slot of a name is freed."""
