@@ -19,11 +19,12 @@ import pluggy
 if TYPE_CHECKING:
     import click
 
+    from jtask.claims import Claim
     from jtask.declaration.task_info import TaskInfo
     from jtask.lifecycle import AttemptEnd, Park, PutOff, Retry, RollBack
     from jtask.options import Option
     from jtask.outcomes import Outcome
-    from jtask.runtime import Claim, EnqueueRequest, RunContext, WorkerInfo
+    from jtask.runtime import EnqueueRequest, RunContext, WorkerInfo
     from jtask.settings import SettingsModel
     from jtask.states import State
 
@@ -81,7 +82,7 @@ def jtask_enqueue(request: "EnqueueRequest") -> "Claim | None":
 
     Called in the caller's thread, after the arguments were checked; it must not block. Raise
     `jtask.errors.RunRefused` to refuse: the caller gets it and nothing is sent. Any other failure
-    is raised to the caller too. Return a `jtask.runtime.Claim` to ask the broker for something
+    is raised to the caller too. Return a `jtask.claims.Claim` to ask the broker for something
     first, which may answer with a run that is there instead: its methods are awaited on the I/O
     loop, for `delay` as for `adelay`.
     """

@@ -13,10 +13,11 @@ from jtask_once.applying import HEADER, concerns, may_have_keys
 from jtask_once.options import declared
 
 if TYPE_CHECKING:
+    from jtask.claims import Claim
     from jtask.declaration import TaskInfo
     from jtask.lifecycle import Retry
     from jtask.options import Option
-    from jtask.runtime import Claim, EnqueueRequest, RunContext
+    from jtask.runtime import EnqueueRequest, RunContext
 
 
 @hookimpl

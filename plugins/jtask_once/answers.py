@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from jtask.runtime import Sending
+from jtask.claims import Sending
 
 
 class Answer:
@@ -41,7 +41,7 @@ class Answer:
 
 
 class Follower:
-    """The claim of a call that gets the run of another one: a `jtask.runtime.Claim`.
+    """The claim of a call that gets the run of another one: a `jtask.claims.Claim`.
 
     Args:
         leader: The answer to that one.

@@ -11,7 +11,8 @@ from jtask_once.debouncing import Burst, BurstClaim
 from jtask_once.keys import Key, Kind, key_of, whole_task, write_header
 
 if TYPE_CHECKING:
-    from jtask.runtime import Claim, EnqueueRequest
+    from jtask.claims import Claim
+    from jtask.runtime import EnqueueRequest
 
 _NOTE = "jtask_once"
 

@@ -12,8 +12,8 @@
 import time
 from collections.abc import Sequence
 
+from jtask.claims import Sending
 from jtask.errors import NotUnique
-from jtask.runtime import Sending
 from jtask_once.answers import Answer
 from jtask_once.keys import Key, Kind
 from jtask_once.reservations import FORGOTTEN_AFTER, Reservation, Reservations
@@ -24,7 +24,7 @@ SLOW_SECONDS = 0.9 * PATIENCE
 
 
 class KeysClaim:
-    """The keys of one run: a `jtask.runtime.Claim`.
+    """The keys of one run: a `jtask.claims.Claim`.
 
     Args:
         run_id: The run.

@@ -7,10 +7,10 @@ message. Once it is due it cannot be replaced any more, and the next call begins
 import time
 from dataclasses import replace
 
+from jtask.claims import Sending
 from jtask.client.cancellation import cancel_waiting
 from jtask.contract import Event, Message
 from jtask.errors import SerializationError
-from jtask.runtime import Sending
 from jtask.wire.envelope import decode_envelope
 from jtask_once.answers import Answer
 from jtask_once.claims import SLOW_SECONDS
@@ -33,7 +33,7 @@ class Burst:
 
 
 class BurstClaim:
-    """A call's place in a burst: a `jtask.runtime.Claim`.
+    """A call's place in a burst: a `jtask.claims.Claim`.
 
     Args:
         run_id: The run that a new burst would have.

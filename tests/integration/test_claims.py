@@ -9,11 +9,12 @@ from in_process import StartWorker, on_each_broker, on_io
 from waiting import PATIENCE
 
 from jtask import Run, Task, task
+from jtask.claims import Sending
 from jtask.client import get_client
 from jtask.errors import BrokerFull, BrokerUnavailable, JTaskError, RunRefused
 from jtask.hooks import hookimpl
 from jtask.options import Option
-from jtask.runtime import EnqueueRequest, Sending
+from jtask.runtime import EnqueueRequest
 
 pytestmark = pytest.mark.usefixtures("jtask_broker")
 jtask_broker = on_each_broker

@@ -12,13 +12,12 @@ from pathlib import Path
 import pytest
 
 from jtask import hooks
+from jtask.claims import Claim, Sending
 from jtask.outcomes import Outcome
 from jtask.runtime import (
-    Claim,
     EnqueueRequest,
     HeldRun,
     RunContext,
-    Sending,
     WorkerHandle,
     WorkerInfo,
 )

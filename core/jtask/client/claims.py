@@ -1,11 +1,11 @@
-"""What plugins claim for one run before it is sent (`jtask.runtime.Claim`)."""
+"""What plugins claim for one run before it is sent (`jtask.claims.Claim`)."""
 
 import logging
 from collections.abc import Sequence
 
+from jtask.claims import Claim, Sending
 from jtask.contract import Broker, Message
 from jtask.errors import BrokerError
-from jtask.runtime import Claim, Sending
 
 _log = logging.getLogger("jtask")
 

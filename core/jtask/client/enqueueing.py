@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import islice, repeat
 from typing import Any, cast
 
+from jtask.claims import Claim
 from jtask.contract import ATOMIC_LIMIT, BLOB_MARGIN, EXPIRY_GRACE, HORIZON, Broker, Message
 from jtask.declaration.definition import Definition
 from jtask.declaration.registry import refuse_ambiguous
@@ -15,7 +16,7 @@ from jtask.execution.run_options import carried_options
 from jtask.ids import RunIds
 from jtask.plugins import hooks_of
 from jtask.runs import Run, RunSource
-from jtask.runtime import Claim, EnqueueRequest, current_run
+from jtask.runtime import EnqueueRequest, current_run
 from jtask.serialization.codecs import codecs_of
 from jtask.tagging import tags_of_run
 from jtask.wire.envelope import Envelope, EnvelopeTemplate
