@@ -162,6 +162,17 @@ def test_two_runs_of_one_call_with_one_key_send_none(gate: Gate) -> None:
     work.delay_many([("a",), ("b",)])
 
 
+def test_calls_with_one_key_are_one_run_in_however_many_groups_they_are_stored() -> None:
+    @task(unique="{tenant}", on_conflict="existing")
+    def work(tenant: str, number: int) -> None: ...
+
+    runs = work.delay_many([("ab"[number % 2], number) for number in range(2500)])
+    assert len(runs) == 2500
+    assert len(set(runs)) == 2
+    assert [run == runs[0] for run in runs] == [number % 2 == 0 for number in range(2500)]
+    assert depth(work.queue) == 2
+
+
 def test_a_delayed_run_has_its_key_and_lets_go_of_it_when_it_is_cancelled(gate: Gate) -> None:
     @task(unique=True)
     def work() -> None: ...

@@ -125,9 +125,13 @@ class Client:
         Args:
             prepared: What `RunBuilder.one` returned.
 
+        Returns:
+            Run[Any]: Its handle, or that of another run with which a plugin has answered.
+
         Raises:
             BrokerUnavailable: Not stored within the setting `enqueue_timeout`.
             BrokerFull: The broker has no room.
+            JTaskError: A plugin refused the run.
         """
         return (await self.io.bridge(self._sender.send([prepared])))[0]
 
