@@ -72,10 +72,13 @@ class PutOff:
     """A plugin's answer that it will say later how a direct call ends that has completed.
 
     Attributes:
+        begin: Awaited where the run is, once `settle` can be called, and may call it; None where
+            there is nothing to begin.
         settle: Set by jtask; to be awaited once. Takes the message of a run that is rolled back,
             or None for one that stands.
     """
 
+    begin: Callable[[], Awaitable[object]] | None = None
     settle: Callable[[str | None], Awaitable[None]] = _unset
 
 

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Generator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from jtask.errors import CommitFailed
@@ -135,9 +136,22 @@ async def _conclude(txn: Member, end: End | None, way: "Way") -> Verdict:
         end: How; None where that is still to be decided.
         way: How to wait.
     """
-    end = end or _leave(txn)
-    if end is End.LEAVE:
+    if end is None:
+        end = end_of(txn.commit_mode, failed=False, has_parent=txn.parent is not None)
+    if end is not End.LEAVE or txn.parent is None:
+        return await _end(txn, end, way)
+    if txn.is_member:
+        txn.put_off = PutOff(partial(_leave_to, txn.parent, txn, way))
         return txn.put_off
+    return await _leave_to(txn.parent, txn, way)
+
+
+async def _leave_to(parent: Transaction, txn: Member, way: "Way") -> Verdict:
+    """Leave a run to the transaction around it; one that has ended decides at once."""
+    return None if parent.attach(txn) else await _end(txn, late_end(parent), way)
+
+
+async def _end(txn: Member, end: End, way: "Way") -> Verdict:
     if end is End.ROLL_BACK:
         await roll_back(txn, way)
         return RollBack(_UNDONE)
@@ -147,19 +161,6 @@ async def _conclude(txn: Member, end: End | None, way: "Way") -> Verdict:
         _log.error("%s", error, exc_info=error.__cause__)
         return RollBack(str(error))
     return None
-
-
-def _leave(txn: Member) -> End:
-    """Leave a run to the transaction around it; one that has ended decides at once."""
-    end = end_of(txn.commit_mode, failed=False, has_parent=txn.parent is not None)
-    if end is not End.LEAVE or txn.parent is None:
-        return end
-    # First: another thread may end the parent as soon as it has this one.
-    txn.put_off = PutOff() if txn.is_member else None
-    if txn.parent.attach(txn):
-        return End.LEAVE
-    txn.put_off = None
-    return late_end(txn.parent)
 
 
 def late_end(parent: Transaction) -> End:

@@ -101,6 +101,25 @@ def test_the_end_of_a_direct_call_is_told_and_recorded_when_the_plugin_says_so(
     assert stored == [end[0].removeprefix("settled ")]
 
 
+@both
+def test_a_plugin_may_settle_it_as_soon_as_it_begins(
+    call: Any, jtask_plugin: AddPlugin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored: list[str] = []
+    monkeypatch.setattr(
+        direct_call, "_store", lambda run, outcome: stored.append(outcome.state.name.value)
+    )
+
+    async def begin() -> None:
+        await plugin.answer.settle("at once")
+
+    plugin = Decides(PutOff(begin))
+    jtask_plugin(plugin)
+    assert call(lambda: 7) == 7
+    assert plugin.log == [*BEGIN, "RolledBack", "settled RolledBack at once"]
+    assert stored == ["RolledBack"]
+
+
 def test_a_run_of_a_worker_is_settled_although_a_plugin_puts_it_off(
     jtask_plugin: AddPlugin,
 ) -> None:

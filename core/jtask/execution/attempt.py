@@ -126,6 +126,8 @@ async def _completed(
     if isinstance(verdict, PutOff) and run.queue is None:
         outcome.is_open = True
         verdict.settle = partial(_settle_later, run, hooks, outcome)
+        if verdict.begin is not None:
+            await verdict.begin()
         return outcome
     if isinstance(verdict, RollBack):
         await _roll_back(run, hooks, outcome, verdict.message)
