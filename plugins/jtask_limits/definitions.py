@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from jtask.contract import Broker
+from jtask.contract import Broker, KeyValueStore
 from jtask.wire.fields import known_fields
 
 BUCKET = "limits"
@@ -66,11 +66,11 @@ class Limits:
     """The limits of a namespace; on the I/O loop.
 
     Args:
-        broker: Where they are kept.
+        records: Where they are kept.
     """
 
-    def __init__(self, broker: Broker) -> None:
-        self._broker = broker
+    def __init__(self, records: KeyValueStore) -> None:
+        self._records = records
         self._read: dict[str, tuple[float, Limit | None]] = {}
 
     async def find(self, name: str, *, fresh: bool = False) -> Limit | None:
@@ -86,7 +86,7 @@ class Limits:
         now = time.monotonic()
         at, known = self._read.get(name, (-math.inf, None))
         if fresh or now - at > _FRESH_SECONDS:
-            record = await self._broker.records.get(BUCKET, name)
+            record = await self._records.get(BUCKET, name)
             known = None if record is None else Limit.decode(name, record.body)
             self._read = {n: found for n, found in self._read.items() if now - found[0] < 60}
             self._read[name] = (now, known)
@@ -104,15 +104,15 @@ class Limits:
     async def put(self, limit: Limit, *, is_new: bool) -> bool:
         """Keep a limit; False when there is one and should not be."""
         revision = 0 if is_new else None
-        return await self._broker.records.put(BUCKET, limit.name, limit.encode(), revision=revision)
+        return await self._records.put(BUCKET, limit.name, limit.encode(), revision=revision)
 
     async def delete(self, name: str) -> bool:
         """Remove a limit; False when there is none."""
-        return await self._broker.records.delete(BUCKET, name)
+        return await self._records.delete(BUCKET, name)
 
     async def list(self) -> list[Limit]:
         """Return all limits, by name."""
-        found = [Limit.decode(one.key, one.body) for one in await self._broker.records.list(BUCKET)]
+        found = [Limit.decode(one.key, one.body) for one in await self._records.list(BUCKET)]
         return [limit for limit in found if limit is not None]
 
 
@@ -121,7 +121,7 @@ _limits: WeakKeyDictionary[Broker, Limits] = WeakKeyDictionary()
 
 def limits_of(broker: Broker) -> Limits:
     """Return the limits that a broker keeps, made by the first use."""
-    return _limits.setdefault(broker, Limits(broker))
+    return _limits.setdefault(broker, Limits(broker.records))
 
 
 ENDLESS = 1_000_000

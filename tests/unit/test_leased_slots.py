@@ -1,7 +1,9 @@
 """Slots that are renewed and handed on, under a clock that moves by hand."""
 
 import asyncio
+import gc
 import logging
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +13,8 @@ from plugin_models import World
 from jtask.client import slot_of
 from jtask.contract import Delivery, Message
 from jtask.settings import get_settings
+from jtask_limits.definitions import Limit, limits_of
+from jtask_memory import MemoryBroker, Storage
 
 
 class Parked:
@@ -168,3 +172,16 @@ def test_a_slot_of_a_lost_process_is_handed_on_after_its_lease(parked: Parked) -
     do(parked, asyncio.sleep(3 * lease))
     (woken,) = parked.take()
     assert slot_of(woken.token, "api") is not None
+
+
+def test_what_is_kept_for_a_broker_does_not_keep_it_alive() -> None:
+    async def main() -> weakref.ref[MemoryBroker]:
+        broker = MemoryBroker("memory://", Storage(), asyncio.get_running_loop())
+        await limits_of(broker).put(Limit("db", 1), is_new=True)
+        assert limits_of(broker) is limits_of(broker)
+        await broker.close()
+        return weakref.ref(broker)
+
+    broker = asyncio.run(main())
+    gc.collect()
+    assert broker() is None

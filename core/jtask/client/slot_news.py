@@ -5,6 +5,7 @@ import contextlib
 from weakref import WeakKeyDictionary
 
 from jtask.client.client import Client
+from jtask.contract import RequestReply
 from jtask.errors import BrokerError
 
 _TOPIC = "limits"
@@ -14,11 +15,12 @@ class SlotNews:
     """Hear which slots are freed, while somebody waits; on the I/O loop.
 
     Args:
-        client: The process's link to the broker.
+        requests: Of the broker, where the news are told.
     """
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    # Not the client: it would be kept alive by what is kept for as long as it lives.
+    def __init__(self, requests: RequestReply) -> None:
+        self._requests = requests
         self._waiting: dict[str, set[asyncio.Event]] = {}
         self._is_listening = False
 
@@ -31,7 +33,7 @@ class SlotNews:
         if not self._is_listening:
             self._is_listening = True
             try:
-                await self._client.broker.requests.listen(_TOPIC, self._on_news)
+                await self._requests.listen(_TOPIC, self._on_news)
             except BaseException:
                 self._is_listening = False
                 raise
@@ -64,7 +66,7 @@ _news: WeakKeyDictionary[Client, SlotNews] = WeakKeyDictionary()
 
 def slot_news_of(client: Client) -> SlotNews:
     """Return what a client hears of slots, made by the first use."""
-    return _news.setdefault(client, SlotNews(client))
+    return _news.setdefault(client, SlotNews(client.broker.requests))
 
 
 async def tell_freed(client: Client, name: str) -> None:
