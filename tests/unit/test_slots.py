@@ -22,6 +22,18 @@ def test_runs_get_slots_in_order_of_arrival() -> None:
     assert [intake.next_job() for _ in range(2)] == ["c", None]
 
 
+def test_runs_that_were_woken_go_first_in_their_order() -> None:
+    intake = SlotPool(3, 0)
+    for name in "abcd":
+        intake.add(job(name), is_woken=name in "bd")
+    assert intake.waiting() == ["b", "d", "a", "c"]
+    assert intake.next_job() == "b"
+    intake.start_now(job("c"))
+    intake.start_now(job("d"))
+    assert intake.take_all() == ["a"]
+    assert intake.waiting() == []
+
+
 def test_no_slot_is_taken_while_no_run_waits() -> None:
     intake = SlotPool(1, 0)
     assert intake.next_job() is None

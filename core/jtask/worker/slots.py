@@ -33,6 +33,8 @@ class SlotPool:
         self._fixed = prefetch is not None
         self._prefetch = 1 if prefetch is None else prefetch  # 1: the pace is not known yet
         self._waiting: deque[Job] = deque()
+        self._woken: deque[Job] = deque()
+        """Those that have waited already, and hold for others what they waited for."""
         self._ended = 0
         self._looks: deque[int] = deque(maxlen=_LOOKS)
 
@@ -41,13 +43,16 @@ class SlotPool:
         """How many deliveries the worker wants to hold."""
         return self._slots + self._prefetch
 
-    def add(self, job: Job) -> None:
+    def add(self, job: Job, *, is_woken: bool = False) -> None:
         """Let a run wait for a slot, behind those that wait already.
 
         Args:
             job: The run; it is neither waiting nor executing.
+            is_woken: Whether it was woken with what it waited for, and goes before those that were
+                not.
         """
-        self._waiting.append(job)
+        line = self._woken if is_woken else self._waiting
+        line.append(job)
 
     def next_job(self) -> Job | None:
         """Take a slot for the next run.
@@ -56,9 +61,10 @@ class SlotPool:
             Job | None: The run, which does not wait any more; None when none waits or no slot is
             free.
         """
-        if not self._waiting or not self.take_slot():
+        line = self._woken or self._waiting
+        if not line or not self.take_slot():
             return None
-        return self._waiting.popleft()
+        return line.popleft()
 
     def take_slot(self) -> bool:
         """Take a slot if one is free, or will be in a moment.
@@ -85,16 +91,18 @@ class SlotPool:
         Raises:
             ValueError: It does not wait.
         """
-        self._waiting.remove(job)
+        line = self._woken if job in self._woken else self._waiting
+        line.remove(job)
         self._free -= 1
 
     def waiting(self) -> list[Job]:
         """Return what waits for a slot."""
-        return list(self._waiting)
+        return [*self._woken, *self._waiting]
 
     def take_all(self) -> list[Job]:
         """Return what waits, and let nothing wait any more."""
-        waiting = list(self._waiting)
+        waiting = self.waiting()
+        self._woken.clear()
         self._waiting.clear()
         return waiting
 

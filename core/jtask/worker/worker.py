@@ -308,7 +308,7 @@ class Worker:
             self._background.start(handing_back)
         else:
             if not self._suspects.add(job):
-                self._slots.add(job)
+                self._slots.add(job, is_woken=job.delivery.token is not None)
             self._dispatch()
 
     def _dispatch(self) -> None:
