@@ -20,7 +20,6 @@ from jtask.wire.envelope import Envelope, decode_envelope
 from jtask_memory import MemoryBroker, Storage, VirtualClock
 
 THIS_PROCESS: ContextVar[Any] = ContextVar("THIS_PROCESS")
-_MOMENT = 0.2  # seconds
 OnEnd = Callable[[str, bytes], None]
 """Takes a run id and the outcome's wire form."""
 
@@ -126,9 +125,17 @@ class World:
         tasks: What the workers serve.
         on_end: Called with each outcome.
         clients: Where plugins take their client from, as `mock.patch` names it.
+        moment: Seconds after each step in which what follows from it may try again.
     """
 
-    def __init__(self, tasks: Iterable[Any], on_end: OnEnd, clients: Iterable[str]) -> None:
+    def __init__(
+        self,
+        tasks: Iterable[Any],
+        on_end: OnEnd,
+        clients: Iterable[str],
+        moment: float = 0.0001,
+    ) -> None:
+        self._moment = moment
         self.clock = VirtualClock(1_000_000.0)
         self.runner = asyncio.Runner(loop_factory=lambda: VirtualLoop(self.clock))
         self.storage = Storage(self.clock, Settings())
@@ -189,9 +196,8 @@ class World:
 
     async def _with_all_that_follows(self, work: Coroutine[Any, Any, Any]) -> Any:
         result = await work
-        # The clock moves only when nothing else is left to do; what lets another one go first, or
-        # tries again, does so within a moment.
-        await asyncio.sleep(_MOMENT)
+        # The clock moves only when nothing else is left to do.
+        await asyncio.sleep(self._moment)
         for worker in self.living:
             worker.raise_what_went_wrong()
         return result

@@ -59,6 +59,8 @@ class LimitMachine(RuleBasedStateMachine):
             TASKS.values(),
             self.ended,
             ["jtask_limits.runs.get_client"],
+            # A run that lacks one of its slots tries once more.
+            moment=0.2,
         )
         self.runs: dict[str, ModelRun] = {}
         self.tag_limit: int | None = None
