@@ -5,7 +5,7 @@
    the record, over the revision that was read: of several who do this, one does.
 3. A run that is nowhere may be about to be stored. It is given a moment, by the clock of whoever
    waits; then it is replaced. Should it be stored after all, a worker finds at its admission that
-   it does not have its key (`jtask_once.runs`).
+   it does not have its key, unless the one in its place is not stored either (`jtask_once.runs`).
 4. Whoever took longer than that moment to store its run looks whether it was replaced meanwhile.
 """
 

@@ -16,7 +16,7 @@ from jtask.settings import get_settings
 from jtask_once.applying import HEADER
 from jtask_once.keys import Key, Kind, key_of, read_header
 from jtask_once.reservations import Reservation, Reservations
-from jtask_once.standing import PATIENCE, Verdict, judge, standing_of
+from jtask_once.standing import PATIENCE, Standing, Verdict, judge, standing_of
 
 if TYPE_CHECKING:
     from jtask.client import Client
@@ -68,7 +68,7 @@ async def _admit(
     store = Reservations(broker)
     for key in keys:
         if are_claimed:
-            other = await store.seal(key, run_id, is_wanted=True)
+            other = await _confirm(broker, store, key, run_id)
         else:
             other = await _claim_late(broker, store, key, run_id)
         if other == _NOT_YET:
@@ -78,6 +78,25 @@ async def _admit(
                 await store.let_go(had, run_id)
             raise RunRefused(f"another run has its key: {other}")
     return None
+
+
+async def _confirm(broker: Broker, store: Reservations, key: Key, run_id: str) -> str | None:
+    """Confirm a key that was claimed for a run; return the run that has it instead, or None."""
+    while True:
+        if await store.seal(key, run_id, is_wanted=True) is None:
+            return None
+        held, revision = await store.find(key)
+        if held is None or held.run_id == run_id:
+            continue
+        # Whoever has overtaken a caller that stalled may stall in its turn: the run that is stored
+        # first has the key, and the other caller finds that out (`KeysClaim.sent`).
+        is_stored = held.is_sealed or (
+            await standing_of(broker, held.run_id) is not Standing.NOWHERE
+        )
+        if is_stored:
+            return held.run_id
+        if await store.put(key, Reservation(run_id, time.time(), is_sealed=True), revision):
+            return None
 
 
 async def _claim_late(broker: Broker, store: Reservations, key: Key, run_id: str) -> str | None:

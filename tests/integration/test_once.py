@@ -493,7 +493,7 @@ def test_a_run_that_has_lost_its_key_is_not_executed(gate: Gate, jtask_worker: S
 
     run = work.delay()
     name, other = f"unique:{work.key}:k", get_client().ids.new()
-    body = jtask_once.claims.Reservation(other, time.time()).encode()
+    body = jtask_once.claims.Reservation(other, time.time(), is_sealed=True).encode()
     on_io(lambda broker: broker.records.put(BUCKET, name, body))
     jtask_worker(work)
     with pytest.raises(RunRefused, match=f"another run has its key: {other}"):

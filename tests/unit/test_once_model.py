@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -269,3 +270,13 @@ OnceMachine.TestCase.settings = settings(
     max_examples=60, stateful_step_count=30, deadline=None, database=None
 )
 TestOnce = OnceMachine.TestCase
+
+
+@pytest.mark.parametrize("kind", sorted(TASKS))
+def test_of_two_callers_that_stall_the_one_that_stores_first_gets_the_key(kind: str) -> None:
+    machine = OnceMachine()
+    try:
+        machine.some_callers_stall_before_they_store(kind=kind, key=0, stalls=[1.5, 4.0])
+        machine.keys_have_one_run_each()
+    finally:
+        machine.teardown()
