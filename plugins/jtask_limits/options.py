@@ -1,9 +1,9 @@
 """The options of `@task(...)` that say how many of its runs execute at once."""
 
-from typing import Any
+from functools import partial
 
 from jtask.numbers import is_number
-from jtask.options import Option, check_parameters
+from jtask.options import Option, check_key
 
 
 def declared() -> list[Option]:
@@ -16,7 +16,7 @@ def declared() -> list[Option]:
         ),
         Option(
             "limit_key",
-            check=_key,
+            check=partial(check_key, of="run"),
             help='What the limit is for: a template such as "{tenant}", or a function of the run '
             "and its arguments. Each key has a limit of its own.",
         ),
@@ -26,14 +26,4 @@ def declared() -> list[Option]:
 def _limit(value: object) -> object:
     if value is not None and not (is_number(value, whole=True) and value >= 1):
         raise ValueError(f"must be a whole number of at least 1, got {value!r}")
-    return value
-
-
-def _key(value: object) -> object:
-    if value is None or (isinstance(value, str) and value):
-        return value
-    if not callable(value):
-        raise TypeError(f"must be a text or a function of the run and its arguments, got {value!r}")
-    function: Any = value
-    check_parameters(function, "context", "parameters")
     return value

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from jtask.numbers import is_within
-from jtask.options import Option, check_parameters
+from jtask.options import Option, check_key
 
 SHORTEST_DEBOUNCE = 1.0
 """Seconds: a broker cannot exchange what is due sooner."""
@@ -54,15 +54,7 @@ def declared() -> list[Option]:
 
 
 def _key(value: object) -> object:
-    if value is None or (isinstance(value, str) and value):
-        return value
-    if not callable(value):
-        raise TypeError(
-            f"must be a text or a function of the call and its arguments, got {value!r}"
-        )
-    function: Any = value
-    check_parameters(function, "context", "parameters")
-    return value
+    return check_key(value, of="call")
 
 
 def _unique(value: object) -> object:
