@@ -43,11 +43,15 @@ class MemoryRuns(StoragePart):
         self._consumptions.add(consumption)
         return consumption
 
-    async def wake(self, key: str, count: int = 1, *, tokens: Sequence[str] = ()) -> int:
+    async def wake(
+        self, key: str, count: int = 1, *, tokens: Sequence[str] = (), first: bool = True
+    ) -> int:
         """Queue parked runs at once, those that were parked first; return how many."""
         storage = self._storage
         with storage.lock:
-            queues = storage.backlog.wake(key, count, tokens, storage.clock.time())
+            queues = storage.backlog.wake(
+                key, count, tokens, storage.clock.time(), first=first
+            )
         storage.wake(set(queues))
         return len(queues)
 

@@ -133,6 +133,8 @@ class Backlog:
         )
         self._runs[run_id] = run
         self._insert(run, now)
+        if message.parked_under is not None:
+            self._park(run, message.parked_under)
         return True
 
     def replace(self, message: Message, now: float) -> bool:
@@ -206,17 +208,16 @@ class Backlog:
         """Let a claimed run wait until it is woken; False when the claim was lost."""
         if not self.reschedule(claim, until, body, now):
             return False
-        run = self._runs[claim.run_id]
-        if run.state is _State.DELAYED:
-            run.key = key
-            self._parked.setdefault(key, {})[run.run_id] = run
+        self._park(self._runs[claim.run_id], key)
         return True
 
     def parked(self, key: str) -> int:
         """Count the runs that are parked under a key."""
         return len(self._parked.get(key, ()))
 
-    def wake(self, key: str, most: int, tokens: Iterable[str], now: float) -> list[str]:
+    def wake(
+        self, key: str, most: int, tokens: Iterable[str], now: float, *, first: bool
+    ) -> list[str]:
         """Let those wait for a worker that were parked under a key first; return their queues.
 
         Args:
@@ -224,12 +225,13 @@ class Backlog:
             most: How many, at most.
             tokens: What they are given, in their order.
             now: The present instant.
+            first: Whether they go before what is on their queue.
         """
         woken = list(itertools.islice(self._parked.get(key, {}).values(), most))
         for run, token in itertools.zip_longest(woken, itertools.islice(tokens, len(woken))):
             run.since = now
             run.order = next(self._numbers)
-            run.is_first = True
+            run.is_first = first
             run.token = token
             self._insert(run, now)
         return [run.queue for run in woken]
@@ -306,6 +308,11 @@ class Backlog:
         """Return where a run is, also one that a worker holds."""
         run = self._runs.get(run_id)
         return None if run is None else RunPlace(run.as_waiting(now), run.state is _State.HELD)
+
+    def _park(self, run: _Run, key: str) -> None:
+        if run.state is _State.DELAYED:
+            run.key = key
+            self._parked.setdefault(key, {})[run.run_id] = run
 
     def _insert(self, run: _Run, now: float) -> None:
         lane = self._lanes.setdefault(run.queue, _Lane())

@@ -61,7 +61,7 @@ def new_run_message(subjects: Subjects, message: Message, clock: ServerClock) ->
             message.body,
         )
     lines = headers.message_id(message.run_id) + _expiry(message, clock)
-    return _timed(subjects, message, lines, clock)
+    return _timed(subjects, message, lines, clock, message.parked_under)
 
 
 def replacing_message(

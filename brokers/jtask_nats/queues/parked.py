@@ -31,13 +31,16 @@ class ParkedRuns:
         self._open_priority = open_priority
         self._stream = session.topology.stream_name(Stream.RUNS)
 
-    async def wake(self, key: str, count: int, tokens: Sequence[str] = ()) -> int:
+    async def wake(
+        self, key: str, count: int, tokens: Sequence[str] = (), *, first: bool = True
+    ) -> int:
         """Queue at once the runs that were parked first; return how many.
 
         Args:
             key: What they are parked under.
             count: How many, at most.
             tokens: What they are given, in their order.
+            first: Whether they go before what is on their queue.
 
         Raises:
             BrokerError: The server refuses, or does not answer.
@@ -55,7 +58,7 @@ class ParkedRuns:
                 if woken == count:
                     break
                 token = tokens[woken] if woken < len(tokens) else None
-                woken += await self._wake(one, token)
+                woken += await self._wake(one, token, first=first)
             if not found:
                 break
             after = found[-1].sequence
@@ -72,17 +75,19 @@ class ParkedRuns:
         subject = session.subjects.parked("*", key, "*")
         return await count(session.connection, self._stream, subject)
 
-    async def _wake(self, parked: StoredMessage, token: str | None) -> bool:
+    async def _wake(self, parked: StoredMessage, token: str | None, *, first: bool) -> bool:
         """Replace a schedule by what it would produce; False when it is gone."""
         session = self._session
         target = headers.text(parked.headers, b"Nats-Schedule-Target")
         queue, priority = level_of(target)
         run_id, sequence = last_token(parked.subject), parked.sequence
-        await self._open_priority(queue, TOP_PRIORITY)
-        # It has waited already: behind a backlog it would wait once more, with what it waited for
-        # in its hands.
-        target = session.subjects.queued(queue, TOP_PRIORITY, run_id)
-        lines = headers.line(headers.PRIORITY, priority)
+        lines = b""
+        if first:
+            # It has waited already: behind a backlog it would wait once more, with what it waited
+            # for in its hands.
+            await self._open_priority(queue, TOP_PRIORITY)
+            target = session.subjects.queued(queue, TOP_PRIORITY, run_id)
+            lines = headers.line(headers.PRIORITY, priority)
         # By an id of its own: what somebody else has sent is no copy of this.
         lines += headers.message_id(f"{run_id}:{sequence}:{secrets.token_hex(8)}")
         lines += headers.expected(sequence, parked.subject)

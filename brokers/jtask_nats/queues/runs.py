@@ -107,9 +107,11 @@ class NatsRuns:
             raise
         return consumption
 
-    async def wake(self, key: str, count: int = 1, *, tokens: Sequence[str] = ()) -> int:
+    async def wake(
+        self, key: str, count: int = 1, *, tokens: Sequence[str] = (), first: bool = True
+    ) -> int:
         """Queue parked runs at once, those that were parked first; return how many."""
-        return await self._parked.wake(key, count, tokens)
+        return await self._parked.wake(key, count, tokens, first=first)
 
     async def parked(self, key: str) -> int:
         """Count the runs that are parked under a key."""

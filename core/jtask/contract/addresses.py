@@ -31,7 +31,7 @@ def check_message(message: Message) -> None:
         message: The run, before it is stored.
 
     Raises:
-        MessageRefused: Its id, its queue or its priority is none.
+        MessageRefused: Its id, its queue or its priority is none; or it is parked for ever.
     """
     if not is_run_id(message.run_id):
         raise MessageRefused(f"{quoted(message.run_id)} is not a run id: that is a UUIDv7")
@@ -40,3 +40,5 @@ def check_message(message: Message) -> None:
         raise MessageRefused(
             f"{quoted(message.priority)} is not a priority: that is 0 to {TOP_PRIORITY}"
         )
+    if message.parked_under is not None and message.at is None:
+        raise MessageRefused(f"run {message.run_id} is parked, and without an instant")

@@ -27,6 +27,7 @@ class Message:
         expires: Worth nothing after this instant; None is never. It is delivered all the same, so
             that a worker settles it as Expired and whoever waits is notified; the broker may
             discard it EXPIRY_GRACE later.
+        parked_under: What it waits for until `at`, as if it had been parked (`Delivery.park`).
     """
 
     run_id: str
@@ -35,6 +36,7 @@ class Message:
     priority: int = DEFAULT_PRIORITY
     at: float | None = None
     expires: float | None = None
+    parked_under: str | None = None
 
 
 class Delivery(Protocol):
@@ -205,16 +207,19 @@ class RunQueue(Protocol):
         """
         ...
 
-    async def wake(self, key: str, count: int = 1, *, tokens: Sequence[str] = ()) -> int:
+    async def wake(
+        self, key: str, count: int = 1, *, tokens: Sequence[str] = (), first: bool = True
+    ) -> int:
         """Queue parked runs at once, those that were parked first.
 
         They have waited already: they are delivered like runs of the highest priority, and keep
-        their own. Whoever parks a run looks afterwards whether it still has to wait: a wake that
+        their own; or, if not to be `first`, in the order of their queue. Whoever parks a run looks afterwards whether it still has to wait: a wake that
         came just before found nothing.
 
         Args:
             key: What they wait for.
             count: How many to wake, at most.
+            first: Whether they go before what is on their queue.
             tokens: What the woken runs are given, in their order: `Delivery.token`. Each a line of
                 text.
 

@@ -2,8 +2,12 @@
 
 import asyncio
 import time
+from dataclasses import replace
+
+import pytest
 
 from jtask.contract import Delivery
+from jtask.errors import MessageRefused
 from jtask.testing.contract.base import Contract, rule
 from jtask.testing.contract.bench import Bench, Inbox, ids, until_instant
 
@@ -69,6 +73,42 @@ class ParkingContract(Contract):
         while (again := await first.next()).run_id != message.run_id:
             again.ack()
         assert (again.priority, again.body) == (2, b"again")
+
+    @rule
+    async def test_a_run_may_be_parked_from_the_beginning(self, bench: Bench) -> None:
+        worker = await bench.worker("reports")
+        broker = await bench.broker()
+        far = time.time() + _FAR
+        messages = [
+            replace(bench.message("reports", at=far, priority=number), parked_under="database")
+            for number in range(3)
+        ]
+        await broker.runs.enqueue(messages)
+        assert await broker.runs.parked("database") == 3
+        assert await broker.runs.wake("database", 2) == 2
+        woken = {d.run_id: d.priority for d in await worker.take(2)}
+        assert woken == {messages[0].run_id: 0, messages[1].run_id: 1}
+        with pytest.raises(MessageRefused):
+            await broker.runs.enqueue([replace(bench.message("reports"), parked_under="database")])
+
+    @rule
+    async def test_a_woken_run_that_is_not_to_be_first_goes_behind_those_on_its_queue(
+        self, bench: Bench
+    ) -> None:
+        broker = await bench.broker()
+        worker = await bench.worker("reports", credit=1)
+        parked = replace(
+            bench.message("reports", at=time.time() + _FAR), parked_under="database"
+        )
+        await broker.runs.enqueue([parked])
+        await broker.runs.enqueue(queued := bench.messages("reports", 5))
+        assert await broker.runs.wake("database", first=False) == 1
+        order: list[str] = []
+        for _ in range(6):
+            delivery = await worker.next()
+            order.append(delivery.run_id)
+            delivery.ack()
+        assert order == [*ids(queued), parked.run_id]
 
     @rule
     async def test_woken_runs_are_given_a_token_each_in_their_order(self, bench: Bench) -> None:
