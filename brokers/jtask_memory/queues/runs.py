@@ -49,9 +49,7 @@ class MemoryRuns(StoragePart):
         """Queue parked runs at once, those that were parked first; return how many."""
         storage = self._storage
         with storage.lock:
-            queues = storage.backlog.wake(
-                key, count, tokens, storage.clock.time(), first=first
-            )
+            queues = storage.backlog.wake(key, count, tokens, storage.clock.time(), first=first)
         storage.wake(set(queues))
         return len(queues)
 

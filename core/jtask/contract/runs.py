@@ -213,8 +213,8 @@ class RunQueue(Protocol):
         """Queue parked runs at once, those that were parked first.
 
         They have waited already: they are delivered like runs of the highest priority, and keep
-        their own; or, if not to be `first`, in the order of their queue. Whoever parks a run looks afterwards whether it still has to wait: a wake that
-        came just before found nothing.
+        their own; or, if not to be `first`, in the order of their queue. Whoever parks a run looks
+        afterwards whether it still has to wait: a wake that came just before found nothing.
 
         Args:
             key: What they wait for.

@@ -55,6 +55,8 @@ class BuiltinOptions(TypedDict, total=False):
         on_conflict: What a call gets whose unique key is taken: `"raise"` a NotUnique, or the
             `"existing"` run.
         debounce: Seconds, or a timedelta, without another call after which the last is executed.
+        fair_key: Whose runs take turns on their queue: a template over the arguments, or a function
+            of the call and its arguments.
         debounce_key: Which calls are debounced together, as a template or a function.
         cache_policy: What makes two runs the same work; see `jtask.cache_policies`.
         cache_key_fn: Called with the run and its arguments; returns the key of its value.
@@ -87,6 +89,7 @@ class BuiltinOptions(TypedDict, total=False):
     dead_letter: bool
     limit: int | None
     limit_key: str | Callable[[Any, dict[str, Any]], str] | None
+    fair_key: str | CallKey | None
     idempotency_key: str | CallKey | None
     unique: bool | str | CallKey | None
     on_conflict: Literal["raise", "existing"]

@@ -97,9 +97,7 @@ class ParkingContract(Contract):
     ) -> None:
         broker = await bench.broker()
         worker = await bench.worker("reports", credit=1)
-        parked = replace(
-            bench.message("reports", at=time.time() + _FAR), parked_under="database"
-        )
+        parked = replace(bench.message("reports", at=time.time() + _FAR), parked_under="database")
         await broker.runs.enqueue([parked])
         await broker.runs.enqueue(queued := bench.messages("reports", 5))
         assert await broker.runs.wake("database", first=False) == 1
