@@ -22,15 +22,18 @@ def test_runs_get_slots_in_order_of_arrival() -> None:
     assert [intake.next_job() for _ in range(2)] == ["c", None]
 
 
-def test_runs_that_were_woken_go_first_in_their_order() -> None:
-    intake = SlotPool(3, 0)
-    for name in "abcd":
-        intake.add(job(name), is_woken=name in "bd")
-    assert intake.waiting() == ["b", "d", "a", "c"]
-    assert intake.next_job() == "b"
-    intake.start_now(job("c"))
+def test_runs_of_a_higher_rank_go_first_in_their_order() -> None:
+    intake = SlotPool(5, 0)
+    for name, rank in zip("abcdef", (0, 3, 0, 3, 10, 0), strict=True):
+        intake.add(job(name), rank)
+    assert intake.waiting() == ["e", "b", "d", "a", "c", "f"]
+    assert [intake.next_job(), intake.next_job()] == ["e", "b"]
     intake.start_now(job("d"))
-    assert intake.take_all() == ["a"]
+    intake.start_now(job("c"))
+    with pytest.raises(ValueError, match="does not wait"):
+        intake.start_now(job("e"))
+    assert intake.next_job() == "a"
+    assert intake.take_all() == ["f"]
     assert intake.waiting() == []
 
 

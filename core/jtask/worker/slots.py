@@ -32,9 +32,9 @@ class SlotPool:
         self._free = slots
         self._fixed = prefetch is not None
         self._prefetch = 1 if prefetch is None else prefetch  # 1: the pace is not known yet
-        self._waiting: deque[Job] = deque()
-        self._woken: deque[Job] = deque()
-        """Those that have waited already, and hold for others what they waited for."""
+        self._lines: dict[int, deque[Job]] = {0: deque()}
+        """What waits, by its rank: the highest goes first. That of 0 stays, the others come and
+        go."""
         self._ended = 0
         self._looks: deque[int] = deque(maxlen=_LOOKS)
 
@@ -43,15 +43,16 @@ class SlotPool:
         """How many deliveries the worker wants to hold."""
         return self._slots + self._prefetch
 
-    def add(self, job: Job, *, is_woken: bool = False) -> None:
-        """Let a run wait for a slot, behind those that wait already.
+    def add(self, job: Job, rank: int = 0) -> None:
+        """Let a run wait for a slot, behind those of its rank that wait already.
 
         Args:
             job: The run; it is neither waiting nor executing.
-            is_woken: Whether it was woken with what it waited for, and goes before those that were
-                not.
+            rank: Those of a higher one go first.
         """
-        line = self._woken if is_woken else self._waiting
+        line = self._lines.get(rank)
+        if line is None:
+            line = self._lines[rank] = deque()
         line.append(job)
 
     def next_job(self) -> Job | None:
@@ -61,10 +62,13 @@ class SlotPool:
             Job | None: The run, which does not wait any more; None when none waits or no slot is
             free.
         """
-        line = self._woken or self._waiting
+        rank = 0 if len(self._lines) == 1 else max(self._lines)
+        line = self._lines[rank]
         if not line or not self.take_slot():
             return None
-        return line.popleft()
+        job = line.popleft()
+        self._close(rank)
+        return job
 
     def take_slot(self) -> bool:
         """Take a slot if one is free, or will be in a moment.
@@ -91,20 +95,27 @@ class SlotPool:
         Raises:
             ValueError: It does not wait.
         """
-        line = self._woken if job in self._woken else self._waiting
-        line.remove(job)
-        self._free -= 1
+        for rank, line in self._lines.items():
+            if job in line:
+                line.remove(job)
+                self._close(rank)
+                self._free -= 1
+                return
+        raise ValueError(f"{job} does not wait")
 
     def waiting(self) -> list[Job]:
         """Return what waits for a slot."""
-        return [*self._woken, *self._waiting]
+        return [job for rank in sorted(self._lines, reverse=True) for job in self._lines[rank]]
 
     def take_all(self) -> list[Job]:
         """Return what waits, and let nothing wait any more."""
         waiting = self.waiting()
-        self._woken.clear()
-        self._waiting.clear()
+        self._lines = {0: deque()}
         return waiting
+
+    def _close(self, rank: int) -> None:
+        if rank and not self._lines[rank]:
+            del self._lines[rank]
 
     def adapt(self) -> bool:
         """Follow the pace of the last tenth of a second; called every PACE_SECONDS.

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from jtask.background import BackgroundTasks
 from jtask.client.cancel_notices import CancelledDelivery, job_of
 from jtask.client.client import Client
-from jtask.contract import Broker, Consumption, Delivery, Event
+from jtask.contract import TOP_PRIORITY, Broker, Consumption, Delivery, Event
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import BrokerError
 from jtask.execution.hooks_loop import answer_of
@@ -308,7 +308,7 @@ class Worker:
             self._background.start(handing_back)
         else:
             if not self._suspects.add(job):
-                self._slots.add(job, is_woken=job.delivery.token is not None)
+                self._slots.add(job, _rank(job.delivery))
             self._dispatch()
 
     def _dispatch(self) -> None:
@@ -448,3 +448,11 @@ class Worker:
         for job in taken:
             self._forget(job)
         return taken
+
+
+def _rank(delivery: Delivery) -> int:
+    """Return whom a run goes before that this worker has: those of a lower priority.
+
+    One that was woken with what it waited for goes first: it holds that for others.
+    """
+    return delivery.priority if delivery.token is None else TOP_PRIORITY + 1
