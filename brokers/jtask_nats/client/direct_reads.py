@@ -69,13 +69,7 @@ async def last_message(connection: Connection, stream: str, subject: str) -> Sto
     Raises:
         BrokerUnavailable: No answer, or no leader, within 10 s.
     """
-    payload = json.dumps({"last_by_subj": subject}).encode()
-    reply = await _answer(connection, stream, payload)
-    if reply.status == _NOT_FOUND:
-        return None
-    if reply.status is not None or reply.headers is None:
-        raise _refused(stream, reply.status, reply.description)
-    return _stored(reply.headers, reply.data)
+    return await _single(connection, stream, {"last_by_subj": subject})
 
 
 async def last_message_of_leader(
@@ -163,8 +157,11 @@ async def first_messages(
     Raises:
         BrokerUnavailable: No answer.
     """
-    wanted: dict[str, object] = {"next_by_subj": subject, "batch": most, "seq": after + 1}
-    return (await _page(connection, stream, wanted)).messages
+    wanted: dict[str, object] = {"next_by_subj": subject, "seq": after + 1}
+    if most == 1:
+        found = await _single(connection, stream, wanted)
+        return [] if found is None else [found]
+    return (await _page(connection, stream, wanted | {"batch": most})).messages
 
 
 async def count(connection: Connection, stream: str, subject: str) -> int:
@@ -178,6 +175,17 @@ async def count(connection: Connection, stream: str, subject: str) -> int:
         return 0
     # The server counts: a batch of one says how many more match (ADR-31).
     return 1 + (headers.number(first.messages[0].headers, b"Nats-Num-Pending") or 0)
+
+
+async def _single(
+    connection: Connection, stream: str, wanted: dict[str, object]
+) -> StoredMessage | None:
+    reply = await _answer(connection, stream, json.dumps(wanted).encode())
+    if reply.status == _NOT_FOUND:
+        return None
+    if reply.status is not None or reply.headers is None:
+        raise _refused(stream, reply.status, reply.description)
+    return _stored(reply.headers, reply.data)
 
 
 async def _answer(connection: Connection, stream: str, payload: bytes) -> Reply:

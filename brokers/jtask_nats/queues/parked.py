@@ -13,7 +13,6 @@ from jtask_nats.streams.stream_configs import Stream
 from jtask_nats.streams.subjects import last_token
 
 _MOST = 100  # runs that are looked at together
-_SPARE = 3  # more than wanted: others may wake the same at the same moment
 
 
 class ParkedRuns:
@@ -50,7 +49,7 @@ class ParkedRuns:
         subject = session.subjects.parked("*", key, "*")
         woken, after = 0, 0
         while woken < count:
-            most = min(count - woken + _SPARE, _MOST)
+            most = min(count - woken, _MOST)
             found = await first_messages(
                 session.connection, self._stream, subject, most, after=after
             )
