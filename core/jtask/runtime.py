@@ -367,7 +367,7 @@ class WorkerHandle(Protocol):
         ...
 
     async def notify_cancelled(
-        self, run_id: str, envelope: Envelope, queue: str, state: State
+        self, run_id: str, envelope: Envelope, queue: str, state: State, token: str | None = None
     ) -> None:
         """Notify the plugins of a run that was cancelled while no worker held it; on the I/O loop.
 
@@ -376,6 +376,7 @@ class WorkerHandle(Protocol):
             envelope: What is known of it.
             queue: Where it waited; empty when that is not known.
             state: How it ended.
+            token: What it had been given by whoever woke it (`RunContext.token`).
 
         Raises:
             asyncio.CancelledError: The worker stops meanwhile.
@@ -422,6 +423,7 @@ class EnqueueRequest:
         headers: Sent with the run; a plugin may add to them.
         shared: What plugins keep for all runs of one call, such as `delay_many`, each under its own
             name.
+        is_alone: Whether it is the only run of its call.
     """
 
     run_id: str
@@ -434,6 +436,7 @@ class EnqueueRequest:
     tags: tuple[str, ...]
     headers: dict[str, str] = field(default_factory=dict[str, str])
     shared: dict[str, Any] = field(default_factory=dict[str, Any])
+    is_alone: bool = False
 
     @property
     def parameters(self) -> dict[str, Any]:

@@ -235,7 +235,9 @@ class CancelListener:
                     # Somebody is at it. Not done yet, for they may die: their claim lapses then.
                     return False
                 if key:
-                    await self._worker.notify_cancelled(run_id, claim.envelope, claim.queue, state)
+                    await self._worker.notify_cancelled(
+                        run_id, claim.envelope, claim.queue, state, claim.token
+                    )
         finally:
             self._notifying.discard(run_id)
         return True

@@ -87,7 +87,8 @@ class _Run:
     def as_waiting(self, now: float) -> WaitingRun:
         """Return it as the contract shows it."""
         at = self.since if self.since > now else None
-        return WaitingRun(self.run_id, self.queue, at, self.body)
+        is_parked = self.key is not None and at is not None
+        return WaitingRun(self.run_id, self.queue, at, self.body, self.token, is_parked)
 
 
 _Ranked = tuple[_Rank, int, _Run]

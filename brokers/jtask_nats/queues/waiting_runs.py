@@ -20,7 +20,7 @@ from jtask_nats.queues.queue_counts import Level, is_run, level_of
 from jtask_nats.streams.server_clock import ServerClock
 from jtask_nats.streams.session import Session
 from jtask_nats.streams.stream_configs import Stream
-from jtask_nats.streams.subjects import last_token
+from jtask_nats.streams.subjects import is_for_parked, last_token
 
 _HELD_TIMEOUT = 0.25  # seconds; a worker that holds one of the runs answers at once
 
@@ -157,11 +157,19 @@ class WaitingRuns:
 
 def waiting_run(stored: StoredMessage, clock: ServerClock) -> WaitingRun:
     """Return a stored run as the contract shows it."""
-    _, queue, _, run_id = stored.subject.rsplit(".", 3)
+    place, queue, _, run_id = stored.subject.rsplit(".", 3)
     at = instant_of(stored)
     at = None if at is None else clock.to_ours(at)
-    waits = at is not None and at > clock.time()
-    return WaitingRun(run_id, queue, at if waits else None, stored.body)
+    if at is not None and at <= clock.time():
+        at = None
+    return WaitingRun(
+        run_id,
+        queue,
+        at,
+        stored.body,
+        token=headers.token_of(stored.headers),
+        is_parked=at is not None and is_for_parked(place),
+    )
 
 
 def instant_of(stored: StoredMessage) -> float | None:

@@ -10,6 +10,7 @@ from jtask.ids import client_of
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+")
 _UNSAFE = re.compile(rb"[^A-Za-z0-9_-]")
 _ESCAPED = re.compile(rb"=([0-9a-f]{2})")
+_PARKED = "p"
 _LONGEST_TOKEN = 600
 """Characters; a subject may have about a thousand."""
 ACK_PREFIX = "$JS.ACK."
@@ -29,7 +30,7 @@ class Subjects:
         self.all_queued = f"{self.root}.q.>"
         self._schedules = f"{self.root}.s."
         self.all_schedules = f"{self._schedules}>"
-        self._parked = f"{self.root}.p."
+        self._parked = f"{self.root}.{_PARKED}."
         self.all_parked = f"{self._parked}>"
         self.all_outcomes = f"{self.root}.r.>"
         self.all_republished = f"{self.root}.o.>"
@@ -148,6 +149,11 @@ def decode_token(part: str) -> str:
         return ""
     raw = _ESCAPED.sub(lambda found: bytes([int(found[1], 16)]), part.encode("utf-8", "replace"))
     return raw.decode("utf-8", "replace")
+
+
+def is_for_parked(place: str) -> bool:
+    """Tell whether runs are parked at subjects that begin so; the queue follows."""
+    return last_token(place) == _PARKED
 
 
 def last_token(subject: str) -> str:

@@ -161,7 +161,8 @@ async def _announce_here(
 ) -> None:
     async with claimed(broker, run_id) as request:
         if request is not None:
-            gone = CancelledDelivery(run_id, request.queue or task.queue)
+            queue = request.queue or task.queue
+            gone = CancelledDelivery(run_id, queue, token=request.token)
             job = job_of(gone, request.envelope, task, state)
             await apart(lambda: _call_hooks(job))
 

@@ -28,6 +28,7 @@ class CancelRequest:
         at: Since when; tells it from other requests for the same run.
         head: The envelope without its payload, if the run was seen waiting.
         queue: Where the run was seen waiting.
+        token: What the run had been given when it was seen waiting (`Delivery.token`).
         claimed: Until then somebody tells the plugins of the run's end.
         revision: Of its record; 0 when it is not stored.
     """
@@ -37,6 +38,7 @@ class CancelRequest:
     at: float
     head: bytes = b""
     queue: str = ""
+    token: str | None = None
     claimed: float = 0.0
     revision: int = 0
 
@@ -56,7 +58,8 @@ class CancelRequest:
 
     def seen(self, found: WaitingRun) -> "CancelRequest":
         """Return the request with what the waiting run says."""
-        return replace(self, head=found.body.partition(b"\n")[0], queue=found.queue)
+        head = found.body.partition(b"\n")[0]
+        return replace(self, head=head, queue=found.queue, token=found.token)
 
     def encode(self) -> bytes:
         """Return the body of its record."""
@@ -64,6 +67,7 @@ class CancelRequest:
             "message": self.message,
             "at": self.at,
             "queue": self.queue,
+            "token": self.token,
             "claimed": self.claimed,
         }
         return b"%b\n%b" % (json.dumps(facts).encode(), self.head)
@@ -142,7 +146,7 @@ def _read(record: Record) -> CancelRequest:
     line, _, head = record.body.partition(b"\n")
     facts = known_fields(line)
     at, claimed = finite(facts.get("at")) or 0.0, finite(facts.get("claimed")) or 0.0
-    queue = str(facts.get("queue", ""))
+    queue, token = str(facts.get("queue", "")), facts.get("token")
     return CancelRequest(
         run_id=record.key,
         message=sendable(cut(str(facts.get("message", "")), _MESSAGE)),
@@ -150,6 +154,7 @@ def _read(record: Record) -> CancelRequest:
         at=at if 0.0 <= at <= time.time() + _CLOCKS else 0.0,
         head=head,
         queue=queue if is_name(queue) else "",
+        token=token if isinstance(token, str) else None,
         claimed=claimed,
         revision=record.revision,
     )

@@ -212,7 +212,7 @@ async def _store_request(broker: Broker, run_id: str, message: str) -> tuple[Can
 
 async def _take_off(broker: Broker, record: Record, request: CancelRequest) -> CancelAnswer | None:
     found: WaitingRun | None = await broker.queues.find(request.run_id)
-    if found is not None and not request.head:
+    if found is not None and request != request.seen(found):
         # Before it is taken off: should this process die then, nobody else knows what it was.
         request = request.seen(found)
         await change_cancel_request(broker, request)

@@ -117,7 +117,7 @@ class RunBuilder:
             RunRefused: A plugin refused the run.
         """
         payload = codecs_of(self._task).arguments.encode(args, kwargs)
-        return self._prepare(self._ids.new(), args, kwargs, payload)
+        return self._prepare(self._ids.new(), args, kwargs, payload, is_alone=True)
 
     def many(self, bound: tuple[Any, ...], calls: Iterable[Call]) -> Iterator[list[OutgoingRun]]:
         """Prepare many runs in groups that are stored all or none.
@@ -157,13 +157,19 @@ class RunBuilder:
         return iter(lambda: list(islice(ready, ATOMIC_LIMIT)), [])
 
     def _prepare(
-        self, run_id: str, args: tuple[Any, ...], kwargs: dict[str, Any], payload: bytes
+        self,
+        run_id: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        payload: bytes,
+        *,
+        is_alone: bool = False,
     ) -> OutgoingRun:
         blob = None
         claims: tuple[Claim, ...] = ()
         body = self._template.encode(run_id, self._created, payload) if self._plain else b""
         if not self._plain or len(body) > self._limit:
-            headers, claims = self._ask_plugins(run_id, args, kwargs)
+            headers, claims = self._ask_plugins(run_id, args, kwargs, is_alone)
             body, blob = self._encode(run_id, headers, payload)
         message = Message(run_id, self._queue, body, self._priority, self._at, self._expires)
         handle: Run[Any] = Run(run_id, self._source, self._task)
@@ -172,7 +178,7 @@ class RunBuilder:
         )
 
     def _ask_plugins(
-        self, run_id: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, run_id: str, args: tuple[Any, ...], kwargs: dict[str, Any], is_alone: bool
     ) -> tuple[dict[str, str], tuple[Claim, ...]]:
         if self._hook is None:
             return {}, ()
@@ -186,6 +192,7 @@ class RunBuilder:
             expires=self._expires,
             tags=self._tags,
             shared=self._shared,
+            is_alone=is_alone,
         )
         claims = self._hook(request=request)
         return request.headers, tuple(claims)

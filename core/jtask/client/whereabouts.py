@@ -99,7 +99,7 @@ async def explain_wait(broker: Broker, run_id: str) -> str:
     queue = place.run.queue
     if not any(_serves(info, queue) for _, info in living):
         return f"it waits on the queue {queue!r}, which no worker serves"
-    if place.run.at is not None:
+    if place.run.at is not None and not place.run.is_parked:
         return f"it is due in {place.run.at - time.time():.0f} seconds"
     return ""
 
@@ -182,9 +182,11 @@ def _waiting(place: RunPlace) -> State:
     run = place.run
     envelope = readable(run.run_id, run.body)
     details: dict[str, object] = {"queue": run.queue}
-    if run.at is not None:
-        details["until"] = run.at
     message, at, name = envelope.waits_for, envelope.created, StateName.SCHEDULED
+    if run.is_parked:
+        message = message or "it waits for its turn"
+    elif run.at is not None:
+        details["until"] = run.at
     if envelope.history:
         name, message = StateName.AWAITING_RETRY, message or envelope.history[-1].reason
         at = envelope.history[-1].ended or at

@@ -43,12 +43,16 @@ class WaitingRun(NamedTuple):
     Attributes:
         at: The instant it waits for; None when it only waits for a worker.
         body: The envelope.
+        token: What it was given by whoever woke it (`Delivery.token`).
+        is_parked: Whether somebody is to wake it, before that instant as a rule.
     """
 
     run_id: str
     queue: str
     at: float | None
     body: bytes
+    token: str | None = None
+    is_parked: bool = False
 
 
 class RunPlace(NamedTuple):

@@ -247,14 +247,15 @@ class Worker:
         self.client.events.add(event)
 
     async def notify_cancelled(
-        self, run_id: str, envelope: Envelope, queue: str, state: State
+        self, run_id: str, envelope: Envelope, queue: str, state: State, token: str | None = None
     ) -> None:
         """Notify the plugins of a run that was cancelled while no worker held it."""
         if self._stopping.is_set:
             raise asyncio.CancelledError
         told = asyncio.get_running_loop().create_future()
         task = self._tasks[envelope.task_key]
-        job = job_of(CancelledDelivery(run_id, queue or task.queue, told), envelope, task, state)
+        gone = CancelledDelivery(run_id, queue or task.queue, told, token=token)
+        job = job_of(gone, envelope, task, state)
         self._slots.add(job)
         # Over the number of slots: to call hooks it must not wait for a run that takes hours.
         self._slots.start_now(job)

@@ -125,6 +125,21 @@ class ParkingContract(Contract):
         assert (await worker.next()).token is None
 
     @rule
+    async def test_a_woken_run_shows_its_token_while_it_waits(self, bench: Bench) -> None:
+        worker = await bench.worker("reports")
+        broker = await bench.broker()
+        (parked,) = await self._park(bench, worker, 1)
+        assert [run.is_parked async for run in broker.queues.waiting("reports")] == [True]
+        await broker.queues.pause("reports")
+        assert await broker.runs.wake("database", tokens=["one"]) == 1
+        waiting = [run async for run in broker.queues.waiting("reports")]
+        seen = [(run.run_id, run.token, run.is_parked) for run in waiting]
+        assert seen == [(parked, "one", False)]
+        found = await broker.queues.find(parked)
+        assert found is not None
+        assert found.token == "one"
+
+    @rule
     async def test_a_token_is_kept_when_the_worker_is_lost(self, bench: Bench) -> None:
         broker = await bench.broker()
         first = await bench.worker("reports")
