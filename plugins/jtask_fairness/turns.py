@@ -5,6 +5,7 @@ import logging
 from collections import deque
 from weakref import WeakKeyDictionary
 
+from jtask.background import BackgroundTasks
 from jtask.client import Client, get_client
 from jtask.errors import BrokerError
 from jtask_fairness.tenants import Tenants
@@ -23,16 +24,37 @@ class Turns:
         self._tenants = tenants
         self._ring: deque[str] = deque()
         self._lock = asyncio.Lock()
+        self._left = 0
+        """Runs that have left the queue, and for which no other was woken yet."""
+        self._background = BackgroundTasks()
+        self._is_waking = False
 
-    async def run_starts(self, tenant: str) -> None:
-        """Wake a run of the next tenant for one that leaves the queue.
+    def run_starts(self, tenant: str) -> None:
+        """Wake a run of the next tenant for one that leaves the queue; returns at once.
 
         Args:
             tenant: Of the one that leaves; it may have more.
         """
-        async with self._lock:
-            self._add(tenant)
-            await self._wake(1)
+        self._add(tenant)
+        self._left += 1
+        if not self._is_waking:
+            self._is_waking = True
+            self._background.start(self._make_up())
+
+    def close(self) -> None:
+        """Wake no run any more."""
+        self._background.cancel()
+
+    async def _make_up(self) -> None:
+        try:
+            while self._left:
+                async with self._lock:
+                    count, self._left = self._left, 0
+                    await self._wake(count)
+        except BrokerError as error:  # a worker looks again soon
+            _log.debug("no run was woken: %s", error)
+        finally:
+            self._is_waking = False
 
     async def fill(self, window: int) -> None:
         """Wake what there is room for, of all tenants that are noted.
@@ -53,10 +75,10 @@ class Turns:
     async def _wake(self, count: int) -> None:
         while count > 0 and self._ring:
             tenant = self._ring.popleft()
-            if await self._tenants.wake(tenant):
-                count -= 1
-                self._ring.append(tenant)
-            elif not await self._tenants.leave(tenant):
+            share = max(1, count // (1 + len(self._ring)))
+            woken = await self._tenants.wake(tenant, share)
+            count -= woken
+            if woken == share or not await self._tenants.leave(tenant):
                 self._ring.append(tenant)
 
 
@@ -74,11 +96,4 @@ def turns_on(client: Client, queue: str) -> Turns:
 def run_starts(queue: str, tenant: str) -> None:
     """Have a run of the next tenant woken; returns at once, from any thread."""
     client = get_client()
-    client.io.submit(_run_starts(client, queue, tenant))
-
-
-async def _run_starts(client: Client, queue: str, tenant: str) -> None:
-    try:
-        await turns_on(client, queue).run_starts(tenant)
-    except BrokerError as error:  # a worker looks again soon
-        _log.debug("no run of queue %s was woken: %s", queue, error)
+    client.io.post(lambda: turns_on(client, queue).run_starts(tenant))

@@ -33,7 +33,10 @@ async def looked_after(worker: "WorkerHandle", queues: Sequence[str]) -> AsyncGe
     """
     async with asyncio.TaskGroup() as group:
         group.create_task(_fill_while_it_works(worker, queues))
-        yield
+        try:
+            yield
+        finally:
+            await worker.on_io(_close(queues))
 
 
 async def _fill_while_it_works(worker: "WorkerHandle", queues: Sequence[str]) -> None:
@@ -54,3 +57,9 @@ async def _fill(queues: Sequence[str]) -> None:
         except BrokerError as error:  # whoever consumes says so
             _log.debug("the turns on the queues are not looked after: %s", error)
         await asyncio.sleep(_PAUSE)
+
+
+async def _close(queues: Sequence[str]) -> None:
+    client = get_client()
+    for queue in queues:
+        turns_on(client, queue).close()
