@@ -1,14 +1,22 @@
-"""A task with a limit."""
+"""Tasks with a limit."""
 
 import asyncio
 
 from jtask import task
 
-LIMIT = 10
-SECONDS = 0.05
+SHORT, LONG = 0.05, 0.2
+"""Seconds that a run takes."""
+FEW, MANY = 10, 40
+"""How many execute at once: 200 in a second, of either task."""
 
 
-@task(limit=LIMIT)
-async def limited() -> None:
+@task(limit=FEW)
+async def short() -> None:
     """Sleep, a few at once."""
-    await asyncio.sleep(SECONDS)
+    await asyncio.sleep(SHORT)
+
+
+@task(limit=MANY)
+async def long() -> None:
+    """Sleep for longer, more at once."""
+    await asyncio.sleep(LONG)

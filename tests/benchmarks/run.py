@@ -1,6 +1,7 @@
 """Measure jtask beside bare nats-py in the same run: `python tests/benchmarks/run.py [NAME ...]`.
 
-Names: direct, import, memory, enqueue, bulk, drain, plugins, roundtrip, naps, delays, pending.
+Names: direct, import, memory, enqueue, bulk, drain, plugins, roundtrip, naps, delays, pending,
+limits, priorities, fairness.
 Without a name, all of them.
 """
 
@@ -20,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import bounds
 import delayed
+import fairness
 import limits
 import priorities
 from bench_tasks import echo, nap, noop, noop_sync
@@ -232,6 +234,7 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "pending": delayed.pending,
     "limits": limits.limits,
     "priorities": priorities.priorities,
+    "fairness": fairness.fairness,
 }
 
 
