@@ -108,27 +108,6 @@ def check_parameters(function: Callable[..., object], *parameters: str) -> None:
         raise ValueError(f"{name}{signature} cannot be called with ({wanted})") from None
 
 
-def check_key(value: object, of: str) -> object:
-    """Return an option's value that makes a key: None, a template, or a function of two arguments.
-
-    Args:
-        value: What was given.
-        of: What the function is called with, beside the arguments: "run" or "call".
-
-    Raises:
-        TypeError: It is none of these.
-        ValueError: It cannot be called so.
-    """
-    if value is None or (isinstance(value, str) and value):
-        return value
-    if not callable(value):
-        raise TypeError(
-            f"must be a text or a function of the {of} and its arguments, got {value!r}"
-        )
-    check_parameters(value, "context", "parameters")
-    return value
-
-
 def _refusal(task_name: str, name: str, error: Exception) -> TaskDefinitionError:
     return TaskDefinitionError(f"task {task_name!r}, option {name!r}: {error}")
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from jtask.argument_keys import filled_in
 from jtask.cache_policies import NO_CACHE, CacheKeyFnPolicy, CachePolicy, IsolationLevel
 from jtask.settings import settings_of
 from jtask_caching.settings import CacheSettings
@@ -75,4 +76,4 @@ def _policy_of(options: Mapping[str, Any]) -> CachePolicy | None:
 
 
 def _filled_in(template: str, run: "RunContext", parameters: Mapping[str, Any]) -> str:
-    return template.format(task_run=run, parameters=parameters)
+    return filled_in(template, {"task_run": run, "parameters": parameters})

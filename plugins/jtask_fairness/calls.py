@@ -1,8 +1,9 @@
 """What becomes of a call whose task has a `fair_key`: it is parked behind those of its tenant."""
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from jtask.argument_keys import make_key
 from jtask.claims import Sending
 from jtask.errors import TaskDefinitionError
 from jtask.lifecycle import describe
@@ -107,11 +108,8 @@ class Turn:
 
 
 def _tenant_of(request: "EnqueueRequest") -> str | None:
-    wanted: Any = request.task.options["fair_key"]
     try:
-        if isinstance(wanted, str):
-            return wanted.format(**request.parameters)
-        found = wanted(request, request.parameters)
+        found = make_key(request.task.options["fair_key"], request)
     except Exception as error:
         raise TaskDefinitionError(
             f"task {request.task.name!r}: its fair_key makes no key: {describe(error)}"

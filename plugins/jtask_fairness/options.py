@@ -1,8 +1,9 @@
 """The option of `@task(...)` that says whose runs take turns."""
 
-from typing import Any
+from functools import partial
 
-from jtask.options import Option, check_parameters
+from jtask.argument_keys import check_key
+from jtask.options import Option
 
 
 def declared() -> list[Option]:
@@ -10,21 +11,9 @@ def declared() -> list[Option]:
     return [
         Option(
             "fair_key",
-            check=_key,
+            check=partial(check_key, of="call"),
             help='Whose runs take turns: a template such as "{tenant}", or a function of the call '
             "and its arguments.",
             for_caller=True,
         )
     ]
-
-
-def _key(value: object) -> object:
-    if value is None or (isinstance(value, str) and value):
-        return value
-    if not callable(value):
-        raise TypeError(
-            f"must be a text or a function of the call and its arguments, got {value!r}"
-        )
-    function: Any = value
-    check_parameters(function, "context", "parameters")
-    return value

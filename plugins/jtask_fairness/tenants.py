@@ -1,8 +1,8 @@
 """Which tenants have runs parked for a queue: a record for each."""
 
-import hashlib
 import json
 
+from jtask.argument_keys import storable
 from jtask.contract import Broker
 from jtask.wire.fields import known_fields
 
@@ -26,16 +26,18 @@ class Tenants:
 
     def key(self, tenant: str) -> str:
         """Return what runs of a tenant are parked under."""
-        return f"fair-{self._queue[:40]}-{_bounded(self._queue + ':' + tenant)}"
+        return f"fair-{self._queue[:40]}-{storable(self._queue + ':' + tenant, _LONGEST)}"
 
     async def arrive(self, tenant: str) -> bool:
         """Note that a tenant has runs; False when it is known."""
         body = json.dumps({"tenant": tenant}).encode()
-        return await self._broker.records.put(self._bucket, _bounded(tenant), body, revision=0)
+        return await self._broker.records.put(
+            self._bucket, storable(tenant, _LONGEST), body, revision=0
+        )
 
     async def is_known(self, tenant: str) -> bool:
         """Tell whether a tenant is noted."""
-        return await self._broker.records.get(self._bucket, _bounded(tenant)) is not None
+        return await self._broker.records.get(self._bucket, storable(tenant, _LONGEST)) is not None
 
     async def list(self) -> list[str]:
         """Return the tenants that are noted."""
@@ -45,7 +47,7 @@ class Tenants:
     async def leave(self, tenant: str) -> bool:
         """Forget a tenant that has no run parked; False when it has one after all."""
         records = self._broker.records
-        record = await records.get(self._bucket, _bounded(tenant))
+        record = await records.get(self._bucket, storable(tenant, _LONGEST))
         if record is not None:
             await records.delete(self._bucket, record.key, revision=record.revision)
         # Somebody may have seen the record, and parked a run, before it was gone.
@@ -61,12 +63,3 @@ class Tenants:
     async def on_queue(self) -> int:
         """Count the runs that wait on the queue itself, or are executed."""
         return await self._broker.queues.depth(self._queue)
-
-
-def _bounded(text: str) -> str:
-    try:
-        if len(text) <= _LONGEST and text.encode():
-            return text
-    except UnicodeEncodeError:
-        pass
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

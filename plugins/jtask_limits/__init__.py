@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING
 
 from jtask.hooks import TAGGED, hookimpl
 from jtask_limits.applying import may_be_limited, was_woken_for_nothing
-from jtask_limits.blocks import arate_limit, concurrency, rate_limit
+from jtask_limits.blocks import concurrency
 from jtask_limits.options import declared
+from jtask_limits.rates import arate_limit, rate_limit
 
 if TYPE_CHECKING:
     import click
 
+    from jtask.claims import Claim
     from jtask.declaration import TaskInfo
     from jtask.lifecycle import Park, Retry
     from jtask.options import Option
     from jtask.outcomes import Outcome
-    from jtask.runtime import RunContext
+    from jtask.runtime import EnqueueRequest, RunContext
 
 __all__ = ["arate_limit", "concurrency", "rate_limit"]
 
@@ -40,6 +42,14 @@ def jtask_applies(task: "TaskInfo[..., object]") -> bool:
 def jtask_headers() -> list[str]:
     """Apply to runs with tags, each of which may have a limit."""
     return [TAGGED]
+
+
+@hookimpl
+def jtask_enqueue(request: "EnqueueRequest") -> "Claim | None":
+    """Park what must wait of many runs that are sent at once."""
+    from jtask_limits.calls import claim_for
+
+    return claim_for(request)
 
 
 @hookimpl

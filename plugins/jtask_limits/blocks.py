@@ -1,15 +1,12 @@
-"""Limits around a block of code, in a task or anywhere else: `concurrency`, `rate_limit`."""
+"""Limits around a block of code, in a task or anywhere else: `concurrency`."""
 
 import asyncio
-import logging
-import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from jtask.errors import LimitNotFound, LimitTimeout
 from jtask.randomness import RANDOM
-from jtask.rate_limited_log import RateLimitedLog
+from jtask_limits.wanted_slots import checked_names, checked_occupy, find_limits, within
 
 if TYPE_CHECKING:
     from jtask.client import Client
@@ -17,9 +14,6 @@ if TYPE_CHECKING:
 
 _LOOK_SECONDS = 15.0  # the longest wait without news: who had a slot may have been lost with it
 _AGAIN = (0.01, 0.05)  # seconds
-_SOON = 0.01  # seconds, so that a slot whose lease ends just now is free
-_unknown = RateLimitedLog(60.0)
-_log = logging.getLogger("jtask")
 
 
 class concurrency:  # noqa: N801 - it reads as a verb: `with concurrency("db"):`
@@ -51,8 +45,8 @@ class concurrency:  # noqa: N801 - it reads as a verb: `with concurrency("db"):`
         timeout_seconds: float | None = None,
         strict: bool = False,
     ) -> None:
-        self._names = _names(names)
-        self._occupy = _checked(occupy)
+        self._names = checked_names(names)
+        self._occupy = checked_occupy(occupy)
         self._timeout = timeout_seconds
         self._strict = strict
         self._entered: list[list[_Wanted]] = []
@@ -94,7 +88,7 @@ class concurrency:  # noqa: N801 - it reads as a verb: `with concurrency("db"):`
         await client.io.bridge(_leave(client, self._entered.pop()))
 
     async def _enter(self, client: "Client") -> "list[_Wanted]":
-        limits = await _find(client, self._names, self._occupy, strict=self._strict)
+        limits = await find_limits(client, self._names, self._occupy, strict=self._strict)
         for limit in limits:
             if limit.per is not None:
                 raise ValueError(f"the limit {limit.name!r} is a rate: use rate_limit")
@@ -107,7 +101,7 @@ class concurrency:  # noqa: N801 - it reads as a verb: `with concurrency("db"):`
         held: list[_Wanted] = []
         try:
             waiting = _wait(client, wanted, self._occupy, held)
-            await _until(waiting, self._timeout, self._names)
+            await within(waiting, self._timeout, self._names)
         except BaseException:
             await _leave(client, held)
             raise
@@ -117,22 +111,12 @@ class concurrency:  # noqa: N801 - it reads as a verb: `with concurrency("db"):`
 async def _wait(
     client: "Client", wanted: "list[_Wanted]", occupy: int, held: "list[_Wanted]"
 ) -> None:
-    from jtask.client.slot_news import slot_news_of
+    from jtask.client.slot_news import take_when_freed
 
-    lacking = await _take_all(client, wanted, occupy, held)
-    if lacking is None:
-        return
-    news, event = slot_news_of(client), asyncio.Event()
-    await news.listen()
-    try:
-        while lacking is not None:
-            news.add(lacking, event)
-            # What was freed before that was not heard.
-            lacking = await _take_all(client, wanted, occupy, held)
-            if lacking is not None:
-                await news.wait(event, _LOOK_SECONDS)
-    finally:
-        news.forget(event)
+    async def patience(_: str) -> float:
+        return _LOOK_SECONDS
+
+    await take_when_freed(client, lambda: _take_all(client, wanted, occupy, held), patience)
 
 
 async def _take_all(
@@ -183,131 +167,3 @@ class _Wanted(NamedTuple):
         from jtask_limits.definitions import limits_of
 
         return await limits_of(client.broker).slots_now(self.limit.name)
-
-
-def rate_limit(
-    names: str | Sequence[str],
-    occupy: int = 1,
-    *,
-    timeout_seconds: float | None = None,
-    strict: bool = False,
-) -> None:
-    """Wait until something may begin without more beginnings than rates with names allow.
-
-    Args:
-        names: Of the rates.
-        occupy: How many beginnings it counts as.
-        timeout_seconds: How long to wait at most; None waits as long as it takes.
-        strict: Raise where there is no such rate. Otherwise go on, with a warning.
-
-    Raises:
-        ValueError: `occupy` is not a whole number of at least 1, or more than a burst has; or a
-            limit is not one of a rate.
-        LimitTimeout: The time is over.
-        LimitNotFound: With `strict`, there is no such rate.
-        BrokerError: The broker does not answer.
-    """
-    from jtask.client import get_client
-
-    client = get_client()
-    client.io.run(
-        _wait_for_rates(client, _names(names), _checked(occupy), timeout_seconds, strict=strict)
-    )
-
-
-async def arate_limit(
-    names: str | Sequence[str],
-    occupy: int = 1,
-    *,
-    timeout_seconds: float | None = None,
-    strict: bool = False,
-) -> None:
-    """Do `rate_limit` on an event loop."""
-    from jtask.client import get_client
-
-    client = get_client()
-    await client.io.bridge(
-        _wait_for_rates(client, _names(names), _checked(occupy), timeout_seconds, strict=strict)
-    )
-
-
-async def _wait_for_rates(
-    client: "Client",
-    names: list[str],
-    occupy: int,
-    timeout_seconds: float | None,
-    *,
-    strict: bool,
-) -> None:
-    limits = await _find(client, names, occupy, strict=strict)
-    for limit in limits:
-        if limit.per is None:
-            raise ValueError(
-                f"the limit {limit.name!r} is not a rate: make it one with "
-                f"`jtask limits update {limit.name} {limit.slots} --per second`"
-            )
-
-    async def begin_all() -> None:
-        for limit in limits:
-            for _ in range(occupy):
-                await _begin(client, limit)
-
-    await _until(begin_all(), timeout_seconds, names)
-
-
-async def _begin(client: "Client", limit: "Limit") -> None:
-    """Take a slot that is never given back: its lease is the window in which it counts."""
-    from jtask_limits.definitions import slot_name
-
-    slots, name = client.broker.slots, slot_name(limit.name)
-    count, seconds = limit.window()
-    while not await slots.acquire(name, f"rate-{client.ids.new()}", count, seconds):
-        ends = [one.until for one in await slots.holders(name)]
-        left = min(ends, default=0.0) - time.time()
-        await asyncio.sleep(min(max(left, 0.0) + _SOON, seconds))
-
-
-async def _find(client: "Client", names: list[str], occupy: int, *, strict: bool) -> "list[Limit]":
-    from jtask_limits.definitions import limits_of
-
-    limits: list[Limit] = []
-    for name in names:
-        limit = await limits_of(client.broker).find(name)
-        if limit is None and strict:
-            raise LimitNotFound(f"there is no limit {name!r}: make it with `jtask limits create`")
-        if limit is None:
-            if count := _unknown.count(name):
-                _log.warning(
-                    "there is no limit %r, so nothing waits for it (%d times since the last line)",
-                    name,
-                    count,
-                )
-            continue
-        most = limit.slots if limit.per is None else limit.window()[0]
-        if occupy > most > 0:
-            raise ValueError(f"{occupy} slots of {name!r} can never be had: it has {most}")
-        limits.append(limit)
-    return limits
-
-
-async def _until(
-    waiting: Coroutine[Any, Any, None], seconds: float | None, names: list[str]
-) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await waiting
-    except TimeoutError:
-        raise LimitTimeout(
-            f"no slot of {', '.join(map(repr, names))} was free within {seconds:g} seconds"
-        ) from None
-
-
-def _names(names: str | Sequence[str]) -> list[str]:
-    # In the same order for all, so that two never wait for each other.
-    return sorted({names} if isinstance(names, str) else set(names))
-
-
-def _checked(occupy: object) -> int:
-    if not isinstance(occupy, int) or isinstance(occupy, bool) or occupy < 1:
-        raise ValueError(f"occupy must be a whole number of at least 1, got {occupy!r}")
-    return occupy

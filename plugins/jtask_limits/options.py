@@ -2,8 +2,9 @@
 
 from functools import partial
 
+from jtask.argument_keys import check_key
 from jtask.numbers import is_number
-from jtask.options import Option, check_key
+from jtask.options import Option
 
 
 def declared() -> list[Option]:

@@ -1,58 +1,36 @@
 """Which limits a run has, and that it starts with a slot of each."""
 
 import asyncio
-import hashlib
 import logging
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from jtask.client import get_client, slot_of
 from jtask.client.slot_news import tell_freed
-from jtask.errors import BrokerError, RunRefused
+from jtask.errors import BrokerError
 from jtask.lifecycle import Park, Retry, describe
 from jtask_limits.applying import NOTE
 from jtask_limits.definitions import limits_of, slot_name
+from jtask_limits.slots import Slot, own_slots
 
 if TYPE_CHECKING:
     from jtask.runtime import RunContext
 
-_LONGEST_WAIT = 600.0  # seconds until a run that nobody wakes looks for itself
+LONGEST_WAIT = 600.0
+"""Seconds until a run that nobody wakes looks for itself."""
 _MOMENT = 0.02  # seconds in which another run gives up what it has
 _PAUSE = 1.0  # seconds until a broker that does not answer is asked again
-_LONGEST_KEY = 100  # characters that stay readable in the name of a slot
 _log = logging.getLogger("jtask")
-
-
-class Slot(NamedTuple):
-    """What a run needs a slot of.
-
-    Attributes:
-        name: What the slots are called.
-        limit: How many there are.
-        about: For people.
-        known_as: The name of its limit; None for that of a task. Blocks of code may wait for it
-            too, and it may be changed at any time.
-    """
-
-    name: str
-    limit: int
-    about: str
-    known_as: str | None = None
-
-    async def now(self) -> int:
-        """Return how many there are now."""
-        if self.known_as is None:
-            return self.limit
-        client = get_client()
-        return await client.io.bridge(limits_of(client.broker).slots_now(self.known_as))
 
 
 async def admit(run: "RunContext") -> Retry | Park | None:
     """Let a run start if it gets a slot of each of its limits; else it gets none."""
     run.notes[NOTE] = taken = list[Slot]()
     try:
-        for slot in await _slots_of(run):
+        wanted = await _slots_of(run)
+        await _hand_on(run, _handed_for_nothing(run, wanted))
+        for slot in wanted:
             # Before the answer is known: it may be lost.
             taken.append(slot)
             if not await _take(slot, run, others=taken[:-1]):
@@ -68,10 +46,14 @@ async def admit(run: "RunContext") -> Retry | Park | None:
 
 async def give_back(run: "RunContext") -> None:
     """Hand on the slots that a run has, or that were taken in its name."""
-    slots = get_client().slots
     # One that was lost, or woken, was admitted elsewhere or not at all.
     held: list[Slot] = run.notes[NOTE] if NOTE in run.notes else _possible_slots(run)
     run.notes[NOTE] = []
+    await _hand_on(run, held)
+
+
+async def _hand_on(run: "RunContext", held: Sequence[Slot]) -> None:
+    slots = get_client().slots
     for slot in held:
         try:
             await slots.give_back(
@@ -112,7 +94,7 @@ def _parked(slot: Slot) -> Park:
     slots = get_client().slots
     return Park(
         slot.name,
-        time.time() + _LONGEST_WAIT,
+        time.time() + LONGEST_WAIT,
         f"the limit of {slot.about} is {slot.limit}",
         lambda: slots.watch(slot.name, slot.now),
     )
@@ -120,7 +102,7 @@ def _parked(slot: Slot) -> Park:
 
 async def _slots_of(run: "RunContext") -> list[Slot]:
     """Return what a run needs: first what it was woken with, the others in one order for all."""
-    found = [*_own_slots(run)]
+    found = own_slots(run)
     client = get_client()
 
     async def of_tags() -> list[Slot]:
@@ -137,34 +119,14 @@ async def _slots_of(run: "RunContext") -> list[Slot]:
     return sorted(found, key=lambda slot: (slot_of(run.token, slot.name) is None, slot.name))
 
 
+def _handed_for_nothing(run: "RunContext", wanted: Sequence[Slot]) -> list[Slot]:
+    """Return the slot that a run was woken with, if its limit has been removed since."""
+    if run.token is None or any(slot_of(run.token, slot.name) for slot in wanted):
+        return []
+    return [slot for slot in _possible_slots(run) if slot_of(run.token, slot.name)]
+
+
 def _possible_slots(run: "RunContext") -> list[Slot]:
     """Return what a run may have: limits of its tags may have been removed meanwhile."""
     names = [f"tag:{tag}" for tag in run.tags]
-    return [*_own_slots(run), *(Slot(slot_name(name), 0, repr(name), name) for name in names)]
-
-
-def _own_slots(run: "RunContext") -> list[Slot]:
-    limit: int | None = run.task.options["limit"]  # type: ignore[assignment]
-    if limit is None:
-        return []
-    name, about = f"limit-task-{run.task.key}", f"task {run.task.name!r}"
-    if (key := _key_of(run)) is not None:
-        name, about = f"{name}-{_bounded(key)}", f"{about} for {key!r}"
-    return [Slot(_bounded(name, 190), limit, about)]
-
-
-def _key_of(run: "RunContext") -> str | None:
-    wanted: object = run.task.options["limit_key"]
-    try:
-        if isinstance(wanted, str):
-            return wanted.format(**run.parameters)
-        return str(wanted(run, run.parameters)) if callable(wanted) else None
-    except Exception as error:
-        # Without a key it would be limited by nothing.
-        raise RunRefused(f"its limit_key makes no key: {describe(error)}") from error
-
-
-def _bounded(text: str, most: int = _LONGEST_KEY) -> str:
-    if len(text) <= most:
-        return text
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return [*own_slots(run), *(Slot(slot_name(name), 0, repr(name), name) for name in names)]

@@ -1,14 +1,12 @@
 """The keys of a call: what its options make of its arguments, and what a run carries of them."""
 
-import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from string import Formatter
 from typing import TYPE_CHECKING, Any
 
+from jtask.argument_keys import make_key, storable
 from jtask.wire.fields import known_fields
 
 if TYPE_CHECKING:
@@ -16,8 +14,6 @@ if TYPE_CHECKING:
 
 _LONGEST_NAME = 190  # characters; a record's key may have 200
 _LONGEST_SHOWN = 100  # characters of a key in a message
-_WIDE = re.compile(r"\d{4}|\{")
-_NO_VALUE_NAME = re.compile(r"[.\[]_")
 
 
 class Kind(StrEnum):
@@ -62,7 +58,7 @@ def key_of(kind: Kind, wanted: object, context: "EnqueueRequest | RunContext") -
         text: object = _hash_of(context.parameters)
         about = "the same arguments"
     else:
-        text = _text(wanted, context)
+        text = make_key(wanted, context)
         about = f"the key {str(text)[:_LONGEST_SHOWN]!r}"
     if text is None:
         return None
@@ -97,40 +93,11 @@ def read_header(header: str) -> tuple[str, list[Key]]:
     return str(facts.get("run_id", "")), keys
 
 
-def filled_in(template: str, parameters: Mapping[str, Any]) -> str:
-    """Return a template with the arguments filled in.
-
-    Somebody else's text may be given for a template: it must reach nothing but the arguments, and
-    cost next to nothing.
-
-    Raises:
-        ValueError: A placeholder asks for what begins with `_`, or for thousands of characters.
-        LookupError: It names no argument.
-    """
-    for _, field, form, _ in Formatter().parse(template):
-        if field is not None and _NO_VALUE_NAME.search(field):
-            raise ValueError(f"the placeholder {field!r} names something private")
-        if form and _WIDE.search(form):
-            raise ValueError(f"the form {form!r} makes no key")
-    return template.format(**parameters)
-
-
-def _text(wanted: object, context: "EnqueueRequest | RunContext") -> object:
-    if isinstance(wanted, str):
-        return filled_in(wanted, context.parameters)
-    function: Any = wanted
-    return function(context, context.parameters)
-
-
 def _name(kind: Kind, task_key: str, text: str) -> str:
     # The key of a task has no colon.
     name = f"{kind}:{task_key}:{text}"
-    try:
-        if len(name) <= _LONGEST_NAME and name.encode():
-            return name
-    except UnicodeEncodeError:
-        pass
-    return f"{kind}#{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()}"
+    stored = storable(name, _LONGEST_NAME)
+    return name if stored == name else f"{kind}#{stored}"
 
 
 def _hash_of(parameters: Mapping[str, Any]) -> str:

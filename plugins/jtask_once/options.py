@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
+from jtask.argument_keys import check_key
 from jtask.numbers import is_within
-from jtask.options import Option, check_key
+from jtask.options import Option
 
 SHORTEST_DEBOUNCE = 1.0
 """Seconds: a broker cannot exchange what is due sooner."""

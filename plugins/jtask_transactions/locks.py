@@ -1,18 +1,17 @@
 """The locks of keys whose transactions are SERIALIZABLE: slots, held under a lease."""
 
-import asyncio
 import logging
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from jtask.argument_keys import storable
 from jtask.errors import BrokerError
-from jtask_transactions.records import record_name
 
 if TYPE_CHECKING:
     from jtask.client import Client
 
-_LONGEST_NAME = 190  # characters, of a slot
+_LONGEST_KEY = 178  # characters that stay readable in the name of a slot
 _LOOK_SECONDS = 15.0  # the longest wait without news: who has the lock may be lost with it
 _SOON = 0.01  # seconds, so that a slot whose lease ends just now is free
 _log = logging.getLogger("jtask")
@@ -66,24 +65,16 @@ async def release(client: "Client", lock: KeyLock) -> None:
 
 def lock_name(key: str) -> str:
     """Return what the slot of a key is called."""
-    name = f"transaction-{key}"
-    return name if len(name) <= _LONGEST_NAME else f"transaction-{record_name(key)}"
+    return f"transaction-{storable(key, _LONGEST_KEY)}"
 
 
 async def _take(client: "Client", lock: KeyLock) -> None:
-    from jtask.client.slot_news import slot_news_of
+    from jtask.client.slot_news import take_when_freed
 
-    if await client.slots.take(lock.name, lock.holder, 1):
-        return
-    news, event = slot_news_of(client), asyncio.Event()
-    await news.listen()
-    news.add(lock.name, event)
-    try:
-        # What was freed before that was not heard.
-        while not await client.slots.take(lock.name, lock.holder, 1):
-            await news.wait(event, await _patience(client, lock.name))
-    finally:
-        news.forget(event)
+    async def take() -> str | None:
+        return None if await client.slots.take(lock.name, lock.holder, 1) else lock.name
+
+    await take_when_freed(client, take, lambda name: _patience(client, name))
 
 
 async def _patience(client: "Client", name: str) -> float:

@@ -10,12 +10,14 @@ import pytest
 from in_process import StartWorker, on_each_broker, on_io
 from waiting import PATIENCE, eventually, until
 
-import jtask_limits.blocks
+import jtask_limits.wanted_slots
 from jtask import Run, runtime, tags, task
+from jtask.client import get_client
 from jtask.errors import LimitNotFound, LimitTimeout, RunRefused, TaskDefinitionError
+from jtask.outcomes import CancelResult
 from jtask.plugins import get_plugins
 from jtask.rate_limited_log import RateLimitedLog
-from jtask_limits import arate_limit, concurrency, rate_limit
+from jtask_limits import arate_limit, concurrency, definitions, rate_limit
 from jtask_limits.definitions import Limit
 from jtask_limits.operations import create_limit, holders_of, remove_limit, update_limit
 
@@ -97,6 +99,32 @@ def test_runs_that_wait_take_no_slot_of_the_worker_and_go_in_turn(
     finish(runs)
     # Two were asked at the same moment, whichever was quicker.
     assert max(abs(at - number) for at, number in enumerate(watched.began)) <= 2
+
+
+def test_what_must_wait_of_many_that_are_sent_at_once_goes_to_no_worker_before(
+    watched: Watched, jtask_worker: StartWorker
+) -> None:
+    """Only the last one does, whose end wakes the next should the caller be gone."""
+
+    @task(limit=2, queue="scarce")
+    def limited(number: int) -> None:
+        watched.execute(number)
+
+    runs = limited.delay_many([(number,) for number in range(10)])
+
+    async def waiting(broker: Any) -> dict[str, bool]:
+        return {run.run_id: run.is_parked async for run in broker.queues.waiting("scarce")}
+
+    parked = on_io(waiting)
+    assert [run.run_id for run in runs if not parked[run.run_id]] == [
+        runs[number].run_id for number in (0, 1, 9)
+    ]
+    assert runs[5].state.message == "it waits for its turn"
+    jtask_worker(limited, concurrency=10)
+    finish(runs)
+    assert watched.most == 2
+    in_turn = [number for number in watched.began if number != 9]
+    assert max(abs(at - number) for at, number in enumerate(in_turn)) <= 1
 
 
 def test_each_key_has_a_limit_of_its_own(watched: Watched, jtask_worker: StartWorker) -> None:
@@ -192,6 +220,76 @@ def test_slots_come_back_however_an_attempt_ends(
     assert [attempt for _, attempt in watched.began][:4] == [1] * 4
 
 
+@pytest.fixture
+def long_lease(jtask_broker: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a slot that is forgotten stay taken for longer than any test."""
+    del jtask_broker  # it is there by now
+    monkeypatch.setattr(get_client().slots, "_lease", 1000.0)
+
+
+class OneAtATime:
+    """A task of which one run holds the only slot, and others are parked."""
+
+    def __init__(self, start_worker: StartWorker) -> None:
+        self.gates = [threading.Event() for _ in range(3)]
+        self.began: list[int] = []
+
+        @task(name="one at a time", queue="scarce", tags=["scarce"])
+        def work(number: int) -> None:
+            self.began.append(number)
+            assert self.gates[number].wait(PATIENCE)
+
+        create_limit(Limit("tag:scarce", 1))
+        start_worker(work, concurrency=10)
+        self.runs = [work.delay(0)]
+        eventually(lambda: self.began)
+        self.runs += [work.delay(number) for number in (1, 2)]
+        eventually(lambda: all("tag:scarce" in str(run.state.message) for run in self.runs[1:]))
+
+    def hand_on_while_paused(self) -> Run[Any]:
+        """Let the first run end while its queue is paused; return the run that got its slot."""
+        on_io(lambda broker: broker.queues.pause("scarce"))
+        self.gates[0].set()
+        self.runs[0].result(PATIENCE)
+        woken = eventually(lambda: on_io(self._woken))
+        return next(run for run in self.runs if run.run_id == woken)
+
+    async def _woken(self, broker: Any) -> str | None:
+        waiting = [run async for run in broker.queues.waiting("scarce")]
+        return next((run.run_id for run in waiting if run.token is not None), None)
+
+
+@pytest.mark.usefixtures("long_lease")
+def test_a_run_that_is_cancelled_with_a_slot_in_hand_hands_it_on(
+    jtask_worker: StartWorker,
+) -> None:
+    scarce = OneAtATime(jtask_worker)
+    woken = scarce.hand_on_while_paused()
+    assert woken.cancel().result is CancelResult.NEVER_STARTS
+    for gate in scarce.gates:
+        gate.set()
+    on_io(lambda broker: broker.queues.resume("scarce"))
+    last = next(run for run in scarce.runs[1:] if run is not woken)
+    last.result(PATIENCE)
+    eventually(lambda: taken("tag:scarce") == 0)
+
+
+@pytest.mark.usefixtures("long_lease")
+def test_a_slot_of_a_limit_that_was_removed_meanwhile_is_handed_on(
+    jtask_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(definitions, "_FRESH_SECONDS", 0.0)
+    scarce = OneAtATime(jtask_worker)
+    scarce.hand_on_while_paused()
+    assert remove_limit("tag:scarce") is True
+    on_io(lambda broker: broker.queues.resume("scarce"))
+    eventually(lambda: len(scarce.began) == 3)
+    assert taken("tag:scarce") == 0
+    for gate in scarce.gates:
+        gate.set()
+    finish(scarce.runs)
+
+
 def test_a_block_of_code_holds_slots_wherever_it_is(watched: Watched) -> None:
     create_limit(Limit("db", 2))
 
@@ -266,7 +364,7 @@ def test_several_slots_of_several_limits_are_taken_together_or_not_at_all() -> N
 def test_what_has_no_limit_goes_on_with_a_warning_unless_it_is_strict(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jtask_limits.blocks, "_unknown", RateLimitedLog(60.0))
+    monkeypatch.setattr(jtask_limits.wanted_slots, "_unknown", RateLimitedLog(60.0))
     with concurrency("nothing of this name"):
         pass
     assert "there is no limit 'nothing of this name'" in caplog.text

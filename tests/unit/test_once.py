@@ -18,7 +18,7 @@ from jtask_memory import MemoryBroker, Storage
 from jtask_once.applying import HEADER, concerns, may_have_keys
 from jtask_once.calls import claim_for
 from jtask_once.debouncing import BurstClaim
-from jtask_once.keys import Key, Kind, filled_in, key_of, read_header, write_header
+from jtask_once.keys import Key, Kind, key_of, read_header, write_header
 from jtask_once.reservations import Reservation
 from jtask_once.standing import PATIENCE, Standing, Verdict, judge, standing_of
 
@@ -54,25 +54,6 @@ def test_a_key_belongs_to_its_kind_and_its_task() -> None:
 def test_a_template_knows_defaults_forms_and_attributes() -> None:
     assert name_of("{order.name}-{note}", SimpleNamespace(name="x")) == "unique:work:x-"
     assert name_of("{order:%Y-%m}", date(2031, 5, 4)) == "unique:work:2031-05"
-
-
-@pytest.mark.parametrize(
-    ("template", "reason"),
-    [
-        ("{ordr}", "ordr"),
-        ("{}", "index"),
-        ("{order", "expected"),
-        ("{order.__class__}", "private"),
-        ("{order[_x]}", "private"),
-        ("{order:>99999999}", "makes no key"),
-        ("{order:{note}}", "makes no key"),
-    ],
-)
-def test_a_template_from_outside_reaches_nothing_but_the_arguments(
-    template: str, reason: str
-) -> None:
-    with pytest.raises((ValueError, LookupError), match=reason):
-        filled_in(template, {"order": 17, "note": "x"})
 
 
 def test_all_arguments_make_one_key_however_they_are_written() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable
 from weakref import WeakKeyDictionary
 
 from jtask.client.client import Client
@@ -67,6 +68,38 @@ _news: WeakKeyDictionary[Client, SlotNews] = WeakKeyDictionary()
 def slot_news_of(client: Client) -> SlotNews:
     """Return what a client hears of slots, made by the first use."""
     return _news.setdefault(client, SlotNews(client.broker.requests))
+
+
+async def take_when_freed(
+    client: Client,
+    take: Callable[[], Awaitable[str | None]],
+    patience: Callable[[str], Awaitable[float]],
+) -> None:
+    """Wait in place until slots could be taken; on the I/O loop.
+
+    Args:
+        client: Whose.
+        take: Takes them and returns None, or returns the name of those that lack and takes none.
+        patience: Takes that name; returns after how many seconds to try again without news: who
+            has them may be lost with them.
+
+    Raises:
+        BrokerError: The broker does not answer.
+    """
+    lacking = await take()
+    if lacking is None:
+        return
+    news, event = slot_news_of(client), asyncio.Event()
+    await news.listen()
+    try:
+        while lacking is not None:
+            news.add(lacking, event)
+            # What was freed before that was not heard.
+            lacking = await take()
+            if lacking is not None:
+                await news.wait(event, await patience(lacking))
+    finally:
+        news.forget(event)
 
 
 async def tell_freed(client: Client, name: str) -> None:

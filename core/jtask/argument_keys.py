@@ -1,0 +1,85 @@
+"""Keys that options of a task make of the arguments of a call, and the names that keep them."""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from string import Formatter
+from typing import TYPE_CHECKING, Any
+
+from jtask.options import check_parameters
+
+if TYPE_CHECKING:
+    from jtask.runtime import EnqueueRequest, RunContext
+
+_WIDE = re.compile(r"\d{4}|\{")
+_PRIVATE = re.compile(r"[.\[]_")
+
+
+def check_key(value: object, of: str) -> object:
+    """Return an option's value that makes a key: None, a template, or a function of two arguments.
+
+    Args:
+        value: What was given.
+        of: What the function is called with, beside the arguments: "run" or "call".
+
+    Raises:
+        TypeError: It is none of these.
+        ValueError: It cannot be called so.
+    """
+    if value is None or (isinstance(value, str) and value):
+        return value
+    if not callable(value):
+        raise TypeError(
+            f"must be a text or a function of the {of} and its arguments, got {value!r}"
+        )
+    check_parameters(value, "context", "parameters")
+    return value
+
+
+def make_key(wanted: object, context: "EnqueueRequest | RunContext") -> object:
+    """Return what an option makes of a call's arguments: a text, or whatever a function returns.
+
+    Args:
+        wanted: The option's value: a template, or a function; see `check_key`.
+        context: The call, or the run that has come of it.
+
+    Raises:
+        Exception: None can be made: what a function raised, or why a template will not do.
+    """
+    if isinstance(wanted, str):
+        return filled_in(wanted, context.parameters)
+    function: Any = wanted
+    return function(context, context.parameters)
+
+
+def filled_in(template: str, values: Mapping[str, Any]) -> str:
+    """Return a template with some values filled in.
+
+    Somebody else's text may be given for a template: it must reach nothing but the values, and
+    cost next to nothing.
+
+    Raises:
+        ValueError: A placeholder asks for what begins with `_`, or for thousands of characters.
+        LookupError: It names no value.
+    """
+    for _, field, form, _ in Formatter().parse(template):
+        if field is not None and _PRIVATE.search(field):
+            raise ValueError(f"the placeholder {field!r} names something private")
+        if form and _WIDE.search(form):
+            raise ValueError(f"the form {form!r} makes no key")
+    return template.format(**values)
+
+
+def storable(text: str, longest: int) -> str:
+    """Return a text as part of what a broker takes for a name: itself, or its SHA-256.
+
+    Args:
+        text: Any text.
+        longest: How many characters may stay readable.
+    """
+    try:
+        if len(text) <= longest and text.encode():
+            return text
+    except UnicodeEncodeError:
+        pass
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
