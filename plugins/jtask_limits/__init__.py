@@ -44,7 +44,7 @@ def jtask_headers() -> list[str]:
     return [TAGGED]
 
 
-@hookimpl
+@hookimpl(trylast=True)  # others may put a run off, or park it for a reason of their own
 def jtask_enqueue(request: "EnqueueRequest") -> "Claim | None":
     """Park what must wait of many runs that are sent at once."""
     from jtask_limits.calls import claim_for

@@ -65,7 +65,7 @@ class Place:
         """Park the run if it is one of more than may execute at once, and not the last of them."""
         together, message = self._together, sending.message
         must_wait = together.slot.limit < together.count != self._number
-        if must_wait and message.parked_under is None:
+        if must_wait and message.at is None:
             message.at = time.time() + LONGEST_WAIT
             message.parked_under = together.slot.name
         return None

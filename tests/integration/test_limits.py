@@ -127,6 +127,19 @@ def test_what_must_wait_of_many_that_are_sent_at_once_goes_to_no_worker_before(
     assert max(abs(at - number) for at, number in enumerate(in_turn)) <= 1
 
 
+def test_what_is_put_off_for_another_reason_is_not_parked_for_a_limit() -> None:
+    @task(limit=1, queue="scarce", debounce=600)
+    def limited(number: int) -> None:
+        raise AssertionError
+
+    limited.delay_many([(number,) for number in range(5)])
+
+    async def waiting(broker: Any) -> list[bool]:
+        return [run.is_parked async for run in broker.queues.waiting("scarce")]
+
+    assert on_io(waiting) == [False]
+
+
 def test_each_key_has_a_limit_of_its_own(watched: Watched, jtask_worker: StartWorker) -> None:
     gates = {tenant: threading.Event() for tenant in "ab"}
 
