@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _NOTE = "jtask_caching"
+_IN_CALLER = "jtask_caching.in_caller"
 _LONGEST_WAIT = 600.0  # seconds until a run that nobody wakes looks for itself
 _uncached = RateLimitedLog(60.0)
 _log = logging.getLogger("jtask")
@@ -50,9 +51,13 @@ async def look_up(run: "RunContext") -> Outcome | None:
 
 
 def is_exclusive(run: "RunContext") -> bool:
-    """Tell whether one of several runs with the same key is executed."""
+    """Tell whether a run needs the lock of its key: one of several is executed."""
     plan = _plan(run)
-    return plan.is_serializable and _key(plan, run) is not None
+    if not plan.is_serializable or (key := _key(plan, run)) is None:
+        return False
+    if _IN_CALLER not in run.notes:
+        run.notes[_IN_CALLER] = _is_computed_by_caller(key, run)
+    return not run.notes[_IN_CALLER]
 
 
 async def admit(run: "RunContext") -> Retry | Park | None:
@@ -107,6 +112,17 @@ async def keep(run: "RunContext", outcome: Outcome) -> None:
         payload,
     )
     await _on_io(lambda cache: cache.put(entry))
+
+
+def _is_computed_by_caller(key: str, run: "RunContext") -> bool:
+    """Tell whether the run was called by one that has the lock of its key: to wait is for ever."""
+    caller = run.caller
+    while caller is not None:
+        plan = plan_of(caller.task)
+        if plan is not None and plan.is_serializable and _key(plan, caller) == key:
+            return True
+        caller = caller.caller
+    return False
 
 
 async def _one() -> int:
