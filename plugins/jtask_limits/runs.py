@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from jtask.client import get_client, slot_of
 from jtask.client.slot_news import tell_freed
-from jtask.errors import BrokerError
+from jtask.errors import BrokerError, RunRefused
 from jtask.lifecycle import Park, Retry, describe
 from jtask_limits.applying import NOTE
 from jtask_limits.definitions import limits_of, slot_name
@@ -31,6 +31,7 @@ async def admit(run: "RunContext") -> Retry | Park | None:
         wanted = await _slots_of(run)
         await _hand_on(run, _handed_for_nothing(run, wanted))
         for slot in wanted:
+            _check_callers(slot, run)
             # Before the answer is known: it may be lost.
             taken.append(slot)
             if not await _take(slot, run, others=taken[:-1]):
@@ -42,6 +43,19 @@ async def admit(run: "RunContext") -> Retry | Park | None:
         await give_back(run)
         return Retry(time.time() + _PAUSE, describe(error))
     return None
+
+
+def _check_callers(slot: Slot, run: "RunContext") -> None:
+    """Refuse a direct call that would wait for those whose functions it is called by."""
+    holding, caller = 0, run.caller
+    while caller is not None:
+        holding += any(held.name == slot.name for held in caller.notes.get(NOTE, ()))
+        caller = caller.caller
+    if holding >= slot.limit > 0:
+        raise RunRefused(
+            f"the limit of {slot.about} is {slot.limit}, and the runs that this one is called by "
+            f"hold all of it: call the function itself, with .fn()"
+        )
 
 
 async def give_back(run: "RunContext") -> None:

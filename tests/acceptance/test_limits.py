@@ -1,6 +1,7 @@
 """The program makes, changes, shows and removes limits."""
 
 import json
+import sys
 from typing import Any
 
 TASKS = """
@@ -47,6 +48,31 @@ def test_a_limit_is_made_changed_shown_and_removed_by_commands(place: Any, event
     (place.folder / "go-on").touch()
     assert [place.result(run_id)["result"] for run_id in run_ids] == [0, 1, 2, 3]
     assert worker.stop() == 0
+
+
+def test_the_slot_of_a_block_whose_process_is_killed_goes_to_the_next_one(
+    place: Any, eventually: Any
+) -> None:
+    block = """
+        import os, time
+        from jtask_limits import concurrency
+
+        with concurrency("db"):
+            mark(os.getpid())
+            while not os.path.exists("go-on"):
+                time.sleep(0.01)
+        """
+    place.write("block.py", block)
+    place.env["JTASK_LEASE"] = "1"
+    assert place.jtask("limits", "create", "db", "1").returncode == 0
+    victim = place.start(sys.executable, "block.py")
+    eventually(lambda: place.marks() == [str(victim.pid)])
+    heir = place.start(sys.executable, "block.py")
+    victim.kill()
+    eventually(lambda: place.marks() == [str(victim.pid), str(heir.pid)])
+    (place.folder / "go-on").touch()
+    assert heir.wait() == 0, heir.log
+    assert place.jtask("limits", "holders", "db").stderr == "nobody holds a slot of 'db'\n"
 
 
 def test_wrong_limits_are_refused_in_one_sentence(place: Any) -> None:

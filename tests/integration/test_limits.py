@@ -12,11 +12,13 @@ from waiting import PATIENCE, eventually, until
 
 import jtask_limits.wanted_slots
 from jtask import Run, runtime, tags, task
+from jtask.cache_policies import INPUTS
 from jtask.client import get_client
 from jtask.errors import LimitNotFound, LimitTimeout, RunRefused, TaskDefinitionError
 from jtask.outcomes import CancelResult
 from jtask.plugins import get_plugins
 from jtask.rate_limited_log import RateLimitedLog
+from jtask.settings import get_settings
 from jtask_limits import arate_limit, concurrency, definitions, rate_limit
 from jtask_limits.definitions import Limit
 from jtask_limits.operations import create_limit, holders_of, remove_limit, update_limit
@@ -301,6 +303,174 @@ def test_a_slot_of_a_limit_that_was_removed_meanwhile_is_handed_on(
     for gate in scarce.gates:
         gate.set()
     finish(scarce.runs)
+
+
+@pytest.mark.parametrize("how", ["Cancelled", "TimedOut", "Crashed"])
+def test_a_slot_comes_back_from_a_run_that_is_ended(how: str, jtask_worker: StartWorker) -> None:
+    begun = threading.Event()
+
+    @task(limit=1, tags=["web"], timeout_seconds=0.1 if how == "TimedOut" else None)
+    async def work(number: int) -> int:
+        if number == 0:
+            begun.set()
+            if how == "Crashed":
+                raise SystemExit(3)
+            await asyncio.sleep(PATIENCE)
+        return number
+
+    create_limit(Limit("tag:web", 1))
+    jtask_worker(work)
+    ended, next_one = work.delay(0), work.delay(1)
+    assert begun.wait(PATIENCE)
+    if how == "Cancelled":
+        ended.cancel()
+    assert ended.wait(PATIENCE)
+    assert ended.state.name == how
+    assert next_one.result(PATIENCE) == 1
+    eventually(lambda: taken("tag:web") == 0)
+
+
+def test_a_run_that_is_cancelled_while_it_waits_keeps_nobody_waiting(
+    watched: Watched, jtask_worker: StartWorker
+) -> None:
+    gate = threading.Event()
+
+    @task(limit=1)
+    def work(number: int) -> None:
+        watched.began.append(number)
+        assert gate.wait(PATIENCE)
+
+    jtask_worker(work)
+    runs = [work.delay(number) for number in range(3)]
+    eventually(lambda: watched.began)
+    eventually(lambda: all("the limit of" in str(run.state.message) for run in runs[1:]))
+    first = watched.began[0]
+    waiting = [run for number, run in enumerate(runs) if number != first]
+    waiting[0].cancel()
+    assert waiting[0].wait(PATIENCE)
+    gate.set()
+    finish([runs[first], waiting[1]])
+    assert len(watched.began) == 2
+
+
+def test_a_run_needs_a_slot_of_each_of_its_tags_that_has_a_limit(
+    watched: Watched, jtask_worker: StartWorker
+) -> None:
+    gate = threading.Event()
+
+    @task(tags=["web", "db", "without a limit"])
+    def work() -> None:
+        with watched:
+            assert gate.wait(PATIENCE)
+
+    create_limit(Limit("tag:web", 1))
+    create_limit(Limit("tag:db", 3))
+    jtask_worker(work, concurrency=10)
+    runs = [work.delay() for _ in range(4)]
+    eventually(lambda: sum("tag:web" in str(run.state.message) for run in runs) == 3)
+    assert watched.now == 1
+    remove_limit("tag:web")
+    eventually(lambda: sum("tag:db" in str(run.state.message) for run in runs) == 1)
+    assert watched.now == 3
+    gate.set()
+    finish(runs)
+    assert (watched.most, taken("tag:web"), taken("tag:db")) == (3, 0, 0)
+
+
+def test_a_limit_of_0_lets_nothing_start_until_it_is_raised(
+    watched: Watched, jtask_worker: StartWorker
+) -> None:
+    @task(tags=["web"])
+    def work() -> None:
+        watched.execute(1, 0)
+
+    create_limit(Limit("tag:web", 0))
+    jtask_worker(work)
+    runs = [work.delay() for _ in range(3)]
+    eventually(lambda: all("'tag:web' is 0" in str(run.state.message) for run in runs))
+    assert watched.began == []
+    update_limit(Limit("tag:web", 1))
+    finish(runs)
+    assert watched.most == 1
+
+
+def test_a_hit_needs_no_slot_of_a_limit(jtask_worker: StartWorker) -> None:
+    begun, gate = threading.Event(), threading.Event()
+
+    @task(limit=1, tags=["web"], cache_policy=INPUTS)
+    def work(number: int) -> int:
+        if number == 2:
+            begun.set()
+            assert gate.wait(PATIENCE)
+        return number
+
+    create_limit(Limit("tag:web", 1))
+    jtask_worker(work)
+    assert work.delay(1).result(PATIENCE) == 1
+    slow = work.delay(2)
+    assert begun.wait(PATIENCE)
+    hit = work.delay(1)
+    assert (hit.result(PATIENCE), hit.state.name) == (1, "Cached")
+    gate.set()
+    assert slow.result(PATIENCE) == 2
+
+
+def test_many_asynchronous_runs_and_blocks_at_their_limits_come_to_an_end(
+    watched: Watched, jtask_worker: StartWorker
+) -> None:
+    @task(limit=3)
+    async def work(number: int) -> int:
+        # More runs than slots in here too, each with a slot of the one outside.
+        async with concurrency("db"):
+            with watched:
+                await asyncio.sleep(0)
+        return number
+
+    create_limit(Limit("db", 2))
+    jtask_worker(work, concurrency=50)
+    runs = [work.delay(number) for number in range(50)]
+    assert [run.result(PATIENCE) for run in runs] == list(range(50))
+    assert watched.most <= 2
+    assert taken("db") == 0
+
+
+def test_a_direct_call_that_would_wait_for_its_own_callers_is_refused(
+    watched: Watched, jtask_worker: StartWorker
+) -> None:
+    @task(limit=2)
+    def count_down(number: int) -> int:
+        return count_down(number - 1) if number else 0
+
+    assert count_down(1) == 0
+    with pytest.raises(RunRefused, match=r"'count_down' is 2, .* call the function itself"):
+        count_down(2)
+    jtask_worker(count_down)
+    assert count_down.delay(1).result(PATIENCE) == 0
+    assert isinstance(count_down.delay(2).exception(PATIENCE), RunRefused)
+    assert count_down.delay(1).result(PATIENCE) == 0
+
+
+def test_a_slot_is_renewed_while_a_task_blocks_its_own_event_loop(
+    jtask_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JTASK_LEASE", "1")
+    get_settings.cache_clear()
+    begun, gate = threading.Event(), threading.Event()
+
+    @task(tags=["web"])
+    async def work() -> int:
+        begun.set()
+        assert gate.wait(PATIENCE)
+        return 7
+
+    create_limit(Limit("tag:web", 1))
+    jtask_worker(work)
+    run = work.delay()
+    assert begun.wait(PATIENCE)
+    (first,) = holders_of("tag:web")
+    eventually(lambda: holders_of("tag:web")[0].until > first.until + 2 * get_settings().lease)
+    gate.set()
+    assert run.result(PATIENCE) == 7
 
 
 def test_a_block_of_code_holds_slots_wherever_it_is(watched: Watched) -> None:

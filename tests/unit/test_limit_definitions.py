@@ -1,0 +1,66 @@
+"""What a limit with a name says, and how seldom it is asked for."""
+
+import asyncio
+import time
+from typing import Any, cast
+
+import pytest
+
+from jtask.contract import KeyValueStore
+from jtask_limits.definitions import ENDLESS, Limit, Limits
+
+
+class NoRecords:
+    """A store with nothing in it, and how often it was asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def get(self, bucket: str, key: str) -> Any:
+        self.asked += 1
+
+
+@pytest.mark.parametrize(
+    ("limit", "window"),
+    [
+        (Limit("r", 5, per=1.0), (5, 1.0)),
+        (Limit("r", 100, per=60.0), (100, 60.0)),
+        (Limit("r", 100, per=60.0, burst=10), (10, 6.0)),
+        (Limit("r", 1, per=3600.0), (1, 3600.0)),
+        # Windows are whole seconds long: a shorter one is lengthened, and more fit in.
+        (Limit("r", 10, per=1.0, burst=1), (10, 1.0)),
+        (Limit("r", 3, per=2.0, burst=1), (1, 1.0)),
+    ],
+)
+def test_the_window_of_a_rate_lets_no_more_begin_than_it_says(
+    limit: Limit, window: tuple[int, float]
+) -> None:
+    assert limit.window() == window
+    assert limit.per is not None
+    assert window[0] / window[1] <= limit.slots / limit.per
+
+
+def test_that_a_tag_has_no_limit_is_asked_once_a_second_however_many_runs_there_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    records = NoRecords()
+    limits = Limits(cast("KeyValueStore", records))
+
+    async def a_hundred_runs() -> None:
+        assert {await limits.find("tag:web") for _ in range(100)} == {None}
+
+    asyncio.run(a_hundred_runs())
+    assert records.asked == 1
+    now[0] += 0.9
+    asyncio.run(a_hundred_runs())
+    assert records.asked == 1
+    now[0] += 0.2
+    asyncio.run(a_hundred_runs())
+    assert records.asked == 2
+
+
+def test_what_has_no_limit_has_slots_for_all() -> None:
+    limits = Limits(cast("KeyValueStore", NoRecords()))
+    assert asyncio.run(limits.slots_now("nothing")) == ENDLESS
