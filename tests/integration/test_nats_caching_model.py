@@ -1,0 +1,185 @@
+"""Values are computed once on a real server, whoever is killed: the rules of the model there.
+
+Under a lock one run computes the value of a key, as the attempts themselves see it; a run waits
+only for one that does, and gets its value. Workers get SIGKILL, and so does the server.
+"""
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+from stage import Stage, Workers, is_over
+from staged_caching import COMMITTED, LOCKED, REFRESHING, SERIALIZABLE, TASKS
+from waiting import PATIENCE, eventually
+
+from jtask import Run
+from jtask.client import close_client
+from jtask.settings import get_settings
+from jtask_caching.operations import forget, list_entries
+
+CALLS = st.lists(
+    st.tuples(
+        st.sampled_from([SERIALIZABLE, SERIALIZABLE, COMMITTED, REFRESHING]), st.integers(0, 1)
+    ),
+    min_size=2,
+    max_size=6,
+)
+
+
+@dataclass
+class ModelRun:
+    """A run, the value that was kept for it when it came, and whether its end was looked at."""
+
+    kind: str
+    key: int
+    run: Run[str]
+    value: str | None
+    is_over: bool = False
+
+
+class NatsCachingMachine(RuleBasedStateMachine):
+    """Two workers that may be killed, the server that may be killed, and what is kept."""
+
+    def __init__(self, server: Any, folder: Path) -> None:
+        super().__init__()
+        self.server = server
+        self.place = tempfile.TemporaryDirectory(dir=folder)
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setenv("JTASK_NAMESPACE", Path(self.place.name).name)
+        close_client()
+        get_settings.cache_clear()
+        self.stage = Stage(Path(self.place.name))
+        self.runs: dict[str, ModelRun] = {}
+        self.kept: dict[int, str] = {}
+        self.ever_kept: dict[int, set[str]] = {0: set(), 1: set()}
+        self.lost: set[str] = set()
+        """Runs that have lost a worker, or may have."""
+        self.workers = Workers("staged_caching", self.stage)
+
+    @initialize(calls=CALLS)
+    def runs_come(self, calls: list[tuple[str, int]]) -> None:
+        for kind, key in calls:
+            run: Run[str] = TASKS[kind].delay(key, kind)
+            value = self.kept.get(key) if kind != REFRESHING else None
+            self.runs[run.run_id] = ModelRun(kind, key, run, value)
+
+    # One rule, so that no example is without it.
+    @rule(calls=CALLS, ends=st.lists(st.tuples(st.integers(0, 100), st.booleans()), max_size=3))
+    def attempts_end_and_runs_come(
+        self, calls: list[tuple[str, int]], ends: list[tuple[int, bool]]
+    ) -> None:
+        for number, succeeds in ends:
+            if acting := sorted(self.stage.acting()):
+                _, run_id = acting[number % len(acting)]
+                self.end(self.runs[run_id], succeeds=succeeds)
+                self.a_run_waits_only_for_one_that_computes_its_value()
+        self.runs_come(calls)
+
+    def end(self, one: ModelRun, *, succeeds: bool) -> None:
+        if succeeds:
+            self.kept[one.key] = one.run.run_id
+            self.ever_kept[one.key].add(one.run.run_id)
+        self.stage.end(one.run.run_id, succeeds=succeeds)
+        assert one.run.wait(PATIENCE)
+        assert one.run.state.name.value == ("Completed" if succeeds else "Failed")
+        one.is_over = True
+
+    @rule(key=st.integers(0, 1))
+    def a_value_is_forgotten(self, key: int) -> None:
+        kept = self.kept.pop(key, None)
+        found = [entry.key for entry in list_entries() if entry.run_id == kept]
+        assert forget(found) == found
+
+    @rule(whom=st.sampled_from([0, 1, "server"]))
+    def somebody_is_killed(self, whom: int | str) -> None:
+        if whom == "server":
+            self.server.kill()
+            self.server.start()
+            return
+        acting = {run_id for _, run_id in self.stage.acting()}
+        # Who loses a second worker is a suspect, and suspects wait for each other.
+        if not acting & self.lost:
+            self.lost |= acting
+            self.workers.kill(int(whom))
+
+    @invariant()
+    def a_run_waits_only_for_one_that_computes_its_value(self) -> None:
+        eventually(lambda: self.waiting_for_nothing() == [] or self.stage.problems())
+        assert self.stage.problems() == []
+        for one in self.runs.values():
+            if not one.is_over and is_over(one.run):
+                # Nobody but this test ends what computes, so it was a hit.
+                assert (one.run.state.name.value, one.kind != REFRESHING) == ("Cached", True)
+                value = one.run.result(PATIENCE)
+                # Who has waited may have read it before it was forgotten.
+                assert value in self.ever_kept[one.key] if one.value is None else value == one.value
+                one.is_over = True
+
+    def waiting_for_nothing(self) -> list[str]:
+        acting = self.stage.acting()
+        executing = {run_id for _, run_id in acting}
+        locked = {label for label, _ in acting if label.split("-")[0] in LOCKED}
+        keys = {int(label.split("-")[1]) for label in locked}
+        return [
+            run_id
+            for run_id, one in self.runs.items()
+            if run_id not in executing
+            and not (one.kind in LOCKED and one.key in keys and one.value is None)
+            and not is_over(one.run)
+        ]
+
+    @invariant()
+    def what_is_listed_is_what_is_kept(self) -> None:
+        kept = sorted(self.kept.values())
+        eventually(lambda: sorted(entry.run_id for entry in list_entries()) == kept)
+
+    def teardown(self) -> None:
+        try:
+            self.stage.release()
+            for one in self.runs.values():
+                assert one.run.wait(PATIENCE)
+                assert one.run.state.name.value in ("Completed", "Cached", "Failed"), one
+            assert self.stage.problems() == []
+        finally:
+            self.workers.close()
+            close_client()
+            self.patch.undo()
+            get_settings.cache_clear()
+            self.place.cleanup()
+
+
+@pytest.mark.timeout(300)
+def test_values_are_computed_once_whoever_is_killed(
+    nats_server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in os.environ if name.startswith("JTASK_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("JTASK_URL", nats_server.url)
+    monkeypatch.setenv("JTASK_LEASE", "1")
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    # One that is killed again and again is not to end as Crashed here.
+    monkeypatch.setenv("JTASK_MAX_CRASHES", "50")
+    run_state_machine_as_test(
+        lambda: NatsCachingMachine(nats_server, tmp_path),
+        settings=settings(
+            max_examples=4,
+            stateful_step_count=12,
+            deadline=None,
+            database=None,
+            derandomize=True,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
