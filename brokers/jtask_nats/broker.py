@@ -19,6 +19,7 @@ from jtask_nats.stores.counters import NatsCounters
 from jtask_nats.stores.dead_letters import NatsDeadLetters
 from jtask_nats.stores.event_log import NatsEventLog
 from jtask_nats.stores.heartbeats import NatsHeartbeats
+from jtask_nats.stores.logs import NatsLogs
 from jtask_nats.stores.records import NatsRecords
 from jtask_nats.stores.requests import NatsRequests
 from jtask_nats.stores.results import NatsResults
@@ -67,6 +68,7 @@ class NatsBroker:
         self.queues = NatsQueues(session)
         self.results = NatsResults(session)
         self.events = NatsEventLog(session)
+        self.logs = NatsLogs(session)
         self.blobs = NatsBlobs(session)
         self.slots = NatsSlots(session)
         self.dead_letters = NatsDeadLetters(session)

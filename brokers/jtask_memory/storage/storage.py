@@ -12,6 +12,7 @@ from jtask.signal_safety import SignalSafeLock
 from jtask_memory.clock import Clock, SystemClock
 from jtask_memory.storage.backlog import Backlog
 from jtask_memory.storage.event_history import EventHistory
+from jtask_memory.storage.log_history import LogHistory
 from jtask_memory.storage.requests import PendingRequest
 from jtask_memory.storage.subscribers import Subscribers
 from jtask_memory.storage.ttl_dict import TTLDict
@@ -36,6 +37,7 @@ class Storage:
         self.outcomes: TTLDict[bytes] = TTLDict()
         self.letters: TTLDict[DeadLetter] = TTLDict()
         self.events = EventHistory()
+        self.logs = LogHistory()
         self.blobs: TTLDict[bytes] = TTLDict()
         self.counters: TTLDict[int] = TTLDict()
         self.slots: dict[str, TTLDict[SlotHolder]] = {}
@@ -45,6 +47,7 @@ class Storage:
         self.revisions = itertools.count(1)
         self.wakers: Subscribers[[]] = Subscribers()
         self.responders: Subscribers[[PendingRequest]] = Subscribers()
+        self.log_readers: Subscribers[[]] = Subscribers()
         self.watchers: Subscribers[[OutcomeRecord]] = Subscribers()
 
     def enqueue(self, messages: Sequence[Message]) -> None:

@@ -115,7 +115,12 @@ async def read_all(
 
 
 async def read_pages(
-    connection: Connection, stream: str, subject: str, *, since: float | None = None
+    connection: Connection,
+    stream: str,
+    subject: str,
+    *,
+    since: float | None = None,
+    after: int = 0,
 ) -> AsyncIterator[list[StoredMessage]]:
     """Do `read_all`, with the messages as they arrive: some hundred at once.
 
@@ -124,13 +129,14 @@ async def read_pages(
         stream: Its name.
         subject: Which.
         since: Skip what was stored before this instant.
+        after: Skip what comes up to this sequence; not together with `since`.
 
     Raises:
         BrokerUnavailable: No answer.
     """
     wanted: dict[str, object] = {"next_by_subj": subject, "batch": _BATCH}
     wanted["max_bytes"] = _BATCH_BYTES
-    position: dict[str, object] = {"seq": 1}
+    position: dict[str, object] = {"seq": after + 1}
     if since is not None:
         position = {"start_time": headers.instant(since)}
     while True:

@@ -14,6 +14,7 @@ _VERSION = "3"
 NANO = 1_000_000_000
 _DEDUP_WINDOW = 30 * NANO  # the server keeps each id that long in memory, 200-300 bytes each
 _EVENTS_SIZE = 256 << 20  # bytes; the server reserves them, and drops the oldest events beyond
+_LOGS_SIZE = 512 << 20  # bytes, likewise
 
 # Without these jtask would lose runs or stand still; the rest is tuning.
 ESSENTIAL = (
@@ -36,6 +37,7 @@ class Stream(Enum):
     RESULTS = "_RESULTS"
     BLOBS = "_BLOBS"
     EVENTS = "_EVENTS"
+    LOGS = "_LOGS"
     DEAD_LETTERS = "_DEAD"
     WORKERS = "_WORKERS"
     COUNTERS = "_COUNTERS"
@@ -106,6 +108,19 @@ def stream_configs(
             "max_age": _nanos(settings.event_ttl),
             "max_bytes": _EVENTS_SIZE,
             "duplicate_window": _window(settings.event_ttl),
+        },
+        # Followers are told by the republished headers that there is more, and read the stream.
+        Stream.LOGS: {
+            **disk,
+            "subjects": [subjects.all_logs],
+            "max_age": _nanos(settings.log_ttl),
+            "max_bytes": _LOGS_SIZE,
+            "duplicate_window": _window(settings.log_ttl),
+            "republish": {
+                "src": subjects.all_logs,
+                "dest": subjects.all_log_news,
+                "headers_only": True,
+            },
         },
         Stream.DEAD_LETTERS: {
             **disk,

@@ -36,6 +36,8 @@ class Subjects:
         self.all_republished = f"{self.root}.o.>"
         self.all_blobs = f"{self.root}.b.>"
         self.all_events = f"{self.root}.e.>"
+        self.all_logs = f"{self.root}.g.>"
+        self.all_log_news = f"{self.root}.h.>"
         self.all_dead_letters = f"{self.root}.d.>"
         self.all_workers = f"{self.root}.w.>"
         self.all_counters = f"{self.root}.n.>"
@@ -87,6 +89,14 @@ class Subjects:
     def events(self, shard: str) -> str:
         """Return where the events of a shard of all runs go."""
         return f"{self.root}.e.{shard}"
+
+    def log(self, run_id: str) -> str:
+        """Return where the log of a run goes."""
+        return f"{self.root}.g.{run_id}"
+
+    def log_news(self, run_id: str) -> str:
+        """Return where it is told that more of a run's log is stored."""
+        return f"{self.root}.h.{run_id}"
 
     def dead_letter(self, queue: str, run_id: str) -> str:
         """Return where a dead letter lies."""

@@ -20,6 +20,7 @@ from jtask.contract.dead_letters import DeadLetter, DeadLetters
 from jtask.contract.events import Event, EventLog
 from jtask.contract.heartbeats import Heartbeats
 from jtask.contract.in_process import in_process, is_in_process
+from jtask.contract.logs import END_OF_ATTEMPT, LogLine, LogPage, LogStore
 from jtask.contract.queues import Pause, QueueInfo, Queues, RunPlace, WaitingRun
 from jtask.contract.records import KeyValueStore, Record
 from jtask.contract.requests import RequestReply
@@ -44,6 +45,7 @@ __all__ = [
     "ATOMIC_LIMIT",
     "BLOB_MARGIN",
     "DEFAULT_PRIORITY",
+    "END_OF_ATTEMPT",
     "EXPIRY_GRACE",
     "HORIZON",
     "SEPARABLE",
@@ -61,6 +63,9 @@ __all__ = [
     "FullBroker",
     "Heartbeats",
     "KeyValueStore",
+    "LogLine",
+    "LogPage",
+    "LogStore",
     "Message",
     "OpenResultStore",
     "OutcomeRecord",

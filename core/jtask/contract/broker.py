@@ -8,6 +8,7 @@ from jtask.contract.counters import Counters, Slots
 from jtask.contract.dead_letters import DeadLetters
 from jtask.contract.events import EventLog
 from jtask.contract.heartbeats import Heartbeats
+from jtask.contract.logs import LogStore
 from jtask.contract.queues import Queues
 from jtask.contract.records import KeyValueStore
 from jtask.contract.requests import RequestReply
@@ -17,6 +18,7 @@ from jtask.contract.runs import RunQueue
 SEPARABLE = (
     "results",
     "events",
+    "logs",
     "blobs",
     "counters",
     "slots",
@@ -60,6 +62,11 @@ class Broker(Protocol):
     @property
     def events(self) -> EventLog:
         """What happened to runs."""
+        ...
+
+    @property
+    def logs(self) -> LogStore:
+        """What runs have logged."""
         ...
 
     @property

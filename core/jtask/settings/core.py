@@ -18,9 +18,11 @@ class Settings(SettingsModel):
     url: str = "embedded://"
     """Broker: `embedded://` (default), `nats://host:port[,host:port]`, `tls://...`, `memory://`."""
     results_url: str | None = None
-    """Where outcomes are kept; unset is the broker itself. Likewise for the next eight."""
+    """Where outcomes are kept; unset is the broker itself. Likewise for the next nine."""
     events_url: str | None = None
     """Where the events of runs are kept."""
+    logs_url: str | None = None
+    """Where the logs of runs are kept."""
     blobs_url: str | None = None
     """Where values are kept that are too big for a message."""
     counters_url: str | None = None
@@ -63,5 +65,7 @@ class Settings(SettingsModel):
     """How many bytes a result may have as it is stored."""
     event_ttl: Seconds = Field(default=7 * 86_400.0, ge=1)
     """How long events are kept."""
+    log_ttl: Seconds = Field(default=7 * 86_400.0, ge=1)
+    """How long the logs of runs are kept."""
     dead_letter_ttl: Seconds = Field(default=30 * 86_400.0, ge=1)
     """How long dead letters are kept."""

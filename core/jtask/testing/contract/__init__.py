@@ -29,6 +29,7 @@ from jtask.testing.contract.dead_letters import DeadLetterContract
 from jtask.testing.contract.delays import DelayContract
 from jtask.testing.contract.events import EventLogContract
 from jtask.testing.contract.leases import LeaseContract
+from jtask.testing.contract.logs import LogStoreContract
 from jtask.testing.contract.parking import ParkingContract
 from jtask.testing.contract.pausing import PauseContract
 from jtask.testing.contract.queue_states import QueueStateContract
@@ -50,6 +51,7 @@ class BrokerContract(
     DeadLetterContract,
     ResultStoreContract,
     EventLogContract,
+    LogStoreContract,
     BlobStoreContract,
     CounterContract,
     SlotContract,
@@ -77,6 +79,7 @@ __all__ = [
     "Inbox",
     "KeyValueStoreContract",
     "LeaseContract",
+    "LogStoreContract",
     "ParkingContract",
     "PauseContract",
     "QueueContract",

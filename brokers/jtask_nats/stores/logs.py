@@ -1,0 +1,176 @@
+"""The logs of runs: batches of lines, on a subject for each run."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from typing import Any, cast
+
+from pydantic_core import from_json, to_json
+
+from jtask.contract import LogLine, LogPage
+from jtask.foreign_text import sendable
+from jtask.ids import is_run_id
+from jtask.randomness import RANDOM
+from jtask.wire.fields import LATEST
+from jtask_nats.client.connection import Subscription
+from jtask_nats.client.direct_reads import read_pages
+from jtask_nats.client.headers import message_id
+from jtask_nats.streams.session import Session
+from jtask_nats.streams.stream_configs import Stream
+from jtask_nats.streams.subjects import encode_token
+
+_FIELDS = len(LogLine._fields) - 1  # the subject has the run id
+_SIZE = 128 * 1024  # bytes of a message; a page has up to 512 of them, and 8 MiB
+# Seconds between two looks at a log of which more may be stored: what a lost push costs at most.
+_LOOKS = (2.0, 30.0)
+_SPREAD = (0.75, 1.5)  # so that those who began to watch together do not ask together
+
+
+class NatsLogs:
+    """A `jtask.contract.LogStore`.
+
+    Args:
+        session: To the server.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._subscriptions: set[_LogSubscription] = set()
+        session.connection.on_reconnect(self._notify_all)
+
+    async def append(self, lines: Sequence[LogLine]) -> None:
+        """Store lines of one or more runs."""
+        session = self._session
+        await session.topology.ensure(Stream.LOGS)
+        limit = min(_SIZE, session.inline_limit)
+        stored = [
+            session.publisher.publish(session.subjects.log(run_id), body, _id_of(first))
+            for run_id, of_run in _by_run(lines).items()
+            for first, body in _bodies(of_run, limit)
+        ]
+        await asyncio.gather(*stored)
+
+    async def read(self, run_id: str, *, after: int = 0) -> AsyncIterator[LogPage]:
+        """Read what is kept of one run, oldest first, up to now, a page at a time."""
+        if not is_run_id(run_id):
+            return  # it could address those of others
+        session = self._session
+        await session.topology.ensure(Stream.LOGS)
+        stream, subject = session.topology.stream_name(Stream.LOGS), session.subjects.log(run_id)
+        async for page in read_pages(session.connection, stream, subject, after=after):
+            # The last page may be empty.
+            if page:
+                lines = [line for stored in page for line in lines_of(run_id, stored.body)]
+                yield LogPage(lines, page[-1].sequence)
+
+    async def watch(self, run_id: str, on_news: Callable[[], None]) -> "_LogSubscription":
+        """Push the news that more lines of a run are stored."""
+        session = self._session
+        await session.topology.ensure(Stream.LOGS)
+
+        def receive(subject: str, reply: str, data: bytes, block: bytes | None) -> None:
+            del subject, reply, data, block
+            on_news()
+
+        heard = session.connection.subscribe(session.subjects.log_news(run_id), receive)
+        subscription = _LogSubscription(heard, on_news, self._subscriptions)
+        if session.connection.is_connected:
+            # Only then is it in place: what is stored from now on must not be missed.
+            await session.connection.flush()
+        return subscription
+
+    def _notify_all(self) -> None:
+        # A copy: a callback may close its subscription.
+        for subscription in tuple(self._subscriptions):
+            subscription.on_news()
+
+
+class _LogSubscription:
+    def __init__(
+        self,
+        subscription: Subscription,
+        on_news: Callable[[], None],
+        subscriptions: "set[_LogSubscription]",
+    ) -> None:
+        self._subscription = subscription
+        self._subscriptions = subscriptions
+        self._pause, self._longest = _LOOKS
+        self.on_news = on_news
+        subscriptions.add(self)
+        self._look_again()
+
+    async def close(self) -> None:
+        """Push nothing any more."""
+        self._timer.cancel()
+        self._subscriptions.discard(self)
+        self._subscription.unsubscribe()
+
+    def _look_again(self) -> None:
+        delay = self._pause * RANDOM.uniform(*_SPREAD)
+        self._timer = asyncio.get_running_loop().call_later(delay, self._due)
+
+    def _due(self) -> None:
+        self._pause = min(2 * self._pause, self._longest)
+        self._look_again()
+        self.on_news()
+
+
+def lines_of(run_id: str, body: bytes) -> list[LogLine]:
+    """Return the lines of one message; a later version may have written longer rows."""
+    try:
+        rows: object = from_json(body)
+    except ValueError:
+        return []
+    if not isinstance(rows, list):
+        return []
+    found = (_line_of(run_id, row) for row in cast("list[object]", rows))
+    return [line for line in found if line is not None]
+
+
+def _line_of(run_id: str, row: object) -> LogLine | None:
+    """Return what a row says, or None: one that anybody wrote must not hide all others."""
+    try:
+        line = LogLine(run_id, *cast("list[Any]", row)[:_FIELDS])
+        is_readable = (
+            0 <= line.at <= LATEST
+            and _are(int, line.level, line.attempt, line.number)
+            and _are(str, line.logger, line.message, line.worker)
+        )
+    except TypeError:  # no list, too short, or a value that cannot be compared
+        return None
+    return line if is_readable else None
+
+
+def _are(kind: type, *values: object) -> bool:
+    return all(isinstance(value, kind) for value in values)
+
+
+def _by_run(lines: Sequence[LogLine]) -> dict[str, list[LogLine]]:
+    runs: dict[str, list[LogLine]] = {}
+    for line in lines:
+        runs.setdefault(line.run_id, []).append(line)
+    return runs
+
+
+def _bodies(lines: Sequence[LogLine], limit: int) -> Iterator[tuple[LogLine, bytes]]:
+    """Yield messages within a size, each with its first line."""
+    body = _encode(lines)
+    if len(body) <= limit:
+        yield lines[0], body
+    elif len(lines) > 1:  # a single one that is too large is dropped
+        half = len(lines) // 2
+        yield from _bodies(lines[:half], limit)
+        yield from _bodies(lines[half:], limit)
+
+
+def _id_of(line: LogLine) -> bytes:
+    """Return the header by which the server knows a batch that is sent again."""
+    writer = encode_token(line.worker)
+    return message_id(f"{line.run_id}.{line.attempt}.{writer}.{line.number}")
+
+
+def _encode(lines: Sequence[LogLine]) -> bytes:
+    rows: list[tuple[Any, ...]] = [line[1:] for line in lines]
+    try:
+        return to_json(rows)
+    except ValueError:  # half a character
+        return to_json([[sendable(it) if isinstance(it, str) else it for it in r] for r in rows])
