@@ -12,6 +12,7 @@ from jtask.client.enqueueing import OutgoingRun
 from jtask.client.event_buffer import EventBuffer
 from jtask.client.io_thread import get_io_thread
 from jtask.client.leased_slots import LeasedSlots
+from jtask.client.log_buffer import LogBuffer
 from jtask.client.opening import open_broker
 from jtask.client.outcome_buffer import OutcomeBuffer
 from jtask.client.program_end import at_program_end
@@ -32,6 +33,7 @@ from jtask.states import State
 R = TypeVar("R")
 T = TypeVar("T")
 _CLOSE_SECONDS = 5.0  # a program must be able to end although the broker is away
+_LAST_LINES_SECONDS = 2.0  # of those, for what runs have logged
 _EXPLAIN_SECONDS = 0.5  # a wait that timed out takes so much longer at most
 _log = logging.getLogger("jtask")
 
@@ -47,6 +49,7 @@ class Client:
         broker: The broker; its methods are called on the loop of `io` only.
         inline_limit: The largest body of a message, in bytes.
         events: Takes the states of runs.
+        logs: Takes what runs log.
         outcomes: Takes the ends of direct calls.
         slots: Holds slots for runs and blocks of code.
         settings: Those it was made with.
@@ -65,6 +68,7 @@ class Client:
         )
         self.inline_limit = self.broker.inline_limit
         self.events = EventBuffer(self.io, self.broker.events)
+        self.logs = LogBuffer(self.io, self.broker.logs)
         self.outcomes = OutcomeBuffer(self.io, self.broker.results)
         self.settings = settings
         # Optional in the contract.
@@ -275,6 +279,7 @@ class Client:
         self._waits.close()
         self.slots.close()
         self.events.flush()
+        await self.logs.flush(_LAST_LINES_SECONDS)
         await self.outcomes.flush()
         await self.broker.close()
 
