@@ -157,6 +157,29 @@ def jtask_isolate(
 
 
 @hookspec
+def jtask_copy(
+    run: "RunContext", tell: Callable[[str, bytes], None]
+) -> AbstractContextManager[Any] | None:
+    """Accompany a run in the child process that executes its function.
+
+    Called there, of every plugin, for each run; the run is a copy (`RunContext.is_copy`). The
+    context manager is entered before the function is called and left when it has returned. With
+    `tell`, a topic and some bytes, the plugin sends a message to itself in the worker
+    (`jtask_told`): from a thread of its own, because the function's may be interrupted at any
+    moment. A failure to enter is logged.
+    """
+
+
+@hookspec
+def jtask_told(run: "RunContext", topic: str, message: bytes) -> None:
+    """Get a message that a plugin has sent from a child process.
+
+    Called in the worker for each message of `jtask_copy`, of every plugin, in the order in which
+    they were sent, before the function's own end is known. It must not block. A failure is logged.
+    """
+
+
+@hookspec
 def jtask_failed(
     run: "RunContext", error: BaseException
 ) -> "Retry | Awaitable[Retry | None] | None":

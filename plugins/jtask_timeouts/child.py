@@ -17,6 +17,7 @@ from typing import Any
 
 from jtask.declaration import TaskInfo
 from jtask.execution.contexts import FreshContexts
+from jtask.execution.copies import accompanied
 from jtask.runtime import RunContext, executing
 from jtask.serialization import codecs_of
 from jtask.states import State
@@ -24,7 +25,15 @@ from jtask.wire.failures import capture
 from jtask.worker.log_output import log_to_stderr
 from jtask.worker.standard_streams import flush_streams, print_line_by_line
 from jtask.worker.targets import load_targets
-from jtask_timeouts.child_protocol import CRASHED, FAILED, STARTED, VALUE, Reply, Request
+from jtask_timeouts.child_protocol import (
+    CRASHED,
+    FAILED,
+    STARTED,
+    TOLD,
+    VALUE,
+    Reply,
+    Request,
+)
 from jtask_timeouts.coroutines import call_on_loop
 from jtask_timeouts.deadlines import Step, TimedSteps, get_deadlines
 from jtask_timeouts.limits import Limits
@@ -70,7 +79,7 @@ def main(connection: int, parent: int, notes: int) -> None:
         reply = executor.execute(Request.decode(frame))
         # Before the reply: this process may be killed at any time after it.
         flush_streams()
-        pipe.send_bytes(reply.encode())
+        executor.send(reply)
 
 
 class _Executor:
@@ -84,6 +93,7 @@ class _Executor:
     def __init__(self, pipe: "Connection[bytes, bytes]", notes: int) -> None:
         self._connection = pipe
         self._notes = notes
+        self._sending = threading.Lock()
         self._limits = Limits()
         self._contexts = FreshContexts()
         self._executing = False
@@ -117,6 +127,14 @@ class _Executor:
         except BaseException as error:
             return Reply(CRASHED, capture(error))
 
+    def send(self, reply: Reply) -> None:
+        """Send something to the worker; from any thread, one at a time."""
+        with self._sending:
+            self._connection.send_bytes(reply.encode())
+
+    def _tell(self, topic: str, message: bytes) -> None:
+        self.send(Reply(TOLD, payload=message, topic=topic))
+
     def _load(self, request: Request) -> TaskInfo[..., Any]:
         # As it is in the worker now, which may have added to it since this process started.
         sys.path[:] = request.path
@@ -127,9 +145,9 @@ class _Executor:
         return task
 
     def _call(self, run: RunContext, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        # From here on the limits count: loading the task's module is not the task's time.
-        self._connection.send_bytes(Reply(STARTED).encode())
-        with executing(run):
+        with executing(run), accompanied(run, self._tell):
+            # From here on the limits count: loading the task's module is not the task's time.
+            self.send(Reply(STARTED))
             try:
                 self._executing = True
                 if run.task.is_async:

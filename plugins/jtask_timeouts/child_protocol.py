@@ -2,8 +2,9 @@
 
 No pickle: the bytes are what the task's own codecs have written, as between any two processes.
 
-To the child: a request. From the child: `started` when the function is about to be called, then one
-of `value` (its bytes follow), `failed` (an Exception) and `crashed` (any other BaseException).
+To the child: a request. From the child: `started` when the function is about to be called, any
+number of `told` with a plugin's message to itself in the worker, then one of `value` (its bytes
+follow), `failed` (an Exception) and `crashed` (any other BaseException).
 """
 
 import json
@@ -20,7 +21,7 @@ from jtask.worker.log_output import WorkerLabel, worker_label
 if TYPE_CHECKING:
     from jtask.declaration import TaskInfo
 
-STARTED, VALUE, FAILED, CRASHED = "started", "value", "failed", "crashed"
+STARTED, TOLD, VALUE, FAILED, CRASHED = "started", "told", "value", "failed", "crashed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,26 +29,29 @@ class Reply:
     """What a child says.
 
     Attributes:
-        kind: One of the four.
+        kind: One of the five.
         failure: What was raised, for two of them.
-        payload: The value as the task's codec wrote it.
+        payload: The value as the task's codec wrote it, or what is told.
+        topic: Whose message it is, where something is told.
     """
 
     kind: str
     failure: Failure | None = None
     payload: bytes = b""
+    topic: str = ""
 
     def encode(self) -> bytes:
         """Return the frame."""
         failure = None if self.failure is None else self.failure.to_json()
-        return _frame({"kind": self.kind, "failure": failure}, self.payload)
+        head = {"kind": self.kind, "failure": failure, "topic": self.topic}
+        return _frame(head, self.payload)
 
     @classmethod
     def decode(cls, frame: bytes) -> "Reply":
         """Return what `encode` wrote."""
         head, payload = _parts(frame)
         failure = None if head["failure"] is None else Failure.from_json(head["failure"])
-        return cls(head["kind"], failure, payload)
+        return cls(head["kind"], failure, payload, head["topic"])
 
 
 @dataclass(frozen=True, slots=True)

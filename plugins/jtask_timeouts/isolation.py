@@ -12,12 +12,14 @@ from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any
 
 from jtask.errors import ProcessDied, RunCancelled
+from jtask.execution.copies import told
 from jtask.serialization import codecs_of
 from jtask.wire.failures import rebuild
 from jtask.worker.targets import target_of
 from jtask_timeouts.child_protocol import (
     CRASHED,
     STARTED,
+    TOLD,
     VALUE,
     LogStyle,
     Reply,
@@ -200,6 +202,11 @@ class IsolatedCall:
                 self._terminate(child, self._cancellation())
             if child.connection in ready:
                 reply = Reply.decode(child.connection.recv_bytes())
+                if reply.kind == TOLD:
+                    told(self._run, reply.topic, reply.payload)
+                    # Not before the clock is looked at: there may be no end of messages.
+                    self._take_due_steps()
+                    continue
                 if self._end_error is not None and reply.kind != STARTED:
                     # Whatever it says now, it was told to end; the rest of its grace is for that.
                     child.ask_to_end()
@@ -209,8 +216,11 @@ class IsolatedCall:
             # After its last reply was read, if there is one.
             if child.ended in ready:
                 raise EOFError
-            while self._steps and self._steps[-1].at <= time.monotonic():
-                self._steps.pop().action()
+            self._take_due_steps()
+
+    def _take_due_steps(self) -> None:
+        while self._steps and self._steps[-1].at <= time.monotonic():
+            self._steps.pop().action()
 
     def _due(self, child: ChildProcess, now: float) -> list[Step]:
         # The child keeps the soft limit itself.

@@ -1,0 +1,51 @@
+"""A run in a child process and its plugins: those there, and those in the worker."""
+
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
+from functools import cache
+
+from jtask.execution.asking import log_failure
+from jtask.hook_callers import HookCaller
+from jtask.plugins import get_plugins
+from jtask.runtime import RunContext
+
+
+@contextmanager
+def accompanied(run: RunContext, tell: Callable[[str, bytes], None]) -> Generator[None]:
+    """Enter what the plugins have to accompany a copy of a run with; one that fails is logged.
+
+    Args:
+        run: The copy.
+        tell: Sends a message with its topic to the worker; not from the thread of the function.
+    """
+    caller = _caller("jtask_copy")
+    with ExitStack() as stack:
+        for implementation in () if caller is None else caller.implementations:
+            try:
+                manager = implementation.call({"run": run, "tell": tell})
+                if manager is not None:
+                    stack.enter_context(manager)
+            except Exception as error:
+                assert caller is not None
+                log_failure(caller, implementation, error, run)
+        yield
+
+
+def told(run: RunContext, topic: str, message: bytes) -> None:
+    """Give the plugins in the worker what one in a child process has told.
+
+    Args:
+        run: The run itself.
+        topic: Whose message it is.
+        message: What it is.
+    """
+    caller = _caller("jtask_told")
+    if caller is not None:
+        about = f"for run {run.run_id} of task {run.task_name!r}"
+        caller.notify(about, run=run, topic=topic, message=message)
+
+
+@cache
+def _caller(hook: str) -> HookCaller | None:
+    # Of all plugins: what a function does there may concern one that its task does not.
+    return get_plugins().caller(hook)
