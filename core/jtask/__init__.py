@@ -9,6 +9,7 @@ from jtask.tasks import AsyncTask, SyncTask, Task, task
 if TYPE_CHECKING:
     from jtask.client.client import get_run
     from jtask.client.connection import Connection, aclose, aconnect, close, connect
+    from jtask.execution.run_logger import get_run_logger
     from jtask.runs import Run
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "close",
     "connect",
     "get_run",
+    "get_run_logger",
     "tags",
     "task",
 ]
@@ -37,6 +39,7 @@ _LAZY = {
     "close": "jtask.client.connection",
     "connect": "jtask.client.connection",
     "get_run": "jtask.client",
+    "get_run_logger": "jtask.execution.run_logger",
 }
 
 

@@ -45,6 +45,7 @@ class BuiltinOptions(TypedDict, total=False):
         every: Run by itself at this interval: seconds or a timedelta.
         missed: What to do with missed runs of the schedule.
         dead_letter: Keep runs that failed for good.
+        log_prints: Have what a run prints in its log; None does as the caller of a direct call.
         limit: How many of its runs execute at once, on all workers together.
         limit_key: What the limit is for: a template over the arguments, or a function of the run
             and its arguments.
@@ -87,6 +88,7 @@ class BuiltinOptions(TypedDict, total=False):
     every: float | timedelta | None
     missed: Literal["coalesce", "skip"]
     dead_letter: bool
+    log_prints: bool | None
     limit: int | None
     limit_key: str | Callable[[Any, dict[str, Any]], str] | None
     fair_key: str | CallKey | None

@@ -6,14 +6,13 @@ import sys
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+from jtask.execution.run_records import LABEL, name_run
 from jtask.foreign_text import shown_lines
 from jtask.ids import process_label
-from jtask.runtime import current_run
 from jtask.worker import supervised
 
-_LABEL = "jtask_run_label"
 # What every record has; whatever else is in one was given as `extra`.
-_USUAL = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", _LABEL}
+_USUAL = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", LABEL}
 
 
 class WorkerLabel(NamedTuple):
@@ -67,12 +66,7 @@ def log_to_stderr(level: int = logging.INFO, label: WorkerLabel | None = None) -
 
 def add_run(record: logging.LogRecord) -> bool:
     """Add the run in whose context a record was made; a filter, for a handler that formats here."""
-    run = current_run()
-    # jtask's own records name their run already.
-    if run is not None and not hasattr(record, "run_id"):
-        record.run_id, record.task, record.attempt = run.run_id, run.task_name, run.attempt
-        again = f" attempt {run.attempt}" if run.attempt > 1 else ""
-        setattr(record, _LABEL, f"[{run.task_name} {run.run_id}{again}] ")
+    name_run(record)
     return True
 
 
@@ -94,7 +88,7 @@ class TextLines(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         """Return the first line of a record."""
-        run = getattr(record, _LABEL, "")
+        run = getattr(record, LABEL, "")
         name = "" if record.name.partition(".")[0] == "jtask" else f"{record.name}: "
         when = self.formatTime(record)
         return f"{when} {record.levelname} {self._worker}{run}{name}{record.message}"

@@ -1,0 +1,46 @@
+"""Which run a record of `logging` belongs to, written into the record."""
+
+import logging
+import sys
+
+from jtask.runtime import RunContext, current_run
+
+LABEL = "jtask_run_label"
+"""The attribute that names the run for people."""
+
+
+def name_run(record: logging.LogRecord) -> RunContext | None:
+    """Add the run in whose context a record is handled, unless the record names one.
+
+    A record gets `run_id`, `task` and `attempt`, and where OpenTelemetry has a span `trace_id` and
+    `span_id`. What it has under these names stays.
+
+    Args:
+        record: Made in this context.
+
+    Returns:
+        RunContext | None: The run of this context.
+    """
+    run = current_run()
+    # jtask's own records name their run already.
+    if run is not None and not hasattr(record, "run_id"):
+        facts = vars(record)
+        facts["run_id"] = run.run_id
+        facts.setdefault("task", run.task_name)
+        facts.setdefault("attempt", run.attempt)
+        again = f" attempt {run.attempt}" if run.attempt > 1 else ""
+        facts[LABEL] = f"[{run.task_name} {run.run_id}{again}] "
+        _name_span(record)
+    return run
+
+
+def _name_span(record: logging.LogRecord) -> None:
+    # Not imported: where nobody else has, there is no span.
+    trace = sys.modules.get("opentelemetry.trace")
+    if trace is None:
+        return
+    span = trace.get_current_span().get_span_context()
+    if span.is_valid:
+        facts = vars(record)
+        facts.setdefault("trace_id", f"{span.trace_id:032x}")
+        facts.setdefault("span_id", f"{span.span_id:016x}")

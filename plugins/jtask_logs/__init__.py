@@ -1,0 +1,107 @@
+"""The plugin that keeps what runs log and print: `jtask logs`, `log_prints`.
+
+It is asked about no run that logs nothing: records come by `logging` itself, and the first of a run
+has jtask ask about the end of its attempt.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+from jtask.hooks import hookimpl
+from jtask.options import Option
+
+if TYPE_CHECKING:
+    import click
+
+    from jtask.declaration import TaskInfo
+    from jtask.runtime import RunContext
+    from jtask.settings import SettingsModel
+
+_HEADER = "jtask-logs"
+_TOPIC = "logs"
+
+
+@hookimpl
+def jtask_options() -> list[Option]:
+    """Declare what `@task(...)` takes."""
+    return [
+        Option("log_prints", check=_flag, help="Have what a run prints in its log.", travels=True)
+    ]
+
+
+@hookimpl
+def jtask_settings() -> "type[SettingsModel]":
+    """Declare what is kept."""
+    from jtask_logs.settings import LogSettings
+
+    return LogSettings
+
+
+@hookimpl
+def jtask_headers() -> list[str]:
+    """Name what runs are concerned by that have logged something."""
+    return [_HEADER]
+
+
+@hookimpl
+def jtask_applies(task: "TaskInfo[..., Any]") -> bool:
+    """Take records, and prints where a task wants it, from the first run of the process on."""
+    from jtask_logs.prints import take_prints
+    from jtask_logs.records import take_records
+
+    take_records()
+    if task.options.get("log_prints") or _prints_by_default():
+        take_prints()
+    return False
+
+
+@hookimpl
+def jtask_attempt_over(run: "RunContext") -> None:
+    """Say in the log that an attempt writes no more."""
+    from jtask_logs.run_log import NAME, RunLog
+
+    log: RunLog | None = run.notes.get(NAME)
+    if log is not None:
+        log.end()
+
+
+@hookimpl
+def jtask_copy(
+    run: "RunContext", tell: Callable[[str, bytes], None]
+) -> AbstractContextManager[None]:
+    """Send what a run logs in a child process to its worker."""
+    from jtask_logs.relay import relay
+
+    jtask_applies(run.task)
+    return relay.sending(tell)
+
+
+@hookimpl
+def jtask_told(run: "RunContext", topic: str, message: bytes) -> None:
+    """Take what a run has logged in a child process."""
+    if topic == _TOPIC:
+        from jtask_logs.relay import receive
+
+        receive(run, message)
+
+
+@hookimpl
+def jtask_cli(cli: "click.Group") -> None:
+    """Add `jtask logs`."""
+    from jtask_logs.command import logs
+
+    cli.add_command(logs)
+
+
+def _flag(value: object) -> bool | None:
+    if value is not None and not isinstance(value, bool):
+        raise TypeError(f"must be True, False or None, got {value!r}")
+    return value
+
+
+def _prints_by_default() -> bool:
+    from jtask.settings import settings_of
+    from jtask_logs.settings import LogSettings
+
+    return settings_of(LogSettings).log_prints

@@ -1,0 +1,108 @@
+"""Read the log of a run, and go on until the run has ended."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import cast
+
+from jtask.contract import END_OF_ATTEMPT, Broker, LogLine, LogPage, OutcomeRecord, Subscription
+from jtask.wire.envelope import decode_outcome
+
+_GRACE_SECONDS = 1.0
+"""For the last lines of a run whose end is known; they are on another way than its outcome."""
+
+
+class LogReader:
+    """Read the log of a run page by page; on the I/O loop.
+
+    Args:
+        broker: Where it is.
+        run_id: Whose.
+    """
+
+    def __init__(self, broker: Broker, run_id: str) -> None:
+        self._broker = broker
+        self._run_id = run_id
+        self._position = 0
+        self._ended_attempts: set[int] = set()
+        self._last_attempt: int | None = None
+        self._news = asyncio.Event()
+        self._subscriptions: list[Subscription] = []
+
+    async def read(self) -> list[LogLine] | None:
+        """Return more of what is there; None when that is all."""
+        while True:
+            async with aclosing(self._pages()) as pages:
+                page = await anext(pages, None)
+            if page is None:
+                return None
+            self._position = page.position
+            self._ended_attempts |= {
+                line.attempt for line in page.lines if line.level == END_OF_ATTEMPT
+            }
+            lines = [line for line in page.lines if line.level != END_OF_ATTEMPT]
+            if lines:
+                return lines
+
+    async def follow(self) -> list[LogLine] | None:
+        """Return more of the log once there is more; None when the run has ended and that is all.
+
+        Raises:
+            BrokerError: The broker cannot be asked.
+        """
+        if not self._subscriptions:
+            await self._subscribe()
+        while True:
+            # First: what is stored after this wakes the wait below.
+            self._news.clear()
+            is_over = self._is_over()
+            lines = await self.read()
+            if lines is not None:
+                return lines
+            if is_over or self._is_over() or not await self._wait():
+                return None
+
+    async def close(self) -> None:
+        """Hear of nothing any more."""
+        subscriptions, self._subscriptions = self._subscriptions, []
+        for subscription in subscriptions:
+            await subscription.close()
+
+    def _pages(self) -> AsyncGenerator[LogPage]:
+        pages = self._broker.logs.read(self._run_id, after=self._position)
+        return cast("AsyncGenerator[LogPage]", pages)
+
+    def _is_over(self) -> bool:
+        return self._last_attempt in self._ended_attempts
+
+    async def _wait(self) -> bool:
+        """Wait for news; False when none comes although the run has ended."""
+        patience = None if self._last_attempt is None else _GRACE_SECONDS
+        try:
+            await asyncio.wait_for(self._news.wait(), patience)
+        except TimeoutError:
+            return False
+        return True
+
+    async def _subscribe(self) -> None:
+        logs = await self._broker.logs.watch(self._run_id, self._news.set)
+        self._subscriptions.append(logs)
+        results = self._broker.results
+        looks: set[asyncio.Task[None]] = set()
+
+        def look() -> None:
+            task = asyncio.get_running_loop().create_task(self._look())
+            looks.add(task)
+            task.add_done_callback(looks.discard)
+
+        self._subscriptions.append(await results.watch(self._run_id, self._take_end, look))
+        await self._look()
+
+    async def _look(self) -> None:
+        found = await self._broker.results.get(self._run_id)
+        if found is not None:
+            self._take_end(found)
+
+    def _take_end(self, outcome: OutcomeRecord) -> None:
+        self._last_attempt = decode_outcome(outcome.body).attempt
+        self._news.set()

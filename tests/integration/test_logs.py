@@ -1,0 +1,460 @@
+"""What runs log and print is kept, run by run, on each broker."""
+
+import asyncio
+import contextvars
+import logging
+import logging.config
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from in_process import StartWorker, on_each_broker, on_io
+from waiting import eventually
+
+import jtask
+from jtask import get_run_logger, runtime, task
+from jtask.client import get_client
+from jtask.contract import END_OF_ATTEMPT, Broker, LogLine
+from jtask.errors import BrokerUnavailable, NotInRun
+from jtask.plugins import TaskHooks, hooks_of
+from jtask.runtime import current_run
+from jtask.settings import get_settings
+from jtask_logs.following import LogReader
+
+pytestmark = pytest.mark.usefixtures("jtask_broker")
+jtask_broker = on_each_broker
+log = logging.getLogger("shop.images")
+
+
+@pytest.fixture(autouse=True)
+def levels() -> Iterator[None]:
+    root = logging.getLogger()
+    before = root.level
+    root.setLevel(logging.DEBUG)
+    yield
+    root.setLevel(before)
+
+
+def all_lines(run_id: str) -> list[LogLine]:
+    async def read(broker: Broker) -> list[LogLine]:
+        return [line async for page in broker.logs.read(run_id) for line in page.lines]
+
+    found: list[LogLine] = on_io(read)
+    return found
+
+
+def log_of(run_id: str, attempt: int = 1) -> list[LogLine]:
+    """Return what a run has logged, once its attempt's log has ended."""
+
+    def has_ended() -> bool:
+        ended = [it.attempt for it in all_lines(run_id) if it.level == END_OF_ATTEMPT]
+        return attempt in ended
+
+    eventually(has_ended)
+    return [line for line in all_lines(run_id) if line.level != END_OF_ATTEMPT]
+
+
+def messages_of(run_id: str, attempt: int = 1) -> list[str]:
+    return [line.message for line in log_of(run_id, attempt)]
+
+
+def test_what_any_logger_logs_in_a_run_is_in_its_log(jtask_worker: StartWorker) -> None:
+    @task
+    def work() -> None:
+        log.info("resized %d", 7)
+        get_run_logger().warning("careful")
+        logging.getLogger("x").error("no")
+
+    jtask_worker(work)
+    run = work.delay()
+    run.result()
+    lines = log_of(run.run_id)
+    assert [(it.level, it.logger, it.message) for it in lines] == [
+        (20, "shop.images", "resized 7"),
+        (30, f"jtask.task.{work.name}", "careful"),
+        (40, "x", "no"),
+    ]
+    assert [line.number for line in lines] == [1, 2, 3]
+    assert {line.attempt for line in lines} == {1}
+
+
+def test_a_traceback_is_part_of_the_record(jtask_worker: StartWorker) -> None:
+    @task
+    def work() -> None:
+        try:
+            raise ValueError("spoilt")
+        except ValueError:
+            log.exception("it failed")
+
+    jtask_worker(work)
+    run = work.delay()
+    run.result()
+    (message,) = messages_of(run.run_id)
+    assert message.startswith("it failed\nTraceback")
+    assert message.endswith("ValueError: spoilt")
+
+
+def test_records_below_the_level_of_the_setting_are_not_kept(
+    jtask_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JTASK_RUN_LOG_LEVEL", "WARNING")
+    get_settings.cache_clear()
+
+    @task
+    def work() -> None:
+        log.info("no")
+        log.warning("yes")
+
+    jtask_worker(work)
+    run = work.delay()
+    run.result()
+    assert messages_of(run.run_id) == ["yes"]
+
+
+def test_runs_at_the_same_time_have_their_own_logs(jtask_worker: StartWorker) -> None:
+    barrier = threading.Barrier(4, timeout=20)
+
+    @task(log_prints=True)
+    def in_thread(name: str) -> None:
+        for number in range(20):
+            barrier.wait()
+            log.info("%s %d", name, number)
+            print(name, number)
+
+    met = asyncio.Event()
+
+    @task(log_prints=True)
+    async def on_loop(name: str) -> None:
+        for number in range(20):
+            await asyncio.sleep(0)
+            print(name, number)
+        met.set()
+
+    @task
+    async def silent(name: str) -> None:
+        print("never seen")
+        await met.wait()
+        print("never seen")
+
+    jtask_worker(in_thread, on_loop, silent, concurrency=10)
+    threads = {name: in_thread.delay(name) for name in "abcd"}
+    loops = {name: on_loop.delay(name) for name in "efgh"}
+    quiet = silent.delay("q")
+    for name, run in threads.items():
+        run.result()
+        expected = [f"{name} {number}" for number in range(20) for _ in range(2)]
+        assert messages_of(run.run_id) == expected
+    for name, run in loops.items():
+        run.result()
+        assert messages_of(run.run_id) == [f"{name} {number}" for number in range(20)]
+    quiet.result()
+    assert all_lines(quiet.run_id) == []
+
+
+def test_prints_go_to_the_log_where_the_task_says_so_and_to_stdout_still(
+    jtask_worker: StartWorker, capfd: pytest.CaptureFixture[str]
+) -> None:
+    @task(log_prints=True)
+    def loud() -> None:
+        print("one", 2, sep="-", end="!\n")
+
+    @task
+    def quiet() -> None:
+        print("nothing")
+
+    jtask_worker(loud, quiet)
+    one, other = loud.delay(), quiet.delay()
+    one.result()
+    other.result()
+    (line,) = log_of(one.run_id)
+    assert (line.level, line.logger, line.message) == (20, "print", "one-2")
+    assert all_lines(other.run_id) == []
+    printed = capfd.readouterr().out
+    assert "one-2!\n" in printed
+    assert "nothing\n" in printed
+
+
+def test_log_prints_is_inherited_by_direct_calls_unless_they_say_otherwise(
+    jtask_worker: StartWorker,
+) -> None:
+    ids: dict[str, str] = {}
+
+    @task
+    def inner() -> None:
+        ids["inner"] = runtime.run_id
+        print("inner")
+
+    @task(log_prints=False)
+    def silent() -> None:
+        ids["silent"] = runtime.run_id
+        print("silent")
+
+    @task(log_prints=True)
+    def outer() -> None:
+        print("before")
+        inner()
+        silent()
+        print("after")
+
+    jtask_worker(outer)
+    run = outer.delay()
+    run.result()
+    assert messages_of(run.run_id) == ["before", "after"]
+    assert messages_of(ids["inner"]) == ["inner"]
+    assert all_lines(ids["silent"]) == []
+
+
+def test_the_setting_is_for_tasks_that_do_not_say(
+    jtask_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JTASK_LOG_PRINTS", "true")
+    get_settings.cache_clear()
+
+    @task
+    def says_nothing() -> None:
+        print("seen")
+
+    jtask_worker(says_nothing)
+    run = says_nothing.delay()
+    run.result()
+    assert messages_of(run.run_id) == ["seen"]
+
+
+def test_each_attempt_has_its_lines_and_its_end(jtask_worker: StartWorker) -> None:
+    @task(retries=2)
+    def work() -> None:
+        log.info("try %d", runtime.attempt)
+        if runtime.attempt < 3:
+            raise ValueError("again")
+
+    jtask_worker(work)
+    run = work.delay()
+    run.result()
+    assert messages_of(run.run_id, 3) == ["try 1", "try 2", "try 3"]
+    ends = [line.attempt for line in all_lines(run.run_id) if line.level == END_OF_ATTEMPT]
+    assert ends == [1, 2, 3]
+
+
+def test_a_log_is_cut_at_its_limit_with_a_note(
+    jtask_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JTASK_RUN_LOG_LIMIT", "100")
+    get_settings.cache_clear()
+
+    @task
+    def work() -> None:
+        for _ in range(1000):
+            log.info("x" * 10)
+
+    jtask_worker(work)
+    run = work.delay()
+    run.result()
+    *kept, note = messages_of(run.run_id)
+    assert kept == ["x" * 10] * 10
+    assert "JTASK_RUN_LOG_LIMIT" in note
+
+
+def test_what_does_not_fit_while_the_broker_is_away_is_counted_and_the_task_goes_on(
+    jtask_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jtask.client.log_buffer._MOST_LINES", 100)
+    monkeypatch.setattr("jtask.client.log_buffer._PAUSE", 0.01)
+    logs = get_client().broker.logs
+    append, is_away = logs.append, threading.Event()
+    is_away.set()
+
+    async def refuse(lines: Any) -> None:
+        if is_away.is_set():
+            raise BrokerUnavailable("away")
+        await append(lines)
+
+    monkeypatch.setattr(logs, "append", refuse)
+
+    @task
+    def work() -> None:
+        for number in range(50_000):
+            log.info("%d", number)
+
+    jtask_worker(work)
+    run = work.delay()
+    run.result()  # although nobody takes its lines
+    is_away.clear()
+
+    def kept() -> list[str]:
+        return [line.message for line in all_lines(run.run_id)]
+
+    eventually(lambda: len(kept()) >= 100)
+    assert kept()[:100] == [str(number) for number in range(100)]
+
+
+def test_a_record_carries_its_run_for_every_handler_and_what_it_has_itself_stays(
+    jtask_worker: StartWorker,
+) -> None:
+    records: list[logging.LogRecord] = []
+
+    class Collect(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            records.append(record)
+
+    own = logging.getLogger("own")
+    own.propagate = False
+    handler = Collect()
+    own.addHandler(handler)
+
+    @task
+    def work() -> None:
+        own.warning("plain")
+        own.warning("with extra", extra={"task": "mine", "attempt": "second"})
+
+    try:
+        jtask_worker(work)
+        run = work.delay()
+        run.result()
+        own.warning("outside")
+    finally:
+        own.removeHandler(handler)
+    plain, extra, outside = (vars(record) for record in records)
+    named = (plain["run_id"], plain["task"], plain["attempt"])
+    assert named == (run.run_id, work.name, 1)
+    assert (extra["run_id"], extra["task"], extra["attempt"]) == (run.run_id, "mine", "second")
+    assert "run_id" not in outside
+    assert messages_of(run.run_id) == ["plain", "with extra"]
+
+
+def test_get_run_logger_outside_a_run_says_what_to_do() -> None:
+    with pytest.raises(NotInRun, match="inside a task's function"):
+        jtask.get_run_logger()
+
+
+def test_get_run_logger_takes_attributes_for_its_records(
+    jtask_worker: StartWorker, caplog: pytest.LogCaptureFixture
+) -> None:
+    @task
+    def work() -> None:
+        get_run_logger(order=7).info("packed")
+
+    jtask_worker(work)
+    run = work.delay()
+    run.result()
+    (record,) = [it for it in caplog.records if it.getMessage() == "packed"]
+    assert vars(record)["order"] == 7
+    assert messages_of(run.run_id) == ["packed"]
+
+
+def test_the_log_of_a_direct_call_in_a_connected_program_is_kept() -> None:
+    ids: list[str] = []
+
+    @task(retries=1)
+    def work() -> None:
+        ids.append(runtime.run_id)
+        log.info("try %d", runtime.attempt)
+        if runtime.attempt == 1:
+            raise ValueError("again")
+
+    get_client()
+    work()
+    assert messages_of(ids[0], 2) == ["try 1", "try 2"]
+
+
+def test_a_thread_with_the_context_of_its_task_belongs_to_the_run(
+    jtask_worker: StartWorker,
+) -> None:
+    @task
+    def work() -> None:
+        thread = threading.Thread(
+            target=contextvars.copy_context().run, args=(log.info, "from a thread")
+        )
+        thread.start()
+        thread.join()
+
+    jtask_worker(work)
+    run = work.delay()
+    run.result()
+    assert messages_of(run.run_id) == ["from a thread"]
+
+
+def test_a_run_that_logs_nothing_costs_no_hook_call(jtask_worker: StartWorker) -> None:
+    concerns: list[Any] = []
+
+    @task
+    def work() -> None:
+        run = current_run()
+        assert run is not None
+        concerns.append((run.concerns, dict(run.notes)))
+
+    jtask_worker(work)
+    run = work.delay()
+    run.result()
+    assert concerns == [((), {})]
+    hooks = hooks_of(work)
+    callers = [getattr(hooks, name) for name in TaskHooks.__slots__ if name[0] != "_"]
+    asked = {it.plugin for caller in callers if caller for it in caller.implementations}
+    assert "logs" not in asked
+    assert all_lines(run.run_id) == []
+
+
+def test_a_follower_gets_lines_while_the_run_executes_and_ends_with_it(
+    jtask_worker: StartWorker,
+) -> None:
+    goes_on = threading.Event()
+
+    @task
+    def work() -> None:
+        log.info("first")
+        goes_on.wait(20)
+        log.info("last")
+
+    jtask_worker(work)
+    run = work.delay()
+    io, broker = get_client().io, get_client().broker
+
+    async def make() -> LogReader:
+        return LogReader(broker, run.run_id)
+
+    reader = io.run(make())
+    first = io.run(reader.follow())
+    assert first is not None
+    assert [line.message for line in first] == ["first"]
+    goes_on.set()
+    rest: list[str] = []
+    while (page := io.run(reader.follow())) is not None:
+        rest += [line.message for line in page]
+    assert rest == ["last"]
+    io.run(reader.close())
+
+
+def test_a_follower_of_a_run_that_logs_nothing_ends_with_it(jtask_worker: StartWorker) -> None:
+    @task
+    def work() -> None:
+        pass
+
+    jtask_worker(work)
+    run = work.delay()
+    io, broker = get_client().io, get_client().broker
+
+    async def follow() -> Any:
+        reader = LogReader(broker, run.run_id)
+        try:
+            return await reader.follow()
+        finally:
+            await reader.close()
+
+    assert io.run(follow()) is None
+
+
+def test_a_record_that_cannot_be_formatted_fails_neither_task_nor_log(
+    jtask_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging, "raiseExceptions", False)
+
+    @task
+    def work() -> None:
+        logging.getLogger("quiet").info("%d", "no number")
+        log.info("goes on")
+
+    logging.getLogger("quiet").propagate = False
+    jtask_worker(work)
+    run = work.delay()
+    run.result()
+    assert messages_of(run.run_id) == ["goes on"]
