@@ -162,7 +162,9 @@ def jtask_copy(
 ) -> AbstractContextManager[Any] | None:
     """Accompany a run in the child process that executes its function.
 
-    Called there, of every plugin, for each run; the run is a copy (`RunContext.is_copy`). The
+    Called there, of every plugin, for each run; the run is a copy (`RunContext.is_copy`), with the
+    headers that were handed on in the worker (`RunContext.hand_on`). `jtask_around` is called in
+    the worker, which waits meanwhile. The
     context manager is entered before the function is called and left when it has returned. With
     `tell`, a topic and some bytes, the plugin sends a message to itself in the worker
     (`jtask_told`): from a thread of its own, because the function's may be interrupted at any

@@ -5,7 +5,7 @@ Each name of `RunContext` can be read from this module inside a run; outside it 
 
 import contextlib
 import time
-from collections.abc import Callable, Coroutine, Generator, Mapping
+from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -19,6 +19,9 @@ from jtask.wire.envelope import Envelope
 from jtask.wire.failures import capture
 
 T = TypeVar("T")
+
+WhenSent = Callable[[Sequence[str], BaseException | None], object]
+"""Called with the ids of runs that were stored, and what was raised instead, or None."""
 
 # Runs share a thread or a loop, so the current run belongs to the context.
 _current: "ContextVar[RunContext | None]" = ContextVar("jtask_run", default=None)
@@ -211,6 +214,18 @@ class RunContext:
             # Nobody was asked to admit the attempt; the plugin is to hear of its end all the same.
             self.admission = Admission()
             self.admission.is_complete = True
+
+    def hand_on(self, header: str, value: str) -> None:
+        """Send a header along: to the run's next attempt, and to a process that executes this one.
+
+        From a hook that is called before the attempt is over.
+
+        Args:
+            header: One that the plugin names (`jtask_headers`), or nobody does.
+            value: Its value; replaces that of before.
+        """
+        # A new mapping: direct calls of one context share theirs.
+        self.headers = {**self.headers, header: value}
 
     def note(self, text: str) -> None:
         """Add something to the run's history without changing its state; from any thread."""
@@ -423,7 +438,10 @@ class EnqueueRequest:
         headers: Sent with the run; a plugin may add to them.
         shared: What plugins keep for all runs of one call, such as `delay_many`, each under its own
             name.
-        is_alone: Whether it is the only run of its call.
+        count: How many runs the call has.
+        when_sent: Called once each when the call is over, in its thread: with the ids of the runs
+            that the caller gets, and what it raised, or None. They must not block; a failure is
+            logged. One list for all runs of one call; a plugin may add to it.
     """
 
     run_id: str
@@ -436,7 +454,8 @@ class EnqueueRequest:
     tags: tuple[str, ...]
     headers: dict[str, str] = field(default_factory=dict[str, str])
     shared: dict[str, Any] = field(default_factory=dict[str, Any])
-    is_alone: bool = False
+    count: int = 1
+    when_sent: list[WhenSent] = field(default_factory=list["WhenSent"])
 
     @property
     def parameters(self) -> dict[str, Any]:

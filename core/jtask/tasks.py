@@ -150,8 +150,9 @@ class Task(TaskInfo[P, R]):
         from jtask.client.client import connected_client
 
         client = await connected_client()
-        prepared = self._builder(client).one((*self.bound, *args), kwargs)
-        return cast("Run[R]", await client.enqueue(prepared))
+        with self._builder(client) as builder:
+            prepared = builder.one((*self.bound, *args), kwargs)
+            return cast("Run[R]", builder.sent([await client.enqueue(prepared)])[0])
 
     def delay_many(self, calls: Iterable[Sequence[Any] | Mapping[str, Any]]) -> "list[Run[R]]":
         """Run many times in the background; all or none up to 1,000.
@@ -166,8 +167,9 @@ class Task(TaskInfo[P, R]):
         from jtask.client.client import get_client
 
         client = get_client()
-        groups = self._builder(client).many(self.bound, calls)
-        return cast("list[Run[R]]", client.enqueue_many_blocking(groups))
+        with self._builder(client) as builder:
+            groups = builder.many(self.bound, calls)
+            return cast("list[Run[R]]", builder.sent(client.enqueue_many_blocking(groups)))
 
     async def adelay_many(
         self, calls: Iterable[Sequence[Any] | Mapping[str, Any]]
@@ -176,8 +178,9 @@ class Task(TaskInfo[P, R]):
         from jtask.client.client import connected_client
 
         client = await connected_client()
-        groups = self._builder(client).many(self.bound, calls)
-        return cast("list[Run[R]]", await client.enqueue_many(groups))
+        with self._builder(client) as builder:
+            groups = builder.many(self.bound, calls)
+            return cast("list[Run[R]]", builder.sent(await client.enqueue_many(groups)))
 
     def apply_async(
         self,
@@ -219,9 +222,9 @@ class Task(TaskInfo[P, R]):
                 priority=priority,
             )
         client = get_client()
-        preparation = self._builder(client, definition)
-        prepared = preparation.one((*self.bound, *args), dict(kwargs or {}))
-        return cast("Run[R]", client.enqueue_blocking(prepared))
+        with self._builder(client, definition) as builder:
+            prepared = builder.one((*self.bound, *args), dict(kwargs or {}))
+            return cast("Run[R]", builder.sent([client.enqueue_blocking(prepared)])[0])
 
     def serve(self, *, concurrency: int = 10) -> None:
         """Start a worker for just this task; see `jtask.task_worker.serve`."""

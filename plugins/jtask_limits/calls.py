@@ -27,7 +27,7 @@ def claim_for(request: "EnqueueRequest") -> "Place | None":
     # A function of the run may ask it for more than a call knows. And what is due later is parked
     # when its time has come.
     is_open = callable(request.task.options["limit_key"]) or request.at is not None
-    if request.is_alone or is_open:
+    if request.count == 1 or is_open:
         return None
     together: dict[str, Together] = request.shared.setdefault(NOTE, {})
     for slot in _slots_of(request):

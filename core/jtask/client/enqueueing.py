@@ -1,5 +1,6 @@
 """Check and encode runs before anything is sent."""
 
+import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,16 +14,18 @@ from jtask.declaration.registry import refuse_ambiguous
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import TaskDefinitionError
 from jtask.execution.run_options import carried_options
+from jtask.hook_callers import HookCaller
 from jtask.ids import RunIds
 from jtask.plugins import hooks_of
 from jtask.runs import Run, RunSource
-from jtask.runtime import EnqueueRequest, current_run
+from jtask.runtime import EnqueueRequest, WhenSent, current_run
 from jtask.serialization.codecs import codecs_of
 from jtask.tagging import tags_of_run
 from jtask.wire.envelope import Envelope, EnvelopeTemplate
 
 Call = Sequence[Any] | Mapping[str, Any]
 _NO_NAMES: dict[str, Any] = {}
+_log = logging.getLogger("jtask")
 
 
 @dataclass(slots=True)
@@ -52,6 +55,7 @@ class RunBuilder:
     """Prepare the runs of one call: what they have in common is worked out once.
 
     Made for each call, in the caller's thread and context: tags and the parent come from there.
+    A context manager around the whole call: at its end the plugins hear what became of it.
 
     Args:
         source: What the handles ask.
@@ -87,19 +91,36 @@ class RunBuilder:
         self._parent = None if parent is None else parent.run_id
         self._hook = hooks_of(task).enqueue
         self._shared: dict[str, Any] = {}
+        self._when_sent: list[WhenSent] = []
+        self._sent: Sequence[Run[Any]] = ()
         self._carried = carried_options(task)
         # Then the template below says it all.
         self._plain = (
             parent is None
             and not self._tags
             and self._expires is None
-            and self._hook is None
             and not self._carried
             and task.version is None
         )
         self._about = (self._tags, self._parent or "", task.version or "")
         # Many runs of one call differ in id and arguments only: a sixth of what an envelope costs.
         self._template = EnvelopeTemplate(task.key, task.name, task.serializer)
+
+    def __enter__(self) -> "RunBuilder":
+        return self
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        # Nearly always empty: every call of a task comes this way.
+        for when_sent in self._when_sent:
+            try:
+                when_sent([run.run_id for run in self._sent], error)
+            except Exception:
+                _log.exception("a plugin failed to hear that runs of %s were sent", self._task.name)
+
+    def sent(self, runs: Sequence[Run[Any]]) -> Sequence[Run[Any]]:
+        """Take note of what the caller gets, and return it."""
+        self._sent = runs
+        return runs
 
     def one(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> OutgoingRun:
         """Prepare one run.
@@ -117,7 +138,7 @@ class RunBuilder:
             RunRefused: A plugin refused the run.
         """
         payload = codecs_of(self._task).arguments.encode(args, kwargs)
-        return self._prepare(self._ids.new(), args, kwargs, payload, is_alone=True)
+        return self._prepare(self._ids.new(), args, kwargs, payload, 1)
 
     def many(self, bound: tuple[Any, ...], calls: Iterable[Call]) -> Iterator[list[OutgoingRun]]:
         """Prepare many runs in groups that are stored all or none.
@@ -149,7 +170,7 @@ class RunBuilder:
             payloads, arguments = [codec.encode(*one) for one in named], iter(named)
         ids = self._ids.new_many(len(payloads))
         runs = (
-            self._prepare(run_id, args, kwargs, payload)
+            self._prepare(run_id, args, kwargs, payload, len(ids))
             for run_id, (args, kwargs), payload in zip(ids, arguments, payloads, strict=True)
         )
         # A hook may refuse the last of the runs, when nothing may have been sent.
@@ -162,14 +183,16 @@ class RunBuilder:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         payload: bytes,
-        *,
-        is_alone: bool = False,
+        count: int,
     ) -> OutgoingRun:
         blob = None
+        headers: dict[str, str] = {}
         claims: tuple[Claim, ...] = ()
-        body = self._template.encode(run_id, self._created, payload) if self._plain else b""
-        if not self._plain or len(body) > self._limit:
-            headers, claims = self._ask_plugins(run_id, args, kwargs, is_alone)
+        if self._hook is not None:
+            headers, claims = self._ask_plugins(self._hook, run_id, args, kwargs, count)
+        is_plain = self._plain and not headers
+        body = self._template.encode(run_id, self._created, payload) if is_plain else b""
+        if not is_plain or len(body) > self._limit:
             body, blob = self._encode(run_id, headers, payload)
         message = Message(run_id, self._queue, body, self._priority, self._at, self._expires)
         handle: Run[Any] = Run(run_id, self._source, self._task)
@@ -178,10 +201,13 @@ class RunBuilder:
         )
 
     def _ask_plugins(
-        self, run_id: str, args: tuple[Any, ...], kwargs: dict[str, Any], is_alone: bool
+        self,
+        hook: HookCaller,
+        run_id: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        count: int,
     ) -> tuple[dict[str, str], tuple[Claim, ...]]:
-        if self._hook is None:
-            return {}, ()
         request = EnqueueRequest(
             run_id=run_id,
             task=self._task,
@@ -192,9 +218,10 @@ class RunBuilder:
             expires=self._expires,
             tags=self._tags,
             shared=self._shared,
-            is_alone=is_alone,
+            count=count,
+            when_sent=self._when_sent,
         )
-        claims = self._hook(request=request)
+        claims = hook(request=request)
         return request.headers, tuple(claims)
 
     def _encode(

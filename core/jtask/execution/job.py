@@ -419,9 +419,11 @@ def _dead_letter_body(
 def _next_envelope(run: RunContext, envelope: Envelope, reschedule: Reschedule) -> Envelope:
     if not reschedule.new_attempt:
         # It only waits for admission.
-        return replace(envelope, waits_for=reschedule.message[:_LONGEST_REASON])
+        waits_for = reschedule.message[:_LONGEST_REASON]
+        return replace(envelope, headers=dict(run.headers), waits_for=waits_for)
     return replace(
         envelope,
+        headers=dict(run.headers),
         attempt=run.attempt + 1,
         started=run.started_at,
         run_time=run.run_time,
