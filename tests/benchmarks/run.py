@@ -1,7 +1,7 @@
 """Measure jtask beside bare nats-py in the same run: `python tests/benchmarks/run.py [NAME ...]`.
 
 Names: direct, import, memory, enqueue, bulk, drain, plugins, roundtrip, naps, delays, pending,
-limits, priorities, fairness.
+limits, priorities, fairness, otel.
 Without a name, all of them.
 """
 
@@ -24,6 +24,7 @@ import delayed
 import fairness
 import limits
 import priorities
+import tracing
 from bench_tasks import echo, nap, noop, noop_sync
 from harness import HERE, own_server, percentile, resident, show, until, worker
 
@@ -235,6 +236,7 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "limits": limits.limits,
     "priorities": priorities.priorities,
     "fairness": fairness.fairness,
+    "otel": tracing.otel,
 }
 
 

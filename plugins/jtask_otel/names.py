@@ -1,0 +1,84 @@
+"""The names of all spans, attributes, events, headers and metrics, as dashboards know them.
+
+`messaging.*` are those of OpenTelemetry's conventions for messaging, in the version of the schema;
+`jtask.*` are this plugin's own.
+"""
+
+SCHEMA_URL = "https://opentelemetry.io/schemas/1.44.0"
+SCOPE = "jtask"
+
+# --- what spans are called and what they are --------------------------------------------------
+
+PUBLISH, CREATE, PROCESS, SETTLE = "publish", "create", "process", "settle"
+SEND = "send"
+"""The type of the operation `publish`."""
+
+# --- attributes -------------------------------------------------------------------------------
+
+SYSTEM = "messaging.system"
+OPERATION = "messaging.operation.name"
+OPERATION_TYPE = "messaging.operation.type"
+DESTINATION = "messaging.destination.name"
+MESSAGE_ID = "messaging.message.id"
+BATCH_COUNT = "messaging.batch.message_count"
+ERROR_TYPE = "error.type"
+SERVER_ADDRESS = "server.address"
+SERVER_PORT = "server.port"
+
+TASK = "jtask.task.name"
+RUN = "jtask.run.id"
+PARENT_RUN = "jtask.parent_run.id"
+INSTEAD = "jtask.instead.run.id"
+"""The run that was there, and that the caller got in place of this one."""
+ATTEMPT = "jtask.attempt"
+WORKER = "jtask.worker"
+QUEUE = "jtask.queue"
+STATE = "jtask.state"
+QUEUE_TIME = "jtask.queue_time"
+"""Seconds from when a run could have started to when it did."""
+LATENESS = "jtask.lateness"
+"""Seconds after the instant that a schedule, a delay or a retry wanted."""
+AT = "jtask.at"
+"""When a run is to start that was put off or is tried again, seconds since the epoch."""
+TAKEOVER = "jtask.takeover"
+"""Whether a worker had the run before, and was lost with it."""
+LOST_WORKERS = "jtask.lost_workers"
+WAITED_FOR = "jtask.waited_for"
+"""Why its start was put off, such as for a limit."""
+
+# --- events of spans --------------------------------------------------------------------------
+
+RETRY = "jtask.retry"
+CANCELLED = "jtask.cancelled"
+HANDED_BACK = "jtask.handed_back"
+WORKER_LOST = "jtask.worker_lost"
+WAITED = "jtask.waited"
+REASON = "jtask.reason"
+
+# --- headers of runs --------------------------------------------------------------------------
+
+ATTEMPT_HEADER = "jtask-attempt"
+"""The span of an attempt, in the form of `traceparent`."""
+DUE_HEADER = "jtask-due"
+"""When the attempt may start, seconds since the epoch."""
+
+# --- metrics ----------------------------------------------------------------------------------
+
+OPERATION_DURATION = "messaging.client.operation.duration"
+SENT_MESSAGES = "messaging.client.sent.messages"
+CONSUMED_MESSAGES = "messaging.client.consumed.messages"
+PROCESS_DURATION = "messaging.process.duration"
+RUN_QUEUE_TIME = "jtask.run.queue_time"
+RUN_DURATION = "jtask.run.duration"
+RUNNING = "jtask.runs.running"
+SCHEDULE_LATENESS = "jtask.schedule.lateness"
+RETRIES = "jtask.run.retries"
+CRASHES = "jtask.run.crashes"
+DEAD_LETTERS = "jtask.run.dead_letters"
+QUEUE_DEPTH = "jtask.queue.depth"
+
+BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
+"""Seconds, as the conventions advise."""
+
+LONG_BUCKETS = (*BUCKETS, 30, 60, 300, 900, 3600, 4 * 3600, 12 * 3600)
+"""Seconds, for what may take hours: to wait on a queue, and a whole run."""
