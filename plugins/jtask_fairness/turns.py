@@ -74,12 +74,17 @@ class Turns:
 
     async def _wake(self, count: int) -> None:
         while count > 0 and self._ring:
-            tenant = self._ring.popleft()
-            share = max(1, count // (1 + len(self._ring)))
-            woken = await self._tenants.wake(tenant, share)
-            count -= woken
-            if woken == share or not await self._tenants.leave(tenant):
-                self._ring.append(tenant)
+            share = max(1, count // len(self._ring))
+            for _ in range(min(count, len(self._ring))):
+                count -= await self._wake_next(share)
+
+    async def _wake_next(self, share: int) -> int:
+        """Wake runs of the tenant whose turn it is; return how many."""
+        tenant = self._ring.popleft()
+        woken = await self._tenants.wake(tenant, share)
+        if woken == share or not await self._tenants.leave(tenant):
+            self._ring.append(tenant)
+        return woken
 
 
 _turns: WeakKeyDictionary[Client, dict[str, Turns]] = WeakKeyDictionary()
