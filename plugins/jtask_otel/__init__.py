@@ -103,7 +103,8 @@ def jtask_around(run: "RunContext") -> AbstractContextManager[None] | None:
 @hookimpl(trylast=True)
 def jtask_copy(run: "RunContext") -> AbstractContextManager[None] | None:
     """Make the span of the attempt the current one in another process."""
-    if _current() is None:
+    # Nobody has asked here whether the plugin applies.
+    if not _may_record() or _current() is None:
         return None
     from jtask_otel.copies import continued
 
