@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -104,8 +105,33 @@ def test_a_web_service_defers_its_work_and_tells_how_it_ended(start: Start) -> N
         assert ask(f"{base}/nonsense")[0] == 404
 
 
-def ask(url: str, method: str = "GET") -> tuple[int, dict[str, Any]]:
-    request = urllib.request.Request(url, method=method)
+def test_an_order_is_handled_by_the_two_workers_of_the_compose_file(start: Start) -> None:
+    composed = (EXAMPLES / "jaeger" / "docker-compose.yml").read_text()
+    commands = [json.loads(found) for found in re.findall(r"command: (\[.jtask.*\])", composed)]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        os.set_inheritable(listener.fileno(), True)
+        port = listener.getsockname()[1]
+        start(
+            "jaeger",
+            *(sys.executable, "-m", "uvicorn", "app:app", f"--fd={listener.fileno()}"),
+            pass_fds=(listener.fileno(),),
+        )
+        for command in commands:
+            start("jaeger", *JTASK, *command[1:])
+        assert len(commands) == 2
+        base = f"http://127.0.0.1:{port}/orders"
+        status, created = ask(f"{base}?order=A7", "POST", ["tea", "milk"])
+        assert status == 202
+        assert await_end(f"{base}/{created['id']}")["result"] == {
+            "label": "label of A7",
+            "parcels": ["tea of A7", "milk of A7"],
+        }
+
+
+def ask(url: str, method: str = "GET", body: Any = None) -> tuple[int, dict[str, Any]]:
+    data = None if body is None else json.dumps(body).encode()
+    kind = {} if body is None else {"Content-Type": "application/json"}
+    request = urllib.request.Request(url, data, kind, method=method)
     try:
         with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
             return answer.status, json.load(answer)

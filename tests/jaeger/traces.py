@@ -125,7 +125,12 @@ def _span(span: Mapping[str, Any], service: str) -> Span:
 
 def _values(holder: Mapping[str, Any]) -> dict[str, Any]:
     """Return the attributes of a span or a resource; values of OTLP's JSON name their type."""
-    return {one["key"]: _value(one["value"]) for one in holder.get("attributes", ())}
+    return {
+        one["key"]: _value(one["value"])
+        for one in holder.get("attributes", ())
+        # What Jaeger itself has to say, of clocks that differ, for example.
+        if not one["key"].startswith("@jaeger@")
+    }
 
 
 def _value(value: Mapping[str, Any]) -> Any:
