@@ -173,7 +173,8 @@ async def _enqueue(client: "Client", letter: Letter, run_id: str) -> None:
         await broker.blobs.put(f"{run_id}.args", blob)
     await broker.runs.enqueue([Message(run_id, letter.queue, envelope.encode(), letter.priority)])
     scheduled = Event(run_id, StateName.SCHEDULED, envelope.created, envelope.task_key)
-    client.events.add(scheduled._replace(detail=f"replay of run {letter.run_id}"))
+    said = f"replay of run {letter.run_id}"
+    client.events.add(scheduled._replace(detail=said, queue=letter.queue))
 
 
 async def _first_attempt(

@@ -115,7 +115,8 @@ def _event_of(row: object) -> Event | None:
         is_readable = (
             is_run_id(event.run_id)
             and event.state in _STATES
-            and _are(str, event.task, event.worker, event.detail, event.parent, event.version)
+            and _are(str, event.task, event.worker, event.detail)
+            and _are(str, event.parent, event.version, event.queue)
             and _are(str, *event.tags)
             and _are(int, event.attempt)
             and 0 <= event.at <= LATEST

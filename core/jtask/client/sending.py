@@ -12,6 +12,7 @@ from jtask.runs import Run
 from jtask.states import StateName
 
 _SCHEDULED = StateName.SCHEDULED.value
+_PARKED = "it waits for its turn"
 
 
 class RunSender:
@@ -91,9 +92,21 @@ class RunSender:
 
 def scheduled(run: OutgoingRun) -> Event:
     """Return the event of a run that is stored."""
-    event = Event(run.message.run_id, _SCHEDULED, run.created, run.task_key)
-    tags, parent, version = run.about
-    return event._replace(tags=tags, parent=parent, version=version) if any(run.about) else event
+    message = run.message
+    detail = "" if message.parked_under is None else _PARKED
+    # By position, for names would take as long again; every run that is sent comes by.
+    return Event(
+        message.run_id,
+        _SCHEDULED,
+        run.created,
+        run.task_key,
+        1,
+        "",
+        detail,
+        message.at,
+        *run.about,
+        message.queue,
+    )
 
 
 async def _take_all(claimed: Sequence[ClaimedRun]) -> dict[str, str]:

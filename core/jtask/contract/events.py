@@ -9,9 +9,10 @@ class Event(NamedTuple):
 
     Attributes:
         until: The instant that a waiting state waits for.
-        tags: Those of the run; said with its first state only, as the next two.
+        tags: Those of the run; said with its first state only, as the next three.
         parent: The run that called or enqueued this one; empty when there is none.
         version: The task's version; empty when it has none.
+        queue: Where the run was put; empty for a direct call, and when it is not known.
     """
 
     run_id: str
@@ -25,6 +26,7 @@ class Event(NamedTuple):
     tags: tuple[str, ...] = ()
     parent: str = ""
     version: str = ""
+    queue: str = ""
 
 
 class EventLog(Protocol):
