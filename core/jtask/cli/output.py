@@ -6,6 +6,7 @@ prints through here, so that an escape sequence is shown as `\x1b` and not execu
 
 import json
 import sys
+from collections.abc import Iterable
 
 import click
 
@@ -15,6 +16,13 @@ from jtask.foreign_text import sendable, shown_json, shown_lines
 def say(text: str, *, err: bool = False) -> None:
     """Print text for people, on stderr if told so."""
     click.echo(shown_lines(text), err=err)
+
+
+def say_coloured(parts: Iterable[tuple[str, str | None]]) -> None:
+    """Print a line for people; a part without a colour has that of the terminal."""
+    # Made safe first: the colours are escape sequences themselves.
+    safe = ((shown_lines(text), colour) for text, colour in parts)
+    click.echo("".join(click.style(text, fg=colour) if colour else text for text, colour in safe))
 
 
 def say_json(value: object) -> None:

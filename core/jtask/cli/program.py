@@ -14,6 +14,7 @@ from jtask.cli.output import say
 from jtask.cli.result import result
 from jtask.cli.runs import runs
 from jtask.cli.serve import serve
+from jtask.cli.trace import trace
 from jtask.cli.version import version
 from jtask.cli.workers import workers
 from jtask.errors import ConfigurationError, JTaskError
@@ -166,5 +167,5 @@ def main() -> None:
     """Run Python functions in the background, on NATS JetStream."""
 
 
-for _command in (serve, enqueue, result, runs, workers, config, completion, version):
+for _command in (serve, enqueue, result, runs, trace, workers, config, completion, version):
     main.add_command(_command)
