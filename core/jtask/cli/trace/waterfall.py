@@ -37,6 +37,11 @@ class Pen:
         """Return the character for a moment of a phase."""
         return _GLYPHS[kind][self.is_plain]
 
+    def length(self, seconds: float) -> str:
+        """Return a length of time."""
+        text = describe_seconds(seconds)
+        return text.replace("µ", "u") if self.is_plain else text
+
     def stem(self, text: str) -> str:
         """Return the lines of a tree."""
         return "".join(_UNBROKEN.get(one, one) for one in text) if self.is_plain else text
@@ -76,7 +81,7 @@ def draw(rows: Iterable[Row], begin: float, end: float, pen: Pen) -> Iterator[Se
     widths[0] = min(widths[0], max(len(heads[0]), int(pen.width * _LABEL_SHARE)))
     room = pen.width - sum(widths) - len(_GAP) * len(widths)
     scale = _Scale(begin, max(end - begin, 1e-6), max(room, _NARROWEST))
-    yield [(f"{_joined(heads, widths)}{_GAP}{scale.axis()}".rstrip(), None)]
+    yield [(f"{_joined(heads, widths)}{_GAP}{scale.axis(pen)}".rstrip(), None)]
     for row, line in zip(rows, lines, strict=True):
         bar = list(scale.bar(row.phases, pen))
         cells = _joined(line, widths)
@@ -97,8 +102,8 @@ class _Scale:
         self._seconds = seconds
         self._width = width
 
-    def axis(self) -> str:
-        marks = [describe_seconds(self._seconds * part) for part in (0.5, 1.0)]
+    def axis(self, pen: Pen) -> str:
+        marks = [pen.length(self._seconds * part) for part in (0.5, 1.0)]
         middle = "0".ljust(self._width // 2) + marks[0]
         line = middle.ljust(self._width - len(marks[1])) + marks[1]
         return line if len(middle) + len(marks[1]) < self._width else f"0 to {marks[1]}"
@@ -140,8 +145,8 @@ def _cells(row: Row, names: dict[str, str], pen: Pen) -> list[str]:
     return [
         pen.stem(row.stem) + shown(row.label),
         row.state,
-        "" if row.waited is None else describe_seconds(row.waited),
-        "" if row.took is None else describe_seconds(row.took),
+        "" if row.waited is None else pen.length(row.waited),
+        "" if row.took is None else pen.length(row.took),
         names.get(row.worker, ""),
     ]
 

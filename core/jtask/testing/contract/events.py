@@ -31,6 +31,9 @@ class EventLogContract(Contract):
         writer, reader = await bench.broker(), await bench.broker()
         run_id = bench.run_ids.new()
         event = Event(run_id, "AwaitingRetry", 1234567890.25, "reports.build", 3, "host-1", "ärger")
+        parent, tags = bench.run_ids.new(), ("eu", "web")
+        event = event._replace(until=1234567899.5, tags=tags, parent=parent)
+        event = event._replace(version="7", queue="reports")
         writer.events.append([event])
         await _until_kept(reader, [event])
         assert await _read(reader) == [event]
