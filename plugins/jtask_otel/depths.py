@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
@@ -28,7 +28,7 @@ _log = logging.getLogger("jtask.worker")
 
 
 class Depths:
-    """What was seen last.
+    """What was seen last by the workers of this process; nothing, where another one looks.
 
     Args:
         meter: Gets the instrument.
@@ -85,4 +85,5 @@ async def _look(broker: Broker, holder: str, depths: Depths) -> None:
             await asyncio.sleep(LOOK_SECONDS)
     finally:
         if token is not None:
-            await broker.slots.release(LEASE, token)
+            with suppress(BrokerError):  # then it is free when its lease is over
+                await broker.slots.release(LEASE, token)

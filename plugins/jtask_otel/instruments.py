@@ -3,17 +3,18 @@
 from opentelemetry.metrics import Meter
 
 from jtask_otel import names
+from jtask_otel.depths import Depths
 
 
 class Instruments:
-    """All instruments but the depth of the queues, which one worker observes for all.
+    """All instruments of this process.
 
     Args:
         meter: Makes them.
     """
 
     def __init__(self, meter: Meter) -> None:
-        self.meter = meter
+        self.depths = Depths(meter)
         self.operation_duration = meter.create_histogram(
             names.OPERATION_DURATION,
             "s",

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from jtask.settings import settings_of
-from jtask_otel.depths import Depths, observed
+from jtask_otel.depths import observed
 from jtask_otel.endpoint import MetricsEndpoint
 from jtask_otel.providers import flush
 from jtask_otel.settings import OtelSettings
@@ -25,7 +25,7 @@ async def accompanied(worker: "WorkerInfo") -> AsyncGenerator[None]:
         return
     endpoint = MetricsEndpoint(worker.name, settings_of(OtelSettings), worker.worker_index)
     try:
-        async with observed(worker, Depths(telemetry.instruments.meter)):
+        async with observed(worker, telemetry.instruments.depths):
             yield
     finally:
         await asyncio.to_thread(_end, endpoint)

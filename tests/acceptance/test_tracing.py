@@ -27,14 +27,22 @@ def item(number: int) -> int:
     return number
 """
 REQUEST = """
-from opentelemetry import trace
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 import jtask_otel
 from shop import order
 
 jtask_otel.setup()
-with trace.get_tracer("web").start_as_current_span("POST /orders", kind=trace.SpanKind.SERVER):
-    run = order.delay(3)
-print(json.dumps(run.result(timeout=40)))
+app = FastAPI()
+
+@app.post("/orders")
+async def create(items: int) -> int:
+    return await (await order.adelay(items))
+
+FastAPIInstrumentor.instrument_app(app)
+with TestClient(app) as client:
+    print(json.dumps(client.post("/orders?items=3").json()))
 """
 
 
@@ -66,6 +74,7 @@ def test_one_trace_leads_from_a_request_over_a_retry_and_a_nested_run_to_a_fan_o
     assert {span.trace_id for span in receiver.spans} == {request.trace_id}
 
     (published,) = receiver.named("publish orders")
+    assert (request.kind, request.parent_id) == ("SERVER", "")
     assert (published.kind, published.parent_id) == ("PRODUCER", request.span_id)
     assert (first.kind, first.parent_id, first.links) == (
         "CONSUMER",
@@ -194,7 +203,7 @@ def test_each_of_a_thousand_runs_side_by_side_has_its_own_trace_and_baggage(
     traced: Place, receiver: Receiver
 ) -> None:
     traced.write("crowd.py", CROWD)
-    worker = serve(traced, "crowd.py", "--concurrency=8")
+    worker = serve(traced, "crowd.py", "--concurrency=4")
     tenants = traced.ask(send_crowd(threaded=350, awaited=350, isolated=75, limited=150))
     assert len(tenants) == 1000
     assert worker.stop() == 0
@@ -274,6 +283,32 @@ def test_the_attempt_that_takes_a_run_over_from_a_killed_worker_says_so(
     (published,) = receiver.wait_for("publish victims")
     assert attempt.parent_id == published.span_id
     eventually(lambda: [point.value for point in receiver.points("jtask.run.crashes")][-1:] == [1])
+
+
+def test_the_end_of_a_run_that_lost_too_many_workers_has_a_span(
+    traced: Place, receiver: Receiver
+) -> None:
+    traced.env |= {"JTASK_LEASE": "1", "JTASK_MAX_CRASHES": "1"}
+    traced.write(
+        "victim.py",
+        """
+        import os, signal
+        from jtask import task
+
+        @task(queue="victims")
+        def victim() -> None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        """,
+    )
+    first = traced.serve("victim:victim")
+    first.is_ready()
+    traced.enqueue("victim:victim")
+    assert first.wait() == -9
+    serve(traced, "victim:victim")
+    (end,) = receiver.wait_for("settle victims")
+    assert (end.is_error, end.attributes["jtask.state"]) == (True, "Crashed")
+    assert (end.attributes["error.type"], end.attributes["jtask.lost_workers"]) == ("Crashed", 1)
+    eventually(lambda: [p.value for p in receiver.points("jtask.run.dead_letters")][-1:] == [1])
 
 
 def test_a_run_that_starts_long_after_its_call_begins_a_trace_with_a_link(

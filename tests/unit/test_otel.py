@@ -9,8 +9,9 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 
 from jtask import task
+from jtask.errors import ConfigurationError
 from jtask.runtime import RunContext
-from jtask_otel import names
+from jtask_otel import names, providers
 from jtask_otel.environment import Wanted, wanted
 from jtask_otel.propagation import attempt_context, extract, read, span_context, write
 from jtask_otel.settings import OtelSettings
@@ -182,6 +183,23 @@ def test_all_names_are_in_one_module() -> None:
             if isinstance(node, ast.Constant) and isinstance(node.value, str)
         }
         assert not {text for text in texts if ours.match(text)} - loggers, file
+
+
+@pytest.mark.parametrize("kind", ["traces", "metrics"])
+def test_who_lacks_an_exporter_is_told_which_extra_brings_it(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(providers, "entry_points", lambda group: [])
+    with pytest.raises(ConfigurationError, match=r"pip install 'jtask\[otel\]'"):
+        providers.require(kind, (HTTP,))
+
+
+def test_who_lacks_the_package_for_prometheus_is_told_which_extra_brings_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(providers.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ConfigurationError, match=r"pip install 'jtask\[metrics\]'"):
+        providers.require_prometheus()
 
 
 def test_the_dashboard_asks_for_metrics_that_there_are() -> None:
