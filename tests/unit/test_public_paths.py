@@ -13,6 +13,7 @@ PUBLISHED = {
         "contract",
         "errors",
         "get_run",
+        "get_run_logger",
         "hooks",
         "ids",
         "lifecycle",

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
-from functools import cache
 
 from jtask.execution.asking import log_failure
 from jtask.hook_callers import HookCaller
@@ -45,7 +44,6 @@ def told(run: RunContext, topic: str, message: bytes) -> None:
         caller.notify(about, run=run, topic=topic, message=message)
 
 
-@cache
 def _caller(hook: str) -> HookCaller | None:
     # Of all plugins: what a function does there may concern one that its task does not.
     return get_plugins().caller(hook)
