@@ -16,11 +16,13 @@ from jtask_cancellation import bulk
 from jtask_dead_letters import replaying
 from jtask_dead_letters.letters import read_letter
 from jtask_dead_letters.reporting import letter_text
+from jtask_logs.command import text_of
 from jtask_nats.client import headers, pending
 from jtask_nats.client.direct_reads import StoredMessage
 from jtask_nats.client.protocol import Parser, ProtocolError
 from jtask_nats.stores.blobs import assemble
 from jtask_nats.stores.event_log import bodies, events_of
+from jtask_nats.stores.logs import lines_of
 from jtask_nats.streams import pausing
 from jtask_once.keys import read_header
 from jtask_once.reservations import Reservation
@@ -50,6 +52,11 @@ def _events(body: bytes) -> None:
     events = events_of(body)
     for written in bodies(events, 1 << 20):
         assert len(events_of(written)) <= len(events)
+
+
+def _log_lines(body: bytes) -> None:
+    for line in lines_of(_RUN_ID, body):
+        text_of(line)
 
 
 def _letter(body: bytes) -> None:
@@ -125,6 +132,7 @@ DECODERS: tuple[Callable[[bytes], None], ...] = (
     _envelope,
     _outcome,
     _events,
+    _log_lines,
     _letter,
     _records,
     _questions,

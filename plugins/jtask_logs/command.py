@@ -88,7 +88,7 @@ def _print(lines: "Iterable[LogLine]", *, as_json: bool) -> None:
     if as_json:
         for line in lines:
             say_json(_facts(line))
-    elif text := "\n".join(map(_text_of, lines)):
+    elif text := "\n".join(map(text_of, lines)):
         say(text)
 
 
@@ -97,7 +97,8 @@ def _facts(line: "LogLine") -> dict[str, object]:
     return facts | {"level": logging.getLevelName(line.level)}
 
 
-def _text_of(line: "LogLine") -> str:
+def text_of(line: "LogLine") -> str:
+    """Return a line of a log as people read it."""
     import time
 
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(line.at))

@@ -19,6 +19,7 @@ from jtask import (
     close,
     connect,
     get_run,
+    get_run_logger,
     tags,
     task,
 )
@@ -333,3 +334,12 @@ async def connect_and_close_on_a_loop() -> None:
     async with aconnect("memory://") as connection:
         assert_type(connection, Connection)
     await aclose()
+
+
+@task(log_prints=True)
+def tell() -> None:
+    get_run_logger(order=7).info("packed")
+
+
+tell.with_options(log_prints=None)
+tell.with_options(log_prints="yes")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] # error: a flag

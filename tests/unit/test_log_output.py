@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import sys
+import types
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
@@ -123,3 +124,25 @@ def test_a_setting_makes_it_json(monkeypatch: pytest.MonkeyPatch) -> None:
         log_to_stderr()
         logging.getLogger("shop").info("hello")
     assert json.loads(said.getvalue())["message"] == "hello"
+
+
+def test_a_record_names_the_span_of_its_context_where_opentelemetry_is_loaded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # A stand-in with what is used of it: what counts is that jtask does not import the real one.
+    class Span:
+        trace_id, span_id, is_valid = 0xABC, 0xDEF, True
+
+        def get_span_context(self) -> "Span":
+            return self
+
+    loaded = types.ModuleType("opentelemetry.trace")
+    vars(loaded)["get_current_span"] = Span
+    monkeypatch.setitem(sys.modules, "opentelemetry.trace", loaded)
+    made = in_a_run("shop.orders", trace_id="mine")
+    assert (vars(made)["trace_id"], vars(made)["span_id"]) == ("mine", "0000000000000def")
+    told = json.loads(JsonLines("w").format(in_a_run("shop.orders")))
+    assert told["trace_id"] == "00000000000000000000000000000abc"
+    Span.is_valid = False
+    assert "trace_id" not in vars(in_a_run("shop.orders"))
+    assert "span_id" not in vars(record("shop.orders", "outside"))

@@ -12,6 +12,7 @@ from collections import deque
 from jtask.client.io_thread import IoThread
 from jtask.contract import LogLine, LogStore
 from jtask.errors import BrokerUnavailable
+from jtask.rate_limited_log import RateLimitedLog
 
 FLUSH_SECONDS = 0.05
 """How long a line may wait for others to be sent with."""
@@ -20,6 +21,7 @@ _BATCH = 2000  # lines
 _MOST_LINES = 50_000
 _MOST_CHARACTERS = 16_000_000
 _PAUSE = 1.0  # seconds before a batch is sent again
+_SILENCE = 60.0  # seconds between two warnings of the same text
 _log = logging.getLogger("jtask")
 
 
@@ -38,6 +40,7 @@ class LogBuffer:
         self._characters = 0
         # A signal handler may log in the middle of `add`.
         self._lock = threading.RLock()
+        self._failures = RateLimitedLog(_SILENCE)
         self._is_armed = False
         self._sending: asyncio.Task[None] | None = None
 
@@ -104,5 +107,7 @@ class LogBuffer:
                 # The very same batch, so that what is stored of it is not stored twice.
                 await asyncio.sleep(_PAUSE)
             except Exception as error:
-                _log.warning("%d lines of runs' logs are lost: %s", len(batch), error)
+                # Such as a permission that is missing: it would be said for each batch.
+                if self._failures.count(str(error)):
+                    _log.warning("lines of runs' logs are lost: %s", error)
                 return None
