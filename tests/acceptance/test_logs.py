@@ -6,7 +6,6 @@ import sys
 
 import pytest
 from processes import JTASK, Place
-from waiting import eventually
 
 TASKS = """
 import logging, os, time
@@ -101,12 +100,12 @@ def test_what_a_child_process_logs_and_prints_is_in_the_log_to_the_last_line(sho
 def test_nothing_is_lost_when_a_worker_is_told_to_stop_while_its_runs_log(shop: Place) -> None:
     worker = shop.serve("shop:flood")
     worker.is_ready()
-    run_ids = [shop.enqueue("shop:flood", "3000") for _ in range(5)]
-    eventually(lambda: shop.jtask("logs", run_ids[0]).stdout)
+    run_id = shop.enqueue("shop:flood", "30000")
+    follower = shop.start(JTASK, "logs", "-f", run_id)
+    follower.says("line 0\n")
     assert worker.stop() == 0
-    for run_id in run_ids:
-        if "Completed" in shop.jtask("runs", "show", run_id).stdout:
-            assert shop.jtask("logs", run_id).stdout.count("\n") == 3000
+    assert follower.wait() == 0
+    assert shop.jtask("logs", run_id).stdout.count("\n") == 30_000
 
 
 def test_ctrl_c_ends_a_follower_with_130_and_the_run_goes_on(shop: Place) -> None:
