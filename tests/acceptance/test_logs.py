@@ -27,6 +27,11 @@ def apart(count: int) -> None:
         print("child", number)
     get_run_logger().warning("last words")
 
+@task(isolation="process", log_prints=True, timeout_seconds=1)
+def stuck() -> None:
+    print("before it hangs")
+    time.sleep(3600)
+
 @task(log_prints=True)
 def slow() -> None:
     print("begins")
@@ -94,6 +99,16 @@ def test_what_a_child_process_logs_and_prints_is_in_the_log_to_the_last_line(sho
         only = shop.jtask("logs", "--level", "warning", run_id).stdout
         assert only.count("\n") == 1
         assert "WARNING jtask.task.apart: last words" in only
+    assert worker.stop() == 0
+
+
+def test_what_a_child_process_has_logged_before_it_is_ended_is_kept(shop: Place) -> None:
+    worker = shop.serve("shop:stuck")
+    worker.is_ready()
+    run_id = shop.enqueue("shop:stuck")
+    found = shop.jtask("logs", "-f", run_id)
+    assert found.stdout.endswith(" INFO print: before it hangs\n")
+    assert "state     TimedOut" in shop.jtask("runs", "show", run_id).stdout
     assert worker.stop() == 0
 
 
