@@ -521,3 +521,51 @@ def test_a_run_that_could_not_be_sent_has_a_span_with_the_error(
     (span,) = receiver.wait_for("publish parcels")
     assert (span.is_error, span.attributes["error.type"]) == (True, "BrokerUnavailable")
     assert said in span.message
+
+
+CUT_OFF = """
+from jtask.testing import run_worker
+from cut import hang, spin, dear
+
+with run_worker(hang, spin):
+    for run in (hang.delay(), spin.delay()):
+        run.wait(timeout=30)
+first, second = dear.delay(), dear.delay()
+print(json.dumps([first.run_id, second.run_id]))
+"""
+
+
+def test_a_run_that_is_cut_off_is_seen_with_what_its_child_process_recorded(
+    traced: Place, receiver: Receiver
+) -> None:
+    traced.env["JTASK_URL"] = "memory://cut"
+    traced.write(
+        "cut.py",
+        """
+        import threading, time
+        from opentelemetry import trace
+        from jtask import task
+
+        @task(queue="hang", timeout_seconds=0.2)
+        def hang() -> None:
+            threading.Event().wait(60)  # in C: it is left behind
+
+        @task(queue="spin", timeout_seconds=0.5, isolation="process")
+        def spin() -> None:
+            with trace.get_tracer("spin").start_as_current_span("inside"):
+                time.sleep(60)
+
+        @task(queue="dear", idempotency_key="one")
+        def dear() -> None: ...
+        """,
+    )
+    kept, same = traced.ask(CUT_OFF)
+    (inside,) = receiver.wait_for("inside")
+    (hung,), (spun,) = receiver.named("process hang"), receiver.named("process spin")
+    assert {span.attributes["jtask.state"] for span in (hung, spun)} == {"TimedOut"}
+    assert (inside.trace_id, inside.parent_id) == (spun.trace_id, spun.span_id)
+    # The call that was answered with the run of another one says so.
+    first, second = receiver.named("publish dear")
+    assert same == kept == second.attributes["jtask.instead.run.id"]
+    assert first.attributes["jtask.run.id"] == kept != second.attributes["jtask.run.id"]
+    assert "jtask.instead.run.id" not in first.attributes
