@@ -49,7 +49,9 @@ def _check_callers(slot: Slot, run: "RunContext") -> None:
     """Refuse a direct call that would wait for those whose functions it is called by."""
     holding, caller = 0, run.caller
     while caller is not None:
-        holding += any(held.name == slot.name for held in caller.notes.get(NOTE, ()))
+        # What a run has is noted in the worker, and this may be its child process.
+        held: list[Slot] = _own_slots(caller) if caller.is_copy else caller.notes.get(NOTE, [])
+        holding += slot.name in [one.name for one in held]
         caller = caller.caller
     if holding >= slot.limit > 0:
         raise RunRefused(

@@ -44,6 +44,33 @@ def test_when_the_worker_that_computes_a_value_is_killed_another_computes_it(
     assert heir.stop() == 0
 
 
+def test_a_call_inside_of_the_run_with_its_key_does_not_wait_for_that_in_a_child_process_either(
+    place: Any,
+) -> None:
+    place.write(
+        "tasks.py",
+        """
+        from jtask import task
+        from jtask.cache_policies import INPUTS
+
+        SERIALIZABLE = INPUTS.configure(isolation_level="SERIALIZABLE")
+
+        @task(cache_policy=SERIALIZABLE)
+        def inner(number: int) -> int:
+            return 2 * number
+
+        @task(cache_policy=SERIALIZABLE, isolation="process")
+        def outer(number: int) -> int:
+            return inner(number)
+        """,
+    )
+    worker = place.serve("tasks.py")
+    for state in ("Completed", "Cached"):
+        end = place.result(place.enqueue("tasks.py:outer", "4"))
+        assert (end["result"], end["state"]) == (8, state)
+    assert worker.stop() == 0
+
+
 def test_the_program_shows_what_is_kept_and_removes_it(place: Any) -> None:
     place.write("tasks.py", TASKS)
     assert place.jtask("cache", "ls").stderr == "the cache is empty\n"

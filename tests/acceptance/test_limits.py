@@ -75,6 +75,27 @@ def test_the_slot_of_a_block_whose_process_is_killed_goes_to_the_next_one(
     assert place.jtask("limits", "holders", "db").stderr == "nobody holds a slot of 'db'\n"
 
 
+def test_a_call_that_would_wait_for_its_callers_is_refused_in_a_child_process_too(
+    place: Any,
+) -> None:
+    place.write(
+        "tasks.py",
+        """
+        from jtask import task
+
+        @task(limit=1, isolation="process")
+        def count_down(number: int) -> int:
+            return count_down(number - 1) if number else 0
+        """,
+    )
+    worker = place.serve("tasks.py")
+    refused = place.result(place.enqueue("tasks.py:count_down", "1"))
+    assert refused["state"] == "Cancelled"
+    assert "hold all of it" in json.dumps(refused)
+    assert place.result(place.enqueue("tasks.py:count_down", "0"))["state"] == "Completed"
+    assert worker.stop() == 0
+
+
 def test_wrong_limits_are_refused_in_one_sentence(place: Any) -> None:
     for arguments, said in {
         ("update", "nothing", "2"): "there is no limit 'nothing': use `jtask limits create`",
