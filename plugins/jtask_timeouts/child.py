@@ -142,8 +142,6 @@ class _Executor:
         # After the import: a module that sets up logging itself is left alone.
         log_to_stderr(request.log.level, request.log.label)
         codecs_of(task).check(request.serializer)
-        # Looked up here: what plugins take to begin is not the task's time either.
-        hooks_of(task)
         return task
 
     def _call(self, run: RunContext, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
