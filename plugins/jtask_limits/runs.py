@@ -50,7 +50,7 @@ def _check_callers(slot: Slot, run: "RunContext") -> None:
     holding, caller = 0, run.caller
     while caller is not None:
         # What a run has is noted in the worker, and this may be its child process.
-        held: list[Slot] = _own_slots(caller) if caller.is_copy else caller.notes.get(NOTE, [])
+        held: list[Slot] = own_slots(caller) if caller.is_copy else caller.notes.get(NOTE, [])
         holding += slot.name in [one.name for one in held]
         caller = caller.caller
     if holding >= slot.limit > 0:
