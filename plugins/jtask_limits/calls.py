@@ -1,7 +1,8 @@
 """What becomes of many calls that are sent at once under a limit: those that must wait are parked.
 
-So no worker gets them only to park them one by one. The last one is sent like any other run: should
-this process die before it has handed on what is free, that one, when it is over, wakes the next.
+So no worker gets them only to park them one by one. The last one comes by itself after a lease, to
+park anew, as a rule. Should this process have died before it handed on what is free, that one
+starts, and wakes the next when it is over.
 """
 
 import time
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from jtask.claims import Sending
 from jtask.client import get_client
 from jtask.errors import RunRefused
+from jtask.settings import get_settings
 from jtask_limits.applying import NOTE
 from jtask_limits.runs import LONGEST_WAIT
 from jtask_limits.slots import Slot, own_slots
@@ -62,11 +64,11 @@ class Place:
         self._number = number
 
     async def take(self, sending: Sending) -> str | None:
-        """Park the run if it is one of more than may execute at once, and not the last of them."""
+        """Park the run if it is one of more than may execute at once."""
         together, message = self._together, sending.message
-        must_wait = together.slot.limit < together.count != self._number
-        if must_wait and message.at is None:
-            message.at = time.time() + LONGEST_WAIT
+        if together.slot.limit < together.count and message.at is None:
+            is_last = together.count == self._number
+            message.at = time.time() + (get_settings().lease if is_last else LONGEST_WAIT)
             message.parked_under = together.slot.name
         return None
 
