@@ -288,6 +288,22 @@ def test_a_run_that_is_cancelled_with_a_slot_in_hand_hands_it_on(
 
 
 @pytest.mark.usefixtures("long_lease")
+def test_a_run_that_was_parked_as_it_was_sent_hands_its_slot_on_too(
+    jtask_worker: StartWorker,
+) -> None:
+    @task(limit=1, queue="scarce")
+    def limited(number: int) -> str:
+        return runtime.waited_for
+
+    jtask_worker(limited)
+    on_io(lambda broker: broker.queues.pause("scarce"))
+    first, second, _ = limited.delay_many([(number,) for number in range(3)])
+    assert first.cancel().result is CancelResult.NEVER_STARTS
+    on_io(lambda broker: broker.queues.resume("scarce"))
+    assert second.result(PATIENCE) == "its turn"
+
+
+@pytest.mark.usefixtures("long_lease")
 def test_a_slot_of_a_limit_that_was_removed_meanwhile_is_handed_on(
     jtask_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -352,7 +352,8 @@ def _context(job: Job, worker: str, on_state: Callable[[RunContext, State], None
         run_time=envelope.run_time,
         history=envelope.history,
         lost_workers=job.delivery.lost_workers,
-        waited_for=envelope.waits_for,
+        # One that was parked as it was sent says nothing of it.
+        waited_for=envelope.waits_for or ("its turn" if job.delivery.token is not None else ""),
         token=job.delivery.token,
         cancelled=job.cancelled,
         blocking=not job.task.is_async,
