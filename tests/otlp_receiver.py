@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
 )
@@ -62,9 +63,23 @@ class Point:
 
 
 @dataclass
+class Line:
+    """A log record as it arrived."""
+
+    text: str
+    severity: str
+    number: int
+    trace_id: str
+    span_id: str
+    attributes: dict[str, Any]
+    resource: dict[str, Any]
+
+
+@dataclass
 class Received:
     spans: list[Span] = field(default_factory=list)
     points: list[Point] = field(default_factory=list)
+    lines: list[Line] = field(default_factory=list)
 
 
 class Receiver:
@@ -107,11 +122,21 @@ class Receiver:
             points = list(_points(ExportMetricsServiceRequest.FromString(body)))
             with self._lock:
                 self._received.points += points
+        elif path == "/v1/logs":
+            lines = list(_lines(ExportLogsServiceRequest.FromString(body)))
+            with self._lock:
+                self._received.lines += lines
 
     @property
     def spans(self) -> list[Span]:
         with self._lock:
             return list(self._received.spans)
+
+    @property
+    def lines(self) -> list[Line]:
+        """What was logged, by when it came."""
+        with self._lock:
+            return list(self._received.lines)
 
     def named(self, name: str) -> list[Span]:
         """Return the spans of a name, by when they began."""
@@ -176,6 +201,22 @@ def _spans(request: Any) -> Iterator[Span]:
                     message=span.status.message,
                     scope=scope.scope.name,
                     schema_url=scope.schema_url,
+                    resource=about,
+                )
+
+
+def _lines(request: Any) -> Iterator[Line]:
+    for resource in request.resource_logs:
+        about = _attributes(resource.resource.attributes)
+        for scope in resource.scope_logs:
+            for record in scope.log_records:
+                yield Line(
+                    text=record.body.string_value,
+                    severity=record.severity_text,
+                    number=record.severity_number,
+                    trace_id=record.trace_id.hex(),
+                    span_id=record.span_id.hex(),
+                    attributes=_attributes(record.attributes),
                     resource=about,
                 )
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from jtask.execution.run_records import tell_line
 from jtask_logs.relay import relay
 from jtask_logs.run_log import log_of
 
@@ -23,6 +24,7 @@ def capture(run: "RunContext", level: int, logger: str, text: Callable[[], str],
     log = log_of(run)
     if level < log.level:
         return
+    tell_line(run, level, logger, text, at)
     if run.is_copy:
         relay.put(level, logger, text(), at)
     else:

@@ -7,8 +7,10 @@ endpoint, or where there is only one for both; and if jtask is told to, unless a
 from collections.abc import Mapping
 from typing import NamedTuple
 
-TRACES, METRICS = "TRACES", "METRICS"
+TRACES, METRICS, LOGS = "TRACES", "METRICS", "LOGS"
 SIGNALS = (TRACES, METRICS)
+"""Those that the endpoint of all signals is enough for. Logs are sent where a variable names them:
+they are with the broker already."""
 _OTLP = "otlp"
 _NONE = "none"
 
@@ -19,10 +21,12 @@ class Wanted(NamedTuple):
     Attributes:
         traces: Those of traces.
         metrics: Those of metrics.
+        logs: Those of what runs log.
     """
 
     traces: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()
+    logs: tuple[str, ...] = ()
 
 
 def is_disabled(environment: Mapping[str, str]) -> bool:
@@ -39,13 +43,18 @@ def wanted(environment: Mapping[str, str], told: bool | None) -> Wanted:
     """
     if told is False or is_disabled(environment):
         return Wanted()
-    return Wanted(*(_exporters(signal, environment, told=bool(told)) for signal in SIGNALS))
+    traces, metrics = (
+        _exporters(signal, environment, told=bool(told) or _has_endpoint(signal, environment))
+        for signal in SIGNALS
+    )
+    has_own = bool(environment.get(f"OTEL_EXPORTER_OTLP_{LOGS}_ENDPOINT"))
+    return Wanted(traces, metrics, _exporters(LOGS, environment, told=has_own))
 
 
 def _exporters(signal: str, environment: Mapping[str, str], *, told: bool) -> tuple[str, ...]:
     given = environment.get(f"OTEL_{signal}_EXPORTER", "").strip()
     if not given:
-        if not (told or _has_endpoint(signal, environment)):
+        if not told:
             return ()
         given = _OTLP
     names = [name.strip() for name in given.split(",")]

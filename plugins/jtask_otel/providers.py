@@ -23,6 +23,7 @@ FLUSH_SECONDS = 5.0
 _GROUPS = {
     "traces": "opentelemetry_traces_exporter",
     "metrics": "opentelemetry_metrics_exporter",
+    "logs": "opentelemetry_logs_exporter",
 }
 _log = logging.getLogger("jtask")
 
@@ -51,7 +52,7 @@ def require(kind: str, names: tuple[str, ...]) -> list[Any]:
     """Return the classes of some exporters.
 
     Args:
-        kind: `traces` or `metrics`.
+        kind: `traces`, `metrics` or `logs`.
         names: Of their entry points.
 
     Raises:
@@ -78,20 +79,26 @@ def require_prometheus() -> None:
 
 def flush() -> None:
     """Export what has been recorded so far; blocks for a few seconds at most."""
-    from opentelemetry import metrics, trace
+    from opentelemetry import _logs, metrics, trace
 
-    for provider in (trace.get_tracer_provider(), metrics.get_meter_provider()):
+    of_signals = (
+        trace.get_tracer_provider(),
+        metrics.get_meter_provider(),
+        _logs.get_logger_provider(),
+    )
+    for provider in of_signals:
         force_flush = getattr(provider, "force_flush", None)
         if force_flush is not None:
             try:
                 force_flush(int(FLUSH_SECONDS * 1000))
             except Exception as error:  # of an exporter that is somebody else's
-                _log.warning("traces or metrics could not be flushed: %s", error)
+                _log.warning("traces, metrics or logs could not be flushed: %s", error)
 
 
 class _Exporters(NamedTuple):
     traces: list[Any]
     metrics: list[Any]
+    logs: list[Any]
 
 
 class _Setup:
@@ -116,7 +123,7 @@ class _Setup:
         asked = wanted(os.environ, True if is_told else settings.otel)
         shows_metrics = settings.metrics_port is not None
         self._is_done = True
-        self._was_asked = shows_metrics or bool(asked.traces or asked.metrics)
+        self._was_asked = shows_metrics or any(asked)
         if not self._was_asked:
             return
         exporters = _exporters(asked, is_told=is_told)
@@ -124,16 +131,20 @@ class _Setup:
             _provide_traces(exporters.traces)
         if exporters.metrics or shows_metrics:
             _provide_metrics(exporters.metrics, shows_metrics=shows_metrics)
+        if exporters.logs:
+            from jtask_otel.log_bridge import send_logs
+
+            send_logs(exporters.logs, _resource())
 
 
 def _exporters(asked: Wanted, *, is_told: bool) -> _Exporters:
     try:
-        return _Exporters(require("traces", asked.traces), require("metrics", asked.metrics))
+        return _Exporters(*(require(kind, names) for kind, names in asked._asdict().items()))
     except ConfigurationError as error:
         if is_told:
             raise
         _log.warning("nothing is exported: %s", error)
-        return _Exporters([], [])
+        return _Exporters([], [], [])
 
 
 def _load(kind: str, name: str) -> Any:
@@ -154,7 +165,9 @@ def _load(kind: str, name: str) -> Any:
 def is_real(provider: object) -> bool:
     """Tell whether a provider was set; those of OpenTelemetry's API do nothing."""
     package = type(provider).__module__
-    return not package.startswith(("opentelemetry.trace", "opentelemetry.metrics"))
+    return not package.startswith(
+        ("opentelemetry.trace", "opentelemetry.metrics", "opentelemetry._logs")
+    )
 
 
 def _provide_traces(exporters: list[Callable[[], Any]]) -> None:

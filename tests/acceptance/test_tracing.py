@@ -5,45 +5,10 @@ from collections import Counter
 import pytest
 from otlp_receiver import Receiver, tree
 from processes import Place, Program
+from traced_shop import REQUEST, SHOP
 from waiting import eventually
 
 SCHEMA = "https://opentelemetry.io/schemas/1.44.0"
-SHOP = """
-from jtask import runtime, task
-
-@task(queue="orders", retries=1)
-def order(items: int) -> int:
-    if runtime.attempt == 1:
-        raise ValueError("out of stock")
-    return ship.delay(items).result(timeout=30)
-
-@task(queue="parcels")
-async def ship(items: int) -> int:
-    runs = await item.adelay_many([(number,) for number in range(items)])
-    return sum([await run for run in runs])
-
-@task(queue="parcels")
-def item(number: int) -> int:
-    return number
-"""
-REQUEST = """
-from fastapi import FastAPI
-from fastapi.testclient import TestClient
-from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
-import jtask_otel
-from shop import order
-
-jtask_otel.setup()
-app = FastAPI()
-
-@app.post("/orders")
-async def create(items: int) -> int:
-    return await (await order.adelay(items))
-
-FastAPIInstrumentor.instrument_app(app)
-with TestClient(app) as client:
-    print(json.dumps(client.post("/orders?items=3").json()))
-"""
 
 
 @pytest.fixture
@@ -569,3 +534,71 @@ def test_a_run_that_is_cut_off_is_seen_with_what_its_child_process_recorded(
     assert same == kept == second.attributes["jtask.instead.run.id"]
     assert first.attributes["jtask.run.id"] == kept != second.attributes["jtask.run.id"]
     assert "jtask.instead.run.id" not in first.attributes
+
+
+def test_what_runs_log_and_print_is_exported_with_their_spans_where_logs_are_asked_for(
+    traced: Place, receiver: Receiver
+) -> None:
+    traced.write(
+        "chatty.py",
+        """
+        import logging
+        from jtask import get_run_logger, task
+
+        def talk():
+            logging.getLogger("shop").warning("few left")
+            try:
+                1 / 0
+            except ZeroDivisionError:
+                get_run_logger().exception("no luck")
+            print("bye")
+
+        @task(queue="talks", log_prints=True)
+        def plain() -> None:
+            talk()
+
+        @task(queue="talks", log_prints=True, isolation="process")
+        def isolated() -> None:
+            talk()
+        """,
+    )
+    serve(traced, "chatty.py", OTEL_LOGS_EXPORTER="otlp", OTEL_BLRP_SCHEDULE_DELAY="100")
+    traced.ask("import chatty\nprint(json.dumps(chatty.plain.delay().result(timeout=40)))")
+    traced.ask("import chatty\nprint(json.dumps(chatty.isolated.delay().result(timeout=40)))")
+    eventually(lambda: len(receiver.lines) >= 6)
+    spans = receiver.wait_for("process talks", 2)
+    for span in spans:
+        run_id = span.attributes["jtask.run.id"]
+        lines = [one for one in receiver.lines if one.attributes["jtask.run.id"] == run_id]
+        assert [(one.severity, one.number) for one in lines] == [
+            ("WARNING", 13),
+            ("ERROR", 17),
+            ("INFO", 9),
+        ]
+        assert {(one.trace_id, one.span_id) for one in lines} == {span.place}
+        assert lines[0].text == "few left"
+        assert lines[1].text.startswith("no luck\nTraceback")
+        assert (lines[2].text, lines[2].attributes["jtask.logger"]) == ("bye", "print")
+        assert {one.resource["service.name"] for one in lines} == {"shop"}
+    assert len(receiver.lines) == 6
+
+
+def test_logs_stay_with_the_broker_unless_their_exporter_is_named(
+    traced: Place, receiver: Receiver
+) -> None:
+    traced.write(
+        "chatty.py",
+        """
+        import logging
+        from jtask import task
+
+        @task(queue="talks")
+        def plain() -> None:
+            logging.getLogger("shop").warning("few left")
+        """,
+    )
+    worker = serve(traced, "chatty.py")
+    traced.ask("import chatty\nprint(json.dumps(chatty.plain.delay().result(timeout=40)))")
+    assert worker.stop() == 0
+    assert len(receiver.named("process talks")) == 1
+    assert receiver.lines == []

@@ -4,6 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 from jaeger.server import Jaeger, running_jaeger
+from processes import place
+
+__all__ = ["jaeger", "place"]
 
 
 @pytest.fixture(scope="session")

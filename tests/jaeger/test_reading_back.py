@@ -12,13 +12,13 @@ pytestmark = [pytest.mark.jaeger, pytest.mark.timeout(3600)]
 
 def tracing(jaeger: Jaeger, service: str) -> Any:
     """Return a provider that sends to a Jaeger."""
-    exporters = pytest.importorskip("opentelemetry.exporter.otlp.proto.http.trace_exporter")
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
     provider = TracerProvider(resource=Resource.create({"service.name": service}))
-    exporter = exporters.OTLPSpanExporter(endpoint=f"{jaeger.otlp_url}/v1/traces")
+    exporter = OTLPSpanExporter(endpoint=f"{jaeger.otlp_url}/v1/traces")
     provider.add_span_processor(BatchSpanProcessor(exporter))
     return provider
 

@@ -2,11 +2,32 @@
 
 import logging
 import sys
+from collections.abc import Callable
 
 from jtask.runtime import RunContext, current_run
 
 LABEL = "jtask_run_label"
 """The attribute that names the run for people."""
+LineListener = Callable[[RunContext, int, str, Callable[[], str], float], object]
+"""Takes a run, the level as `logging` counts them, who wrote it, what makes the text, and when:
+seconds since the epoch."""
+_listeners: tuple[LineListener, ...] = ()
+
+
+def on_line(listener: LineListener) -> None:
+    """Have something called with each line that the log of a run of this process gets.
+
+    Args:
+        listener: Called in the thread that logs or prints, so it must not block.
+    """
+    global _listeners
+    _listeners += (listener,)
+
+
+def tell_line(run: RunContext, level: int, logger: str, text: Callable[[], str], at: float) -> None:
+    """Call those that `on_line` was given."""
+    for listener in _listeners:
+        listener(run, level, logger, text, at)
 
 
 def name_run(record: logging.LogRecord) -> RunContext | None:
