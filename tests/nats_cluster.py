@@ -71,12 +71,13 @@ class Node:
             return True
         return False
 
-    def meta_leader(self) -> str | None:
-        """The name of the server that decides about streams and consumers, as far as it knows."""
+    def can_place(self) -> bool:
+        """Whether it leads and has heard of both others, so that a stream has its replicas."""
         with contextlib.suppress(OSError):
-            leader: str | None = self._ask("jsz").get("meta_cluster", {}).get("leader")
-            return leader
-        return None
+            peers = self._ask("jsz").get("meta_cluster", {}).get("replicas") or ()
+            here = [peer for peer in peers if peer["current"] and not peer.get("offline")]
+            return len(here) == len(_NAMES) - 1
+        return False
 
     def _ask(self, path: str) -> dict[str, Any]:
         address = f"http://127.0.0.1:{self.monitor_port}/{path}"
@@ -117,7 +118,7 @@ class NatsCluster:
 
     def await_leader(self) -> str:
         """Wait until streams can be made, and return the name of the leader."""
-        return eventually(lambda: next(filter(None, (n.meta_leader() for n in self.nodes)), None))
+        return eventually(lambda: next((n.name for n in self.nodes if n.can_place()), None))
 
     def await_healthy(self) -> None:
         """Wait until every server that runs has caught up."""
