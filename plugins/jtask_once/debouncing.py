@@ -80,6 +80,7 @@ class BurstClaim:
         message, broker = sending.message, sending.broker
         _refuse_large(message)
         store, patience = Reservations(broker), Patience()
+        seen = ""
         while True:
             held, revision = await store.find(self._key)
             now = time.time()
@@ -92,18 +93,22 @@ class BurstClaim:
                         # Whoever was quicker has renewed it, or begun a new burst.
                         await store.put(self._key, replace(held, at=now), revision, ttl)
                     return held.run_id
-                if await self._is_unsettled(sending, held, waited):
+                verdict = await _verdict(sending, self._key, held, waited)
+                if verdict is Verdict.UNSETTLED:
                     await patience.pause()
+                    continue
+                if verdict is Verdict.HELD and seen != held.run_id:
+                    # It may have been stored between the two looks, and can be replaced then.
+                    seen = held.run_id
                     continue
             own = Reservation(self._run_id, now, queue=message.queue, priority=message.priority)
             if await store.put(self._key, own, revision, ttl):
                 return None
 
-    async def _is_unsettled(self, sending: Sending, held: Reservation, waited: float) -> bool:
-        """Tell whether a run may be about to be stored; else its burst is over."""
-        standing = await standing_of(sending.broker, held.run_id)
-        verdict = judge(self._key.kind, held, standing, waited, time.time())
-        return verdict is Verdict.UNSETTLED
+
+async def _verdict(sending: Sending, key: Key, held: Reservation, waited: float) -> Verdict:
+    standing = await standing_of(sending.broker, held.run_id)
+    return judge(key.kind, held, standing, waited, time.time())
 
 
 def _in_place_of(held: Reservation, message: Message) -> Message:
