@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from jtask.admissions import Admission
 from jtask.contract import Broker, Event
 from jtask.declaration.task_info import TaskInfo
 from jtask.outcomes import AttemptRecord, CancelResult
@@ -55,30 +56,6 @@ state: State | None
 error: BaseException | None
 lost_workers: int
 cancelled: str | None
-
-
-class Admission:
-    """Which plugins were asked for an attempt, until it is over.
-
-    Attributes:
-        asked: The sources of those that admitted it so far.
-        is_complete: Whether all have.
-    """
-
-    __slots__ = ("_open", "asked", "is_complete")
-
-    def __init__(self) -> None:
-        self.asked: list[int] = []
-        self.is_complete = False
-        self._open = [True]
-
-    def close(self) -> bool:
-        """End it; False when somebody else has. From any thread."""
-        try:
-            # One call into C, so that of two threads one gets it.
-            return self._open.pop()
-        except IndexError:
-            return False
 
 
 @dataclass(slots=True, eq=False)

@@ -1,10 +1,11 @@
 """Whether an attempt is made, and that whoever admitted it hears how it was over."""
 
+from jtask.admissions import Admission
 from jtask.errors import RunRefused
 from jtask.execution.asking import log_failure, tell, value_of
 from jtask.lifecycle import AttemptEnd, Park, Retry
 from jtask.plugins import TaskHooks
-from jtask.runtime import Admission, RunContext
+from jtask.runtime import RunContext
 
 
 async def ask_for_admission(run: RunContext, hooks: TaskHooks) -> Retry | Park | RunRefused | None:
