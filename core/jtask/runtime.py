@@ -5,7 +5,7 @@ Each name of `RunContext` can be read from this module inside a run; outside it 
 
 import contextlib
 import time
-from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping, Sequence
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -175,6 +175,13 @@ class RunContext:
         self.args, self.kwargs = (), {}
         if self.state is not None and self.state.data is not None:
             self.state = replace(self.state, data=None)
+
+    def callers(self) -> "Iterator[RunContext]":
+        """Yield the runs inside of which this one is called directly, the nearest first."""
+        caller = self.caller
+        while caller is not None:
+            yield caller
+            caller = caller.caller
 
     def concern(self, header: str) -> None:
         """Have a plugin's hooks called for the rest of this run, as if it carried a header.

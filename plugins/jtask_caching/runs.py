@@ -116,12 +116,10 @@ async def keep(run: "RunContext", outcome: Outcome) -> None:
 
 def _is_computed_by_caller(key: str, run: "RunContext") -> bool:
     """Tell whether the run was called by one that has the lock of its key: to wait is for ever."""
-    caller = run.caller
-    while caller is not None:
+    for caller in run.callers():
         plan = plan_of(caller.task)
         if plan is not None and plan.is_serializable and _key(plan, caller) == key:
             return True
-        caller = caller.caller
     return False
 
 

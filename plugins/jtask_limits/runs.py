@@ -47,12 +47,11 @@ async def admit(run: "RunContext") -> Retry | Park | None:
 
 def _check_callers(slot: Slot, run: "RunContext") -> None:
     """Refuse a direct call that would wait for those whose functions it is called by."""
-    holding, caller = 0, run.caller
-    while caller is not None:
+    holding = 0
+    for caller in run.callers():
         # What a run has is noted in the worker, and this may be its child process.
         held: list[Slot] = own_slots(caller) if caller.is_copy else caller.notes.get(NOTE, [])
         holding += slot.name in [one.name for one in held]
-        caller = caller.caller
     if holding >= slot.limit > 0:
         raise RunRefused(
             f"the limit of {slot.about} is {slot.limit}, and the runs that this one is called by "

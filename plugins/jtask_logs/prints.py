@@ -45,12 +45,10 @@ def take_prints() -> None:
 
 def wants_prints(run: "RunContext") -> bool:
     """Tell whether a run's prints go to its log: as its task says, or else its caller's."""
-    at: RunContext | None = run
-    while at is not None:
-        wanted = at.task.options.get("log_prints")
+    for one in (run, *run.callers()):
+        wanted = one.task.options.get("log_prints")
         if wanted is not None:
             return bool(wanted)
-        at = at.caller
     from jtask.settings import settings_of
     from jtask_logs.settings import LogSettings
 
