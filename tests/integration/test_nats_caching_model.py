@@ -4,22 +4,20 @@ Under a lock one run computes the value of a key, as the attempts themselves see
 only for one that does, and gets its value. Workers get SIGKILL, and so does the server.
 """
 
-import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     invariant,
     rule,
-    run_state_machine_as_test,
 )
+from nats_machines import run_on_server
 from stage import Stage, Workers, is_over
 from staged_caching import COMMITTED, LOCKED, REFRESHING, SERIALIZABLE, TASKS
 from waiting import PATIENCE, eventually
@@ -164,22 +162,10 @@ class NatsCachingMachine(RuleBasedStateMachine):
 def test_values_are_computed_once_whoever_is_killed(
     nats_server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in [name for name in os.environ if name.startswith("JTASK_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("JTASK_URL", nats_server.url)
-    monkeypatch.setenv("JTASK_LEASE", "1")
-    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
-    # One that is killed again and again is not to end as Crashed here.
-    monkeypatch.setenv("JTASK_MAX_CRASHES", "50")
-    run_state_machine_as_test(
+    run_on_server(
         lambda: NatsCachingMachine(nats_server, tmp_path),
-        settings=settings(
-            max_examples=4,
-            stateful_step_count=12,
-            deadline=None,
-            database=None,
-            derandomize=True,
-            phases=[Phase.generate],
-            suppress_health_check=list(HealthCheck),
-        ),
+        nats_server,
+        monkeypatch,
+        examples=4,
+        steps=12,
     )

@@ -5,22 +5,20 @@ it. Workers get SIGKILL, and so does the server; limits are made, changed and re
 """
 
 import math
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 import staged_limits
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     invariant,
     rule,
-    run_state_machine_as_test,
 )
+from nats_machines import run_on_server
 from stage import Stage, Workers, is_over
 from staged_limits import OWN_LIMIT, TAG, LimitHistory
 from waiting import PATIENCE, eventually
@@ -150,22 +148,10 @@ class NatsLimitMachine(RuleBasedStateMachine):
 def test_limits_hold_whoever_is_killed(
     nats_server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in [name for name in os.environ if name.startswith("JTASK_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("JTASK_URL", nats_server.url)
-    monkeypatch.setenv("JTASK_LEASE", "1")
-    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
-    # One that is killed again and again is not to end as Crashed here.
-    monkeypatch.setenv("JTASK_MAX_CRASHES", "50")
-    run_state_machine_as_test(
+    run_on_server(
         lambda: NatsLimitMachine(nats_server, tmp_path),
-        settings=settings(
-            max_examples=5,
-            stateful_step_count=15,
-            deadline=None,
-            database=None,
-            derandomize=True,
-            phases=[Phase.generate],
-            suppress_health_check=list(HealthCheck),
-        ),
+        nats_server,
+        monkeypatch,
+        examples=5,
+        steps=15,
     )

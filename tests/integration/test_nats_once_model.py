@@ -5,7 +5,6 @@ marked, and what callers were told.
 """
 
 import importlib
-import os
 import subprocess
 import sys
 import tempfile
@@ -15,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, rule
+from nats_machines import run_on_server
 
 from jtask import Run, get_run
 from jtask.client import close_client
@@ -165,21 +164,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def test_keys_hold_whoever_is_killed(
     nats_server: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in [name for name in os.environ if name.startswith("JTASK_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("JTASK_URL", nats_server.url)
-    monkeypatch.setenv("JTASK_LEASE", "1")
-    # One that is killed again and again is not to end as Crashed here.
-    monkeypatch.setenv("JTASK_MAX_CRASHES", "50")
-    run_state_machine_as_test(
+    run_on_server(
         lambda: NatsOnceMachine(nats_server, folder),
-        settings=settings(
-            max_examples=6,
-            stateful_step_count=15,
-            deadline=None,
-            database=None,
-            derandomize=True,
-            phases=[Phase.generate],
-            suppress_health_check=list(HealthCheck),
-        ),
+        nats_server,
+        monkeypatch,
+        examples=6,
+        steps=15,
     )
