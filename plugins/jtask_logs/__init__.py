@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import click
 
     from jtask.declaration import TaskInfo
+    from jtask.lifecycle import AttemptEnd
     from jtask.runtime import RunContext
     from jtask.settings import SettingsModel
 
@@ -57,13 +58,17 @@ def jtask_applies(task: "TaskInfo[..., Any]") -> bool:
 
 
 @hookimpl
-def jtask_attempt_over(run: "RunContext") -> None:
-    """Say in the log that an attempt writes no more."""
-    from jtask_logs.run_log import NAME, RunLog
+def jtask_attempt_over(run: "RunContext", end: "AttemptEnd") -> None:
+    """Say in the log that an attempt writes no more, and to the next one how much there is."""
+    from jtask.lifecycle import AttemptEnd
+    from jtask_logs.run_log import NAME, WRITTEN_HEADER, RunLog
 
     log: RunLog | None = run.notes.get(NAME)
-    if log is not None:
-        log.end()
+    if log is None:
+        return
+    log.end()
+    if end is AttemptEnd.RETRIED:
+        run.hand_on(WRITTEN_HEADER, str(log.written))
 
 
 @hookimpl

@@ -1,4 +1,7 @@
-"""The log of one attempt: what is kept of it, and the notes about what is not."""
+"""The log of one attempt: what is kept of it, and the notes about what is not.
+
+The bound is one for all attempts of a run: each hands on to the next how much there is by then.
+"""
 
 import itertools
 import logging
@@ -14,8 +17,13 @@ NAME = "logs"
 HEADER = "jtask-logs"
 """No message has it: by it jtask asks this plugin about the runs that have logged something."""
 
+WRITTEN_HEADER = "jtask-logged"
+"""How many characters earlier attempts of the run have written."""
+
+NOTES = "jtask.logs"
+"""The logger's name of what is said about the log itself."""
+
 _LONGEST = 32_000  # characters of one message
-_NOTES = "jtask.logs"
 _OFF = logging.CRITICAL + 1
 
 
@@ -27,7 +35,7 @@ class RunLog:
     Args:
         run: Whose.
         level: Below it nothing is kept.
-        limit: How many characters are kept.
+        limit: How many characters of the run are kept.
     """
 
     def __init__(self, run: "RunContext", level: int, limit: int) -> None:
@@ -36,7 +44,8 @@ class RunLog:
         self.attempt = run.attempt
         self._worker = run.worker
         self._limit = limit
-        self._left = limit
+        self._before = _written_before(run)
+        self._left = limit - self._before
         self._dropped = 0
         self._numbers = itertools.count(1)
 
@@ -53,15 +62,30 @@ class RunLog:
             return
         if len(message) > _LONGEST:
             message = f"{message[:_LONGEST]}... ({len(message)} characters)"
-        self._left -= len(message)
         self._note_dropped()
         if not self._add(level, logger, message, at):
             self._dropped += 1
-        if self._left <= 0:
-            self._note(
-                f"the log of this attempt is cut here: it has reached JTASK_RUN_LOG_LIMIT "
-                f"({self._limit} characters)"
-            )
+        self._use(len(message))
+
+    @property
+    def written(self) -> int:
+        """How many characters all attempts have written up to now."""
+        return self._limit - self._left
+
+    def found_before(self, count: int) -> None:
+        """Learn how much is in the log that was not written by this attempt.
+
+        Args:
+            count: Characters; what was handed on is part of them.
+        """
+        unknown = count - self._before
+        if unknown <= 0:
+            return
+        self._before = count
+        if count < self._limit:
+            self._use(unknown)
+        else:
+            self._left -= unknown  # whoever reached the limit has noted it
 
     def end(self) -> None:
         """Say that there is no more to come of this attempt."""
@@ -72,6 +96,15 @@ class RunLog:
         """Note that records were lost on their way here."""
         self._dropped += count
 
+    def _use(self, count: int) -> None:
+        was_open = self._left > 0
+        self._left -= count
+        if was_open and self._left <= 0:
+            self._note(
+                f"the log of this run is cut here: it has reached JTASK_RUN_LOG_LIMIT "
+                f"({self._limit} characters)"
+            )
+
     def _note_dropped(self) -> None:
         dropped = self._dropped
         if dropped and self._note(
@@ -80,7 +113,7 @@ class RunLog:
             self._dropped -= dropped
 
     def _note(self, text: str) -> bool:
-        return self._add(logging.WARNING, _NOTES, text, time.time())
+        return self._add(logging.WARNING, NOTES, text, time.time())
 
     def _add(self, level: int, logger: str, message: str, at: float) -> bool:
         from jtask.client import current_client
@@ -109,7 +142,18 @@ def log_of(run: "RunContext") -> RunLog:
     found: RunLog = run.notes.setdefault(NAME, log)
     if not run.is_copy:
         run.concern(HEADER)
+        if found is log and run.lost_workers:
+            from jtask_logs.lost_lines import count_lines
+
+            count_lines(run, found.found_before)
     return found
+
+
+def _written_before(run: "RunContext") -> int:
+    try:
+        return max(0, int(run.headers.get(WRITTEN_HEADER, 0)))
+    except ValueError:  # a header may be anybody's
+        return 0
 
 
 def level_number(name: str) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from in_process import StartWorker, on_each_broker, on_io
+from in_process import StartWorker, lose_workers, on_each_broker, on_io
 from waiting import eventually
 
 import jtask
@@ -253,6 +253,96 @@ def test_a_log_is_cut_at_its_limit_with_a_note(
     *kept, note = messages_of(run.run_id)
     assert kept == ["x" * 10] * 10
     assert "JTASK_RUN_LOG_LIMIT" in note
+
+
+def test_the_limit_is_one_for_all_attempts_of_a_run_and_noted_once(
+    jtask_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JTASK_RUN_LOG_LIMIT", "50")
+    get_settings.cache_clear()
+
+    @task(retries=3)
+    def work() -> None:
+        for _ in range(3):
+            log.info("attempt %02d", runtime.attempt)
+        raise ValueError("again")
+
+    jtask_worker(work)
+    run = work.delay()
+    run.wait()
+    eventually(lambda: END_OF_ATTEMPT in {it.level for it in all_lines(run.run_id)})
+    *kept, note = [it.message for it in all_lines(run.run_id) if it.level != END_OF_ATTEMPT]
+    assert kept == ["attempt 01"] * 3 + ["attempt 02"] * 2
+    assert "JTASK_RUN_LOG_LIMIT" in note
+
+
+def test_an_attempt_that_logs_nothing_hands_on_what_those_before_have_written(
+    jtask_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JTASK_RUN_LOG_LIMIT", "50")
+    get_settings.cache_clear()
+
+    @task(retries=2)
+    def work() -> None:
+        if runtime.attempt != 2:
+            for _ in range(4):
+                log.info("attempt %02d", runtime.attempt)
+        if runtime.attempt < 3:
+            raise ValueError("again")
+
+    jtask_worker(work)
+    run = work.delay()
+    run.result()
+    assert messages_of(run.run_id, 3)[:-1] == ["attempt 01"] * 4 + ["attempt 03"]
+
+
+def test_what_a_lost_worker_has_written_counts_towards_the_limit(
+    jtask_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JTASK_RUN_LOG_LIMIT", "50")
+    monkeypatch.setenv("JTASK_LEASE", "1")
+    get_settings.cache_clear()
+
+    @task(queue="taken-over")
+    def work() -> None:
+        log.info("it lives on")  # and so has what is there be counted
+        held: Any = current_run()
+        eventually(lambda: held.notes["logs"].written > 40)
+        for _ in range(5):
+            log.info("and on")
+
+    run = work.delay()
+    lost = [LogLine(run.run_id, 1.0, 20, "x", "d" * 10, 1, "lost", n) for n in range(1, 4)]
+    on_io(lambda broker: broker.logs.append(lost))
+    lose_workers("taken-over", 1)
+    jtask_worker(work)
+    run.result()
+    *kept, note = messages_of(run.run_id)[3:]
+    assert kept == ["it lives on", "and on", "and on"]
+    assert "JTASK_RUN_LOG_LIMIT" in note
+
+
+def test_a_log_that_a_lost_worker_has_filled_is_not_noted_again(
+    jtask_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JTASK_RUN_LOG_LIMIT", "50")
+    monkeypatch.setenv("JTASK_LEASE", "1")
+    get_settings.cache_clear()
+
+    @task(queue="filled-up")
+    def work() -> None:
+        log.info("one")
+        held: Any = current_run()
+        eventually(lambda: held.notes["logs"].written > 50)
+        log.info("two")
+
+    run = work.delay()
+    lost = LogLine(run.run_id, 1.0, 20, "x", "d" * 50, 1, "lost", 1)
+    on_io(lambda broker: broker.logs.append([lost]))
+    lose_workers("filled-up", 1)
+    jtask_worker(work)
+    run.result()
+    assert messages_of(run.run_id) == [lost.message, "one"]
 
 
 def test_what_does_not_fit_while_the_broker_is_away_is_counted_and_the_task_goes_on(
