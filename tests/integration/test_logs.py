@@ -164,8 +164,10 @@ def test_prints_go_to_the_log_where_the_task_says_so_and_to_stdout_still(
         print("nothing")
 
     jtask_worker(loud, quiet)
-    one, other = loud.delay(), quiet.delay()
+    # One after the other: what two runs print at once arrives at stdout in pieces.
+    one = loud.delay()
     one.result()
+    other = quiet.delay()
     other.result()
     (line,) = log_of(one.run_id)
     assert (line.level, line.logger, line.message) == (20, "print", "one-2")
