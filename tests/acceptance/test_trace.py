@@ -1,8 +1,13 @@
 """`jtask trace` shows what happened to a run and to the runs below it."""
 
 import json
+import os
+import pty
 import re
+import subprocess
 from typing import Any
+
+from processes import JTASK
 
 TASKS = """
 import os, time
@@ -94,6 +99,46 @@ def test_a_terminal_without_colours_or_unicode_is_obeyed(place: Any) -> None:
     plain = lines_of(place, run_id, PYTHONIOENCODING="ascii")
     assert all(line.isascii() for line in plain)
     assert any(line.startswith("charge") for line in plain)
+
+
+def test_a_terminal_gets_colours_unless_it_has_none_or_nobody_wants_them(
+    place: Any, eventually: Any
+) -> None:
+    place.write("tasks.py", TASKS)
+    worker = place.serve("tasks.py")
+    worker.is_ready()
+    (place.folder / "go-on").touch()
+    run_id = place.enqueue("tasks.py:charge", "1")
+    eventually(lambda: any("█" in line for line in lines_of(place, run_id)))
+    for terminal, no_color, is_coloured in (
+        ("xterm", "", True),
+        ("xterm", "1", False),
+        ("dumb", "", False),
+    ):
+        command = [JTASK, "trace", run_id]
+        shown = on_terminal(place, command, TERM=terminal, NO_COLOR=no_color)
+        assert "█" in shown
+        assert ("\x1b" in shown) is is_coloured
+    assert worker.stop() == 0
+
+
+def on_terminal(place: Any, command: list[str], **env: str) -> str:
+    """Return what a command writes to a terminal."""
+    ours, its = pty.openpty()
+    with subprocess.Popen(
+        command, cwd=place.folder, env=place.env | env, stdin=its, stdout=its, stderr=its
+    ) as program:
+        os.close(its)
+        written = b""
+        # Read to the end first: a terminal that is full would block the command.
+        try:
+            while part := os.read(ours, 65536):
+                written += part
+        except OSError:  # Linux's end of a terminal that nobody has open any more
+            pass
+        assert program.wait() == 0
+    os.close(ours)
+    return written.decode()
 
 
 def test_a_run_of_which_nothing_is_known_is_told_in_one_sentence(place: Any) -> None:
