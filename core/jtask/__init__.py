@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from jtask.flows import AsyncFlow, SyncFlow, flow
 from jtask.states import State, StateName
 from jtask.tagging import tags
 from jtask.tasks import AsyncTask, SyncTask, Task, task
@@ -13,17 +14,20 @@ if TYPE_CHECKING:
     from jtask.runs import Run
 
 __all__ = [
+    "AsyncFlow",
     "AsyncTask",
     "Connection",
     "Run",
     "State",
     "StateName",
+    "SyncFlow",
     "SyncTask",
     "Task",
     "aclose",
     "aconnect",
     "close",
     "connect",
+    "flow",
     "get_run",
     "get_run_logger",
     "tags",

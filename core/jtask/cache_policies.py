@@ -184,6 +184,11 @@ class _TaskSource(_Policy):
 
 class _RunId(_Policy):
     def _key_of(self, facts: _Facts) -> str | None:
+        from jtask.flow_runs import flow_run_around  # imports pydantic
+
+        flow_run = flow_run_around(facts.run)
+        if flow_run is not None:
+            return flow_run.id
         return facts.run.parent_id or facts.run.run_id
 
 
@@ -227,11 +232,11 @@ INPUTS: CachePolicy = Inputs()
 TASK_SOURCE: CachePolicy = _TaskSource()
 """The source text of the task's function, of this function only."""
 RUN_ID: CachePolicy = _RunId()
-"""The run that started this one; the run itself where nothing did."""
+"""The flow run that the run is part of, else the run that started it, else the run itself."""
 FLOW_PARAMETERS: CachePolicy = _FlowParameters()
-"""The arguments of the flow that the run is part of."""
+"""The arguments of the flow that the run is part of, in the process of the flow."""
 NO_CACHE: CachePolicy = _NoCache()
 """Nothing: the run is executed."""
 NONE = NO_CACHE
 DEFAULT: CachePolicy = INPUTS + TASK_SOURCE + RUN_ID
-"""The same arguments, the same code, the same run that started them."""
+"""The same arguments, the same code, the same flow run or run that started them."""

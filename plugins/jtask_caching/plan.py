@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jtask.argument_keys import filled_in
 from jtask.cache_policies import NO_CACHE, CacheKeyFnPolicy, CachePolicy, IsolationLevel
+from jtask.flow_runs import flow_run_around
 from jtask.settings import settings_of
 from jtask_caching.settings import CacheSettings
 
@@ -54,7 +55,9 @@ def key_of(plan: Plan, run: "RunContext") -> str | None:
         TypeError: The policy returned what is no key, or an argument cannot be part of one.
         ValueError: Likewise.
     """
-    key: Any = plan.policy.compute_key(run, run.parameters, {})
+    flow_run = flow_run_around(run)
+    flow_parameters = (flow_run and flow_run.parameters) or {}
+    key: Any = plan.policy.compute_key(run, run.parameters, flow_parameters)
     if key is None:
         return None
     if not isinstance(key, str):

@@ -14,6 +14,7 @@ from jtask.declaration.registry import refuse_ambiguous
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import TaskDefinitionError
 from jtask.execution.run_options import carried_options
+from jtask.flow_runs import headers_from
 from jtask.hook_callers import HookCaller
 from jtask.ids import RunIds
 from jtask.plugins import hooks_of
@@ -89,6 +90,7 @@ class RunBuilder:
         self._tags = tags_of_run(task.tags)
         parent = current_run()
         self._parent = None if parent is None else parent.run_id
+        self._inherited = headers_from(parent)
         self._hook = hooks_of(task).enqueue
         self._shared: dict[str, Any] = {}
         self._when_sent: list[WhenSent] = []
@@ -186,7 +188,7 @@ class RunBuilder:
         count: int,
     ) -> OutgoingRun:
         blob = None
-        headers: dict[str, str] = {}
+        headers = dict(self._inherited)
         claims: tuple[Claim, ...] = ()
         if self._hook is not None:
             headers, claims = self._ask_plugins(self._hook, run_id, args, kwargs, count)
@@ -220,6 +222,7 @@ class RunBuilder:
             shared=self._shared,
             count=count,
             when_sent=self._when_sent,
+            headers=dict(self._inherited),
         )
         claims = hook(request=request)
         return request.headers, tuple(claims)

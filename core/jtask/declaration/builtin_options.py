@@ -65,6 +65,8 @@ class BuiltinOptions(TypedDict, total=False):
         refresh_cache: Execute although a value is kept, and replace it.
         persist_result: False turns the cache off.
         result_storage_key: The key as a template, such as `"{parameters[name]}"`.
+        validate_parameters: Check and convert the parameters by the annotations before the body;
+            None does so for flows.
         on_running: Called at the start of each attempt.
         on_completion: Called when a run has completed.
         on_failure: Called when a run has failed for good, or timed out.
@@ -103,6 +105,7 @@ class BuiltinOptions(TypedDict, total=False):
     refresh_cache: bool | None
     persist_result: bool | None
     result_storage_key: str | None
+    validate_parameters: bool | None
     on_running: Sequence[Hook] | None
     on_completion: Sequence[Hook] | None
     on_failure: Sequence[Hook] | None

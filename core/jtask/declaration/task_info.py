@@ -61,6 +61,7 @@ class TaskInfo(Generic[P, R]):
         priority: 0 (default) to 9, higher first.
         options: What plugins declared and the task set.
         is_async: Whether `fn` is a coroutine function.
+        is_flow: Whether it was declared with `@flow`.
         bound: What a method is bound to: the arguments that come before the caller's.
         unbound: The task that this one is a bound copy of; None unless it is one.
         original: The task that `with_options` made this copy of; None unless it is one.
@@ -69,6 +70,7 @@ class TaskInfo(Generic[P, R]):
     """
 
     is_async = False
+    is_flow = False
 
     def __init__(
         self,

@@ -1,0 +1,69 @@
+"""The flow that a run is part of, here or in the process that started it."""
+
+from typing import Any, NamedTuple
+
+from pydantic_core import from_json, to_json
+
+from jtask.runtime import RunContext
+
+FLOW_HEADER = "jtask-flow"
+"""Tells a run of the background the flow run that it was started in."""
+
+
+class FlowRun(NamedTuple):
+    """The run of a flow.
+
+    Attributes:
+        id: The run.
+        flow_name: The flow's name.
+        parameters: Its arguments by parameter name, defaults included; None in another process
+            than its own.
+    """
+
+    id: str
+    flow_name: str
+    parameters: dict[str, Any] | None = None
+
+
+def flow_run_of(run: RunContext | None) -> FlowRun | None:
+    """Return the flow run that a run is, or else is part of.
+
+    Args:
+        run: The run; None is part of none.
+    """
+    if run is None or not run.task.is_flow:
+        return flow_run_around(run)
+    return FlowRun(run.run_id, run.task.name, run.parameters)
+
+
+def flow_run_around(run: RunContext | None) -> FlowRun | None:
+    """Return the flow run that a run is part of; the innermost of several.
+
+    Args:
+        run: The run; None is part of none.
+    """
+    outermost = run
+    while outermost is not None and (caller := outermost.caller) is not None:
+        if caller.task.is_flow:
+            return FlowRun(caller.run_id, caller.task.name, caller.parameters)
+        outermost = caller
+    return None if outermost is None else _told(outermost)
+
+
+def headers_from(run: RunContext | None) -> dict[str, str]:
+    """Return what the runs that a run starts in the background are to be told of its flow."""
+    flow_run = flow_run_of(run)
+    if flow_run is None:
+        return {}
+    return {FLOW_HEADER: to_json({"id": flow_run.id, "name": flow_run.flow_name}).decode()}
+
+
+def _told(run: RunContext) -> FlowRun | None:
+    text = run.headers.get(FLOW_HEADER)
+    if text is None:
+        return None
+    try:
+        told = from_json(text)
+        return FlowRun(str(told["id"]), str(told["name"]))
+    except (ValueError, TypeError, KeyError):
+        return None  # anybody may send a message: what says nothing readable says nothing

@@ -1,0 +1,91 @@
+"""`@flow` and what it makes: tasks that are the parents of other runs."""
+
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack, overload
+
+from jtask.declaration import registry
+from jtask.declaration.builtin_options import BuiltinOptions
+from jtask.declaration.definition import OWN_OPTIONS, Definition, is_coroutine_function, unwrap
+from jtask.tasks import AsyncTask, SyncTask, Task
+
+if TYPE_CHECKING:
+    from jtask.declaration.definition import SerializerName
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class SyncFlow(SyncTask[P, R]):
+    """A flow made of a plain function: a task, and the parent of the runs that it starts."""
+
+    is_flow = True
+
+
+class AsyncFlow(AsyncTask[P, R]):
+    """A flow made of a coroutine function."""
+
+    is_flow = True
+
+
+@overload
+def flow(  # type: ignore[overload-overlap] # the coroutine function is the closer match
+    fn: Callable[P, Coroutine[Any, Any, R]], /
+) -> AsyncFlow[P, R]: ...
+@overload
+def flow(fn: Callable[P, R], /) -> SyncFlow[P, R]: ...
+@overload
+def flow(
+    *,
+    name: str | None = None,
+    key: str | None = None,
+    description: str | None = None,
+    tags: Iterable[str] | None = None,
+    version: str | None = None,
+    queue: str | None = None,
+    priority: int = 0,
+    serializer: "SerializerName | None" = None,
+    options: Mapping[str, object] | None = None,
+    **builtin: Unpack[BuiltinOptions],
+) -> "_Decorator": ...
+def flow(fn: Any = None, /, *, options: Mapping[str, object] | None = None, **given: Any) -> Any:
+    """Make a flow of a function: a task whose run is the parent of those that it starts.
+
+    All that a task can do, a flow can: it is called, submitted, deferred (`.delay`) and served, and
+    takes the options of `@task`. Its arguments are checked, and converted, by the annotations also
+    where it is called directly (`validate_parameters`). A flow called inside of another is a
+    subflow.
+
+    Args:
+        fn: The function, when used as `@flow` without parentheses.
+        options: See `task`.
+        given: See `task`.
+
+    Raises:
+        TaskDefinitionError: Not a function that can be a flow, an unknown option, or a value that
+            is not acceptable.
+        TaskKeyConflict: Another task of this process has the key.
+    """
+    own = {name: given.pop(name) for name in OWN_OPTIONS if name in given}
+    definition = Definition().with_options({**given, **(options or {})}, **own)
+    decorate: Any = _Decorator(definition)
+    return decorate if fn is None else decorate(fn)
+
+
+class _Decorator:
+    """What `@flow(...)` returns; a class, so that the overloads survive the parentheses."""
+
+    def __init__(self, definition: Definition) -> None:
+        self._definition = definition
+
+    @overload
+    def __call__(  # type: ignore[overload-overlap] # as for `flow`
+        self, fn: Callable[P, Coroutine[Any, Any, R]], /
+    ) -> AsyncFlow[P, R]: ...
+    @overload
+    def __call__(self, fn: Callable[P, R], /) -> SyncFlow[P, R]: ...
+    def __call__(self, fn: Any, /) -> Any:
+        function, kind = unwrap(fn)
+        kinds: dict[bool, type[Task[..., Any]]] = {False: SyncFlow, True: AsyncFlow}
+        made = kinds[is_coroutine_function(function)](function, self._definition.changed(kind=kind))
+        registry.register(made)
+        return made
