@@ -8,16 +8,19 @@ from datetime import timedelta
 from typing import Any, assert_type
 
 from jtask import (
+    AsyncFlow,
     AsyncTask,
     Connection,
     Run,
     State,
+    SyncFlow,
     SyncTask,
     Task,
     aclose,
     aconnect,
     close,
     connect,
+    flow,
     get_run,
     get_run_logger,
     tags,
@@ -35,6 +38,16 @@ def add(a: int, b: int = 1) -> int:
 @task
 async def fetch(url: str, *, retries: int = 0) -> bytes:
     return url.encode() * retries
+
+
+@flow
+def bill(order: int, *, note: str = "") -> str:
+    return note * order
+
+
+@flow(name="bill", validate_parameters=False, retries=2)
+async def bill_async(order: int) -> bytes:
+    return b"" * order
 
 
 @task(name="named", tags=["x"], queue="q", priority=3, serializer="json")
@@ -118,6 +131,13 @@ many: list[Task[..., Any]] = [add, fetch, named, named_async, nothing]
 
 # --- direct calls ------------------------------------------------------------------------------
 
+assert_type(bill(1, note="x"), str)
+assert_type(bill.delay(1), Run[str])
+assert_type(bill.with_options(retries=1)(1), str)
+assert_type(bill_async.delay(1), Run[bytes])
+bill()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue] # error: misses order
+any_flow: SyncFlow[..., str] = bill
+any_async_flow: AsyncFlow[..., bytes] = bill_async
 assert_type(add(1), int)
 assert_type(add(1, b=2), int)
 assert_type(named("x"), list[str])
