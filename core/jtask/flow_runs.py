@@ -52,7 +52,15 @@ def flow_run_around(run: RunContext | None) -> FlowRun | None:
 
 def headers_from(run: RunContext | None) -> dict[str, str]:
     """Return what the runs that a run starts in the background are to be told of its flow."""
-    flow_run = flow_run_of(run)
+    return _telling(flow_run_of(run))
+
+
+def flow_headers(run: RunContext) -> dict[str, str]:
+    """Return what a copy of a run in another process is to be told of the flow around it."""
+    return _telling(flow_run_around(run))
+
+
+def _telling(flow_run: FlowRun | None) -> dict[str, str]:
     if flow_run is None:
         return {}
     return {FLOW_HEADER: to_json({"id": flow_run.id, "name": flow_run.flow_name}).decode()}

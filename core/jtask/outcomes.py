@@ -75,6 +75,7 @@ class SettledRun:
         history: Earlier attempts.
         tags: Those of the task and of the caller.
         parent: The run that called or enqueued this one.
+        root: The first of those above it.
         version: The task's version where it was called or enqueued.
     """
 
@@ -95,6 +96,7 @@ class SettledRun:
     history: Sequence[AttemptRecord] = field(default_factory=tuple[AttemptRecord, ...])
     tags: tuple[str, ...] = ()
     parent: str | None = None
+    root: str | None = None
     version: str | None = None
 
 

@@ -40,6 +40,7 @@ created_at: float
 attempt: int
 tags: tuple[str, ...]
 parent_id: str | None
+root_id: str | None
 queue: str | None
 worker: str
 headers: Mapping[str, str]
@@ -71,6 +72,7 @@ class RunContext:
         attempt: From 1.
         tags: Those of the task and of the caller.
         parent_id: The run that called or enqueued this one.
+        root_id: The first of those above it, that nothing of jtask started; None for such a run.
         version: The task's version where it was called or enqueued.
         queue: Where it came from; None for a direct call.
         worker: Who executes it.
@@ -113,6 +115,7 @@ class RunContext:
     attempt: int = 1
     tags: tuple[str, ...] = ()
     parent_id: str | None = None
+    root_id: str | None = None
     queue: str | None = None
     worker: str = ""
     headers: Mapping[str, str] = field(default_factory=dict[str, str])

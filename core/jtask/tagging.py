@@ -22,6 +22,16 @@ def tags(*names: str) -> Generator[tuple[str, ...]]:
         _tags.reset(token)
 
 
+def inherit(of_run: Collection[str], of_task: Collection[str]) -> None:
+    """Put on what is started in this context what the caller of its run had put on that.
+
+    Args:
+        of_run: The run's tags: its task's, and the caller's.
+        of_task: Those of its task, which are the task's alone.
+    """
+    _tags.set(tuple(tag for tag in of_run if tag not in of_task))
+
+
 def tags_of_run(of_task: Collection[str]) -> tuple[str, ...]:
     """Return the tags of a run that is started in this context.
 

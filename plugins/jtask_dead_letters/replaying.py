@@ -193,6 +193,7 @@ async def _first_attempt(
         created=time.time(),
         tags=old.tags,
         parent=old.parent,
+        root=old.root,
         headers={**old.headers, REPLAY_OF: letter.run_id},
         blob=old.blob,
         blob_sha256=old.blob_sha256,

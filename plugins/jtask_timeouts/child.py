@@ -21,6 +21,7 @@ from jtask.execution.copies import accompanied
 from jtask.runtime import RunContext, executing
 from jtask.serialization import codecs_of
 from jtask.states import State
+from jtask.tagging import inherit
 from jtask.wire.failures import capture
 from jtask.worker.log_output import log_to_stderr
 from jtask.worker.standard_streams import flush_streams, print_line_by_line
@@ -145,6 +146,7 @@ class _Executor:
         return task
 
     def _call(self, run: RunContext, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        inherit(run.tags, run.task.tags)
         with executing(run), accompanied(run, self._tell):
             # From here on the limits count: loading the task's module is not the task's time.
             self.send(Reply(STARTED))

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from jtask.errors import Failure
+from jtask.flow_runs import flow_headers
 from jtask.runtime import RunContext
 from jtask.states import State, StateName
 from jtask.worker.log_output import WorkerLabel, worker_label
@@ -131,9 +132,11 @@ def facts_of(run: RunContext) -> dict[str, Any]:
         "attempt": run.attempt,
         "tags": list(run.tags),
         "parent_id": run.parent_id,
+        "root_id": run.root_id,
         "queue": run.queue,
         "worker": run.worker,
-        "headers": dict(run.headers),
+        # A copy has no callers, which say what flow the run is part of.
+        "headers": {**flow_headers(run), **run.headers},
         "scheduled_for": run.scheduled_for,
         "started_at": run.started_at,
         "attempt_started_at": run.attempt_started_at,

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from in_process import StartWorker, on_each_broker
 
-from jtask import StateName, flow, get_run, runtime, task
+from jtask import StateName, flow, get_run, runtime, tags, task
 from jtask.cache_policies import FLOW_PARAMETERS, INPUTS, RUN_ID
 from jtask.client import get_client
 from jtask.errors import ArgumentError
@@ -51,6 +51,22 @@ def deferring(number: int) -> tuple[str, str]:
 async def asynchronous(number: int) -> int:
     await asyncio.sleep(0)
     return step(number)
+
+
+@task
+def told() -> tuple[str, list[str]]:
+    flow_run = flow_run_of(runtime.current_run())
+    return "" if flow_run is None else flow_run.id, list(runtime.tags)
+
+
+@task(isolation="process")
+def isolated() -> tuple[str, list[str]]:
+    return told()
+
+
+@flow
+def isolating() -> tuple[str, list[str]]:
+    return isolated()
 
 
 @pytest.fixture
@@ -192,6 +208,70 @@ def test_runs_of_flows_with_the_same_parameters_share_what_is_cached_by_them(
     for name in ("a", "a", "b"):
         with_parameters(name)
     assert len(executed) == 2
+
+
+def test_parent_and_root_are_recorded_at_any_depth(jtask_worker: StartWorker) -> None:
+    @task
+    def leaf() -> tuple[str | None, str | None, str | None]:
+        return runtime.run_id, runtime.parent_id, runtime.root_id
+
+    @task
+    def called() -> str:
+        return leaf.delay().run_id
+
+    @task
+    def middle() -> tuple[str, str]:
+        return runtime.run_id, called()
+
+    @task
+    def top() -> str:
+        return middle.delay().run_id
+
+    jtask_worker(leaf, middle, top)
+    first = top.delay()
+    second = get_run(first.result(), middle)
+    _, last_id = second.result()
+    last = get_run(last_id, leaf)
+    _, parent, root = last.result()
+    assert root == first.run_id
+    assert parent not in (first.run_id, second.run_id)
+    assert last.info is not None
+    assert (last.info.parent, last.info.root) == (parent, root)
+    assert second.info is not None
+    assert (second.info.parent, second.info.root) == (first.run_id, first.run_id)
+    assert first.info is not None
+    assert (first.info.parent, first.info.root) == (None, None)
+
+
+def test_tags_of_a_block_follow_into_runs_of_runs_and_those_of_a_task_do_not(
+    jtask_worker: StartWorker,
+) -> None:
+    @task(tags=["of-leaf"])
+    def leaf() -> list[str]:
+        return list(runtime.tags)
+
+    @task(tags=["of-top"])
+    def top() -> tuple[list[str], str]:
+        return leaf(), leaf.delay().run_id
+
+    jtask_worker(leaf, top)
+    with tags("of-block"):
+        run = top.delay()
+    called, deferred_id = run.result()
+    assert called == ["of-leaf", "of-block"]
+    assert get_run(deferred_id, leaf).result() == ["of-leaf", "of-block"]
+    plain, _ = top.delay().result()
+    assert plain == ["of-leaf"]
+
+
+def test_what_a_child_process_calls_knows_the_flow_and_the_tags(
+    jtask_worker: StartWorker,
+) -> None:
+    jtask_worker(isolating)
+    with tags("of-block"):
+        run = isolating.delay()
+    flow_run_id, found = run.result()
+    assert (flow_run_id, found) == (run.run_id, ["of-block"])
 
 
 def test_a_deferred_flow_that_raises_fails(jtask_worker: StartWorker) -> None:

@@ -76,6 +76,7 @@ class RunReport:
                 "worker": outcome.worker,
                 "tags": outcome.tags,
                 "parent": outcome.parent or "",
+                "root": outcome.root or "",
                 "version": outcome.version or "",
             }
         return facts_of(summarise(self.events)[self.run_id])

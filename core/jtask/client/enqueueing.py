@@ -90,6 +90,7 @@ class RunBuilder:
         self._tags = tags_of_run(task.tags)
         parent = current_run()
         self._parent = None if parent is None else parent.run_id
+        self._root = None if parent is None else parent.root_id
         self._inherited = headers_from(parent)
         self._hook = hooks_of(task).enqueue
         self._shared: dict[str, Any] = {}
@@ -239,6 +240,7 @@ class RunBuilder:
             created=self._created,
             tags=self._tags,
             parent=self._parent,
+            root=self._root,
             headers=headers,
             expires=self._expires,
             options=self._carried,

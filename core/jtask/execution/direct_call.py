@@ -101,6 +101,7 @@ def _begin(
         tags=tags_of_run(task.tags),
         version=task.version,
         parent_id=None if parent is None else parent.run_id,
+        root_id=None if parent is None else parent.root_id or parent.run_id,
         worker=process_label(),
         headers=call_headers.get(),
         args=args,

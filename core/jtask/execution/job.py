@@ -21,6 +21,7 @@ from jtask.runtime import HeldRun, RunContext
 from jtask.serialization.codecs import codecs_of
 from jtask.settings import get_settings
 from jtask.states import State, StateName
+from jtask.tagging import inherit
 from jtask.wire.envelope import VERSION, Envelope, encode_outcome
 from jtask.wire.failures import capture
 from jtask.wire.fields import json_line
@@ -218,6 +219,9 @@ async def perform(
         ended = await engine.finish(run, hooks, Finish(StateName.FAILED, str(unfit)), unfit)
         return _store_outcome(run, job, ended, inline_limit)
     run.abandon = partial(abandon, job)
+    # For the rest of this context, which is the run's own.
+    if run.tags:
+        inherit(run.tags, run.task.tags)
     log_start(run, job.delivery, job.lost_worker)
     try:
         return _disposition(job, await _attempt(job, run, hooks, stopping), inline_limit)
@@ -344,6 +348,7 @@ def _context(job: Job, worker: str, on_state: Callable[[RunContext, State], None
         attempt=envelope.attempt,
         tags=envelope.tags,
         parent_id=envelope.parent,
+        root_id=envelope.root or envelope.parent,
         version=envelope.version,
         queue=job.delivery.queue,
         worker=worker,
@@ -386,6 +391,7 @@ def _store_outcome(run: RunContext, job: Job, outcome: Outcome, inline_limit: in
         history=run.history,
         tags=run.tags,
         parent=run.parent_id,
+        root=run.root_id,
         version=run.version,
     )
     body = encode_outcome(settled)

@@ -66,6 +66,7 @@ def encode_end(run: RunContext, outcome: Outcome) -> bytes:
         history=run.history,
         tags=run.tags,
         parent=run.parent_id,
+        root=run.root_id,
         version=run.version,
     )
     body = encode_outcome(settled)

@@ -32,6 +32,7 @@ class Envelope:
         attempt: From 1.
         tags: The caller's tags.
         parent: The run that enqueued this one.
+        root: The first of those above it; None where that is the parent.
         headers: What plugins sent along, such as a trace context.
         started: When the first attempt began.
         run_time: Seconds that earlier attempts took.
@@ -53,6 +54,7 @@ class Envelope:
     attempt: int = 1
     tags: tuple[str, ...] = ()
     parent: str | None = None
+    root: str | None = None
     headers: dict[str, str] = field(default_factory=dict[str, str])
     started: float | None = None
     run_time: float = 0.0
@@ -102,6 +104,7 @@ class Envelope:
             head["history"] = [_attempt_to_json(attempt) for attempt in self.history]
         for field_name in (
             "parent",
+            "root",
             "headers",
             "options",
             "version",
@@ -175,6 +178,7 @@ def decode_envelope(body: bytes) -> Envelope:
             attempt=fields.attempt(head.get("attempt", 1)),
             tags=tuple(map(text, items(head.get("tags") or []))),
             parent=if_given(name, head.get("parent")),
+            root=if_given(name, head.get("root")),
             headers={key: text(value) for key, value in mapping(head.get("headers") or {}).items()},
             started=if_given(seconds, head.get("started")),
             run_time=seconds(head.get("run_time", 0.0)),
@@ -214,6 +218,7 @@ def unstarted_record(run_id: str, envelope: Envelope, state: State, worker: str 
         history=envelope.history,
         tags=envelope.tags,
         parent=envelope.parent,
+        root=envelope.root or envelope.parent,
         version=envelope.version,
     )
 
@@ -245,6 +250,8 @@ def encode_outcome(run: SettledRun) -> bytes:
         head["tags"] = run.tags
     if run.parent is not None:
         head["parent"] = run.parent
+    if run.root not in (None, run.parent):
+        head["root"] = run.root
     if run.version is not None:
         head["version"] = run.version
     if run.failure is not None:
@@ -285,6 +292,7 @@ def decode_outcome(body: bytes) -> SettledRun:
             history=tuple(map(_attempt_from_json, items(head.get("history") or []))),
             tags=tuple(map(text, items(head.get("tags") or []))),
             parent=if_given(name, head.get("parent")),
+            root=if_given(name, head.get("root", head.get("parent"))),
             version=if_given(name, head.get("version")),
         )
     except (KeyError, ValueError) as error:  # ValueError: no state, and EnvelopeError
