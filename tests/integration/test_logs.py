@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 from in_process import StartWorker, lose_workers, on_each_broker, on_io
+from run_logs import all_lines, log_of, messages_of
 from waiting import eventually
 
 import jtask
 from jtask import get_run_logger, runtime, task
 from jtask.client import get_client
-from jtask.contract import END_OF_ATTEMPT, Broker, LogLine
+from jtask.contract import END_OF_ATTEMPT, LogLine
 from jtask.errors import BrokerUnavailable, NotInRun
 from jtask.plugins import TaskHooks, hooks_of
 from jtask.runtime import current_run
@@ -34,29 +35,6 @@ def levels() -> Iterator[None]:
     root.setLevel(logging.DEBUG)
     yield
     root.setLevel(before)
-
-
-def all_lines(run_id: str) -> list[LogLine]:
-    async def read(broker: Broker) -> list[LogLine]:
-        return [line async for page in broker.logs.read(run_id) for line in page.lines]
-
-    found: list[LogLine] = on_io(read)
-    return found
-
-
-def log_of(run_id: str, attempt: int = 1) -> list[LogLine]:
-    """Return what a run has logged, once its attempt's log has ended."""
-
-    def has_ended() -> bool:
-        ended = [it.attempt for it in all_lines(run_id) if it.level == END_OF_ATTEMPT]
-        return attempt in ended
-
-    eventually(has_ended)
-    return [line for line in all_lines(run_id) if line.level != END_OF_ATTEMPT]
-
-
-def messages_of(run_id: str, attempt: int = 1) -> list[str]:
-    return [line.message for line in log_of(run_id, attempt)]
 
 
 def test_what_any_logger_logs_in_a_run_is_in_its_log(jtask_worker: StartWorker) -> None:
