@@ -4,6 +4,8 @@ import os
 import signal
 import tempfile
 
+import pytest
+
 # A shell's background jobs ignore SIGINT, and so would every process that a test starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -15,3 +17,8 @@ os.environ["XDG_DATA_HOME"] = _data.name
 
 def pytest_unconfigure() -> None:
     _data.cleanup()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # The longest first: one that comes last keeps one process busy while the others are done.
+    items.sort(key=lambda item: "chaos" not in item.path.parts)
