@@ -81,7 +81,7 @@ def test_the_module_declares_what_a_task_may_ask_of_its_run() -> None:
     facts = (
         {*RunContext.__dataclass_fields__, "task_name", "parameters"} - for_hooks - {"admission"}
     )
-    assert set(runtime.__annotations__) - {"_current"} == facts
+    assert set(runtime.__annotations__) == facts
     assert facts < set(dir(runtime))
     with executing(new_run("x")):
         assert (runtime.run_id, runtime.attempt, runtime.cancelled) == ("x", 1, None)
