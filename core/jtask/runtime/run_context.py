@@ -11,6 +11,9 @@ from jtask.outcomes import AttemptRecord
 from jtask.states import State, StateName, check_transition
 from jtask.wire.failures import capture
 
+RUN_NAME = "jtask-run-name"
+"""The header with the name that a run was given, which its later attempts keep."""
+
 
 @dataclass(slots=True, eq=False)
 class RunContext:
@@ -101,6 +104,11 @@ class RunContext:
         return self.task.name
 
     @property
+    def name(self) -> str:
+        """The run's own name, for people; without one that of its task."""
+        return self.headers.get(RUN_NAME) or self.task.name
+
+    @property
     def parameters(self) -> dict[str, Any]:
         """The arguments by parameter name, defaults included."""
         return parameters_of(self.task, self.args, self.kwargs)
@@ -164,6 +172,10 @@ class RunContext:
         """
         # A new mapping: direct calls of one context share theirs.
         self.headers = {**self.headers, header: value}
+
+    def rename(self, name: str) -> None:
+        """Give the run a name of its own, from now on; see `hand_on`."""
+        self.hand_on(RUN_NAME, name)
 
     def note(self, text: str) -> None:
         """Add something to the run's history without changing its state; from any thread."""
