@@ -76,6 +76,7 @@ class SettledRun:
         tags: Those of the task and of the caller.
         parent: The run that called or enqueued this one.
         version: The task's version where it was called or enqueued.
+        run_name: The run's own name; None when it has none.
     """
 
     run_id: str
@@ -96,6 +97,7 @@ class SettledRun:
     tags: tuple[str, ...] = ()
     parent: str | None = None
     version: str | None = None
+    run_name: str | None = None
 
 
 CANCEL_MESSAGE = "cancelled on request"

@@ -77,6 +77,7 @@ class RunReport:
                 "tags": outcome.tags,
                 "parent": outcome.parent or "",
                 "version": outcome.version or "",
+                "run_name": outcome.run_name or "",
             }
         return facts_of(summarise(self.events)[self.run_id])
 

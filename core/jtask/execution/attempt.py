@@ -16,6 +16,7 @@ from jtask import lifecycle
 from jtask.errors import ResultError, RunAbandoned, RunRefused, SerializationError
 from jtask.execution.admission import ask_for_admission, attempt_over
 from jtask.execution.asking import ask
+from jtask.execution.naming import name_run
 from jtask.hook_callers import HookCaller
 from jtask.lifecycle import (
     AttemptEnd,
@@ -167,6 +168,8 @@ async def known_outcome(
     # reported by the worker that rescheduled it.
     if hooks.state is not None and run.state and run.state.name is StateName.PENDING:
         await ask(hooks.state, run, state=run.state)
+    if hooks.run_name is not None and (unnamed := name_run(run, hooks.run_name)) is not None:
+        return unnamed
     if hooks.lookup is None:
         return None
     accepted = None if encode is None else partial(_encode_known, encode)

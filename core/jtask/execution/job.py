@@ -387,6 +387,7 @@ def _store_outcome(run: RunContext, job: Job, outcome: Outcome, inline_limit: in
         tags=run.tags,
         parent=run.parent_id,
         version=run.version,
+        run_name=run.own_name,
     )
     body = encode_outcome(settled)
     # The value can go to a blob, what is said about the run cannot.

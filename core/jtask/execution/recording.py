@@ -67,6 +67,7 @@ def encode_end(run: RunContext, outcome: Outcome) -> bytes:
         tags=run.tags,
         parent=run.parent_id,
         version=run.version,
+        run_name=run.own_name,
     )
     body = encode_outcome(settled)
     if len(body) <= OUTCOME_LIMIT:

@@ -106,7 +106,17 @@ class RunContext:
     @property
     def name(self) -> str:
         """The run's own name, for people; without one that of its task."""
-        return self.headers.get(RUN_NAME) or self.task.name
+        return self.own_name or self.task.name
+
+    @property
+    def own_name(self) -> str | None:
+        """The name that the run was given; None when it has none."""
+        return self.headers.get(RUN_NAME)
+
+    @property
+    def label(self) -> str:
+        """The run in a line for people: its id, and its own name if it has one."""
+        return f"{self.run_id} ({self.own_name})" if self.own_name else self.run_id
 
     @property
     def parameters(self) -> dict[str, Any]:
