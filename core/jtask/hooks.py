@@ -89,6 +89,16 @@ def jtask_enqueue(request: "EnqueueRequest") -> "Claim | None":
 
 
 @hookspec
+def jtask_run_name(run: "RunContext") -> str | None:
+    """Give a run a name of its own, for people.
+
+    Called once for a run, when its arguments are known and nothing was decided about it; in a
+    worker it may be called on the event loop of the hooks, so it must not block. Of a name more
+    than 200 characters are left out. A failure fails the run.
+    """
+
+
+@hookspec
 def jtask_lookup(run: "RunContext") -> "Outcome | Awaitable[Outcome | None] | None":
     """Return an outcome in place of executing the run.
 

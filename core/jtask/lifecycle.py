@@ -4,7 +4,7 @@ The engine and the worker perform what is decided here.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -18,7 +18,7 @@ from jtask.errors import (
     RunTimedOut,
     SoftTimeout,
 )
-from jtask.states import StateName
+from jtask.states import State, StateName
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +111,14 @@ class Finish:
         message: One sentence for people.
         at: When it ended, seconds since the epoch; None is now.
         dead_letter: Whether to keep the run with the dead letters, with the message as the reason.
+        details: What to keep with the state; None is nothing.
     """
 
     state: StateName
     message: str = ""
     at: float | None = None
     dead_letter: bool = False
+    details: Mapping[str, object] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +221,12 @@ def admit(
 
 
 def after_error(
-    error: BaseException, retry: Retry | None, *, stopping: bool, cancelled: str | None = None
+    error: BaseException,
+    retry: Retry | None,
+    *,
+    stopping: bool,
+    cancelled: str | None = None,
+    returned: State | None = None,
 ) -> AfterError:
     """Decide what follows an exception of the task's function.
 
@@ -228,6 +235,7 @@ def after_error(
         retry: What the plugins answered; asked for `retryable` errors only.
         stopping: Whether the worker itself interrupted the run in order to stop.
         cancelled: Why the run was asked to end; None when it was not.
+        returned: The state that the function returned, of which the exception was made.
     """
     # The order is the rule. A run that was asked to end is Cancelled even while the worker stops;
     # and a CancelledError that nobody here asked for is the task's own doing, further below. Any
@@ -236,9 +244,12 @@ def after_error(
         return Finish(StateName.CANCELLED, cancelled)
     if stopping and isinstance(error, asyncio.CancelledError):
         return Release()
-    if retry is not None and retryable(error):
+    if retry is not None and retryable(error, returned):
         reason = retry.reason or describe(error)
         return Reschedule(retry.at, StateName.AWAITING_RETRY, reason, new_attempt=True)
+    if returned is not None:
+        message = returned.message or str(error)
+        return Finish(returned.name, message, details=returned.details)
     for kind, state in _EXPLICIT.items():
         if isinstance(error, kind):
             return Finish(state, str(error))
@@ -249,8 +260,15 @@ def after_error(
     return Finish(StateName.FAILED, f"the task raised {describe(error)}")
 
 
-def retryable(error: BaseException) -> bool:
-    """Tell whether an exception is a failure that a retry may mend; a crash is not."""
+def retryable(error: BaseException, returned: State | None = None) -> bool:
+    """Tell whether an exception is a failure that a retry may mend; a crash is not.
+
+    Args:
+        error: What was raised.
+        returned: The state that the function returned, of which the exception was made.
+    """
+    if returned is not None and not returned.is_failed():
+        return False
     # Ends that were meant, a crash, and work that was done: its value would be refused once more.
     never = (ProcessDied, RunCancelled, RunRefused, RunNotReady, RunExpired, ResultError)
     return isinstance(error, Exception) and not isinstance(error, never)

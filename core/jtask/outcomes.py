@@ -77,6 +77,7 @@ class SettledRun:
         parent: The run that called or enqueued this one.
         root: The first of those above it.
         version: The task's version where it was called or enqueued.
+        run_name: The run's own name; None when it has none.
     """
 
     run_id: str
@@ -98,6 +99,7 @@ class SettledRun:
     parent: str | None = None
     root: str | None = None
     version: str | None = None
+    run_name: str | None = None
 
 
 CANCEL_MESSAGE = "cancelled on request"

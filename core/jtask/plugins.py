@@ -187,6 +187,7 @@ class TaskHooks:
         "failed",
         "invoke",
         "lookup",
+        "run_name",
         "settled",
         "state",
     )
@@ -204,6 +205,7 @@ class TaskHooks:
         self._without = without
         self._by_headers: dict[tuple[str, ...], TaskHooks] = {}
         self.enqueue: HookCaller | None = plugins.caller("jtask_enqueue", without)
+        self.run_name: HookCaller | None = plugins.caller("jtask_run_name", without)
         self.lookup: HookCaller | None = plugins.caller("jtask_lookup", without)
         self.admit: HookCaller | None = plugins.caller("jtask_admit", without)
         self.attempt_over: HookCaller | None = plugins.caller("jtask_attempt_over", without)

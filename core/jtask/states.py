@@ -1,5 +1,6 @@
 """Where a run can stand, and the one table that says which moves are legal."""
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -146,7 +147,7 @@ class State:
         at: When it was entered, seconds since the epoch.
         message: One sentence for people; may be empty.
         details: What a plugin wants kept with the state; JSON values. A state that waits has
-            `until`, the instant it waits for.
+            `until`, the instant it waits for; one that a task has named, `name`.
         data: What a final state came with, in the process where it was entered: the value, or the
             exception. It does not travel.
         load: Gets that where it is not at hand (a handle, a value that is still written); takes
@@ -159,6 +160,11 @@ class State:
     details: Mapping[str, object] = field(default_factory=dict[str, object])
     data: Any = field(default=None, compare=False, repr=False)
     load: Callable[[bool], Any] | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def label(self) -> str:
+        """The state for people: the name that a task gave it, or its own."""
+        return str(self.details.get("name") or self.name)
 
     def result(
         self,
@@ -217,3 +223,43 @@ class State:
     def is_final(self) -> bool:
         """Tell whether the run is over."""
         return self.name in FINAL
+
+
+def Completed(  # noqa: N802 - as a class, and as Prefect has it
+    *, data: Any = None, message: str = "", name: str | None = None
+) -> State:
+    """Make the state in which a task ends by returning it.
+
+    Args:
+        data: The run's value.
+        message: One sentence for people.
+        name: What people shall read in place of `Completed`.
+    """
+    return _returned(StateName.COMPLETED, data, message, name)
+
+
+def Failed(  # noqa: N802
+    *, message: str = "", data: BaseException | None = None, name: str | None = None
+) -> State:
+    """Make the state in which a task fails by returning it, unless it is retried.
+
+    Args:
+        message: Why, one sentence.
+        data: What whoever waits for the run gets; a `RunFailed` with the message without it.
+        name: What people shall read in place of `Failed`.
+    """
+    return _returned(StateName.FAILED, data, message, name)
+
+
+def Cancelled(*, message: str = "", name: str | None = None) -> State:  # noqa: N802
+    """Make the state in which a task ends as cancelled by returning it; see `Failed`."""
+    return _returned(StateName.CANCELLED, None, message, name)
+
+
+def Crashed(*, message: str = "", name: str | None = None) -> State:  # noqa: N802
+    """Make the state in which a task ends as crashed by returning it; see `Failed`."""
+    return _returned(StateName.CRASHED, None, message, name)
+
+
+def _returned(name: StateName, data: Any, message: str, label: str | None) -> State:
+    return State(name, time.time(), message, {} if label is None else {"name": label}, data)

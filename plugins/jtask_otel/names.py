@@ -27,6 +27,7 @@ SERVER_PORT = "server.port"
 
 TASK = "jtask.task.name"
 RUN = "jtask.run.id"
+RUN_NAME = "jtask.run.name"
 PARENT_RUN = "jtask.parent_run.id"
 INSTEAD = "jtask.instead.run.id"
 """The run that was there, and that the caller got in place of this one."""

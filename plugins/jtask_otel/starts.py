@@ -84,6 +84,8 @@ def about_run(run: RunContext, telemetry: Telemetry) -> Attributes:
         about |= telemetry.broker
         about[names.DESTINATION] = run.queue
         about[names.MESSAGE_ID] = run.run_id
+    if run.own_name is not None:
+        about[names.RUN_NAME] = run.own_name
     if run.parent_id is not None:
         about[names.PARENT_RUN] = run.parent_id
     if run.lost_workers:

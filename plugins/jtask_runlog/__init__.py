@@ -125,7 +125,7 @@ def _write(
     log.log(
         level,
         template,
-        run.run_id,
+        run.label,
         describe_seconds(run.run_time),
         run.attempt,
         f": {reason}" if reason else "",
@@ -139,5 +139,6 @@ def _write(
             "run_time": run.run_time,
             "queue": run.queue,
             "worker": run.worker,
-        },
+        }
+        | ({"run_name": run.own_name} if run.own_name else {}),
     )

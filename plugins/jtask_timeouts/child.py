@@ -18,6 +18,7 @@ from typing import Any
 from jtask.declaration import TaskInfo
 from jtask.execution.contexts import FreshContexts
 from jtask.execution.copies import accompanied
+from jtask.execution.returned_states import state_returned, value_of
 from jtask.runtime import RunContext, executing
 from jtask.serialization import codecs_of
 from jtask.states import State
@@ -122,11 +123,22 @@ class _Executor:
             run.on_state = self._send_note
             self._limits = Limits(*request.limits)
             value = self._contexts.new().run(self._call, run, args, kwargs)
-            return Reply(VALUE, payload=codecs_of(task).result.encode(value))
+            return self._reply(task, value)
         except Exception as error:
             return Reply(FAILED, capture(error))
         except BaseException as error:
             return Reply(CRASHED, capture(error))
+
+    def _reply(self, task: TaskInfo[..., Any], value: Any) -> Reply:
+        state = state_returned(value)
+        if state is None:
+            return Reply(VALUE, payload=codecs_of(task).result.encode(value))
+        about = (state.name, state.message, state.details)
+        try:
+            value = value_of(state)
+        except Exception as error:
+            return Reply(FAILED, capture(error), state=about)
+        return Reply(VALUE, payload=codecs_of(task).result.encode(value), state=about)
 
     def send(self, reply: Reply) -> None:
         """Send something to the worker; from any thread, one at a time."""

@@ -10,6 +10,7 @@ follow), `failed` (an Exception) and `crashed` (any other BaseException).
 import json
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -34,17 +35,24 @@ class Reply:
         failure: What was raised, for two of them.
         payload: The value as the task's codec wrote it, or what is told.
         topic: Whose message it is, where something is told.
+        state: Name, message and details of the state that the function returned, if it did.
     """
 
     kind: str
     failure: Failure | None = None
     payload: bytes = b""
     topic: str = ""
+    state: tuple[str, str, Mapping[str, object]] | None = None
 
     def encode(self) -> bytes:
         """Return the frame."""
         failure = None if self.failure is None else self.failure.to_json()
-        head = {"kind": self.kind, "failure": failure, "topic": self.topic}
+        head = {
+            "kind": self.kind,
+            "failure": failure,
+            "topic": self.topic,
+            "state": self.state,
+        }
         return _frame(head, self.payload)
 
     @classmethod
@@ -52,7 +60,7 @@ class Reply:
         """Return what `encode` wrote."""
         head, payload = _parts(frame)
         failure = None if head["failure"] is None else Failure.from_json(head["failure"])
-        return cls(head["kind"], failure, payload, head["topic"])
+        return cls(head["kind"], failure, payload, head["topic"], head["state"])
 
 
 @dataclass(frozen=True, slots=True)

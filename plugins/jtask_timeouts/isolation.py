@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from jtask.errors import ProcessDied, RunCancelled
 from jtask.execution.copies import told
 from jtask.serialization import codecs_of
+from jtask.states import State, StateName
 from jtask.wire.failures import rebuild
 from jtask.worker.targets import target_of
 from jtask_timeouts.child_protocol import (
@@ -260,6 +261,16 @@ class IsolatedCall:
         )
 
     def _result(self, reply: Reply) -> Any:
+        if reply.state is None:
+            return self._value(reply)
+        try:
+            data = self._value(reply)
+        except Exception as error:
+            data = error
+        name, message, details = reply.state
+        return State(StateName(name), time.time(), message, details, data)
+
+    def _value(self, reply: Reply) -> Any:
         if reply.kind == VALUE:
             return codecs_of(self._run.task).result.decode(reply.payload)
         assert reply.failure is not None

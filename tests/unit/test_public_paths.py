@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PUBLISHED = {
     "jtask": [
+        "State",
         "contract",
         "errors",
         "get_run",
@@ -45,6 +46,7 @@ PUBLISHED = {
         "NotUnique",
         "ProcessDied",
         "RunCancelled",
+        "RunFailed",
         "RunNotFound",
         "RunRefused",
         "RunTimedOut",
@@ -61,7 +63,7 @@ PUBLISHED = {
     "jtask.retries": ["exponential_backoff"],
     "jtask.runtime": ["RunContext"],
     "jtask.settings": ["SettingsModel", "settings_of"],
-    "jtask.states": ["State", "StateName"],
+    "jtask.states": ["Cancelled", "Completed", "Crashed", "Failed", "State", "StateName"],
     "jtask.task_worker": ["serve"],
     "jtask.tasks": ["Task", "exponential_backoff"],
     "jtask.testing": ["run_worker"],

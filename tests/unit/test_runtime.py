@@ -15,6 +15,10 @@ from jtask.tagging import tags_of_run
 def work() -> None: ...
 
 
+@task
+def greet(name: str, greeting: str = "hello") -> None: ...
+
+
 def new_run(run_id: str) -> RunContext:
     return RunContext(run_id, work, created_at=0.0)
 
@@ -79,13 +83,34 @@ def test_the_module_declares_what_a_task_may_ask_of_its_run() -> None:
         "waited_for",
     }
     facts = (
-        {*RunContext.__dataclass_fields__, "task_name", "parameters"} - for_hooks - {"admission"}
+        {*RunContext.__dataclass_fields__, "task_name", "name", "parameters"}
+        - for_hooks
+        - {"admission"}
     )
-    assert set(runtime.__annotations__) - {"_current"} == facts
+    assert set(runtime.__annotations__) == facts
     assert facts < set(dir(runtime))
     with executing(new_run("x")):
         assert (runtime.run_id, runtime.attempt, runtime.cancelled) == ("x", 1, None)
     assert runtime.attempt is None
+
+
+def test_task_run_has_the_facts_of_the_run_under_prefects_names() -> None:
+    run = RunContext("x", greet, created_at=0.0, attempt=3, tags=("a",), args=("Ann",))
+    with executing(run):
+        it = runtime.task_run
+        assert (it.id, it.name, it.task_name) == ("x", "greet", "greet")
+        assert (it.tags, it.run_count, it.cancelled) == (["a"], 3, None)
+        assert it.parameters == {"name": "Ann", "greeting": "hello"}
+        assert repr(it) == "<task run x 'greet'>"
+
+
+def test_task_run_and_flow_run_are_empty_outside_of_a_run() -> None:
+    it = runtime.task_run
+    assert (it.id, it.name, it.task_name, it.cancelled) == (None, None, None, None)
+    assert (it.tags, it.parameters, it.run_count) == ([], {}, 0)
+    flow = runtime.flow_run
+    assert (flow.id, flow.name, flow.flow_name) == (None, None, None)
+    assert (flow.tags, flow.parameters, flow.run_count) == ([], {}, 0)
 
 
 def test_a_console_completes_no_names_that_only_jtask_uses() -> None:

@@ -116,7 +116,7 @@ def _event_of(row: object) -> Event | None:
             is_run_id(event.run_id)
             and event.state in _STATES
             and _are(str, event.task, event.worker, event.detail)
-            and _are(str, event.parent, event.version, event.queue)
+            and _are(str, event.parent, event.version, event.queue, event.run_name)
             and _are(str, *event.tags)
             and _are(int, event.attempt)
             and 0 <= event.at <= LATEST

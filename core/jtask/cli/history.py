@@ -30,6 +30,7 @@ class RunSummary:
         tags: Those of the run.
         parent: The run that called or enqueued it.
         version: The task's version.
+        run_name: The run's own name.
     """
 
     run_id: str
@@ -44,6 +45,7 @@ class RunSummary:
     tags: tuple[str, ...] = ()
     parent: str = ""
     version: str = ""
+    run_name: str = ""
 
     @property
     def ended(self) -> float | None:
@@ -131,6 +133,7 @@ def _take_in(known: RunSummary, event: Event) -> None:
     known.tags = known.tags or event.tags
     known.parent = known.parent or event.parent
     known.version = known.version or event.version
+    known.run_name = known.run_name or event.run_name
     # Never simply the latest to arrive: see `summarise`.
     known.attempt = max(known.attempt, event.attempt)
     if event.state in _EXECUTING and (known.started is None or event.at < known.started):

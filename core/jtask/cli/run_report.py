@@ -78,6 +78,7 @@ class RunReport:
                 "parent": outcome.parent or "",
                 "root": outcome.root or "",
                 "version": outcome.version or "",
+                "run_name": outcome.run_name or "",
             }
         return facts_of(summarise(self.events)[self.run_id])
 
@@ -90,6 +91,8 @@ class RunReport:
         if "run_time" in facts:
             facts["run_time"] = describe_seconds(facts["run_time"])
         facts["tags"] = ", ".join(facts["tags"])
+        if self.outcome is not None and self.outcome.state.label != facts["state"]:
+            facts["state"] = f"{facts['state']} ({self.outcome.state.label})"
         known = {name: value for name, value in facts.items() if value not in (None, "")}
         return "\n".join(f"{name:<10}{shown(str(value))}" for name, value in known.items())
 

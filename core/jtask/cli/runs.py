@@ -135,8 +135,13 @@ def _look_up(run_id: str) -> "tuple[list[Event], SettledRun | None]":
 
 
 def _print_table(summaries: "Sequence[RunSummary]") -> None:
-    heads = ("RUN", "TASK", "STATE", "ATTEMPT", "CREATED", "TOOK")
-    print_table(heads, [_row(summary) for summary in summaries])
+    heads: tuple[str, ...] = ("RUN", "TASK", "STATE", "ATTEMPT", "CREATED", "TOOK")
+    rows = [_row(summary) for summary in summaries]
+    # Most tasks give their runs none: no empty column for those.
+    if any(summary.run_name for summary in summaries):
+        heads = (*heads, "NAME")
+        rows = [(*row, one.run_name) for row, one in zip(rows, summaries, strict=True)]
+    print_table(heads, rows)
 
 
 def _row(summary: "RunSummary") -> tuple[str, ...]:

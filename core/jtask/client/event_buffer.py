@@ -100,4 +100,6 @@ def event_of(run: RunContext, state: State) -> Event:
         # Of a direct call, which nobody has enqueued.
         about = (run.tags, run.parent_id or "", run.version or "")
         event = event._replace(tags=about[0], parent=about[1], version=about[2])
+    if (name := run.own_name) is not None:
+        event = event._replace(run_name=name)
     return event

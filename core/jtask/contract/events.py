@@ -13,6 +13,7 @@ class Event(NamedTuple):
         parent: The run that called or enqueued this one; empty when there is none.
         version: The task's version; empty when it has none.
         queue: Where the run was put; empty for a direct call, and when it is not known.
+        run_name: The run's own name; empty before it was given one.
     """
 
     run_id: str
@@ -27,6 +28,7 @@ class Event(NamedTuple):
     parent: str = ""
     version: str = ""
     queue: str = ""
+    run_name: str = ""
 
 
 class EventLog(Protocol):

@@ -17,6 +17,14 @@ TransactionHook = Callable[[Any], object]
 """A function of the transaction; it may be asynchronous."""
 
 
+class NameOfRun(Protocol):
+    """Makes the name of a run of its arguments."""
+
+    def __call__(self, *, parameters: dict[str, Any]) -> str:
+        """Return the name."""
+        ...
+
+
 class Policy(Protocol):
     """What `jtask.cache_policies` has, which is on a higher floor."""
 
@@ -45,6 +53,8 @@ class BuiltinOptions(TypedDict, total=False):
         every: Run by itself at this interval: seconds or a timedelta.
         missed: What to do with missed runs of the schedule.
         dead_letter: Keep runs that failed for good.
+        task_run_name: What runs are called: a template over the arguments, or a function of no
+            argument or of `parameters`.
         log_prints: Have what a run prints in its log; None does as the caller of a direct call.
         limit: How many of its runs execute at once, on all workers together.
         limit_key: What the limit is for: a template over the arguments, or a function of the run
@@ -90,6 +100,7 @@ class BuiltinOptions(TypedDict, total=False):
     every: float | timedelta | None
     missed: Literal["coalesce", "skip"]
     dead_letter: bool
+    task_run_name: str | Callable[[], str] | NameOfRun | None
     log_prints: bool | None
     limit: int | None
     limit_key: str | Callable[[Any, dict[str, Any]], str] | None

@@ -7,7 +7,7 @@ so `run_sync` can run it to its end without an event loop for a synchronous dire
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any, cast
@@ -16,6 +16,8 @@ from jtask import lifecycle
 from jtask.errors import ResultError, RunAbandoned, RunRefused, SerializationError
 from jtask.execution.admission import ask_for_admission, attempt_over
 from jtask.execution.asking import ask
+from jtask.execution.naming import name_run
+from jtask.execution.returned_states import failure_returned, state_returned, value_of
 from jtask.hook_callers import HookCaller
 from jtask.lifecycle import (
     AttemptEnd,
@@ -31,7 +33,7 @@ from jtask.lifecycle import (
 from jtask.outcomes import Outcome
 from jtask.plugins import TaskHooks
 from jtask.runtime import RunContext, reset_current, set_current
-from jtask.states import ERROR_OF, StateName
+from jtask.states import ERROR_OF, State, StateName
 
 Result = Outcome | Reschedule | Release
 
@@ -99,8 +101,12 @@ async def _perform(
         return await _end_without_attempt(run, hooks, instead)
     # The wall clock may be set while the function executes.
     clock = time.perf_counter()
+    said: State | None = None
     try:
         value = await _call_async(run, hooks) if run.task.is_async else _call(run, hooks)
+        said = state_returned(value)
+        if said is not None:
+            value = value_of(said)
         # In here: a value that cannot be stored fails the run, and its failure has hooks too.
         payload = None if encode is None else _encode_returned(encode, value)
     except RunAbandoned:
@@ -109,15 +115,16 @@ async def _perform(
     except BaseException as error:
         run.run_time += time.perf_counter() - clock
         run.error = error
-        return await _failed(run, hooks, error, stopping)
+        return await _failed(run, hooks, error, stopping, failure_returned(said))
     run.run_time += time.perf_counter() - clock
-    return await _completed(run, hooks.concerned_with(run), value, payload)
+    return await _completed(run, hooks.concerned_with(run), value, payload, said)
 
 
 async def _completed(
-    run: RunContext, hooks: TaskHooks, value: Any, payload: bytes | None
+    run: RunContext, hooks: TaskHooks, value: Any, payload: bytes | None, said: State | None
 ) -> Outcome:
-    state = run.enter(StateName.COMPLETED, data=value)
+    message, details = ("", None) if said is None else (said.message, said.details)
+    state = run.enter(StateName.COMPLETED, message, details=details, data=value)
     if hooks.state is not None:
         await ask(hooks.state, run, state=state)
     outcome = Outcome(state, value, None, payload)
@@ -167,6 +174,8 @@ async def known_outcome(
     # reported by the worker that rescheduled it.
     if hooks.state is not None and run.state and run.state.name is StateName.PENDING:
         await ask(hooks.state, run, state=run.state)
+    if hooks.run_name is not None and (unnamed := name_run(run, hooks.run_name)) is not None:
+        return unnamed
     if hooks.lookup is None:
         return None
     accepted = None if encode is None else partial(_encode_known, encode)
@@ -225,7 +234,8 @@ async def finish(
         error: What is raised where it is waited for; None makes one of the decision's message.
     """
     data = error or ERROR_OF[decision.state](decision.message or None)
-    await _enter(run, hooks, decision.state, decision.message, at=decision.at, data=data)
+    said, at, details = decision.message, decision.at, decision.details
+    await _enter(run, hooks, decision.state, said, at=at, details=details, data=data)
     outcome = Outcome(cast("Any", run.state), error=error)
     if decision.dead_letter:
         outcome.dead_letter = decision.message
@@ -312,18 +322,21 @@ async def _failed(
     hooks: TaskHooks,
     error: BaseException,
     stopping: Callable[[], bool] | None,
+    returned: State | None = None,
 ) -> Result:
     # First: delays of retries count from here, and whoever reads the history sees them kept.
     run.attempt_ended_at = time.time()
     retry: Retry | None = None
     # A run that was asked to end is not retried, whatever it raises.
-    if hooks.failed is not None and run.cancelled is None and lifecycle.retryable(error):
+    if hooks.failed is not None and run.cancelled is None and lifecycle.retryable(error, returned):
         try:
             retry = await ask(hooks.failed, run, error=error)
         except asyncio.CancelledError as cancellation:
             error = cancellation
     is_stopping = stopping is not None and stopping()
-    decision = lifecycle.after_error(error, retry, stopping=is_stopping, cancelled=run.cancelled)
+    decision = lifecycle.after_error(
+        error, retry, stopping=is_stopping, cancelled=run.cancelled, returned=returned
+    )
     if isinstance(decision, Release):
         await _enter(run, hooks, StateName.SCHEDULED, "handed back by a stopping worker")
         return decision
@@ -334,7 +347,7 @@ async def _failed(
 
 async def _reschedule(run: RunContext, hooks: TaskHooks, decision: Reschedule) -> Result:
     try:
-        await _enter(run, hooks, decision.state, decision.message, until=decision.at)
+        await _enter(run, hooks, decision.state, decision.message, details={"until": decision.at})
     except asyncio.CancelledError as error:
         if run.cancelled is None:
             raise
@@ -355,11 +368,10 @@ async def _enter(
     message: str = "",
     *,
     at: float | None = None,
-    until: float | None = None,
+    details: Mapping[str, object] | None = None,
     data: Any = None,
     load: Callable[[bool], Any] | None = None,
 ) -> None:
-    details = None if until is None else {"until": until}
     state = run.enter(name, message, at, details=details, data=data, load=load)
     if hooks.state is not None:
         await ask(hooks.state, run, state=state)

@@ -393,6 +393,7 @@ def _store_outcome(run: RunContext, job: Job, outcome: Outcome, inline_limit: in
         parent=run.parent_id,
         root=run.root_id,
         version=run.version,
+        run_name=run.own_name,
     )
     body = encode_outcome(settled)
     # The value can go to a blob, what is said about the run cannot.

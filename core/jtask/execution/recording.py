@@ -68,6 +68,7 @@ def encode_end(run: RunContext, outcome: Outcome) -> bytes:
         parent=run.parent_id,
         root=run.root_id,
         version=run.version,
+        run_name=run.own_name,
     )
     body = encode_outcome(settled)
     if len(body) <= OUTCOME_LIMIT:

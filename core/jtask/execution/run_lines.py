@@ -30,7 +30,7 @@ def log_start(run: "RunContext", delivery: "Delivery", lost_worker: str) -> None
         log.warning(
             "%s %s is taken over%s: %s lost while it executed (attempt %d)",
             run.task.name,
-            run.run_id,
+            run.label,
             lost_worker and f" from {lost_worker}",
             _count(delivery.lost_workers),
             run.attempt,
@@ -42,7 +42,7 @@ def log_start(run: "RunContext", delivery: "Delivery", lost_worker: str) -> None
         log.debug(
             "%s %s starts (attempt %d)",
             run.task.name,
-            run.run_id,
+            run.label,
             run.attempt,
             extra=_fields(run, "run_started"),
         )
@@ -51,7 +51,7 @@ def log_start(run: "RunContext", delivery: "Delivery", lost_worker: str) -> None
 def log_reschedule(run: "RunContext", decision: "Reschedule") -> None:
     """Say that a run comes again: a warning for a retry, with its reason."""
     log, fields = _log_of(run.task.name), {"at": decision.at, "reason": decision.message}
-    told = (run.task.name, run.run_id, _when(decision.at), decision.message)
+    told = (run.task.name, run.label, _when(decision.at), decision.message)
     if decision.new_attempt:
         extra = _fields(run, "run_retried") | fields
         log.warning("%s %s is tried again %s: %s", *told, extra=extra)
@@ -67,7 +67,7 @@ def _log_of(name: str) -> logging.Logger:
 
 
 def _fields(run: "RunContext", action: str) -> dict[str, object]:
-    return {
+    fields: dict[str, object] = {
         "action": action,
         "run_id": run.run_id,
         "task": run.task.name,
@@ -75,6 +75,9 @@ def _fields(run: "RunContext", action: str) -> dict[str, object]:
         "queue": run.queue,
         "worker": run.worker,
     }
+    if run.own_name is not None:
+        fields["run_name"] = run.own_name
+    return fields
 
 
 def _count(lost: int) -> str:

@@ -49,8 +49,10 @@ def name_run(record: logging.LogRecord) -> RunContext | None:
         facts["run_id"] = run.run_id
         facts.setdefault("task", run.task_name)
         facts.setdefault("attempt", run.attempt)
+        if run.own_name is not None:
+            facts.setdefault("run_name", run.own_name)
         again = f" attempt {run.attempt}" if run.attempt > 1 else ""
-        facts[LABEL] = f"[{run.task_name} {run.run_id}{again}] "
+        facts[LABEL] = f"[{run.task_name} {run.label}{again}] "
         _name_span(record)
     return run
 

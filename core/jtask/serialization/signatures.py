@@ -10,6 +10,7 @@ from itertools import takewhile
 from typing import Any, Literal, get_args, get_origin
 
 from jtask.errors import ArgumentError
+from jtask.states import State
 
 _VAR_POSITIONAL = inspect.Parameter.VAR_POSITIONAL
 _VAR_KEYWORD = inspect.Parameter.VAR_KEYWORD
@@ -190,7 +191,17 @@ def result_annotation(fn: Callable[..., Any]) -> Any:
     annotation = resolve_annotations(fn).get("return", Any)
     origin = get_origin(annotation)
     if isinstance(origin, type) and issubclass(origin, typing.Awaitable):
-        return get_args(annotation)[-1]
+        annotation = get_args(annotation)[-1]
+    return _without_states(annotation)
+
+
+def _without_states(annotation: Any) -> Any:
+    """Return what is sent of what is annotated: of a state that a task returns, its data."""
+    args = get_args(annotation)
+    if annotation is State or (args and all(arg is State or arg is ... for arg in args)):
+        return Any
+    if get_origin(annotation) in (types.UnionType, typing.Union) and State in args:
+        return typing.Union[tuple(arg for arg in args if arg is not State)]  # noqa: UP007
     return annotation
 
 

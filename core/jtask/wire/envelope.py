@@ -254,6 +254,8 @@ def encode_outcome(run: SettledRun) -> bytes:
         head["root"] = run.root
     if run.version is not None:
         head["version"] = run.version
+    if run.run_name is not None:
+        head["run_name"] = run.run_name
     if run.failure is not None:
         head["error"] = run.failure.to_json()
     if run.history:
@@ -294,6 +296,7 @@ def decode_outcome(body: bytes) -> SettledRun:
             parent=if_given(name, head.get("parent")),
             root=if_given(name, head.get("root", head.get("parent"))),
             version=if_given(name, head.get("version")),
+            run_name=if_given(text, head.get("run_name")),
         )
     except (KeyError, ValueError) as error:  # ValueError: no state, and EnvelopeError
         raise EnvelopeError(f"the outcome cannot be read: {error}") from None

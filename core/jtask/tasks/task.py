@@ -1,37 +1,27 @@
-"""`@task` and what it makes: functions that can also be run in the background.
-
-`Task` is `TaskInfo`, the facts, with its verbs: call, delay, serve.
-"""
+"""`Task`: a task's facts with its verbs."""
 
 import functools
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import (
     TYPE_CHECKING,
     Any,
-    Concatenate,
     ParamSpec,
     Self,
     TypeVar,
     Unpack,
     cast,
-    overload,
 )
 
-from jtask.declaration import registry
 from jtask.declaration.builtin_options import BuiltinOptions
 from jtask.declaration.definition import (
-    OWN_OPTIONS,
     Definition,
     Instant,
     SerializerName,
-    is_coroutine_function,
-    unwrap,
 )
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import TaskDefinitionError
 from jtask.options import check_options
-from jtask.retries import exponential_backoff as exponential_backoff  # where Prefect has it
 
 if TYPE_CHECKING:
     from jtask.client.client import Client
@@ -315,134 +305,6 @@ class Task(TaskInfo[P, R]):
         return copy
 
 
-# The overloads of `__get__`: taken from the class, where checkers leave `cls` with a class method;
-# then from an object a method, a class method, a static method.
-
-
-class SyncTask(Task[P, R]):
-    """A task made of a plain function."""
-
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run here and now, like the function it is, and return its value."""
-        from jtask.execution.direct_call import call
-
-        return cast("R", call(self, (*self.bound, *args), kwargs, _begin_recording))
-
-    @overload
-    def __get__(self, instance: None, owner: type) -> "SyncTask[P, R]": ...
-    @overload
-    def __get__(
-        self: "SyncTask[Concatenate[S, Q], R]", instance: S, owner: type | None = None
-    ) -> "SyncTask[Q, R]": ...
-    @overload
-    def __get__(
-        self: "SyncTask[Concatenate[type[S], Q], R]", instance: S, owner: type | None = None
-    ) -> "SyncTask[Q, R]": ...
-    @overload
-    def __get__(self, instance: object, owner: type | None = None) -> "SyncTask[P, R]": ...
-    def __get__(self, instance: Any, owner: type | None = None) -> "SyncTask[..., R]":
-        return cast("SyncTask[..., R]", self._bind(instance, owner))
-
-
-class AsyncTask(Task[P, R]):
-    """A task made of a coroutine function."""
-
-    is_async = True
-
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
-        """Run here and now, like the coroutine function it is: await the answer."""
-        from jtask.execution.direct_call import call_async
-
-        running = call_async(self, (*self.bound, *args), kwargs, _begin_recording)
-        return cast("Coroutine[Any, Any, R]", running)
-
-    @overload
-    def __get__(self, instance: None, owner: type) -> "AsyncTask[P, R]": ...
-    @overload
-    def __get__(
-        self: "AsyncTask[Concatenate[S, Q], R]", instance: S, owner: type | None = None
-    ) -> "AsyncTask[Q, R]": ...
-    @overload
-    def __get__(
-        self: "AsyncTask[Concatenate[type[S], Q], R]", instance: S, owner: type | None = None
-    ) -> "AsyncTask[Q, R]": ...
-    @overload
-    def __get__(self, instance: object, owner: type | None = None) -> "AsyncTask[P, R]": ...
-    def __get__(self, instance: Any, owner: type | None = None) -> "AsyncTask[..., R]":
-        return cast("AsyncTask[..., R]", self._bind(instance, owner))
-
-
-@overload
-def task(  # type: ignore[overload-overlap] # the coroutine function is the closer match
-    fn: Callable[P, Coroutine[Any, Any, R]], /
-) -> AsyncTask[P, R]: ...
-@overload
-def task(fn: Callable[P, R], /) -> SyncTask[P, R]: ...
-@overload
-def task(
-    *,
-    name: str | None = None,
-    key: str | None = None,
-    description: str | None = None,
-    tags: Iterable[str] | None = None,
-    version: str | None = None,
-    queue: str | None = None,
-    priority: int = 0,
-    serializer: SerializerName | None = None,
-    options: Mapping[str, object] | None = None,
-    **builtin: Unpack[BuiltinOptions],
-) -> "_Decorator": ...
-def task(fn: Any = None, /, *, options: Mapping[str, object] | None = None, **given: Any) -> Any:
-    """Make a task of a function: plain, coroutine, method, static or class method.
-
-    For a static or class method `@task` stands above `@staticmethod` or `@classmethod`.
-
-    Args:
-        fn: The function, when used as `@task` without parentheses.
-        name: For people; default: the function's name.
-        key: What workers know it by; default: the name and a hash of it and of the function's
-            qualified name.
-        description: Default: the docstring.
-        tags: Kept with every run.
-        version: A free text kept with every run.
-        queue: Where runs wait; default: a queue of the task's own.
-        priority: 0 to 9; a worker takes higher ones first.
-        serializer: `"json"` (default), or `"cloudpickle"` for what JSON cannot carry.
-        options: Options of other plugins by name. They can be written as keywords too, but type
-            checkers know only those of the plugins that come with jtask.
-        given: All of the above but `fn` and `options`; and options that plugins declare.
-
-    Raises:
-        TaskDefinitionError: Not a function that can be a task, an unknown option, or a value that
-            is not acceptable.
-        TaskKeyConflict: Another task of this process has the key.
-    """
-    own = {name: given.pop(name) for name in OWN_OPTIONS if name in given}
-    definition = Definition().with_options({**given, **(options or {})}, **own)
-    decorate: Any = _Decorator(definition)
-    return decorate if fn is None else decorate(fn)
-
-
-class _Decorator:
-    """What `@task(...)` returns; a class, so that the overloads survive the parentheses."""
-
-    def __init__(self, definition: Definition) -> None:
-        self._definition = definition
-
-    @overload
-    def __call__(  # type: ignore[overload-overlap] # as for `task`
-        self, fn: Callable[P, Coroutine[Any, Any, R]], /
-    ) -> AsyncTask[P, R]: ...
-    @overload
-    def __call__(self, fn: Callable[P, R], /) -> SyncTask[P, R]: ...
-    def __call__(self, fn: Any, /) -> Any:
-        function, kind = unwrap(fn)
-        kinds: dict[bool, type[Task[..., Any]]] = {False: SyncTask, True: AsyncTask}
-        made = kinds[is_coroutine_function(function)](function, self._definition.changed(kind=kind))
-        registry.register(made)
-        return made
-
-
 def _check_sequence(args: object) -> None:
     # A string is a sequence too: args="ab" would be two arguments.
     if isinstance(args, str | bytes) or not isinstance(args, Sequence):
@@ -460,9 +322,3 @@ def _check_options(definition: Definition, fn: Callable[..., Any]) -> dict[str, 
     plugins = get_plugins()
     name = definition.name_for(fn)
     return check_options(definition.options, plugins.options, name, plugins.find_unloaded)
-
-
-def _begin_recording() -> None:
-    from jtask.client.direct_calls import begin_recording
-
-    begin_recording()

@@ -1,0 +1,11 @@
+"""`@task` and what it makes: functions that can also be run in the background.
+
+`Task` is `TaskInfo`, the facts, with its verbs: call, delay, serve.
+"""
+
+from jtask.retries import exponential_backoff  # where Prefect has it
+from jtask.tasks.decorator import task
+from jtask.tasks.kinds import AsyncTask, SyncTask
+from jtask.tasks.task import Task
+
+__all__ = ["AsyncTask", "SyncTask", "Task", "exponential_backoff", "task"]

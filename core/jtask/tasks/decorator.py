@@ -1,0 +1,90 @@
+"""`@task`."""
+
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from typing import Any, ParamSpec, TypeVar, Unpack, overload
+
+from jtask.declaration import registry
+from jtask.declaration.builtin_options import BuiltinOptions
+from jtask.declaration.definition import (
+    OWN_OPTIONS,
+    Definition,
+    SerializerName,
+    is_coroutine_function,
+    unwrap,
+)
+from jtask.tasks.kinds import AsyncTask, SyncTask
+from jtask.tasks.task import Task
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@overload
+def task(  # type: ignore[overload-overlap] # the coroutine function is the closer match
+    fn: Callable[P, Coroutine[Any, Any, R]], /
+) -> AsyncTask[P, R]: ...
+@overload
+def task(fn: Callable[P, R], /) -> SyncTask[P, R]: ...
+@overload
+def task(
+    *,
+    name: str | None = None,
+    key: str | None = None,
+    description: str | None = None,
+    tags: Iterable[str] | None = None,
+    version: str | None = None,
+    queue: str | None = None,
+    priority: int = 0,
+    serializer: SerializerName | None = None,
+    options: Mapping[str, object] | None = None,
+    **builtin: Unpack[BuiltinOptions],
+) -> "_Decorator": ...
+def task(fn: Any = None, /, *, options: Mapping[str, object] | None = None, **given: Any) -> Any:
+    """Make a task of a function: plain, coroutine, method, static or class method.
+
+    For a static or class method `@task` stands above `@staticmethod` or `@classmethod`.
+
+    Args:
+        fn: The function, when used as `@task` without parentheses.
+        name: For people; default: the function's name.
+        key: What workers know it by; default: the name and a hash of it and of the function's
+            qualified name.
+        description: Default: the docstring.
+        tags: Kept with every run.
+        version: A free text kept with every run.
+        queue: Where runs wait; default: a queue of the task's own.
+        priority: 0 to 9; a worker takes higher ones first.
+        serializer: `"json"` (default), or `"cloudpickle"` for what JSON cannot carry.
+        options: Options of other plugins by name. They can be written as keywords too, but type
+            checkers know only those of the plugins that come with jtask.
+        given: All of the above but `fn` and `options`; and options that plugins declare.
+
+    Raises:
+        TaskDefinitionError: Not a function that can be a task, an unknown option, or a value that
+            is not acceptable.
+        TaskKeyConflict: Another task of this process has the key.
+    """
+    own = {name: given.pop(name) for name in OWN_OPTIONS if name in given}
+    definition = Definition().with_options({**given, **(options or {})}, **own)
+    decorate: Any = _Decorator(definition)
+    return decorate if fn is None else decorate(fn)
+
+
+class _Decorator:
+    """What `@task(...)` returns; a class, so that the overloads survive the parentheses."""
+
+    def __init__(self, definition: Definition) -> None:
+        self._definition = definition
+
+    @overload
+    def __call__(  # type: ignore[overload-overlap] # as for `task`
+        self, fn: Callable[P, Coroutine[Any, Any, R]], /
+    ) -> AsyncTask[P, R]: ...
+    @overload
+    def __call__(self, fn: Callable[P, R], /) -> SyncTask[P, R]: ...
+    def __call__(self, fn: Any, /) -> Any:
+        function, kind = unwrap(fn)
+        kinds: dict[bool, type[Task[..., Any]]] = {False: SyncTask, True: AsyncTask}
+        made = kinds[is_coroutine_function(function)](function, self._definition.changed(kind=kind))
+        registry.register(made)
+        return made
