@@ -184,7 +184,7 @@ class _TaskSource(_Policy):
 
 class _RunId(_Policy):
     def _key_of(self, facts: _Facts) -> str | None:
-        from jtask.flow_runs import flow_run_around  # imports pydantic
+        from jtask.runtime.flow_runs import flow_run_around  # imports pydantic
 
         flow_run = flow_run_around(facts.run)
         if flow_run is not None:

@@ -44,10 +44,18 @@ def flow(
     queue: str | None = None,
     priority: int = 0,
     serializer: "SerializerName | None" = None,
+    flow_run_name: str | Callable[..., str] | None = None,
     options: Mapping[str, object] | None = None,
     **builtin: Unpack[BuiltinOptions],
 ) -> "_Decorator": ...
-def flow(fn: Any = None, /, *, options: Mapping[str, object] | None = None, **given: Any) -> Any:
+def flow(
+    fn: Any = None,
+    /,
+    *,
+    flow_run_name: str | Callable[..., str] | None = None,
+    options: Mapping[str, object] | None = None,
+    **given: Any,
+) -> Any:
     """Make a flow of a function: a task whose run is the parent of those that it starts.
 
     All that a task can do, a flow can: it is called, submitted, deferred (`.delay`) and served, and
@@ -57,6 +65,7 @@ def flow(fn: Any = None, /, *, options: Mapping[str, object] | None = None, **gi
 
     Args:
         fn: The function, when used as `@flow` without parentheses.
+        flow_run_name: The option `task_run_name`, under Prefect's name for it.
         options: See `task`.
         given: See `task`.
 
@@ -65,6 +74,8 @@ def flow(fn: Any = None, /, *, options: Mapping[str, object] | None = None, **gi
             is not acceptable.
         TaskKeyConflict: Another task of this process has the key.
     """
+    if flow_run_name is not None:
+        given["task_run_name"] = flow_run_name
     own = {name: given.pop(name) for name in OWN_OPTIONS if name in given}
     definition = Definition().with_options({**given, **(options or {})}, **own)
     decorate: Any = _Decorator(definition)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jtask.argument_keys import filled_in
 from jtask.cache_policies import NO_CACHE, CacheKeyFnPolicy, CachePolicy, IsolationLevel
-from jtask.flow_runs import flow_run_around
+from jtask.runtime.flow_runs import flow_run_around
 from jtask.settings import settings_of
 from jtask_caching.settings import CacheSettings
 

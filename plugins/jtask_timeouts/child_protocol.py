@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from jtask.errors import Failure
-from jtask.flow_runs import flow_headers
 from jtask.runtime import RunContext
+from jtask.runtime.flow_runs import flow_headers
 from jtask.states import State, StateName
 from jtask.worker.log_output import WorkerLabel, worker_label
 

@@ -10,7 +10,7 @@ from jtask import StateName, flow, get_run, runtime, tags, task
 from jtask.cache_policies import FLOW_PARAMETERS, INPUTS, RUN_ID
 from jtask.client import get_client
 from jtask.errors import ArgumentError
-from jtask.flow_runs import FlowRun, flow_run_of
+from jtask.runtime.flow_runs import FlowRun, flow_run_of
 
 jtask_broker = on_each_broker
 seen: list[tuple[str | None, FlowRun | None]] = []
@@ -88,7 +88,9 @@ def test_the_runs_that_a_flow_calls_know_it_however_deep() -> None:
     flow_id, _ = doubling(4)
     [(parent, flow_run)] = seen
     assert parent not in (None, flow_id)
-    assert flow_run == FlowRun(flow_id, "doubling", {"number": 4, "extra": 1})
+    assert flow_run == FlowRun(
+        flow_id, "doubling", "doubling", {"number": 4, "extra": 1}, (), run_count=1
+    )
 
 
 def test_a_run_of_a_subflow_is_part_of_the_innermost_flow() -> None:
@@ -97,6 +99,28 @@ def test_a_run_of_a_subflow_is_part_of_the_innermost_flow() -> None:
     flow_run = seen[0][1]
     assert flow_run is not None
     assert flow_run.id == inner_id
+
+
+def test_a_run_reads_what_flow_run_it_is_part_of_under_prefects_names() -> None:
+    @task
+    def look_around() -> tuple[object, ...]:
+        flow_run = runtime.flow_run
+        return (
+            flow_run.id,
+            flow_run.name,
+            flow_run.flow_name,
+            flow_run.tags,
+            flow_run.parameters,
+            flow_run.run_count,
+        )
+
+    @flow(name="shop", flow_run_name="order {order}", tags=["t"])
+    def surrounded(order: int) -> tuple[tuple[object, ...], str | None]:
+        return look_around(), runtime.run_id
+
+    looked, flow_id = surrounded(7)
+    assert looked == (flow_id, "order 7", "shop", ["t"], {"order": 7}, 1)
+    assert look_around() == (None, None, None, [], {}, 0)
 
 
 def test_outside_of_flows_there_is_no_flow_run() -> None:
@@ -166,7 +190,7 @@ def test_what_a_flow_defers_knows_the_flow(jtask_worker: StartWorker) -> None:
     jtask_worker(step)
     flow_id, step_id = deferring(4)
     assert get_run(step_id).result() == 8
-    assert seen == [(flow_id, FlowRun(flow_id, "deferring"))]
+    assert seen == [(flow_id, FlowRun(flow_id, "deferring", "deferring"))]
 
 
 def test_runs_of_one_flow_run_share_what_is_cached_by_its_id(recorded: None) -> None:

@@ -14,12 +14,12 @@ from jtask.declaration.registry import refuse_ambiguous
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import TaskDefinitionError
 from jtask.execution.run_options import carried_options
-from jtask.flow_runs import headers_from
 from jtask.hook_callers import HookCaller
 from jtask.ids import RunIds
 from jtask.plugins import hooks_of
 from jtask.runs import Run, RunSource
 from jtask.runtime import EnqueueRequest, WhenSent, current_run
+from jtask.runtime.flow_runs import headers_from
 from jtask.serialization.codecs import codecs_of
 from jtask.tagging import tags_of_run
 from jtask.wire.envelope import Envelope, EnvelopeTemplate

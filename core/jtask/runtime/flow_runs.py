@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from pydantic_core import from_json, to_json
 
-from jtask.runtime import RunContext
+from jtask.runtime.run_context import RunContext
 
 FLOW_HEADER = "jtask-flow"
 """Tells a run of the background the flow run that it was started in."""
@@ -15,14 +15,20 @@ class FlowRun(NamedTuple):
 
     Attributes:
         id: The run.
+        name: Its own name, see `task_run_name`; without one that of the flow.
         flow_name: The flow's name.
         parameters: Its arguments by parameter name, defaults included; None in another process
             than its own.
+        tags: Its tags; likewise.
+        run_count: Which attempt of it this is, from 1; likewise.
     """
 
     id: str
+    name: str
     flow_name: str
     parameters: dict[str, Any] | None = None
+    tags: tuple[str, ...] | None = None
+    run_count: int | None = None
 
 
 def flow_run_of(run: RunContext | None) -> FlowRun | None:
@@ -33,7 +39,7 @@ def flow_run_of(run: RunContext | None) -> FlowRun | None:
     """
     if run is None or not run.task.is_flow:
         return flow_run_around(run)
-    return FlowRun(run.run_id, run.task.name, run.parameters)
+    return _of(run)
 
 
 def flow_run_around(run: RunContext | None) -> FlowRun | None:
@@ -45,7 +51,7 @@ def flow_run_around(run: RunContext | None) -> FlowRun | None:
     outermost = run
     while outermost is not None and (caller := outermost.caller) is not None:
         if caller.task.is_flow:
-            return FlowRun(caller.run_id, caller.task.name, caller.parameters)
+            return _of(caller)
         outermost = caller
     return None if outermost is None else _told(outermost)
 
@@ -63,7 +69,12 @@ def flow_headers(run: RunContext) -> dict[str, str]:
 def _telling(flow_run: FlowRun | None) -> dict[str, str]:
     if flow_run is None:
         return {}
-    return {FLOW_HEADER: to_json({"id": flow_run.id, "name": flow_run.flow_name}).decode()}
+    told = {"id": flow_run.id, "name": flow_run.name, "flow": flow_run.flow_name}
+    return {FLOW_HEADER: to_json(told).decode()}
+
+
+def _of(run: RunContext) -> FlowRun:
+    return FlowRun(run.run_id, run.name, run.task.name, run.parameters, run.tags, run.attempt)
 
 
 def _told(run: RunContext) -> FlowRun | None:
@@ -72,6 +83,6 @@ def _told(run: RunContext) -> FlowRun | None:
         return None
     try:
         told = from_json(text)
-        return FlowRun(str(told["id"]), str(told["name"]))
+        return FlowRun(str(told["id"]), str(told["name"]), str(told["flow"]))
     except (ValueError, TypeError, KeyError):
         return None  # anybody may send a message: what says nothing readable says nothing
