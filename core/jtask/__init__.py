@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from jtask.states import State, StateName
 from jtask.tagging import tags
-from jtask.tasks import AsyncTask, SyncTask, Task, task
+from jtask.tasks import AsyncGeneratorTask, AsyncTask, GeneratorTask, SyncTask, Task, task
 
 if TYPE_CHECKING:
     from jtask.client.client import get_run
@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from jtask.runs import Run
 
 __all__ = [
+    "AsyncGeneratorTask",
     "AsyncTask",
     "Connection",
+    "GeneratorTask",
     "Run",
     "State",
     "StateName",
