@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from jtask.flows import AsyncFlow, SyncFlow, flow
 from jtask.states import State, StateName
 from jtask.tagging import tags
-from jtask.tasks import AsyncTask, SyncTask, Task, task
+from jtask.tasks import AsyncGeneratorTask, AsyncTask, GeneratorTask, SyncTask, Task, task
 
 if TYPE_CHECKING:
     from jtask.client.client import get_run
@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AsyncFlow",
+    "AsyncGeneratorTask",
     "AsyncTask",
     "Connection",
+    "GeneratorTask",
     "Run",
     "State",
     "StateName",

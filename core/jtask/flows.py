@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack, overload
 
 from jtask.declaration import registry
 from jtask.declaration.builtin_options import BuiltinOptions
-from jtask.declaration.definition import OWN_OPTIONS, Definition, is_coroutine_function, unwrap
+from jtask.declaration.definition import (
+    OWN_OPTIONS,
+    Definition,
+    is_async_generator_function,
+    is_coroutine_function,
+    is_generator_function,
+    unwrap,
+)
+from jtask.errors import TaskDefinitionError
 from jtask.tasks import AsyncTask, SyncTask, Task
 
 if TYPE_CHECKING:
@@ -96,6 +104,11 @@ class _Decorator:
     def __call__(self, fn: Callable[P, R], /) -> SyncFlow[P, R]: ...
     def __call__(self, fn: Any, /) -> Any:
         function, kind = unwrap(fn)
+        if is_generator_function(function) or is_async_generator_function(function):
+            raise TaskDefinitionError(
+                f"{function.__name__!r} is a generator function, and generators cannot be flows: "
+                f"declare it with @task, or return a list"
+            )
         kinds: dict[bool, type[Task[..., Any]]] = {False: SyncFlow, True: AsyncFlow}
         made = kinds[is_coroutine_function(function)](function, self._definition.changed(kind=kind))
         registry.register(made)

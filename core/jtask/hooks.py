@@ -148,7 +148,9 @@ def jtask_invoke(run: "RunContext") -> Callable[..., Any] | None:
 
     Called for each attempt, in the thread or on the event loop that executes it. Return None, or a
     function that takes the run's arguments and returns or raises what the task's own would (for an
-    asynchronous task, a coroutine function). A failure counts as raised by the task.
+    asynchronous task, a coroutine function). A failure counts as raised by the task. For a
+    generator that is called directly it is called for each step (`run.step`): what it returns then
+    takes no arguments, and returns what `run.function()` does.
     """
 
 

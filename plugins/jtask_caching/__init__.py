@@ -38,10 +38,10 @@ def jtask_settings() -> "type[SettingsModel]":
 
 @hookimpl
 def jtask_applies(task: "TaskInfo[..., object]") -> bool:
-    """Apply to tasks with a policy."""
+    """Apply to tasks with a policy, but not to generators: their items are not kept."""
     from jtask_caching.plan import plan_of
 
-    return plan_of(task) is not None
+    return plan_of(task) is not None and not task.is_generator
 
 
 @hookimpl

@@ -9,8 +9,9 @@ but the task's own code. Tasks with `isolation="process"` are executed in child 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from jtask.errors import TaskDefinitionError
 from jtask.hooks import hookimpl
-from jtask_timeouts.limits import NO_LIMITS, declared_options, limits_of
+from jtask_timeouts.limits import NO_LIMITS, declared_options, is_over, limits_of
 
 if TYPE_CHECKING:
     from jtask.declaration import TaskInfo
@@ -35,7 +36,14 @@ def jtask_applies(task: "TaskInfo[..., Any]") -> bool:
 def jtask_invoke(run: "RunContext") -> Callable[..., Any] | None:
     """Execute the function within its limits; a direct call without any needs no watch."""
     limits = limits_of(run.task)
+    if run.step is not None and is_over(run, limits):
+        raise limits.hard_timeout()
     if _is_isolated(run.task):
+        if run.step is not None:
+            raise TaskDefinitionError(
+                f"task {run.task_name!r} is a generator with isolation='process', which only a "
+                f"worker executes: use .delay(), or .fn() without any of its options"
+            )
         from jtask_timeouts.isolation import call_in_child, call_in_child_async
 
         isolated = call_in_child_async if run.task.is_async else call_in_child

@@ -175,7 +175,7 @@ class _Executor:
         """Call a plain task's function; its stack below this frame is told when it is slow."""
         timers = _LimitTimers(run, self._limits)
         try:
-            return run.task.fn(*args, **kwargs)
+            return run.function(*args, **kwargs)
         finally:
             timers.close()
 

@@ -2,14 +2,13 @@
 
 import asyncio
 import threading
-import time
 import types
 from collections.abc import Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any
 
 from jtask.errors import SoftTimeout
 from jtask_timeouts.deadlines import Step, TimedSteps, get_deadlines
-from jtask_timeouts.limits import GRACE_SECONDS, Limits
+from jtask_timeouts.limits import GRACE_SECONDS, Limits, began, steps_ahead
 from jtask_timeouts.stacks import stack_of_coroutine
 from jtask_timeouts.verdict import Interruptions, conclude
 
@@ -36,7 +35,7 @@ async def call_on_loop(
         RunAbandoned: The run ended without the function, which has returned by now.
         BaseException: What the function raised, a cancellation by others included.
     """
-    watch = CoroutineWatch(run, limits, run.task.fn(*args, **kwargs))
+    watch = CoroutineWatch(run, limits, run.function(*args, **kwargs))
     get_deadlines().add(watch.steps)
     return await watch.wait()
 
@@ -86,7 +85,7 @@ class CoroutineWatch:
         self._cancels_before = task.cancelling()
         self._soft_pending = False
         self._done = Interruptions()
-        self.steps = TimedSteps(self._at_limits(time.monotonic()))
+        self.steps = TimedSteps(steps_ahead(run, self._at_limits(began(run))))
 
     async def wait(self) -> Any:
         """Await the coroutine and return its value, or raise what the attempt ends with."""

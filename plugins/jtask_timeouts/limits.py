@@ -1,5 +1,6 @@
 """How long an attempt may take: the options, and what they mean."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -7,9 +8,11 @@ from typing import TYPE_CHECKING, Any, cast
 from jtask.errors import RunTimedOut, SoftTimeout
 from jtask.numbers import is_number
 from jtask.options import Option
+from jtask_timeouts.deadlines import Step
 
 if TYPE_CHECKING:
     from jtask.declaration import TaskInfo
+    from jtask.runtime import RunContext
 
 GRACE_SECONDS = 1.0
 """How long a run that was interrupted may take to end before stronger means are used."""
@@ -52,6 +55,33 @@ class Limits:
 
 
 NO_LIMITS = Limits()
+
+
+def began(run: "RunContext") -> float:
+    """Return when the limits of a run began to count, as `time.monotonic` counts: mostly now.
+
+    For a generator that is called directly they count from its first step.
+    """
+    return time.monotonic() - _spent(run)
+
+
+def steps_ahead(run: "RunContext", steps: list[Step]) -> list[Step]:
+    """Return those steps of a run's limits that an earlier step of its generator has not seen."""
+    if run.step is None:
+        return steps
+    now = time.monotonic()
+    return [step for step in steps if step.at > now]
+
+
+def is_over(run: "RunContext", limits: Limits) -> bool:
+    """Tell whether the hard limit was over already before the next step of a generator."""
+    return limits.hard is not None and _spent(run) >= limits.hard
+
+
+def _spent(run: "RunContext") -> float:
+    if run.step is None or run.attempt_started_at is None:
+        return 0.0
+    return max(0.0, time.time() - run.attempt_started_at)
 
 
 def limits_of(task: "TaskInfo[..., Any]") -> Limits:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from jtask.errors import RunCancelled, SoftTimeout
 from jtask_timeouts.deadlines import Step, TimedSteps, get_deadlines
-from jtask_timeouts.limits import GRACE_SECONDS, NO_LIMITS, Limits
+from jtask_timeouts.limits import GRACE_SECONDS, NO_LIMITS, Limits, began, steps_ahead
 from jtask_timeouts.main_thread import interrupt_main, takes_signals
 from jtask_timeouts.stacks import stack_of_thread
 from jtask_timeouts.verdict import HardInterrupt, Interruptions, conclude
@@ -93,7 +93,9 @@ class ThreadWatch:
         self._by_signal = takes_signals()
         self._lock = threading.Lock()
         self._at_cancel: TimedSteps | None = None
-        self.steps = TimedSteps([] if limits is NO_LIMITS else self._at_limits(time.monotonic()))
+        self.steps = TimedSteps(
+            [] if limits is NO_LIMITS else steps_ahead(run, self._at_limits(began(run)))
+        )
         self._is_closed = False
 
     @property
@@ -103,7 +105,7 @@ class ThreadWatch:
 
     def function(self) -> Callable[..., Any]:
         """Return what to execute."""
-        return self._run.task.fn
+        return self._run.function
 
     def close(self) -> None:
         """Have nothing raised any more, what was not delivered yet included."""

@@ -1,6 +1,7 @@
 """Flows: tasks that are the parents of other runs."""
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from in_process import StartWorker, on_each_broker
 from jtask import StateName, flow, get_run, runtime, tags, task
 from jtask.cache_policies import FLOW_PARAMETERS, INPUTS, RUN_ID
 from jtask.client import get_client
-from jtask.errors import ArgumentError
+from jtask.errors import ArgumentError, TaskDefinitionError
 from jtask.runtime.flow_runs import FlowRun, flow_run_of
 
 jtask_broker = on_each_broker
@@ -152,6 +153,14 @@ def test_a_task_may_validate_its_parameters_too() -> None:
         return type(number).__name__
 
     assert strict("4") == "int"  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+
+
+def test_a_generator_function_is_refused_as_a_flow() -> None:
+    with pytest.raises(TaskDefinitionError, match=r"'items' is a generator function.*@task"):
+
+        @flow
+        def items() -> Iterator[int]:
+            yield 1
 
 
 def test_a_method_can_be_a_flow_that_validates() -> None:

@@ -3,14 +3,16 @@
 A line marked `error:` must be an error: each checker reports an ignore that is not needed.
 """
 
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterator
 from datetime import timedelta
 from typing import Any, assert_type
 
 from jtask import (
     AsyncFlow,
+    AsyncGeneratorTask,
     AsyncTask,
     Connection,
+    GeneratorTask,
     Run,
     State,
     SyncFlow,
@@ -33,6 +35,22 @@ from jtask_transactions import Transaction, get_transaction, once, transaction
 @task
 def add(a: int, b: int = 1) -> int:
     return a + b
+
+
+@task
+def count(most: int) -> Iterator[int]:
+    yield from range(most)
+
+
+@task(retries=1)
+def drain(most: int) -> Generator[int, None, str]:
+    yield from range(most)
+    return "done"
+
+
+@task
+async def watch(path: str) -> AsyncIterator[bytes]:
+    yield path.encode()
 
 
 @task
@@ -363,3 +381,18 @@ def tell() -> None:
 
 tell.with_options(log_prints=None)
 tell.with_options(log_prints="yes")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] # error: a flag
+
+
+def generators_keep_their_items() -> None:
+    one: GeneratorTask[[int], int, Any] = count
+    two: GeneratorTask[[int], int, str] = drain
+    three: AsyncGeneratorTask[[str], bytes] = watch
+    del one, two, three
+    assert_type(count(3), Generator[int, Any, Any])
+    assert_type(drain(most=3), Generator[int, Any, str])
+    assert_type(watch("x"), AsyncGenerator[bytes, Any])
+    for number in count(3):
+        assert_type(number, int)
+    count("three")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    assert_type(drain.delay(3), Run[str])
+    assert_type(watch.delay("x"), Run[None])

@@ -76,9 +76,11 @@ def test_the_module_declares_what_a_task_may_ask_of_its_run() -> None:
         "caller",
         "concerns",
         "is_copy",
+        "is_streamed",
         "notes",
         "on_cancel",
         "on_state",
+        "step",
         "token",
         "waited_for",
     }

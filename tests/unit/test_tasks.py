@@ -282,22 +282,6 @@ def test_a_partial_can_be_a_task() -> None:
 # --- what cannot be a task -----------------------------------------------------------------------
 
 
-def test_generator_functions_are_refused_with_the_way_out() -> None:
-    def produce() -> Any:
-        yield 1
-
-    async def produce_slowly() -> Any:
-        yield 1
-
-    class Producer:
-        def __call__(self) -> Any:
-            yield 1
-
-    for fn in (produce, produce_slowly, Producer()):
-        with pytest.raises(TaskDefinitionError, match=r"generator function.*return a list instead"):
-            task(fn)
-
-
 @pytest.mark.parametrize("name", ["wait_for", "return_state"])
 def test_reserved_parameter_names_are_refused(name: str) -> None:
     namespace: dict[str, Any] = {}

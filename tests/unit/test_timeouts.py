@@ -73,7 +73,7 @@ def test_a_direct_call_without_limits_is_not_watched() -> None:
     def caller() -> str:
         return sys._getframe(1).f_code.co_name
 
-    assert caller() == "_call"
+    assert caller() == "call_plain"
 
 
 # --- plain functions -----------------------------------------------------------------------------

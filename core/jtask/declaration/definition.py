@@ -157,13 +157,6 @@ def unwrap(fn: Any) -> tuple[Callable[..., Any], Kind]:
         fn = cast("Any", fn).__func__
     if isinstance(fn, type) or not callable(fn):
         raise TaskDefinitionError(f"@task needs a function, got {fn!r}")
-    # Of a callable object, its `__call__` says what a call gives.
-    body = fn if inspect.isroutine(fn) else fn.__call__
-    if inspect.isgeneratorfunction(body) or inspect.isasyncgenfunction(body):
-        raise TaskDefinitionError(
-            f"{_name(fn)!r} is a generator function, and generators cannot be tasks: "
-            "return a list instead"
-        )
     _check_parameters(fn)
     if kind == "plain" and _looks_like_class_method(fn):
         raise class_method_around(fn)
@@ -183,9 +176,22 @@ def class_method_around(fn: Callable[..., Any]) -> TaskDefinitionError:
 
 def is_coroutine_function(fn: Callable[..., Any]) -> bool:
     """Tell whether calling gives a coroutine, for callable objects too."""
-    return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(
-        getattr(fn, "__call__", None)  # noqa: B004 - the attribute itself is wanted
-    )
+    return _is_or_calls(fn, inspect.iscoroutinefunction)
+
+
+def is_generator_function(fn: Callable[..., Any]) -> bool:
+    """Tell whether calling gives a generator, for callable objects too."""
+    return _is_or_calls(fn, inspect.isgeneratorfunction)
+
+
+def is_async_generator_function(fn: Callable[..., Any]) -> bool:
+    """Tell whether calling gives an asynchronous generator, for callable objects too."""
+    return _is_or_calls(fn, inspect.isasyncgenfunction)
+
+
+def _is_or_calls(fn: Callable[..., Any], is_kind: Callable[[Any], bool]) -> bool:
+    # Of a callable object, its `__call__` says what a call gives.
+    return is_kind(fn) or is_kind(getattr(fn, "__call__", None))  # noqa: B004
 
 
 def check_tags(tags: Iterable[str]) -> frozenset[str]:

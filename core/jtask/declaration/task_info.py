@@ -60,8 +60,9 @@ class TaskInfo(Generic[P, R]):
         serializer: How arguments and results travel.
         priority: 0 (default) to 9, higher first.
         options: What plugins declared and the task set.
-        is_async: Whether `fn` is a coroutine function.
         is_flow: Whether it was declared with `@flow`.
+        is_async: Whether `fn` is a coroutine function, or an asynchronous generator.
+        is_generator: Whether `fn` is a generator, asynchronous or not.
         bound: What a method is bound to: the arguments that come before the caller's.
         unbound: The task that this one is a bound copy of; None unless it is one.
         original: The task that `with_options` made this copy of; None unless it is one.
@@ -71,6 +72,7 @@ class TaskInfo(Generic[P, R]):
 
     is_async = False
     is_flow = False
+    is_generator = False
 
     def __init__(
         self,
@@ -106,6 +108,11 @@ class TaskInfo(Generic[P, R]):
     def __dir__(self) -> list[str]:
         # What a console completes: not what only jtask itself uses.
         return [name for name in super().__dir__() if not is_internal(name, _INTERNAL)]
+
+    @property
+    def body(self) -> Callable[..., Any]:
+        """What a worker calls: the function, or what reads it to its end if it is a generator."""
+        return self.fn
 
     @functools.cached_property
     def signature(self) -> inspect.Signature:

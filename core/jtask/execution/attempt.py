@@ -5,10 +5,8 @@ so `run_sync` can run it to its end without an event loop for a synchronous dire
 """
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any, cast
 
@@ -16,9 +14,10 @@ from jtask import lifecycle
 from jtask.errors import ResultError, RunAbandoned, RunRefused, SerializationError
 from jtask.execution.admission import ask_for_admission, attempt_over
 from jtask.execution.asking import ask
+from jtask.execution.calling import call_async, call_plain
 from jtask.execution.naming import name_run
 from jtask.execution.returned_states import failure_returned, state_returned, value_of
-from jtask.hook_callers import HookCaller
+from jtask.execution.streaming import streamed
 from jtask.lifecycle import (
     AttemptEnd,
     Finish,
@@ -32,7 +31,7 @@ from jtask.lifecycle import (
 )
 from jtask.outcomes import Outcome
 from jtask.plugins import TaskHooks
-from jtask.runtime import RunContext, reset_current, set_current
+from jtask.runtime import RunContext
 from jtask.states import ERROR_OF, State, StateName
 
 Result = Outcome | Reschedule | Release
@@ -88,13 +87,7 @@ async def _perform(
         if instead is None and (hooks.admit is not None or hooks.attempt_over is not None):
             instead = await ask_for_admission(run, hooks)
         if instead is None:
-            first = run.attempt == 1
-            running = run.enter(StateName.RUNNING if first else StateName.RETRYING)
-            if hooks.state is not None:
-                await ask(hooks.state, run, state=running)
-            run.attempt_started_at = running.at
-            if run.started_at is None:
-                run.started_at = running.at
+            await _begin(run, hooks)
     except asyncio.CancelledError as error:
         return await _failed(run, hooks, error, stopping)
     if instead is not None:
@@ -103,7 +96,10 @@ async def _perform(
     clock = time.perf_counter()
     said: State | None = None
     try:
-        value = await _call_async(run, hooks) if run.task.is_async else _call(run, hooks)
+        if run.is_streamed:
+            value = await streamed(run, hooks)
+        else:
+            value = await call_async(run, hooks) if run.task.is_async else call_plain(run, hooks)
         said = state_returned(value)
         if said is not None:
             value = value_of(said)
@@ -118,6 +114,15 @@ async def _perform(
         return await _failed(run, hooks, error, stopping, failure_returned(said))
     run.run_time += time.perf_counter() - clock
     return await _completed(run, hooks.concerned_with(run), value, payload, said)
+
+
+async def _begin(run: RunContext, hooks: TaskHooks) -> None:
+    running = run.enter(StateName.RUNNING if run.attempt == 1 else StateName.RETRYING)
+    if hooks.state is not None:
+        await ask(hooks.state, run, state=running)
+    run.attempt_started_at = running.at
+    if run.started_at is None:
+        run.started_at = running.at
 
 
 async def _completed(
@@ -240,47 +245,6 @@ async def finish(
     if decision.dead_letter:
         outcome.dead_letter = decision.message
     return await _notify_settled(run, hooks, outcome)
-
-
-def _call(run: RunContext, hooks: TaskHooks) -> Any:
-    # No coroutine: one cannot raise the StopIteration that a plain function may raise.
-    token = set_current(run)
-    try:
-        function = _function(run, hooks.invoke)
-        if hooks.around is None:
-            return function(*run.args, **run.kwargs)
-        with contextlib.ExitStack() as stack:
-            # The plugin that is asked first stands innermost.
-            for manager in reversed(hooks.around(run=run)):
-                stack.enter_context(manager)
-            return function(*run.args, **run.kwargs)
-    finally:
-        reset_current(token)
-
-
-async def _call_async(run: RunContext, hooks: TaskHooks) -> Any:
-    token = set_current(run)
-    try:
-        function = _function(run, hooks.invoke)
-        if hooks.around is None:
-            return await function(*run.args, **run.kwargs)
-        async with contextlib.AsyncExitStack() as stack:
-            for manager in reversed(hooks.around(run=run)):
-                if isinstance(manager, AbstractAsyncContextManager):
-                    await stack.enter_async_context(cast("Any", manager))
-                else:
-                    stack.enter_context(manager)
-            return await function(*run.args, **run.kwargs)
-    finally:
-        reset_current(token)
-
-
-def _function(run: RunContext, invoke: HookCaller | None) -> Callable[..., Any]:
-    """Return what executes the task: its own function unless a plugin stands in for it."""
-    if invoke is None:
-        return run.task.fn
-    answers = invoke(run=run)
-    return cast("Callable[..., Any]", answers[0]) if answers else run.task.fn
 
 
 def _encode_returned(encode: Callable[[Any], bytes], value: Any) -> bytes:

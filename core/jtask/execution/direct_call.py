@@ -4,13 +4,15 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextvars import copy_context
 from functools import partial
 from typing import Any
 
 from jtask.declaration.task_info import TaskInfo
 from jtask.execution.attempt import Result, run_attempt
 from jtask.execution.recording import may_be_recorded
+from jtask.execution.streaming import Item, next_item, next_item_async, resume_with
 from jtask.execution.sync_await import run_sync
 from jtask.ids import get_run_ids, process_label
 from jtask.lifecycle import Release, Reschedule
@@ -79,6 +81,76 @@ async def call_async(
                 return _unpack(result)
             finally:
                 del result  # it holds the exception that holds this frame
+        await asyncio.sleep(_pause(run, result))
+        _resume(run)
+
+
+def stream(
+    task: TaskInfo[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    begin_recording: Callable[[], None] | None = None,
+) -> Generator[Any, Any, Any]:
+    """Do what `call` does for a generator task: yield its items, and return what it returns.
+
+    It begins with the first item; a retry begins the generator anew.
+    """
+    run = _begin(task, args, kwargs, begin_recording, blocking=True)
+    run.is_streamed = True
+    hooks, context = _hooks(run), copy_context()
+    while True:
+        attempt = run_attempt(run, hooks)
+        resume: Callable[[], Any] = partial(attempt.send, None)
+        while isinstance(got := next_item(context, resume), Item):
+            try:
+                sent = yield got.value
+            except BaseException as error:
+                resume = resume_with(run, attempt, error)
+            else:
+                resume = partial(attempt.send, sent)
+        result: Result = got.result
+        del got
+        if isinstance(result, Outcome):
+            _record_end(run, result)
+            run.let_go()
+            try:
+                return _unpack(result)
+            finally:
+                del result  # it holds the exception that holds this frame
+        time.sleep(_pause(run, result))
+        _resume(run)
+
+
+async def stream_async(
+    task: TaskInfo[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    begin_recording: Callable[[], None] | None = None,
+) -> AsyncGenerator[Any, Any]:
+    """Do what `stream` does for an asynchronous generator, on this event loop."""
+    run = _begin(task, args, kwargs, begin_recording, blocking=False)
+    run.is_streamed = True
+    hooks, context = _hooks(run), copy_context()
+    while True:
+        attempt = run_attempt(run, hooks)
+        resume: Callable[[], Any] = partial(attempt.send, None)
+        while isinstance(got := await next_item_async(context, attempt, resume), Item):
+            try:
+                sent = yield got.value
+            except BaseException as error:
+                resume = resume_with(run, attempt, error)
+            else:
+                resume = partial(attempt.send, sent)
+        result: Result = got.result
+        del got
+        if isinstance(result, Outcome):
+            _record_end(run, result)
+            run.let_go()
+            try:
+                _unpack(result)
+            finally:
+                del result  # it holds the exception that holds this frame
+            return
         await asyncio.sleep(_pause(run, result))
         _resume(run)
 

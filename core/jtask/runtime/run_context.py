@@ -63,6 +63,8 @@ class RunContext:
         is_copy: Whether it is a copy in a process that only executes the function: its states and
             its end are another process's.
         concerns: Headers of plugins that are asked from now on, see `concern`.
+        is_streamed: Whether its function is a generator that pauses for the caller at each item.
+        step: What goes on with that; None before it is begun. For a plugin it is the function.
     """
 
     run_id: str
@@ -99,6 +101,8 @@ class RunContext:
     caller: "RunContext | None" = None
     is_copy: bool = False
     concerns: tuple[str, ...] = ()
+    is_streamed: bool = False
+    step: Callable[[], Any] | None = None
 
     @property
     def task_name(self) -> str:
@@ -119,6 +123,11 @@ class RunContext:
     def label(self) -> str:
         """The run in a line for people: its id, and its own name if it has one."""
         return f"{self.run_id} ({self.own_name})" if self.own_name else self.run_id
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        """What executes the task: its body or, of a generator called directly, the next step."""
+        return self.step or self.task.body
 
     @property
     def parameters(self) -> dict[str, Any]:

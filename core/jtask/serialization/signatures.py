@@ -5,10 +5,11 @@ import functools
 import inspect
 import types
 import typing
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Container, Generator, Iterable, Mapping
 from itertools import takewhile
 from typing import Any, Literal, get_args, get_origin
 
+from jtask.declaration.definition import is_async_generator_function, is_generator_function
 from jtask.errors import ArgumentError
 from jtask.states import State
 
@@ -190,9 +191,19 @@ def result_annotation(fn: Callable[..., Any]) -> Any:
     """Return the type of what a function returns or, if that is awaited, of what comes out."""
     annotation = resolve_annotations(fn).get("return", Any)
     origin = get_origin(annotation)
+    if is_generator_function(fn) or is_async_generator_function(fn):
+        # Generator[yielded, sent, returned]: the others do not say what it returns.
+        args = get_args(annotation)
+        return args[2] if origin is Generator and len(args) > 2 else Any
     if isinstance(origin, type) and issubclass(origin, typing.Awaitable):
         annotation = get_args(annotation)[-1]
     return _without_states(annotation)
+
+
+def item_annotation(fn: Callable[..., Any]) -> Any:
+    """Return the type of what a generator function yields."""
+    args = get_args(resolve_annotations(fn).get("return", Any))
+    return args[0] if args else Any
 
 
 def _without_states(annotation: Any) -> Any:

@@ -5,7 +5,15 @@
 
 from jtask.retries import exponential_backoff  # where Prefect has it
 from jtask.tasks.decorator import task
-from jtask.tasks.kinds import AsyncTask, SyncTask
+from jtask.tasks.kinds import AsyncGeneratorTask, AsyncTask, GeneratorTask, SyncTask
 from jtask.tasks.task import Task
 
-__all__ = ["AsyncTask", "SyncTask", "Task", "exponential_backoff", "task"]
+__all__ = [
+    "AsyncGeneratorTask",
+    "AsyncTask",
+    "GeneratorTask",
+    "SyncTask",
+    "Task",
+    "exponential_backoff",
+    "task",
+]

@@ -1,6 +1,14 @@
 """`@task`."""
 
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+)
 from typing import Any, ParamSpec, TypeVar, Unpack, overload
 
 from jtask.declaration import registry
@@ -9,20 +17,35 @@ from jtask.declaration.definition import (
     OWN_OPTIONS,
     Definition,
     SerializerName,
+    is_async_generator_function,
     is_coroutine_function,
+    is_generator_function,
     unwrap,
 )
-from jtask.tasks.kinds import AsyncTask, SyncTask
+from jtask.tasks.kinds import AsyncGeneratorTask, AsyncTask, GeneratorTask, SyncTask
 from jtask.tasks.task import Task
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Y = TypeVar("Y")
 
 
 @overload
 def task(  # type: ignore[overload-overlap] # the coroutine function is the closer match
     fn: Callable[P, Coroutine[Any, Any, R]], /
 ) -> AsyncTask[P, R]: ...
+@overload
+def task(  # type: ignore[overload-overlap] # likewise
+    fn: Callable[P, Generator[Y, Any, R]], /
+) -> GeneratorTask[P, Y, R]: ...
+@overload
+def task(  # type: ignore[overload-overlap] # likewise
+    fn: Callable[P, AsyncIterator[Y]], /
+) -> AsyncGeneratorTask[P, Y]: ...
+@overload
+def task(  # type: ignore[overload-overlap] # likewise
+    fn: Callable[P, Iterator[Y]], /
+) -> GeneratorTask[P, Y, Any]: ...
 @overload
 def task(fn: Callable[P, R], /) -> SyncTask[P, R]: ...
 @overload
@@ -40,7 +63,7 @@ def task(
     **builtin: Unpack[BuiltinOptions],
 ) -> "_Decorator": ...
 def task(fn: Any = None, /, *, options: Mapping[str, object] | None = None, **given: Any) -> Any:
-    """Make a task of a function: plain, coroutine, method, static or class method.
+    """Make a task of a function: plain, coroutine, generator, method, static or class method.
 
     For a static or class method `@task` stands above `@staticmethod` or `@classmethod`.
 
@@ -81,10 +104,29 @@ class _Decorator:
         self, fn: Callable[P, Coroutine[Any, Any, R]], /
     ) -> AsyncTask[P, R]: ...
     @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self, fn: Callable[P, Generator[Y, Any, R]], /
+    ) -> GeneratorTask[P, Y, R]: ...
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self, fn: Callable[P, AsyncIterator[Y]], /
+    ) -> AsyncGeneratorTask[P, Y]: ...
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self, fn: Callable[P, Iterator[Y]], /
+    ) -> GeneratorTask[P, Y, Any]: ...
+    @overload
     def __call__(self, fn: Callable[P, R], /) -> SyncTask[P, R]: ...
     def __call__(self, fn: Any, /) -> Any:
         function, kind = unwrap(fn)
-        kinds: dict[bool, type[Task[..., Any]]] = {False: SyncTask, True: AsyncTask}
-        made = kinds[is_coroutine_function(function)](function, self._definition.changed(kind=kind))
+        made = _kind_of(function)(function, self._definition.changed(kind=kind))
         registry.register(made)
         return made
+
+
+def _kind_of(fn: Callable[..., Any]) -> type[Task[..., Any]]:
+    if is_generator_function(fn):
+        return GeneratorTask
+    if is_async_generator_function(fn):
+        return AsyncGeneratorTask
+    return AsyncTask if is_coroutine_function(fn) else SyncTask

@@ -1,7 +1,7 @@
 """Tasks by what their functions are: each kind is called as its function is."""
 
-from collections.abc import Coroutine
-from typing import Any, Concatenate, ParamSpec, TypeVar, cast, overload
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
 
 from jtask.tasks.task import Task
 
@@ -9,6 +9,7 @@ P = ParamSpec("P")
 Q = ParamSpec("Q")
 R = TypeVar("R")
 S = TypeVar("S")
+Y = TypeVar("Y")
 
 
 # The overloads of `__get__`: taken from the class, where checkers leave `cls` with a class method;
@@ -66,6 +67,51 @@ class AsyncTask(Task[P, R]):
     def __get__(self, instance: object, owner: type | None = None) -> "AsyncTask[P, R]": ...
     def __get__(self, instance: Any, owner: type | None = None) -> "AsyncTask[..., R]":
         return cast("AsyncTask[..., R]", self._bind(instance, owner))
+
+
+class GeneratorTask(Task[P, R], Generic[P, Y, R]):
+    """A task made of a generator function; `Y` is what it yields, `R` what it returns."""
+
+    is_generator = True
+
+    @property
+    def body(self) -> Callable[..., Any]:
+        """What reads the generator to its end, and sends its items."""
+        from jtask.execution.exhausting import exhausting
+
+        return exhausting(self.fn)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Generator[Y, Any, R]:
+        """Run here and now, like the generator function it is: iterate over the answer."""
+        from jtask.execution.direct_call import stream
+
+        return stream(self, (*self.bound, *args), kwargs, _begin_recording)
+
+    def __get__(self, instance: Any, owner: type | None = None) -> "GeneratorTask[..., Y, R]":
+        return cast("GeneratorTask[..., Y, R]", self._bind(instance, owner))
+
+
+class AsyncGeneratorTask(Task[P, None], Generic[P, Y]):
+    """A task made of an asynchronous generator function; `Y` is what it yields."""
+
+    is_async = True
+    is_generator = True
+
+    @property
+    def body(self) -> Callable[..., Any]:
+        """What reads the generator to its end, and sends its items."""
+        from jtask.execution.exhausting import exhausting_async
+
+        return exhausting_async(self.fn)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[Y, Any]:
+        """Run here and now, like the generator function it is: `async for` over the answer."""
+        from jtask.execution.direct_call import stream_async
+
+        return stream_async(self, (*self.bound, *args), kwargs, _begin_recording)
+
+    def __get__(self, instance: Any, owner: type | None = None) -> "AsyncGeneratorTask[..., Y]":
+        return cast("AsyncGeneratorTask[..., Y]", self._bind(instance, owner))
 
 
 def _begin_recording() -> None:

@@ -1,0 +1,65 @@
+"""Call the function of an attempt: with the plugins around it, or one that stands in for it."""
+
+import contextlib
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any, cast
+
+from jtask.hook_callers import HookCaller
+from jtask.plugins import TaskHooks
+from jtask.runtime import RunContext, reset_current, set_current
+
+
+def call_plain(run: RunContext, hooks: TaskHooks) -> Any:
+    """Call the function of a plain task, and return its value."""
+    # No coroutine: one cannot raise the StopIteration that a plain function may raise.
+    token = set_current(run)
+    try:
+        function = function_of(run, hooks.invoke)
+        if hooks.around is None:
+            return function(*run.args, **run.kwargs)
+        with contextlib.ExitStack() as stack:
+            enter_around(stack, run, hooks.around)
+            return function(*run.args, **run.kwargs)
+    finally:
+        reset_current(token)
+
+
+async def call_async(run: RunContext, hooks: TaskHooks) -> Any:
+    """Call the function of an asynchronous task, and return its value."""
+    token = set_current(run)
+    try:
+        function = function_of(run, hooks.invoke)
+        if hooks.around is None:
+            return await function(*run.args, **run.kwargs)
+        async with contextlib.AsyncExitStack() as stack:
+            await enter_around_async(stack, run, hooks.around)
+            return await function(*run.args, **run.kwargs)
+    finally:
+        reset_current(token)
+
+
+def function_of(run: RunContext, invoke: HookCaller | None) -> Callable[..., Any]:
+    """Return what executes the task: its own function unless a plugin stands in for it."""
+    if invoke is None:
+        return run.function
+    answers = invoke(run=run)
+    return cast("Callable[..., Any]", answers[0]) if answers else run.function
+
+
+def enter_around(stack: contextlib.ExitStack, run: RunContext, around: HookCaller) -> None:
+    """Enter what the plugins have around the function of a plain task."""
+    # The plugin that is asked first stands innermost.
+    for manager in reversed(around(run=run)):
+        stack.enter_context(manager)
+
+
+async def enter_around_async(
+    stack: contextlib.AsyncExitStack, run: RunContext, around: HookCaller
+) -> None:
+    """Enter what the plugins have around the function of an asynchronous task."""
+    for manager in reversed(around(run=run)):
+        if isinstance(manager, AbstractAsyncContextManager):
+            await stack.enter_async_context(cast("Any", manager))
+        else:
+            stack.enter_context(manager)
