@@ -1,32 +1,27 @@
 """One delivered run, from its envelope to what is to be done with its delivery."""
 
-import time
 from collections.abc import Callable, Collection, Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from jtask.contract import Delivery
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import ArgumentError, SerializationError, TaskDefinitionError
 from jtask.execution import attempt as engine
 from jtask.execution.admission import attempt_over, worker_lost
+from jtask.execution.dispositions import Disposition, StoreOutcome, requeue, store_outcome
 from jtask.execution.run_lines import log_reschedule, log_start
 from jtask.execution.run_options import with_carried
 from jtask.hooks import TAGGED
-from jtask.lifecycle import AttemptEnd, Finish, Park, Release, Reschedule, describe
-from jtask.outcomes import Outcome, SettledRun
+from jtask.lifecycle import AttemptEnd, Finish, Reschedule, describe
+from jtask.outcomes import Outcome
 from jtask.plugins import TaskHooks, hooks_of
 from jtask.runtime import HeldRun, RunContext
 from jtask.serialization.codecs import codecs_of
 from jtask.settings import get_settings
 from jtask.states import State, StateName
-from jtask.wire.envelope import VERSION, Envelope, encode_outcome
-from jtask.wire.failures import capture
-from jtask.wire.fields import json_line
-from jtask.wire.history import bare, remember, shortened, summary
-
-_LONGEST_REASON = 300  # characters of why a run waits that travel with it
+from jtask.wire.envelope import Envelope
 
 
 @dataclass(slots=True, eq=False)
@@ -92,53 +87,6 @@ class Job:
         )
 
 
-class DeadLetterBody(NamedTuple):
-    """Why a run is dead-lettered, and what is kept of it."""
-
-    reason: str
-    body: bytes
-
-
-@dataclass(slots=True, eq=False)
-class StoreOutcome:
-    """Store this outcome, then take the run off its queue.
-
-    Attributes:
-        body: The outcome's wire form.
-        blob: A return value to store as a blob first.
-        letter: Dead-letter the run instead of dropping it.
-    """
-
-    body: bytes
-    blob: bytes | None = None
-    letter: DeadLetterBody | None = None
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether storing the body is all there is to do."""
-        return self.blob is None and self.letter is None
-
-
-@dataclass(frozen=True, slots=True)
-class Requeue:
-    """Queue the run once more.
-
-    Attributes:
-        at: When, seconds since the epoch.
-        body: The envelope.
-        blob: Arguments to store as a blob first.
-        park: What it is parked under until then; None when nobody is to wake it.
-    """
-
-    at: float
-    body: bytes
-    blob: bytes | None = None
-    park: Park | None = None
-
-
-Disposition = StoreOutcome | Requeue | Release
-
-
 async def look_up(
     job: Job,
     worker: str,
@@ -172,7 +120,8 @@ async def look_up(
     if known is None:
         run.blocking = not job.task.is_async
         return None
-    return _store_outcome(run, job, await engine.finish_known(run, hooks, known), inline_limit)
+    ended = await engine.finish_known(run, hooks, known)
+    return store_outcome(run, job.envelope, job.delivery, ended, inline_limit)
 
 
 async def perform(
@@ -213,10 +162,10 @@ async def perform(
         job.decision = Finish(StateName.CANCELLED, job.cancelled)
     if job.decision is not None:
         ended = await engine.finish(run, hooks, job.decision)
-        return _store_outcome(run, job, ended, inline_limit)
+        return store_outcome(run, job.envelope, job.delivery, ended, inline_limit)
     if unfit is not None:
         ended = await engine.finish(run, hooks, Finish(StateName.FAILED, str(unfit)), unfit)
-        return _store_outcome(run, job, ended, inline_limit)
+        return store_outcome(run, job.envelope, job.delivery, ended, inline_limit)
     run.abandon = partial(abandon, job)
     log_start(run, job.delivery, job.lost_worker)
     try:
@@ -307,32 +256,11 @@ def _hooks(job: Job) -> TaskHooks:
 def _disposition(job: Job, result: engine.Result, inline_limit: int) -> Disposition:
     run, envelope = cast("RunContext", job.run), job.envelope
     if isinstance(result, Outcome):
-        return _store_outcome(run, job, result, inline_limit)
+        return store_outcome(run, job.envelope, job.delivery, result, inline_limit)
     if isinstance(result, Reschedule):
         log_reschedule(run, result)
-        following = _next_envelope(run, envelope, result)
-        # Arguments of a run that must start by an instant do not outlive it; from now on they must.
-        restore = envelope.expires is not None and following.expires is None
-        requeue = _requeue(result.at, following, inline_limit, restore=restore)
-        return replace(requeue, park=result.park)
+        return requeue(run, envelope, result, inline_limit)
     return result
-
-
-def encode_dead_letter(reason: str, outcome: SettledRun, message: bytes, priority: int) -> bytes:
-    """Return the body of a dead letter: why, the outcome, the message itself.
-
-    Args:
-        reason: Why, one sentence.
-        outcome: How the run ended; its return value is left out.
-        message: The message as it was delivered.
-        priority: The message's priority, 0 to 9.
-    """
-    head: dict[str, object] = {"v": VERSION, "reason": reason, "at": time.time()}
-    # Without its payload: the message has the arguments, and a run that failed has no value.
-    head["outcome"] = encode_outcome(outcome).partition(b"\n")[0].decode()
-    if priority:
-        head["priority"] = priority
-    return b"%b\n%b" % (json_line(head), message)
 
 
 def _context(job: Job, worker: str, on_state: Callable[[RunContext, State], None]) -> RunContext:
@@ -365,91 +293,6 @@ def _context(job: Job, worker: str, on_state: Callable[[RunContext, State], None
     else:
         run.enter(StateName.PENDING, at=job.received)
     return run
-
-
-def _store_outcome(run: RunContext, job: Job, outcome: Outcome, inline_limit: int) -> StoreOutcome:
-    envelope = job.envelope
-    settled = SettledRun(
-        run_id=run.run_id,
-        task_key=envelope.task_key,
-        task_name=envelope.task_name,
-        state=outcome.state,
-        attempt=run.attempt,
-        created=run.created_at,
-        started=run.started_at,
-        ended=outcome.state.at,
-        run_time=run.run_time,
-        worker=run.worker,
-        serializer=envelope.serializer,
-        payload=outcome.payload or b"",
-        failure=None if outcome.error is None else capture(outcome.error),
-        history=run.history,
-        tags=run.tags,
-        parent=run.parent_id,
-        version=run.version,
-    )
-    body = encode_outcome(settled)
-    # The value can go to a blob, what is said about the run cannot.
-    if len(body) - len(settled.payload) > inline_limit:
-        settled = replace(settled, failure=shortened(settled.failure), history=bare(run.history))
-        body = encode_outcome(settled)
-    letter = None
-    if (reason := outcome.dead_letter) is not None:
-        letter = DeadLetterBody(
-            reason, _dead_letter_body(reason, settled, job.delivery, inline_limit)
-        )
-    if len(body) <= inline_limit:
-        return StoreOutcome(body, letter=letter)
-    payload = settled.payload
-    body = encode_outcome(replace(settled, payload=b"", blob=len(payload)))
-    return StoreOutcome(body, payload, letter)
-
-
-def _dead_letter_body(
-    reason: str, settled: SettledRun, delivery: Delivery, inline_limit: int
-) -> bytes:
-    message, priority = delivery.body, delivery.priority
-    body = encode_dead_letter(reason, settled, message, priority)
-    if len(body) <= inline_limit:
-        return body
-    # The message counts more than what is said about it: it is what can be replayed.
-    settled = replace(settled, failure=summary(settled.failure), history=bare(settled.history))
-    return encode_dead_letter(reason, settled, message, priority)
-
-
-def _next_envelope(run: RunContext, envelope: Envelope, reschedule: Reschedule) -> Envelope:
-    if not reschedule.new_attempt:
-        # It only waits for admission.
-        waits_for = reschedule.message[:_LONGEST_REASON]
-        return replace(envelope, headers=dict(run.headers), waits_for=waits_for)
-    return replace(
-        envelope,
-        headers=dict(run.headers),
-        attempt=run.attempt + 1,
-        started=run.started_at,
-        run_time=run.run_time,
-        expires=None,  # concerns the first start only
-        history=remember(run.history, run.end_attempt(reschedule.message)),
-        waits_for="",
-    )
-
-
-def _requeue(at: float, envelope: Envelope, inline_limit: int, *, restore: bool) -> Requeue:
-    payload = envelope.payload
-    # Arguments that came from a blob are there still.
-    blob = payload if restore and envelope.blob is not None else None
-    if envelope.blob is not None:
-        envelope = replace(envelope, payload=b"")
-    body = envelope.encode()
-    if len(body) <= inline_limit:
-        return Requeue(at, body, blob)
-    # The history has grown.
-    if envelope.blob is None:
-        blob, envelope = payload, envelope.with_blob(payload)
-    body = envelope.encode()
-    if len(body) > inline_limit:
-        body = replace(envelope, history=bare(envelope.history)).encode()
-    return Requeue(at, body, blob)
 
 
 def describe_crash(error: BaseException) -> str:

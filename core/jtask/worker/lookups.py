@@ -6,8 +6,9 @@ from collections.abc import Awaitable, Callable
 from jtask.client.cancel_notices import no_event
 from jtask.client.client import Client
 from jtask.errors import BrokerError
+from jtask.execution.dispositions import StoreOutcome
 from jtask.execution.hooks_loop import answer_of
-from jtask.execution.job import Job, StoreOutcome, look_up
+from jtask.execution.job import Job, look_up
 from jtask.plugins import hooks_of
 
 

@@ -12,16 +12,15 @@ from jtask.background import BackgroundTasks
 from jtask.client.event_buffer import EventBuffer
 from jtask.contract import BLOB_MARGIN, Broker, Delivery, Event, OutcomeRecord
 from jtask.errors import BrokerError, EnvelopeError, MessageRefused
-from jtask.execution.hooks_loop import answer_of
-from jtask.execution.job import (
+from jtask.execution.dispositions import (
     DeadLetterBody,
     Disposition,
-    Job,
     Requeue,
     StoreOutcome,
-    describe_crash,
     encode_dead_letter,
 )
+from jtask.execution.hooks_loop import answer_of
+from jtask.execution.job import Job, describe_crash
 from jtask.foreign_text import cut, shown
 from jtask.plugins import get_plugins
 from jtask.rate_limited_log import RateLimitedLog
