@@ -1,11 +1,12 @@
 """How a run ended."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from jtask.errors import Failure
+from jtask.needs import Needs
 from jtask.states import SUCCESSFUL, State
 
 
@@ -76,6 +77,7 @@ class SettledRun:
         tags: Those of the task and of the caller.
         parent: The run that called or enqueued this one.
         version: The task's version where it was called or enqueued.
+        needs: The runs that it waited for, and which input each of them went into.
     """
 
     run_id: str
@@ -96,7 +98,11 @@ class SettledRun:
     tags: tuple[str, ...] = ()
     parent: str | None = None
     version: str | None = None
+    needs: Needs | None = None
 
+
+Upstreams = Mapping[str, SettledRun]
+"""How the runs ended that another one waited for, by their ids."""
 
 CANCEL_MESSAGE = "cancelled on request"
 """Kept with a cancelled run's state when the caller gives no reason."""

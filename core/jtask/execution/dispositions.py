@@ -93,6 +93,7 @@ def store_outcome(
         tags=run.tags,
         parent=run.parent_id,
         version=run.version,
+        needs=envelope.needs,
     )
     body = encode_outcome(settled)
     # The value can go to a blob, what is said about the run cannot.

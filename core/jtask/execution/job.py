@@ -7,18 +7,26 @@ from typing import Any, cast
 
 from jtask.contract import Delivery
 from jtask.declaration.task_info import TaskInfo
-from jtask.errors import ArgumentError, SerializationError, TaskDefinitionError
+from jtask.errors import ArgumentError, RunNotReady, SerializationError, TaskDefinitionError
 from jtask.execution import attempt as engine
 from jtask.execution.admission import attempt_over, worker_lost
-from jtask.execution.dispositions import Disposition, StoreOutcome, requeue, store_outcome
+from jtask.execution.dispositions import Disposition, requeue, store_outcome
 from jtask.execution.run_lines import log_reschedule, log_start
 from jtask.execution.run_options import with_carried
+from jtask.execution.upstreams import (
+    ask_for_upstreams,
+    fillings_of,
+    unanswered,
+    why_not_ready,
+)
 from jtask.hooks import TAGGED
-from jtask.lifecycle import AttemptEnd, Finish, Reschedule, describe
-from jtask.outcomes import Outcome
+from jtask.lifecycle import AttemptEnd, Finish, Park, Reschedule, Retry, describe
+from jtask.needs import Needs
+from jtask.outcomes import Outcome, Upstreams
 from jtask.plugins import TaskHooks, hooks_of
 from jtask.runtime import HeldRun, RunContext
 from jtask.serialization.codecs import codecs_of
+from jtask.serialization.fillings import NOTHING
 from jtask.settings import get_settings
 from jtask.states import State, StateName
 from jtask.wire.envelope import Envelope
@@ -33,8 +41,9 @@ class Job:
         envelope: What came over the wire; `payload` holds the arguments even if they were a blob.
         task: What to execute.
         received: When it came, seconds since the epoch.
-        looked_up: What its task will see of it, once the plugins were asked for its outcome and
-            knew none; None where they were not asked.
+        context: What its task will see of it, once a plugin was asked about it; None before.
+        is_looked_up: Whether the plugins were asked for its outcome, and knew none.
+        upstreams: The ends of the runs that it waits for; None while they are not known.
         run: What its task sees of it, while it executes.
         isolate: What executes it apart from the worker, by its run context; None for the worker
             itself.
@@ -52,7 +61,9 @@ class Job:
     envelope: Envelope
     task: TaskInfo[..., object]
     received: float
-    looked_up: RunContext | None = None
+    context: RunContext | None = None
+    is_looked_up: bool = False
+    upstreams: Upstreams | None = None
     run: RunContext | None = None
     isolate: Callable[[RunContext], Callable[..., Any]] | None = None
     lost_worker: str = ""
@@ -92,33 +103,58 @@ async def look_up(
     worker: str,
     inline_limit: int,
     on_state: Callable[[RunContext, State], None],
-) -> StoreOutcome | None:
-    """Ask the plugins for the end of a run that need not be executed; on the loop of the hooks.
+) -> Disposition | None:
+    """Ask the plugins for what a run waits for, and for its end if it need not be executed.
+
+    On the loop of the hooks.
 
     Args:
-        job: The run, with its arguments. Its `looked_up` is set here.
+        job: The run, with its arguments. Its `context` is set here.
         worker: This worker's name.
         inline_limit: The largest outcome that needs no blob, in bytes.
         on_state: Called with each state that the run enters.
 
     Returns:
-        StoreOutcome | None: The end that a plugin knew; None to execute the run.
+        Disposition | None: The end that a plugin knew, or how it waits on; None to execute the run.
     """
     if _take_options(job) is not None:
         return None  # which ends the run where it is executed; so does what follows
+    hooks, run = _hooks(job), _context(job, worker, on_state)
+    job.context = run
+    run.blocking = False
     try:
-        arguments = _read_arguments(job)
+        if job.envelope.needs and (waits := await _wait_for_upstreams(job, run, hooks)) is not None:
+            return _disposition(job, run, waits, inline_limit)
+        return await _known_end(job, run, hooks, inline_limit)
+    finally:
+        run.blocking = not job.task.is_async
+
+
+async def _wait_for_upstreams(job: Job, run: RunContext, hooks: TaskHooks) -> engine.Result | None:
+    needs = cast("Needs", job.envelope.needs)
+    found = await ask_for_upstreams(run, needs)
+    if isinstance(found, Retry | Park):
+        return await engine.put_off(run, hooks, found)
+    if isinstance(found, RunNotReady):
+        return await engine.finish(run, hooks, Finish(StateName.NOT_READY, str(found)), found)
+    if (reason := why_not_ready(job.task, needs, found)) is not None:
+        return await engine.finish(run, hooks, Finish(StateName.NOT_READY, reason))
+    job.upstreams = found
+    return None
+
+
+async def _known_end(
+    job: Job, run: RunContext, hooks: TaskHooks, inline_limit: int
+) -> Disposition | None:
+    try:
+        run.args, run.kwargs = _read_arguments(job)
     except (ArgumentError, SerializationError):
         return None
-    hooks, run = _hooks(job), _context(job, worker, on_state)
-    run.args, run.kwargs = arguments
-    run.blocking = False
-    job.looked_up = run
+    job.is_looked_up = True
     await _tell_loss(job, run, hooks)
     encode = partial(_encode_result, codecs_of(job.task).result.encode)
     known = await engine.known_outcome(run, hooks, encode)
     if known is None:
-        run.blocking = not job.task.is_async
         return None
     ended = await engine.finish_known(run, hooks, known)
     return store_outcome(run, job.envelope, job.delivery, ended, inline_limit)
@@ -153,7 +189,7 @@ async def perform(
     """
     unfit = _take_options(job)
     hooks = _hooks(job)
-    run = job.looked_up or _context(job, worker, on_state)
+    run = job.context or _context(job, worker, on_state)
     run.cancelled = job.cancelled
     job.run = run
     await _tell_loss(job, run, hooks)
@@ -166,10 +202,14 @@ async def perform(
     if unfit is not None:
         ended = await engine.finish(run, hooks, Finish(StateName.FAILED, str(unfit)), unfit)
         return store_outcome(run, job.envelope, job.delivery, ended, inline_limit)
+    if job.envelope.needs and job.upstreams is None:
+        # The broker did not answer when they were asked for.
+        waits = await engine.put_off(run, hooks, unanswered())
+        return _disposition(job, run, waits, inline_limit)
     run.abandon = partial(abandon, job)
     log_start(run, job.delivery, job.lost_worker)
     try:
-        return _disposition(job, await _attempt(job, run, hooks, stopping), inline_limit)
+        return _disposition(job, run, await _attempt(job, run, hooks, stopping), inline_limit)
     finally:
         run.let_go()
 
@@ -187,23 +227,24 @@ def _take_options(job: Job) -> TaskDefinitionError | None:
 def _attempt(
     job: Job, run: RunContext, hooks: TaskHooks, stopping: Callable[[], bool]
 ) -> Coroutine[Any, Any, engine.Result]:
-    is_looked_up = job.looked_up is not None
     try:
-        if not is_looked_up:
+        if not job.is_looked_up:
             run.args, run.kwargs = _read_arguments(job)
     except (ArgumentError, SerializationError) as error:
         unreadable = Finish(StateName.FAILED, str(error))
         return engine.finish(run, hooks, unreadable, error)
     encode = partial(_encode_result, codecs_of(job.task).result.encode)
     return engine.run_attempt(
-        run, hooks, encode=encode, stopping=stopping, is_looked_up=is_looked_up
+        run, hooks, encode=encode, stopping=stopping, is_looked_up=job.is_looked_up
     )
 
 
 def _read_arguments(job: Job) -> tuple[tuple[Any, ...], dict[str, Any]]:
     codecs = codecs_of(job.task)
     codecs.check(job.envelope.serializer)
-    return codecs.arguments.decode(job.envelope.payload)
+    needs, upstreams = job.envelope.needs, job.upstreams
+    fillings = NOTHING if needs is None or upstreams is None else fillings_of(needs, upstreams)
+    return codecs.arguments.decode(job.envelope.payload, fillings)
 
 
 def _encode_result(encode: Callable[[Any], bytes], value: Any) -> bytes:
@@ -243,7 +284,8 @@ async def finish_abandoned(job: Job, error: BaseException, inline_limit: int) ->
         inline_limit: The largest outcome that needs no blob, in bytes.
     """
     run = cast("RunContext", job.run)
-    return _disposition(job, await engine.abandon_attempt(run, _hooks(job), error), inline_limit)
+    ended = await engine.abandon_attempt(run, _hooks(job), error)
+    return _disposition(job, run, ended, inline_limit)
 
 
 def _hooks(job: Job) -> TaskHooks:
@@ -253,10 +295,12 @@ def _hooks(job: Job) -> TaskHooks:
     return hooks if job.isolate is None else hooks.invoking(job.isolate)
 
 
-def _disposition(job: Job, result: engine.Result, inline_limit: int) -> Disposition:
-    run, envelope = cast("RunContext", job.run), job.envelope
+def _disposition(
+    job: Job, run: RunContext, result: engine.Result, inline_limit: int
+) -> Disposition:
+    envelope = job.envelope
     if isinstance(result, Outcome):
-        return store_outcome(run, job.envelope, job.delivery, result, inline_limit)
+        return store_outcome(run, envelope, job.delivery, result, inline_limit)
     if isinstance(result, Reschedule):
         log_reschedule(run, result)
         return requeue(run, envelope, result, inline_limit)

@@ -6,7 +6,8 @@ from typing import Any, Protocol
 from jtask.declaration.definition import SerializerName
 from jtask.errors import SerializationError
 from jtask.nested_values import replace_nested
-from jtask.serialization.holes import NOTHING, Fillings, Hole
+from jtask.serialization.fillings import NOTHING, Fillings
+from jtask.serialization.holes import Hole
 from jtask.serialization.results import pickled, unpickled
 from jtask.serialization.signatures import CallSignature
 
@@ -126,9 +127,7 @@ class _PickledArguments:
 
     encode_open = encode
 
-    def decode(
-        self, payload: bytes, fillings: Fillings
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def decode(self, payload: bytes, fillings: Fillings) -> tuple[tuple[Any, ...], dict[str, Any]]:
         content = unpickled(payload, f"the arguments of task {self._call.task_name!r}")
         try:
             args, kwargs = content

@@ -8,10 +8,12 @@ from pydantic_core import to_json
 
 from jtask.errors import EnvelopeError, Failure
 from jtask.foreign_text import quoted
+from jtask.needs import Needs
 from jtask.outcomes import AttemptRecord, SettledRun
 from jtask.states import State, StateName
 from jtask.wire import fields
 from jtask.wire.fields import count, if_given, items, mapping, name, seconds, text
+from jtask.wire.needs import needs_from_json, needs_to_json
 
 VERSION = 1
 _PLAIN = {"v", "id", "task", "name", "ser", "created"}
@@ -42,6 +44,7 @@ class Envelope:
         options: Options of the task that this run has of its own.
         version: The task's version where the run was enqueued.
         waits_for: Why a worker that had it let it wait on, one sentence.
+        needs: The runs whose ends it waits for; None for nearly all.
     """
 
     run_id: str
@@ -63,6 +66,7 @@ class Envelope:
     options: dict[str, object] = field(default_factory=dict[str, object])
     version: str | None = None
     waits_for: str = ""
+    needs: Needs | None = None
 
     def with_blob(self, payload: bytes) -> "Envelope":
         """Return the run with its arguments kept as a blob.
@@ -98,6 +102,8 @@ class Envelope:
             head["waits_for"] = self.waits_for
         if self.tags:
             head["tags"] = self.tags
+        if self.needs:
+            head["needs"] = needs_to_json(self.needs)
         if self.history:
             head["history"] = [_attempt_to_json(attempt) for attempt in self.history]
         for field_name in (
@@ -185,6 +191,7 @@ def decode_envelope(body: bytes) -> Envelope:
             options=mapping(head.get("options") or {}),
             version=if_given(name, head.get("version")),
             waits_for=text(head.get("waits_for", "")),
+            needs=if_given(needs_from_json, head.get("needs")),
         )
     except KeyError as error:
         raise EnvelopeError(f"the envelope has no field {error}") from None
@@ -215,6 +222,7 @@ def unstarted_record(run_id: str, envelope: Envelope, state: State, worker: str 
         tags=envelope.tags,
         parent=envelope.parent,
         version=envelope.version,
+        needs=envelope.needs,
     )
 
 
@@ -247,6 +255,8 @@ def encode_outcome(run: SettledRun) -> bytes:
         head["parent"] = run.parent
     if run.version is not None:
         head["version"] = run.version
+    if run.needs:
+        head["needs"] = needs_to_json(run.needs)
     if run.failure is not None:
         head["error"] = run.failure.to_json()
     if run.history:
@@ -286,6 +296,7 @@ def decode_outcome(body: bytes) -> SettledRun:
             tags=tuple(map(text, items(head.get("tags") or []))),
             parent=if_given(name, head.get("parent")),
             version=if_given(name, head.get("version")),
+            needs=if_given(needs_from_json, head.get("needs")),
         )
     except (KeyError, ValueError) as error:  # ValueError: no state, and EnvelopeError
         raise EnvelopeError(f"the outcome cannot be read: {error}") from None

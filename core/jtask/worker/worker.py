@@ -295,7 +295,7 @@ class Worker:
         if self._stopping.is_set or not self._lookups.add(job):
             self._line_up(job)
 
-    def _looked_up(self, job: Job, known: StoreOutcome | Exception | None) -> None:
+    def _looked_up(self, job: Job, known: Disposition | Exception | None) -> None:
         if known is None:
             self._line_up(job)
         elif isinstance(known, Exception):
