@@ -21,8 +21,8 @@ from jtask.stored_ends import StoredEnd
 
 PREFIX = "run-"
 """What keys begin with that runs are parked under; the id of the awaited one follows."""
-LONGEST_WAIT = 300.0
-"""Seconds until a run that nobody wakes looks for itself."""
+LONGEST_WAIT = 600.0
+"""Seconds until a run that nobody wakes looks for itself, at most."""
 
 _TOPIC = "awaited"
 _MARGIN = 60.0  # seconds that a run may take to look for itself

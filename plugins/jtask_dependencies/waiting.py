@@ -12,11 +12,14 @@ from jtask.errors import RunNotFound, RunNotReady
 from jtask.lifecycle import Park
 from jtask.needs import Needs
 from jtask.outcomes import SettledRun, Upstreams
+from jtask.randomness import RANDOM
 from jtask.runtime import RunContext
 from jtask.states import State, StateName
 from jtask.wire.envelope import decode_outcome
 from jtask_dependencies.awaited import LONGEST_WAIT, PREFIX, awaited_at, wake
+from jtask_dependencies.rings import is_ring
 
+_SPREAD = (0.8, 1.0)  # so that those that were sent together do not look together
 _TOGETHER = 100  # runs that are asked for at once
 
 
@@ -28,22 +31,22 @@ async def resolve(run: RunContext, needs: Needs) -> Upstreams | Park:
         needs: What it waits for.
 
     Raises:
-        RunNotReady: One of them is not known, or it waits for itself.
+        RunNotReady: One of them is not known, or it waits for itself, perhaps by way of others.
     """
     if run.run_id in needs.run_ids:
         raise RunNotReady(f"run {run.run_id} waits for itself, which never ends")
     client = get_client()
-    return await client.io.bridge(_resolve(client, needs))
+    return await client.io.bridge(_resolve(client, run, needs))
 
 
-async def _resolve(client: Client, needs: Needs) -> Upstreams | Park:
+async def _resolve(client: Client, run: RunContext, needs: Needs) -> Upstreams | Park:
     broker, ends = client.broker, dict[str, SettledRun]()
     for run_ids in _from_the_last(needs.run_ids):
         found = await asyncio.gather(*map(broker.results.get, run_ids))
         for run_id, outcome in zip(run_ids, found, strict=True):
             end = _read(outcome) if outcome is not None else await _lost_end(broker, needs, run_id)
             if end is None:
-                return _parked(client, run_id)
+                return await _park(client, run, run_id)
             ends[run_id] = end
     return {run_id: await _with_value(client, ends[run_id], needs) for run_id in needs.run_ids}
 
@@ -78,12 +81,16 @@ def _unknown(run_id: str, reason: str) -> SettledRun:
     return SettledRun(run_id, "", "", state, 1, now, None, now, 0.0, "", "json")
 
 
-def _parked(client: Client, run_id: str) -> Park:
+async def _park(client: Client, run: RunContext, awaited: str) -> Park:
+    reason = f"it waits for run {awaited}"
+    # Nobody has woken it: as a rule the other one takes long.
+    if run.waited_for == reason and await is_ring(client.broker, run.run_id, awaited):
+        raise RunNotReady(f"run {run.run_id} waits for run {awaited}, and that one for this one")
     return Park(
-        f"{PREFIX}{run_id}",
-        time.time() + LONGEST_WAIT,
-        f"it waits for run {run_id}",
-        lambda: client.io.bridge(_look_again(client.broker, run_id)),
+        f"{PREFIX}{awaited}",
+        time.time() + LONGEST_WAIT * RANDOM.uniform(*_SPREAD),
+        reason,
+        lambda: client.io.bridge(_look_again(client.broker, awaited)),
     )
 
 

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable
 
+from jtask.contract import Broker
 from jtask.errors import BrokerError
 from jtask.plugins import get_plugins
 from jtask.stored_ends import StoredEnd
@@ -62,3 +63,16 @@ class EndNews:
                 return
             await asyncio.sleep(_RETRY_SECONDS)
             rest = self.tell(end)
+
+
+async def tell_of_end(broker: Broker, run_id: str) -> None:
+    """Tell the plugins of an end that need not have been stored just now, or not by a worker.
+
+    Args:
+        broker: Where it is stored.
+        run_id: The run.
+
+    Raises:
+        BrokerError: The broker does not answer a plugin.
+    """
+    await asyncio.gather(*EndNews().tell(StoredEnd(run_id, broker, is_news=False)))
