@@ -1,5 +1,6 @@
 """Runs that wait for others: `b.delay(a.delay(1))`, on each broker."""
 
+import asyncio
 import dataclasses
 import json
 import threading
@@ -14,7 +15,7 @@ from jtask import runtime, task
 from jtask.annotations import allow_failure, quote
 from jtask.cache_policies import INPUTS
 from jtask.client import get_client, get_run
-from jtask.contract import Message
+from jtask.contract import Broker, Delivery, Message, OutcomeRecord
 from jtask.errors import (
     ArgumentError,
     ConfigurationError,
@@ -23,8 +24,10 @@ from jtask.errors import (
     SerializationError,
 )
 from jtask.needs import Needs
-from jtask.states import StateName
-from jtask.wire.envelope import Envelope
+from jtask.outcomes import SettledRun
+from jtask.states import State, StateName
+from jtask.wire.envelope import Envelope, encode_outcome
+from jtask_dependencies.awaited import AwaitedRuns, awaited_at
 
 pytestmark = pytest.mark.usefixtures("jtask_broker")
 jtask_broker = on_each_broker
@@ -274,11 +277,12 @@ def test_a_run_that_waits_for_itself_is_not_ready(jtask_worker: StartWorker) -> 
         get_run(run_id).result(PATIENCE)
 
 
-def send_by_hand(run_id: str, needs: Needs) -> None:
+def send_by_hand(run_id: str, needs: Needs, parked_under: str | None = None) -> None:
     holes = {name: {"=run": ids[0]} for name, ids in needs.arguments.items()}
     payload = json.dumps({**holes, "=": [*holes]} if holes else {"x": 1}).encode()
     envelope = Envelope(run_id, double.key, double.name, "json", payload, time.time(), needs=needs)
-    message = Message(run_id, "deps", envelope.encode())
+    at = None if parked_under is None else time.time() + 3600
+    message = Message(run_id, "deps", envelope.encode(), at=at, parked_under=parked_under)
     on_io(lambda broker: broker.runs.enqueue([message]))
 
 
@@ -317,3 +321,48 @@ def test_an_error_in_what_comes_fails_the_run(jtask_worker: StartWorker) -> None
     run = double.delay(shape.delay("a"))
     with pytest.raises(ArgumentError, match="'x'"):
         run.result(PATIENCE)
+
+
+def test_who_finds_that_a_run_was_over_already_wakes_what_waits_for_it(
+    jtask_worker: StartWorker,
+) -> None:
+    upstream, downstream = get_client().ids.new(), get_client().ids.new()
+    send_by_hand(upstream, Needs())
+    send_by_hand(downstream, Needs({"x": (upstream,)}), parked_under=f"run-{upstream}")
+
+    async def lose_after_storing(broker: Broker) -> None:
+        taken: asyncio.Future[Delivery] = asyncio.get_running_loop().create_future()
+        consumption = await broker.runs.consume(["deps"], 1, taken.set_result)
+        assert (await taken).run_id == upstream
+        now = time.time()
+        state = State(StateName.COMPLETED, now)
+        record = SettledRun(
+            upstream, double.key, "", state, 1, now, now, now, 0.0, "", "json", b"5"
+        )
+        assert await broker.results.put(OutcomeRecord(upstream, encode_outcome(record)))
+        await consumption.close()
+
+    on_io(lose_after_storing)
+    jtask_worker(*TASKS)
+    assert get_run(downstream).result(PATIENCE) == 10
+
+
+def test_an_end_of_which_a_worker_could_not_hear_wakes_all_the_same(
+    jtask_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def keep_silent(*_: object) -> None: ...
+
+    # As if the news came to nobody, and the gap was noticed later.
+    monkeypatch.setattr(AwaitedRuns, "tell", keep_silent)
+    held.gate = gate = threading.Event()  # type: ignore[attr-defined]
+    jtask_worker(*TASKS, held)
+    first = held.delay(1)
+    second = double.delay(first)
+    eventually(lambda: first.run_id in second.state.message)
+
+    async def notice(broker: Broker) -> None:
+        awaited_at(broker)._on_gap()
+
+    on_io(notice)
+    gate.set()
+    assert second.result(PATIENCE) == 2

@@ -1,5 +1,6 @@
 """Other runs among what a run is called with: it waits for their ends, and takes their values."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -52,6 +53,25 @@ def encode_call(
         call = _OpenCall(task, args, kwargs)
     payload, arguments = call.encode(codec)
     return payload, _needs(arguments, wait_for, call.uses)
+
+
+def encode_calls(
+    task: TaskInfo[..., Any], calls: Sequence[tuple[Any, ...]]
+) -> list[tuple[bytes, Needs | None]]:
+    """Do `encode_call` for many calls, each given by its positional arguments.
+
+    Args:
+        task: The task.
+        calls: The arguments of each.
+
+    Raises:
+        JTaskError: As for `encode_call`.
+    """
+    if task.serializer == "json":
+        # All at once, as nearly always none has a run among its arguments.
+        with contextlib.suppress(ArgumentError, SerializationError):
+            return [(payload, None) for payload in codecs_of(task).arguments.encode_many(calls)]
+    return [encode_call(task, args, {}) for args in calls]
 
 
 class _Uses:

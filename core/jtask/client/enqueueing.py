@@ -8,7 +8,7 @@ from itertools import islice, repeat
 from typing import Any, cast
 
 from jtask.claims import Claim
-from jtask.client.dependencies import encode_call
+from jtask.client.dependencies import encode_call, encode_calls
 from jtask.contract import ATOMIC_LIMIT, BLOB_MARGIN, EXPIRY_GRACE, HORIZON, Broker, Message
 from jtask.declaration.definition import Definition
 from jtask.declaration.registry import refuse_ambiguous
@@ -168,7 +168,7 @@ class RunBuilder:
         if not bound and all(type(call) is tuple for call in calls):
             tuples = cast("list[tuple[Any, ...]]", calls)
             arguments = zip(tuples, repeat(_NO_NAMES))
-            encoded = [encode_call(self._task, args, _NO_NAMES) for args in tuples]
+            encoded = encode_calls(self._task, tuples)
         else:
             named = [_arguments(bound, call) for call in calls]
             arguments = iter(named)

@@ -26,7 +26,7 @@ from jtask.outcomes import Outcome, Upstreams
 from jtask.plugins import TaskHooks, hooks_of
 from jtask.runtime import HeldRun, RunContext
 from jtask.serialization.codecs import codecs_of
-from jtask.serialization.fillings import NOTHING
+from jtask.serialization.holes import NOTHING
 from jtask.settings import get_settings
 from jtask.states import State, StateName
 from jtask.wire.envelope import Envelope

@@ -12,7 +12,8 @@ from jtask.needs import Needs
 from jtask.outcomes import SettledRun, Upstreams
 from jtask.plugins import get_plugins
 from jtask.runtime import RunContext
-from jtask.serialization.fillings import Filling
+from jtask.serialization.holes import Filling
+from jtask.serialization.results import read_untyped, unpickled
 from jtask.states import SUCCESSFUL
 from jtask.wire.failures import error_of
 
@@ -85,12 +86,19 @@ def fillings_of(needs: Needs, upstreams: Upstreams) -> Mapping[str, Filling]:
 
 
 def _filling(end: SettledRun) -> Filling:
-    return Filling(end.run_id, end.serializer, end.payload, error_of(end, None))
+    if (error := error_of(end, None)) is not None:
+        return Filling(lambda: error, is_error=True)
+    subject = f"the result of run {end.run_id}"
+    if end.serializer == "json":
+        return Filling(lambda: read_untyped(end.payload, subject), end.payload)
+    # `why_not_ready` has seen to it that the task declares the same.
+    return Filling(lambda: unpickled(end.payload, subject))
 
 
 def _why_unusable(task: TaskInfo[..., Any], end: SettledRun) -> str | None:
     if not end.payload:
         return end.state.message or "it is not kept"
-    if end.serializer != "json" and task.serializer == "json":
-        return f"it is encoded with {end.serializer!r}, and task {task.name!r} takes JSON"
+    if end.serializer not in ("json", task.serializer):
+        takes = "JSON" if task.serializer == "json" else task.serializer
+        return f"it is encoded with {end.serializer!r}, and task {task.name!r} takes {takes}"
     return None

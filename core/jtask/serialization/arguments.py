@@ -6,8 +6,7 @@ from typing import Any, Protocol
 from jtask.declaration.definition import SerializerName
 from jtask.errors import SerializationError
 from jtask.nested_values import replace_nested
-from jtask.serialization.fillings import NOTHING, Fillings
-from jtask.serialization.holes import Hole
+from jtask.serialization.holes import NOTHING, Fillings, Hole
 from jtask.serialization.results import pickled, unpickled
 from jtask.serialization.signatures import CallSignature
 
@@ -152,7 +151,7 @@ class _PickledArguments:
 
 
 def _filled(value: Any, fillings: Fillings) -> Any:
-    values = {run_id: one.value(may_unpickle=True) for run_id, one in fillings.items()}
+    values = {run_id: one.load() for run_id, one in fillings.items()}
     return replace_nested(value, Hole, lambda hole, _: values[hole.run_id])
 
 

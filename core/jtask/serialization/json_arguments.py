@@ -11,8 +11,7 @@ from pydantic import ValidationError
 
 from jtask.errors import ArgumentError, JTaskError, SerializationError
 from jtask.nested_values import find_nested
-from jtask.serialization.fillings import Fillings
-from jtask.serialization.holes import Hole
+from jtask.serialization.holes import Fillings, Hole
 from jtask.serialization.json_holes import open_tree
 from jtask.serialization.json_losses import (
     OTHERWISE,

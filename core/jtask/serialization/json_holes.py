@@ -4,12 +4,12 @@ Importing this imports pydantic: do it where it is first needed.
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, TypeGuard, cast
 
 from pydantic_core import from_json, to_jsonable_python
 
-from jtask.serialization.fillings import Filling, Fillings
+from jtask.serialization.holes import Fillings
 from jtask.serialization.tags import HOLE, SIGN, is_tagged_result, tagged, untagged
 
 
@@ -42,10 +42,12 @@ def filled_plain(tree: Any, fillings: Fillings) -> Filled | None:
         Filled | None: None if it has tags or gets some: then `filled_values` has to read it.
     """
     found = list(_tags(tree))
-    ids = [content for tag, content in found if tag == HOLE]
-    if len(ids) < max(len(found), 1) or not all(_is_plain(fillings[run_id]) for run_id in ids):
+    ids = {content for tag, content in found if tag == HOLE}
+    if not ids or any(tag != HOLE for tag, _ in found):
         return None
-    return Filled(_replaced(tree, {run_id: from_json(fillings[run_id].payload) for run_id in ids}))
+    stored = {run_id: fillings[run_id].stored for run_id in ids}
+    plain = {run_id: from_json(body) for run_id, body in stored.items() if _is_plain(body)}
+    return Filled(_replaced(tree, plain)) if len(plain) == len(stored) else None
 
 
 def filled_values(tree: Any, fillings: Fillings) -> Any:
@@ -59,29 +61,27 @@ def filled_values(tree: Any, fillings: Fillings) -> Any:
         Exception: A tag or a value cannot be read.
     """
     ids = {content for tag, content in _tags(tree) if tag == HOLE}
-    values = {run_id: fillings[run_id].value(may_unpickle=False) for run_id in ids}
+    values = {run_id: fillings[run_id].load() for run_id in ids}
     return untagged(tree, values)
 
 
 def errors_in(tree: Any, fillings: Fillings) -> bool:
     """Tell whether an exception goes into a hole of a tree."""
     ids = {content for tag, content in _tags(tree) if tag == HOLE}
-    return any(fillings[run_id].error is not None for run_id in ids)
+    return any(fillings[run_id].is_error for run_id in ids)
 
 
-def _is_plain(filling: Filling) -> bool:
-    is_json = filling.error is None and filling.serializer == "json"
-    return is_json and not is_tagged_result(filling.payload)
+def _is_plain(stored: bytes | None) -> TypeGuard[bytes]:
+    return stored is not None and not is_tagged_result(stored)
 
 
 def _tags(tree: Any) -> Iterator[tuple[str, Any]]:
     """Yield each tag of a tree with its content."""
     if isinstance(tree, list):
-        items: list[Any] = tree
-        for item in items:
+        for item in cast("Iterable[Any]", tree):
             yield from _tags(item)
     elif isinstance(tree, dict):
-        fields: dict[str, Any] = tree
+        fields = cast("Mapping[str, Any]", tree)
         for key, item in fields.items():
             if len(fields) == 1 and key.startswith(SIGN):
                 yield key, item
@@ -90,12 +90,11 @@ def _tags(tree: Any) -> Iterator[tuple[str, Any]]:
 
 def _replaced(tree: Any, values: Mapping[str, Any]) -> Any:
     if isinstance(tree, list):
-        items: list[Any] = tree
-        return [_replaced(item, values) for item in items]
+        return [_replaced(item, values) for item in cast("Iterable[Any]", tree)]
     if not isinstance(tree, dict):
         return tree
-    fields: dict[str, Any] = tree
-    if fields.keys() == {HOLE}:
+    fields = cast("Mapping[str, Any]", tree)
+    if len(fields) == 1 and HOLE in fields:
         return values[fields[HOLE]]
     return {key: _replaced(item, values) for key, item in fields.items()}
 
@@ -103,11 +102,11 @@ def _replaced(tree: Any, values: Mapping[str, Any]) -> Any:
 def _parts(value: Any) -> Any:
     """Return what has fields as a list or dict of them: one of them may be a hole."""
     if isinstance(value, tuple):  # a named one
-        items: tuple[Any, ...] = value
-        return list(items)
+        return list(cast("Iterable[Any]", value))
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {one.name: getattr(value, one.name) for one in dataclasses.fields(value)}
-    if (fields := getattr(type(value), "__pydantic_fields__", None)) is not None:
+    kind = cast("type[Any]", cast("Any", type)(value))
+    if (fields := getattr(kind, "__pydantic_fields__", None)) is not None:
         return {_key(name, fields[name]): getattr(value, name) for name in fields}
     return to_jsonable_python(value)
 

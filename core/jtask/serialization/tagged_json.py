@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, cast
 
 from pydantic_core import from_json, to_json, to_jsonable_python
 
-from jtask.serialization.fillings import NOTHING, Fillings
+from jtask.serialization.holes import NOTHING, Fillings
 from jtask.serialization.json_holes import errors_in, filled_plain, filled_values
 from jtask.serialization.json_types import JsonType
 from jtask.serialization.round_trip import Difference, differences
