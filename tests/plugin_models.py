@@ -12,8 +12,10 @@ from virtual_loop import VirtualLoop
 
 from jtask.client.leased_slots import LeasedSlots
 from jtask.contract import Delivery, Message, OutcomeRecord
-from jtask.execution.job import Job, Release, Requeue, look_up, perform
+from jtask.execution.dispositions import Requeue
+from jtask.execution.job import Job, look_up, perform
 from jtask.ids import RunIds
+from jtask.lifecycle import Release
 from jtask.serialization.codecs import codecs_of
 from jtask.settings import Settings
 from jtask.wire.envelope import Envelope, decode_envelope

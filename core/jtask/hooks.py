@@ -22,11 +22,13 @@ if TYPE_CHECKING:
     from jtask.claims import Claim
     from jtask.declaration.task_info import TaskInfo
     from jtask.lifecycle import AttemptEnd, Park, PutOff, Retry, RollBack
+    from jtask.needs import Needs
     from jtask.options import Option
-    from jtask.outcomes import Outcome
+    from jtask.outcomes import Outcome, Upstreams
     from jtask.runtime import EnqueueRequest, RunContext, WorkerInfo
     from jtask.settings import SettingsModel
     from jtask.states import State
+    from jtask.stored_ends import StoredEnd
 
 PROJECT = "jtask"
 TAGGED = "tags"
@@ -95,6 +97,21 @@ def jtask_run_name(run: "RunContext") -> str | None:
     Called once for a run, when its arguments are known and nothing was decided about it; in a
     worker it may be called on the event loop of the hooks, so it must not block. Of a name more
     than 200 characters are left out. A failure fails the run.
+    """
+
+
+@hookspec
+def jtask_resolve(
+    run: "RunContext", needs: "Needs"
+) -> "Upstreams | Retry | Park | Awaitable[Upstreams | Retry | Park] | None":
+    """Return the ends of the runs that a run waits for, or let it wait on.
+
+    Called in a worker for a run that waits for others, before its arguments are read and before
+    `jtask_lookup`, on the event loop of the hooks, where it must not block; the first plugin that
+    answers counts. Return the ends of all by their ids, with the values that are kept apart; or a
+    `Retry` to be asked again at that time, or a `Park` to be asked again once somebody wakes the
+    run. Raise `RunNotReady` to end it as that. May return an awaitable. Any other failure is logged
+    and the run is put off.
     """
 
 
@@ -234,6 +251,18 @@ def jtask_settled(run: "RunContext", outcome: "Outcome") -> Awaitable[None] | No
 
     Called when a run has ended: its final state is known, and its outcome is not stored yet. May
     return an awaitable. A failure is logged.
+    """
+
+
+@hookspec
+def jtask_stored(end: "StoredEnd") -> Awaitable[None] | None:
+    """Get notified that the end of a run is stored.
+
+    Called on the I/O loop, where it must not block, before the run leaves its queue: if its worker
+    is lost meanwhile, another one gets the run and calls the hook again. Also for a run that was
+    cancelled while it waited, in the process that has cancelled it. May return an awaitable, which
+    is awaited on the I/O loop. A `BrokerError` is repeated until the broker answers; any other
+    failure is logged.
     """
 
 

@@ -1,11 +1,12 @@
 """How a run ended."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from jtask.errors import Failure
+from jtask.needs import Needs
 from jtask.states import SUCCESSFUL, State
 
 
@@ -78,6 +79,7 @@ class SettledRun:
         root: The first of those above it.
         version: The task's version where it was called or enqueued.
         run_name: The run's own name; None when it has none.
+        needs: The runs that it waited for, and which input each of them went into.
     """
 
     run_id: str
@@ -100,7 +102,11 @@ class SettledRun:
     root: str | None = None
     version: str | None = None
     run_name: str | None = None
+    needs: Needs | None = None
 
+
+Upstreams = Mapping[str, SettledRun]
+"""How the runs ended that another one waited for, by their ids."""
 
 CANCEL_MESSAGE = "cancelled on request"
 """Kept with a cancelled run's state when the caller gives no reason."""

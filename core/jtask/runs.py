@@ -145,6 +145,11 @@ class Run(Generic[R]):
         return self.run_id
 
     @property
+    def task(self) -> TaskInfo[..., R] | None:
+        """Its task; None where that is not known."""
+        return self._task
+
+    @property
     def state(self) -> State:
         """Where the run stands now; asks the broker until the run is over.
 

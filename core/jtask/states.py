@@ -84,6 +84,8 @@ TRANSITIONS: Mapping[StateName, frozenset[StateName]] = {
             StateName.SCHEDULED,
             # The worker that retries it cannot read its arguments.
             StateName.FAILED,
+            # The value of another run that it took at first is no longer kept.
+            StateName.NOT_READY,
             StateName.CACHED,
             StateName.RETRYING,
             StateName.CANCELLED,

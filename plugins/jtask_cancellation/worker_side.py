@@ -21,6 +21,7 @@ from jtask.client.cancellation import (
     settle_orphan,
     try_cancel,
 )
+from jtask.client.end_news import tell_of_end
 from jtask.contract import Subscription
 from jtask.errors import BrokerError
 from jtask.ids import is_run_id
@@ -208,6 +209,9 @@ class CancelListener:
         if answer is None and age > _LOST_AFTER and not is_outdated:
             answer = await settle_orphan(self._broker, self._worker.record, request)
         state = None if answer is None else answer.state
+        if state is not None:
+            # Whoever stored it may have died before anybody was told.
+            await tell_of_end(self._broker, request.run_id)
         # A run that a worker executed has had its hooks called there. Only for those that were
         # ended on their queue, for this very request, the hooks are still owed.
         if state is not None and request.ended(state) and not is_outdated:

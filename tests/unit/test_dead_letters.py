@@ -3,7 +3,7 @@
 import pytest
 
 from jtask.contract import DeadLetter
-from jtask.execution.job import encode_dead_letter
+from jtask.execution.dispositions import encode_dead_letter
 from jtask.outcomes import SettledRun
 from jtask.states import State, StateName
 from jtask.wire.envelope import Envelope

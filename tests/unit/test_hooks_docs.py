@@ -13,6 +13,7 @@ import pytest
 
 from jtask import hooks
 from jtask.claims import Claim, Sending
+from jtask.needs import Needs
 from jtask.outcomes import Outcome
 from jtask.runtime import (
     EnqueueRequest,
@@ -22,6 +23,7 @@ from jtask.runtime import (
     WorkerInfo,
 )
 from jtask.states import State
+from jtask.stored_ends import StoredEnd
 
 PAGE = Path(__file__).parents[2] / "docs" / "hooks.md"
 SECTION = re.compile(r"^### `(jtask_\w+)([^\n]*)`\n(.*?)(?=^##|\Z)", re.MULTILINE | re.DOTALL)
@@ -97,6 +99,8 @@ FACTS = [
     WorkerInfo,
     WorkerHandle,
     HeldRun,
+    Needs,
+    StoredEnd,
 ]
 FACT_SECTION = re.compile(r"^### `(\w+)`\n(.*?)(?=^##|\Z)", re.MULTILINE | re.DOTALL)
 FACT_SECTIONS = dict(FACT_SECTION.findall(PAGE.read_text()))
@@ -118,7 +122,10 @@ def test_everything_that_hooks_are_called_with_has_a_section() -> None:
     assert set(FACT_SECTIONS) == {kind.__name__ for kind in FACTS}
     mentioned = set(re.findall(r"\b[A-Z]\w+", "".join(map(signature, SPECS.values()))))
     ours = {kind.__name__ for kind in FACTS} & mentioned
-    assert ours == {"RunContext", "EnqueueRequest", "Claim", "Outcome", "State", "WorkerInfo"}
+    assert ours == {"RunContext", "EnqueueRequest", "Claim", "Outcome", "State", "WorkerInfo"} | {
+        "Needs",
+        "StoredEnd",
+    }
 
 
 @facts

@@ -16,7 +16,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from jtask import runtime, task
 from jtask.contract import Delivery, Message, OutcomeRecord
-from jtask.execution.job import Job, Requeue, StoreOutcome, perform
+from jtask.execution.dispositions import Requeue, StoreOutcome
+from jtask.execution.job import Job, perform
 from jtask.execution.sync_await import run_sync
 from jtask.settings import Settings
 from jtask.wire.envelope import Envelope, decode_envelope, decode_outcome

@@ -56,6 +56,7 @@ LEGAL: dict[StateName | None, set[StateName]] = {
         S.PENDING,
         S.SCHEDULED,
         S.FAILED,
+        S.NOT_READY,
         S.CACHED,
         S.RETRYING,
         S.CANCELLED,

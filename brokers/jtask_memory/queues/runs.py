@@ -59,6 +59,12 @@ class MemoryRuns(StoragePart):
         with storage.lock:
             return storage.backlog.parked(key)
 
+    async def parked_keys(self, prefix: str) -> set[str]:
+        """Return the keys that begin so and that runs are parked under."""
+        storage = self._storage
+        with storage.lock:
+            return storage.backlog.parked_keys(prefix)
+
     async def cancel(self, run_id: str) -> bool:
         """Take a waiting or delayed run off its queue; False when none is waiting."""
         storage = self._storage

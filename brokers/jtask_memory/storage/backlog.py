@@ -216,6 +216,10 @@ class Backlog:
         """Count the runs that are parked under a key."""
         return len(self._parked.get(key, ()))
 
+    def parked_keys(self, prefix: str) -> set[str]:
+        """Return the keys that begin so and that runs are parked under."""
+        return {key for key in self._parked if key.startswith(prefix)}
+
     def wake(
         self, key: str, most: int, tokens: Iterable[str], now: float, *, first: bool
     ) -> list[str]:

@@ -17,9 +17,13 @@ class MemoryRequests(StoragePart):
         self._responders: WeakSet[MemoryResponder] = WeakSet()
 
     async def listen(
-        self, topic: str, answer: Callable[[bytes], bytes | None]
+        self,
+        topic: str,
+        answer: Callable[[bytes], bytes | None],
+        on_gap: Callable[[], None] | None = None,
     ) -> "MemoryResponder":
         """Answer the requests of a topic."""
+        del on_gap  # none can be missed
         responder = MemoryResponder(self._storage, topic, answer, self._client.loop)
         self._responders.add(responder)
         return responder

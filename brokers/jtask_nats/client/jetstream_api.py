@@ -2,8 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Protocol
 
 from jtask.errors import BrokerError
 from jtask_nats.client.nats_errors import api_error, is_transient, no_answer
@@ -13,6 +13,37 @@ from jtask_nats.client.repeated_requests import Requester, request_repeatedly
 # a server that has just started needs far less.
 _RETRY = (0.05, 0.5)
 _NO_RESPONDERS = 503
+
+
+class Api(Protocol):
+    """A connection that calls JetStream."""
+
+    async def api(self, suffix: str, payload: Mapping[str, object] | None = None) -> dict[str, Any]:
+        """Call `$JS.API.<suffix>`."""
+        ...
+
+
+async def list_subjects(api: Api, stream: str, pattern: str) -> AsyncIterator[str]:
+    """Yield the subjects of a stream's messages that match a pattern.
+
+    Args:
+        api: The connection.
+        stream: The stream's name.
+        pattern: A subject with wildcards.
+
+    Raises:
+        BrokerError: JetStream refuses, or does not answer.
+    """
+    offset = 0
+    while True:
+        asked: dict[str, object] = {"subjects_filter": pattern, "offset": offset}
+        answer = await api.api(f"STREAM.INFO.{stream}", asked)
+        page: dict[str, int] = answer["state"].get("subjects") or {}
+        for subject in page:
+            yield subject
+        offset += len(page)
+        if not page or offset >= answer.get("total", 0):
+            return
 
 
 async def call_api(

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from jtask.contract import TOP_PRIORITY
 from jtask_nats.client import headers
 from jtask_nats.client.direct_reads import StoredMessage, count, first_messages
+from jtask_nats.client.jetstream_api import list_subjects
 from jtask_nats.client.nats_errors import WRONG_LAST_SEQUENCE, ApiError
 from jtask_nats.queues.queue_counts import level_of
 from jtask_nats.streams.session import Session
@@ -73,6 +74,23 @@ class ParkedRuns:
         await session.topology.ensure(Stream.RUNS)
         subject = session.subjects.parked("*", key, "*")
         return await count(session.connection, self._stream, subject)
+
+    async def keys(self, prefix: str) -> set[str]:
+        """Return the keys that begin so and that runs are parked under.
+
+        Raises:
+            BrokerError: The server refuses, or does not answer.
+        """
+        session = self._session
+        await session.topology.ensure(Stream.RUNS)
+        found: set[str] = set()
+        async for subject in list_subjects(
+            session.connection, self._stream, session.subjects.parked("*", None, "*")
+        ):
+            key = session.subjects.parked_key(subject)
+            if key.startswith(prefix):
+                found.add(key)
+        return found
 
     async def _wake(self, parked: StoredMessage, token: str | None, *, first: bool) -> bool:
         """Replace a schedule by what it would produce; False when it is gone."""

@@ -117,6 +117,10 @@ class NatsRuns:
         """Count the runs that are parked under a key."""
         return await self._parked.count(key)
 
+    async def parked_keys(self, prefix: str) -> set[str]:
+        """Return the keys that begin so and that runs are parked under."""
+        return await self._parked.keys(prefix)
+
     async def cancel(self, run_id: str) -> bool:
         """Take a waiting or delayed run off its queue; False when none is waiting.
 

@@ -19,9 +19,14 @@ class NatsRequests:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._responders: set[_Responder] = set()
+        session.connection.on_reconnect(self._notify_gap)
 
     async def listen(
-        self, topic: str, answer: Callable[[bytes], bytes | None]
+        self,
+        topic: str,
+        answer: Callable[[bytes], bytes | None],
+        on_gap: Callable[[], None] | None = None,
     ) -> contract.Subscription:
         """Answer the requests under a topic."""
         connection = self._session.connection
@@ -38,7 +43,7 @@ class NatsRequests:
             # subscribes again before anything else: nobody needs to call this again.
             with contextlib.suppress(BrokerUnavailable):
                 await connection.flush()
-        return _Responder(subscription)
+        return _Responder(subscription, on_gap, self._responders)
 
     async def ask(
         self, topic: str, question: bytes, *, timeout: float, answers: int | None = None
@@ -58,11 +63,26 @@ class NatsRequests:
         await request_many(self._session.connection, subject, question, timeout, take)
         return replies
 
+    def _notify_gap(self) -> None:
+        # A copy: a callback may close its subscription.
+        for responder in tuple(self._responders):
+            if responder.on_gap is not None:
+                responder.on_gap()
+
 
 class _Responder:
-    def __init__(self, subscription: Subscription) -> None:
+    def __init__(
+        self,
+        subscription: Subscription,
+        on_gap: Callable[[], None] | None,
+        responders: "set[_Responder]",
+    ) -> None:
         self._subscription = subscription
+        self._responders = responders
+        self.on_gap = on_gap
+        responders.add(self)
 
     async def close(self) -> None:
         """Answer no more."""
+        self._responders.discard(self)
         self._subscription.unsubscribe()

@@ -62,6 +62,10 @@ class Subjects:
         """Return where a run waits under a key; None is any key, `*` any queue or run."""
         return f"{self._parked}{queue}.{'*' if key is None else _short_token(key)}.{run_id}"
 
+    def parked_key(self, subject: str) -> str:
+        """Return what the run at a subject is parked under; a hash of a long one."""
+        return decode_token(subject.rsplit(".", 2)[1])
+
     def runs(self, queue: str, run_id: str = "*") -> str:
         """Return where runs of a queue are, waiting, delayed, parked or held; `*` is any."""
         return f"{self.root}.*.{queue}.*.{run_id}"

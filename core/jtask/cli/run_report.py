@@ -9,10 +9,13 @@ from jtask.contract import Event
 from jtask.durations import describe_seconds
 from jtask.foreign_text import shown
 from jtask.ids import created_at
+from jtask.needs import Needs
 from jtask.outcomes import AttemptRecord, SettledRun
 from jtask.states import SUCCESSFUL
+from jtask.wire.needs import needs_to_json
 
 _PREVIEW = 500  # characters
+_MOST_IDS = 3  # that are listed for one argument
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,8 @@ class RunReport:
             report["history"] = [_attempt_json(attempt) for attempt in outcome.history]
             report["error"] = None if outcome.failure is None else outcome.failure.to_json()
             report["result"] = self._preview()
+            if outcome.needs:
+                report["needs"] = needs_to_json(outcome.needs)
         return report
 
     def to_text(self) -> str:
@@ -50,6 +55,8 @@ class RunReport:
         sections = [self._facts_text(), self._states_text()]
         outcome = self.outcome
         if outcome is not None:
+            if outcome.needs:
+                sections.append(_needs_text(outcome.needs))
             if outcome.history:
                 sections.append(_history_text(outcome.history))
             if outcome.failure is not None:
@@ -124,6 +131,18 @@ class RunReport:
         # Not decoded by the task: reports must work without its code.
         text = outcome.payload.decode(errors="replace")
         return text if len(text) <= _PREVIEW else f"{text[:_PREVIEW]}... ({len(text)} characters)"
+
+
+def _needs_text(needs: Needs) -> str:
+    lines = [f"{name:<10}{_ids_text(ids)}" for name, ids in needs.arguments.items()]
+    if needs.wait_for:
+        lines.append(f"{'':<10}{_ids_text(needs.wait_for)}")
+    return "waited for\n" + _indented("\n".join(lines))
+
+
+def _ids_text(run_ids: tuple[str, ...]) -> str:
+    more = len(run_ids) - _MOST_IDS
+    return ", ".join(run_ids[:_MOST_IDS]) + (f" and {more} more" if more > 0 else "")
 
 
 def facts_of(summary: RunSummary) -> dict[str, Any]:

@@ -5,7 +5,8 @@ A cancel request is stored until the run is over. The order of the steps matters
 1. The workers are notified of the request, so that one of them follows it up; then it is stored.
 2. A waiting run is taken off its queue, then its outcome is stored; or the worker that holds the
    run is asked to end it.
-3. The plugins are notified of a run that was taken off its queue (`jtask.client.cancel_notices`).
+3. The plugins are notified of a run that was taken off its queue (`jtask.client.cancel_notices`),
+   at once of its end (`jtask_stored`).
 4. The request is deleted once the run has an outcome.
 
 A process that dies between two steps leaves the request behind; a worker that was notified, or
@@ -27,6 +28,7 @@ from jtask.client.cancel_requests import (
     readable,
     store_cancel_request,
 )
+from jtask.client.end_news import tell_of_end
 from jtask.contract import Broker, Event, OutcomeRecord, WaitingRun
 from jtask.errors import EnvelopeError
 from jtask.foreign_text import cut, sendable
@@ -248,8 +250,10 @@ async def _end(broker: Broker, record: Record, request: CancelRequest, body: byt
     envelope = readable(run_id, body)
     state = State(StateName.CANCELLED, time.time(), request.message, request.details)
     outcome = OutcomeRecord(run_id, encode_outcome(unstarted_record(run_id, envelope, state)))
+    is_first = await broker.results.put(outcome)
+    await tell_of_end(broker, run_id)
     # The first outcome stands: the run may have ended while it was cancelled.
-    if not await broker.results.put(outcome) and (over := await already_over(broker, run_id)):
+    if not is_first and (over := await already_over(broker, run_id)):
         return over
     record(
         Event(

@@ -8,19 +8,20 @@ from itertools import islice, repeat
 from typing import Any, cast
 
 from jtask.claims import Claim
+from jtask.client.dependencies import encode_call, encode_calls
 from jtask.contract import ATOMIC_LIMIT, BLOB_MARGIN, EXPIRY_GRACE, HORIZON, Broker, Message
 from jtask.declaration.definition import Definition
 from jtask.declaration.registry import refuse_ambiguous
 from jtask.declaration.task_info import TaskInfo
-from jtask.errors import TaskDefinitionError
+from jtask.errors import ArgumentError, TaskDefinitionError
 from jtask.execution.run_options import carried_options
 from jtask.hook_callers import HookCaller
 from jtask.ids import RunIds
+from jtask.needs import Needs
 from jtask.plugins import hooks_of
 from jtask.runs import Run, RunSource
 from jtask.runtime import EnqueueRequest, WhenSent, current_run
 from jtask.runtime.flow_runs import headers_from
-from jtask.serialization.codecs import codecs_of
 from jtask.tagging import tags_of_run
 from jtask.wire.envelope import Envelope, EnvelopeTemplate
 
@@ -64,6 +65,7 @@ class RunBuilder:
         inline_limit: The largest body of a message, in bytes.
         task: Their task.
         definition: The task's options, with those of the call.
+        wait_for: Other runs, anywhere inside, that each run waits for.
 
     Raises:
         TaskKeyConflict: A worker could take another task for it.
@@ -76,6 +78,7 @@ class RunBuilder:
         inline_limit: int,
         task: TaskInfo[..., Any],
         definition: Definition,
+        wait_for: Sequence[Any] = (),
     ) -> None:
         refuse_ambiguous(task)
         self._source = source
@@ -85,6 +88,7 @@ class RunBuilder:
         self._created = now = time.time()
         self._queue = definition.queue or task.queue
         self._priority = definition.priority
+        self._wait_for = wait_for
         self._at = definition.not_before(now)
         self._expires = definition.not_after(now)
         self._tags = tags_of_run(task.tags)
@@ -140,8 +144,8 @@ class RunBuilder:
             SerializationError: One would not survive the trip.
             RunRefused: A plugin refused the run.
         """
-        payload = codecs_of(self._task).arguments.encode(args, kwargs)
-        return self._prepare(self._ids.new(), args, kwargs, payload, 1)
+        payload, needs = encode_call(self._task, args, kwargs, self._wait_for)
+        return self._prepare(self._ids.new(), args, kwargs, payload, needs, 1)
 
     def many(self, bound: tuple[Any, ...], calls: Iterable[Call]) -> Iterator[list[OutgoingRun]]:
         """Prepare many runs in groups that are stored all or none.
@@ -163,18 +167,21 @@ class RunBuilder:
             TaskDefinitionError: A call is neither a tuple nor a dict.
         """
         calls = list(calls)
-        codec = codecs_of(self._task).arguments
         arguments: Iterable[tuple[tuple[Any, ...], dict[str, Any]]]
         if not bound and all(type(call) is tuple for call in calls):
             tuples = cast("list[tuple[Any, ...]]", calls)
-            payloads, arguments = codec.encode_many(tuples), zip(tuples, repeat(_NO_NAMES))
+            arguments = zip(tuples, repeat(_NO_NAMES))
+            encoded = encode_calls(self._task, tuples)
         else:
             named = [_arguments(bound, call) for call in calls]
-            payloads, arguments = [codec.encode(*one) for one in named], iter(named)
-        ids = self._ids.new_many(len(payloads))
+            arguments = iter(named)
+            encoded = [encode_call(self._task, *one) for one in named]
+        ids = self._ids.new_many(len(encoded))
         runs = (
-            self._prepare(run_id, args, kwargs, payload, len(ids))
-            for run_id, (args, kwargs), payload in zip(ids, arguments, payloads, strict=True)
+            self._prepare(run_id, args, kwargs, payload, needs, len(ids))
+            for run_id, (args, kwargs), (payload, needs) in zip(
+                ids, arguments, encoded, strict=True
+            )
         )
         # A hook may refuse the last of the runs, when nothing may have been sent.
         ready = runs if self._hook is None else iter(list(runs))
@@ -186,6 +193,7 @@ class RunBuilder:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         payload: bytes,
+        needs: Needs | None,
         count: int,
     ) -> OutgoingRun:
         blob = None
@@ -193,10 +201,10 @@ class RunBuilder:
         claims: tuple[Claim, ...] = ()
         if self._hook is not None:
             headers, claims = self._ask_plugins(self._hook, run_id, args, kwargs, count)
-        is_plain = self._plain and not headers
+        is_plain = self._plain and not headers and needs is None
         body = self._template.encode(run_id, self._created, payload) if is_plain else b""
         if not is_plain or len(body) > self._limit:
-            body, blob = self._encode(run_id, headers, payload)
+            body, blob = self._encode(run_id, headers, payload, needs)
         message = Message(run_id, self._queue, body, self._priority, self._at, self._expires)
         handle: Run[Any] = Run(run_id, self._source, self._task)
         return OutgoingRun(
@@ -229,7 +237,7 @@ class RunBuilder:
         return request.headers, tuple(claims)
 
     def _encode(
-        self, run_id: str, headers: dict[str, str], payload: bytes
+        self, run_id: str, headers: dict[str, str], payload: bytes, needs: Needs | None
     ) -> tuple[bytes, bytes | None]:
         envelope = Envelope(
             run_id=run_id,
@@ -245,13 +253,19 @@ class RunBuilder:
             expires=self._expires,
             options=self._carried,
             version=self._task.version,
+            needs=needs,
         )
         body = envelope.encode()
         if len(body) <= self._limit:
             return body, None
         # The size stands for the arguments: the worker knows by it that there is a blob to fetch.
-        envelope = envelope.with_blob(payload)
-        return envelope.encode(), payload
+        body = envelope.with_blob(payload).encode()
+        if needs and len(body) > self._limit:
+            raise ArgumentError(
+                f"a run of task {self._task.name!r} cannot wait for {len(needs.run_ids)} runs, "
+                f"whose ids alone fill a message: join them in several steps"
+            )
+        return body, payload
 
 
 async def put_arguments(broker: Broker, message: Message, arguments: bytes) -> None:

@@ -9,13 +9,19 @@ from jtask.contract.results import Subscription
 class RequestReply(Protocol):
     """Ask the processes that live now; nothing is kept."""
 
-    async def listen(self, topic: str, answer: Callable[[bytes], bytes | None]) -> Subscription:
+    async def listen(
+        self,
+        topic: str,
+        answer: Callable[[bytes], bytes | None],
+        on_gap: Callable[[], None] | None = None,
+    ) -> Subscription:
         """Answer what is asked under a topic.
 
         Args:
             topic: Letters, digits, `_` and `-`.
             answer: Called on the loop with each question; must not block. What it returns is sent
                 back, None stays silent.
+            on_gap: Called on the loop when questions may have been missed.
         """
         ...
 

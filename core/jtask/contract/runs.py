@@ -232,6 +232,10 @@ class RunQueue(Protocol):
         """Count the runs that are parked under a key."""
         ...
 
+    async def parked_keys(self, prefix: str) -> set[str]:
+        """Return the keys that begin so and that runs are parked under."""
+        ...
+
     async def cancel(self, run_id: str) -> bool:
         """Take a waiting or delayed run off its queue; False when none is waiting."""
         ...

@@ -247,6 +247,21 @@ async def finish(
     return await _notify_settled(run, hooks, outcome)
 
 
+async def put_off(run: RunContext, hooks: TaskHooks, wait: Retry | Park) -> Result:
+    """Let a run wait on that is not attempted yet.
+
+    Args:
+        run: The run; it enters Scheduled here.
+        hooks: Those of its task.
+        wait: Until when, and why.
+    """
+    message = wait.reason or "waiting for admission"
+    park = wait if isinstance(wait, Park) else None
+    at = wait.until if isinstance(wait, Park) else wait.at
+    following = Reschedule(at, StateName.SCHEDULED, message, new_attempt=False, park=park)
+    return await _reschedule(run, hooks, following)
+
+
 def _encode_returned(encode: Callable[[Any], bytes], value: Any) -> bytes:
     try:
         return encode(value)
@@ -274,11 +289,7 @@ async def _end_without_attempt(
         return await finish_known(run, hooks, instead)
     if isinstance(instead, RunRefused):
         return await finish(run, hooks, Finish(StateName.CANCELLED, str(instead)), instead)
-    message = instead.reason or "waiting for admission"
-    park = instead if isinstance(instead, Park) else None
-    at = instead.until if isinstance(instead, Park) else instead.at
-    wait = Reschedule(at, StateName.SCHEDULED, message, new_attempt=False, park=park)
-    return await _reschedule(run, hooks, wait)
+    return await put_off(run, hooks, instead)
 
 
 async def _failed(

@@ -1,33 +1,36 @@
 """One delivered run, from its envelope to what is to be done with its delivery."""
 
-import time
 from collections.abc import Callable, Collection, Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from jtask.contract import Delivery
 from jtask.declaration.task_info import TaskInfo
-from jtask.errors import ArgumentError, SerializationError, TaskDefinitionError
+from jtask.errors import ArgumentError, RunNotReady, SerializationError, TaskDefinitionError
 from jtask.execution import attempt as engine
 from jtask.execution.admission import attempt_over, worker_lost
+from jtask.execution.dispositions import Disposition, requeue, store_outcome
 from jtask.execution.run_lines import log_reschedule, log_start
 from jtask.execution.run_options import with_carried
+from jtask.execution.upstreams import (
+    ask_for_upstreams,
+    fillings_of,
+    unanswered,
+    why_not_ready,
+)
 from jtask.hooks import TAGGED
-from jtask.lifecycle import AttemptEnd, Finish, Park, Release, Reschedule, describe
-from jtask.outcomes import Outcome, SettledRun
+from jtask.lifecycle import AttemptEnd, Finish, Park, Reschedule, Retry, describe
+from jtask.needs import Needs
+from jtask.outcomes import Outcome, Upstreams
 from jtask.plugins import TaskHooks, hooks_of
 from jtask.runtime import HeldRun, RunContext
 from jtask.serialization.codecs import codecs_of
+from jtask.serialization.holes import NOTHING
 from jtask.settings import get_settings
 from jtask.states import State, StateName
 from jtask.tagging import inherit
-from jtask.wire.envelope import VERSION, Envelope, encode_outcome
-from jtask.wire.failures import capture
-from jtask.wire.fields import json_line
-from jtask.wire.history import bare, remember, shortened, summary
-
-_LONGEST_REASON = 300  # characters of why a run waits that travel with it
+from jtask.wire.envelope import Envelope
 
 
 @dataclass(slots=True, eq=False)
@@ -39,8 +42,9 @@ class Job:
         envelope: What came over the wire; `payload` holds the arguments even if they were a blob.
         task: What to execute.
         received: When it came, seconds since the epoch.
-        looked_up: What its task will see of it, once the plugins were asked for its outcome and
-            knew none; None where they were not asked.
+        context: What its task will see of it, once a plugin was asked about it; None before.
+        is_looked_up: Whether the plugins were asked for its outcome, and knew none.
+        upstreams: The ends of the runs that it waits for; None while they are not known.
         run: What its task sees of it, while it executes.
         isolate: What executes it apart from the worker, by its run context; None for the worker
             itself.
@@ -58,7 +62,9 @@ class Job:
     envelope: Envelope
     task: TaskInfo[..., object]
     received: float
-    looked_up: RunContext | None = None
+    context: RunContext | None = None
+    is_looked_up: bool = False
+    upstreams: Upstreams | None = None
     run: RunContext | None = None
     isolate: Callable[[RunContext], Callable[..., Any]] | None = None
     lost_worker: str = ""
@@ -93,87 +99,66 @@ class Job:
         )
 
 
-class DeadLetterBody(NamedTuple):
-    """Why a run is dead-lettered, and what is kept of it."""
-
-    reason: str
-    body: bytes
-
-
-@dataclass(slots=True, eq=False)
-class StoreOutcome:
-    """Store this outcome, then take the run off its queue.
-
-    Attributes:
-        body: The outcome's wire form.
-        blob: A return value to store as a blob first.
-        letter: Dead-letter the run instead of dropping it.
-    """
-
-    body: bytes
-    blob: bytes | None = None
-    letter: DeadLetterBody | None = None
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether storing the body is all there is to do."""
-        return self.blob is None and self.letter is None
-
-
-@dataclass(frozen=True, slots=True)
-class Requeue:
-    """Queue the run once more.
-
-    Attributes:
-        at: When, seconds since the epoch.
-        body: The envelope.
-        blob: Arguments to store as a blob first.
-        park: What it is parked under until then; None when nobody is to wake it.
-    """
-
-    at: float
-    body: bytes
-    blob: bytes | None = None
-    park: Park | None = None
-
-
-Disposition = StoreOutcome | Requeue | Release
-
-
 async def look_up(
     job: Job,
     worker: str,
     inline_limit: int,
     on_state: Callable[[RunContext, State], None],
-) -> StoreOutcome | None:
-    """Ask the plugins for the end of a run that need not be executed; on the loop of the hooks.
+) -> Disposition | None:
+    """Ask the plugins for what a run waits for, and for its end if it need not be executed.
+
+    On the loop of the hooks.
 
     Args:
-        job: The run, with its arguments. Its `looked_up` is set here.
+        job: The run, with its arguments. Its `context` is set here.
         worker: This worker's name.
         inline_limit: The largest outcome that needs no blob, in bytes.
         on_state: Called with each state that the run enters.
 
     Returns:
-        StoreOutcome | None: The end that a plugin knew; None to execute the run.
+        Disposition | None: The end that a plugin knew, or how it waits on; None to execute the run.
     """
     if _take_options(job) is not None:
         return None  # which ends the run where it is executed; so does what follows
+    hooks, run = _hooks(job), _context(job, worker, on_state)
+    job.context = run
+    run.blocking = False
     try:
-        arguments = _read_arguments(job)
+        if job.envelope.needs and (waits := await _wait_for_upstreams(job, run, hooks)) is not None:
+            return _disposition(job, run, waits, inline_limit)
+        return await _known_end(job, run, hooks, inline_limit)
+    finally:
+        run.blocking = not job.task.is_async
+
+
+async def _wait_for_upstreams(job: Job, run: RunContext, hooks: TaskHooks) -> engine.Result | None:
+    needs = cast("Needs", job.envelope.needs)
+    found = await ask_for_upstreams(run, needs)
+    if isinstance(found, Retry | Park):
+        return await engine.put_off(run, hooks, found)
+    if isinstance(found, RunNotReady):
+        return await engine.finish(run, hooks, Finish(StateName.NOT_READY, str(found)), found)
+    if (reason := why_not_ready(job.task, needs, found)) is not None:
+        return await engine.finish(run, hooks, Finish(StateName.NOT_READY, reason))
+    job.upstreams = found
+    return None
+
+
+async def _known_end(
+    job: Job, run: RunContext, hooks: TaskHooks, inline_limit: int
+) -> Disposition | None:
+    try:
+        run.args, run.kwargs = _read_arguments(job)
     except (ArgumentError, SerializationError):
         return None
-    hooks, run = _hooks(job), _context(job, worker, on_state)
-    run.args, run.kwargs = arguments
-    run.blocking = False
-    job.looked_up = run
+    job.is_looked_up = True
     await _tell_loss(job, run, hooks)
     encode = partial(_encode_result, codecs_of(job.task).result.encode)
     known = await engine.known_outcome(run, hooks, encode)
     if known is None:
-        run.blocking = not job.task.is_async
         return None
-    return _store_outcome(run, job, await engine.finish_known(run, hooks, known), inline_limit)
+    ended = await engine.finish_known(run, hooks, known)
+    return store_outcome(run, job.envelope, job.delivery, ended, inline_limit)
 
 
 async def perform(
@@ -205,7 +190,7 @@ async def perform(
     """
     unfit = _take_options(job)
     hooks = _hooks(job)
-    run = job.looked_up or _context(job, worker, on_state)
+    run = job.context or _context(job, worker, on_state)
     run.cancelled = job.cancelled
     job.run = run
     await _tell_loss(job, run, hooks)
@@ -214,17 +199,21 @@ async def perform(
         job.decision = Finish(StateName.CANCELLED, job.cancelled)
     if job.decision is not None:
         ended = await engine.finish(run, hooks, job.decision)
-        return _store_outcome(run, job, ended, inline_limit)
+        return store_outcome(run, job.envelope, job.delivery, ended, inline_limit)
     if unfit is not None:
         ended = await engine.finish(run, hooks, Finish(StateName.FAILED, str(unfit)), unfit)
-        return _store_outcome(run, job, ended, inline_limit)
+        return store_outcome(run, job.envelope, job.delivery, ended, inline_limit)
+    if job.envelope.needs and job.upstreams is None:
+        # The broker did not answer when they were asked for.
+        waits = await engine.put_off(run, hooks, unanswered())
+        return _disposition(job, run, waits, inline_limit)
     run.abandon = partial(abandon, job)
     # For the rest of this context, which is the run's own.
     if run.tags:
         inherit(run.tags, run.task.tags)
     log_start(run, job.delivery, job.lost_worker)
     try:
-        return _disposition(job, await _attempt(job, run, hooks, stopping), inline_limit)
+        return _disposition(job, run, await _attempt(job, run, hooks, stopping), inline_limit)
     finally:
         run.let_go()
 
@@ -242,23 +231,24 @@ def _take_options(job: Job) -> TaskDefinitionError | None:
 def _attempt(
     job: Job, run: RunContext, hooks: TaskHooks, stopping: Callable[[], bool]
 ) -> Coroutine[Any, Any, engine.Result]:
-    is_looked_up = job.looked_up is not None
     try:
-        if not is_looked_up:
+        if not job.is_looked_up:
             run.args, run.kwargs = _read_arguments(job)
     except (ArgumentError, SerializationError) as error:
         unreadable = Finish(StateName.FAILED, str(error))
         return engine.finish(run, hooks, unreadable, error)
     encode = partial(_encode_result, codecs_of(job.task).result.encode)
     return engine.run_attempt(
-        run, hooks, encode=encode, stopping=stopping, is_looked_up=is_looked_up
+        run, hooks, encode=encode, stopping=stopping, is_looked_up=job.is_looked_up
     )
 
 
 def _read_arguments(job: Job) -> tuple[tuple[Any, ...], dict[str, Any]]:
     codecs = codecs_of(job.task)
     codecs.check(job.envelope.serializer)
-    return codecs.arguments.decode(job.envelope.payload)
+    needs, upstreams = job.envelope.needs, job.upstreams
+    fillings = NOTHING if needs is None or upstreams is None else fillings_of(needs, upstreams)
+    return codecs.arguments.decode(job.envelope.payload, fillings)
 
 
 def _encode_result(encode: Callable[[Any], bytes], value: Any) -> bytes:
@@ -298,7 +288,8 @@ async def finish_abandoned(job: Job, error: BaseException, inline_limit: int) ->
         inline_limit: The largest outcome that needs no blob, in bytes.
     """
     run = cast("RunContext", job.run)
-    return _disposition(job, await engine.abandon_attempt(run, _hooks(job), error), inline_limit)
+    ended = await engine.abandon_attempt(run, _hooks(job), error)
+    return _disposition(job, run, ended, inline_limit)
 
 
 def _hooks(job: Job) -> TaskHooks:
@@ -308,35 +299,16 @@ def _hooks(job: Job) -> TaskHooks:
     return hooks if job.isolate is None else hooks.invoking(job.isolate)
 
 
-def _disposition(job: Job, result: engine.Result, inline_limit: int) -> Disposition:
-    run, envelope = cast("RunContext", job.run), job.envelope
+def _disposition(
+    job: Job, run: RunContext, result: engine.Result, inline_limit: int
+) -> Disposition:
+    envelope = job.envelope
     if isinstance(result, Outcome):
-        return _store_outcome(run, job, result, inline_limit)
+        return store_outcome(run, envelope, job.delivery, result, inline_limit)
     if isinstance(result, Reschedule):
         log_reschedule(run, result)
-        following = _next_envelope(run, envelope, result)
-        # Arguments of a run that must start by an instant do not outlive it; from now on they must.
-        restore = envelope.expires is not None and following.expires is None
-        requeue = _requeue(result.at, following, inline_limit, restore=restore)
-        return replace(requeue, park=result.park)
+        return requeue(run, envelope, result, inline_limit)
     return result
-
-
-def encode_dead_letter(reason: str, outcome: SettledRun, message: bytes, priority: int) -> bytes:
-    """Return the body of a dead letter: why, the outcome, the message itself.
-
-    Args:
-        reason: Why, one sentence.
-        outcome: How the run ended; its return value is left out.
-        message: The message as it was delivered.
-        priority: The message's priority, 0 to 9.
-    """
-    head: dict[str, object] = {"v": VERSION, "reason": reason, "at": time.time()}
-    # Without its payload: the message has the arguments, and a run that failed has no value.
-    head["outcome"] = encode_outcome(outcome).partition(b"\n")[0].decode()
-    if priority:
-        head["priority"] = priority
-    return b"%b\n%b" % (json_line(head), message)
 
 
 def _context(job: Job, worker: str, on_state: Callable[[RunContext, State], None]) -> RunContext:
@@ -370,93 +342,6 @@ def _context(job: Job, worker: str, on_state: Callable[[RunContext, State], None
     else:
         run.enter(StateName.PENDING, at=job.received)
     return run
-
-
-def _store_outcome(run: RunContext, job: Job, outcome: Outcome, inline_limit: int) -> StoreOutcome:
-    envelope = job.envelope
-    settled = SettledRun(
-        run_id=run.run_id,
-        task_key=envelope.task_key,
-        task_name=envelope.task_name,
-        state=outcome.state,
-        attempt=run.attempt,
-        created=run.created_at,
-        started=run.started_at,
-        ended=outcome.state.at,
-        run_time=run.run_time,
-        worker=run.worker,
-        serializer=envelope.serializer,
-        payload=outcome.payload or b"",
-        failure=None if outcome.error is None else capture(outcome.error),
-        history=run.history,
-        tags=run.tags,
-        parent=run.parent_id,
-        root=run.root_id,
-        version=run.version,
-        run_name=run.own_name,
-    )
-    body = encode_outcome(settled)
-    # The value can go to a blob, what is said about the run cannot.
-    if len(body) - len(settled.payload) > inline_limit:
-        settled = replace(settled, failure=shortened(settled.failure), history=bare(run.history))
-        body = encode_outcome(settled)
-    letter = None
-    if (reason := outcome.dead_letter) is not None:
-        letter = DeadLetterBody(
-            reason, _dead_letter_body(reason, settled, job.delivery, inline_limit)
-        )
-    if len(body) <= inline_limit:
-        return StoreOutcome(body, letter=letter)
-    payload = settled.payload
-    body = encode_outcome(replace(settled, payload=b"", blob=len(payload)))
-    return StoreOutcome(body, payload, letter)
-
-
-def _dead_letter_body(
-    reason: str, settled: SettledRun, delivery: Delivery, inline_limit: int
-) -> bytes:
-    message, priority = delivery.body, delivery.priority
-    body = encode_dead_letter(reason, settled, message, priority)
-    if len(body) <= inline_limit:
-        return body
-    # The message counts more than what is said about it: it is what can be replayed.
-    settled = replace(settled, failure=summary(settled.failure), history=bare(settled.history))
-    return encode_dead_letter(reason, settled, message, priority)
-
-
-def _next_envelope(run: RunContext, envelope: Envelope, reschedule: Reschedule) -> Envelope:
-    if not reschedule.new_attempt:
-        # It only waits for admission.
-        waits_for = reschedule.message[:_LONGEST_REASON]
-        return replace(envelope, headers=dict(run.headers), waits_for=waits_for)
-    return replace(
-        envelope,
-        headers=dict(run.headers),
-        attempt=run.attempt + 1,
-        started=run.started_at,
-        run_time=run.run_time,
-        expires=None,  # concerns the first start only
-        history=remember(run.history, run.end_attempt(reschedule.message)),
-        waits_for="",
-    )
-
-
-def _requeue(at: float, envelope: Envelope, inline_limit: int, *, restore: bool) -> Requeue:
-    payload = envelope.payload
-    # Arguments that came from a blob are there still.
-    blob = payload if restore and envelope.blob is not None else None
-    if envelope.blob is not None:
-        envelope = replace(envelope, payload=b"")
-    body = envelope.encode()
-    if len(body) <= inline_limit:
-        return Requeue(at, body, blob)
-    # The history has grown.
-    if envelope.blob is None:
-        blob, envelope = payload, envelope.with_blob(payload)
-    body = envelope.encode()
-    if len(body) > inline_limit:
-        body = replace(envelope, history=bare(envelope.history)).encode()
-    return Requeue(at, body, blob)
 
 
 def describe_crash(error: BaseException) -> str:

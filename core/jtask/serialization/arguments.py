@@ -5,6 +5,8 @@ from typing import Any, Protocol
 
 from jtask.declaration.definition import SerializerName
 from jtask.errors import SerializationError
+from jtask.nested_values import replace_nested
+from jtask.serialization.holes import NOTHING, Fillings, Hole
 from jtask.serialization.results import pickled, unpickled
 from jtask.serialization.signatures import CallSignature
 
@@ -29,8 +31,8 @@ class ArgumentCodec:
         serializer: SerializerName,
         owner: type | None = None,
     ) -> None:
-        call = CallSignature(fn, task_name, owner)
-        self._arguments = _arguments(call, serializer, owner)
+        self._call = CallSignature(fn, task_name, owner)
+        self._arguments = _arguments(self._call, serializer, owner)
 
     def encode(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
         """Check and serialise the arguments of one call.
@@ -59,11 +61,36 @@ class ArgumentCodec:
         nothing: dict[str, Any] = {}
         return [encode(args, nothing) for args in calls]
 
-    def decode(self, payload: bytes) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def encode_open(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
+        """Do `encode` for arguments with holes, which are checked when they are filled.
+
+        Args:
+            args: Positional arguments; anywhere inside there may be a `Hole`.
+            kwargs: Keyword arguments, likewise.
+
+        Raises:
+            ArgumentError: As for `encode`.
+            SerializationError: As for `encode`.
+        """
+        return self._arguments.encode_open(args, kwargs)
+
+    def by_name(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return arguments by parameter name, those of `*args` and `**kwargs` under theirs.
+
+        Raises:
+            ArgumentError: They do not fit the signature.
+        """
+        return self._call.bind_strictly(args, kwargs)
+
+    def decode(
+        self, payload: bytes, fillings: Fillings = NOTHING
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return what to call the function with.
 
         Args:
-            payload: What `encode` returned, here or elsewhere; JSON from any language.
+            payload: What `encode` or `encode_open` returned, here or elsewhere; JSON from any
+                language.
+            fillings: What goes into its holes.
 
         Returns:
             tuple: Positional arguments, and keyword arguments.
@@ -72,13 +99,17 @@ class ArgumentCodec:
             ArgumentError: The payload does not fit the signature.
             SerializationError: It cannot be read.
         """
-        return self._arguments.decode(payload)
+        return self._arguments.decode(payload, fillings)
 
 
 class _Arguments(Protocol):
     def encode(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes: ...
 
-    def decode(self, payload: bytes) -> tuple[tuple[Any, ...], dict[str, Any]]: ...
+    def encode_open(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes: ...
+
+    def decode(
+        self, payload: bytes, fillings: Fillings
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]: ...
 
 
 class _PickledArguments:
@@ -93,13 +124,17 @@ class _PickledArguments:
         except Exception as error:  # a value's own pickling may raise anything
             raise self._unpicklable(record, error) from error
 
-    def decode(self, payload: bytes) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    encode_open = encode
+
+    def decode(self, payload: bytes, fillings: Fillings) -> tuple[tuple[Any, ...], dict[str, Any]]:
         content = unpickled(payload, f"the arguments of task {self._call.task_name!r}")
         try:
             args, kwargs = content
         except (TypeError, ValueError):
             task = self._call.task_name
             raise SerializationError(f"the pickle for task {task!r} holds no arguments") from None
+        if fillings:
+            args, kwargs = _filled(args, fillings), _filled(kwargs, fillings)
         self._call.bind_strictly(args, kwargs)
         return args, kwargs
 
@@ -113,6 +148,11 @@ class _PickledArguments:
                 subject, error = f"argument {name!r} of task {task!r}", cause
                 break
         return SerializationError(f"{subject} cannot be pickled, {type(error).__name__}: {error}")
+
+
+def _filled(value: Any, fillings: Fillings) -> Any:
+    values = {run_id: one.load() for run_id, one in fillings.items()}
+    return replace_nested(value, Hole, lambda hole, _: values[hole.run_id])
 
 
 def _arguments(call: CallSignature, serializer: SerializerName, owner: type | None) -> _Arguments:

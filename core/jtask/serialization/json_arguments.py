@@ -10,6 +10,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from jtask.errors import ArgumentError, JTaskError, SerializationError
+from jtask.nested_values import find_nested
+from jtask.serialization.holes import Fillings, Hole
+from jtask.serialization.json_holes import open_tree
 from jtask.serialization.json_losses import (
     OTHERWISE,
     cannot_dump,
@@ -35,6 +38,7 @@ from jtask.serialization.tagged_json import (
     split_arguments,
     tagged_arguments,
     with_tags,
+    with_trees,
 )
 
 
@@ -52,9 +56,7 @@ class JsonArguments:
         self._fields = _field_annotations(call, owner)
         self._optional = _optional_names(call)
         self._record = self._build()
-        self._check = self._record.check
         self._load = self._record.load
-        self._dump = self._record.dump
         fields: Mapping[str, Any] = self._record.schema["fields"]
         self._lossless = {n: lossless_up_to(fields[n]["schema"]) for n in self._fields}
         self._all_lossless = min(self._lossless.values(), default=lossless_up_to({"type": "none"}))
@@ -68,16 +70,45 @@ class JsonArguments:
         """
         # It may be incomplete: the check finds that, and `_refusal` then says it in words.
         record = self._call.bind(args, kwargs)
-        payload = self._encode(record, args, kwargs)
+        return self._with_count(self._encode(self._record, record, args, kwargs), record, args)
+
+    def encode_open(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
+        """Do `encode` for arguments with holes; those without are checked as ever.
+
+        Raises:
+            ArgumentError: They do not fit the signature.
+            SerializationError: One would not survive the trip.
+        """
+        record = self._call.bind_strictly(args, kwargs)
+        open_ones = {name: value for name, value in record.items() if find_nested(value, Hole)}
+        others = {name: value for name, value in record.items() if name not in open_ones}
+        payload = self._encode(self._partial, others, args, kwargs)
+        trees = {name: self._open_tree(name, value) for name, value in open_ones.items()}
+        return self._with_count(with_trees(payload, trees), record, args)
+
+    def _open_tree(self, name: str, value: Any) -> Any:
+        try:
+            return open_tree(value)
+        except Exception as error:  # a value's own methods may raise anything
+            text = f"{cannot_dump(value, error)}: {self._ways(name)}"
+            raise SerializationError(f"{self._subject(name)} {text}") from None
+
+    def _with_count(
+        self, payload: bytes, record: Mapping[str, Any], args: tuple[Any, ...]
+    ) -> bytes:
         if self._call.tells_apart and len(args) < len(self._call.leading(record)):
             return b'%b,"%b":%d}' % (payload[:-1], BY_POSITION.encode(), len(args))
         return payload
 
     def _encode(
-        self, record: dict[str, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+        self,
+        kind: JsonType,
+        record: dict[str, Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
     ) -> bytes:
         try:
-            checked = self._check(record)
+            checked = kind.check(record)
         except Exception as error:  # a validator in an annotation may raise anything
             raise self._refusal(error, args, kwargs) from None
         # One is the record itself, which leaves nothing out.
@@ -86,7 +117,7 @@ class JsonArguments:
             text = f"argument {name!r} has a key {key!r} that its TypedDict does not declare"
             raise self._call.error(f"{text}{at(tuple(steps), before=' ')}")
         try:
-            payload = self._dump(checked)
+            payload = kind.dump(checked)
         except Exception as error:  # so may a serializer
             return self._with_tags(checked, self._undumpable(checked, error))
         if len(payload) > self._all_lossless:
@@ -94,35 +125,54 @@ class JsonArguments:
             return payload if refusal is None else self._with_tags(checked, refusal)
         return payload
 
-    def decode(self, payload: bytes) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def decode(self, payload: bytes, fillings: Fillings) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return what to call the function with.
+
+        Args:
+            payload: The JSON.
+            fillings: What goes into its holes.
 
         Raises:
             ArgumentError: The payload does not fit the signature.
             SerializationError: It is not JSON.
         """
-        parts = self._split(payload)
+        parts = self._split(payload, fillings)
         try:
             record = self._load(payload) if parts is None else self._load_parts(*parts)
         except Exception as error:  # a validator in an annotation may raise anything
             raise self._wrong_values(error) from None
         return self._call.spread(record)
 
-    def _split(self, payload: bytes) -> tuple[bytes, dict[str, Any]] | None:
+    def _split(
+        self, payload: bytes, fillings: Fillings
+    ) -> tuple[bytes, dict[str, Any], dict[str, Any]] | None:
         try:
-            return split_arguments(payload)
+            return split_arguments(payload, fillings)
         except Exception as error:  # of whatever type a tag names
             task = self._call.task_name
             raise SerializationError(
                 f"the arguments of task {task!r} have tags that cannot be read: {named(error)}"
             ) from None
 
-    def _load_parts(self, plain: bytes, values: dict[str, Any]) -> dict[str, Any]:
+    def _load_parts(
+        self, plain: bytes, values: dict[str, Any], failed: dict[str, Any]
+    ) -> dict[str, Any]:
         record = {**self._partial.load(plain), **self._partial.check(values)}
+        for name, value in failed.items():
+            record |= self._with_exception(name, value)
         for name in self._fields:
             if name not in record and name not in self._optional:
                 raise self._call.missing(name)
         return record
+
+    def _with_exception(self, name: str, value: Any) -> dict[str, Any]:
+        """Return an argument with an exception inside, which its annotation need not allow for."""
+        argument: dict[str, Any] = {name: value}
+        try:
+            argument = self._partial.check(argument)
+        except Exception:  # a validator in an annotation may raise anything
+            return argument
+        return argument
 
     def _with_tags(self, checked: dict[str, Any], refusal: SerializationError) -> bytes:
         """Write the arguments that plain JSON would change with tags, or raise the refusal."""

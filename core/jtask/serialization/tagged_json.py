@@ -7,10 +7,12 @@ Importing this imports pydantic: do it where it is first needed.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from pydantic_core import from_json, to_json, to_jsonable_python
 
+from jtask.serialization.holes import NOTHING, Fillings
+from jtask.serialization.json_holes import errors_in, filled_plain, filled_values
 from jtask.serialization.json_types import JsonType
 from jtask.serialization.round_trip import Difference, differences
 from jtask.serialization.tags import RESULT_START, SIGN, tagged, untagged
@@ -55,14 +57,41 @@ def tagged_arguments(plain: bytes, tagged_ones: Mapping[str, bytes]) -> bytes:
     return b"{%b}" % b",".join(record[1:-1] for record in records if record != b"{}")
 
 
-def split_arguments(payload: bytes) -> tuple[bytes, dict[str, Any]] | None:
-    """Return a record's plain arguments as JSON, and the values of those with tags.
+def with_trees(payload: bytes, trees: Mapping[str, Any]) -> bytes:
+    """Return a record of arguments together with those that have holes.
+
+    Args:
+        payload: The record of the others as JSON, with or without tags.
+        trees: The JSON of each that has holes.
+    """
+    record = cast("dict[str, Any]", from_json(payload))
+    tagged_names = [*record.pop(SIGN, ()), *trees]
+    return _json({**record, **trees, SIGN: tagged_names})
+
+
+class Split(NamedTuple):
+    """The arguments of a record, by how they are read.
+
+    Attributes:
+        plain: Those that are plain JSON, as JSON.
+        values: Those that had tags or values in their holes.
+        failed: Those that have an exception in a hole.
+    """
+
+    plain: bytes
+    values: dict[str, Any]
+    failed: dict[str, Any]
+
+
+def split_arguments(payload: bytes, fillings: Fillings = NOTHING) -> Split | None:
+    """Return a record's arguments, those with tags as values, with their holes filled.
 
     Args:
         payload: The whole record.
+        fillings: What goes into holes.
 
     Returns:
-        tuple[bytes, dict[str, Any]] | None: None if none has tags.
+        Split | None: None if none has tags.
 
     Raises:
         Exception: It cannot be read; of the type that a tag names.
@@ -74,9 +103,18 @@ def split_arguments(payload: bytes) -> tuple[bytes, dict[str, Any]] | None:
     if not isinstance(record, dict) or SIGN not in record:
         return None
     plain = cast("dict[str, Any]", record)
-    names = plain.pop(SIGN)
-    values = {name: untagged(plain.pop(name)) for name in names}
-    return _json(plain), values
+    values: dict[str, Any] = {}
+    failed: dict[str, Any] = {}
+    for name in plain.pop(SIGN):
+        tree = plain.pop(name)
+        filled = filled_plain(tree, fillings) if fillings else None
+        if filled is not None:
+            plain[name] = filled.tree
+        elif fillings and errors_in(tree, fillings):
+            failed[name] = filled_values(tree, fillings)
+        else:
+            values[name] = filled_values(tree, fillings)
+    return Split(_json(plain), values, failed)
 
 
 def _attempts(kind: JsonType, value: Any) -> Iterator[bytes | None]:

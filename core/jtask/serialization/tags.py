@@ -9,7 +9,7 @@ library, never something to import, to look up or to call.
 import base64
 import re
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
 from pathlib import Path
@@ -19,12 +19,18 @@ from zoneinfo import ZoneInfo
 
 from pydantic_core import from_json
 
+from jtask.serialization.holes import Hole
+
 SIGN = "="
 """What the key of a tagged value begins with."""
 RESULT_START = b'{"%b":' % SIGN.encode()
 """What a result with tags begins with; no other does."""
+HOLE = "=run"
+"""The tag of a hole in arguments: it is read only where its run's value is at hand."""
 
+Each = Callable[[Any], Any]
 Other = Callable[[Any], Any]
+_NO_VALUES: Mapping[str, Any] = {}
 _PLAIN = frozenset({str, int, bool, type(None), float})
 _PATH = type(Path())
 # Of the tz database. It names a file, so nothing else may reach the file system.
@@ -60,29 +66,36 @@ def tagged(value: Any, other: Other | None = None) -> Any:
         return {tag: write(value)}
     if other is None:
         raise TypeError(f"{kind.__name__} is not among the types that can be tagged")
-    return tagged(other(value), None)
+    return tagged(other(value), other)
 
 
-def untagged(data: Any) -> Any:
+def untagged(data: Any, values: Mapping[str, Any] = _NO_VALUES) -> Any:
     """Return the value that `tagged` wrote.
 
     Args:
         data: What its JSON was read as; whoever wrote it.
+        values: What goes into holes, by run id.
 
     Raises:
         Exception: Whatever the type of a tag raises for content that is not its own.
-        ValueError: There is no such tag.
+        ValueError: There is no such tag, or a hole stays empty.
     """
+
+    def each(part: Any) -> Any:
+        return untagged(part, values)
+
     if type(data) is list:
-        return [untagged(item) for item in cast("Iterable[Any]", data)]
+        return [each(item) for item in cast("Iterable[Any]", data)]
     if type(data) is not dict:
         return data
     fields = cast("dict[str, Any]", data)
     if len(fields) == 1:
         ((tag, content),) = fields.items()
+        if tag == HOLE and content in values:
+            return values[content]
         if tag.startswith(SIGN):
-            return _read(tag, content)
-    return {key: untagged(value) for key, value in fields.items()}
+            return _read(tag, content, each)
+    return {key: each(value) for key, value in fields.items()}
 
 
 def is_tagged_result(payload: bytes) -> bool:
@@ -104,9 +117,10 @@ def _exact_type(value: object) -> type[Any]:
     return type(value)
 
 
-def _read(tag: str, content: Any) -> Any:
-    read = _READERS.get(tag)
-    if read is None:
+def _read(tag: str, content: Any, each: Each) -> Any:
+    if (read_parts := _READERS_OF_PARTS.get(tag)) is not None:
+        return read_parts(content, each)
+    if (read := _READERS.get(tag)) is None:
         raise ValueError(f"there is no tag {tag[:40]!r}")
     return read(content)
 
@@ -151,14 +165,14 @@ def _read_zone(key: Any) -> ZoneInfo:
     return ZoneInfo(key)
 
 
-def _read_pairs(content: Any) -> dict[Any, Any]:
-    return {untagged(key): untagged(item) for key, item in content}
+def _read_pairs(content: Any, each: Each) -> dict[Any, Any]:
+    return {each(key): each(item) for key, item in content}
 
 
-def _counter(content: Any) -> Counter[Any]:
+def _counter(content: Any, each: Each) -> Counter[Any]:
     found: Counter[Any] = Counter()
     # Not by its constructor, which would count the pairs.
-    found.update(_read_pairs(content))
+    found.update(_read_pairs(content, each))
     return found
 
 
@@ -170,10 +184,10 @@ def _from_base64(content: Any) -> bytes:
     return base64.b64decode(content, validate=True)
 
 
-def _items(content: Any) -> Iterable[Any]:
+def _items(content: Any, each: Each) -> Iterable[Any]:
     if not isinstance(content, list):
         raise TypeError("expected a list of items")
-    return map(untagged, cast("Iterable[Any]", content))
+    return map(each, cast("Iterable[Any]", content))
 
 
 _OF_ITEMS: dict[type[Any], str] = {tuple: "=tuple", set: "=set", frozenset: "=frozenset"}
@@ -191,15 +205,18 @@ _SCALARS: dict[type[Any], tuple[str, Callable[[Any], Any]]] = {
     _PATH: ("=path", str),
     complex: ("=complex", lambda value: [value.real, value.imag]),
     range: ("=range", lambda value: [value.start, value.stop, value.step]),
+    Hole: (HOLE, lambda value: value.run_id),
+}
+_READERS_OF_PARTS: dict[str, Callable[[Any, Each], Any]] = {
+    "=tuple": lambda content, each: tuple(_items(content, each)),
+    "=set": lambda content, each: set(_items(content, each)),
+    "=frozenset": lambda content, each: frozenset(_items(content, each)),
+    "=dict": _read_pairs,
+    "=ordereddict": lambda content, each: OrderedDict(_read_pairs(content, each)),
+    "=counter": _counter,
+    "=deque": lambda content, each: deque(_items(content[0], each), content[1]),
 }
 _READERS: dict[str, Callable[[Any], Any]] = {
-    "=tuple": lambda content: tuple(_items(content)),
-    "=set": lambda content: set(_items(content)),
-    "=frozenset": lambda content: frozenset(_items(content)),
-    "=dict": _read_pairs,
-    "=ordereddict": lambda content: OrderedDict(_read_pairs(content)),
-    "=counter": _counter,
-    "=deque": lambda content: deque(_items(content[0]), content[1]),
     "=datetime": _read_instant(datetime),
     "=date": date.fromisoformat,
     "=time": _read_instant(time),

@@ -182,6 +182,7 @@ class Task(TaskInfo[P, R]):
         expires: Instant | None = None,
         queue: str | None = None,
         priority: int | None = None,
+        wait_for: Sequence[Any] | None = None,
     ) -> "Run[R]":
         """Run in the background, with options for this run.
 
@@ -193,6 +194,7 @@ class Task(TaskInfo[P, R]):
             expires: Do not start later than this: an instant, or seconds from now.
             queue: Where to wait instead of the task's queue.
             priority: 0 to 9, higher first.
+            wait_for: Handles of runs, anywhere inside, that must have completed before.
 
         Raises:
             TaskDefinitionError: A value is not acceptable.
@@ -212,7 +214,7 @@ class Task(TaskInfo[P, R]):
                 priority=priority,
             )
         client = get_client()
-        with self._builder(client, definition) as builder:
+        with self._builder(client, definition, wait_for or ()) as builder:
             prepared = builder.one((*self.bound, *args), dict(kwargs or {}))
             return cast("Run[R]", builder.sent([client.enqueue_blocking(prepared)])[0])
 
@@ -285,11 +287,16 @@ class Task(TaskInfo[P, R]):
         vars(self).pop("hooks", None)
         return hook
 
-    def _builder(self, client: "Client", definition: Definition | None = None) -> "RunBuilder":
+    def _builder(
+        self,
+        client: "Client",
+        definition: Definition | None = None,
+        wait_for: Sequence[Any] = (),
+    ) -> "RunBuilder":
         from jtask.client.enqueueing import RunBuilder
 
         changed = definition or self.definition
-        return RunBuilder(client, client.ids, client.inline_limit, self, changed)
+        return RunBuilder(client, client.ids, client.inline_limit, self, changed, wait_for)
 
     def _bind(self, instance: object, owner: type | None) -> "Task[..., R]":
         if self.owner is None:

@@ -8,10 +8,12 @@ from pydantic_core import to_json
 
 from jtask.errors import EnvelopeError, Failure
 from jtask.foreign_text import quoted
+from jtask.needs import Needs
 from jtask.outcomes import AttemptRecord, SettledRun
 from jtask.states import State, StateName
 from jtask.wire import fields
 from jtask.wire.fields import count, if_given, items, mapping, name, seconds, text
+from jtask.wire.needs import needs_from_json, needs_to_json
 
 VERSION = 1
 _PLAIN = {"v", "id", "task", "name", "ser", "created"}
@@ -43,6 +45,7 @@ class Envelope:
         options: Options of the task that this run has of its own.
         version: The task's version where the run was enqueued.
         waits_for: Why a worker that had it let it wait on, one sentence.
+        needs: The runs whose ends it waits for; None for nearly all.
     """
 
     run_id: str
@@ -65,6 +68,7 @@ class Envelope:
     options: dict[str, object] = field(default_factory=dict[str, object])
     version: str | None = None
     waits_for: str = ""
+    needs: Needs | None = None
 
     def with_blob(self, payload: bytes) -> "Envelope":
         """Return the run with its arguments kept as a blob.
@@ -100,6 +104,8 @@ class Envelope:
             head["waits_for"] = self.waits_for
         if self.tags:
             head["tags"] = self.tags
+        if self.needs:
+            head["needs"] = needs_to_json(self.needs)
         if self.history:
             head["history"] = [_attempt_to_json(attempt) for attempt in self.history]
         for field_name in (
@@ -189,6 +195,7 @@ def decode_envelope(body: bytes) -> Envelope:
             options=mapping(head.get("options") or {}),
             version=if_given(name, head.get("version")),
             waits_for=text(head.get("waits_for", "")),
+            needs=if_given(needs_from_json, head.get("needs")),
         )
     except KeyError as error:
         raise EnvelopeError(f"the envelope has no field {error}") from None
@@ -220,6 +227,7 @@ def unstarted_record(run_id: str, envelope: Envelope, state: State, worker: str 
         parent=envelope.parent,
         root=envelope.root or envelope.parent,
         version=envelope.version,
+        needs=envelope.needs,
     )
 
 
@@ -240,22 +248,14 @@ def encode_outcome(run: SettledRun) -> bytes:
         "worker": run.worker,
         "ser": run.serializer,
     }
+    # One by one: each run that ends comes this way, and nearly all say nothing more.
     if run.state.message:
         head["message"] = run.state.message
     if run.state.details:
         head["details"] = dict(run.state.details)
     if run.blob is not None:
         head["blob"] = run.blob
-    if run.tags:
-        head["tags"] = run.tags
-    if run.parent is not None:
-        head["parent"] = run.parent
-    if run.root not in (None, run.parent):
-        head["root"] = run.root
-    if run.version is not None:
-        head["version"] = run.version
-    if run.run_name is not None:
-        head["run_name"] = run.run_name
+    _add_origin(head, run)
     if run.failure is not None:
         head["error"] = run.failure.to_json()
     if run.history:
@@ -297,6 +297,7 @@ def decode_outcome(body: bytes) -> SettledRun:
             root=if_given(name, head.get("root", head.get("parent"))),
             version=if_given(name, head.get("version")),
             run_name=if_given(text, head.get("run_name")),
+            needs=if_given(needs_from_json, head.get("needs")),
         )
     except (KeyError, ValueError) as error:  # ValueError: no state, and EnvelopeError
         raise EnvelopeError(f"the outcome cannot be read: {error}") from None
@@ -311,6 +312,21 @@ def is_outcome_of(run_id: str, body: bytes) -> bool:
         return decode_outcome(body).run_id == run_id
     except EnvelopeError:
         return False
+
+
+def _add_origin(head: dict[str, Any], run: SettledRun) -> None:
+    if run.tags:
+        head["tags"] = run.tags
+    if run.parent is not None:
+        head["parent"] = run.parent
+    if run.root not in (None, run.parent):
+        head["root"] = run.root
+    if run.version is not None:
+        head["version"] = run.version
+    if run.run_name is not None:
+        head["run_name"] = run.run_name
+    if run.needs:
+        head["needs"] = needs_to_json(run.needs)
 
 
 def _split(body: bytes) -> tuple[dict[str, Any], bytes]:

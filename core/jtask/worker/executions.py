@@ -8,14 +8,8 @@ from collections.abc import Callable
 from jtask.client.cancel_notices import no_event
 from jtask.client.client import Client
 from jtask.errors import RunAbandoned
-from jtask.execution.job import (
-    Disposition,
-    Job,
-    StoreOutcome,
-    describe_crash,
-    finish_abandoned,
-    perform,
-)
+from jtask.execution.dispositions import Disposition, StoreOutcome
+from jtask.execution.job import Job, describe_crash, finish_abandoned, perform
 from jtask.lifecycle import Release
 from jtask.states import State, StateName
 from jtask.wire.envelope import encode_outcome, unstarted_record

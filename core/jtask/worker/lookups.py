@@ -1,4 +1,4 @@
-"""Runs whose outcome a plugin may know: it is asked before they wait for a slot."""
+"""Runs that wait for others, or whose outcome a plugin may know: asked before they get a slot."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -6,8 +6,9 @@ from collections.abc import Awaitable, Callable
 from jtask.client.cancel_notices import no_event
 from jtask.client.client import Client
 from jtask.errors import BrokerError
+from jtask.execution.dispositions import Disposition
 from jtask.execution.hooks_loop import answer_of
-from jtask.execution.job import Job, StoreOutcome, look_up
+from jtask.execution.job import Job, look_up
 from jtask.plugins import hooks_of
 
 
@@ -19,8 +20,8 @@ class Lookups:
         worker: This worker's name.
         prepare: Awaited with each run first; returns whether to ask for it, which then has its
             arguments.
-        go_on: Called with each run, and with the end that was known, or the failure of jtask
-            itself, or None for one to execute.
+        go_on: Called with each run, and with the end that was known or how it waits on, or the
+            failure of jtask itself, or None for one to execute.
     """
 
     def __init__(
@@ -28,7 +29,7 @@ class Lookups:
         client: Client,
         worker: str,
         prepare: Callable[[Job], Awaitable[bool]],
-        go_on: Callable[[Job, StoreOutcome | Exception | None], None],
+        go_on: Callable[[Job, Disposition | Exception | None], None],
     ) -> None:
         self._client = client
         self._worker = worker
@@ -37,9 +38,12 @@ class Lookups:
         self._asking: dict[Job, asyncio.Task[None]] = {}
 
     def add(self, job: Job) -> bool:
-        """Ask for a run; False, at no cost, where no plugin looks anything up for its task."""
+        """Ask for a run; False, at no cost, where there is nothing to ask."""
         hooks, concerns = hooks_of(job.task), job.concerns
-        if hooks.lookup is None and (not concerns or hooks.concerning(concerns).lookup is None):
+        is_looked_up = hooks.lookup is not None or (
+            bool(concerns) and hooks.concerning(concerns).lookup is not None
+        )
+        if not is_looked_up and job.envelope.needs is None:
             return False
         self._asking[job] = asyncio.get_running_loop().create_task(self._ask(job))
         return True
@@ -60,7 +64,7 @@ class Lookups:
         return [job for job in self.waiting() if self.remove(job)]
 
     async def _ask(self, job: Job) -> None:
-        known: StoreOutcome | Exception | None = None
+        known: Disposition | Exception | None = None
         try:
             if await self._prepare(job):
                 on_state = no_event if job.notify_only else self._client.events.on_state

@@ -9,24 +9,25 @@ from functools import partial
 from typing import Any
 
 from jtask.background import BackgroundTasks
+from jtask.client.end_news import EndNews
 from jtask.client.event_buffer import EventBuffer
 from jtask.contract import BLOB_MARGIN, Broker, Delivery, Event, OutcomeRecord
 from jtask.errors import BrokerError, EnvelopeError, MessageRefused
-from jtask.execution.hooks_loop import answer_of
-from jtask.execution.job import (
+from jtask.execution.dispositions import (
     DeadLetterBody,
     Disposition,
-    Job,
     Requeue,
     StoreOutcome,
-    describe_crash,
     encode_dead_letter,
 )
+from jtask.execution.hooks_loop import answer_of
+from jtask.execution.job import Job, describe_crash
 from jtask.foreign_text import cut, shown
 from jtask.plugins import get_plugins
 from jtask.rate_limited_log import RateLimitedLog
 from jtask.settings import get_settings
 from jtask.states import State, StateName
+from jtask.stored_ends import StoredEnd
 from jtask.wire.envelope import Envelope, decode_envelope, encode_outcome, unstarted_record
 from jtask.wire.history import bare
 
@@ -60,6 +61,7 @@ class Settlement:
         self._worker = worker
         # Optional in the contract.
         self._put_then: PutThen = getattr(broker.results, "put_then", self._put_slowly)
+        self._end_news = EndNews()
         self._rejected_hook = get_plugins().caller("jtask_rejected")
         self._refused = RateLimitedLog(_REFUSED_PAUSE)
         self.unsettled: set[Job] = set()
@@ -228,10 +230,28 @@ class Settlement:
     def _stored(self, job: Job, disposition: StoreOutcome, answer: bool | BrokerError) -> None:
         if isinstance(answer, bool):
             # Also when another outcome came first: that one stands, and the run is over.
-            job.delivery.ack()
-            self._one_settled(job)
+            self._let_leave(job)
         else:
             self._settle_slowly(job, disposition)
+
+    def _let_leave(self, job: Job) -> None:
+        """Ack a run whose end is stored; first tell whoever waits for it."""
+        end = StoredEnd(job.delivery.run_id, self._broker, is_news=True)
+        if rest := self._end_news.tell(end):
+            self._background.start(self._leave(job, end, rest))
+            return
+        job.delivery.ack()
+        self._one_settled(job)
+
+    async def _leave(self, job: Job, end: StoredEnd, rest: list[Awaitable[None]]) -> None:
+        # Not in a `finally`: a worker that is torn down here leaves the run to the next one.
+        await self._end_news.finish(end, rest)
+        job.delivery.ack()
+        self._one_settled(job)
+
+    async def _tell_stored(self, run_id: str, *, is_news: bool) -> None:
+        end = StoredEnd(run_id, self._broker, is_news)
+        await self._end_news.finish(end, self._end_news.tell(end))
 
     def _put_slowly(
         self, outcome: OutcomeRecord, done: Callable[[bool | BrokerError], None]
@@ -318,7 +338,7 @@ class Settlement:
         Args:
             job: The run.
         """
-        if job.envelope.blob is None:
+        if job.envelope.blob is None and not self._end_news.is_heard:
             job.delivery.ack()
         else:
             self._reject(self._discard(job))
@@ -331,8 +351,10 @@ class Settlement:
             if await self._broker.dead_letters.get(run_id) is None:
                 await self._broker.blobs.delete(f"{run_id}.args")
 
+        await self._tell_stored(run_id, is_news=False)
         try:
-            await self._insist(delete_arguments)
+            if job.envelope.blob is not None:
+                await self._insist(delete_arguments)
         finally:
             job.delivery.ack()
 
@@ -349,6 +371,7 @@ class Settlement:
                 _log.info("run %s had already ended elsewhere", record.run_id)
 
         await self._insist(put)
+        await self._tell_stored(record.run_id, is_news=True)
 
     async def _keep(self, delivery: Delivery, envelope: Envelope, letter: DeadLetterBody) -> None:
         """Dead-letter a message, its arguments as a blob where they leave no room for the rest."""

@@ -15,8 +15,9 @@ from jtask.client.client import Client
 from jtask.contract import TOP_PRIORITY, Broker, Consumption, Delivery, Event
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import BrokerError
+from jtask.execution.dispositions import Disposition, StoreOutcome
 from jtask.execution.hooks_loop import answer_of
-from jtask.execution.job import Disposition, Job, StoreOutcome, tell_handed_back
+from jtask.execution.job import Job, tell_handed_back
 from jtask.ids import process_label
 from jtask.lifecycle import Discard, Execute, Finish
 from jtask.outcomes import CancelResult
@@ -294,7 +295,7 @@ class Worker:
         if self._stopping.is_set or not self._lookups.add(job):
             self._line_up(job)
 
-    def _looked_up(self, job: Job, known: StoreOutcome | Exception | None) -> None:
+    def _looked_up(self, job: Job, known: Disposition | Exception | None) -> None:
         if known is None:
             self._line_up(job)
         elif isinstance(known, Exception):

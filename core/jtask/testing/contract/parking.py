@@ -48,6 +48,20 @@ class ParkingContract(Contract):
         assert await broker.runs.wake("database") == 0
 
     @rule
+    async def test_the_keys_are_known_that_runs_are_parked_under(self, bench: Bench) -> None:
+        worker = await bench.worker("reports")
+        broker = await bench.broker()
+        assert await broker.runs.parked_keys("") == set()
+        await broker.runs.enqueue([bench.message("reports") for _ in range(4)])
+        keys = ["run-1", "run-2", "run-2", "a b.*"]
+        for key, delivery in zip(keys, await worker.take(4), strict=True):
+            await delivery.park(key, time.time() + _FAR)
+        assert await broker.runs.parked_keys("run-") == {"run-1", "run-2"}
+        assert await broker.runs.parked_keys("a") == {"a b.*"}
+        await broker.runs.wake("run-2", 9)
+        assert await broker.runs.parked_keys("run-") == {"run-1"}
+
+    @rule
     async def test_a_woken_run_comes_before_those_that_are_queued_and_keeps_its_priority(
         self, bench: Bench
     ) -> None:

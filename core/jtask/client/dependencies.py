@@ -1,0 +1,153 @@
+"""Other runs among what a run is called with: it waits for their ends, and takes their values."""
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jtask.declaration.task_info import TaskInfo
+from jtask.errors import ArgumentError, ConfigurationError, SerializationError
+from jtask.needs import Needs
+from jtask.nested_values import find_nested, replace_nested
+from jtask.plugins import get_plugins
+from jtask.runs import Run
+from jtask.serialization.arguments import ArgumentCodec
+from jtask.serialization.codecs import codecs_of
+from jtask.serialization.holes import Hole
+
+_IN_PICKLES = b"jtask"  # in any pickle that a handle is in
+
+
+def encode_call(
+    task: TaskInfo[..., Any],
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    wait_for: Sequence[Any] = (),
+) -> tuple[bytes, Needs | None]:
+    """Check and encode the arguments of one call, with a hole for each run among them.
+
+    Args:
+        task: The task.
+        args: Positional arguments.
+        kwargs: Keyword arguments.
+        wait_for: Runs that are only to be waited for; anywhere inside.
+
+    Returns:
+        tuple[bytes, Needs | None]: The payload, and what the run waits for.
+
+    Raises:
+        ArgumentError: They do not fit.
+        SerializationError: One would not survive the trip.
+        ConfigurationError: No loaded plugin knows how to wait for runs.
+    """
+    codec = codecs_of(task).arguments
+    try:
+        payload = codec.encode(args, kwargs)
+    except (ArgumentError, SerializationError):
+        # Only now, so that calls without any pay nothing: a handle cannot be encoded.
+        call = _OpenCall(task, args, kwargs)
+        if not call.is_other:
+            raise
+    else:
+        if task.serializer == "json" or _IN_PICKLES not in payload:
+            return payload, _needs({}, wait_for, _Uses()) if wait_for else None
+        call = _OpenCall(task, args, kwargs)
+    payload, arguments = call.encode(codec)
+    return payload, _needs(arguments, wait_for, call.uses)
+
+
+def encode_calls(
+    task: TaskInfo[..., Any], calls: Sequence[tuple[Any, ...]]
+) -> list[tuple[bytes, Needs | None]]:
+    """Do `encode_call` for many calls, each given by its positional arguments.
+
+    Args:
+        task: The task.
+        calls: The arguments of each.
+
+    Raises:
+        JTaskError: As for `encode_call`.
+    """
+    if task.serializer == "json":
+        # All at once, as nearly always none has a run among its arguments.
+        with contextlib.suppress(ArgumentError, SerializationError):
+            return [(payload, None) for payload in codecs_of(task).arguments.encode_many(calls)]
+    return [encode_call(task, args, {}) for args in calls]
+
+
+class _Uses:
+    """Which runs were met, and which of them need not complete."""
+
+    def __init__(self) -> None:
+        self._strict: set[str] = set()
+        self._lenient: set[str] = set()
+
+    def add(self, future: Run[Any], *, allowed: bool) -> str:
+        (self._lenient if allowed else self._strict).add(future.run_id)
+        return future.run_id
+
+    @property
+    def may_fail(self) -> frozenset[str]:
+        return frozenset(self._lenient - self._strict)
+
+
+class _OpenCall:
+    """A call with holes in place of runs."""
+
+    def __init__(
+        self, task: TaskInfo[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> None:
+        self._task = task
+        self.uses = _Uses()
+        self._args: tuple[Any, ...] = replace_nested(args, Run, self._hole)
+        self._kwargs: Mapping[str, Any] = replace_nested(kwargs, Run, self._hole)
+        self.is_other = self._args is not args or self._kwargs is not kwargs
+
+    def encode(self, codec: ArgumentCodec) -> tuple[bytes, dict[str, tuple[str, ...]]]:
+        """Return the payload, and by parameter name the runs whose values go there."""
+        payload = codec.encode_open(self._args, self._kwargs)
+        record = codec.by_name(self._args, self._kwargs)
+        found = {name: find_nested(value, Hole) for name, value in record.items()}
+        return payload, {
+            name: tuple(dict.fromkeys(hole.run_id for hole in holes))
+            for name, holes in found.items()
+            if holes
+        }
+
+    def _hole(self, future: Run[Any], allowed: bool) -> Hole:
+        _refuse_pickle(self._task, future)
+        return Hole(self.uses.add(future, allowed=allowed))
+
+
+def _awaited(wait_for: Sequence[Any], uses: _Uses) -> tuple[str, ...]:
+    found: list[str] = []
+
+    def note(future: Run[Any], allowed: bool) -> Run[Any]:
+        found.append(uses.add(future, allowed=allowed))
+        return future
+
+    replace_nested(list(wait_for), Run, note)
+    return tuple(dict.fromkeys(found))
+
+
+def _needs(
+    arguments: Mapping[str, tuple[str, ...]], wait_for: Sequence[Any], uses: _Uses
+) -> Needs | None:
+    awaited = _awaited(wait_for, uses)
+    needs = Needs(arguments, awaited, uses.may_fail)
+    if not needs:
+        return None
+    if get_plugins().caller("jtask_resolve") is None:
+        raise ConfigurationError(
+            "a run is to wait for another, which no loaded plugin knows how to do: "
+            "add 'dependencies' to JTASK_PLUGINS"
+        )
+    return needs
+
+
+def _refuse_pickle(task: TaskInfo[..., Any], future: Run[Any]) -> None:
+    other = future.task
+    if other is not None and other.serializer != "json" and task.serializer == "json":
+        raise SerializationError(
+            f"the result of task {other.name!r} is encoded with {other.serializer!r}, and task "
+            f"{task.name!r} takes JSON: declare both with the same serializer"
+        )

@@ -1,0 +1,172 @@
+"""Which runs are waited for, so that all the others end at no cost.
+
+Whoever parks a run tells the living workers under which id, and looks once more whether that run is
+over. So a worker that stores an end either was told before, or that look has found it, or it hears
+of it a moment later and finds it among those that it has just settled. A worker that may have
+missed something takes every run for awaited until it has learned what is parked.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, Awaitable
+from contextlib import asynccontextmanager
+from weakref import WeakKeyDictionary
+
+from jtask.background import BackgroundTasks
+from jtask.contract import Broker, Subscription
+from jtask.errors import BrokerError
+from jtask.runtime import WorkerHandle
+from jtask.stored_ends import StoredEnd
+
+PREFIX = "run-"
+"""What keys begin with that runs are parked under; the id of the awaited one follows."""
+LONGEST_WAIT = 600.0
+"""Seconds until a run that nobody wakes looks for itself, at most."""
+
+_TOPIC = "awaited"
+_MARGIN = 60.0  # seconds that a run may take to look for itself
+_RECENT = 2000  # runs that ended here, in the moment that news may take
+_RETRY_SECONDS = 0.5
+_MOST = 1_000_000  # runs that are woken together
+_log = logging.getLogger("jtask")
+
+
+class AwaitedRuns:
+    """The runs that somebody waits for; on the I/O loop.
+
+    Args:
+        broker: Where they are.
+    """
+
+    # Not kept alive by what is kept for as long as the broker lives.
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._until: dict[str, float] = {}
+        """For how long each counts as awaited, on the monotonic clock; in that order."""
+        self._recent: dict[str, None] = {}
+        self._gaps = 1
+        self._users = 0
+        self._subscription: Subscription | None = None
+        self._background = BackgroundTasks()
+
+    async def open(self) -> None:
+        """Begin to hear; once more for each worker.
+
+        Raises:
+            BrokerError: The broker does not answer.
+        """
+        self._users += 1
+        if self._users == 1:
+            self._subscription = await self._broker.requests.listen(
+                _TOPIC, self._on_news, self._on_gap
+            )
+            self._background.start(self._learn())
+
+    async def close(self) -> None:
+        """Hear no more, once the last worker is over."""
+        self._users -= 1
+        if self._users == 0 and self._subscription is not None:
+            self._background.cancel()
+            self._gaps = 1
+            await self._subscription.close()
+            self._subscription = None
+
+    def may_be_awaited(self, run_id: str) -> bool:
+        """Tell whether somebody may wait for a run whose end was stored here."""
+        recent = self._recent
+        recent[run_id] = None
+        if len(recent) > _RECENT:
+            del recent[next(iter(recent))]
+        return bool(self._gaps) or run_id in self._until
+
+    async def tell(self, run_id: str) -> None:
+        """Tell all workers that a run is awaited, until the broker has heard it."""
+        self._add(run_id)
+        while True:
+            try:
+                # Nobody answers: they hear it.
+                await self._broker.requests.ask(_TOPIC, run_id.encode(), timeout=0.0, answers=0)
+                return
+            except BrokerError as error:
+                _log.debug("cannot tell that run %s is awaited: %s", run_id, error)
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    def _add(self, run_id: str) -> None:
+        now = time.monotonic()
+        self._until.pop(run_id, None)
+        # By then whoever waits has looked, and told it anew.
+        self._until[run_id] = now + LONGEST_WAIT + _MARGIN
+        while (first := next(iter(self._until))) and self._until[first] < now:
+            del self._until[first]
+
+    def _on_news(self, question: bytes) -> None:
+        run_id = question.decode(errors="replace")
+        self._add(run_id)
+        if run_id in self._recent:
+            self._background.start(self._wake(run_id))
+
+    async def _wake(self, run_id: str) -> None:
+        try:
+            await wake(self._broker, run_id)
+        except BrokerError as error:
+            _log.debug("who waits for run %s is woken late: %s", run_id, error)
+
+    def _on_gap(self) -> None:
+        self._gaps += 1
+        if self._gaps == 1:
+            self._background.start(self._learn())
+
+    async def _learn(self) -> None:
+        """Learn what is parked; until then every run counts as awaited."""
+        while self._gaps:
+            gaps = self._gaps
+            try:
+                for key in await self._broker.runs.parked_keys(PREFIX):
+                    self._add(key.removeprefix(PREFIX))
+            except BrokerError as error:
+                _log.debug("cannot learn yet which runs are awaited: %s", error)
+                await asyncio.sleep(_RETRY_SECONDS)
+            else:
+                self._gaps -= gaps
+
+
+_awaited: WeakKeyDictionary[Broker, AwaitedRuns] = WeakKeyDictionary()
+
+
+def awaited_at(broker: Broker) -> AwaitedRuns:
+    """Return what is known of the runs that are awaited at a broker, made by the first use."""
+    return _awaited.setdefault(broker, AwaitedRuns(broker))
+
+
+@asynccontextmanager
+async def watching(worker: WorkerHandle) -> AsyncGenerator[None]:
+    """Hear which runs are awaited while a worker lives."""
+    awaited = awaited_at(worker.broker)
+    try:
+        await worker.on_io(awaited.open())
+        yield
+    finally:
+        await worker.on_io(awaited.close())
+
+
+def on_stored(end: StoredEnd) -> Awaitable[None] | None:
+    """Return what wakes those who wait for a run; None, as nearly always, if nobody does.
+
+    Args:
+        end: The run's.
+    """
+    if end.is_news:
+        awaited = _awaited.get(end.broker)
+        if awaited is not None and not awaited.may_be_awaited(end.run_id):
+            return None
+    return wake(end.broker, end.run_id)
+
+
+async def wake(broker: Broker, run_id: str) -> None:
+    """Wake those who wait for a run; they look for themselves whether they are ready.
+
+    Raises:
+        BrokerError: The broker does not answer.
+    """
+    await broker.runs.wake(f"{PREFIX}{run_id}", _MOST, first=False)

@@ -1,0 +1,368 @@
+"""Runs that wait for others: `b.delay(a.delay(1))`, on each broker."""
+
+import asyncio
+import dataclasses
+import json
+import threading
+import time
+from datetime import UTC, datetime
+
+import pytest
+from in_process import StartWorker, events_of, on_each_broker, on_io
+from waiting import PATIENCE, eventually
+
+from jtask import runtime, task
+from jtask.annotations import allow_failure, quote
+from jtask.cache_policies import INPUTS
+from jtask.client import get_client, get_run
+from jtask.contract import Broker, Delivery, Message, OutcomeRecord
+from jtask.errors import (
+    ArgumentError,
+    ConfigurationError,
+    ResultTimeout,
+    RunNotReady,
+    SerializationError,
+)
+from jtask.needs import Needs
+from jtask.outcomes import SettledRun
+from jtask.states import State, StateName
+from jtask.wire.envelope import Envelope, encode_outcome
+from jtask_dependencies.awaited import AwaitedRuns, awaited_at
+
+pytestmark = pytest.mark.usefixtures("jtask_broker")
+jtask_broker = on_each_broker
+
+
+@dataclasses.dataclass
+class Order:
+    number: int
+    at: datetime
+
+
+@task(queue="deps")
+def double(x: int) -> int:
+    return 2 * x
+
+
+@task(queue="deps")
+def order(number: int) -> Order:
+    return Order(number, datetime(2026, 1, 1, tzinfo=UTC))
+
+
+@task(queue="deps")
+def describe(one: Order, others: list[Order], **more: object) -> str:
+    return f"{type(one).__name__} {one.number} {one.at.year} {[o.number for o in others]} {more}"
+
+
+@task(queue="deps")
+def total(xs: list[int]) -> int:
+    return sum(xs)
+
+
+@task(queue="deps")
+def shape(value):  # type: ignore[no-untyped-def]
+    return repr(value)
+
+
+@task(queue="deps")
+def fail(x: int) -> int:
+    raise ValueError(f"no {x}")
+
+
+TASKS = (double, order, describe, total, shape, fail)
+
+
+def test_a_run_takes_the_value_of_another(jtask_worker: StartWorker) -> None:
+    jtask_worker(*TASKS)
+    assert double.delay(double.delay(21)).result(PATIENCE) == 84
+
+
+def test_a_run_that_is_sent_first_waits_for_one_that_is_over_later(
+    jtask_worker: StartWorker,
+) -> None:
+    first = double.delay(1)
+    second = double.delay(first)
+    third = total.delay([first, second, 3])
+    jtask_worker(*TASKS)
+    assert third.result(PATIENCE) == 2 + 4 + 3
+
+
+def test_values_come_as_their_annotations_say(jtask_worker: StartWorker) -> None:
+    jtask_worker(*TASKS)
+    run = describe.delay(
+        order.delay(1), [order.delay(2), Order(3, datetime.now(UTC))], note=double.delay(5)
+    )
+    assert run.result(PATIENCE) == "Order 1 2026 [2, 3] {'note': 10}"
+
+
+def test_a_run_without_annotations_gets_what_get_run_would_give(
+    jtask_worker: StartWorker,
+) -> None:
+    jtask_worker(*TASKS)
+    run = shape.delay({"t": (order.delay(1), double.delay(1)), "s": {1, 2}})
+    assert run.result(PATIENCE) == (
+        "{'t': ({'number': 1, 'at': '2026-01-01T00:00:00Z'}, 2), 's': {1, 2}}"
+    )
+
+
+def test_what_waits_for_a_run_that_failed_is_not_ready_and_so_on(
+    jtask_worker: StartWorker,
+) -> None:
+    jtask_worker(*TASKS)
+    first = fail.delay(1)
+    second = double.delay(first)
+    third = double.delay(second)
+    with pytest.raises(RunNotReady, match=second.run_id):
+        third.result(PATIENCE)
+    assert second.state.name is StateName.NOT_READY
+    assert first.run_id in second.state.message
+    assert "no 1" in second.state.message
+
+
+def test_a_failure_that_is_allowed_is_the_value(jtask_worker: StartWorker) -> None:
+    jtask_worker(*TASKS)
+    run = shape.delay([allow_failure(fail.delay(1)), double.delay(1)])
+    assert run.result(PATIENCE) == "[ValueError('no 1'), 2]"
+
+
+def test_the_record_says_which_run_went_into_which_input(jtask_worker: StartWorker) -> None:
+    jtask_worker(*TASKS)
+    first, second, third = double.delay(1), double.delay(2), double.delay(3)
+    run = total.apply_async(([first, second],), wait_for=[third])
+    assert run.result(PATIENCE) == 6
+    info = run.info
+    assert info is not None
+    assert info.needs is not None
+    assert info.needs.arguments == {"xs": (first.run_id, second.run_id)}
+    assert info.needs.wait_for == (third.run_id,)
+
+
+# --- the rest of the ways in ---------------------------------------------------------------------
+
+
+@task(queue="deps", serializer="cloudpickle")
+def pickled(value: object) -> object:
+    return value
+
+
+def test_pickles_take_pickles_and_json(jtask_worker: StartWorker) -> None:
+    jtask_worker(*TASKS, pickled)
+    run = pickled.delay({"a": pickled.delay({1, 2}), "b": [order.delay(1)]})
+    assert run.result(PATIENCE) == {"a": {1, 2}, "b": [{"number": 1, "at": "2026-01-01T00:00:00Z"}]}
+
+
+def test_a_pickle_does_not_go_into_json(jtask_worker: StartWorker) -> None:
+    upstream = pickled.delay(1)
+    with pytest.raises(SerializationError, match="declare both with the same serializer"):
+        double.delay(upstream)
+    unknown = get_run(upstream.run_id)
+    run = double.delay(unknown)
+    jtask_worker(*TASKS, pickled)
+    with pytest.raises(RunNotReady, match="task 'double' takes JSON"):
+        run.result(PATIENCE)
+
+
+def test_a_handle_that_was_made_of_an_id_does_as_well(jtask_worker: StartWorker) -> None:
+    jtask_worker(*TASKS)
+    assert double.delay(get_run(double.delay(1).run_id)).result(PATIENCE) == 4
+
+
+def test_what_is_quoted_is_not_waited_for(jtask_worker: StartWorker) -> None:
+    jtask_worker(*TASKS)
+    assert shape.delay(quote([1, 2])).result(PATIENCE) == "[1, 2]"
+    with pytest.raises(SerializationError):
+        shape.delay(quote([double.delay(1)]))
+
+
+def test_many_calls_with_handles_are_sent_together(jtask_worker: StartWorker) -> None:
+    first = double.delay_many([(i,) for i in range(5)])
+    second = double.delay_many([(run,) for run in first])
+    third = total.delay_many([{"xs": second}, {"xs": [*first, 1]}])
+    jtask_worker(*TASKS)
+    assert [run.result(PATIENCE) for run in third] == [40, 21]
+
+
+def test_a_large_value_goes_on_as_a_large_argument(jtask_worker: StartWorker) -> None:
+    jtask_worker(*TASKS, large, length)
+    size = get_client().inline_limit + 1000
+    assert length.delay([large.delay(size), large.delay(5)]).result(PATIENCE) == size + 5
+
+
+@task(queue="deps")
+def large(size: int) -> str:
+    return "x" * size
+
+
+@task(queue="deps")
+def length(texts: list[str]) -> int:
+    return sum(map(len, texts))
+
+
+def test_a_run_that_waits_says_for_what_and_can_be_cancelled(jtask_worker: StartWorker) -> None:
+    gate = threading.Event()
+    held.gate = gate  # type: ignore[attr-defined]
+    jtask_worker(*TASKS, held)
+    first = held.delay(1)
+    second = double.delay(first)
+    third = double.delay(second)
+    try:
+        eventually(lambda: first.run_id in second.state.message)
+        eventually(lambda: second.run_id in third.state.message)
+        with pytest.raises(ResultTimeout):
+            third.result(0.05)
+        second.cancel()
+        with pytest.raises(RunNotReady, match="ended as Cancelled"):
+            third.result(PATIENCE)
+    finally:
+        gate.set()
+    assert first.result(PATIENCE) == 1
+
+
+@task(queue="deps")
+def held(x: int) -> int:
+    assert held.gate.wait(PATIENCE)  # type: ignore[attr-defined]
+    return x
+
+
+def test_a_run_that_nobody_knows_is_no_reason_to_wait(jtask_worker: StartWorker) -> None:
+    jtask_worker(*TASKS)
+    run = double.delay(get_run(get_client().ids.new()))
+    with pytest.raises(RunNotReady, match="there is no run"):
+        run.result(PATIENCE)
+
+
+def test_a_retry_takes_the_values_again(jtask_worker: StartWorker) -> None:
+    jtask_worker(*TASKS, flaky)
+    assert flaky.delay([double.delay(1)]).result(PATIENCE) == [2]
+
+
+@task(queue="deps", retries=2)
+def flaky(xs: list[int]) -> list[int]:
+    if runtime.attempt < 3:
+        raise ValueError("not yet")
+    return xs
+
+
+def test_a_cached_run_is_looked_up_by_the_values_that_it_takes(jtask_worker: StartWorker) -> None:
+    jtask_worker(*TASKS, kept)
+    assert kept.delay(double.delay(1)).result(PATIENCE) == 3
+    again = kept.delay(double.delay(1))
+    assert again.result(PATIENCE) == 3
+    assert again.state.name is StateName.CACHED
+
+
+@task(queue="deps", cache_policy=INPUTS)
+def kept(x: int) -> int:
+    return x + 1
+
+
+def test_two_runs_that_wait_for_each_other_are_not_ready(
+    jtask_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jtask_dependencies.waiting.LONGEST_WAIT", 0.3)
+    jtask_worker(*TASKS)
+    first, second = get_client().ids.new(), get_client().ids.new()
+    for run_id, other in ((first, second), (second, first)):
+        send_by_hand(run_id, Needs({"x": (other,)}))
+    for run_id in (first, second):
+        with pytest.raises(RunNotReady, match="waits for"):
+            get_run(run_id).result(PATIENCE)
+
+
+def test_a_run_that_waits_for_itself_is_not_ready(jtask_worker: StartWorker) -> None:
+    jtask_worker(*TASKS)
+    run_id = get_client().ids.new()
+    send_by_hand(run_id, Needs(wait_for=(run_id,)))
+    with pytest.raises(RunNotReady, match="waits for itself"):
+        get_run(run_id).result(PATIENCE)
+
+
+def send_by_hand(run_id: str, needs: Needs, parked_under: str | None = None) -> None:
+    holes = {name: {"=run": ids[0]} for name, ids in needs.arguments.items()}
+    payload = json.dumps({**holes, "=": [*holes]} if holes else {"x": 1}).encode()
+    envelope = Envelope(run_id, double.key, double.name, "json", payload, time.time(), needs=needs)
+    at = None if parked_under is None else time.time() + 3600
+    message = Message(run_id, "deps", envelope.encode(), at=at, parked_under=parked_under)
+    on_io(lambda broker: broker.runs.enqueue([message]))
+
+
+def test_a_run_with_many_needs_is_parked_few_times(jtask_worker: StartWorker) -> None:
+    runs = double.delay_many([(i,) for i in range(1000)])
+    join = total.delay(runs)
+    jtask_worker(*TASKS)
+    assert join.result(PATIENCE) == 2 * sum(range(1000))
+    parked = [event for event in events_of(join.run_id) if "waits for run" in event.detail]
+    assert len(parked) < 20
+
+
+def test_a_chain_of_a_hundred_ends(jtask_worker: StartWorker) -> None:
+    jtask_worker(*TASKS)
+    run = double.delay(0)
+    for _ in range(99):
+        run = double.delay(run)
+    assert run.result(PATIENCE) == 0
+
+
+def test_too_many_needs_are_refused_at_the_call() -> None:
+    runs = [get_run(run_id) for run_id in get_client().ids.new_many(30_000)]
+    with pytest.raises(ArgumentError, match="join them in several steps"):
+        total.delay(runs)
+
+
+def test_the_plugin_has_to_be_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    upstream = double.delay(1)
+    monkeypatch.setattr("jtask.plugins.Plugins.caller", lambda *_: None)
+    with pytest.raises(ConfigurationError, match="add 'dependencies' to JTASK_PLUGINS"):
+        double.delay(upstream)
+
+
+def test_an_error_in_what_comes_fails_the_run(jtask_worker: StartWorker) -> None:
+    jtask_worker(*TASKS)
+    run = double.delay(shape.delay("a"))
+    with pytest.raises(ArgumentError, match="'x'"):
+        run.result(PATIENCE)
+
+
+def test_who_finds_that_a_run_was_over_already_wakes_what_waits_for_it(
+    jtask_worker: StartWorker,
+) -> None:
+    upstream, downstream = get_client().ids.new(), get_client().ids.new()
+    send_by_hand(upstream, Needs())
+    send_by_hand(downstream, Needs({"x": (upstream,)}), parked_under=f"run-{upstream}")
+
+    async def lose_after_storing(broker: Broker) -> None:
+        taken: asyncio.Future[Delivery] = asyncio.get_running_loop().create_future()
+        consumption = await broker.runs.consume(["deps"], 1, taken.set_result)
+        assert (await taken).run_id == upstream
+        now = time.time()
+        state = State(StateName.COMPLETED, now)
+        record = SettledRun(
+            upstream, double.key, "", state, 1, now, now, now, 0.0, "", "json", b"5"
+        )
+        assert await broker.results.put(OutcomeRecord(upstream, encode_outcome(record)))
+        await consumption.close()
+
+    on_io(lose_after_storing)
+    jtask_worker(*TASKS)
+    assert get_run(downstream).result(PATIENCE) == 10
+
+
+def test_an_end_of_which_a_worker_could_not_hear_wakes_all_the_same(
+    jtask_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def keep_silent(*_: object) -> None: ...
+
+    # As if the news came to nobody, and the gap was noticed later.
+    monkeypatch.setattr(AwaitedRuns, "tell", keep_silent)
+    held.gate = gate = threading.Event()  # type: ignore[attr-defined]
+    jtask_worker(*TASKS, held)
+    first = held.delay(1)
+    second = double.delay(first)
+    eventually(lambda: first.run_id in second.state.message)
+
+    async def notice(broker: Broker) -> None:
+        awaited_at(broker)._on_gap()
+
+    on_io(notice)
+    gate.set()
+    assert second.result(PATIENCE) == 2
