@@ -13,7 +13,7 @@ from jtask_memory.stores.counters import MemoryCounters, MemorySlots
 from jtask_memory.stores.dead_letters import MemoryDeadLetters
 from jtask_memory.stores.event_log import MemoryEventLog
 from jtask_memory.stores.heartbeats import MemoryHeartbeats
-from jtask_memory.stores.logs import MemoryLogs
+from jtask_memory.stores.logs import MemoryItems, MemoryLogs
 from jtask_memory.stores.records import MemoryRecords
 from jtask_memory.stores.requests import MemoryRequests
 from jtask_memory.stores.results import MemoryResults
@@ -52,6 +52,7 @@ class MemoryBroker:
         self.results = MemoryResults(client)
         self.events = MemoryEventLog(client)
         self.logs = MemoryLogs(client)
+        self.items = MemoryItems(client)
         self.blobs = MemoryBlobs(client)
         self.counters = MemoryCounters(client)
         self.slots = MemorySlots(client)

@@ -12,8 +12,8 @@ from jtask.cli.parameters import as_json
 
 if TYPE_CHECKING:
     from jtask.client import Client
+    from jtask.client.log_reader import LogReader
     from jtask.contract import LogLine
-    from jtask_logs.following import LogReader
 
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _CLOSE_SECONDS = 5.0
@@ -47,10 +47,10 @@ def logs(run_id: str, level: str, *, follow: bool, as_json: bool) -> None:
 
 @contextmanager
 def _reading(client: "Client", run_id: str) -> "Generator[LogReader]":
-    from jtask_logs.following import LogReader
+    from jtask.client.log_reader import LogReader
 
     async def make() -> LogReader:
-        return LogReader(client.broker, run_id)
+        return LogReader(client.broker.logs, client.broker.results, run_id)
 
     reader = client.io.run(make())
     try:

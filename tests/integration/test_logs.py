@@ -16,12 +16,12 @@ from waiting import eventually
 import jtask
 from jtask import get_run_logger, runtime, task
 from jtask.client import get_client
+from jtask.client.log_reader import LogReader
 from jtask.contract import END_OF_ATTEMPT, LogLine
 from jtask.errors import BrokerUnavailable, NotInRun
 from jtask.plugins import TaskHooks, hooks_of
 from jtask.runtime import current_run
 from jtask.settings import get_settings
-from jtask_logs.following import LogReader
 
 pytestmark = pytest.mark.usefixtures("jtask_broker")
 jtask_broker = on_each_broker
@@ -480,7 +480,7 @@ def test_a_follower_gets_lines_while_the_run_executes_and_ends_with_it(
     io, broker = get_client().io, get_client().broker
 
     async def make() -> LogReader:
-        return LogReader(broker, run.run_id)
+        return LogReader(broker.logs, broker.results, run.run_id)
 
     reader = io.run(make())
     first = io.run(reader.follow())
@@ -504,7 +504,7 @@ def test_a_follower_of_a_run_that_logs_nothing_ends_with_it(jtask_worker: StartW
     io, broker = get_client().io, get_client().broker
 
     async def follow() -> Any:
-        reader = LogReader(broker, run.run_id)
+        reader = LogReader(broker.logs, broker.results, run.run_id)
         try:
             return await reader.follow()
         finally:

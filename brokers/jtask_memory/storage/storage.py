@@ -38,6 +38,7 @@ class Storage:
         self.letters: TTLDict[DeadLetter] = TTLDict()
         self.events = EventHistory()
         self.logs = LogHistory()
+        self.items = LogHistory()
         self.blobs: TTLDict[bytes] = TTLDict()
         self.counters: TTLDict[int] = TTLDict()
         self.slots: dict[str, TTLDict[SlotHolder]] = {}
@@ -48,6 +49,7 @@ class Storage:
         self.wakers: Subscribers[[]] = Subscribers()
         self.responders: Subscribers[[PendingRequest]] = Subscribers()
         self.log_readers: Subscribers[[]] = Subscribers()
+        self.item_readers: Subscribers[[]] = Subscribers()
         self.watchers: Subscribers[[OutcomeRecord]] = Subscribers()
 
     def enqueue(self, messages: Sequence[Message]) -> None:

@@ -1,4 +1,4 @@
-"""The logs of runs."""
+"""The logs of runs, and the items of generators."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -7,6 +7,8 @@ from jtask.contract import LogLine, LogPage
 from jtask_memory.loops import call_on
 from jtask_memory.storage import Storage
 from jtask_memory.storage.client import StoragePart
+from jtask_memory.storage.log_history import LogHistory
+from jtask_memory.storage.subscribers import Subscribers
 
 _PAGE = 1000  # lines
 
@@ -18,8 +20,8 @@ class MemoryLogs(StoragePart):
         """Store lines of one or more runs."""
         storage = self._storage
         with storage.lock:
-            storage.logs.append(lines, self._now(), storage.settings.log_ttl)
-            readers = storage.log_readers.of({line.run_id for line in lines})
+            self._history(storage).append(lines, self._now(), self._ttl(storage))
+            readers = self._readers(storage).of({line.run_id for line in lines})
         # Without the lock: each carries the news to its own loop.
         for notify in readers:
             notify()
@@ -29,7 +31,7 @@ class MemoryLogs(StoragePart):
         while True:
             storage = self._storage
             with storage.lock:
-                found = storage.logs.read(run_id, after, _PAGE)
+                found = self._history(storage).read(run_id, after, _PAGE)
             if found:
                 after = found[-1].position
                 yield LogPage([one.line for one in found], after)
@@ -38,7 +40,31 @@ class MemoryLogs(StoragePart):
 
     async def watch(self, run_id: str, on_news: Callable[[], None]) -> "MemoryLogSubscription":
         """Push the news that more lines of a run are stored."""
-        return MemoryLogSubscription(self._storage, run_id, on_news, self._client.loop)
+        storage = self._storage
+        readers = self._readers(storage)
+        return MemoryLogSubscription(storage, readers, run_id, on_news, self._client.loop)
+
+    def _history(self, storage: Storage) -> LogHistory:
+        return storage.logs
+
+    def _readers(self, storage: Storage) -> Subscribers[[]]:
+        return storage.log_readers
+
+    def _ttl(self, storage: Storage) -> float:
+        return storage.settings.log_ttl
+
+
+class MemoryItems(MemoryLogs):
+    """The same for the items of generators."""
+
+    def _history(self, storage: Storage) -> LogHistory:
+        return storage.items
+
+    def _readers(self, storage: Storage) -> Subscribers[[]]:
+        return storage.item_readers
+
+    def _ttl(self, storage: Storage) -> float:
+        return storage.settings.item_ttl
 
 
 class MemoryLogSubscription:
@@ -46,6 +72,7 @@ class MemoryLogSubscription:
 
     Args:
         storage: Where the lines are stored.
+        readers: Those who hear of them.
         run_id: Whose.
         on_news: Called on the loop.
         loop: Of the client.
@@ -54,17 +81,19 @@ class MemoryLogSubscription:
     def __init__(
         self,
         storage: Storage,
+        readers: Subscribers[[]],
         run_id: str,
         on_news: Callable[[], None],
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self._storage = storage
+        self._readers = readers
         self._run_id = run_id
         self._on_news = on_news
         self._loop = loop
         self._is_closed = False
         with storage.lock:
-            storage.log_readers.add(run_id, self._notify)
+            readers.add(run_id, self._notify)
 
     async def close(self) -> None:
         """Pass nothing on any more."""
@@ -82,4 +111,4 @@ class MemoryLogSubscription:
 
     def _forget(self) -> None:
         with self._storage.lock:
-            self._storage.log_readers.remove(self._run_id, self._notify)
+            self._readers.remove(self._run_id, self._notify)

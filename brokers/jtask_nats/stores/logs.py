@@ -1,4 +1,4 @@
-"""The logs of runs: batches of lines, on a subject for each run."""
+"""The logs of runs, and the items of generators: batches of lines, on a subject for each run."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -30,20 +30,47 @@ class NatsLogs:
 
     Args:
         session: To the server.
+        stream: Where they are stored.
+        subject: Returns where the lines of a run go.
+        news: Returns where it is told that more of them are stored.
+        size: Of a message, in bytes.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(
+        self,
+        session: Session,
+        stream: Stream,
+        subject: Callable[[str], str],
+        news: Callable[[str], str],
+        size: int,
+    ) -> None:
         self._session = session
+        self._stream = stream
+        self._subject = subject
+        self._news = news
+        self._size = size
         self._subscriptions: set[_LogSubscription] = set()
         session.connection.on_reconnect(self._notify_all)
+
+    @classmethod
+    def of_logs(cls, session: Session) -> "NatsLogs":
+        """Return the store of what runs log."""
+        subjects = session.subjects
+        return cls(session, Stream.LOGS, subjects.log, subjects.log_news, _SIZE)
+
+    @classmethod
+    def of_items(cls, session: Session) -> "NatsLogs":
+        """Return the store of the items of generators, each of which may fill a message."""
+        subjects, size = session.subjects, session.inline_limit
+        return cls(session, Stream.ITEMS, subjects.items, subjects.item_news, size)
 
     async def append(self, lines: Sequence[LogLine]) -> None:
         """Store lines of one or more runs."""
         session = self._session
-        await session.topology.ensure(Stream.LOGS)
-        limit = min(_SIZE, session.inline_limit)
+        await session.topology.ensure(self._stream)
+        limit = min(self._size, session.inline_limit)
         stored = [
-            session.publisher.publish(session.subjects.log(run_id), body, _id_of(first))
+            session.publisher.publish(self._subject(run_id), body, _id_of(first))
             for run_id, of_run in _by_run(lines).items()
             for first, body in _bodies(of_run, limit)
         ]
@@ -54,8 +81,8 @@ class NatsLogs:
         if not is_run_id(run_id):
             return  # it could address those of others
         session = self._session
-        await session.topology.ensure(Stream.LOGS)
-        stream, subject = session.topology.stream_name(Stream.LOGS), session.subjects.log(run_id)
+        await session.topology.ensure(self._stream)
+        stream, subject = session.topology.stream_name(self._stream), self._subject(run_id)
         async for page in read_pages(session.connection, stream, subject, after=after):
             # The last page may be empty.
             if page:
@@ -65,13 +92,13 @@ class NatsLogs:
     async def watch(self, run_id: str, on_news: Callable[[], None]) -> "_LogSubscription":
         """Push the news that more lines of a run are stored."""
         session = self._session
-        await session.topology.ensure(Stream.LOGS)
+        await session.topology.ensure(self._stream)
 
         def receive(subject: str, reply: str, data: bytes, block: bytes | None) -> None:
             del subject, reply, data, block
             on_news()
 
-        heard = session.connection.subscribe(session.subjects.log_news(run_id), receive)
+        heard = session.connection.subscribe(self._news(run_id), receive)
         subscription = _LogSubscription(heard, on_news, self._subscriptions)
         if session.connection.is_connected:
             # Only then is it in place: what is stored from now on must not be missed.

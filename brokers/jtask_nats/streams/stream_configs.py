@@ -38,6 +38,7 @@ class Stream(Enum):
     BLOBS = "_BLOBS"
     EVENTS = "_EVENTS"
     LOGS = "_LOGS"
+    ITEMS = "_ITEMS"
     DEAD_LETTERS = "_DEAD"
     WORKERS = "_WORKERS"
     COUNTERS = "_COUNTERS"
@@ -119,6 +120,18 @@ def stream_configs(
             "republish": {
                 "src": subjects.all_logs,
                 "dest": subjects.all_log_news,
+                "headers_only": True,
+            },
+        },
+        # No limit on bytes: the oldest items of a stream that is being read must not be dropped.
+        Stream.ITEMS: {
+            **disk,
+            "subjects": [subjects.all_items],
+            "max_age": _nanos(settings.item_ttl),
+            "duplicate_window": _window(settings.item_ttl),
+            "republish": {
+                "src": subjects.all_items,
+                "dest": subjects.all_item_news,
                 "headers_only": True,
             },
         },

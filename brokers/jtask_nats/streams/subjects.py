@@ -38,6 +38,8 @@ class Subjects:
         self.all_events = f"{self.root}.e.>"
         self.all_logs = f"{self.root}.g.>"
         self.all_log_news = f"{self.root}.h.>"
+        self.all_items = f"{self.root}.i.>"
+        self.all_item_news = f"{self.root}.j.>"
         self.all_dead_letters = f"{self.root}.d.>"
         self.all_workers = f"{self.root}.w.>"
         self.all_counters = f"{self.root}.n.>"
@@ -101,6 +103,14 @@ class Subjects:
     def log_news(self, run_id: str) -> str:
         """Return where it is told that more of a run's log is stored."""
         return f"{self.root}.h.{run_id}"
+
+    def items(self, run_id: str) -> str:
+        """Return where the items of a run go."""
+        return f"{self.root}.i.{run_id}"
+
+    def item_news(self, run_id: str) -> str:
+        """Return where it is told that more items of a run are stored."""
+        return f"{self.root}.j.{run_id}"
 
     def dead_letter(self, queue: str, run_id: str) -> str:
         """Return where a dead letter lies."""

@@ -20,7 +20,7 @@ from jtask.contract.dead_letters import DeadLetter, DeadLetters
 from jtask.contract.events import Event, EventLog
 from jtask.contract.heartbeats import Heartbeats
 from jtask.contract.in_process import in_process, is_in_process
-from jtask.contract.logs import END_OF_ATTEMPT, LogLine, LogPage, LogStore
+from jtask.contract.logs import END_OF_ATTEMPT, ITEM, LogLine, LogPage, LogStore
 from jtask.contract.queues import Pause, QueueInfo, Queues, RunPlace, WaitingRun
 from jtask.contract.records import KeyValueStore, Record
 from jtask.contract.requests import RequestReply
@@ -48,6 +48,7 @@ __all__ = [
     "END_OF_ATTEMPT",
     "EXPIRY_GRACE",
     "HORIZON",
+    "ITEM",
     "SEPARABLE",
     "TOP_PRIORITY",
     "BlobStore",

@@ -19,6 +19,7 @@ SEPARABLE = (
     "results",
     "events",
     "logs",
+    "items",
     "blobs",
     "counters",
     "slots",
@@ -67,6 +68,11 @@ class Broker(Protocol):
     @property
     def logs(self) -> LogStore:
         """What runs have logged."""
+        ...
+
+    @property
+    def items(self) -> LogStore:
+        """What generators that execute in the background have yielded."""
         ...
 
     @property

@@ -1,4 +1,4 @@
-"""What runs have logged."""
+"""What runs have written, line by line: their logs, and the items of generators."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import NamedTuple, Protocol
@@ -9,8 +9,12 @@ END_OF_ATTEMPT = 0
 """The level of the line that says that an attempt writes no more."""
 
 
+ITEM = 1
+"""The level of a line of `Broker.items` that is an item; its `logger` is how that is written."""
+
+
 class LogLine(NamedTuple):
-    """One record of a run's log.
+    """One record of a run's log, or one of its items.
 
     Attributes:
         run_id: The run.
@@ -46,7 +50,11 @@ class LogPage(NamedTuple):
 
 
 class LogStore(Protocol):
-    """Keep what runs have logged, for the time of the setting `log_ttl`."""
+    """Keep what runs have written.
+
+    `Broker.logs` keeps it for the time of the setting `log_ttl`, `Broker.items` for `item_ttl`;
+    that takes a line of half the broker's `inline_limit`, and leaves none out.
+    """
 
     async def append(self, lines: Sequence[LogLine]) -> None:
         """Store lines of one or more runs; they are stored when this returns.

@@ -23,6 +23,8 @@ class Settings(SettingsModel):
     """Where the events of runs are kept."""
     logs_url: str | None = None
     """Where the logs of runs are kept."""
+    items_url: str | None = None
+    """Where the items of generators in the background are kept."""
     blobs_url: str | None = None
     """Where values are kept that are too big for a message."""
     counters_url: str | None = None
@@ -67,5 +69,7 @@ class Settings(SettingsModel):
     """How long events are kept."""
     log_ttl: Seconds = Field(default=7 * 86_400.0, ge=1)
     """How long the logs of runs are kept."""
+    item_ttl: Seconds = Field(default=86_400.0, ge=1)
+    """How long the items of generators in the background are kept."""
     dead_letter_ttl: Seconds = Field(default=30 * 86_400.0, ge=1)
     """How long dead letters are kept."""

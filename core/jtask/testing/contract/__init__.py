@@ -28,6 +28,7 @@ from jtask.testing.contract.counters import CounterContract, HeartbeatContract, 
 from jtask.testing.contract.dead_letters import DeadLetterContract
 from jtask.testing.contract.delays import DelayContract
 from jtask.testing.contract.events import EventLogContract
+from jtask.testing.contract.items import ItemStoreContract
 from jtask.testing.contract.leases import LeaseContract
 from jtask.testing.contract.logs import LogStoreContract
 from jtask.testing.contract.parking import ParkingContract
@@ -52,6 +53,7 @@ class BrokerContract(
     ResultStoreContract,
     EventLogContract,
     LogStoreContract,
+    ItemStoreContract,
     BlobStoreContract,
     CounterContract,
     SlotContract,
@@ -77,6 +79,7 @@ __all__ = [
     "EventLogContract",
     "HeartbeatContract",
     "Inbox",
+    "ItemStoreContract",
     "KeyValueStoreContract",
     "LeaseContract",
     "LogStoreContract",

@@ -1,11 +1,19 @@
-"""Read the log of a run, and go on until the run has ended."""
+"""Read the lines of a run, those of its log or its items, until the run has ended."""
 
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import cast
 
-from jtask.contract import END_OF_ATTEMPT, Broker, LogLine, LogPage, OutcomeRecord, Subscription
+from jtask.contract import (
+    END_OF_ATTEMPT,
+    LogLine,
+    LogPage,
+    LogStore,
+    OutcomeRecord,
+    ResultStore,
+    Subscription,
+)
 from jtask.wire.envelope import decode_outcome
 
 _GRACE_SECONDS = 1.0
@@ -13,15 +21,17 @@ _GRACE_SECONDS = 1.0
 
 
 class LogReader:
-    """Read the log of a run page by page; on the I/O loop.
+    """Read the lines of a run page by page; on the I/O loop.
 
     Args:
-        broker: Where it is.
+        store: Where they are.
+        results: Where it is told that the run has ended.
         run_id: Whose.
     """
 
-    def __init__(self, broker: Broker, run_id: str) -> None:
-        self._broker = broker
+    def __init__(self, store: LogStore, results: ResultStore, run_id: str) -> None:
+        self._store = store
+        self._results = results
         self._run_id = run_id
         self._position = 0
         self._ended_attempts: set[int] = set()
@@ -45,7 +55,7 @@ class LogReader:
                 return lines
 
     async def follow(self) -> list[LogLine] | None:
-        """Return more of the log once there is more; None when the run has ended and that is all.
+        """Return more once there is more; None when the run has ended and that is all.
 
         Raises:
             BrokerError: The broker cannot be asked.
@@ -69,7 +79,7 @@ class LogReader:
             await subscription.close()
 
     def _pages(self) -> AsyncGenerator[LogPage]:
-        pages = self._broker.logs.read(self._run_id, after=self._position)
+        pages = self._store.read(self._run_id, after=self._position)
         return cast("AsyncGenerator[LogPage]", pages)
 
     def _is_over(self) -> bool:
@@ -85,9 +95,8 @@ class LogReader:
         return True
 
     async def _subscribe(self) -> None:
-        logs = await self._broker.logs.watch(self._run_id, self._news.set)
+        logs = await self._store.watch(self._run_id, self._news.set)
         self._subscriptions.append(logs)
-        results = self._broker.results
         looks: set[asyncio.Task[None]] = set()
 
         def look() -> None:
@@ -95,11 +104,11 @@ class LogReader:
             looks.add(task)
             task.add_done_callback(looks.discard)
 
-        self._subscriptions.append(await results.watch(self._run_id, self._take_end, look))
+        self._subscriptions.append(await self._results.watch(self._run_id, self._take_end, look))
         await self._look()
 
     async def _look(self) -> None:
-        found = await self._broker.results.get(self._run_id)
+        found = await self._results.get(self._run_id)
         if found is not None:
             self._take_end(found)
 
