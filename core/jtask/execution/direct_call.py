@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from typing import Any
 
@@ -12,6 +12,7 @@ from jtask.declaration.task_info import TaskInfo
 from jtask.execution.attempt import Result, run_attempt
 from jtask.execution.recording import may_be_recorded
 from jtask.execution.sync_await import run_sync
+from jtask.execution.upstreams import Upstreams, fill_in, find_upstreams
 from jtask.ids import get_run_ids, process_label
 from jtask.lifecycle import Release, Reschedule
 from jtask.outcomes import Outcome
@@ -32,6 +33,9 @@ def call(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     begin_recording: Callable[[], None] | None = None,
+    *,
+    wait_for: Iterable[Any] | None = None,
+    return_state: bool = False,
 ) -> Any:
     """Execute a run in this thread, with its retries, and return its value.
 
@@ -41,24 +45,29 @@ def call(
         kwargs: Keyword arguments.
         begin_recording: Called now and then while direct calls are not recorded but may be; it
             calls `record`.
+        wait_for: Runs that have to complete first.
+        return_state: Return the final state, and raise nothing.
 
     Raises:
         RunFailed: It ended without an exception of its own, such as cancelled or refused.
+        RunNotReady: Something that it waited for did not complete.
         BaseException: What the function raised in its last attempt.
     """
-    run = _begin(task, args, kwargs, begin_recording, blocking=True)
-    hooks = _hooks(run)
+    run = begin(task, args, kwargs, begin_recording, blocking=True, caller=current_run())
+    hooks = hooks_for(run)
+    upstreams = find_upstreams(args, kwargs, wait_for)
     while True:
-        result: Result = run_sync(run_attempt(run, hooks))
+        result: Result = run_sync(_attempt(run, hooks, upstreams))
         if isinstance(result, Outcome):
-            _record_end(run, result)
+            record_end(run, result)
             run.let_go()
             try:
-                return _unpack(result)
+                return result.state if return_state else _unpack(result)
             finally:
                 del result  # it holds the exception that holds this frame
-        time.sleep(_pause(run, result))  # a retry waits here: the caller wants the value
-        _resume(run)
+        upstreams = None  # a retry has its arguments
+        time.sleep(pause_after(run, result))  # it waits here: the caller wants the value
+        resume(run)
 
 
 async def call_async(
@@ -66,31 +75,67 @@ async def call_async(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     begin_recording: Callable[[], None] | None = None,
+    *,
+    wait_for: Iterable[Any] | None = None,
+    return_state: bool = False,
 ) -> Any:
     """Do what `call` does on this event loop, without blocking it."""
-    run = _begin(task, args, kwargs, begin_recording, blocking=False)
-    hooks = _hooks(run)
+    run = begin(task, args, kwargs, begin_recording, blocking=False, caller=current_run())
+    hooks = hooks_for(run)
+    upstreams = find_upstreams(args, kwargs, wait_for)
     while True:
-        result = await run_attempt(run, hooks)
+        result = await _attempt(run, hooks, upstreams)
         if isinstance(result, Outcome):
-            _record_end(run, result)
+            record_end(run, result)
             run.let_go()
             try:
-                return _unpack(result)
+                return result.state if return_state else _unpack(result)
             finally:
                 del result  # it holds the exception that holds this frame
-        await asyncio.sleep(_pause(run, result))
-        _resume(run)
+        upstreams = None
+        await asyncio.sleep(pause_after(run, result))
+        resume(run)
 
 
-def _begin(
+def _attempt(
+    run: RunContext, hooks: TaskHooks, upstreams: Upstreams | None
+) -> Coroutine[Any, Any, Result]:
+    if upstreams is None:
+        return run_attempt(run, hooks)
+    return attempt_when_ready(run, hooks, upstreams)
+
+
+async def attempt_when_ready(run: RunContext, hooks: TaskHooks, upstreams: Upstreams) -> Result:
+    """Perform the first attempt of a run once what it waits for is over.
+
+    Args:
+        run: The run, in state Pending.
+        hooks: Those of its task.
+        upstreams: What it waits for.
+    """
+    not_ready = await fill_in(run, hooks, upstreams)
+    return await run_attempt(run, hooks) if not_ready is None else not_ready
+
+
+def begin(
     task: TaskInfo[..., Any],
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     begin_recording: Callable[[], None] | None,
     *,
     blocking: bool,
+    caller: RunContext | None = None,
 ) -> RunContext:
+    """Return a run that this process executes without a broker, in state Pending.
+
+    Args:
+        task: The task.
+        args: Positional arguments.
+        kwargs: Keyword arguments.
+        begin_recording: See `call`.
+        blocking: Whether its thread has no event loop to await hooks with.
+        caller: The run that waits for it, and does nothing else meanwhile.
+    """
     parent, now = current_run(), time.time()
     if _emit is None and begin_recording is not None and now >= _look_at:
         _look(now, begin_recording)
@@ -107,26 +152,28 @@ def _begin(
         kwargs=kwargs,
         blocking=blocking,
         on_state=_emit_if_connected,
-        caller=parent,
+        caller=caller,
     )
     run.enter(StateName.PENDING)
     return run
 
 
-def _hooks(run: RunContext) -> TaskHooks:
+def hooks_for(run: RunContext) -> TaskHooks:
+    """Return the hooks that concern a run of this process."""
     hooks = hooks_of(run.task)
     return hooks.concerning(run.headers) if run.headers else hooks
 
 
-def _record_end(run: RunContext, outcome: Outcome) -> None:
+def record_end(run: RunContext, outcome: Outcome) -> None:
+    """Have the end of a run stored where others can look it up, if anybody stores such ends."""
     if outcome.is_open:
         # Once it is known; and if that was just now, by another thread, below.
-        outcome.when_settled = partial(_record_end, run, outcome)
+        outcome.when_settled = partial(record_end, run, outcome)
     if not outcome.is_open and _store is not None:
         _store(run, outcome)
 
 
-def _pause(run: RunContext, result: Reschedule | Release) -> float:
+def pause_after(run: RunContext, result: Reschedule | Release) -> float:
     """Take note of how an attempt ended; return the seconds until the next one."""
     if isinstance(result, Release):
         # Only a stopping worker releases a run.
@@ -139,7 +186,8 @@ def _pause(run: RunContext, result: Reschedule | Release) -> float:
     return pause if result.park is None else min(pause, _PARKED_SECONDS)
 
 
-def _resume(run: RunContext) -> None:
+def resume(run: RunContext) -> None:
+    """Let a run go on to its next attempt."""
     if run.state is not None and run.state.name is StateName.SCHEDULED:
         run.enter(StateName.PENDING)
 

@@ -126,9 +126,12 @@ class SubmittedRun(Future[R]):
 
     def _error(self) -> BaseException | None:
         outcome = cast("Outcome", self._end)
-        if outcome.successful or outcome.error is not None:
-            return outcome.error
-        return ERROR_OF[outcome.state.name](outcome.state.message or None)
+        if outcome.successful:
+            return None
+        # Whoever awaits the run would take its CancelledError for an own one.
+        if outcome.error is None or isinstance(outcome.error, asyncio.CancelledError):
+            return ERROR_OF[outcome.state.name](outcome.state.message or None)
+        return outcome.error
 
 
 def find_submitted(run_id: str) -> SubmittedRun[Any] | None:
