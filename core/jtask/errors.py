@@ -147,6 +147,18 @@ class RunNotReady(RunFailed):
     """Something the run waited for did not complete."""
 
 
+class RunDeadlock(JTaskError, ValueError):
+    """A run waits for a run that waits for it: a deadlock."""
+
+
+class MappingLengthMismatch(JTaskError, ValueError):
+    """What a task is mapped over has several lengths."""
+
+
+class MappingMissingIterable(JTaskError, ValueError):
+    """None of the arguments can be mapped over."""
+
+
 class SoftTimeout(JTaskError):
     """The run exceeded its soft timeout."""
 

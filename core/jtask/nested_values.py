@@ -6,6 +6,8 @@ from typing import Any, cast
 
 from jtask.annotations import allow_failure, opaque, quote, unmapped
 
+PLAIN = frozenset({int, str, float, bool, bytes, type(None)})
+"""Types of which a value holds no others."""
 _ABSENT = object()
 Replace = Callable[[Any, bool], Any]
 
@@ -46,9 +48,11 @@ class _Replacing:
         self._open: set[int] = set()
 
     def replaced(self, value: Any, *, allowed: bool) -> Any:
+        cls = cast("type[Any]", cast("Any", type)(value))
+        if cls in PLAIN:
+            return value
         if isinstance(value, self._kind):
             return self._replace(value, allowed)
-        cls = cast("type[Any]", cast("Any", type)(value))
         if issubclass(cls, quote):
             return value.value
         if issubclass(cls, opaque):
@@ -86,6 +90,8 @@ def _rebuild_of(cls: type[Any]) -> Callable[[Any, Each], Any] | None:
 
 
 def _sequence(value: Any, each: Each) -> Any:
+    if PLAIN.issuperset(map(type, value)):
+        return value  # at once: it may be long
     parts = [each(part) for part in value]
     if all(new is old for new, old in zip(parts, value, strict=True)):
         return value

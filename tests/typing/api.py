@@ -28,6 +28,7 @@ from jtask import (
     tags,
     task,
 )
+from jtask.futures import Future
 from jtask.task_worker import serve
 from jtask_transactions import Transaction, get_transaction, once, transaction
 
@@ -321,8 +322,8 @@ task(3)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, repor
 
 
 def handles() -> None:
-    assert_type(get_run("an-id"), Run[Any])
-    assert_type(get_run("an-id", add), Run[int])
+    assert_type(get_run("an-id"), Future[Any])
+    assert_type(get_run("an-id", add), Future[int])
     assert_type(get_run("an-id", fetch).result(), bytes)
     add.delay(1).add_done_callback(lambda run: assert_type(run, Run[int]))
     with tags("a", "b") as current:

@@ -11,8 +11,8 @@ from jtask.errors import ResultTimeout
 from jtask.worker.exit_codes import ExitCode
 
 if TYPE_CHECKING:
+    from jtask.futures import Future
     from jtask.outcomes import SettledRun
-    from jtask.runs import Run
 
 
 @click.command()
@@ -40,7 +40,9 @@ def result(ctx: click.Context, run_id: str, timeout: float | None, *, as_json: b
     print_end(ctx, run, timeout, as_json=as_json)
 
 
-def print_end(ctx: click.Context, run: "Run[Any]", timeout: float | None, *, as_json: bool) -> None:
+def print_end(
+    ctx: click.Context, run: "Future[Any]", timeout: float | None, *, as_json: bool
+) -> None:
     """Wait for a run and print its value, or its error and exit.
 
     Raises:

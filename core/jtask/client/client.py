@@ -23,6 +23,8 @@ from jtask.contract import SEPARABLE, Broker, Message
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import JTaskError, ResultExpired, RunNotFound, TargetError
 from jtask.execution import direct_call
+from jtask.futures.future import Future
+from jtask.futures.submitted_run import find_submitted
 from jtask.ids import get_run_ids, is_run_id
 from jtask.outcomes import CancelAnswer, SettledRun
 from jtask.runs import Run
@@ -385,11 +387,13 @@ def close_client() -> None:
 
 
 @overload
-def get_run(run_id: str) -> Run[Any]: ...
+def get_run(run_id: str) -> Future[Any]: ...
 @overload
-def get_run(run_id: str, task: TaskInfo[..., R]) -> Run[R]: ...
-def get_run(run_id: str, task: TaskInfo[..., Any] | None = None) -> Run[Any]:
+def get_run(run_id: str, task: TaskInfo[..., R]) -> Future[R]: ...
+def get_run(run_id: str, task: TaskInfo[..., Any] | None = None) -> Future[Any]:
     """Return a handle on a run of any process.
+
+    The one that `.submit()` has returned, for a run that this process executes.
 
     Args:
         run_id: Its id.
@@ -401,7 +405,8 @@ def get_run(run_id: str, task: TaskInfo[..., Any] | None = None) -> Run[Any]:
     """
     if task is not None and not isinstance(task, TaskInfo):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TargetError(f"{task!r} is not a task: pass the function decorated with @task")
-    return get_client().handle(run_id, task)
+    submitted = find_submitted(run_id) if isinstance(run_id, str) else None  # pyright: ignore[reportUnnecessaryIsInstance]
+    return get_client().handle(run_id, task) if submitted is None else submitted
 
 
 def _close_at_program_end() -> None:

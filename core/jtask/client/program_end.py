@@ -14,6 +14,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 
+from jtask.futures.submitted_run import wait_for_all
+
 _log = logging.getLogger("jtask")
 
 
@@ -35,6 +37,8 @@ def at_program_end(close: Callable[[], object]) -> None:
             _log.warning("the connection could not be closed at the end of the program: %s", reason)
 
     def close_early() -> None:
+        # They may need what is to be closed, and nothing is open where none was submitted.
+        wait_for_all()
         if not _others_work():
             close_quietly()
 

@@ -4,15 +4,14 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncGenerator, Callable, Generator
-from contextvars import copy_context
+from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from typing import Any
 
 from jtask.declaration.task_info import TaskInfo
 from jtask.execution.attempt import Result, run_attempt
+from jtask.execution.awaited_futures import Upstreams, fill_in, find_upstreams
 from jtask.execution.recording import may_be_recorded
-from jtask.execution.streaming import Item, next_item, next_item_async, resume_with
 from jtask.execution.sync_await import run_sync
 from jtask.ids import get_run_ids, process_label
 from jtask.lifecycle import Release, Reschedule
@@ -34,6 +33,9 @@ def call(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     begin_recording: Callable[[], None] | None = None,
+    *,
+    wait_for: Iterable[Any] | None = None,
+    return_state: bool = False,
 ) -> Any:
     """Execute a run in this thread, with its retries, and return its value.
 
@@ -43,24 +45,29 @@ def call(
         kwargs: Keyword arguments.
         begin_recording: Called now and then while direct calls are not recorded but may be; it
             calls `record`.
+        wait_for: Runs that have to complete first.
+        return_state: Return the final state, and raise nothing.
 
     Raises:
         RunFailed: It ended without an exception of its own, such as cancelled or refused.
+        RunNotReady: Something that it waited for did not complete.
         BaseException: What the function raised in its last attempt.
     """
-    run = _begin(task, args, kwargs, begin_recording, blocking=True)
-    hooks = _hooks(run)
+    run = begin(task, args, kwargs, begin_recording, blocking=True, caller=current_run())
+    hooks = hooks_for(run)
+    upstreams = find_upstreams(args, kwargs, wait_for)
     while True:
-        result: Result = run_sync(run_attempt(run, hooks))
+        result: Result = run_sync(attempt_of(run, hooks, upstreams))
         if isinstance(result, Outcome):
-            _record_end(run, result)
+            record_end(run, result)
             run.let_go()
             try:
-                return _unpack(result)
+                return result.state if return_state else value_of_end(result)
             finally:
                 del result  # it holds the exception that holds this frame
-        time.sleep(_pause(run, result))  # a retry waits here: the caller wants the value
-        _resume(run)
+        upstreams = None  # a retry has its arguments
+        time.sleep(pause_after(run, result))  # it waits here: the caller wants the value
+        resume(run)
 
 
 async def call_async(
@@ -68,101 +75,68 @@ async def call_async(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     begin_recording: Callable[[], None] | None = None,
+    *,
+    wait_for: Iterable[Any] | None = None,
+    return_state: bool = False,
 ) -> Any:
     """Do what `call` does on this event loop, without blocking it."""
-    run = _begin(task, args, kwargs, begin_recording, blocking=False)
-    hooks = _hooks(run)
+    run = begin(task, args, kwargs, begin_recording, blocking=False, caller=current_run())
+    hooks = hooks_for(run)
+    upstreams = find_upstreams(args, kwargs, wait_for)
     while True:
-        result = await run_attempt(run, hooks)
+        result = await attempt_of(run, hooks, upstreams)
         if isinstance(result, Outcome):
-            _record_end(run, result)
+            record_end(run, result)
             run.let_go()
             try:
-                return _unpack(result)
+                return result.state if return_state else value_of_end(result)
             finally:
                 del result  # it holds the exception that holds this frame
-        await asyncio.sleep(_pause(run, result))
-        _resume(run)
+        upstreams = None
+        await asyncio.sleep(pause_after(run, result))
+        resume(run)
 
 
-def stream(
-    task: TaskInfo[..., Any],
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    begin_recording: Callable[[], None] | None = None,
-) -> Generator[Any, Any, Any]:
-    """Do what `call` does for a generator task: yield its items, and return what it returns.
+def attempt_of(
+    run: RunContext, hooks: TaskHooks, upstreams: Upstreams | None
+) -> Coroutine[Any, Any, Result]:
+    """Return the coroutine of one attempt, which first waits for what the run waits for."""
+    if upstreams is None:
+        return run_attempt(run, hooks)
+    return attempt_when_ready(run, hooks, upstreams)
 
-    It begins with the first item; a retry begins the generator anew.
+
+async def attempt_when_ready(run: RunContext, hooks: TaskHooks, upstreams: Upstreams) -> Result:
+    """Perform the first attempt of a run once what it waits for is over.
+
+    Args:
+        run: The run, in state Pending.
+        hooks: Those of its task.
+        upstreams: What it waits for.
     """
-    run = _begin(task, args, kwargs, begin_recording, blocking=True)
-    run.is_streamed = True
-    hooks, context = _hooks(run), copy_context()
-    while True:
-        attempt = run_attempt(run, hooks)
-        resume: Callable[[], Any] = partial(attempt.send, None)
-        while isinstance(got := next_item(context, resume), Item):
-            try:
-                sent = yield got.value
-            except BaseException as error:
-                resume = resume_with(run, attempt, error)
-            else:
-                resume = partial(attempt.send, sent)
-        result: Result = got.result
-        del got
-        if isinstance(result, Outcome):
-            _record_end(run, result)
-            run.let_go()
-            try:
-                return _unpack(result)
-            finally:
-                del result  # it holds the exception that holds this frame
-        time.sleep(_pause(run, result))
-        _resume(run)
+    not_ready = await fill_in(run, hooks, upstreams)
+    return await run_attempt(run, hooks) if not_ready is None else not_ready
 
 
-async def stream_async(
-    task: TaskInfo[..., Any],
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    begin_recording: Callable[[], None] | None = None,
-) -> AsyncGenerator[Any, Any]:
-    """Do what `stream` does for an asynchronous generator, on this event loop."""
-    run = _begin(task, args, kwargs, begin_recording, blocking=False)
-    run.is_streamed = True
-    hooks, context = _hooks(run), copy_context()
-    while True:
-        attempt = run_attempt(run, hooks)
-        resume: Callable[[], Any] = partial(attempt.send, None)
-        while isinstance(got := await next_item_async(context, attempt, resume), Item):
-            try:
-                sent = yield got.value
-            except BaseException as error:
-                resume = resume_with(run, attempt, error)
-            else:
-                resume = partial(attempt.send, sent)
-        result: Result = got.result
-        del got
-        if isinstance(result, Outcome):
-            _record_end(run, result)
-            run.let_go()
-            try:
-                _unpack(result)
-            finally:
-                del result  # it holds the exception that holds this frame
-            return
-        await asyncio.sleep(_pause(run, result))
-        _resume(run)
-
-
-def _begin(
+def begin(
     task: TaskInfo[..., Any],
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     begin_recording: Callable[[], None] | None,
     *,
     blocking: bool,
+    caller: RunContext | None = None,
 ) -> RunContext:
+    """Return a run that this process executes without a broker, in state Pending.
+
+    Args:
+        task: The task.
+        args: Positional arguments.
+        kwargs: Keyword arguments.
+        begin_recording: See `call`.
+        blocking: Whether its thread has no event loop to await hooks with.
+        caller: The run that waits for it, and does nothing else meanwhile.
+    """
     parent, now = current_run(), time.time()
     if _emit is None and begin_recording is not None and now >= _look_at:
         _look(now, begin_recording)
@@ -180,26 +154,28 @@ def _begin(
         kwargs=kwargs,
         blocking=blocking,
         on_state=_emit_if_connected,
-        caller=parent,
+        caller=caller,
     )
     run.enter(StateName.PENDING)
     return run
 
 
-def _hooks(run: RunContext) -> TaskHooks:
+def hooks_for(run: RunContext) -> TaskHooks:
+    """Return the hooks that concern a run of this process."""
     hooks = hooks_of(run.task)
     return hooks.concerning(run.headers) if run.headers else hooks
 
 
-def _record_end(run: RunContext, outcome: Outcome) -> None:
+def record_end(run: RunContext, outcome: Outcome) -> None:
+    """Have the end of a run stored where others can look it up, if anybody stores such ends."""
     if outcome.is_open:
         # Once it is known; and if that was just now, by another thread, below.
-        outcome.when_settled = partial(_record_end, run, outcome)
+        outcome.when_settled = partial(record_end, run, outcome)
     if not outcome.is_open and _store is not None:
         _store(run, outcome)
 
 
-def _pause(run: RunContext, result: Reschedule | Release) -> float:
+def pause_after(run: RunContext, result: Reschedule | Release) -> float:
     """Take note of how an attempt ended; return the seconds until the next one."""
     if isinstance(result, Release):
         # Only a stopping worker releases a run.
@@ -212,12 +188,14 @@ def _pause(run: RunContext, result: Reschedule | Release) -> float:
     return pause if result.park is None else min(pause, _PARKED_SECONDS)
 
 
-def _resume(run: RunContext) -> None:
+def resume(run: RunContext) -> None:
+    """Let a run go on to its next attempt."""
     if run.state is not None and run.state.name is StateName.SCHEDULED:
         run.enter(StateName.PENDING)
 
 
-def _unpack(outcome: Outcome) -> Any:
+def value_of_end(outcome: Outcome) -> Any:
+    """Return the value that a run ended with, or raise its exception."""
     if outcome.successful:
         return outcome.value
     if (error := outcome.error) is not None:

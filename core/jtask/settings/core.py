@@ -51,6 +51,10 @@ class Settings(SettingsModel):
     """For tasks that do not say."""
     queue: str | None = Field(default=None, pattern=_name_of(128))
     """Queue of tasks that do not say; unset gives each task its own."""
+    runner_threads: int = Field(default=32, ge=1)
+    """How many submitted runs execute at once in threads, where the task runner does not say."""
+    runner_processes: int | None = Field(default=None, ge=1)
+    """Likewise in processes; unset is the number of processors."""
     log_format: Literal["text", "json"] = "text"
     """How a worker writes its log: lines for people, or one JSON object a line."""
     connect_timeout: Seconds = Field(default=5.0, gt=0)

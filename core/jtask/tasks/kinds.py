@@ -1,8 +1,10 @@
 """Tasks by what their functions are: each kind is called as its function is."""
 
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
+from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, cast, overload
 
+from jtask.states import State
+from jtask.submitting import Awaited
 from jtask.tasks.task import Task
 
 P = ParamSpec("P")
@@ -19,11 +21,23 @@ Y = TypeVar("Y")
 class SyncTask(Task[P, R]):
     """A task made of a plain function."""
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run here and now, like the function it is, and return its value."""
+    @overload
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    @overload
+    def __call__(
+        self, *args: Any, return_state: Literal[True], wait_for: Awaited = None, **kwargs: Any
+    ) -> State: ...
+    @overload
+    def __call__(self, *args: Any, wait_for: Awaited, **kwargs: Any) -> R: ...
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run here and now, like the function it is, and return its value.
+
+        Takes the function's own arguments; `wait_for=` and `return_state=` as `submit` does.
+        """
         from jtask.execution.direct_call import call
 
-        return cast("R", call(self, (*self.bound, *args), kwargs, _begin_recording))
+        asked = _asked(kwargs) if kwargs else {}
+        return call(self, (*self.bound, *args), kwargs, _begin_recording, **asked)
 
     @overload
     def __get__(self, instance: None, owner: type) -> "SyncTask[P, R]": ...
@@ -46,12 +60,23 @@ class AsyncTask(Task[P, R]):
 
     is_async = True
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
-        """Run here and now, like the coroutine function it is: await the answer."""
+    @overload
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]: ...
+    @overload
+    def __call__(
+        self, *args: Any, return_state: Literal[True], wait_for: Awaited = None, **kwargs: Any
+    ) -> Coroutine[Any, Any, State]: ...
+    @overload
+    def __call__(self, *args: Any, wait_for: Awaited, **kwargs: Any) -> Coroutine[Any, Any, R]: ...
+    def __call__(self, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
+        """Run here and now, like the coroutine function it is: await the answer.
+
+        Takes the function's own arguments; `wait_for=` and `return_state=` as `submit` does.
+        """
         from jtask.execution.direct_call import call_async
 
-        running = call_async(self, (*self.bound, *args), kwargs, _begin_recording)
-        return cast("Coroutine[Any, Any, R]", running)
+        asked = _asked(kwargs) if kwargs else {}
+        return call_async(self, (*self.bound, *args), kwargs, _begin_recording, **asked)
 
     @overload
     def __get__(self, instance: None, owner: type) -> "AsyncTask[P, R]": ...
@@ -83,9 +108,10 @@ class GeneratorTask(Task[P, R], Generic[P, Y, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Generator[Y, Any, R]:
         """Run here and now, like the generator function it is: iterate over the answer."""
-        from jtask.execution.direct_call import stream
+        from jtask.execution.direct_stream import stream
 
-        return stream(self, (*self.bound, *args), kwargs, _begin_recording)
+        asked = _asked_of_stream(self, kwargs) if kwargs else {}
+        return stream(self, (*self.bound, *args), kwargs, _begin_recording, **asked)
 
     def __get__(self, instance: Any, owner: type | None = None) -> "GeneratorTask[..., Y, R]":
         return cast("GeneratorTask[..., Y, R]", self._bind(instance, owner))
@@ -106,12 +132,28 @@ class AsyncGeneratorTask(Task[P, None], Generic[P, Y]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[Y, Any]:
         """Run here and now, like the generator function it is: `async for` over the answer."""
-        from jtask.execution.direct_call import stream_async
+        from jtask.execution.direct_stream import stream_async
 
-        return stream_async(self, (*self.bound, *args), kwargs, _begin_recording)
+        asked = _asked_of_stream(self, kwargs) if kwargs else {}
+        return stream_async(self, (*self.bound, *args), kwargs, _begin_recording, **asked)
 
     def __get__(self, instance: Any, owner: type | None = None) -> "AsyncGeneratorTask[..., Y]":
         return cast("AsyncGeneratorTask[..., Y]", self._bind(instance, owner))
+
+
+def _asked(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Take what is meant for the call itself out of its arguments; no function has these names."""
+    return {name: kwargs.pop(name) for name in ("wait_for", "return_state") if name in kwargs}
+
+
+def _asked_of_stream(task: Task[..., Any], kwargs: dict[str, Any]) -> dict[str, Any]:
+    asked = _asked(kwargs)
+    if asked.pop("return_state", False):
+        raise ValueError(
+            f"task {task.name!r} is a generator, and a call of it gives its items: "
+            f"use .submit(...) or .delay(...), and look at the state of the run"
+        )
+    return asked
 
 
 def _begin_recording() -> None:

@@ -19,9 +19,10 @@ from jtask.declaration.definition import (
     Instant,
     SerializerName,
 )
-from jtask.declaration.task_info import TaskInfo
 from jtask.errors import TaskDefinitionError
-from jtask.options import check_options
+from jtask.futures.future_list import FutureList
+from jtask.state_hooks import HookedTask, checked_options
+from jtask.submitting import SubmittableTask
 
 if TYPE_CHECKING:
     from jtask.client.client import Client
@@ -34,10 +35,9 @@ P = ParamSpec("P")
 Q = ParamSpec("Q")
 R = TypeVar("R")
 S = TypeVar("S")
-HookT = TypeVar("HookT", bound=Callable[..., object])
 
 
-class Task(TaskInfo[P, R]):
+class Task(SubmittableTask[P, R], HookedTask[P, R]):
     """A function that can be called, and delayed to a worker.
 
     Made by `@task`; its facts are those of `jtask.declaration.task_info.TaskInfo`: `name`, `key`,
@@ -45,7 +45,7 @@ class Task(TaskInfo[P, R]):
     """
 
     def __init__(self, fn: Callable[..., Any], definition: Definition) -> None:
-        super().__init__(fn, definition, _check_options(definition, fn))
+        super().__init__(fn, definition, checked_options(definition, fn))
 
     @functools.cached_property
     def codecs(self) -> "CallCodecs":
@@ -113,7 +113,7 @@ class Task(TaskInfo[P, R]):
             expires=expires,
             key=self.key,
         )
-        checked = _check_options(changed, self.fn) if given else self.options
+        checked = checked_options(changed, self.fn) if given else self.options
         overrides = dict(self.overrides) if name is None else {**self.overrides, "name": name}
         for option in given:
             overrides[option] = checked[option]
@@ -230,62 +230,21 @@ class Task(TaskInfo[P, R]):
 
         await aserve(self, concurrency=concurrency)
 
-    def on_running(self, hook: HookT, /) -> HookT:
-        """Call a function at the start of each attempt: `@a_task.on_running`.
+    def _deferred(
+        self, calls: list[tuple[tuple[Any, ...], dict[str, Any]]], wait_for: Iterable[Any] | None
+    ) -> "FutureList[R]":
+        if wait_for is not None:
+            raise TaskDefinitionError("map(deferred=True) takes no wait_for")
+        return FutureList(self.delay_many([self._by_name(*call) for call in calls]))
 
-        The function takes the task, the run (`jtask.runtime.RunContext`) and the state, and may be
-        asynchronous; likewise for the next five, each of which does what the option of the same
-        name does. Whatever it raises is logged and changes nothing.
-        """
-        return self._add_hook("on_running", hook)
-
-    def on_completion(self, hook: HookT, /) -> HookT:
-        """Call a function when a run has completed."""
-        return self._add_hook("on_completion", hook)
-
-    def on_failure(self, hook: HookT, /) -> HookT:
-        """Call a function when a run has failed for good, or timed out."""
-        return self._add_hook("on_failure", hook)
-
-    def on_crashed(self, hook: HookT, /) -> HookT:
-        """Call a function when a run has crashed, on the worker that finds it."""
-        return self._add_hook("on_crashed", hook)
-
-    def on_cancellation(self, hook: HookT, /) -> HookT:
-        """Call a function when a run has been cancelled."""
-        return self._add_hook("on_cancellation", hook)
-
-    def on_retry(self, hook: HookT, /) -> HookT:
-        """Call a function when a run has failed and will be retried."""
-        return self._add_hook("on_retry", hook)
-
-    def on_commit(self, hook: HookT, /) -> HookT:
-        """Call a function when the transaction commits that a run is part of: `@a_task.on_commit`.
-
-        The function takes the transaction (`jtask_transactions.Transaction`), and may be
-        asynchronous; likewise for `on_rollback`. If it raises, the transaction is rolled back.
-        """
-        return self._add_hook("on_commit", hook)
-
-    def on_rollback(self, hook: HookT, /) -> HookT:
-        """Call a function to undo a run that has completed, when its transaction is rolled back.
-
-        Whatever it raises is logged.
-        """
-        return self._add_hook("on_rollback", hook)
-
-    def _add_hook(self, option: str, hook: HookT) -> HookT:
-        if self.unbound is not None:
-            return cast("Task[..., R]", self.unbound)._add_hook(option, hook)
-        # The hook goes to the definition too, so that copies made later have it.
-        given = dict(self.definition.options)
-        given[option] = [*cast("Iterable[Any]", given.get(option) or ()), hook]
-        changed = self.definition.changed(options=given)
-        self.options = _check_options(changed, self.fn)
-        self.definition = changed
-        # Resolved anew at the next use, with the new option.
-        vars(self).pop("hooks", None)
-        return hook
+    def _by_name(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Any, ...] | dict[str, Any]:
+        """Return one run's arguments in the form that `delay_many` takes."""
+        if not kwargs:
+            return args
+        names = list(self.signature.parameters)[len(self.bound) :]
+        return {**dict(zip(names, args, strict=False)), **kwargs}
 
     def _builder(
         self,
@@ -318,14 +277,3 @@ def _check_sequence(args: object) -> None:
         raise TaskDefinitionError(
             f"args must be a tuple or a list of arguments, got {args!r}: write ({args!r},) for one"
         )
-
-
-def _check_options(definition: Definition, fn: Callable[..., Any]) -> dict[str, object]:
-    # Without options nothing is asked, so that a mere `@task` does not load the plugins.
-    if not definition.options:
-        return {}
-    from jtask.plugins import get_plugins
-
-    plugins = get_plugins()
-    name = definition.name_for(fn)
-    return check_options(definition.options, plugins.options, name, plugins.find_unloaded)

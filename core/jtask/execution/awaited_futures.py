@@ -1,0 +1,143 @@
+"""What a run waits for: handles and states among its arguments, and what `wait_for` names."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, cast
+
+from jtask.errors import JTaskError, RunNotReady
+from jtask.execution.attempt import finish
+from jtask.futures.future import Future
+from jtask.lifecycle import Finish, describe
+from jtask.nested_values import PLAIN, replace_nested
+from jtask.outcomes import Outcome
+from jtask.plugins import TaskHooks
+from jtask.runtime import RunContext
+from jtask.states import State, StateName
+
+_KINDS = (Future, State)
+
+
+class _End(NamedTuple):
+    """How something that was waited for has ended."""
+
+    value: Any = None
+    error: BaseException | None = None
+    said: str = ""
+
+
+@dataclass(slots=True)
+class Upstreams:
+    """What a run waits for, and its arguments, in which the values are to be put.
+
+    Attributes:
+        futures: The runs that it waits for, each once.
+        args: Positional arguments.
+        kwargs: Keyword arguments.
+        wait_for: What has to complete, and is not passed.
+        troubles: Why the ends of some cannot be known here.
+    """
+
+    futures: list[Future[Any]]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    wait_for: Any = None
+    troubles: dict[Future[Any], JTaskError] = field(default_factory=dict["Future[Any]", JTaskError])
+
+
+def find_upstreams(
+    args: tuple[Any, ...], kwargs: dict[str, Any], wait_for: Iterable[Any] | None = None
+) -> Upstreams | None:
+    """Return what a run waits for; None, as for nearly all, where nothing is to be replaced.
+
+    Args:
+        args: Positional arguments.
+        kwargs: Keyword arguments.
+        wait_for: Handles, states, or collections of them.
+    """
+    if wait_for is None and PLAIN.issuperset(map(type, args)) and _is_plain(kwargs):
+        return None
+    futures: dict[Future[Any], None] = {}
+    has_states = False
+
+    def keep(one: Any, _: bool) -> Any:
+        nonlocal has_states
+        if isinstance(one, Future):
+            futures[one] = None
+        else:
+            has_states = True
+        return cast("Any", one)
+
+    if wait_for is not None and not isinstance(wait_for, _KINDS):
+        wait_for = list(wait_for)  # a generator can be gone through once
+    bare = replace_nested((args, kwargs), _KINDS, keep)
+    replace_nested(wait_for, _KINDS, keep)
+    if not futures and not has_states and bare[0] is args and bare[1] is kwargs:
+        return None
+    return Upstreams(list(futures), args, kwargs, wait_for)
+
+
+async def fill_in(run: RunContext, hooks: TaskHooks, upstreams: Upstreams) -> Outcome | None:
+    """Give a run its arguments, with what it waits for replaced by values.
+
+    Args:
+        run: The run, in state Pending.
+        hooks: Those of its task.
+        upstreams: What it waits for; where that is not over yet, it is waited for here.
+
+    Returns:
+        Outcome | None: The run's end if something did not complete; else None.
+    """
+    ends = [await _end_of(one, upstreams, blocking=run.blocking) for one in upstreams.futures]
+    try:
+        run.args, run.kwargs = _filled(upstreams, dict(zip(upstreams.futures, ends, strict=True)))
+    except RunNotReady as error:
+        return await finish(run, hooks, Finish(StateName.NOT_READY, str(error)), error)
+    return None
+
+
+def _is_plain(kwargs: Mapping[str, Any]) -> bool:
+    return not kwargs or PLAIN.issuperset(map(type, kwargs.values()))
+
+
+async def _end_of(future: Future[Any], upstreams: Upstreams, *, blocking: bool) -> _End:
+    try:
+        if trouble := upstreams.troubles.get(future):
+            raise trouble
+        if blocking:
+            error = future.exception()
+            value = None if error is not None else future.result()
+        else:
+            await future.wait_async()
+            error = future.exception()
+            value = None if error is not None else await future.result_async()
+    except Exception as unknown:  # it is over, and its value cannot be had
+        return _End(None, unknown, f"run {future.run_id} has no value: {describe(unknown)}")
+    if error is None:
+        return _End(value)
+    name = future.state.name if blocking else (await future.state_async()).name
+    return _End(None, error, f"run {future.run_id} ended as {name}: {describe(error)}")
+
+
+def _end_of_state(state: State) -> _End:
+    if state.is_completed():
+        return _End(state.result())
+    if not state.is_final():
+        return _End(None, RunNotReady(), f"a state is {state.name}, which is not final")
+    error = state.result(raise_on_failure=False)
+    return _End(None, error, f"a run ended as {state.name}: {describe(error)}")
+
+
+def _filled(
+    upstreams: Upstreams, ends: Mapping[Future[Any], _End]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def fill(one: Any, is_allowed: bool) -> Any:
+        end = ends[one] if isinstance(one, Future) else _end_of_state(one)
+        if end.error is None:
+            return end.value
+        if is_allowed:
+            return end.error
+        raise RunNotReady(f"the run was not started: upstream {end.said}") from end.error
+
+    replace_nested(upstreams.wait_for, _KINDS, fill)
+    args, kwargs = replace_nested((upstreams.args, upstreams.kwargs), _KINDS, fill)
+    return args, kwargs

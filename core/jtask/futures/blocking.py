@@ -1,0 +1,134 @@
+"""What happens while a run waits for others: its place is free, and a circle is an error."""
+
+import os
+import threading
+from collections.abc import AsyncGenerator, Collection, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Protocol
+
+from jtask.errors import RunDeadlock
+from jtask.runtime import current_run
+
+
+class Place(Protocol):
+    """Room for one run in a task runner of limited size, held by a thread."""
+
+    def give_back(self) -> None:
+        """Let another run have it."""
+        ...
+
+    def take(self) -> None:
+        """Block until there is room again."""
+        ...
+
+
+class _Here(threading.local):
+    # Not a context variable: contexts are copied to other threads, which hold no place.
+    place: Place | None = None
+
+
+_here = _Here()
+_lock = threading.Lock()
+# Which runs of this process wait for which runs, by their ids.
+_awaited: dict[str, list[Collection[str]]] = {}
+
+
+@contextmanager
+def holding(place: Place) -> Generator[None]:
+    """Have this thread give its place to others while the code in the block waits for runs."""
+    _here.place = place
+    try:
+        yield
+    finally:
+        _here.place = None
+
+
+@contextmanager
+def blocked(run_ids: Collection[str], *, is_endless: bool) -> Generator[None]:
+    """Mark a block in which the code of this context does nothing but wait for runs.
+
+    Args:
+        run_ids: Those runs.
+        is_endless: Whether it waits for however long it takes.
+
+    Raises:
+        RunDeadlock: One of them waits for the run that executes here.
+    """
+    place = _here.place
+    waiters = _waiters() if is_endless else ()
+    for waiter in waiters:
+        add_wait(waiter, run_ids)
+    if place is not None:
+        place.give_back()
+    try:
+        yield
+    finally:
+        for waiter in waiters:
+            remove_wait(waiter, run_ids)
+        if place is not None:
+            place.take()
+
+
+@asynccontextmanager
+async def blocked_async(run_ids: Collection[str], *, is_endless: bool) -> AsyncGenerator[None]:
+    """Do what `blocked` does around an `await`."""
+    with blocked(run_ids, is_endless=is_endless):
+        yield
+
+
+def add_wait(waiter: str, run_ids: Collection[str]) -> None:
+    """Note that a run waits for others.
+
+    Args:
+        waiter: The run.
+        run_ids: The others.
+
+    Raises:
+        RunDeadlock: One of them waits for it.
+    """
+    with _lock:
+        if _leads_to(waiter, run_ids):
+            raise RunDeadlock(
+                f"deadlock: run {waiter} would wait for a run that waits for it, or for itself"
+            )
+        _awaited.setdefault(waiter, []).append(run_ids)
+
+
+def remove_wait(waiter: str, run_ids: Collection[str]) -> None:
+    """Undo `add_wait`."""
+    with _lock:
+        waits = _awaited.get(waiter, [])
+        # By identity: it may wait for equal ones elsewhere, and thousands need not be compared.
+        waits[:] = [other for other in waits if other is not run_ids]
+        if not waits:
+            _awaited.pop(waiter, None)
+
+
+def _leads_to(waiter: str, run_ids: Collection[str]) -> bool:
+    seen: set[str] = set()
+    following = [*run_ids]
+    while following:
+        if (run_id := following.pop()) == waiter:
+            return True
+        if run_id not in seen:
+            seen.add(run_id)
+            for awaited in _awaited.get(run_id, ()):
+                following.extend(awaited)
+    return False
+
+
+def _waiters() -> Sequence[str]:
+    run = current_run()
+    if run is None:
+        return ()
+    # Whoever has called it directly waits as well.
+    return [run.run_id, *(caller.run_id for caller in run.callers())]
+
+
+def _forget_after_fork() -> None:
+    global _lock
+    _lock = threading.Lock()
+    _awaited.clear()
+
+
+os.register_at_fork(after_in_child=_forget_after_fork)

@@ -1,0 +1,189 @@
+"""Wait for many runs: for all of them, or for each as it ends."""
+
+import asyncio
+import contextlib
+import functools
+import queue
+import time
+from collections.abc import AsyncGenerator, Callable, Collection, Generator, Iterable
+from types import TracebackType
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from jtask.errors import JTaskError
+from jtask.futures.blocking import blocked
+from jtask.futures.future import Callback, Future
+
+R = TypeVar("R")
+Ended = tuple[Future[Any], JTaskError | None]
+"""A handle whose run is over, or with the error that keeps its end from being known here."""
+
+
+class DoneAndNotDone(NamedTuple, Generic[R]):
+    """What `wait` returns.
+
+    Attributes:
+        done: The runs that are over.
+        not_done: The others.
+    """
+
+    done: set[Future[R]]
+    not_done: set[Future[R]]
+
+
+def wait(futures: Iterable[Future[R]], timeout: float | None = None) -> DoneAndNotDone[R]:
+    """Block until all runs are over, whatever their ends.
+
+    Args:
+        futures: Their handles, of any kind.
+        timeout: Seconds; None waits for ever. That it is over is no error.
+
+    Raises:
+        ValueError: A negative timeout.
+        JTaskError: The end of one cannot be known here, see `Future.wait`.
+    """
+    wanted = set(futures)
+    with contextlib.suppress(TimeoutError):
+        for _ in as_completed(wanted, timeout):
+            pass
+    return _sorted(wanted)
+
+
+async def wait_async(
+    futures: Iterable[Future[R]], timeout: float | None = None
+) -> DoneAndNotDone[R]:
+    """Do what `wait` does without blocking the event loop."""
+    wanted = set(futures)
+    with contextlib.suppress(TimeoutError):
+        async for _ in as_completed_async(wanted, timeout):
+            pass
+    return _sorted(wanted)
+
+
+def as_completed(
+    futures: Iterable[Future[R]], timeout: float | None = None
+) -> Generator[Future[R]]:
+    """Yield the handles of runs as these end, each once; first those that are over.
+
+    Args:
+        futures: The handles, of any kind.
+        timeout: Seconds for all of them; None waits for ever.
+
+    Raises:
+        TimeoutError: Not all were over in time.
+        ValueError: A negative timeout.
+        JTaskError: The end of one cannot be known here, see `Future.wait`.
+    """
+    _check(timeout)
+    return _as_completed(dict.fromkeys(futures), timeout)
+
+
+def as_completed_async(
+    futures: Iterable[Future[R]], timeout: float | None = None
+) -> AsyncGenerator[Future[R], None]:
+    """Do what `as_completed` does without blocking the event loop: use `async for`."""
+    _check(timeout)
+    return _as_completed_async(dict.fromkeys(futures), timeout)
+
+
+def _as_completed(wanted: Collection[Future[R]], timeout: float | None) -> Generator[Future[R]]:
+    deadline = None if timeout is None else time.monotonic() + timeout
+    inbox: queue.SimpleQueue[Ended] = queue.SimpleQueue()
+    with _Ends(wanted, inbox.put):
+        ids = frozenset(future.run_id for future in wanted)
+        for left in range(len(wanted), 0, -1):
+            try:
+                ended = inbox.get_nowait()
+            except queue.Empty:
+                with blocked(ids, is_endless=deadline is None):
+                    ended = _next(inbox, deadline, left, len(wanted))
+            yield _known(ended)
+
+
+async def _as_completed_async(
+    wanted: Collection[Future[R]], timeout: float | None
+) -> AsyncGenerator[Future[R], None]:
+    loop = asyncio.get_running_loop()
+    inbox: asyncio.Queue[Ended] = asyncio.Queue()
+
+    def put(ended: Ended) -> None:
+        # Closed while its runs went on: nobody waits any more.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(inbox.put_nowait, ended)
+
+    deadline = None if timeout is None else loop.time() + timeout
+    with _Ends(wanted, put):
+        ids = frozenset(future.run_id for future in wanted)
+        for left in range(len(wanted), 0, -1):
+            try:
+                async with asyncio.timeout_at(deadline):
+                    with blocked(ids, is_endless=deadline is None):
+                        ended = await inbox.get()
+            except TimeoutError:
+                raise _unfinished(left, len(wanted)) from None
+            yield _known(ended)
+
+
+class _Ends:
+    """Have the ends of runs told to one function; one callback each, no thread and no polling.
+
+    Args:
+        futures: The handles.
+        tell: Called with each in the thread that learns of its end; must not block.
+    """
+
+    def __init__(self, futures: Iterable[Future[Any]], tell: Callable[[Ended], object]) -> None:
+        self._callbacks: dict[Future[Any], Callback] = {
+            future: functools.partial(_tell, tell, future) for future in futures
+        }
+        self._tell = tell
+
+    def __enter__(self) -> None:
+        for future, callback in self._callbacks.items():
+            if not future.notify(callback):
+                self._tell((future, None))
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for future, callback in self._callbacks.items():
+            if not future.done():
+                future.forget(callback)
+
+
+def _tell(tell: Callable[[Ended], object], future: Future[Any], trouble: JTaskError | None) -> None:
+    tell((future, trouble))
+
+
+def _next(
+    inbox: "queue.SimpleQueue[Ended]", deadline: float | None, left: int, count: int
+) -> Ended:
+    try:
+        return inbox.get(
+            timeout=None if deadline is None else max(0.0, deadline - time.monotonic())
+        )
+    except queue.Empty:
+        raise _unfinished(left, count) from None
+
+
+def _known(ended: Ended) -> Future[Any]:
+    future, trouble = ended
+    if trouble is not None:
+        raise trouble
+    return future
+
+
+def _unfinished(left: int, count: int) -> TimeoutError:
+    return TimeoutError(f"{left} (of {count}) futures unfinished")
+
+
+def _sorted(futures: set[Future[R]]) -> DoneAndNotDone[R]:
+    done = {future for future in futures if future.done()}
+    return DoneAndNotDone(done, futures - done)
+
+
+def _check(timeout: float | None) -> None:
+    if timeout is not None and timeout < 0:
+        raise ValueError(f"a timeout cannot be negative: {timeout}")

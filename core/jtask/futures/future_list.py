@@ -1,0 +1,74 @@
+"""Handles of several runs, asked as one."""
+
+from typing import TypeVar
+
+from jtask.errors import ResultTimeout
+from jtask.futures.completion import as_completed, as_completed_async, wait, wait_async
+from jtask.futures.future import Future
+
+R = TypeVar("R")
+
+
+class FutureList(list[Future[R]]):
+    """A list of handles; one run may be in it several times."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Block until all runs are over, whatever their ends.
+
+        Args:
+            timeout: Seconds for all of them; None waits for ever.
+
+        Returns:
+            bool: Whether all are over.
+        """
+        return not wait(self, timeout).not_done
+
+    async def wait_async(self, timeout: float | None = None) -> bool:
+        """Do what `wait` does without blocking the event loop."""
+        return not (await wait_async(self, timeout)).not_done
+
+    def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> list[R]:
+        """Wait for the values of all runs.
+
+        Args:
+            timeout: Seconds for all of them; None waits for ever.
+            raise_on_failure: False puts the exception of a run in the place of its value.
+
+        Returns:
+            list[R]: The values in the order of the list.
+
+        Raises:
+            ResultTimeout: Not all were over in time.
+            Exception: That of the first run that fails, as soon as it does.
+        """
+        failed: BaseException | None = None
+        try:
+            for future in as_completed(self, timeout):
+                if raise_on_failure and (failed := future.exception()) is not None:
+                    break
+        except TimeoutError as error:
+            raise ResultTimeout(f"{error} within {timeout} seconds") from None
+        _raise(failed)
+        return [future.result(raise_on_failure=raise_on_failure) for future in self]
+
+    async def result_async(
+        self, timeout: float | None = None, raise_on_failure: bool = True
+    ) -> list[R]:
+        """Do what `result` does without blocking the event loop."""
+        failed: BaseException | None = None
+        try:
+            async for future in as_completed_async(self, timeout):
+                if raise_on_failure and (failed := future.exception()) is not None:
+                    break
+        except TimeoutError as error:
+            raise ResultTimeout(f"{error} within {timeout} seconds") from None
+        _raise(failed)
+        return [await future.result_async(raise_on_failure=raise_on_failure) for future in self]
+
+
+def _raise(error: BaseException | None) -> None:
+    try:
+        if error is not None:
+            raise error
+    finally:
+        del error  # its frames hold this one

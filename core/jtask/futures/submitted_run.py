@@ -1,0 +1,155 @@
+"""Handles of runs that are executed by a task runner of this process, or for it."""
+
+import asyncio
+import os
+import time
+import weakref
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+from jtask.futures.future import Future
+from jtask.outcomes import CANCEL_MESSAGE, CancelAnswer, CancelResult, Outcome, SettledRun
+from jtask.runtime import RunContext
+from jtask.states import ERROR_OF, State, StateName
+from jtask.wire.failures import capture
+
+R = TypeVar("R")
+Cancel = Callable[[str], CancelResult]
+"""Ends a run that is not known to be over; takes why, and returns at once."""
+_FORKED = "it is executed by the process that this one was forked from"
+
+_known: "weakref.WeakValueDictionary[str, SubmittedRun[Any]]" = weakref.WeakValueDictionary()
+# Those that are not over, which nobody else may hold.
+_open: "dict[str, SubmittedRun[Any]]" = {}
+
+
+class SubmittedRun(Future[R]):
+    """A run that a task runner executes; returned by `.submit()`.
+
+    Its value is the very object that the task returned, its exception the one that it raised.
+
+    Args:
+        run: What the task sees of it.
+        cancel: Ends it.
+    """
+
+    __slots__ = ("_cancel", "_run")
+    _end: Outcome | None
+
+    def __init__(self, run: RunContext, cancel: Cancel) -> None:
+        super().__init__(run.run_id)
+        self._run = run
+        self._cancel: Cancel | None = cancel
+        _known[run.run_id] = _open[run.run_id] = self
+
+    def __repr__(self) -> str:
+        return f"<run {self.run_id} of {self._run.task_name!r} {self.state.name}>"
+
+    @property
+    def state(self) -> State:
+        """Where the run stands now.
+
+        Of a final one, `state.result()` returns the run's value or raises its exception.
+        """
+        return cast("State", self._run.state) if self._end is None else self._end.state
+
+    async def state_async(self) -> State:
+        """Do what `state` does; neither blocks."""
+        return self.state
+
+    @property
+    def info(self) -> SettledRun | None:
+        """Everything that is known about the run; None until it is over."""
+        if (outcome := self._end) is None:
+            return None
+        run = self._run
+        return SettledRun(
+            run_id=run.run_id,
+            task_key=run.task.key,
+            task_name=run.task_name,
+            state=outcome.state,
+            attempt=run.attempt,
+            created=run.created_at,
+            started=run.started_at,
+            ended=outcome.state.at,
+            run_time=run.run_time,
+            worker=run.worker,
+            serializer=run.task.serializer,
+            failure=None if outcome.error is None else capture(outcome.error),
+            history=run.history,
+            tags=run.tags,
+            parent=run.parent_id,
+            version=run.version,
+        )
+
+    def cancel(self, message: str = CANCEL_MESSAGE) -> CancelAnswer:
+        """End the run: it never starts, or is interrupted, or is asked to end.
+
+        Args:
+            message: Why, kept with its state.
+
+        Returns:
+            CancelAnswer: What came of it. Wait for the run before you look at its `state`.
+        """
+        cancel = self._cancel
+        result = CancelResult.ALREADY_OVER if cancel is None else cancel(message)
+        return CancelAnswer(self.run_id, result, self.state if self.done() else None)
+
+    async def cancel_async(self, message: str = CANCEL_MESSAGE) -> CancelAnswer:
+        """Do what `cancel` does without blocking the event loop."""
+        return await asyncio.to_thread(self.cancel, message)
+
+    def resolve(self, outcome: Outcome) -> None:
+        """Take the run's end; for its task runner only."""
+        self._cancel = None  # which leads to what executed it
+        # First: whoever is woken may ask whether all are over.
+        _open.pop(self.run_id, None)
+        self._settle(outcome)
+
+    def lose(self) -> None:
+        """End the handle in a forked process, where nobody executes the run."""
+        # Without callbacks: what they belong to is not in this process either.
+        self._end = Outcome(State(StateName.CRASHED, time.time(), _FORKED))
+        self._cancel = None
+
+    def _value(self, raise_on_failure: bool) -> R:
+        outcome = cast("Outcome", self._end)
+        if outcome.successful:
+            return cast("R", outcome.value)
+        error = cast("BaseException", self._error())
+        if not raise_on_failure:
+            return cast("R", error)
+        try:
+            raise error
+        finally:
+            del error, outcome  # the exception holds this frame
+
+    def _error(self) -> BaseException | None:
+        outcome = cast("Outcome", self._end)
+        if outcome.successful:
+            return None
+        # Whoever awaits the run would take its CancelledError for an own one.
+        if outcome.error is None or isinstance(outcome.error, asyncio.CancelledError):
+            return ERROR_OF[outcome.state.name](outcome.state.message or None)
+        return outcome.error
+
+
+def find_submitted(run_id: str) -> SubmittedRun[Any] | None:
+    """Return the handle of a run that a task runner of this process has; None without one."""
+    return _known.get(run_id)
+
+
+def wait_for_all() -> None:
+    """Block until no submitted run of this process is left, also none that others submit."""
+    while _open:
+        for future in list(_open.values()):
+            future.wait()
+
+
+def _forget_after_fork() -> None:
+    for future in list(_open.values()):
+        future.lose()
+    _open.clear()
+
+
+os.register_at_fork(after_in_child=_forget_after_fork)

@@ -1,0 +1,12 @@
+"""Which task runner `.submit()` and `.map()` use."""
+
+from jtask.execution.one_per_process import OnePerProcess
+from jtask.task_runners.task_runner import TaskRunner, entered
+from jtask.task_runners.thread_pool import ThreadPoolTaskRunner
+
+_default: OnePerProcess[TaskRunner] = OnePerProcess(ThreadPoolTaskRunner)
+
+
+def current_task_runner() -> TaskRunner:
+    """Return the task runner of the innermost `with` block, else the threads of this process."""
+    return entered.get() or _default.get()

@@ -1,0 +1,495 @@
+"""Runs that a task runner of this process executes: `.submit()`, and futures as arguments."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from jtask import State, StateName, get_run, runtime, tags, task
+from jtask.annotations import allow_failure, quote
+from jtask.errors import (
+    ArgumentError,
+    ConfigurationError,
+    ResultTimeout,
+    RunCancelled,
+    RunNotReady,
+)
+from jtask.futures import Future, SubmittedRun, as_completed, wait
+from jtask.outcomes import CancelResult
+from jtask.task_runners import ConcurrentTaskRunner, TaskRunner, ThreadPoolTaskRunner
+
+PATIENCE = 30.0
+
+
+@task
+def add(a: int, b: int = 1) -> int:
+    return a + b
+
+
+@task
+async def add_later(a: int, b: int = 1) -> int:
+    await asyncio.sleep(0)
+    return a + b
+
+
+@task
+def fail(text: str = "no") -> int:
+    raise KeyError(text)
+
+
+@task
+def give(value: Any) -> Any:
+    return value
+
+
+@task
+def hold(gate: Any) -> int:
+    assert gate.wait(PATIENCE)
+    return 1
+
+
+@task
+def go_down(depth: int) -> int:
+    return 0 if depth == 0 else 1 + go_down.submit(depth - 1).result(PATIENCE)
+
+
+@task
+async def go_down_later(depth: int) -> int:
+    return 0 if depth == 0 else 1 + await go_down_later.submit(depth - 1)
+
+
+@pytest.fixture
+def gate() -> Iterator[threading.Event]:
+    gate = threading.Event()
+    yield gate
+    gate.set()
+
+
+# --- handles -----------------------------------------------------------------------------------
+
+
+def test_a_submitted_run_returns_what_its_task_returned() -> None:
+    value = object()
+    future = give.submit(value)
+    assert future.result(PATIENCE) is value
+    assert future.done()
+    assert future.state.result() is value
+    assert future.exception() is None
+
+
+def test_a_submitted_run_raises_what_its_task_raised() -> None:
+    error = KeyError("no")
+
+    @task
+    def raise_it() -> None:
+        raise error
+
+    future = raise_it.submit()
+    assert future.exception(PATIENCE) is error
+    with pytest.raises(KeyError) as raised:
+        future.result()
+    assert raised.value is error
+    assert future.result(raise_on_failure=False) is error
+    assert future.state.name is StateName.FAILED
+
+
+def test_submit_returns_at_once_and_is_the_same_for_coroutine_functions(
+    gate: threading.Event,
+) -> None:
+    future = hold.submit(gate)
+    assert not future.wait(0)
+    with pytest.raises(ResultTimeout, match="did not end within 0 seconds"):
+        future.result(0)
+    gate.set()
+    assert future.result(PATIENCE) == 1
+    assert add_later.submit(1, b=4).result(PATIENCE) == 5
+
+
+def test_a_coroutine_awaits_a_submitted_run() -> None:
+    async def main() -> None:
+        assert await add.submit(1) == 2
+        assert await add_later.submit(1).result_async(PATIENCE) == 2
+        future = add.submit(2)
+        assert await future.wait_async(PATIENCE)
+        assert (await future.state_async()).name is StateName.COMPLETED
+
+    asyncio.run(main())
+
+
+def test_a_run_of_this_process_is_found_by_its_id(gate: threading.Event) -> None:
+    future = hold.submit(gate)
+    assert get_run(future.run_id) is future
+    assert get_run(future.run_id, hold) is future
+    assert get_run(future.run_id).state.name in {StateName.PENDING, StateName.RUNNING}
+
+
+def test_a_handle_tells_what_is_known_of_its_run() -> None:
+    future = add.submit(1)
+    future.wait(PATIENCE)
+    assert future.attempt == 1
+    assert future.end_time is not None
+    assert future.start_time is not None
+    assert future.start_time <= future.end_time
+    assert future.info is not None
+    assert future.info.task_name == "add"
+    assert "Completed" in repr(future)
+
+
+def test_a_done_callback_gets_the_handle(gate: threading.Event) -> None:
+    got: list[Future[int]] = []
+    called = threading.Event()
+    future = hold.submit(gate)
+    future.add_done_callback(lambda one: (got.append(one), called.set()))
+    gate.set()
+    assert called.wait(PATIENCE)
+    future.add_done_callback(got.append)
+    assert got == [future, future]
+
+
+def test_arguments_that_do_not_fit_are_refused_at_once() -> None:
+    with pytest.raises(ArgumentError, match="missing a required argument: 'a'"):
+        add.submit()  # type: ignore[call-arg]
+
+
+def test_return_state_waits_for_the_final_state() -> None:
+    assert add.submit(1, return_state=True).result() == 2
+    assert fail.submit(return_state=True).name is StateName.FAILED
+    assert add(1, return_state=True).name is StateName.COMPLETED
+    assert isinstance(fail(return_state=True).result(raise_on_failure=False), KeyError)
+    assert asyncio.run(add_later(1, return_state=True)).result() == 2
+
+
+# --- what a run sees ---------------------------------------------------------------------------
+
+
+def test_a_submitted_run_has_its_parent_its_tags_and_its_context() -> None:
+    @task(tags=["own"])
+    def look() -> tuple[str | None, tuple[str, ...]]:
+        return runtime.parent_id, runtime.tags
+
+    @task
+    def outer() -> tuple[str, Any]:
+        with tags("inner"):
+            return runtime.run_id, look.submit().result(PATIENCE)
+
+    run_id, (parent, seen) = outer()
+    assert parent == run_id
+    assert seen == ("own", "inner")
+    assert look.submit().result(PATIENCE) == (None, ("own",))
+
+
+def test_runs_do_not_see_each_others_tags_and_ids() -> None:
+    @task
+    def look(number: int) -> bool:
+        seen = runtime.run_id
+        time.sleep(0)
+        with tags(f"x{number}"):
+            inner = see.submit(number).result(PATIENCE)
+        return inner == (seen, (str(number), f"x{number}")) and runtime.run_id == seen
+
+    @task
+    def see(number: int) -> tuple[str | None, tuple[str, ...]]:
+        return runtime.parent_id, runtime.tags
+
+    futures: list[Future[bool]] = []
+    for number in range(500):
+        with tags(str(number)):
+            futures.append(look.submit(number))
+    assert all(future.result(PATIENCE) for future in futures)
+
+
+def test_a_method_can_be_submitted() -> None:
+    class Shop:
+        name = "tea"
+
+        @task
+        def sell(self, count: int) -> str:
+            return self.name * count
+
+    assert Shop().sell.submit(2).result(PATIENCE) == "teatea"
+    assert Shop().sell.map([1, 2]).result(PATIENCE) == ["tea", "teatea"]
+
+
+def test_a_retry_holds_no_place() -> None:
+    tries: list[int] = []
+    begun = threading.Event()
+
+    @task(retries=1, retry_delay_seconds=0.2)
+    def flaky() -> int:
+        tries.append(runtime.attempt)
+        begun.set()
+        if runtime.attempt == 1:
+            raise KeyError
+        return len(tries)
+
+    with ThreadPoolTaskRunner(1):
+        future = flaky.submit()
+        assert begun.wait(PATIENCE)
+        assert add.submit(1).result(PATIENCE) == 2
+        assert future.result(PATIENCE) == 2
+        assert future.attempt == 2
+
+
+# --- places ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [1, 2])
+@pytest.mark.parametrize("down", [go_down, go_down_later])
+def test_runs_that_submit_and_wait_never_deadlock(size: int, down: Any) -> None:
+    with ThreadPoolTaskRunner(size):
+        assert down.submit(8).result(PATIENCE) == 8
+
+
+def test_no_more_runs_execute_at_once_than_there_are_places() -> None:
+    now, most, lock = 0, 0, threading.Lock()
+
+    @task
+    def work(depth: int) -> None:
+        nonlocal now, most
+        if depth:
+            wait([work.submit(0) for _ in range(3)])
+        with lock:
+            now += 1
+            most = max(most, now)
+        time.sleep(0.005)
+        with lock:
+            now -= 1
+
+    with ThreadPoolTaskRunner(3):
+        work.map([1] * 10).result(PATIENCE)
+    assert most == 3
+
+
+def test_a_block_waits_for_its_runs_and_is_the_runner_of_them(gate: threading.Event) -> None:
+    @task
+    def inner() -> None: ...
+
+    class Counting(ThreadPoolTaskRunner):
+        begun = 0
+
+        def start(self, call: Any) -> Future[Any]:
+            self.begun += 1
+            return super().start(call)
+
+    @task
+    def outer() -> None:
+        inner.submit().result(PATIENCE)
+
+    with Counting(1) as runner:
+        future = outer.submit()
+    assert future.done()
+    assert runner.begun == 2
+
+
+def test_a_task_runner_takes_a_task_and_parameters() -> None:
+    runner: TaskRunner = ConcurrentTaskRunner(max_workers=2)
+    assert runner.submit(add, {"a": 1}).result(PATIENCE) == 2
+    assert runner.map(add, {"a": [1, 2]}).result(PATIENCE) == [2, 3]
+    assert runner.submit(add, {"a": 1}, wait_for=[add.submit(1)]).result(PATIENCE) == 2
+    assert isinstance(runner.duplicate(), ThreadPoolTaskRunner)
+    assert runner.wait(PATIENCE)
+
+
+@pytest.mark.parametrize("size", [0, -1, 1.5, "2"])
+def test_the_size_of_a_task_runner_is_a_whole_number(size: Any) -> None:
+    with pytest.raises(ConfigurationError, match="max_workers"):
+        ThreadPoolTaskRunner(size)
+
+
+# --- futures as arguments ----------------------------------------------------------------------
+
+
+@dataclass
+class Box:
+    content: Any
+
+
+def test_futures_anywhere_in_arguments_are_replaced() -> None:
+    one = add.submit(0)
+    given = {"list": [one, (one,)], "box": Box(one)}
+    expected = {"list": [1, (1,)], "box": Box(1)}
+    assert give.submit(given).result(PATIENCE) == expected
+    assert give(given) == expected
+    assert asyncio.run(add_later(one.as_value, add_later.submit(1).as_value)) == 3
+    assert give.submit(one.state if one.wait() else None).result(PATIENCE) == 1
+
+
+def test_a_run_that_waits_for_runs_holds_no_place(gate: threading.Event) -> None:
+    with ThreadPoolTaskRunner(2):
+        first = hold.submit(gate)
+        waiting = [add.submit(first.as_value, number) for number in range(10)]
+        assert add.submit(1).result(PATIENCE) == 2
+        assert not any(future.done() for future in waiting)
+        gate.set()
+        assert [future.result(PATIENCE) for future in waiting] == [1 + n for n in range(10)]
+
+
+def test_a_chain_of_a_hundred_and_a_fan_out_with_its_join() -> None:
+    future = add.submit(0)
+    for _ in range(99):
+        future = add.submit(future.as_value)
+    assert future.result(PATIENCE) == 100
+    parts = [add.submit(number) for number in range(1_000)]
+
+    @task
+    def total(numbers: list[int]) -> int:
+        return sum(numbers)
+
+    assert total.submit([part.as_value for part in parts]).result(PATIENCE) == 500_500
+
+
+def test_wait_for_orders_without_data(gate: threading.Event) -> None:
+    seen: list[str] = []
+
+    @task
+    def first() -> None:
+        gate.wait(PATIENCE)
+        seen.append("first")
+
+    @task
+    def second() -> None:
+        seen.append("second")
+
+    future = second.submit(wait_for=[first.submit()])
+    gate.set()
+    future.result(PATIENCE)
+    second(wait_for=[first.submit()])
+    assert seen == ["first", "second", "first", "second"]
+
+
+@pytest.mark.parametrize("in_arguments", [True, False])
+def test_what_did_not_complete_ends_those_that_wait_as_not_ready(in_arguments: bool) -> None:
+    upstream = fail.submit()
+    future = give.submit([upstream]) if in_arguments else give.submit(1, wait_for=[upstream])
+    assert isinstance(future.exception(PATIENCE), RunNotReady)
+    assert future.state.name is StateName.NOT_READY
+    assert upstream.run_id in future.state.message
+    assert "Failed: KeyError: 'no'" in future.state.message
+    # And so on.
+    assert add.submit(future).exception(PATIENCE) is not None  # type: ignore[arg-type]
+    with pytest.raises(RunNotReady, match=upstream.run_id):
+        give(upstream)
+
+
+def test_failures_that_are_allowed_are_passed() -> None:
+    upstream = fail.submit()
+    assert isinstance(give.submit(allow_failure(upstream)).result(PATIENCE), KeyError)
+    assert isinstance(give(allow_failure([upstream]))[0], KeyError)
+    assert give.submit(1, wait_for=[allow_failure(upstream)]).result(PATIENCE) == 1
+    not_ready = give.submit(upstream)
+    assert isinstance(give.submit(allow_failure(not_ready)).result(PATIENCE), RunNotReady)
+
+
+def test_what_is_quoted_is_passed_as_it_is() -> None:
+    future = add.submit(1)
+    assert give.submit(quote(future)).result(PATIENCE) is future
+    assert give(quote([future]))[0] is future
+
+
+def test_a_run_that_waits_for_itself_is_an_error() -> None:
+    futures: list[Future[Any]] = []
+
+    @task
+    def wait_for_it(own: list[Future[Any]], ready: threading.Event) -> Any:
+        ready.wait(PATIENCE)
+        return own[0].result()
+
+    ready = threading.Event()
+    futures.append(wait_for_it.submit(futures, ready))
+    ready.set()
+    with pytest.raises(ValueError, match="deadlock"):
+        futures[0].result(PATIENCE)
+
+
+def test_two_runs_that_wait_for_each_other_are_an_error() -> None:
+    futures: list[Future[Any]] = []
+    ready = threading.Event()
+
+    @task
+    def wait_for_other(number: int) -> Any:
+        ready.wait(PATIENCE)
+        return futures[number].result()
+
+    futures += [wait_for_other.submit(1), wait_for_other.submit(0)]
+    ready.set()
+    errors = [future.exception(PATIENCE) for future in futures]
+    assert any("deadlock" in str(error) for error in errors)
+
+
+# --- cancelling --------------------------------------------------------------------------------
+
+
+def test_a_run_that_waits_for_a_place_never_starts_once_cancelled(gate: threading.Event) -> None:
+    with ThreadPoolTaskRunner(1):
+        first = hold.submit(gate)
+        future = give.submit(1)
+        assert future.cancel("enough").result is CancelResult.NEVER_STARTS
+        with pytest.raises(RunCancelled, match="enough"):
+            future.result(PATIENCE)
+        assert future.state.name is StateName.CANCELLED
+        gate.set()
+        assert first.result(PATIENCE) == 1
+    assert first.cancel().result is CancelResult.ALREADY_OVER
+
+
+def test_a_run_that_waits_for_a_run_can_be_cancelled(gate: threading.Event) -> None:
+    future = give.submit(hold.submit(gate))
+    assert future.cancel().result is CancelResult.NEVER_STARTS
+    assert isinstance(future.exception(PATIENCE), RunCancelled)
+
+
+def test_a_plain_function_is_asked_to_end() -> None:
+    begun = threading.Event()
+
+    @task
+    def look_around() -> None:
+        begun.set()
+        while runtime.cancelled is None:
+            time.sleep(0.001)
+        raise RunCancelled(runtime.cancelled)
+
+    future = look_around.submit()
+    assert begun.wait(PATIENCE)
+    assert future.cancel("enough").result is CancelResult.ASKED
+    assert isinstance(future.exception(PATIENCE), RunCancelled)
+    assert future.state == State(StateName.CANCELLED, future.state.at, "enough")
+
+
+def test_a_coroutine_is_interrupted() -> None:
+    begun = threading.Event()
+
+    @task
+    async def sleep() -> None:
+        begun.set()
+        await asyncio.sleep(PATIENCE)
+
+    async def cancel(future: Future[None]) -> CancelResult:
+        return (await future.cancel_async("enough")).result
+
+    future = sleep.submit()
+    assert begun.wait(PATIENCE)
+    assert asyncio.run(cancel(future)) is CancelResult.INTERRUPTED
+    assert isinstance(future.exception(PATIENCE), RunCancelled)
+
+
+def test_all_runs_of_a_task_runner_can_be_cancelled(gate: threading.Event) -> None:
+    begun = threading.Event()
+
+    @task
+    def begin() -> None:
+        begun.set()
+        gate.wait(PATIENCE)
+
+    with ThreadPoolTaskRunner(1) as runner:
+        first = begin.submit()
+        assert begun.wait(PATIENCE)
+        others = give.map(range(10))
+        runner.cancel_all()
+        for future in as_completed(others, PATIENCE):
+            assert future.state.name is StateName.CANCELLED
+        gate.set()
+    assert isinstance(first, SubmittedRun)
