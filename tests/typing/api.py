@@ -154,7 +154,7 @@ assert_type(bill(1, note="x"), str)
 assert_type(bill.delay(1), Run[str])
 assert_type(bill.with_options(retries=1)(1), str)
 assert_type(bill_async.delay(1), Run[bytes])
-bill()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue] # error: misses order
+bill()  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue] # error: misses order
 any_flow: SyncFlow[..., str] = bill
 any_async_flow: AsyncFlow[..., bytes] = bill_async
 assert_type(add(1), int)

@@ -20,13 +20,13 @@ from jtask.declaration.definition import (
     SerializerName,
 )
 from jtask.errors import TaskDefinitionError
-from jtask.futures.future_list import FutureList
 from jtask.state_hooks import HookedTask, checked_options
 from jtask.submitting import SubmittableTask
 
 if TYPE_CHECKING:
     from jtask.client.client import Client
     from jtask.client.enqueueing import RunBuilder
+    from jtask.futures.future_list import FutureList
     from jtask.plugins import TaskHooks
     from jtask.runs import Run
     from jtask.serialization.codecs import CallCodecs
@@ -235,6 +235,8 @@ class Task(SubmittableTask[P, R], HookedTask[P, R]):
     ) -> "FutureList[R]":
         if wait_for is not None:
             raise TaskDefinitionError("map(deferred=True) takes no wait_for")
+        from jtask.futures.future_list import FutureList
+
         return FutureList(self.delay_many([self._by_name(*call) for call in calls]))
 
     def _by_name(
