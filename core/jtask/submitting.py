@@ -1,12 +1,13 @@
 """The verbs of a task that run it in this process, beside the caller: `submit` and `map`."""
 
 from collections.abc import Iterable
-from typing import Any, Literal, ParamSpec, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, cast, overload
 
 from jtask.declaration.task_info import TaskInfo
-from jtask.futures.future import Future
-from jtask.futures.future_list import FutureList
 from jtask.states import State
+
+if TYPE_CHECKING:
+    from jtask.futures import Future, FutureList
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -17,13 +18,13 @@ class SubmittableTask(TaskInfo[P, R]):
     """A task that task runners can run."""
 
     @overload
-    def submit(self, *args: P.args, **kwargs: P.kwargs) -> Future[R]: ...
+    def submit(self, *args: P.args, **kwargs: P.kwargs) -> "Future[R]": ...
     @overload
     def submit(
         self, *args: Any, return_state: Literal[True], wait_for: Awaited = None, **kwargs: Any
     ) -> State: ...
     @overload
-    def submit(self, *args: Any, wait_for: Awaited, **kwargs: Any) -> Future[R]: ...
+    def submit(self, *args: Any, wait_for: Awaited, **kwargs: Any) -> "Future[R]": ...
     def submit(self, *args: Any, **kwargs: Any) -> Any:
         """Run by the current task runner: return at once, with a handle.
 
@@ -63,7 +64,7 @@ class SubmittableTask(TaskInfo[P, R]):
         wait_for: Awaited = None,
         deferred: bool = False,
         **kwargs: Any,
-    ) -> FutureList[R]: ...
+    ) -> "FutureList[R]": ...
     def map(
         self,
         *args: Any,
@@ -92,6 +93,7 @@ class SubmittableTask(TaskInfo[P, R]):
             MappingMissingIterable: Nothing can be mapped over.
             ArgumentError: The arguments do not fit the signature.
         """
+        from jtask.futures import FutureList
         from jtask.task_runners.mapping import calls_of
 
         awaited = None if wait_for is None else list(wait_for)
@@ -109,12 +111,12 @@ class SubmittableTask(TaskInfo[P, R]):
 
     def _deferred(
         self, calls: list[tuple[tuple[Any, ...], dict[str, Any]]], wait_for: Awaited
-    ) -> FutureList[R]:
+    ) -> "FutureList[R]":
         raise NotImplementedError
 
     def _submitted(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], wait_for: Awaited
-    ) -> Future[R]:
+    ) -> "Future[R]":
         from jtask.client.direct_calls import begin_recording
         from jtask.task_runners.current import current_task_runner
         from jtask.task_runners.submitted import Call

@@ -30,7 +30,6 @@ from jtask.declaration.definition import (
     unwrap,
 )
 from jtask.errors import TaskDefinitionError
-from jtask.futures.future_list import FutureList
 from jtask.retries import exponential_backoff as exponential_backoff  # where Prefect has it
 from jtask.state_hooks import HookedTask, checked_options
 from jtask.states import State
@@ -39,6 +38,7 @@ from jtask.submitting import Awaited, SubmittableTask
 if TYPE_CHECKING:
     from jtask.client.client import Client
     from jtask.client.enqueueing import RunBuilder
+    from jtask.futures import FutureList
     from jtask.plugins import TaskHooks
     from jtask.runs import Run
     from jtask.serialization.codecs import CallCodecs
@@ -243,6 +243,8 @@ class Task(SubmittableTask[P, R], HookedTask[P, R]):
     def _deferred(
         self, calls: list[tuple[tuple[Any, ...], dict[str, Any]]], wait_for: Iterable[Any] | None
     ) -> "FutureList[R]":
+        from jtask.futures import FutureList
+
         if wait_for is not None:
             raise TaskDefinitionError("map(deferred=True) takes no wait_for")
         return FutureList(self.delay_many([self._by_name(*call) for call in calls]))
