@@ -7,8 +7,7 @@ from jtask.declaration.task_info import TaskInfo
 from jtask.states import State
 
 if TYPE_CHECKING:
-    from jtask.futures.future import Future
-    from jtask.futures.future_list import FutureList
+    from jtask.futures import Future, FutureList
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -94,7 +93,7 @@ class SubmittableTask(TaskInfo[P, R]):
             MappingMissingIterable: Nothing can be mapped over.
             ArgumentError: The arguments do not fit the signature.
         """
-        from jtask.futures.future_list import FutureList
+        from jtask.futures import FutureList
         from jtask.task_runners.mapping import calls_of
 
         awaited = None if wait_for is None else list(wait_for)

@@ -28,7 +28,9 @@ from jtask import (
     tags,
     task,
 )
-from jtask.futures import Future
+from jtask.annotations import unmapped
+from jtask.futures import Future, FutureList, as_completed, as_completed_async, wait
+from jtask.task_runners import ThreadPoolTaskRunner
 from jtask.task_worker import serve
 from jtask_transactions import Transaction, get_transaction, once, transaction
 
@@ -162,17 +164,17 @@ assert_type(add(1, b=2), int)
 assert_type(named("x"), list[str])
 assert_type(nothing(), None)
 assert_type(with_plugin_option(1), int)
-add("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] # error: not an int
-add()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue] # error: misses a
-add(1, c=2)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue] # error: no c
-nothing(1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue] # error: takes nothing
+add("1")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType] # error: not an int
+add()  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue] # error: misses a
+add(1, c=2)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue] # error: no c
+nothing(1)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue] # error: takes nothing
 
 
 async def call_directly() -> None:
     assert_type(await fetch("u"), bytes)
     assert_type(await fetch("u", retries=2), bytes)
     assert_type(await named_async("x"), dict[str, int])
-    await fetch(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] # error: no str
+    await fetch(1)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType] # error: no str
     await add(1)  # type: ignore[misc]  # pyright: ignore[reportGeneralTypeIssues] # error: plain
 
 
@@ -206,6 +208,46 @@ async def delay_on_a_loop() -> None:
     assert_type(await (await add.adelay(1)).wait_async(5), bool)
     assert_type(await (await add.adelay(1)).state_async(), State)
     await add.adelay("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] # error: int
+
+
+# --- submitted calls ---------------------------------------------------------------------------
+
+
+def submit(shop: "Shop") -> None:
+    one = add.submit(1)
+    assert_type(one, Future[int])
+    assert_type(one.result(timeout=5), int)
+    assert_type(one.state, State)
+    assert_type(fetch.submit("u", retries=1), Future[bytes])
+    assert_type(shop.sell.submit("tea", count=2), Future[float])
+    assert_type(shop.buy.submit("tea").result(), int)
+    assert_type(add.submit(one.as_value, b=add.delay(1).as_value), Future[int])
+    assert_type(add.submit(1, wait_for=[one, add.delay(1)]), Future[int])
+    assert_type(add.submit(1, return_state=True), State)
+    assert_type(add(1, return_state=True), State)
+    assert_type(add(1, wait_for=[one]), int)
+    assert_type(add.map([1, 2], b=unmapped([3])), FutureList[int])
+    assert_type(fetch.map(["u"]).result(), list[bytes])
+    assert_type(add.map([1, 2], return_state=True), list[State])
+    assert_type(add.map([1, 2], deferred=True), FutureList[int])
+    assert_type(wait([one, add.delay(1)]).done, set[Future[int]])
+    for future in as_completed([one]):
+        assert_type(future, Future[int])
+    with ThreadPoolTaskRunner(max_workers=2) as runner:
+        assert_type(runner, ThreadPoolTaskRunner)
+        assert_type(runner.submit(add, {"a": 1}), Future[int])
+    add.submit("1")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType] # error: no int
+    add.submit()  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue] # error: misses a
+    add.submit(one)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType] # error: as_value
+
+
+async def submit_on_a_loop() -> None:
+    assert_type(await add.submit(1), int)
+    assert_type(await fetch.submit("u"), bytes)
+    assert_type(await fetch.map(["u"]).result_async(), list[bytes])
+    assert_type(await fetch("u", return_state=True), State)
+    async for future in as_completed_async([fetch.submit("u")]):
+        assert_type(future, Future[bytes])
 
 
 # --- options -----------------------------------------------------------------------------------
@@ -288,13 +330,13 @@ def call_methods(shop: Shop) -> None:
     assert_type(Market.sell(Market(), "tea"), float)
     assert_type(Market().of_class.delay(x=1), Run[str])
     assert_type(Market().sell.with_options(queue="q").delay("tea"), Run[float])
-    shop.of_class("x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] # error: int
+    shop.of_class("x")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType] # error: int
     Shop.of_class.delay(1)  # type: ignore[call-arg, arg-type]  # pyright: ignore[reportCallIssue] # not followed
-    assert_type(shop.static_inside(1), str)  # type: ignore[call-arg] # mypy only
+    assert_type(shop.static_inside(1), str)  # type: ignore[call-overload, assert-type] # mypy only
     assert_type(shop.static_outside.delay(1), Run[str])  # type: ignore[call-arg] # mypy only
-    shop.sell(3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] # error: no str
+    shop.sell(3)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType] # error: no str
     shop.sell.delay()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue] # error: misses what
-    Shop.static_inside("x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] # error: int
+    Shop.static_inside("x")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType] # error: int
 
 
 async def call_methods_on_a_loop(shop: Shop) -> None:

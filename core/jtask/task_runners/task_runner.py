@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from jtask.declaration.task_info import TaskInfo
-from jtask.futures.completion import wait
+from jtask.futures.completion import wait, wait_async
 from jtask.futures.future import Future
 from jtask.futures.future_list import FutureList
 from jtask.outcomes import CANCEL_MESSAGE
@@ -122,3 +122,22 @@ class TaskRunner(ABC):
     ) -> None:
         entered.reset(self._tokens.pop())
         self.wait()
+
+    async def wait_async(self, timeout: float | None = None) -> bool:
+        """Do what `wait` does without blocking the event loop."""
+        while self._unfinished:
+            if (await wait_async(list(self._unfinished.values()), timeout)).not_done:
+                return False
+        return True
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        entered.reset(self._tokens.pop())
+        await self.wait_async()

@@ -26,7 +26,7 @@ from jtask.submitting import SubmittableTask
 if TYPE_CHECKING:
     from jtask.client.client import Client
     from jtask.client.enqueueing import RunBuilder
-    from jtask.futures.future_list import FutureList
+    from jtask.futures import FutureList
     from jtask.plugins import TaskHooks
     from jtask.runs import Run
     from jtask.serialization.codecs import CallCodecs
@@ -233,10 +233,10 @@ class Task(SubmittableTask[P, R], HookedTask[P, R]):
     def _deferred(
         self, calls: list[tuple[tuple[Any, ...], dict[str, Any]]], wait_for: Iterable[Any] | None
     ) -> "FutureList[R]":
+        from jtask.futures import FutureList
+
         if wait_for is not None:
             raise TaskDefinitionError("map(deferred=True) takes no wait_for")
-        from jtask.futures.future_list import FutureList
-
         return FutureList(self.delay_many([self._by_name(*call) for call in calls]))
 
     def _by_name(

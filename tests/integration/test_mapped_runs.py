@@ -1,0 +1,134 @@
+"""`.map()`: one run for each element of what can be iterated over."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from jtask import StateName, task
+from jtask.annotations import allow_failure, unmapped
+from jtask.errors import MappingLengthMismatch, MappingMissingIterable, TaskDefinitionError
+from jtask.futures import Future, FutureList
+from jtask.task_runners import AsyncioTaskRunner
+
+PATIENCE = 30.0
+
+
+@task
+def pair(a: Any, b: Any = (1, 2, 3)) -> Any:
+    return a, b
+
+
+@task
+def double(x: int) -> int:
+    return 2 * x
+
+
+@task
+def fail(x: int) -> int:
+    raise KeyError(x)
+
+
+@task
+async def double_later(x: int) -> int:
+    await asyncio.sleep(0)
+    return 2 * x
+
+
+def test_each_element_gets_a_run_in_order() -> None:
+    futures = double.map([1, 2, 3])
+    assert isinstance(futures, FutureList)
+    assert futures.result(PATIENCE) == [2, 4, 6]
+    assert double.map([]).result(PATIENCE) == []
+
+
+@pytest.mark.parametrize(
+    "given",
+    [(1, 2), {1: "x", 2: "y"}, {1, 2}, range(1, 3), iter([1, 2]), (x for x in (1, 2))],
+    ids=lambda given: type(given).__name__,
+)
+def test_all_that_can_be_iterated_over_is_mapped(given: Any) -> None:
+    assert double.map(given).result(PATIENCE) == [2, 4]
+
+
+def test_what_cannot_be_goes_to_each_run_as_do_strings_bytes_and_what_is_unmapped() -> None:
+    for value in ("ab", b"ab", 3, None):
+        assert pair.map([1, 2], value).result(PATIENCE) == [(1, value), (2, value)]
+    assert pair.map([1, 2], b=unmapped([5])).result(PATIENCE) == [(1, [5]), (2, [5])]
+
+
+def test_several_are_mapped_together_and_defaults_are_not() -> None:
+    assert pair.map([1, 2], [3, 4]).result(PATIENCE) == [(1, 3), (2, 4)]
+    assert pair.map(a=[1], b=[3]).result(PATIENCE) == [(1, 3)]
+    assert pair.map([1, 2]).result(PATIENCE) == [(1, (1, 2, 3)), (2, (1, 2, 3))]
+
+
+def test_lengths_that_differ_are_an_error_that_names_them() -> None:
+    with pytest.raises(MappingLengthMismatch, match=r"'a' has 2, 'b' has 3.*unmapped"):
+        pair.map([1, 2], [1, 2, 3])
+
+
+def test_nothing_to_map_over_is_an_error() -> None:
+    with pytest.raises(MappingMissingIterable, match="none of the arguments"):
+        pair.map(1, "x")
+
+
+def test_futures_are_mapped_over_and_may_be_elements() -> None:
+    upstream = pair.submit(1, 2)
+    assert double.map(upstream).result(PATIENCE) == [2, 4]
+    assert double.map([double.submit(1), 1]).result(PATIENCE) == [4, 2]
+    assert double.map(double.map([1, 2])).result(PATIENCE) == [4, 8]
+
+
+def test_a_failure_ends_the_run_that_got_it() -> None:
+    upstream = fail.map([1, 2])
+    states = double.map([*upstream, 5], return_state=True)
+    assert [state.name for state in states] == [StateName.NOT_READY] * 2 + [StateName.COMPLETED]
+    passed = pair.map(allow_failure(upstream), 0).result(PATIENCE)
+    assert [type(error) for error, _ in passed] == [KeyError, KeyError]
+
+
+def test_all_wait_for_what_is_waited_for() -> None:
+    states = double.map([1, 2], wait_for=[fail.submit(1)], return_state=True)
+    assert {state.name for state in states} == {StateName.NOT_READY}
+
+
+def test_coroutine_functions_are_executed_on_the_loop_of_who_submits_them() -> None:
+    @task
+    async def loop_of() -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()
+
+    async def main() -> None:
+        async with AsyncioTaskRunner():
+            futures: FutureList[int] = double_later.map(range(100))
+            assert await loop_of.submit() is asyncio.get_running_loop()
+        assert all(future.done() for future in futures)
+        assert await futures.result_async() == [2 * number for number in range(100)]
+
+    asyncio.run(main())
+
+
+def test_coroutine_functions_of_who_has_no_loop_share_one() -> None:
+    @task
+    async def meet(gate: list[asyncio.Event]) -> int:
+        gate[0].set()
+        return 1
+
+    @task
+    async def wait_there(gate: list[asyncio.Event]) -> int:
+        gate.append(asyncio.Event())
+        await gate[0].wait()
+        return 2
+
+    gate: list[asyncio.Event] = []
+    with AsyncioTaskRunner():
+        waiting: Future[int] = wait_there.submit(gate)
+        while not gate:
+            pass
+        assert meet.submit(gate).result(PATIENCE) == 1
+        assert waiting.result(PATIENCE) == 2
+
+
+def test_a_plain_function_does_not_belong_on_a_loop() -> None:
+    with AsyncioTaskRunner(), pytest.raises(TaskDefinitionError, match="ThreadPoolTaskRunner"):
+        double.submit(1)
