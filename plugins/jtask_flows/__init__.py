@@ -24,7 +24,7 @@ def jtask_applies(task: "TaskInfo[..., Any]") -> bool:
     """Concern flows, and tasks that want what a flow has."""
     from jtask_flows.options import validates
 
-    return task.options.get("task_runner") is not None or validates(task)
+    return task.is_flow or task.options.get("task_runner") is not None or validates(task)
 
 
 # First of all, and so innermost: what a wrong parameter raises is then seen by the others.

@@ -1,6 +1,7 @@
 """Flows: tasks that are the parents of other runs."""
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,8 +11,10 @@ from in_process import StartWorker, on_each_broker
 from jtask import StateName, flow, get_run, runtime, tags, task
 from jtask.cache_policies import FLOW_PARAMETERS, INPUTS, RUN_ID
 from jtask.client import get_client
-from jtask.errors import ArgumentError, TaskDefinitionError
-from jtask.runtime.flow_runs import FlowRun, flow_run_of
+from jtask.errors import ArgumentError, RunFailed, TaskDefinitionError
+from jtask.runtime.flow_run import FlowRun
+from jtask.runtime.flow_runs import flow_run_of
+from jtask.task_runners import ThreadPoolTaskRunner
 
 jtask_broker = on_each_broker
 seen: list[tuple[str | None, FlowRun | None]] = []
@@ -170,6 +173,119 @@ def test_a_method_can_be_a_flow_that_validates() -> None:
             return number * 2
 
     assert Shop().double("4") == 8  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+
+
+def test_what_a_flow_submits_goes_to_a_task_runner_of_its_kind_and_size() -> None:
+    executing = [0]
+    most: list[int] = []
+    lock = threading.Lock()
+
+    @task
+    def counted(number: int) -> int:
+        with lock:
+            executing[0] += 1
+            most.append(executing[0])
+        threading.Event().wait(0.01)  # let another one begin, if it may
+        with lock:
+            executing[0] -= 1
+        return number
+
+    @flow(task_runner=ThreadPoolTaskRunner(max_workers=2))
+    def fan_out() -> list[int]:
+        return [run.result() for run in counted.map(range(8))]
+
+    assert fan_out() == list(range(8))
+    assert max(most) <= 2
+
+
+def test_a_flow_is_not_over_before_what_it_has_submitted() -> None:
+    ended: list[int] = []
+
+    @task
+    def slow(number: int) -> None:
+        threading.Event().wait(0.05)
+        ended.append(number)
+
+    @flow
+    def careless() -> None:
+        slow.map(range(4))
+
+    @flow
+    async def careless_async() -> None:
+        slow.map(range(4, 8))
+
+    careless()
+    assert sorted(ended) == [0, 1, 2, 3]
+    asyncio.run(careless_async())
+    assert sorted(ended) == list(range(8))
+
+
+@pytest.mark.parametrize("wrap", [list, tuple, set])
+def test_a_flow_that_returns_handles_has_the_values_of_their_runs(wrap: Any) -> None:
+    @flow
+    def returning() -> Any:
+        return wrap([step.submit(1), step.submit(2)])
+
+    assert sorted(returning()) == [2, 4]
+
+
+def test_a_flow_that_returns_one_handle_ends_as_its_run_does() -> None:
+    @task
+    def broken() -> None:
+        raise ValueError("broken")
+
+    @flow
+    def returning(*, works: bool) -> Any:
+        return step.submit(4) if works else broken.submit()
+
+    @flow
+    async def returning_async(*, works: bool) -> Any:
+        return step.submit(4) if works else broken.submit()
+
+    assert returning(works=True) == 8
+    assert asyncio.run(returning_async(works=True)) == 8
+    with pytest.raises(ValueError, match="broken"):
+        returning(works=False)
+    with pytest.raises(ValueError, match="broken"):
+        asyncio.run(returning_async(works=False))
+
+
+def test_a_flow_fails_if_one_of_the_handles_that_it_returns_stands_for_a_failure() -> None:
+    @task
+    def odd(number: int) -> int:
+        if number % 2 == 0:
+            raise ValueError("even")
+        return number
+
+    @flow
+    def returning() -> Any:
+        return odd.map(range(5))
+
+    @flow
+    def not_returning() -> str:
+        odd.map(range(5))
+        return "did not look"
+
+    with pytest.raises(RunFailed, match="3/5 states failed"):
+        returning()
+    assert not_returning() == "did not look"
+
+
+def test_submitted_runs_know_their_flow_and_its_tags() -> None:
+    @flow
+    def submitting() -> tuple[str, Any]:
+        with tags("of-block"):
+            return runtime.run_id, told.submit().result()
+
+    flow_id, (known, found) = submitting()
+    assert (known, found) == (flow_id, ["of-block"])
+
+
+def test_what_is_no_task_runner_is_refused_by_name() -> None:
+    with pytest.raises(TaskDefinitionError, match=r"task_runner.*ThreadPoolTaskRunner"):
+
+        @flow(task_runner=4)
+        def wrong() -> None: ...
 
 
 def test_a_flow_is_retried_as_a_whole() -> None:

@@ -75,6 +75,8 @@ class BuiltinOptions(TypedDict, total=False):
         refresh_cache: Execute although a value is kept, and replace it.
         persist_result: False turns the cache off.
         result_storage_key: The key as a template, such as `"{parameters[name]}"`.
+        task_runner: Where `.submit()` and `.map()` of the body execute, see `jtask.task_runners`;
+            each run has a new one of its kind.
         validate_parameters: Check and convert the parameters by the annotations before the body;
             None does so for flows.
         on_running: Called at the start of each attempt.
@@ -116,6 +118,7 @@ class BuiltinOptions(TypedDict, total=False):
     refresh_cache: bool | None
     persist_result: bool | None
     result_storage_key: str | None
+    task_runner: Any
     validate_parameters: bool | None
     on_running: Sequence[Hook] | None
     on_completion: Sequence[Hook] | None

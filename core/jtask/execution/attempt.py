@@ -16,6 +16,7 @@ from jtask.execution.admission import ask_for_admission, attempt_over
 from jtask.execution.asking import ask
 from jtask.execution.calling import call_async, call_plain
 from jtask.execution.naming import name_run
+from jtask.execution.returned_futures import states_of_futures
 from jtask.execution.returned_states import failure_returned, state_returned, value_of
 from jtask.execution.streaming import streamed
 from jtask.lifecycle import (
@@ -100,6 +101,8 @@ async def _perform(
             value = await streamed(run, hooks)
         else:
             value = await call_async(run, hooks) if run.task.is_async else call_plain(run, hooks)
+        if run.task.is_flow:
+            value = await states_of_futures(run, value)
         said = state_returned(value)
         if said is not None:
             value = value_of(said)

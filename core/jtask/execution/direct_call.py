@@ -18,6 +18,7 @@ from jtask.lifecycle import Release, Reschedule
 from jtask.outcomes import Outcome
 from jtask.plugins import TaskHooks, hooks_of
 from jtask.runtime import RunContext, call_headers, current_run
+from jtask.runtime.flow_runs import flow_run_of
 from jtask.states import ERROR_OF, State, StateName
 from jtask.tagging import tags_of_run
 from jtask.wire.history import remember
@@ -155,6 +156,8 @@ def begin(
         blocking=blocking,
         on_state=_emit_if_connected,
         caller=caller,
+        # One that is called finds it with its callers.
+        submitted_in=None if caller is parent else flow_run_of(parent),
     )
     run.enter(StateName.PENDING)
     return run

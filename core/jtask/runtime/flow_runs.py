@@ -1,34 +1,12 @@
 """The flow that a run is part of, here or in the process that started it."""
 
-from typing import Any, NamedTuple
-
 from pydantic_core import from_json, to_json
 
+from jtask.runtime.flow_run import FlowRun
 from jtask.runtime.run_context import RunContext
 
 FLOW_HEADER = "jtask-flow"
 """Tells a run of the background the flow run that it was started in."""
-
-
-class FlowRun(NamedTuple):
-    """The run of a flow.
-
-    Attributes:
-        id: The run.
-        name: Its own name, see `task_run_name`; without one that of the flow.
-        flow_name: The flow's name.
-        parameters: Its arguments by parameter name, defaults included; None in another process
-            than its own.
-        tags: Its tags; likewise.
-        run_count: Which attempt of it this is, from 1; likewise.
-    """
-
-    id: str
-    name: str
-    flow_name: str
-    parameters: dict[str, Any] | None = None
-    tags: tuple[str, ...] | None = None
-    run_count: int | None = None
 
 
 def flow_run_of(run: RunContext | None) -> FlowRun | None:
@@ -53,7 +31,9 @@ def flow_run_around(run: RunContext | None) -> FlowRun | None:
         if caller.task.is_flow:
             return _of(caller)
         outermost = caller
-    return None if outermost is None else _told(outermost)
+    if outermost is None:
+        return None
+    return outermost.submitted_in or _told(outermost)
 
 
 def headers_from(run: RunContext | None) -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import Any
 from jtask.admissions import Admission
 from jtask.declaration.task_info import TaskInfo
 from jtask.outcomes import AttemptRecord
+from jtask.runtime.flow_run import FlowRun
 from jtask.states import State, StateName, check_transition
 from jtask.wire.failures import capture
 
@@ -60,6 +61,7 @@ class RunContext:
         admission: Who hears that the attempt is over; set by jtask itself.
         notes: What plugins keep with the run for their other hooks, each under its own name.
         caller: The run of this process whose function has called this one directly.
+        submitted_in: The flow run of this process that it was submitted in, if it was in one.
         is_copy: Whether it is a copy in a process that only executes the function: its states and
             its end are another process's.
         concerns: Headers of plugins that are asked from now on, see `concern`.
@@ -99,6 +101,7 @@ class RunContext:
     admission: Admission | None = None
     notes: dict[str, Any] = field(default_factory=dict[str, Any])
     caller: "RunContext | None" = None
+    submitted_in: FlowRun | None = None
     is_copy: bool = False
     concerns: tuple[str, ...] = ()
     is_streamed: bool = False
