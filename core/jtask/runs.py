@@ -7,13 +7,14 @@ import logging
 import os
 import time
 import weakref
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from jtask.declaration.task_info import TaskInfo, is_internal
 from jtask.errors import JTaskError, ResultMissing, ResultTimeout
 from jtask.outcomes import CANCEL_MESSAGE, CancelAnswer, SettledRun
+from jtask.run_streams import Stream, StreamSource
 from jtask.runtime import current_run
 from jtask.serialization.codecs import codecs_of
 from jtask.serialization.results import read_untyped
@@ -42,19 +43,11 @@ _INTERNAL = frozenset(
 _callbacks_lock = SignalSafeLock()
 
 
-class RunSource(Protocol):
+class RunSource(StreamSource, Protocol):
     """Where handles get what they are asked for: this process's link to the broker.
 
     The coroutines run on the I/O loop, by `run` or `bridge`.
     """
-
-    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine on the I/O loop and block until it is done."""
-        ...
-
-    async def bridge(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine on the I/O loop and await it from any other loop."""
-        ...
 
     async def find_state(self, run: "Run[Any]") -> State:
         """Return where a run stands that is not known to be over."""
@@ -288,6 +281,14 @@ class Run(Generic[R]):
         if not self.wait(timeout):
             raise self._too_late(timeout, self._source.run(self._source.explain_wait(self)))
         return error_of(self._record, self._task)
+
+    def stream(self, start: int = 0) -> Stream[R]:
+        """Return the items of a generator as they come: for `for`, or for `async for`.
+
+        Args:
+            start: How many items to leave out: those that were read before.
+        """
+        return Stream(self, self._source, self._task, start)
 
     def cancel(self, message: str = CANCEL_MESSAGE) -> CancelAnswer:
         """End the run, wherever it is: it never starts, or is interrupted, or is asked to end.
