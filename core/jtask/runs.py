@@ -1,7 +1,6 @@
 """The caller's handle on a run."""
 
 import weakref
-from collections.abc import Coroutine
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar, cast
 
@@ -9,6 +8,7 @@ from jtask.declaration.task_info import TaskInfo, is_internal
 from jtask.errors import JTaskError, ResultMissing
 from jtask.futures.future import Future
 from jtask.outcomes import CANCEL_MESSAGE, CancelAnswer, SettledRun
+from jtask.run_streams import Stream, StreamSource
 from jtask.serialization.codecs import codecs_of
 from jtask.serialization.results import read_untyped
 from jtask.states import State
@@ -20,19 +20,11 @@ T = TypeVar("T")
 _INTERNAL = frozenset({"follow", "is_stored", "resolve", "sibling"})
 
 
-class RunSource(Protocol):
+class RunSource(StreamSource, Protocol):
     """Where handles get what they are asked for: this process's link to the broker.
 
     The coroutines run on the I/O loop, by `run` or `bridge`.
     """
-
-    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine on the I/O loop and block until it is done."""
-        ...
-
-    async def bridge(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine on the I/O loop and await it from any other loop."""
-        ...
 
     async def find_state(self, run: "Run[Any]") -> State:
         """Return where a run stands that is not known to be over."""
@@ -120,6 +112,14 @@ class Run(Future[R]):
         if self._end is None:
             return await self._source.bridge(self._source.find_state(self))
         return self._final_state()
+
+    def stream(self, start: int = 0) -> Stream[R]:
+        """Return the items of a generator as they come: for `for`, or for `async for`.
+
+        Args:
+            start: How many items to leave out: those that were read before.
+        """
+        return Stream(self, self._source, self._task, start)
 
     def cancel(self, message: str = CANCEL_MESSAGE) -> CancelAnswer:
         """End the run, wherever it is: it never starts, or is interrupted, or is asked to end.

@@ -75,6 +75,7 @@ def test_the_module_declares_what_a_task_may_ask_of_its_run() -> None:
         "blocking",
         "caller",
         "concerns",
+        "emit",
         "is_copy",
         "is_streamed",
         "notes",

@@ -13,6 +13,7 @@ from jtask.client.event_buffer import EventBuffer
 from jtask.client.io_thread import get_io_thread
 from jtask.client.leased_slots import LeasedSlots
 from jtask.client.log_buffer import LogBuffer
+from jtask.client.log_reader import LogReader
 from jtask.client.opening import open_broker
 from jtask.client.outcome_buffer import OutcomeBuffer
 from jtask.client.program_end import at_program_end
@@ -259,6 +260,11 @@ class Client:
         if blob is None or len(blob) != record.blob:
             raise ResultExpired(f"the result of run {record.run_id} is no longer kept")
         return blob
+
+    async def read_items(self, run_id: str) -> LogReader:
+        """Return what reads the items of a run; on the I/O loop."""
+        broker = self._here().broker
+        return LogReader(broker.items, broker.results, run_id)
 
     # --- ending ----------------------------------------------------------------------------
 

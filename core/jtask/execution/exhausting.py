@@ -1,8 +1,14 @@
-"""What a worker calls in place of a generator function: it reads the generator to its end."""
+"""What a worker calls in place of a generator function: it reads the generator to its end.
+
+Each item goes to whoever has set `RunContext.emit`, such as a plugin that sends it to the broker.
+"""
 
 import functools
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from contextlib import aclosing, closing
 from typing import Any
+
+from jtask.runtime import current_run
 
 
 def exhausting(fn: Callable[..., Generator[Any, Any, Any]]) -> Callable[..., Any]:
@@ -10,12 +16,15 @@ def exhausting(fn: Callable[..., Generator[Any, Any, Any]]) -> Callable[..., Any
 
     @functools.wraps(fn)
     def exhaust(*args: Any, **kwargs: Any) -> Any:
-        generator = fn(*args, **kwargs)
-        while True:
-            try:
-                next(generator)
-            except StopIteration as stop:
-                return stop.value
+        emit = _emit()
+        with closing(fn(*args, **kwargs)) as generator:
+            while True:
+                try:
+                    item = next(generator)
+                except StopIteration as stop:
+                    return stop.value
+                if emit is not None:
+                    emit(item)
 
     return exhaust
 
@@ -27,7 +36,15 @@ def exhausting_async(
 
     @functools.wraps(fn)
     async def exhaust(*args: Any, **kwargs: Any) -> None:
-        async for _ in fn(*args, **kwargs):
-            pass
+        emit = _emit()
+        async with aclosing(fn(*args, **kwargs)) as generator:
+            async for item in generator:
+                if emit is not None:
+                    await emit(item)
 
     return exhaust
+
+
+def _emit() -> Callable[[Any], Any] | None:
+    run = current_run()
+    return None if run is None else run.emit

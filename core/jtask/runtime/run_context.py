@@ -66,6 +66,8 @@ class RunContext:
             its end are another process's.
         concerns: Headers of plugins that are asked from now on, see `concern`.
         is_streamed: Whether its function is a generator that pauses for the caller at each item.
+        emit: Takes an item of a generator that executes in the background; set by a plugin. For an
+            asynchronous task what it returns is awaited.
         step: What goes on with that; None before it is begun. For a plugin it is the function.
     """
 
@@ -106,6 +108,7 @@ class RunContext:
     concerns: tuple[str, ...] = ()
     is_streamed: bool = False
     step: Callable[[], Any] | None = None
+    emit: Callable[[Any], Any] | None = None
 
     @property
     def task_name(self) -> str:

@@ -11,6 +11,7 @@ from jtask.declaration.task_info import TaskInfo
 from jtask.errors import SerializationError
 from jtask.serialization.arguments import ArgumentCodec
 from jtask.serialization.results import ResultCodec
+from jtask.serialization.signatures import item_annotation
 
 _CACHED = "codecs"
 
@@ -44,6 +45,18 @@ class CallCodecs:
     def result(self) -> ResultCodec:
         """For what the function returns."""
         return ResultCodec(self._task.fn, task_name=self._task.name, serializer=self.serializer)
+
+    @cached_property
+    def item(self) -> ResultCodec:
+        """For what a generator yields."""
+        name = self._task.name
+        return ResultCodec(
+            self._task.fn,
+            task_name=name,
+            serializer=self.serializer,
+            subject=f"an item of task {name!r}",
+            annotation=item_annotation(self._task.fn),
+        )
 
     def servable(self) -> Self:
         """Return these codecs, for a worker.

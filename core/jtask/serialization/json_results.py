@@ -27,13 +27,20 @@ class JsonResults:
         fn: The task's function.
         task_name: For messages.
         subject: What the values are, for messages; None for results of the task.
+        annotation: Their type; None for what the function is annotated to return.
     """
 
-    def __init__(self, fn: Callable[..., Any], task_name: str, subject: str | None = None) -> None:
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        task_name: str,
+        subject: str | None = None,
+        annotation: Any = None,
+    ) -> None:
         self._task_name = task_name
         self._subject = subject or f"the result of task {task_name!r}"
         self._ways = f"annotate what the function returns, {OTHERWISE}"
-        self._annotation = result_annotation(fn)
+        self._annotation = result_annotation(fn) if annotation is None else annotation
         self._type = type_of(self._annotation)
         self._check = self._type.check
         self._dump = self._type.dump

@@ -21,6 +21,7 @@ class ResultCodec:
         task_name: For messages.
         serializer: The task's own; a message never chooses.
         subject: What the values are, for messages; None for results of the task.
+        annotation: Says what JSON comes back as; None for what the function is annotated to return.
     """
 
     def __init__(
@@ -30,9 +31,10 @@ class ResultCodec:
         task_name: str,
         serializer: SerializerName,
         subject: str | None = None,
+        annotation: Any = None,
     ) -> None:
         about = subject or f"the result of task {task_name!r}"
-        self._results = _results(fn, task_name, serializer, about)
+        self._results = _results(fn, task_name, serializer, about, annotation)
 
     def encode(self, value: Any) -> bytes:
         """Serialise what the function returned.
@@ -162,10 +164,14 @@ class _PickledResults:
 
 
 def _results(
-    fn: Callable[..., Any], task_name: str, serializer: SerializerName, subject: str
+    fn: Callable[..., Any],
+    task_name: str,
+    serializer: SerializerName,
+    subject: str,
+    annotation: Any,
 ) -> _Results:
     if serializer == "cloudpickle":
         return _PickledResults(subject)
     from jtask.serialization.json_results import JsonResults  # imports pydantic
 
-    return JsonResults(fn, task_name, subject)
+    return JsonResults(fn, task_name, subject, annotation)
