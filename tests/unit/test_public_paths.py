@@ -23,6 +23,7 @@ PUBLISHED = {
         "tags",
         "task",
     ],
+    "jtask.annotations": ["allow_failure"],
     "jtask.cache_policies": [
         "DEFAULT",
         "FLOW_PARAMETERS",
@@ -46,6 +47,7 @@ PUBLISHED = {
         "ProcessDied",
         "RunCancelled",
         "RunNotFound",
+        "RunNotReady",
         "RunRefused",
         "RunTimedOut",
         "SerializationError",
