@@ -24,6 +24,7 @@ PUBLISHED = {
         "tags",
         "task",
     ],
+    "jtask.annotations": ["allow_failure"],
     "jtask.cache_policies": [
         "DEFAULT",
         "FLOW_PARAMETERS",
@@ -48,6 +49,7 @@ PUBLISHED = {
         "RunCancelled",
         "RunFailed",
         "RunNotFound",
+        "RunNotReady",
         "RunRefused",
         "RunTimedOut",
         "SerializationError",
