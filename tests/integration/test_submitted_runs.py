@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from jtask import State, StateName, get_run, runtime, tags, task
+from jtask import Run, State, StateName, get_run, runtime, tags, task
 from jtask.annotations import allow_failure, quote
 from jtask.errors import (
     ArgumentError,
@@ -20,7 +20,12 @@ from jtask.errors import (
 )
 from jtask.futures import Future, SubmittedRun, as_completed, wait
 from jtask.outcomes import CancelResult
-from jtask.task_runners import ConcurrentTaskRunner, TaskRunner, ThreadPoolTaskRunner
+from jtask.task_runners import (
+    BackgroundTaskRunner,
+    ConcurrentTaskRunner,
+    TaskRunner,
+    ThreadPoolTaskRunner,
+)
 
 PATIENCE = 30.0
 
@@ -493,3 +498,29 @@ def test_all_runs_of_a_task_runner_can_be_cancelled(gate: threading.Event) -> No
             assert future.state.name is StateName.CANCELLED
         gate.set()
     assert isinstance(first, SubmittedRun)
+
+
+# --- with the background -----------------------------------------------------------------------
+
+
+def test_runs_in_the_background_are_waited_for_with_submitted_ones(jtask_worker: Any) -> None:
+    jtask_worker(add)
+    runs = [add.delay(1), add.submit(2), add.delay(3)]
+    assert {future.result() for future in as_completed(runs, PATIENCE)} == {2, 3, 4}
+    assert add.submit(add.delay(1).as_value, 5).result(PATIENCE) == 7
+    assert give([add.delay(1)]) == [2]
+
+
+def test_a_map_can_be_deferred(jtask_worker: Any) -> None:
+    jtask_worker(add)
+    futures = add.map([1, 2], b=5, deferred=True)
+    assert all(isinstance(future, Run) for future in futures)
+    assert futures.result(PATIENCE) == [6, 7]
+
+
+def test_a_task_runner_can_hand_runs_to_workers(jtask_worker: Any) -> None:
+    jtask_worker(add)
+    with BackgroundTaskRunner():
+        future = add.submit(1, b=2)
+        assert isinstance(future, Run)
+    assert future.result(0) == 3
