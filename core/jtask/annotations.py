@@ -7,6 +7,16 @@ from typing import Any, Generic, TypeVar
 T = TypeVar("T")
 
 
+class StandIns:
+    """What stands for other values in arguments: handles, and what is annotated.
+
+    Attributes:
+        exist: Whether this process has made any yet; until then nobody need look for them.
+    """
+
+    exist = False
+
+
 @dataclass(frozen=True, slots=True)
 class Annotation(Generic[T]):
     """An argument with a word about it; the function gets the argument alone.
@@ -16,6 +26,9 @@ class Annotation(Generic[T]):
     """
 
     value: T
+
+    def __post_init__(self) -> None:
+        StandIns.exist = True
 
     def unwrap(self) -> T:
         """Return the argument."""

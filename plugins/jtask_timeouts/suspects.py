@@ -42,5 +42,7 @@ def isolate(run: "RunContext") -> Callable[..., Any]:
 
 
 def _blamed(run: "RunContext", error: ProcessDied) -> ProcessDied:
+    if not run.lost_workers:
+        return error  # it was no suspect: a task runner wants it in a process
     lost = run.lost_workers + 1
     return ProcessDied(f"the run lost {lost} workers, the last one a process of its own: {error}")

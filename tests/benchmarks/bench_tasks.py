@@ -22,6 +22,12 @@ async def echo(text: str, number: int = 1) -> str:
 
 
 @task
+def echo_sync(value: object) -> object:
+    """Return the value, in a thread."""
+    return value
+
+
+@task
 async def nap(seconds: float) -> None:
     """Sleep."""
     await asyncio.sleep(seconds)

@@ -1,7 +1,7 @@
 """Measure jtask beside bare nats-py in the same run: `python tests/benchmarks/run.py [NAME ...]`.
 
 Names: direct, import, memory, enqueue, bulk, drain, plugins, roundtrip, naps, delays, pending,
-limits, priorities, fairness, otel.
+limits, priorities, fairness, otel, submit, gather.
 Without a name, all of them.
 """
 
@@ -20,6 +20,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 import bounds
+import composing
 import delayed
 import fairness
 import limits
@@ -237,6 +238,8 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "priorities": priorities.priorities,
     "fairness": fairness.fairness,
     "otel": tracing.otel,
+    "submit": composing.submit,
+    "gather": composing.gather,
 }
 
 

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from waiting import eventually
 
 from jtask import StateName, task
 from jtask.annotations import allow_failure, unmapped
@@ -123,8 +124,7 @@ def test_coroutine_functions_of_who_has_no_loop_share_one() -> None:
     gate: list[asyncio.Event] = []
     with AsyncioTaskRunner():
         waiting: Future[int] = wait_there.submit(gate)
-        while not gate:
-            pass
+        eventually(lambda: gate)
         assert meet.submit(gate).result(PATIENCE) == 1
         assert waiting.result(PATIENCE) == 2
 

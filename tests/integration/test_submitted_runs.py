@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from jtask import State, StateName, get_run, runtime, tags, task
+from jtask import Run, State, StateName, get_run, runtime, tags, task
 from jtask.annotations import allow_failure, quote
+from jtask.client.client import get_client
 from jtask.errors import (
     ArgumentError,
     ConfigurationError,
@@ -20,7 +21,12 @@ from jtask.errors import (
 )
 from jtask.futures import Future, SubmittedRun, as_completed, wait
 from jtask.outcomes import CancelResult
-from jtask.task_runners import ConcurrentTaskRunner, TaskRunner, ThreadPoolTaskRunner
+from jtask.task_runners import (
+    BackgroundTaskRunner,
+    ConcurrentTaskRunner,
+    TaskRunner,
+    ThreadPoolTaskRunner,
+)
 
 PATIENCE = 30.0
 
@@ -493,3 +499,110 @@ def test_all_runs_of_a_task_runner_can_be_cancelled(gate: threading.Event) -> No
             assert future.state.name is StateName.CANCELLED
         gate.set()
     assert isinstance(first, SubmittedRun)
+
+
+# --- with the background -----------------------------------------------------------------------
+
+
+def test_runs_in_the_background_are_waited_for_with_submitted_ones(jtask_worker: Any) -> None:
+    jtask_worker(add)
+    runs = [add.delay(1), add.submit(2), add.delay(3)]
+    assert {future.result() for future in as_completed(runs, PATIENCE)} == {2, 3, 4}
+    assert add.submit(add.delay(1).as_value, 5).result(PATIENCE) == 7
+    assert give([add.delay(1)]) == [2]
+
+
+def test_a_map_can_be_deferred(jtask_worker: Any) -> None:
+    jtask_worker(add)
+    futures = add.map([1, 2], b=5, deferred=True)
+    assert all(isinstance(future, Run) for future in futures)
+    assert futures.result(PATIENCE) == [6, 7]
+
+
+def test_a_task_runner_can_hand_runs_to_workers(jtask_worker: Any) -> None:
+    jtask_worker(add)
+    with BackgroundTaskRunner():
+        future = add.submit(1, b=2)
+        assert isinstance(future, Run)
+    assert future.result(0) == 3
+
+
+def test_other_processes_find_a_submitted_run_as_they_do_a_direct_call(jtask_broker: str) -> None:
+    client = get_client()
+    future = give.submit([1, "x"])
+    future.wait(PATIENCE)
+    elsewhere = client.handle(future.run_id)
+    assert elsewhere.result(PATIENCE) == [1, "x"]
+    assert elsewhere == future
+    assert elsewhere.info is not None
+    assert elsewhere.info.task_name == "give"
+
+
+@task(idempotency_key="{number}")
+def once(number: int) -> int:
+    return number
+
+
+def test_a_deferred_map_that_is_called_again_stores_what_is_missing(jtask_broker: str) -> None:
+    before = once.map([1, 2], deferred=True)
+    after = once.map([1, 2, 3], deferred=True)
+    assert after[:2] == before
+    assert after[2] not in before
+
+
+# --- group, chain and chord --------------------------------------------------------------------
+
+
+@task
+def total(numbers: list[int]) -> int:
+    return sum(numbers)
+
+
+def test_the_body_of_an_empty_group_gets_an_empty_list() -> None:
+    assert total.submit(add.map([]).as_values).result(PATIENCE) == 0
+
+
+def test_groups_and_chords_can_be_parts_of_each_other() -> None:
+    chords = [total.submit(add.map([1, 2], number).as_values) for number in range(3)]
+    outer = total.submit([chord.as_value for chord in chords])
+    assert outer.result(PATIENCE) == 3 + 5 + 7
+    assert add.submit(outer.as_value, 1).result(PATIENCE) == 16
+
+
+def test_the_body_runs_once_when_a_part_was_retried() -> None:
+    bodies: list[int] = []
+
+    @task(retries=2)
+    def flaky(number: int) -> int:
+        if runtime.attempt < 3:
+            raise KeyError
+        return number
+
+    @task
+    def body(numbers: list[int]) -> int:
+        bodies.append(len(numbers))
+        return sum(numbers)
+
+    assert body.submit([flaky.submit(n).as_value for n in range(5)]).result(PATIENCE) == 10
+    assert bodies == [5]
+
+
+def test_a_part_that_fails_ends_the_body_and_all_that_follows_naming_the_part() -> None:
+    parts = [add.submit(1), fail.submit(), add.submit(2)]
+    body = total.submit([part.as_value for part in parts])
+    after = add.submit(body.as_value)
+    assert isinstance(after.exception(PATIENCE), RunNotReady)
+    assert parts[1].run_id in body.state.message
+    assert body.run_id in after.state.message
+
+
+def test_a_group_can_be_cancelled(gate: threading.Event) -> None:
+    with ThreadPoolTaskRunner(1):
+        holding = hold.submit(gate)
+        group = give.map(range(5))
+        body = total.submit(group.as_values)
+        for future in group:
+            future.cancel()
+        gate.set()
+        assert isinstance(body.exception(PATIENCE), RunNotReady)
+        assert holding.result(PATIENCE) == 1

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, cast
 
+from jtask.annotations import StandIns
 from jtask.errors import JTaskError, RunNotReady
 from jtask.execution.attempt import finish
 from jtask.futures.future import Future
@@ -54,6 +55,8 @@ def find_upstreams(
         kwargs: Keyword arguments.
         wait_for: Handles, states, or collections of them.
     """
+    if wait_for is None and not (StandIns.exist or State in map(type, (*args, *kwargs.values()))):
+        return None
     if wait_for is None and PLAIN.issuperset(map(type, args)) and _is_plain(kwargs):
         return None
     futures: dict[Future[Any], None] = {}

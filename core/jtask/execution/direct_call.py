@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from typing import Any
 
+from jtask.annotations import StandIns
 from jtask.declaration.task_info import TaskInfo
 from jtask.execution.attempt import Result, run_attempt
 from jtask.execution.awaited_futures import Upstreams, fill_in, find_upstreams
@@ -63,7 +64,7 @@ def call(
             record_end(run, result)
             run.let_go()
             try:
-                return result.state if return_state else value_of_end(result)
+                return _state_of(result) if return_state else value_of_end(result)
             finally:
                 del result  # it holds the exception that holds this frame
         upstreams = None  # a retry has its arguments
@@ -90,7 +91,7 @@ async def call_async(
             record_end(run, result)
             run.let_go()
             try:
-                return result.state if return_state else value_of_end(result)
+                return _state_of(result) if return_state else value_of_end(result)
             finally:
                 del result  # it holds the exception that holds this frame
         upstreams = None
@@ -195,6 +196,11 @@ def resume(run: RunContext) -> None:
     """Let a run go on to its next attempt."""
     if run.state is not None and run.state.name is StateName.SCHEDULED:
         run.enter(StateName.PENDING)
+
+
+def _state_of(outcome: Outcome) -> State:
+    StandIns.exist = True  # it may be an argument of another run
+    return outcome.state
 
 
 def value_of_end(outcome: Outcome) -> Any:

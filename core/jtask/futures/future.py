@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Generator
 from typing import Any, Generic, Self, TypeVar, cast
 
+from jtask.annotations import StandIns
 from jtask.declaration.task_info import is_internal
 from jtask.errors import JTaskError, ResultTimeout
 from jtask.futures.blocking import blocked, blocked_async
@@ -46,6 +47,7 @@ class Future(Generic[R]):
         self._end: Any = None
         # No list for each: most of many handles are never asked.
         self._callbacks: tuple[Callback, ...] = ()
+        StandIns.exist = True
 
     def __dir__(self) -> list[str]:
         # What a console completes: not what only jtask itself uses.

@@ -1,6 +1,6 @@
 """Handles of several runs, asked as one."""
 
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from jtask.errors import ResultTimeout
 from jtask.futures.completion import as_completed, as_completed_async, wait, wait_async
@@ -11,6 +11,11 @@ R = TypeVar("R")
 
 class FutureList(list[Future[R]]):
     """A list of handles; one run may be in it several times."""
+
+    @property
+    def as_values(self) -> list[R]:
+        """This list, for type checkers that of the values; see `Future.as_value`."""
+        return cast("list[R]", self)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Block until all runs are over, whatever their ends.

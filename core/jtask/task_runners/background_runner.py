@@ -1,0 +1,31 @@
+"""The task runner that delays: its runs are executed by workers."""
+
+from typing import Any, Self, cast
+
+from jtask.errors import TaskDefinitionError
+from jtask.futures.future import Future
+from jtask.task_runners.submitted import Call
+from jtask.task_runners.task_runner import TaskRunner
+
+
+class BackgroundTaskRunner(TaskRunner):
+    """Have workers execute what is submitted: `.submit()` does what `.delay()` does."""
+
+    def start(self, call: Call) -> Future[Any]:
+        """Store a run; durable on return.
+
+        Raises:
+            BrokerUnavailable: Not stored within the setting `enqueue_timeout`.
+            TaskDefinitionError: The run is to wait for others.
+        """
+        if call.wait_for is not None:
+            raise TaskDefinitionError(
+                f"task {call.task.name!r}: a run in the background takes no wait_for from submit"
+            )
+        delayed: Any = call.task  # which has the verbs of a task, and its bound arguments itself
+        run = delayed.apply_async(call.args[len(call.task.bound) :], call.kwargs)
+        return cast("Future[Any]", run)
+
+    def duplicate(self) -> Self:
+        """Return another one."""
+        return type(self)()

@@ -1,0 +1,126 @@
+"""Programs that submit runs: in processes, in the background, and as they end."""
+
+import signal
+import subprocess
+import sys
+import textwrap
+
+from processes import Place
+from waiting import PATIENCE
+
+HEAD = """
+import logging, os, signal, sys, threading, time
+from jtask import get_run, task
+from jtask.errors import ProcessDied, RunCancelled, RunTimedOut
+from jtask.task_runners import BackgroundTaskRunner, ProcessPoolTaskRunner
+
+@task
+def pid(number: int) -> int:
+    logging.getLogger("mine").warning("number %d", number)
+    return os.getpid()
+
+@task
+def go_down(depth: int) -> int:
+    return 0 if depth == 0 else 1 + go_down.submit(depth - 1).result()
+
+@task(timeout_seconds=0.3)
+def too_slow() -> None:
+    time.sleep(60)
+
+@task
+def sleep(file: str) -> None:
+    open(file, "w").close()
+    time.sleep(60)
+
+@task
+def die() -> None:
+    os._exit(3)
+
+@task
+def nap(seconds: float) -> None:
+    time.sleep(seconds)
+    print("napped", flush=True)
+
+"""
+
+
+def start(place: Place, body: str) -> "subprocess.Popen[str]":
+    program = place.folder / "program.py"
+    program.write_text(HEAD + "if __name__ == '__main__':\n" + textwrap.indent(body, "    "))
+    return subprocess.Popen(
+        [sys.executable, program],
+        cwd=place.folder,
+        env=place.env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def output(place: Place, body: str) -> str:
+    process = start(place, textwrap.dedent(body))
+    said, complaints = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, complaints
+    return said
+
+
+def test_runs_execute_in_processes_and_are_ended_there(place: Place) -> None:
+    assert (
+        output(
+            place,
+            """
+        with ProcessPoolTaskRunner(2):
+            assert os.getpid() not in pid.map([1, 2, 3]).result()
+            assert go_down.submit(8).result() == 8
+            assert isinstance(too_slow.submit().exception(), RunTimedOut)
+            assert isinstance(die.submit().exception(), ProcessDied)
+            sleeping = sleep.submit("begun")
+            while not os.path.exists("begun"):
+                time.sleep(0.01)
+            assert sleeping.cancel().result == "interrupted"
+            assert isinstance(sleeping.exception(), RunCancelled)
+        print("ok")
+        """,
+        )
+        == "ok\n"
+    )
+
+
+def test_a_program_ends_after_the_runs_that_it_has_submitted(place: Place) -> None:
+    said = output(
+        place,
+        """
+        @task
+        def outer() -> None:
+            time.sleep(0.2)
+            nap.submit(0.1)
+
+        outer.submit()
+        """,
+    )
+    assert said == "napped\n"
+
+
+def test_ctrl_c_ends_a_program_that_waits_for_its_runs(place: Place) -> None:
+    process = start(place, "nap.submit(600)\nprint('ready', flush=True)\n")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=PATIENCE)
+
+
+def test_a_forked_process_has_none_of_its_parents_runs(place: Place) -> None:
+    said = output(
+        place,
+        """
+        future = nap.submit(0.3)
+        if os.fork() == 0:
+            assert future.state.name == "Crashed", future
+            assert pid.submit(1).result() == os.getpid()
+            print("child", flush=True)
+            os._exit(0)
+        os.wait()
+        assert future.result() is None
+        """,
+    )
+    assert said.splitlines() in (["child", "napped"], ["napped", "child"])
