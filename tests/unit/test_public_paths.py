@@ -13,6 +13,7 @@ PUBLISHED = {
         "State",
         "contract",
         "errors",
+        "flow",
         "get_run",
         "get_run_logger",
         "hooks",
@@ -24,7 +25,7 @@ PUBLISHED = {
         "tags",
         "task",
     ],
-    "jtask.annotations": ["allow_failure"],
+    "jtask.annotations": ["allow_failure", "opaque", "quote", "unmapped"],
     "jtask.cache_policies": [
         "DEFAULT",
         "FLOW_PARAMETERS",
