@@ -11,6 +11,7 @@ from opentelemetry import _logs
 from jtask.execution.run_records import on_line
 from jtask.runtime import RunContext
 from jtask_otel import names
+from jtask_otel.ends import ends
 from jtask_otel.providers import is_real
 
 # The least level of `logging` and the number of each, from OpenTelemetry's data model for logs.
@@ -34,10 +35,11 @@ def send_logs(exporters: Sequence[Callable[[], Any]], resource: Any) -> None:
         from opentelemetry.sdk._logs import LoggerProvider
         from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 
-        provider = LoggerProvider(resource=resource)
+        provider = LoggerProvider(resource=resource, shutdown_on_exit=False)
         for exporter in exporters:
             provider.add_log_record_processor(BatchLogRecordProcessor(exporter()))
         _logs.set_logger_provider(provider)
+        ends.own("logs", provider)
     logger = _logs.get_logger(names.SCOPE, version("jtask"), schema_url=names.SCHEMA_URL)
 
     def send(run: RunContext, level: int, by: str, text: Callable[[], str], at: float) -> None:

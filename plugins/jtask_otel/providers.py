@@ -1,4 +1,4 @@
-"""OpenTelemetry's SDK in this process: set up as the environment says, and flushed.
+"""OpenTelemetry's SDK in this process: set up as the environment says.
 
 A provider that the program has set itself is used as it is.
 """
@@ -14,11 +14,9 @@ from typing import Any, NamedTuple, cast
 from jtask.errors import ConfigurationError
 from jtask.settings import get_settings, settings_of
 from jtask.signal_safety import SignalSafeLock
+from jtask_otel.ends import ends
 from jtask_otel.environment import Wanted, wanted
 from jtask_otel.settings import OtelSettings
-
-FLUSH_SECONDS = 5.0
-"""How long the end of a worker may be delayed by what is not exported yet."""
 
 _GROUPS = {
     "traces": "opentelemetry_traces_exporter",
@@ -75,24 +73,6 @@ def require_prometheus() -> None:
             "a metrics port needs the package opentelemetry-exporter-prometheus: "
             "pip install 'jtask[metrics]'"
         )
-
-
-def flush() -> None:
-    """Export what has been recorded so far; blocks for a few seconds at most."""
-    from opentelemetry import _logs, metrics, trace
-
-    of_signals = (
-        trace.get_tracer_provider(),
-        metrics.get_meter_provider(),
-        _logs.get_logger_provider(),
-    )
-    for provider in of_signals:
-        force_flush = getattr(provider, "force_flush", None)
-        if force_flush is not None:
-            try:
-                force_flush(int(FLUSH_SECONDS * 1000))
-            except Exception as error:  # of an exporter that is somebody else's
-                _log.warning("traces, metrics or logs could not be flushed: %s", error)
 
 
 class _Exporters(NamedTuple):
@@ -178,10 +158,11 @@ def _provide_traces(exporters: list[Callable[[], Any]]) -> None:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-    provider = TracerProvider(resource=_resource())
+    provider = TracerProvider(resource=_resource(), shutdown_on_exit=False)
     for exporter in exporters:
         provider.add_span_processor(BatchSpanProcessor(exporter()))
     trace.set_tracer_provider(provider)
+    ends.own("traces", provider)
 
 
 def _provide_metrics(exporters: list[Callable[[], Any]], *, shows_metrics: bool) -> None:
@@ -199,7 +180,9 @@ def _provide_metrics(exporters: list[Callable[[], Any]], *, shows_metrics: bool)
     readers = [_reader(exporter) for exporter in exporters]
     if shows_metrics:
         readers += _prometheus_reader()
-    metrics.set_meter_provider(MeterProvider(readers, resource=_resource()))
+    provider = MeterProvider(readers, resource=_resource(), shutdown_on_exit=False)
+    metrics.set_meter_provider(provider)
+    ends.own("metrics", provider)
 
 
 def _reader(exporter: Callable[[], Any]) -> Any:

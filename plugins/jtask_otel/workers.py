@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from jtask.settings import settings_of
 from jtask_otel.depths import observed
 from jtask_otel.endpoint import MetricsEndpoint
-from jtask_otel.providers import flush
+from jtask_otel.ends import ends
 from jtask_otel.settings import OtelSettings
 from jtask_otel.telemetry import current
 
@@ -33,4 +33,4 @@ async def accompanied(worker: "WorkerInfo") -> AsyncGenerator[None]:
 
 def _end(endpoint: MetricsEndpoint) -> None:
     endpoint.close()
-    flush()
+    ends.end_worker()
