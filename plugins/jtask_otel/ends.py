@@ -173,7 +173,7 @@ class _Flusher:
 
     def flush(self) -> _Export:
         """Begin to export."""
-        return self._begin(lambda: self.provider.force_flush(int(END_SECONDS * 1000)))
+        return self._begin(self.provider.force_flush)
 
     def shut_down(self) -> _Export:
         """Begin to export for the last time."""

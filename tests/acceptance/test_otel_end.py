@@ -93,3 +93,30 @@ def test_a_collector_that_does_not_answer_and_one_that_is_not_there_are_given_up
     assert program.log.count(of_worker) == 1
     assert program.log.count(of_child) == 1
     assert program.log.count("not exported") == 2
+
+
+def test_a_forked_process_exports_its_own_at_its_end(place: Place, receiver: Receiver) -> None:
+    place.ask(
+        """
+        import os, sys
+        import jtask_otel
+        from opentelemetry import trace
+
+        jtask_otel.setup()
+        tracer = trace.get_tracer("shop")
+        with tracer.start_as_current_span("before"):
+            pass
+        child = os.fork()
+        with tracer.start_as_current_span("in the child" if child == 0 else "in the parent"):
+            pass
+        if child == 0:
+            sys.exit()
+        os.waitpid(child, 0)
+        print("null")
+        """
+    )
+    assert sorted(span.name for span in receiver.spans) == [
+        "before",
+        "in the child",
+        "in the parent",
+    ]

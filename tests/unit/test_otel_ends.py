@@ -20,7 +20,7 @@ class Provider:
         self.is_answered = threading.Event()
         self.is_answered.set()
 
-    def force_flush(self, _milliseconds: int) -> None:
+    def force_flush(self) -> None:
         self._export("flush")
 
     def shutdown(self) -> None:
