@@ -10,6 +10,7 @@ from jtask.declaration.task_info import TaskInfo
 from jtask.errors import JTaskError
 from jtask.serialization.codecs import codecs_of
 from jtask.serialization.results import read_untyped
+from jtask.wire.progress import Progress
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
@@ -54,6 +55,10 @@ class StreamSource(Protocol):
 
     async def bridge(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the I/O loop and await it from any other loop."""
+        ...
+
+    async def find_progress(self, run_id: str) -> Progress | None:
+        """Return the latest that a run has said of its progress; on the I/O loop."""
         ...
 
     async def read_items(self, run_id: str) -> LineReader:

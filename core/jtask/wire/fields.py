@@ -79,6 +79,11 @@ def seconds(value: object) -> float:
     return found
 
 
+def number(value: object) -> float:
+    """Read a finite number."""
+    return _number(float, value)
+
+
 def count(value: object) -> int:
     """Read a whole number that counts something: attempts, bytes."""
     found = _number(int, value)
