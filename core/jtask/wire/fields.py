@@ -81,7 +81,10 @@ def seconds(value: object) -> float:
 
 def number(value: object) -> float:
     """Read a finite number."""
-    return _number(float, value)
+    found = _number(float, value)
+    if not math.isfinite(found):  # JSON has 1e999
+        raise EnvelopeError(f"expected a finite number, got {quoted(value)}")
+    return found
 
 
 def count(value: object) -> int:
