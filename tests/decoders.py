@@ -12,6 +12,7 @@ from jtask.serialization.results import read_untyped
 from jtask.wire.envelope import Envelope, decode_envelope, decode_outcome, encode_outcome
 from jtask.wire.failures import rebuild
 from jtask.wire.fields import known_fields
+from jtask.wire.progress import Progress, decode_progress
 from jtask_cancellation import bulk
 from jtask_dead_letters import replaying
 from jtask_dead_letters.letters import read_letter
@@ -69,6 +70,11 @@ def _records(body: bytes) -> None:
     assert len(request.message) < 20_000
     assert request.envelope.run_id is not None
     replaying._read(record).encode()
+    progress = _or_a_short_reason(decode_progress, body)
+    if isinstance(progress, Progress):
+        assert decode_progress(progress.encode()) == progress
+        assert progress.fraction is None or 0 <= progress.fraction <= 1
+        str(progress)
     pausing._read_record(body)
     reservation = Reservation.decode(body)
     if reservation is not None:

@@ -7,9 +7,10 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 
 from jtask.contract import ITEM, LogLine
 from jtask.declaration.task_info import TaskInfo
-from jtask.errors import JTaskError
+from jtask.errors import JTaskError, SerializationError
 from jtask.serialization.codecs import codecs_of
 from jtask.serialization.results import read_untyped
+from jtask.wire.progress import Progress
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
@@ -54,6 +55,10 @@ class StreamSource(Protocol):
 
     async def bridge(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the I/O loop and await it from any other loop."""
+        ...
+
+    async def find_progress(self, run_id: str) -> Progress | None:
+        """Return the latest that a run has said of its progress; on the I/O loop."""
         ...
 
     async def read_items(self, run_id: str) -> LineReader:
@@ -154,15 +159,20 @@ class Stream(Generic[R]):
         if self._task is not None:
             codecs = codecs_of(self._task)
             codecs.check(line.logger)
-            return codecs.item.decode(
-                payload if line.logger == "json" else base64.b64decode(payload)
-            )
+            return codecs.item.decode(payload if line.logger == "json" else _unpacked(payload))
         if line.logger != "json":
             raise JTaskError(
                 f"run {self._run.run_id}: its items are encoded with {line.logger!r}, which can be "
                 f"read only with the task's own code: use get_run(run_id, task).stream()"
             )
         return read_untyped(payload, f"an item of run {self._run.run_id}")
+
+
+def _unpacked(payload: bytes) -> bytes:
+    try:
+        return base64.b64decode(payload)
+    except ValueError as error:
+        raise SerializationError(f"an item cannot be read: {error}") from None
 
 
 class _Order:

@@ -14,6 +14,7 @@ from jtask.serialization.results import read_untyped
 from jtask.states import State
 from jtask.wire.envelope import decode_outcome
 from jtask.wire.failures import error_of
+from jtask.wire.progress import Progress
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -120,6 +121,14 @@ class Run(Future[R]):
             start: How many items to leave out: those that were read before.
         """
         return Stream(self, self._source, self._task, start)
+
+    def progress(self) -> Progress | None:
+        """Return the latest that the run has said of its progress; None if it has said nothing."""
+        return self._source.run(self._source.find_progress(self.run_id))
+
+    async def progress_async(self) -> Progress | None:
+        """Do what `progress` does without blocking the event loop."""
+        return await self._source.bridge(self._source.find_progress(self.run_id))
 
     def cancel(self, message: str = CANCEL_MESSAGE) -> CancelAnswer:
         """End the run, wherever it is: it never starts, or is interrupted, or is asked to end.

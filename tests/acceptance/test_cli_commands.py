@@ -37,6 +37,15 @@ async def nap() -> None:
     import asyncio
     mark("naps")
     await asyncio.sleep(60)
+
+@task
+def steps() -> None:
+    import time
+    from jtask import runtime
+    runtime.progress(1, 2, "half of it")
+    while not Path("go").exists():
+        time.sleep(0.01)
+    runtime.progress(2, 2)
 """
 
 
@@ -153,6 +162,19 @@ def test_runs_show_tells_the_states_the_error_and_the_result(tasks: Any) -> None
     assert "Failed" in text
     assert 'tasks.py", line' in text
     assert "ValueError: no luck" in text
+
+
+def test_runs_show_follows_states_and_progress_to_the_end(tasks: Any) -> None:
+    run_id = tasks.enqueue("tasks:steps")
+    following = tasks.start(sys.executable, "-m", "jtask.cli", "runs", "show", "-f", run_id)
+    following.says("50%  1/2 half of it")
+    tasks.write("go", "")
+    assert following.wait() == 0
+    assert following.log.index("half of it") < following.log.index("Completed")
+    # Behind what was followed comes the report.
+    assert f"run_id    {run_id}" in following.log
+    shown = json.loads(tasks.jtask("runs", "show", run_id, "--json").stdout)
+    assert shown["progress"]["done"] == 2
 
 
 def test_the_worker_writes_one_line_for_each_run(tasks: Any) -> None:

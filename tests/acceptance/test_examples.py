@@ -103,6 +103,19 @@ def test_a_web_service_defers_its_work_and_tells_how_it_ended(start: Start) -> N
         assert failed["state"] == "Failed"
         assert "a report has at least one page" in failed["error"]
         assert ask(f"{base}/nonsense")[0] == 404
+        stories = f"http://127.0.0.1:{port}/stories"
+        _, story = ask(f"{stories}?words=3", method="POST")
+        assert events_of(f"{stories}/{story['id']}") == [
+            'id: 0\ndata: "word 1"',
+            'id: 1\ndata: "word 2"',
+            'id: 2\ndata: "word 3"',
+            "event: done\ndata:",
+        ]
+        assert events_of(f"{stories}/{story['id']}", {"Last-Event-ID": "1"}) == [
+            'id: 2\ndata: "word 3"',
+            "event: done\ndata:",
+        ]
+        assert ask(f"{stories}/nonsense")[0] == 404
 
 
 def test_an_order_is_handled_by_the_two_workers_of_the_compose_file(start: Start) -> None:
@@ -126,6 +139,13 @@ def test_an_order_is_handled_by_the_two_workers_of_the_compose_file(start: Start
             "label": "label of A7",
             "parcels": ["tea of A7", "milk of A7"],
         }
+
+
+def events_of(url: str, headers: dict[str, str] | None = None) -> list[str]:
+    request = urllib.request.Request(url, headers=headers or {})
+    with urllib.request.urlopen(request, timeout=40) as answer:
+        assert answer.headers["Content-Type"].startswith("text/event-stream")
+        return str(answer.read().decode()).strip("\n").split("\n\n")
 
 
 def ask(url: str, method: str = "GET", body: Any = None) -> tuple[int, dict[str, Any]]:

@@ -25,13 +25,17 @@ from jtask import (
     flow,
     get_run,
     get_run_logger,
+    runtime,
     tags,
     task,
 )
 from jtask.annotations import unmapped
 from jtask.futures import Future, FutureList, as_completed, as_completed_async, wait
+from jtask.run_streams import Stream, StreamItem
+from jtask.states import Completed, Failed
 from jtask.task_runners import ThreadPoolTaskRunner
 from jtask.task_worker import serve
+from jtask.wire.progress import Progress
 from jtask_transactions import Transaction, get_transaction, once, transaction
 
 
@@ -439,3 +443,27 @@ def generators_keep_their_items() -> None:
     count("three")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
     assert_type(drain.delay(3), Run[str])
     assert_type(watch.delay("x"), Run[None])
+    assert_type(drain.delay(3).stream(), Stream[str])
+    assert_type(get_run("x", drain), Run[str])
+    assert_type(drain.delay(3).progress(), Progress | None)
+
+
+async def streams_are_for_both_kinds_of_loops() -> None:
+    stream = drain.delay(3).stream(start=2)
+    for item in stream.items():
+        assert_type(item, StreamItem)
+    async for item in stream.items_async():
+        assert_type(item.index, int)
+    assert_type(await drain.delay(3).progress_async(), Progress | None)
+
+
+def states_can_be_returned() -> None:
+    assert_type(Completed(data=3), State)
+    assert_type(Failed(message="no").label, str)
+    Failed("no")  # type: ignore[call-arg] # pyright: ignore[reportCallIssue] # error: by name only
+
+
+def the_runtime_has_prefects_names() -> None:
+    assert_type(runtime.task_run.name, str | None)
+    assert_type(runtime.task_run.parameters, dict[str, Any])
+    runtime.progress(1, 3, "x")

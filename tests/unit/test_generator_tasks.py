@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from jtask import AsyncGeneratorTask, GeneratorTask, runtime, tags, task
+from jtask.cache_policies import INPUTS
 from jtask.errors import RunTimedOut, TaskDefinitionError
 from jtask.hooks import hookimpl
 from jtask.plugins import get_plugins
@@ -321,3 +322,15 @@ def test_a_run_that_ends_leaves_nothing_of_its_items() -> None:
     for _ in some():
         gc.collect()
         assert sum(isinstance(one, Big) for one in gc.get_objects()) == 1
+
+
+def test_a_generator_is_not_cached() -> None:
+    executed: list[int] = []
+
+    @task(cache_policy=INPUTS)
+    def some(most: int) -> Iterator[int]:
+        executed.append(most)
+        yield from range(most)
+
+    assert [list(some(2)), list(some(2))] == [[0, 1], [0, 1]]
+    assert executed == [2, 2]

@@ -13,6 +13,7 @@ from jtask.needs import Needs
 from jtask.outcomes import AttemptRecord, SettledRun
 from jtask.states import SUCCESSFUL
 from jtask.wire.needs import needs_to_json
+from jtask.wire.progress import Progress
 
 _PREVIEW = 500  # characters
 _MOST_IDS = 3  # that are listed for one argument
@@ -26,16 +27,19 @@ class RunReport:
         run_id: The run.
         events: In order of arrival; may be incomplete.
         outcome: What is stored of its end.
+        progress: The latest that it has said of how far it is.
     """
 
     run_id: str
     events: list[Event]
     outcome: SettledRun | None
+    progress: Progress | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return one JSON object."""
         outcome = self.outcome
         report = self._facts()
+        report["progress"] = None if self.progress is None else asdict(self.progress)
         report["states"] = [
             {"state": str(e.state), "at": e.at, "attempt": e.attempt, "worker": e.worker}
             | ({"detail": e.detail} if e.detail else {})
@@ -98,6 +102,7 @@ class RunReport:
         if "run_time" in facts:
             facts["run_time"] = describe_seconds(facts["run_time"])
         facts["tags"] = ", ".join(facts["tags"])
+        facts["progress"] = None if self.progress is None else str(self.progress)
         if self.outcome is not None and self.outcome.state.label != facts["state"]:
             facts["state"] = f"{facts['state']} ({self.outcome.state.label})"
         known = {name: value for name, value in facts.items() if value not in (None, "")}

@@ -32,6 +32,7 @@ from jtask.runs import Run
 from jtask.settings import Settings, get_settings
 from jtask.signal_safety import SignalSafeLock, refuse_in_interrupted_thread
 from jtask.states import State
+from jtask.wire.progress import BUCKET, Progress, decode_progress
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -260,6 +261,11 @@ class Client:
         if blob is None or len(blob) != record.blob:
             raise ResultExpired(f"the result of run {record.run_id} is no longer kept")
         return blob
+
+    async def find_progress(self, run_id: str) -> Progress | None:
+        """Return the latest that a run has said of its progress; on the I/O loop."""
+        found = await self._here().broker.records.get(BUCKET, run_id)
+        return None if found is None else decode_progress(found.body)
 
     async def read_items(self, run_id: str) -> LogReader:
         """Return what reads the items of a run; on the I/O loop."""

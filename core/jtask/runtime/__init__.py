@@ -18,6 +18,7 @@ from jtask.runtime.current import (
 )
 from jtask.runtime.enqueue_request import EnqueueRequest, WhenSent
 from jtask.runtime.prefect_names import flow_run, task_run
+from jtask.runtime.progress_reports import progress
 from jtask.runtime.run_context import RunContext
 from jtask.runtime.workers import HeldRun, WorkerHandle, WorkerInfo
 from jtask.states import State
@@ -33,6 +34,7 @@ __all__ = [
     "current_run",
     "executing",
     "flow_run",
+    "progress",
     "reset_current",
     "set_current",
     "task_run",
@@ -67,6 +69,7 @@ lost_workers: int
 cancelled: str | None
 
 
+_OTHERS = frozenset({"RunContext", "WorkerInfo", "current_run", "flow_run", "progress", "task_run"})
 _WORKED_OUT = frozenset({"name", "parameters", "task_name"})
 
 
@@ -81,6 +84,4 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     # What a task asks for, first of all in a console's completions.
-    return sorted(
-        {*__annotations__, "RunContext", "WorkerInfo", "current_run", "flow_run", "task_run"}
-    )
+    return sorted({*__annotations__, *_OTHERS})

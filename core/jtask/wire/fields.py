@@ -79,6 +79,14 @@ def seconds(value: object) -> float:
     return found
 
 
+def number(value: object) -> float:
+    """Read a finite number."""
+    found = _number(float, value)
+    if not math.isfinite(found):  # JSON has 1e999
+        raise EnvelopeError(f"expected a finite number, got {quoted(value)}")
+    return found
+
+
 def count(value: object) -> int:
     """Read a whole number that counts something: attempts, bytes."""
     found = _number(int, value)
