@@ -6,9 +6,11 @@ import json
 import threading
 import time
 from datetime import UTC, datetime
+from typing import Any, NamedTuple, cast
 
 import pytest
 from in_process import StartWorker, events_of, on_each_broker, on_io
+from pydantic import BaseModel, Field
 from waiting import PATIENCE, eventually
 
 from jtask import runtime, task
@@ -419,3 +421,32 @@ def test_a_replay_takes_the_values_again(jtask_worker: StartWorker) -> None:
     mended.is_mended = True  # type: ignore[attr-defined]
     eventually(lambda: list_letters())
     assert replay_letter(run.run_id).result(PATIENCE) == 2
+
+
+class Box(BaseModel):
+    content: Any
+    label: str = Field(default="", alias="text")
+
+
+class Pair(NamedTuple):
+    left: Any
+    right: Any
+
+
+@task(queue="deps")
+def typed(box: Box, pair: Pair, orders: dict[int, Order]) -> str:
+    return f"{box!r} {pair!r} {[(key, one.number, one.at.year) for key, one in orders.items()]}"
+
+
+def test_handles_may_be_anywhere_inside(jtask_worker: StartWorker) -> None:
+    jtask_worker(*TASKS, typed)
+    one, two = double.delay(1), double.delay(2)
+    run = shape.delay({one: [{two}, frozenset([one])], "x": ((one,), {"y": two})})
+    assert run.result(PATIENCE) == "{2: [{4}, frozenset({2})], 'x': ((2,), {'y': 4})}"
+    order_of_two = Order(cast("int", two), datetime(2026, 1, 1, tzinfo=UTC))
+    box = Box(content=[one, {"two": two}], text="a box")
+    other = typed.delay(box, Pair(one, "r"), {5: order_of_two, 6: cast("Order", order.delay(3))})
+    assert other.result(PATIENCE) == (
+        "Box(content=[2, {'two': 4}], label='a box') Pair(left=2, right='r') "
+        "[(5, 4, 2026), (6, 3, 2026)]"
+    )
