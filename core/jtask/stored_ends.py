@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from jtask.contract import Broker
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StoredEnd:
-    """The end of a run that is stored.
+    """The end of a run that is stored; not to be changed.
+
+    Every run has one, and a frozen dataclass takes four times as long to make.
 
     Attributes:
         run_id: The run.

@@ -199,6 +199,7 @@ async def _first_attempt(
         blob_sha256=old.blob_sha256,
         options=old.options,
         version=old.version,
+        needs=old.needs,
     )
     if old.blob is not None:
         blob = await client.broker.blobs.get(f"{letter.run_id}.args", at_most=old.blob)

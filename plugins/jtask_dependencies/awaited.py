@@ -9,12 +9,13 @@ missed something takes every run for awaited until it has learned what is parked
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import asynccontextmanager
 from weakref import WeakKeyDictionary
 
 from jtask.background import BackgroundTasks
-from jtask.contract import Broker, Subscription
+from jtask.contract import Broker, RunQueue, Subscription
 from jtask.errors import BrokerError
 from jtask.runtime import WorkerHandle
 from jtask.stored_ends import StoredEnd
@@ -28,6 +29,7 @@ _TOPIC = "awaited"
 _MARGIN = 60.0  # seconds that a run may take to look for itself
 _RECENT = 2000  # runs that ended here, in the moment that news may take
 _RETRY_SECONDS = 0.5
+_TELL_SECONDS = 1.0
 _MOST = 1_000_000  # runs that are woken together
 _log = logging.getLogger("jtask")
 
@@ -39,12 +41,13 @@ class AwaitedRuns:
         broker: Where they are.
     """
 
-    # Not kept alive by what is kept for as long as the broker lives.
+    # Not the broker: it would be kept alive by what is kept for as long as it lives.
     def __init__(self, broker: Broker) -> None:
-        self._broker = broker
+        self._requests, self._runs = broker.requests, broker.runs
         self._until: dict[str, float] = {}
         """For how long each counts as awaited, on the monotonic clock; in that order."""
         self._recent: dict[str, None] = {}
+        self._telling = Counter[str]()
         self._gaps = 1
         self._users = 0
         self._subscription: Subscription | None = None
@@ -58,9 +61,7 @@ class AwaitedRuns:
         """
         self._users += 1
         if self._users == 1:
-            self._subscription = await self._broker.requests.listen(
-                _TOPIC, self._on_news, self._on_gap
-            )
+            self._subscription = await self._requests.listen(_TOPIC, self._on_news, self._on_gap)
             self._background.start(self._learn())
 
     async def close(self) -> None:
@@ -81,16 +82,26 @@ class AwaitedRuns:
         return bool(self._gaps) or run_id in self._until
 
     async def tell(self, run_id: str) -> None:
-        """Tell all workers that a run is awaited, until the broker has heard it."""
+        """Tell all workers that a run is awaited."""
         self._add(run_id)
-        while True:
-            try:
-                # Nobody answers: they hear it.
-                await self._broker.requests.ask(_TOPIC, run_id.encode(), timeout=0.0, answers=0)
-                return
-            except BrokerError as error:
-                _log.debug("cannot tell that run %s is awaited: %s", run_id, error)
-                await asyncio.sleep(_RETRY_SECONDS)
+        self._telling[run_id] += 1
+        try:
+            # Only this process answers, which proves that it went out to all.
+            while self._subscription is not None and not await self._ask(run_id):
+                _log.debug("it is told again that run %s is awaited", run_id)
+        finally:
+            self._telling[run_id] -= 1
+            self._telling += Counter()  # drops what is zero
+
+    async def _ask(self, run_id: str) -> bool:
+        try:
+            question = run_id.encode()
+            return bool(
+                await self._requests.ask(_TOPIC, question, timeout=_TELL_SECONDS, answers=1)
+            )
+        except BrokerError:
+            await asyncio.sleep(_RETRY_SECONDS)
+            return False
 
     def _add(self, run_id: str) -> None:
         now = time.monotonic()
@@ -100,15 +111,16 @@ class AwaitedRuns:
         while (first := next(iter(self._until))) and self._until[first] < now:
             del self._until[first]
 
-    def _on_news(self, question: bytes) -> None:
+    def _on_news(self, question: bytes) -> bytes | None:
         run_id = question.decode(errors="replace")
         self._add(run_id)
         if run_id in self._recent:
             self._background.start(self._wake(run_id))
+        return b"heard" if run_id in self._telling else None
 
     async def _wake(self, run_id: str) -> None:
         try:
-            await wake(self._broker, run_id)
+            await wake(self._runs, run_id)
         except BrokerError as error:
             _log.debug("who waits for run %s is woken late: %s", run_id, error)
 
@@ -122,7 +134,7 @@ class AwaitedRuns:
         while self._gaps:
             gaps = self._gaps
             try:
-                for key in await self._broker.runs.parked_keys(PREFIX):
+                for key in await self._runs.parked_keys(PREFIX):
                     self._add(key.removeprefix(PREFIX))
             except BrokerError as error:
                 _log.debug("cannot learn yet which runs are awaited: %s", error)
@@ -160,13 +172,13 @@ def on_stored(end: StoredEnd) -> Awaitable[None] | None:
         awaited = _awaited.get(end.broker)
         if awaited is not None and not awaited.may_be_awaited(end.run_id):
             return None
-    return wake(end.broker, end.run_id)
+    return wake(end.broker.runs, end.run_id)
 
 
-async def wake(broker: Broker, run_id: str) -> None:
+async def wake(runs: RunQueue, run_id: str) -> None:
     """Wake those who wait for a run; they look for themselves whether they are ready.
 
     Raises:
         BrokerError: The broker does not answer.
     """
-    await broker.runs.wake(f"{PREFIX}{run_id}", _MOST, first=False)
+    await runs.wake(f"{PREFIX}{run_id}", _MOST, first=False)

@@ -98,7 +98,7 @@ async def _look_again(broker: Broker, run_id: str) -> None:
     """Tell the workers for what a run waits; wake it if that has come about before they heard."""
     await awaited_at(broker).tell(run_id)
     if await broker.results.get(run_id) is not None:
-        await wake(broker, run_id)
+        await wake(broker.runs, run_id)
 
 
 async def _with_value(client: Client, end: SettledRun, needs: Needs) -> SettledRun:

@@ -6,9 +6,11 @@ import json
 import threading
 import time
 from datetime import UTC, datetime
+from typing import Any, NamedTuple, cast
 
 import pytest
 from in_process import StartWorker, events_of, on_each_broker, on_io
+from pydantic import BaseModel, Field
 from waiting import PATIENCE, eventually
 
 from jtask import runtime, task
@@ -27,6 +29,7 @@ from jtask.needs import Needs
 from jtask.outcomes import SettledRun
 from jtask.states import State, StateName
 from jtask.wire.envelope import Envelope, encode_outcome
+from jtask_dead_letters.operations import list_letters, replay_letter
 from jtask_dependencies.awaited import AwaitedRuns, awaited_at
 
 pytestmark = pytest.mark.usefixtures("jtask_broker")
@@ -323,6 +326,12 @@ def test_an_error_in_what_comes_fails_the_run(jtask_worker: StartWorker) -> None
         run.result(PATIENCE)
 
 
+@pytest.fixture
+def short_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JTASK_LEASE", "1")
+
+
+@pytest.mark.usefixtures("short_lease", "jtask_broker")
 def test_who_finds_that_a_run_was_over_already_wakes_what_waits_for_it(
     jtask_worker: StartWorker,
 ) -> None:
@@ -366,3 +375,78 @@ def test_an_end_of_which_a_worker_could_not_hear_wakes_all_the_same(
     on_io(notice)
     gate.set()
     assert second.result(PATIENCE) == 2
+
+
+@task(queue="deps", limit=1)
+def one_at_a_time(x: int) -> int:
+    return x
+
+
+def test_a_run_that_waits_keeps_no_slot_of_a_limit(jtask_worker: StartWorker) -> None:
+    held.gate = gate = threading.Event()  # type: ignore[attr-defined]
+    jtask_worker(*TASKS, held, one_at_a_time)
+    first = held.delay(1)
+    waiting, *others = one_at_a_time.delay_many([(first,), (2,), (3,), (4,)])
+    try:
+        assert [run.result(PATIENCE) for run in others] == [2, 3, 4]
+        eventually(lambda: first.run_id in waiting.state.message)
+    finally:
+        gate.set()
+    assert waiting.result(PATIENCE) == 1
+
+
+@task(queue="deps", isolation="process")
+def apart(order: Order) -> int:
+    return order.number
+
+
+def test_a_task_in_a_process_of_its_own_gets_the_values(jtask_worker: StartWorker) -> None:
+    jtask_worker(*TASKS, apart)
+    assert apart.delay(order.delay(7)).result(PATIENCE) == 7
+
+
+@task(queue="deps")
+def mended(x: int) -> int:
+    if not mended.is_mended:  # type: ignore[attr-defined]
+        raise ValueError("not yet")
+    return x
+
+
+def test_a_replay_takes_the_values_again(jtask_worker: StartWorker) -> None:
+    mended.is_mended = False  # type: ignore[attr-defined]
+    jtask_worker(*TASKS, mended)
+    run = mended.delay(double.delay(1))
+    with pytest.raises(ValueError, match="not yet"):
+        run.result(PATIENCE)
+    mended.is_mended = True  # type: ignore[attr-defined]
+    eventually(lambda: list_letters())
+    assert replay_letter(run.run_id).result(PATIENCE) == 2
+
+
+class Box(BaseModel):
+    content: Any
+    label: str = Field(default="", alias="text")
+
+
+class Pair(NamedTuple):
+    left: Any
+    right: Any
+
+
+@task(queue="deps")
+def typed(box: Box, pair: Pair, orders: dict[int, Order]) -> str:
+    return f"{box!r} {pair!r} {[(key, one.number, one.at.year) for key, one in orders.items()]}"
+
+
+def test_handles_may_be_anywhere_inside(jtask_worker: StartWorker) -> None:
+    jtask_worker(*TASKS, typed)
+    one, two = double.delay(1), double.delay(2)
+    run = shape.delay({one: [{two}, frozenset([one])], "x": ((one,), {"y": two})})
+    assert run.result(PATIENCE) == "{2: [{4}, frozenset({2})], 'x': ((2,), {'y': 4})}"
+    order_of_two = Order(cast("int", two), datetime(2026, 1, 1, tzinfo=UTC))
+    box = Box(content=[one, {"two": two}], text="a box")
+    other = typed.delay(box, Pair(one, "r"), {5: order_of_two, 6: cast("Order", order.delay(3))})
+    assert other.result(PATIENCE) == (
+        "Box(content=[2, {'two': 4}], label='a box') Pair(left=2, right='r') "
+        "[(5, 4, 2026), (6, 3, 2026)]"
+    )

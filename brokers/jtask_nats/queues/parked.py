@@ -1,5 +1,6 @@
 """Runs that are parked under a key: schedules with a far instant, until somebody wakes them."""
 
+import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -54,13 +55,9 @@ class ParkedRuns:
             found = await first_messages(
                 session.connection, self._stream, subject, most, after=after
             )
-            for one in found:
-                if woken == count:
-                    break
-                token = tokens[woken] if woken < len(tokens) else None
-                woken += await self._wake(one, token, first=first)
             if not found:
                 break
+            woken += await self._wake_all(found, tokens[woken:], first=first)
             after = found[-1].sequence
         return woken
 
@@ -91,6 +88,20 @@ class ParkedRuns:
             if key.startswith(prefix):
                 found.add(key)
         return found
+
+    async def _wake_all(
+        self, parked: Sequence[StoredMessage], tokens: Sequence[str], *, first: bool
+    ) -> int:
+        if not tokens and not first:
+            # Nothing is awaited before they are sent, so they are stored in this order.
+            waking = [self._wake(one, None, first=first) for one in parked]
+            return sum(await asyncio.gather(*waking))
+        woken = 0
+        # One by one: the token of one that is gone is for the next.
+        for one in parked:
+            token = tokens[woken] if woken < len(tokens) else None
+            woken += await self._wake(one, token, first=first)
+        return woken
 
     async def _wake(self, parked: StoredMessage, token: str | None, *, first: bool) -> bool:
         """Replace a schedule by what it would produce; False when it is gone."""

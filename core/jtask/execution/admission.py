@@ -68,3 +68,14 @@ async def worker_lost(run: RunContext, hooks: TaskHooks) -> None:
     """
     if hooks.attempt_over is not None:
         await tell(hooks.attempt_over, run, end=AttemptEnd.LOST)
+
+
+async def handed_for_nothing(run: RunContext, hooks: TaskHooks) -> None:
+    """Have the plugins take back what a run was woken with that waits on for something else.
+
+    Args:
+        run: The run, which is not asked for admission now.
+        hooks: Those of its task.
+    """
+    if hooks.attempt_over is not None and run.token is not None:
+        await tell(hooks.attempt_over, run, end=AttemptEnd.WITHDRAWN)

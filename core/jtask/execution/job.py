@@ -9,7 +9,7 @@ from jtask.contract import Delivery
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import ArgumentError, RunNotReady, SerializationError, TaskDefinitionError
 from jtask.execution import attempt as engine
-from jtask.execution.admission import attempt_over, worker_lost
+from jtask.execution.admission import attempt_over, handed_for_nothing, worker_lost
 from jtask.execution.dispositions import Disposition, requeue, store_outcome
 from jtask.execution.run_lines import log_reschedule, log_start
 from jtask.execution.run_options import with_carried
@@ -135,6 +135,7 @@ async def _wait_for_upstreams(job: Job, run: RunContext, hooks: TaskHooks) -> en
     needs = cast("Needs", job.envelope.needs)
     found = await ask_for_upstreams(run, needs)
     if isinstance(found, Retry | Park):
+        await handed_for_nothing(run, hooks)
         return await engine.put_off(run, hooks, found)
     if isinstance(found, RunNotReady):
         return await engine.finish(run, hooks, Finish(StateName.NOT_READY, str(found)), found)

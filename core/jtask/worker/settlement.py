@@ -236,10 +236,11 @@ class Settlement:
 
     def _let_leave(self, job: Job) -> None:
         """Ack a run whose end is stored; first tell whoever waits for it."""
-        end = StoredEnd(job.delivery.run_id, self._broker, is_news=True)
-        if rest := self._end_news.tell(end):
-            self._background.start(self._leave(job, end, rest))
-            return
+        if self._end_news.is_heard:
+            end = StoredEnd(job.delivery.run_id, self._broker, is_news=True)
+            if rest := self._end_news.tell(end):
+                self._background.start(self._leave(job, end, rest))
+                return
         job.delivery.ack()
         self._one_settled(job)
 
