@@ -104,6 +104,7 @@ class RunContext:
         caller: The run of this process whose function has called this one directly.
         is_copy: Whether it is a copy in a process that only executes the function: its states and
             its end are another process's.
+        is_submitted: Whether it executes beside its caller, which may be over first.
         concerns: Headers of plugins that are asked from now on, see `concern`.
     """
 
@@ -139,6 +140,7 @@ class RunContext:
     notes: dict[str, Any] = field(default_factory=dict[str, Any])
     caller: "RunContext | None" = None
     is_copy: bool = False
+    is_submitted: bool = False
     concerns: tuple[str, ...] = ()
 
     @property

@@ -198,9 +198,9 @@ def submit(shop: "Shop") -> None:
     with ThreadPoolTaskRunner(max_workers=2) as runner:
         assert_type(runner, ThreadPoolTaskRunner)
         assert_type(runner.submit(add, {"a": 1}), Future[int])
-    add.submit("1")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType] # error: no int
+    add.submit("1")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType] # error: no int
     add.submit()  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue] # error: misses a
-    add.submit(one)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType] # error: as_value
+    add.submit(one)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType] # error: as_value
 
 
 async def submit_on_a_loop() -> None:
