@@ -93,10 +93,11 @@ class SubmittableTask(TaskInfo[P, R]):
             MappingMissingIterable: Nothing can be mapped over.
             ArgumentError: The arguments do not fit the signature.
         """
+        from jtask.execution.awaited_futures import gathered
         from jtask.futures import FutureList
         from jtask.task_runners.mapping import calls_of
 
-        awaited = None if wait_for is None else list(wait_for)
+        awaited = gathered(wait_for)
         calls = calls_of(cast("TaskInfo[..., Any]", self), args, kwargs)
         futures: FutureList[R]
         if deferred:

@@ -103,8 +103,10 @@ def attempt_over(run: "RunContext", end: AttemptEnd) -> Awaitable[None] | None:
 
 
 def _around_run(found: Transaction | Outside | None, run: "RunContext") -> Transaction | None:
-    """Return what a run was called in; a worker's run was called in nothing."""
-    return None if run.queue is not None else _of(found, run.caller)
+    """Return what a run was called in; those of workers and task runners were called in nothing."""
+    if run.queue is not None or run.is_submitted:
+        return None
+    return _of(found, run.caller)
 
 
 def _of(found: Transaction | Outside | None, run: "RunContext | None") -> Transaction | None:

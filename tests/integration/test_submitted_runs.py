@@ -27,6 +27,7 @@ from jtask.task_runners import (
     TaskRunner,
     ThreadPoolTaskRunner,
 )
+from jtask_transactions import transaction
 
 PATIENCE = 30.0
 
@@ -218,6 +219,25 @@ def test_a_method_can_be_submitted() -> None:
 
     assert Shop().sell.submit(2).result(PATIENCE) == "teatea"
     assert Shop().sell.map([1, 2]).result(PATIENCE) == ["tea", "teatea"]
+
+
+def test_a_submitted_run_is_no_member_of_the_transaction_that_it_was_submitted_in() -> None:
+    undone: list[int] = []
+
+    @task(on_rollback=[lambda txn: undone.append(1)])
+    def step() -> None: ...
+
+    @task
+    def outer() -> None:
+        with transaction():
+            step()
+            step.submit().result(PATIENCE)
+            raise KeyError
+
+    for fail_inside in (outer, outer.fn):
+        with pytest.raises(KeyError):
+            fail_inside()
+    assert undone == [1, 1]
 
 
 def test_a_retry_holds_no_place() -> None:

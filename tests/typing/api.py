@@ -444,7 +444,7 @@ def generators_keep_their_items() -> None:
     assert_type(drain.delay(3), Run[str])
     assert_type(watch.delay("x"), Run[None])
     assert_type(drain.delay(3).stream(), Stream[str])
-    assert_type(get_run("x", drain), Run[str])
+    assert_type(get_run("x", drain), Future[str])
     assert_type(drain.delay(3).progress(), Progress | None)
 
 

@@ -70,13 +70,19 @@ def find_upstreams(
             has_states = True
         return cast("Any", one)
 
-    if wait_for is not None and not isinstance(wait_for, _KINDS):
-        wait_for = list(wait_for)  # a generator can be gone through once
+    wait_for = gathered(wait_for)
     bare = replace_nested((args, kwargs), _KINDS, keep)
     replace_nested(wait_for, _KINDS, keep)
     if not futures and not has_states and bare[0] is args and bare[1] is kwargs:
         return None
     return Upstreams(list(futures), args, kwargs, wait_for)
+
+
+def gathered(wait_for: Any) -> Any:
+    """Return what a run has to wait for as what can be gone through several times."""
+    if wait_for is None or isinstance(wait_for, _KINDS):
+        return cast("Any", wait_for)
+    return list(wait_for)
 
 
 async def fill_in(run: RunContext, hooks: TaskHooks, upstreams: Upstreams) -> Outcome | None:

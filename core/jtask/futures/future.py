@@ -14,9 +14,11 @@ from jtask.declaration.task_info import is_internal
 from jtask.errors import JTaskError, ResultTimeout
 from jtask.futures.blocking import blocked, blocked_async
 from jtask.outcomes import CANCEL_MESSAGE, CancelAnswer, SettledRun
+from jtask.run_streams import Stream
 from jtask.runtime import current_run
 from jtask.signal_safety import SignalSafeLock
 from jtask.states import State
+from jtask.wire.progress import Progress
 
 R = TypeVar("R")
 Callback = Callable[["JTaskError | None"], object]
@@ -233,6 +235,35 @@ class Future(Generic[R]):
     async def cancel_async(self, message: str = CANCEL_MESSAGE) -> CancelAnswer:
         """Do what `cancel` does without blocking the event loop."""
         raise NotImplementedError
+
+    def stream(self, start: int = 0) -> Stream[R]:
+        """Return the items of a generator as they come: for `for`, or for `async for`.
+
+        Args:
+            start: How many items to leave out: those that were read before.
+
+        Raises:
+            JTaskError: The run is not in the background.
+        """
+        raise self._not_in_background(f"stream from item {start} on")
+
+    def progress(self) -> Progress | None:
+        """Return the latest that the run has said of its progress; None if it has said nothing.
+
+        Raises:
+            JTaskError: The run is not in the background.
+        """
+        raise self._not_in_background("progress")
+
+    async def progress_async(self) -> Progress | None:
+        """Do what `progress` does without blocking the event loop."""
+        raise self._not_in_background("progress")
+
+    def _not_in_background(self, what: str) -> JTaskError:
+        return JTaskError(
+            f"run {self.run_id} executes in this process, and has no {what}: "
+            f"start it in the background with .delay(...)"
+        )
 
     def add_done_callback(self, callback: "Callable[[Self], object]") -> None:
         """Call a function with this handle once the run is over; at once if it is.

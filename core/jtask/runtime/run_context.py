@@ -64,6 +64,7 @@ class RunContext:
         submitted_in: The flow run of this process that it was submitted in, if it was in one.
         is_copy: Whether it is a copy in a process that only executes the function: its states and
             its end are another process's.
+        is_submitted: Whether it executes beside its caller, which may be over first.
         concerns: Headers of plugins that are asked from now on, see `concern`.
         is_streamed: Whether its function is a generator that pauses for the caller at each item.
         emit: Takes an item of a generator that executes in the background; set by a plugin. For an
@@ -105,6 +106,7 @@ class RunContext:
     caller: "RunContext | None" = None
     submitted_in: FlowRun | None = None
     is_copy: bool = False
+    is_submitted: bool = False
     concerns: tuple[str, ...] = ()
     is_streamed: bool = False
     step: Callable[[], Any] | None = None

@@ -97,6 +97,7 @@ class Submitted:
         self.run = begin(
             task, call.args, call.kwargs, call.begin_recording, blocking=not task.is_async
         )
+        self.run.is_submitted = True
         hooks = hooks_for(self.run)
         self._hooks = hooks if invoke is None else hooks.invoking(invoke)
         self._contexts = FreshContexts()

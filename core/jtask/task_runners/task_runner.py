@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from jtask.declaration.task_info import TaskInfo
+from jtask.execution.awaited_futures import gathered
 from jtask.futures.completion import wait, wait_async
 from jtask.futures.future import Future
 from jtask.futures.future_list import FutureList
@@ -77,7 +78,7 @@ class TaskRunner(ABC):
             parameters: Arguments by name.
             wait_for: Runs that have to complete first.
         """
-        awaited = None if wait_for is None else list(wait_for)
+        awaited = gathered(wait_for)
         return FutureList(
             self.submit_call(Call(task, (*task.bound, *args), kwargs, awaited))
             for args, kwargs in calls_of(task, (), dict(parameters))
@@ -100,15 +101,18 @@ class TaskRunner(ABC):
         Returns:
             bool: Whether none is left.
         """
-        while self._unfinished:
-            if wait(list(self._unfinished.values()), timeout).not_done:
+        while unfinished := self._not_done():
+            if wait(unfinished, timeout).not_done:
                 return False
         return True
 
     def cancel_all(self, message: str = CANCEL_MESSAGE) -> None:
         """Cancel all runs of this task runner that are not over."""
-        for future in list(self._unfinished.values()):
+        for future in self._not_done():
             future.cancel(message)
+
+    def _not_done(self) -> list[Future[Any]]:
+        return [future for future in list(self._unfinished.values()) if not future.done()]
 
     def __enter__(self) -> Self:
         self._tokens.append(entered.set(self))
@@ -125,8 +129,8 @@ class TaskRunner(ABC):
 
     async def wait_async(self, timeout: float | None = None) -> bool:
         """Do what `wait` does without blocking the event loop."""
-        while self._unfinished:
-            if (await wait_async(list(self._unfinished.values()), timeout)).not_done:
+        while unfinished := self._not_done():
+            if (await wait_async(unfinished, timeout)).not_done:
                 return False
         return True
 

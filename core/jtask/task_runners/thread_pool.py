@@ -63,14 +63,15 @@ class ThreadPool:
         following: Submitted | None = run
         while following is not None:
             try:
-                in_thread(partial(self._execute, following))
+                in_thread(partial(self._execute, [following]))
                 return
             except RuntimeError as error:  # the machine gives no more threads
                 following.give_up(error)
                 following = self._places.leave()
 
-    def _execute(self, run: Submitted) -> None:
-        following: Submitted | None = run
+    def _execute(self, begun: list[Submitted]) -> None:
+        # Taken out: the thread would hold its first run, and the value of that, until the last.
+        following: Submitted | None = begun.pop()
         # One after the other in this thread: to wake another one takes longer than many a run.
         while following is not None:
             with holding(HeldPlace(self._places, self._start_thread)):
