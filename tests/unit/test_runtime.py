@@ -79,6 +79,7 @@ def test_the_module_declares_what_a_task_may_ask_of_its_run() -> None:
         "is_copy",
         "is_streamed",
         "is_submitted",
+        "submitted_in",
         "notes",
         "on_cancel",
         "on_state",
