@@ -121,11 +121,12 @@ class ItemWriter:
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         while (room := self._room(most)) is not None:
-            # Not for ever at once: an interruption from another thread waits for Python code.
-            with contextlib.suppress(TimeoutError):
-                room.result(_LOOK_SECONDS)
-            if deadline is not None and time.monotonic() > deadline:
-                return False
+            while not room.done():
+                # Not for ever at once: an interruption by another thread waits for Python code.
+                with contextlib.suppress(TimeoutError):
+                    room.result(_LOOK_SECONDS)
+                if deadline is not None and time.monotonic() > deadline:
+                    return False
         return True
 
     async def _wait_async(self, most: int) -> None:
