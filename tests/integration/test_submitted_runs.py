@@ -1,6 +1,7 @@
 """Runs that a task runner of this process executes: `.submit()`, and futures as arguments."""
 
 import asyncio
+import gc
 import threading
 import time
 from collections.abc import Iterator
@@ -19,7 +20,14 @@ from jtask.errors import (
     RunCancelled,
     RunNotReady,
 )
-from jtask.futures import Future, SubmittedRun, as_completed, wait
+from jtask.futures import (
+    Future,
+    SubmittedRun,
+    as_completed,
+    resolve_futures_to_results,
+    resolve_futures_to_states,
+    wait,
+)
 from jtask.outcomes import CancelResult
 from jtask.task_runners import (
     BackgroundTaskRunner,
@@ -170,6 +178,31 @@ def test_return_state_waits_for_the_final_state() -> None:
     assert asyncio.run(add_later(1, return_state=True)).result() == 2
 
 
+def test_a_failure_that_nobody_asks_for_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    def fail_unseen(see: bool) -> str:
+        future = fail.submit("lost")
+        future.wait(PATIENCE)
+        if see:
+            assert future.exception() is not None
+        return future.run_id
+
+    seen, unseen = fail_unseen(True), fail_unseen(False)
+    gc.collect()
+    assert f"run {unseen} of task fail has failed" in caplog.text
+    assert "KeyError: 'lost'" in caplog.text
+    assert seen not in caplog.text
+
+
+def test_futures_inside_of_something_are_resolved() -> None:
+    held = {"a": [add.submit(1), 5]}
+    assert resolve_futures_to_results(held) == {"a": [2, 5]}
+    states = resolve_futures_to_states([fail.submit(), (add.submit(1),)])
+    assert [states[0].name, states[1][0].name] == [StateName.FAILED, StateName.COMPLETED]
+    with pytest.raises(KeyError):
+        resolve_futures_to_results([fail.submit()])
+    assert isinstance(resolve_futures_to_results(allow_failure([fail.submit()]))[0], KeyError)
+
+
 # --- what a run sees ---------------------------------------------------------------------------
 
 
@@ -203,7 +236,7 @@ def test_runs_do_not_see_each_others_tags_and_ids() -> None:
         return runtime.parent_id, runtime.tags
 
     futures: list[Future[bool]] = []
-    for number in range(500):
+    for number in range(1_000):
         with tags(str(number)):
             futures.append(look.submit(number))
     assert all(future.result(PATIENCE) for future in futures)
@@ -405,7 +438,8 @@ def test_failures_that_are_allowed_are_passed() -> None:
     upstream = fail.submit()
     assert isinstance(give.submit(allow_failure(upstream)).result(PATIENCE), KeyError)
     assert isinstance(give(allow_failure([upstream]))[0], KeyError)
-    assert give.submit(1, wait_for=[allow_failure(upstream)]).result(PATIENCE) == 1
+    for awaited in ([allow_failure(upstream)], allow_failure([upstream]), allow_failure(upstream)):
+        assert give.submit(1, wait_for=awaited).result(PATIENCE) == 1  # type: ignore[call-overload]
     not_ready = give.submit(upstream)
     assert isinstance(give.submit(allow_failure(not_ready)).result(PATIENCE), RunNotReady)
 

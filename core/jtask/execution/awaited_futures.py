@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, cast
 
-from jtask.annotations import StandIns
+from jtask.annotations import Annotation, StandIns
 from jtask.errors import JTaskError, RunNotReady
 from jtask.execution.attempt import finish
 from jtask.futures.future import Future
@@ -80,9 +80,13 @@ def find_upstreams(
 
 def gathered(wait_for: Any) -> Any:
     """Return what a run has to wait for as what can be gone through several times."""
-    if wait_for is None or isinstance(wait_for, _KINDS):
-        return cast("Any", wait_for)
-    return list(wait_for)
+    is_several = isinstance(wait_for, Iterable) and not isinstance(wait_for, Annotation)
+    return _listed(wait_for) if is_several else wait_for
+
+
+# Taken as what may be anything: what `isinstance` makes of it has parts of no known type.
+def _listed(values: Any) -> list[Any]:
+    return list(values)
 
 
 async def fill_in(run: RunContext, hooks: TaskHooks, upstreams: Upstreams) -> Outcome | None:

@@ -9,6 +9,7 @@ from jtask.futures.completion import (
 )
 from jtask.futures.future import Future
 from jtask.futures.future_list import FutureList
+from jtask.futures.resolving import resolve_futures_to_results, resolve_futures_to_states
 from jtask.futures.submitted_run import SubmittedRun
 
 __all__ = [
@@ -18,6 +19,8 @@ __all__ = [
     "SubmittedRun",
     "as_completed",
     "as_completed_async",
+    "resolve_futures_to_results",
+    "resolve_futures_to_states",
     "wait",
     "wait_async",
 ]

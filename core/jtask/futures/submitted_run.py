@@ -1,6 +1,7 @@
 """Handles of runs that are executed by a task runner of this process, or for it."""
 
 import asyncio
+import logging
 import os
 import time
 import weakref
@@ -16,7 +17,9 @@ from jtask.wire.failures import capture
 R = TypeVar("R")
 Cancel = Callable[[str], CancelResult]
 """Ends a run that is not known to be over; takes why, and returns at once."""
+_TO_TELL = frozenset({StateName.FAILED, StateName.TIMED_OUT, StateName.CRASHED})
 _FORKED = "it is executed by the process that this one was forked from"
+_log = logging.getLogger("jtask")
 
 _known: "weakref.WeakValueDictionary[str, SubmittedRun[Any]]" = weakref.WeakValueDictionary()
 # Those that are not over, which nobody else may hold.
@@ -33,17 +36,30 @@ class SubmittedRun(Future[R]):
         cancel: Ends it.
     """
 
-    __slots__ = ("_cancel", "_run")
+    __slots__ = ("_cancel", "_is_seen", "_run")
     _end: Outcome | None
 
     def __init__(self, run: RunContext, cancel: Cancel) -> None:
         super().__init__(run.run_id)
         self._run = run
         self._cancel: Cancel | None = cancel
+        self._is_seen = False  # whether anybody has asked how it ended
         _known[run.run_id] = _open[run.run_id] = self
 
     def __repr__(self) -> str:
-        return f"<run {self.run_id} of {self._run.task_name!r} {self.state.name}>"
+        state = self._run.state if self._end is None else self._end.state
+        return f"<run {self.run_id} of {self._run.task_name!r} {state.name if state else ''}>"
+
+    def __del__(self) -> None:
+        end: Outcome | None = getattr(self, "_end", None)
+        if end is not None and end.state.name in _TO_TELL and not self._is_seen:
+            _log.error(
+                "run %s of task %s has failed, and nobody has asked how it ended: %s",
+                self.run_id,
+                self._run.task_name,
+                end.state.message,
+                exc_info=end.error,
+            )
 
     @property
     def state(self) -> State:
@@ -51,7 +67,10 @@ class SubmittedRun(Future[R]):
 
         Of a final one, `state.result()` returns the run's value or raises its exception.
         """
-        return cast("State", self._run.state) if self._end is None else self._end.state
+        if self._end is None:
+            return cast("State", self._run.state)
+        self._is_seen = True
+        return self._end.state
 
     async def state_async(self) -> State:
         """Do what `state` does; neither blocks."""
@@ -110,6 +129,7 @@ class SubmittedRun(Future[R]):
         """End the handle in a forked process, where nobody executes the run."""
         # Without callbacks: what they belong to is not in this process either.
         self._end = Outcome(State(StateName.CRASHED, time.time(), _FORKED))
+        self._is_seen = True
         self._cancel = None
 
     def _value(self, raise_on_failure: bool) -> R:
@@ -126,6 +146,7 @@ class SubmittedRun(Future[R]):
 
     def _error(self) -> BaseException | None:
         outcome = cast("Outcome", self._end)
+        self._is_seen = True
         if outcome.successful:
             return None
         # Whoever awaits the run would take its CancelledError for an own one.
