@@ -80,13 +80,8 @@ def find_upstreams(
 
 def gathered(wait_for: Any) -> Any:
     """Return what a run has to wait for as what can be gone through several times."""
-    is_several = isinstance(wait_for, Iterable) and not isinstance(wait_for, Annotation)
-    return _listed(wait_for) if is_several else wait_for
-
-
-# Taken as what may be anything: what `isinstance` makes of it has parts of no known type.
-def _listed(values: Any) -> list[Any]:
-    return list(values)
+    is_one = wait_for is None or isinstance(wait_for, (*_KINDS, Annotation))
+    return cast("Any", wait_for) if is_one else list(wait_for)
 
 
 async def fill_in(run: RunContext, hooks: TaskHooks, upstreams: Upstreams) -> Outcome | None:
