@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from in_process import StartWorker, on_each_broker
+from waiting import PATIENCE
 
 from jtask import State, runtime, task
 from jtask.errors import RunCancelled, RunFailed
@@ -69,3 +70,35 @@ def test_a_state_comes_back_from_a_child_process(jtask_worker: StartWorker) -> N
     with pytest.raises(RunFailed, match="no"):
         failed.result(timeout=40)
     assert failed.state.label == "Refused"
+
+
+@task
+def child(number: int) -> int:
+    if number % 2:
+        raise ValueError(f"odd: {number}")
+    return number
+
+
+@task
+def parent(numbers: list[int]) -> list[State]:
+    runs = [child.delay(number) for number in numbers]
+    for run in runs:
+        run.wait(PATIENCE)
+    return [run.state for run in runs]
+
+
+@task
+def passes_on(number: int) -> int | State:
+    run = child.delay(number)
+    run.wait(PATIENCE)
+    return run.state
+
+
+def test_states_of_other_runs_can_be_returned(jtask_worker: StartWorker) -> None:
+    jtask_worker(child, parent, passes_on)
+    assert parent.delay([0, 2, 4]).result(timeout=PATIENCE) == [0, 2, 4]
+    with pytest.raises(RunFailed, match=r"2/5 states failed\."):
+        parent.delay([0, 1, 2, 3, 4]).result(timeout=PATIENCE)
+    assert passes_on.delay(2).result(timeout=PATIENCE) == 2
+    with pytest.raises(ValueError, match="odd: 3"):
+        passes_on.delay(3).result(timeout=PATIENCE)

@@ -14,7 +14,7 @@ from waiting import PATIENCE
 from jtask import Run, get_run, runtime, task
 from jtask.client import get_client
 from jtask.contract import ITEM, Broker, LogLine
-from jtask.errors import ResultError, RunCancelled
+from jtask.errors import ResultError, RunCancelled, TaskDefinitionError
 from jtask.run_streams import StreamItem
 from jtask.settings import get_settings
 
@@ -272,3 +272,13 @@ def test_a_run_without_items_has_an_empty_stream(jtask_worker: StartWorker) -> N
 def test_many_items_come_in_their_order(jtask_worker: StartWorker) -> None:
     jtask_worker(drained)
     assert list(drained.delay(20_000).stream()) == list(range(20_000))
+
+
+def test_a_generator_of_what_can_never_be_sent_is_not_served(jtask_worker: StartWorker) -> None:
+    @task
+    def functions() -> Iterator[threading.Thread]:
+        yield threading.current_thread()
+
+    with pytest.raises(TaskDefinitionError, match=r"declared to yield Thread, .* yield something"):
+        jtask_worker(functions)
+    assert list(functions()) == [threading.current_thread()]

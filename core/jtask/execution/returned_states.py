@@ -40,7 +40,8 @@ def value_of(state: State) -> Any:
             f"the task returned the state {state.name}, in which no run ends: "
             f"return one of {', '.join(sorted(_ENDS))}"
         )
-    if state.is_completed():
+    # Of a handle, whose value or exception is got when it is asked for.
+    if state.is_completed() or state.load is not None:
         return state.result()
     if isinstance(state.data, BaseException):
         raise state.data

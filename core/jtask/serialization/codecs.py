@@ -62,11 +62,13 @@ class CallCodecs:
         """Return these codecs, for a worker.
 
         Raises:
-            TaskDefinitionError: The task is declared to return what can never be sent.
+            TaskDefinitionError: It is declared to return, or to yield, what can never be sent.
             TaskKeyConflict: Another task has its key.
         """
         refuse_ambiguous(self._task)
         self.result.check_annotation()
+        if self._task.is_generator:
+            self.item.check_annotation()
         return self
 
     def check(self, serializer: str) -> None:

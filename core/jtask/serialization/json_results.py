@@ -27,7 +27,7 @@ class JsonResults:
         fn: The task's function.
         task_name: For messages.
         subject: What the values are, for messages; None for results of the task.
-        annotation: Their type; None for what the function is annotated to return.
+        annotation: The type of what a generator yields; None for what a function returns.
     """
 
     def __init__(
@@ -40,6 +40,7 @@ class JsonResults:
         self._task_name = task_name
         self._subject = subject or f"the result of task {task_name!r}"
         self._ways = f"annotate what the function returns, {OTHERWISE}"
+        self._gives = "return" if annotation is None else "yield"
         self._annotation = result_annotation(fn) if annotation is None else annotation
         self._type = type_of(self._annotation)
         self._check = self._type.check
@@ -82,8 +83,8 @@ class JsonResults:
             return
         kind = getattr(self._annotation, "__qualname__", None) or str(self._annotation)
         raise TaskDefinitionError(
-            f"task {self._task_name!r} is declared to return {kind}, which cannot be sent as JSON: "
-            f"return something else, {OTHERWISE}"
+            f"task {self._task_name!r} is declared to {self._gives} {kind}, which cannot be sent "
+            f"as JSON: {self._gives} something else, {OTHERWISE}"
         )
 
     def decode(self, payload: bytes) -> Any:
