@@ -80,13 +80,11 @@ def find_upstreams(
 
 def gathered(wait_for: Any) -> Any:
     """Return what a run has to wait for as what can be gone through several times."""
-    is_several = isinstance(wait_for, Iterable) and not isinstance(wait_for, Annotation)
-    return _listed(wait_for) if is_several else wait_for
+    return list(wait_for) if _is_several(wait_for) else wait_for
 
 
-# Taken as what may be anything: what `isinstance` makes of it has parts of no known type.
-def _listed(values: Any) -> list[Any]:
-    return list(values)
+def _is_several(wait_for: object) -> bool:
+    return isinstance(wait_for, Iterable) and not isinstance(wait_for, Annotation)
 
 
 async def fill_in(run: RunContext, hooks: TaskHooks, upstreams: Upstreams) -> Outcome | None:
