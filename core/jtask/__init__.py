@@ -7,6 +7,7 @@ from jtask.tagging import tags
 from jtask.tasks import AsyncTask, SyncTask, Task, task
 
 if TYPE_CHECKING:
+    from jtask.annotations import allow_failure, unmapped
     from jtask.client.client import get_run
     from jtask.client.connection import Connection, aclose, aconnect, close, connect
     from jtask.execution.run_logger import get_run_logger
@@ -22,12 +23,14 @@ __all__ = [
     "Task",
     "aclose",
     "aconnect",
+    "allow_failure",
     "close",
     "connect",
     "get_run",
     "get_run_logger",
     "tags",
     "task",
+    "unmapped",
 ]
 
 # Imported when first used: a program that only declares tasks does not wait for the client.
@@ -36,10 +39,12 @@ _LAZY = {
     "Run": "jtask.runs",
     "aclose": "jtask.client.connection",
     "aconnect": "jtask.client.connection",
+    "allow_failure": "jtask.annotations",
     "close": "jtask.client.connection",
     "connect": "jtask.client.connection",
     "get_run": "jtask.client",
     "get_run_logger": "jtask.execution.run_logger",
+    "unmapped": "jtask.annotations",
 }
 
 

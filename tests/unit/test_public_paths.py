@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PUBLISHED = {
     "jtask": [
+        "allow_failure",
         "contract",
         "errors",
         "get_run",
@@ -22,6 +23,7 @@ PUBLISHED = {
         "settings",
         "tags",
         "task",
+        "unmapped",
     ],
     "jtask.cache_policies": [
         "DEFAULT",
