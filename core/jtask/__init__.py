@@ -8,6 +8,7 @@ from jtask.tagging import tags
 from jtask.tasks import AsyncGeneratorTask, AsyncTask, GeneratorTask, SyncTask, Task, task
 
 if TYPE_CHECKING:
+    from jtask.annotations import allow_failure, unmapped
     from jtask.client.client import get_run
     from jtask.client.connection import Connection, aclose, aconnect, close, connect
     from jtask.execution.run_logger import get_run_logger
@@ -27,6 +28,7 @@ __all__ = [
     "Task",
     "aclose",
     "aconnect",
+    "allow_failure",
     "close",
     "connect",
     "flow",
@@ -34,6 +36,7 @@ __all__ = [
     "get_run_logger",
     "tags",
     "task",
+    "unmapped",
 ]
 
 # Imported when first used: a program that only declares tasks does not wait for the client.
@@ -42,10 +45,12 @@ _LAZY = {
     "Run": "jtask.runs",
     "aclose": "jtask.client.connection",
     "aconnect": "jtask.client.connection",
+    "allow_failure": "jtask.annotations",
     "close": "jtask.client.connection",
     "connect": "jtask.client.connection",
     "get_run": "jtask.client",
     "get_run_logger": "jtask.execution.run_logger",
+    "unmapped": "jtask.annotations",
 }
 
 

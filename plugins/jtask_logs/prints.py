@@ -45,10 +45,12 @@ def take_prints() -> None:
 
 def wants_prints(run: "RunContext") -> bool:
     """Tell whether a run's prints go to its log: as its task says, or else its caller's."""
-    for one in (run, *run.callers()):
+    one: RunContext | None = run
+    while one is not None:
         wanted = one.task.options.get("log_prints")
         if wanted is not None:
             return bool(wanted)
+        one = one.caller or one.submitter
     from jtask.settings import settings_of
     from jtask_logs.settings import LogSettings
 

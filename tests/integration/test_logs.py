@@ -185,6 +185,23 @@ def test_log_prints_is_inherited_by_direct_calls_unless_they_say_otherwise(
     assert all_lines(ids["silent"]) == []
 
 
+def test_log_prints_is_inherited_by_submitted_runs(jtask_worker: StartWorker) -> None:
+    ids: dict[str, str] = {}
+
+    @task
+    def inner() -> None:
+        ids["inner"] = runtime.run_id
+        print("inner")
+
+    @task(log_prints=True)
+    def outer() -> None:
+        inner.submit().result()
+
+    jtask_worker(outer)
+    outer.delay().result()
+    assert messages_of(ids["inner"]) == ["inner"]
+
+
 def test_the_setting_is_for_tasks_that_do_not_say(
     jtask_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,7 @@ PUBLISHED = {
     "jtask": [
         "Run",
         "State",
+        "allow_failure",
         "contract",
         "errors",
         "flow",
@@ -25,6 +26,7 @@ PUBLISHED = {
         "settings",
         "tags",
         "task",
+        "unmapped",
     ],
     "jtask.annotations": ["allow_failure", "opaque", "quote", "unmapped"],
     "jtask.cache_policies": [

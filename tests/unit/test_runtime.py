@@ -84,6 +84,7 @@ def test_the_module_declares_what_a_task_may_ask_of_its_run() -> None:
         "on_cancel",
         "on_state",
         "step",
+        "submitter",
         "token",
         "waited_for",
     }

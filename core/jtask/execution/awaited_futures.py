@@ -80,8 +80,11 @@ def find_upstreams(
 
 def gathered(wait_for: Any) -> Any:
     """Return what a run has to wait for as what can be gone through several times."""
-    is_one = wait_for is None or isinstance(wait_for, (*_KINDS, Annotation))
-    return cast("Any", wait_for) if is_one else list(wait_for)
+    return list(wait_for) if _is_several(wait_for) else wait_for
+
+
+def _is_several(wait_for: object) -> bool:
+    return isinstance(wait_for, Iterable) and not isinstance(wait_for, Annotation)
 
 
 async def fill_in(run: RunContext, hooks: TaskHooks, upstreams: Upstreams) -> Outcome | None:

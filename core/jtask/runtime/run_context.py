@@ -65,6 +65,7 @@ class RunContext:
         is_copy: Whether it is a copy in a process that only executes the function: its states and
             its end are another process's.
         is_submitted: Whether it executes beside its caller, which may be over first.
+        submitter: The run of this process that has submitted it.
         concerns: Headers of plugins that are asked from now on, see `concern`.
         is_streamed: Whether its function is a generator that pauses for the caller at each item.
         emit: Takes an item of a generator that executes in the background; set by a plugin. For an
@@ -107,6 +108,7 @@ class RunContext:
     submitted_in: FlowRun | None = None
     is_copy: bool = False
     is_submitted: bool = False
+    submitter: "RunContext | None" = None
     concerns: tuple[str, ...] = ()
     is_streamed: bool = False
     step: Callable[[], Any] | None = None
@@ -162,7 +164,7 @@ class RunContext:
         An exception holds the frames that it came through, and they hold the run: left there, the
         arguments of each run that fails would wait for the garbage collector.
         """
-        self.abandon = self.error = self.caller = None
+        self.abandon = self.error = self.caller = self.submitter = None
         self.args, self.kwargs = (), {}
         if self.state is not None and self.state.data is not None:
             self.state = replace(self.state, data=None)

@@ -31,7 +31,7 @@ from jtask.futures.future import Future
 from jtask.futures.submitted_run import SubmittedRun, wait_for_all
 from jtask.lifecycle import Finish, Reschedule, describe
 from jtask.outcomes import CancelResult, Outcome
-from jtask.runtime import RunContext
+from jtask.runtime import RunContext, current_run
 from jtask.states import State, StateName
 from jtask.task_runners.threads import in_thread
 
@@ -97,7 +97,7 @@ class Submitted:
         self.run = begin(
             task, call.args, call.kwargs, call.begin_recording, blocking=not task.is_async
         )
-        self.run.is_submitted = True
+        self.run.is_submitted, self.run.submitter = True, current_run()
         hooks = hooks_for(self.run)
         self._hooks = hooks if invoke is None else hooks.invoking(invoke)
         self._contexts = FreshContexts()
