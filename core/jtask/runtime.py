@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from jtask.admissions import Admission
 from jtask.contract import Broker, Event
 from jtask.declaration.task_info import TaskInfo
+from jtask.needs import Needs
 from jtask.outcomes import AttemptRecord, CancelResult
 from jtask.states import State, StateName, check_transition
 from jtask.wire.envelope import Envelope
@@ -413,8 +414,9 @@ class EnqueueRequest:
     Attributes:
         run_id: Its id.
         task: Its task.
-        args: Positional arguments.
-        kwargs: Keyword arguments.
+        args: Positional arguments; a `jtask.serialization.holes.Hole` stands where the value of
+            another run will go.
+        kwargs: Keyword arguments, likewise.
         queue: Where it will wait.
         at: Not before this instant, seconds since the epoch; None is now.
         expires: Not after this instant; None is never.
@@ -426,6 +428,7 @@ class EnqueueRequest:
         when_sent: Called once each when the call is over, in its thread: with the ids of the runs
             that the caller gets, and what it raised, or None. They must not block; a failure is
             logged. One list for all runs of one call; a plugin may add to it.
+        needs: The runs that it will wait for; None for nearly all.
     """
 
     run_id: str
@@ -440,6 +443,7 @@ class EnqueueRequest:
     shared: dict[str, Any] = field(default_factory=dict[str, Any])
     count: int = 1
     when_sent: list[WhenSent] = field(default_factory=list["WhenSent"])
+    needs: Needs | None = None
 
     @property
     def parameters(self) -> dict[str, Any]:

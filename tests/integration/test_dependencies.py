@@ -21,6 +21,7 @@ from jtask.contract import Broker, Delivery, Message, OutcomeRecord
 from jtask.errors import (
     ArgumentError,
     ConfigurationError,
+    NotUnique,
     ResultTimeout,
     RunNotReady,
     SerializationError,
@@ -450,3 +451,24 @@ def test_handles_may_be_anywhere_inside(jtask_worker: StartWorker) -> None:
         "Box(content=[2, {'two': 4}], label='a box') Pair(left=2, right='r') "
         "[(5, 4, 2026), (6, 3, 2026)]"
     )
+
+
+@task(queue="deps", unique=True)
+def unique(x: int) -> int:
+    return x
+
+
+@task(queue="deps", limit=1, limit_key="{x}")
+def limited(x: int, n: int) -> int:
+    return x + n
+
+
+def test_a_key_that_is_made_of_arguments_takes_a_run_by_its_id(jtask_worker: StartWorker) -> None:
+    one, two = double.delay(1), double.delay(2)
+    runs = [unique.delay(one), unique.delay(two)]
+    with pytest.raises(NotUnique):
+        unique.delay(get_run(one.run_id))
+    many = limited.delay_many([(one, n) for n in range(20)])
+    jtask_worker(*TASKS, unique, limited)
+    assert [run.result(PATIENCE) for run in runs] == [2, 4]
+    assert [run.result(PATIENCE) for run in many] == [2 + n for n in range(20)]
