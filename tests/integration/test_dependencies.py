@@ -472,3 +472,15 @@ def test_a_key_that_is_made_of_arguments_takes_a_run_by_its_id(jtask_worker: Sta
     jtask_worker(*TASKS, unique, limited)
     assert [run.result(PATIENCE) for run in runs] == [2, 4]
     assert [run.result(PATIENCE) for run in many] == [2 + n for n in range(20)]
+
+
+@pytest.mark.parametrize("hole", [{"=run": ["a"]}, {"=run": "of nobody"}, {"=run": None}])
+def test_a_hole_that_no_run_fills_fails_the_run(jtask_worker: StartWorker, hole: object) -> None:
+    jtask_worker(*TASKS)
+    upstream, run_id = double.delay(1), get_client().ids.new()
+    payload = json.dumps({"x": hole, "=": ["x"]}).encode()
+    needs = Needs({"x": (upstream.run_id,)})
+    envelope = Envelope(run_id, double.key, double.name, "json", payload, time.time(), needs=needs)
+    on_io(lambda broker: broker.runs.enqueue([Message(run_id, "deps", envelope.encode())]))
+    with pytest.raises(SerializationError, match="tags that cannot be read"):
+        get_run(run_id, double).result(PATIENCE)
