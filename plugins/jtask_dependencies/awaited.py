@@ -29,6 +29,7 @@ _TOPIC = "awaited"
 _MARGIN = 60.0  # seconds that a run may take to look for itself
 _RECENT = 2000  # runs that ended here, in the moment that news may take
 _RETRY_SECONDS = 0.5
+_LONGEST_PAUSE = 30.0  # seconds
 _TELL_SECONDS = 1.0
 _MOST = 1_000_000  # runs that are woken together
 _log = logging.getLogger("jtask")
@@ -131,14 +132,17 @@ class AwaitedRuns:
 
     async def _learn(self) -> None:
         """Learn what is parked; until then every run counts as awaited."""
+        pause = _RETRY_SECONDS
         while self._gaps:
             gaps = self._gaps
             try:
                 for key in await self._runs.parked_keys(PREFIX):
                     self._add(key.removeprefix(PREFIX))
             except BrokerError as error:
+                # Longer each time: it may not be allowed to.
                 _log.debug("cannot learn yet which runs are awaited: %s", error)
-                await asyncio.sleep(_RETRY_SECONDS)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
             else:
                 self._gaps -= gaps
 

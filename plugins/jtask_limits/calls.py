@@ -26,9 +26,10 @@ def claim_for(request: "EnqueueRequest") -> "Place | None":
     Args:
         request: The call.
     """
-    # A function of the run may ask it for more than a call knows. And what is due later is parked
-    # when its time has come.
-    is_open = callable(request.task.options["limit_key"]) or request.at is not None
+    # A function of the run may ask it for more than a call knows; so may a key of values that are
+    # not known yet. And what is due later is parked when its time has come.
+    is_open = callable(request.task.options["limit_key"]) or request.needs is not None
+    is_open |= request.at is not None
     if request.count == 1 or is_open:
         return None
     together: dict[str, Together] = request.shared.setdefault(NOTE, {})

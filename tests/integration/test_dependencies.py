@@ -21,6 +21,7 @@ from jtask.contract import Broker, Delivery, Message, OutcomeRecord
 from jtask.errors import (
     ArgumentError,
     ConfigurationError,
+    NotUnique,
     ResultTimeout,
     RunNotReady,
     SerializationError,
@@ -450,3 +451,36 @@ def test_handles_may_be_anywhere_inside(jtask_worker: StartWorker) -> None:
         "Box(content=[2, {'two': 4}], label='a box') Pair(left=2, right='r') "
         "[(5, 4, 2026), (6, 3, 2026)]"
     )
+
+
+@task(queue="deps", unique=True)
+def unique(x: int) -> int:
+    return x
+
+
+@task(queue="deps", limit=1, limit_key="{x}")
+def limited(x: int, n: int) -> int:
+    return x + n
+
+
+def test_a_key_that_is_made_of_arguments_takes_a_run_by_its_id(jtask_worker: StartWorker) -> None:
+    one, two = double.delay(1), double.delay(2)
+    runs = [unique.delay(one), unique.delay(two)]
+    with pytest.raises(NotUnique):
+        unique.delay(get_run(one.run_id))
+    many = limited.delay_many([(one, n) for n in range(20)])
+    jtask_worker(*TASKS, unique, limited)
+    assert [run.result(PATIENCE) for run in runs] == [2, 4]
+    assert [run.result(PATIENCE) for run in many] == [2 + n for n in range(20)]
+
+
+@pytest.mark.parametrize("hole", [{"=run": ["a"]}, {"=run": "of nobody"}, {"=run": None}])
+def test_a_hole_that_no_run_fills_fails_the_run(jtask_worker: StartWorker, hole: object) -> None:
+    jtask_worker(*TASKS)
+    upstream, run_id = double.delay(1), get_client().ids.new()
+    payload = json.dumps({"x": hole, "=": ["x"]}).encode()
+    needs = Needs({"x": (upstream.run_id,)})
+    envelope = Envelope(run_id, double.key, double.name, "json", payload, time.time(), needs=needs)
+    on_io(lambda broker: broker.runs.enqueue([Message(run_id, "deps", envelope.encode())]))
+    with pytest.raises(SerializationError, match="tags that cannot be read"):
+        get_run(run_id, double).result(PATIENCE)

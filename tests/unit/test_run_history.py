@@ -9,7 +9,9 @@ from jtask.cli.history import NewestRuns, is_of_task, name_of, summarise
 from jtask.cli.run_report import RunReport, facts_of
 from jtask.contract import Event
 from jtask.ids import RunIds, created_at
-from jtask.states import StateName
+from jtask.needs import Needs
+from jtask.outcomes import SettledRun
+from jtask.states import State, StateName
 
 RUN = RunIds().new()
 BEGUN = created_at(RUN)
@@ -117,3 +119,22 @@ def test_a_listed_run_has_the_names_that_a_shown_one_has() -> None:
     assert set(listed) == set(shown) - {"states", "progress"}
     assert (listed["task"], listed["name"]) == (summary.task, name_of(summary.task))
     assert listed["message"] == summary.detail
+
+
+def test_a_report_says_which_run_went_into_which_argument() -> None:
+    ids = tuple(f"run-{number}" for number in range(5))
+    needs = Needs({"parts": ids, "size": ids[:1]}, wait_for=ids[1:2])
+    state = State(StateName.COMPLETED, 1.0)
+    end = SettledRun(RUN, "k", "n", state, 1, 1.0, 1.0, 1.0, 0.0, "", "json", b"1", needs=needs)
+    report = RunReport(RUN, [], end)
+    assert report.to_json()["needs"] == {
+        "arguments": {"parts": [*ids], "size": ["run-0"]},
+        "wait_for": ["run-1"],
+    }
+    shown = report.to_text().split("\n\n")
+    assert [line.split() for line in shown[1].splitlines()] == [
+        ["waited", "for"],
+        ["parts", "run-0,", "run-1,", "run-2", "and", "2", "more"],
+        ["size", "run-0"],
+        ["run-1"],
+    ]

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import ArgumentError, ConfigurationError, SerializationError
@@ -14,7 +14,24 @@ from jtask.serialization.arguments import ArgumentCodec
 from jtask.serialization.codecs import codecs_of
 from jtask.serialization.holes import Hole
 
+_NO_NAMES: Mapping[str, Any] = {}
 _IN_PICKLES = b"jtask"  # in any pickle that a handle is in
+
+
+class EncodedCall(NamedTuple):
+    """The arguments of one call.
+
+    Attributes:
+        payload: As they are sent.
+        args: Positional arguments, with a hole for each run among them.
+        kwargs: Keyword arguments, likewise.
+        needs: What the run waits for.
+    """
+
+    payload: bytes
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    needs: Needs | None = None
 
 
 def encode_call(
@@ -22,7 +39,7 @@ def encode_call(
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
     wait_for: Sequence[Any] = (),
-) -> tuple[bytes, Needs | None]:
+) -> EncodedCall:
     """Check and encode the arguments of one call, with a hole for each run among them.
 
     Args:
@@ -30,9 +47,6 @@ def encode_call(
         args: Positional arguments.
         kwargs: Keyword arguments.
         wait_for: Runs that are only to be waited for; anywhere inside.
-
-    Returns:
-        tuple[bytes, Needs | None]: The payload, and what the run waits for.
 
     Raises:
         ArgumentError: They do not fit.
@@ -49,15 +63,15 @@ def encode_call(
             raise
     else:
         if task.serializer == "json" or _IN_PICKLES not in payload:
-            return payload, _needs({}, wait_for, _Uses()) if wait_for else None
+            needs = _needs({}, wait_for, _Uses()) if wait_for else None
+            return EncodedCall(payload, args, kwargs, needs)
         call = _OpenCall(task, args, kwargs)
     payload, arguments = call.encode(codec)
-    return payload, _needs(arguments, wait_for, call.uses)
+    needs = _needs(arguments, wait_for, call.uses)
+    return EncodedCall(payload, call.args, call.kwargs, needs)
 
 
-def encode_calls(
-    task: TaskInfo[..., Any], calls: Sequence[tuple[Any, ...]]
-) -> list[tuple[bytes, Needs | None]]:
+def encode_calls(task: TaskInfo[..., Any], calls: Sequence[tuple[Any, ...]]) -> list[EncodedCall]:
     """Do `encode_call` for many calls, each given by its positional arguments.
 
     Args:
@@ -70,8 +84,10 @@ def encode_calls(
     if task.serializer == "json":
         # All at once, as nearly always none has a run among its arguments.
         with contextlib.suppress(ArgumentError, SerializationError):
-            return [(payload, None) for payload in codecs_of(task).arguments.encode_many(calls)]
-    return [encode_call(task, args, {}) for args in calls]
+            payloads = codecs_of(task).arguments.encode_many(calls)
+            both = zip(payloads, calls, strict=True)
+            return [EncodedCall(payload, args, _NO_NAMES) for payload, args in both]
+    return [encode_call(task, args, _NO_NAMES) for args in calls]
 
 
 class _Uses:
@@ -98,14 +114,14 @@ class _OpenCall:
     ) -> None:
         self._task = task
         self.uses = _Uses()
-        self._args: tuple[Any, ...] = replace_nested(args, Run, self._hole)
-        self._kwargs: Mapping[str, Any] = replace_nested(kwargs, Run, self._hole)
-        self.is_other = self._args is not args or self._kwargs is not kwargs
+        self.args: tuple[Any, ...] = replace_nested(args, Run, self._hole)
+        self.kwargs: Mapping[str, Any] = replace_nested(kwargs, Run, self._hole)
+        self.is_other = self.args is not args or self.kwargs is not kwargs
 
     def encode(self, codec: ArgumentCodec) -> tuple[bytes, dict[str, tuple[str, ...]]]:
         """Return the payload, and by parameter name the runs whose values go there."""
-        payload = codec.encode_open(self._args, self._kwargs)
-        record = codec.by_name(self._args, self._kwargs)
+        payload = codec.encode_open(self.args, self.kwargs)
+        record = codec.by_name(self.args, self.kwargs)
         found = {name: find_nested(value, Hole) for name, value in record.items()}
         return payload, {
             name: tuple(dict.fromkeys(hole.run_id for hole in holes))

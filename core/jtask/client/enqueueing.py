@@ -4,11 +4,11 @@ import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice, repeat
+from itertools import islice
 from typing import Any, cast
 
 from jtask.claims import Claim
-from jtask.client.dependencies import encode_call, encode_calls
+from jtask.client.dependencies import EncodedCall, encode_call, encode_calls
 from jtask.contract import ATOMIC_LIMIT, BLOB_MARGIN, EXPIRY_GRACE, HORIZON, Broker, Message
 from jtask.declaration.definition import Definition
 from jtask.declaration.registry import refuse_ambiguous
@@ -26,7 +26,6 @@ from jtask.tagging import tags_of_run
 from jtask.wire.envelope import Envelope, EnvelopeTemplate
 
 Call = Sequence[Any] | Mapping[str, Any]
-_NO_NAMES: dict[str, Any] = {}
 _log = logging.getLogger("jtask")
 
 
@@ -144,8 +143,8 @@ class RunBuilder:
             SerializationError: One would not survive the trip.
             RunRefused: A plugin refused the run.
         """
-        payload, needs = encode_call(self._task, args, kwargs, self._wait_for)
-        return self._prepare(self._ids.new(), args, kwargs, payload, needs, 1)
+        call = encode_call(self._task, args, kwargs, self._wait_for)
+        return self._prepare(self._ids.new(), call, 1)
 
     def many(self, bound: tuple[Any, ...], calls: Iterable[Call]) -> Iterator[list[OutgoingRun]]:
         """Prepare many runs in groups that are stored all or none.
@@ -167,40 +166,25 @@ class RunBuilder:
             TaskDefinitionError: A call is neither a tuple nor a dict.
         """
         calls = list(calls)
-        arguments: Iterable[tuple[tuple[Any, ...], dict[str, Any]]]
         if not bound and all(type(call) is tuple for call in calls):
-            tuples = cast("list[tuple[Any, ...]]", calls)
-            arguments = zip(tuples, repeat(_NO_NAMES))
-            encoded = encode_calls(self._task, tuples)
+            encoded = encode_calls(self._task, cast("list[tuple[Any, ...]]", calls))
         else:
-            named = [_arguments(bound, call) for call in calls]
-            arguments = iter(named)
-            encoded = [encode_call(self._task, *one) for one in named]
+            encoded = [encode_call(self._task, *_arguments(bound, call)) for call in calls]
         ids = self._ids.new_many(len(encoded))
         runs = (
-            self._prepare(run_id, args, kwargs, payload, needs, len(ids))
-            for run_id, (args, kwargs), (payload, needs) in zip(
-                ids, arguments, encoded, strict=True
-            )
+            self._prepare(run_id, call, len(ids)) for run_id, call in zip(ids, encoded, strict=True)
         )
         # A hook may refuse the last of the runs, when nothing may have been sent.
         ready = runs if self._hook is None else iter(list(runs))
         return iter(lambda: list(islice(ready, ATOMIC_LIMIT)), [])
 
-    def _prepare(
-        self,
-        run_id: str,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        payload: bytes,
-        needs: Needs | None,
-        count: int,
-    ) -> OutgoingRun:
+    def _prepare(self, run_id: str, call: EncodedCall, count: int) -> OutgoingRun:
+        payload, needs = call.payload, call.needs
         blob = None
         headers = dict(self._inherited)
         claims: tuple[Claim, ...] = ()
         if self._hook is not None:
-            headers, claims = self._ask_plugins(self._hook, run_id, args, kwargs, count)
+            headers, claims = self._ask_plugins(self._hook, run_id, call, count)
         is_plain = self._plain and not headers and needs is None
         body = self._template.encode(run_id, self._created, payload) if is_plain else b""
         if not is_plain or len(body) > self._limit:
@@ -215,15 +199,14 @@ class RunBuilder:
         self,
         hook: HookCaller,
         run_id: str,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
+        call: EncodedCall,
         count: int,
     ) -> tuple[dict[str, str], tuple[Claim, ...]]:
         request = EnqueueRequest(
             run_id=run_id,
             task=self._task,
-            args=args,
-            kwargs=dict(kwargs),  # calls without names share an empty one
+            args=call.args,
+            kwargs=dict(call.kwargs),  # calls without names share an empty one
             queue=self._queue,
             at=self._at,
             expires=self._expires,
@@ -232,6 +215,7 @@ class RunBuilder:
             count=count,
             when_sent=self._when_sent,
             headers=dict(self._inherited),
+            needs=call.needs,
         )
         claims = hook(request=request)
         return request.headers, tuple(claims)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jtask.declaration.task_info import TaskInfo
+from jtask.needs import Needs
 from jtask.runtime.run_context import parameters_of
 
 WhenSent = Callable[[Sequence[str], BaseException | None], object]
@@ -18,8 +19,9 @@ class EnqueueRequest:
     Attributes:
         run_id: Its id.
         task: Its task.
-        args: Positional arguments.
-        kwargs: Keyword arguments.
+        args: Positional arguments; a `jtask.serialization.holes.Hole` stands where the value of
+            another run will go.
+        kwargs: Keyword arguments, likewise.
         queue: Where it will wait.
         at: Not before this instant, seconds since the epoch; None is now.
         expires: Not after this instant; None is never.
@@ -31,6 +33,7 @@ class EnqueueRequest:
         when_sent: Called once each when the call is over, in its thread: with the ids of the runs
             that the caller gets, and what it raised, or None. They must not block; a failure is
             logged. One list for all runs of one call; a plugin may add to it.
+        needs: The runs that it will wait for; None for nearly all.
     """
 
     run_id: str
@@ -45,6 +48,7 @@ class EnqueueRequest:
     shared: dict[str, Any] = field(default_factory=dict[str, Any])
     count: int = 1
     when_sent: list[WhenSent] = field(default_factory=list["WhenSent"])
+    needs: Needs | None = None
 
     @property
     def parameters(self) -> dict[str, Any]:

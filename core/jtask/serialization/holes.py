@@ -15,6 +15,9 @@ class Hole:
 
     run_id: str
 
+    def __str__(self) -> str:
+        return self.run_id  # in keys that are made of arguments by a template
+
 
 @dataclass(frozen=True, slots=True)
 class Filling:
