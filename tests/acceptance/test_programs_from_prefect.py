@@ -48,12 +48,20 @@ if __name__ == "__main__":
         background_greeting.delay(name)
 """
 
+MAPPED = """
+from task_worker import background_greeting
+
+if __name__ == "__main__":
+    background_greeting.map(["Zaphod", "Tricia", "Arthur"], deferred=True)
+"""
+
 
 def write_programs(place: Any) -> None:
     place.write("greeter.py", GREETER)
     place.write("task_worker.py", TASK_WORKER)
     place.write("task_scheduler.py", SCHEDULER)
     place.write("three_runs.py", THREE_RUNS)
+    place.write("mapped.py", MAPPED)
 
 
 def test_a_task_is_called_in_the_foreground_with_its_prints_logged(place: Any) -> None:
@@ -81,6 +89,14 @@ def test_runs_that_were_deferred_before_a_worker_started_are_executed(place: Any
     write_programs(place)
     assert place.start(sys.executable, "three_runs.py").wait() == 0
     worker = place.start(sys.executable, "task_worker.py")
+    for name in ("Zaphod", "Tricia", "Arthur"):
+        worker.says(f"Hello, {name}!")
+
+
+def test_runs_that_were_mapped_into_the_background_are_executed(place: Any) -> None:
+    write_programs(place)
+    assert place.start(sys.executable, "mapped.py").wait() == 0
+    worker = place.serve("task_worker.py")
     for name in ("Zaphod", "Tricia", "Arthur"):
         worker.says(f"Hello, {name}!")
 

@@ -4,8 +4,10 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from jtask.client.submitted_upstreams import value_of_submitted
 from jtask.declaration.task_info import TaskInfo
-from jtask.errors import ArgumentError, ConfigurationError, SerializationError
+from jtask.errors import ArgumentError, ConfigurationError, RunNotReady, SerializationError
+from jtask.futures import Future
 from jtask.needs import Needs
 from jtask.nested_values import find_nested, replace_nested
 from jtask.plugins import get_plugins
@@ -13,6 +15,7 @@ from jtask.runs import Run
 from jtask.serialization.arguments import ArgumentCodec
 from jtask.serialization.codecs import codecs_of
 from jtask.serialization.holes import Hole
+from jtask.states import State
 
 _NO_NAMES: Mapping[str, Any] = {}
 _IN_PICKLES = b"jtask"  # in any pickle that a handle is in
@@ -63,31 +66,34 @@ def encode_call(
             raise
     else:
         if task.serializer == "json" or _IN_PICKLES not in payload:
-            needs = _needs({}, wait_for, _Uses()) if wait_for else None
+            needs = _needs(task, {}, wait_for, _Uses()) if wait_for else None
             return EncodedCall(payload, args, kwargs, needs)
         call = _OpenCall(task, args, kwargs)
     payload, arguments = call.encode(codec)
-    needs = _needs(arguments, wait_for, call.uses)
+    needs = _needs(task, arguments, wait_for, call.uses)
     return EncodedCall(payload, call.args, call.kwargs, needs)
 
 
-def encode_calls(task: TaskInfo[..., Any], calls: Sequence[tuple[Any, ...]]) -> list[EncodedCall]:
+def encode_calls(
+    task: TaskInfo[..., Any], calls: Sequence[tuple[Any, ...]], wait_for: Sequence[Any] = ()
+) -> list[EncodedCall]:
     """Do `encode_call` for many calls, each given by its positional arguments.
 
     Args:
         task: The task.
         calls: The arguments of each.
+        wait_for: What each waits for, see `encode_call`.
 
     Raises:
         JTaskError: As for `encode_call`.
     """
-    if task.serializer == "json":
+    if task.serializer == "json" and not wait_for:
         # All at once, as nearly always none has a run among its arguments.
         with contextlib.suppress(ArgumentError, SerializationError):
             payloads = codecs_of(task).arguments.encode_many(calls)
             both = zip(payloads, calls, strict=True)
             return [EncodedCall(payload, args, _NO_NAMES) for payload, args in both]
-    return [encode_call(task, args, _NO_NAMES) for args in calls]
+    return [encode_call(task, args, _NO_NAMES, wait_for) for args in calls]
 
 
 class _Uses:
@@ -114,8 +120,8 @@ class _OpenCall:
     ) -> None:
         self._task = task
         self.uses = _Uses()
-        self.args: tuple[Any, ...] = replace_nested(args, Run, self._hole)
-        self.kwargs: Mapping[str, Any] = replace_nested(kwargs, Run, self._hole)
+        self.args: tuple[Any, ...] = replace_nested(args, Future, self._stand_in)
+        self.kwargs: Mapping[str, Any] = replace_nested(kwargs, Future, self._stand_in)
         self.is_other = self.args is not args or self.kwargs is not kwargs
 
     def encode(self, codec: ArgumentCodec) -> tuple[bytes, dict[str, tuple[str, ...]]]:
@@ -129,26 +135,37 @@ class _OpenCall:
             if holes
         }
 
-    def _hole(self, future: Run[Any], allowed: bool) -> Hole:
+    def _stand_in(self, future: Future[Any], allowed: bool) -> Any:
+        if not isinstance(future, Run):
+            return value_of_submitted(self._task, future, allowed=allowed)
         _refuse_pickle(self._task, future)
         return Hole(self.uses.add(future, allowed=allowed))
 
 
-def _awaited(wait_for: Sequence[Any], uses: _Uses) -> tuple[str, ...]:
+def _awaited(task: TaskInfo[..., Any], wait_for: Sequence[Any], uses: _Uses) -> tuple[str, ...]:
     found: list[str] = []
 
-    def note(future: Run[Any], allowed: bool) -> Run[Any]:
-        found.append(uses.add(future, allowed=allowed))
-        return future
+    def note(one: Future[Any] | State, allowed: bool) -> None:
+        if isinstance(one, Run):
+            found.append(uses.add(one, allowed=allowed))
+        elif isinstance(one, Future):
+            value_of_submitted(task, one, allowed=allowed)
+        elif not (allowed or one.is_completed()):
+            raise RunNotReady(
+                f"task {task.name!r} was not enqueued: a state that it waits for is {one.label}"
+            )
 
-    replace_nested(list(wait_for), Run, note)
+    replace_nested(list(wait_for), (Future, State), note)
     return tuple(dict.fromkeys(found))
 
 
 def _needs(
-    arguments: Mapping[str, tuple[str, ...]], wait_for: Sequence[Any], uses: _Uses
+    task: TaskInfo[..., Any],
+    arguments: Mapping[str, tuple[str, ...]],
+    wait_for: Sequence[Any],
+    uses: _Uses,
 ) -> Needs | None:
-    awaited = _awaited(wait_for, uses)
+    awaited = _awaited(task, wait_for, uses)
     needs = Needs(arguments, awaited, uses.may_fail)
     if not needs:
         return None

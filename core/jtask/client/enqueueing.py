@@ -167,9 +167,11 @@ class RunBuilder:
         """
         calls = list(calls)
         if not bound and all(type(call) is tuple for call in calls):
-            encoded = encode_calls(self._task, cast("list[tuple[Any, ...]]", calls))
+            encoded = encode_calls(self._task, cast("list[tuple[Any, ...]]", calls), self._wait_for)
         else:
-            encoded = [encode_call(self._task, *_arguments(bound, call)) for call in calls]
+            encoded = [
+                encode_call(self._task, *_arguments(bound, call), self._wait_for) for call in calls
+            ]
         ids = self._ids.new_many(len(encoded))
         runs = (
             self._prepare(run_id, call, len(ids)) for run_id, call in zip(ids, encoded, strict=True)

@@ -2,7 +2,6 @@
 
 from typing import Any, Self, cast
 
-from jtask.errors import TaskDefinitionError
 from jtask.futures.future import Future
 from jtask.task_runners.submitted import Call
 from jtask.task_runners.task_runner import TaskRunner
@@ -16,14 +15,11 @@ class BackgroundTaskRunner(TaskRunner):
 
         Raises:
             BrokerUnavailable: Not stored within the setting `enqueue_timeout`.
-            TaskDefinitionError: The run is to wait for others.
+            JTaskError: As for `delay`.
         """
-        if call.wait_for is not None:
-            raise TaskDefinitionError(
-                f"task {call.task.name!r}: a run in the background takes no wait_for from submit"
-            )
         delayed: Any = call.task  # which has the verbs of a task, and its bound arguments itself
-        run = delayed.apply_async(call.args[len(call.task.bound) :], call.kwargs)
+        args = call.args[len(call.task.bound) :]
+        run = delayed.apply_async(args, call.kwargs, wait_for=call.wait_for)
         return cast("Future[Any]", run)
 
     def duplicate(self) -> Self:

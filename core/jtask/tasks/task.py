@@ -21,7 +21,7 @@ from jtask.declaration.definition import (
 )
 from jtask.errors import TaskDefinitionError
 from jtask.state_hooks import HookedTask, checked_options
-from jtask.submitting import SubmittableTask
+from jtask.submitting import Awaited, SubmittableTask
 
 if TYPE_CHECKING:
     from jtask.client.client import Client
@@ -144,12 +144,18 @@ class Task(SubmittableTask[P, R], HookedTask[P, R]):
             prepared = builder.one((*self.bound, *args), kwargs)
             return cast("Run[R]", builder.sent([await client.enqueue(prepared)])[0])
 
-    def delay_many(self, calls: Iterable[Sequence[Any] | Mapping[str, Any]]) -> "list[Run[R]]":
+    def delay_many(
+        self,
+        calls: Iterable[Sequence[Any] | Mapping[str, Any]],
+        *,
+        wait_for: Awaited = None,
+    ) -> "list[Run[R]]":
         """Run many times in the background; all or none up to 1,000.
 
         Args:
             calls: For each run a tuple of positional arguments, or a dict of arguments by name.
                 More than 1,000 are stored in groups of 1,000, each all or none.
+            wait_for: Handles of runs, anywhere inside, that must have completed before.
 
         Returns:
             list[Run[R]]: One handle each, in order.
@@ -157,18 +163,21 @@ class Task(SubmittableTask[P, R], HookedTask[P, R]):
         from jtask.client.client import get_client
 
         client = get_client()
-        with self._builder(client) as builder:
+        with self._builder(client, wait_for=wait_for) as builder:
             groups = builder.many(self.bound, calls)
             return cast("list[Run[R]]", builder.sent(client.enqueue_many_blocking(groups)))
 
     async def adelay_many(
-        self, calls: Iterable[Sequence[Any] | Mapping[str, Any]]
+        self,
+        calls: Iterable[Sequence[Any] | Mapping[str, Any]],
+        *,
+        wait_for: Awaited = None,
     ) -> "list[Run[R]]":
         """Do what `delay_many` does without blocking the event loop."""
         from jtask.client.client import connected_client
 
         client = await connected_client()
-        with self._builder(client) as builder:
+        with self._builder(client, wait_for=wait_for) as builder:
             groups = builder.many(self.bound, calls)
             return cast("list[Run[R]]", builder.sent(await client.enqueue_many(groups)))
 
@@ -182,7 +191,7 @@ class Task(SubmittableTask[P, R], HookedTask[P, R]):
         expires: Instant | None = None,
         queue: str | None = None,
         priority: int | None = None,
-        wait_for: Sequence[Any] | None = None,
+        wait_for: Awaited = None,
     ) -> "Run[R]":
         """Run in the background, with options for this run.
 
@@ -214,7 +223,7 @@ class Task(SubmittableTask[P, R], HookedTask[P, R]):
                 priority=priority,
             )
         client = get_client()
-        with self._builder(client, definition, wait_for or ()) as builder:
+        with self._builder(client, definition, wait_for) as builder:
             prepared = builder.one((*self.bound, *args), dict(kwargs or {}))
             return cast("Run[R]", builder.sent([client.enqueue_blocking(prepared)])[0])
 
@@ -231,13 +240,12 @@ class Task(SubmittableTask[P, R], HookedTask[P, R]):
         await aserve(self, concurrency=concurrency)
 
     def _deferred(
-        self, calls: list[tuple[tuple[Any, ...], dict[str, Any]]], wait_for: Iterable[Any] | None
+        self, calls: list[tuple[tuple[Any, ...], dict[str, Any]]], wait_for: Awaited
     ) -> "FutureList[R]":
         from jtask.futures import FutureList
 
-        if wait_for is not None:
-            raise TaskDefinitionError("map(deferred=True) takes no wait_for")
-        return FutureList(self.delay_many([self._by_name(*call) for call in calls]))
+        named = [self._by_name(*call) for call in calls]
+        return FutureList(self.delay_many(named, wait_for=wait_for))
 
     def _by_name(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -252,12 +260,14 @@ class Task(SubmittableTask[P, R], HookedTask[P, R]):
         self,
         client: "Client",
         definition: Definition | None = None,
-        wait_for: Sequence[Any] = (),
+        wait_for: Awaited = None,
     ) -> "RunBuilder":
         from jtask.client.enqueueing import RunBuilder
+        from jtask.execution.awaited_futures import gathered
 
+        awaited = () if wait_for is None else (gathered(wait_for),)
         changed = definition or self.definition
-        return RunBuilder(client, client.ids, client.inline_limit, self, changed, wait_for)
+        return RunBuilder(client, client.ids, client.inline_limit, self, changed, awaited)
 
     def _bind(self, instance: object, owner: type | None) -> "Task[..., R]":
         if self.owner is None:
