@@ -27,7 +27,7 @@ class _End(NamedTuple):
 
 
 @dataclass(slots=True)
-class Upstreams:
+class AwaitedFutures:
     """What a run waits for, and its arguments, in which the values are to be put.
 
     Attributes:
@@ -45,9 +45,9 @@ class Upstreams:
     troubles: dict[Future[Any], JTaskError] = field(default_factory=dict["Future[Any]", JTaskError])
 
 
-def find_upstreams(
+def find_awaited(
     args: tuple[Any, ...], kwargs: dict[str, Any], wait_for: Iterable[Any] | None = None
-) -> Upstreams | None:
+) -> AwaitedFutures | None:
     """Return what a run waits for; None, as for nearly all, where nothing is to be replaced.
 
     Args:
@@ -75,7 +75,7 @@ def find_upstreams(
     replace_nested(wait_for, _KINDS, keep)
     if not futures and not has_states and bare[0] is args and bare[1] is kwargs:
         return None
-    return Upstreams(list(futures), args, kwargs, wait_for)
+    return AwaitedFutures(list(futures), args, kwargs, wait_for)
 
 
 def gathered(wait_for: Any) -> Any:
@@ -87,20 +87,20 @@ def _is_several(wait_for: object) -> bool:
     return isinstance(wait_for, Iterable) and not isinstance(wait_for, Annotation)
 
 
-async def fill_in(run: RunContext, hooks: TaskHooks, upstreams: Upstreams) -> Outcome | None:
+async def fill_in(run: RunContext, hooks: TaskHooks, awaited: AwaitedFutures) -> Outcome | None:
     """Give a run its arguments, with what it waits for replaced by values.
 
     Args:
         run: The run, in state Pending.
         hooks: Those of its task.
-        upstreams: What it waits for; where that is not over yet, it is waited for here.
+        awaited: What it waits for; where that is not over yet, it is waited for here.
 
     Returns:
         Outcome | None: The run's end if something did not complete; else None.
     """
-    ends = [await _end_of(one, upstreams, blocking=run.blocking) for one in upstreams.futures]
+    ends = [await _end_of(one, awaited, blocking=run.blocking) for one in awaited.futures]
     try:
-        run.args, run.kwargs = _filled(upstreams, dict(zip(upstreams.futures, ends, strict=True)))
+        run.args, run.kwargs = _filled(awaited, dict(zip(awaited.futures, ends, strict=True)))
     except RunNotReady as error:
         return await finish(run, hooks, Finish(StateName.NOT_READY, str(error)), error)
     return None
@@ -110,9 +110,9 @@ def _is_plain(kwargs: Mapping[str, Any]) -> bool:
     return not kwargs or PLAIN.issuperset(map(type, kwargs.values()))
 
 
-async def _end_of(future: Future[Any], upstreams: Upstreams, *, blocking: bool) -> _End:
+async def _end_of(future: Future[Any], awaited: AwaitedFutures, *, blocking: bool) -> _End:
     try:
-        if trouble := upstreams.troubles.get(future):
+        if trouble := awaited.troubles.get(future):
             raise trouble
         if blocking:
             error = future.exception()
@@ -139,7 +139,7 @@ def _end_of_state(state: State) -> _End:
 
 
 def _filled(
-    upstreams: Upstreams, ends: Mapping[Future[Any], _End]
+    awaited: AwaitedFutures, ends: Mapping[Future[Any], _End]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     def fill(one: Any, is_allowed: bool) -> Any:
         end = ends[one] if isinstance(one, Future) else _end_of_state(one)
@@ -149,6 +149,6 @@ def _filled(
             return end.error
         raise RunNotReady(f"the run was not started: upstream {end.said}") from end.error
 
-    replace_nested(upstreams.wait_for, _KINDS, fill)
-    args, kwargs = replace_nested((upstreams.args, upstreams.kwargs), _KINDS, fill)
+    replace_nested(awaited.wait_for, _KINDS, fill)
+    args, kwargs = replace_nested((awaited.args, awaited.kwargs), _KINDS, fill)
     return args, kwargs

@@ -11,7 +11,7 @@ from typing import Any
 from jtask.annotations import StandIns
 from jtask.declaration.task_info import TaskInfo
 from jtask.execution.attempt import Result, run_attempt
-from jtask.execution.awaited_futures import Upstreams, fill_in, find_upstreams
+from jtask.execution.awaited_futures import AwaitedFutures, fill_in, find_awaited
 from jtask.execution.recording import may_be_recorded
 from jtask.execution.sync_await import run_sync
 from jtask.ids import get_run_ids, process_label
@@ -57,9 +57,9 @@ def call(
     """
     run = begin(task, args, kwargs, begin_recording, blocking=True, caller=current_run())
     hooks = hooks_for(run)
-    upstreams = find_upstreams(args, kwargs, wait_for)
+    awaited = find_awaited(args, kwargs, wait_for)
     while True:
-        result: Result = run_sync(attempt_of(run, hooks, upstreams))
+        result: Result = run_sync(attempt_of(run, hooks, awaited))
         if isinstance(result, Outcome):
             record_end(run, result)
             run.let_go()
@@ -67,7 +67,7 @@ def call(
                 return _state_of(result) if return_state else value_of_end(result)
             finally:
                 del result  # it holds the exception that holds this frame
-        upstreams = None  # a retry has its arguments
+        awaited = None  # a retry has its arguments
         time.sleep(pause_after(run, result))  # it waits here: the caller wants the value
         resume(run)
 
@@ -84,9 +84,9 @@ async def call_async(
     """Do what `call` does on this event loop, without blocking it."""
     run = begin(task, args, kwargs, begin_recording, blocking=False, caller=current_run())
     hooks = hooks_for(run)
-    upstreams = find_upstreams(args, kwargs, wait_for)
+    awaited = find_awaited(args, kwargs, wait_for)
     while True:
-        result = await attempt_of(run, hooks, upstreams)
+        result = await attempt_of(run, hooks, awaited)
         if isinstance(result, Outcome):
             record_end(run, result)
             run.let_go()
@@ -94,29 +94,29 @@ async def call_async(
                 return _state_of(result) if return_state else value_of_end(result)
             finally:
                 del result  # it holds the exception that holds this frame
-        upstreams = None
+        awaited = None
         await asyncio.sleep(pause_after(run, result))
         resume(run)
 
 
 def attempt_of(
-    run: RunContext, hooks: TaskHooks, upstreams: Upstreams | None
+    run: RunContext, hooks: TaskHooks, awaited: AwaitedFutures | None
 ) -> Coroutine[Any, Any, Result]:
     """Return the coroutine of one attempt, which first waits for what the run waits for."""
-    if upstreams is None:
+    if awaited is None:
         return run_attempt(run, hooks)
-    return attempt_when_ready(run, hooks, upstreams)
+    return attempt_when_ready(run, hooks, awaited)
 
 
-async def attempt_when_ready(run: RunContext, hooks: TaskHooks, upstreams: Upstreams) -> Result:
+async def attempt_when_ready(run: RunContext, hooks: TaskHooks, awaited: AwaitedFutures) -> Result:
     """Perform the first attempt of a run once what it waits for is over.
 
     Args:
         run: The run, in state Pending.
         hooks: Those of its task.
-        upstreams: What it waits for.
+        awaited: What it waits for.
     """
-    not_ready = await fill_in(run, hooks, upstreams)
+    not_ready = await fill_in(run, hooks, awaited)
     return await run_attempt(run, hooks) if not_ready is None else not_ready
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from jtask.declaration.task_info import TaskInfo
 from jtask.execution.attempt import Result
-from jtask.execution.awaited_futures import find_upstreams
+from jtask.execution.awaited_futures import find_awaited
 from jtask.execution.direct_call import (
     attempt_of,
     begin,
@@ -39,9 +39,9 @@ def stream(
     run = begin(task, args, kwargs, begin_recording, blocking=True, caller=current_run())
     run.is_streamed = True
     hooks, context = hooks_for(run), copy_context()
-    upstreams = find_upstreams(args, kwargs, wait_for)
+    awaited = find_awaited(args, kwargs, wait_for)
     while True:
-        attempt = attempt_of(run, hooks, upstreams)
+        attempt = attempt_of(run, hooks, awaited)
         resume: Callable[[], Any] = partial(attempt.send, None)
         while isinstance(got := next_item(context, resume), Item):
             try:
@@ -59,7 +59,7 @@ def stream(
                 return value_of_end(result)
             finally:
                 del result  # it holds the exception that holds this frame
-        upstreams = None
+        awaited = None
         time.sleep(pause_after(run, result))
         resume_run(run)
 
@@ -76,9 +76,9 @@ async def stream_async(
     run = begin(task, args, kwargs, begin_recording, blocking=False, caller=current_run())
     run.is_streamed = True
     hooks, context = hooks_for(run), copy_context()
-    upstreams = find_upstreams(args, kwargs, wait_for)
+    awaited = find_awaited(args, kwargs, wait_for)
     while True:
-        attempt = attempt_of(run, hooks, upstreams)
+        attempt = attempt_of(run, hooks, awaited)
         resume: Callable[[], Any] = partial(attempt.send, None)
         while isinstance(got := await next_item_async(context, attempt, resume), Item):
             try:
@@ -97,6 +97,6 @@ async def stream_async(
             finally:
                 del result  # it holds the exception that holds this frame
             return
-        upstreams = None
+        awaited = None
         await asyncio.sleep(pause_after(run, result))
         resume_run(run)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol, cast
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import ArgumentError, JTaskError
 from jtask.execution.attempt import Result, finish, run_attempt
-from jtask.execution.awaited_futures import Upstreams, find_upstreams
+from jtask.execution.awaited_futures import AwaitedFutures, find_awaited
 from jtask.execution.contexts import FreshContexts
 from jtask.execution.direct_call import (
     attempt_when_ready,
@@ -93,7 +93,7 @@ class Submitted:
         task = call.task
         _check_arguments(call)
         self._pool = pool
-        self._upstreams = find_upstreams(call.args, call.kwargs, call.wait_for)
+        self._awaited = find_awaited(call.args, call.kwargs, call.wait_for)
         self.run = begin(
             task, call.args, call.kwargs, call.begin_recording, blocking=not task.is_async
         )
@@ -108,20 +108,20 @@ class Submitted:
 
     def begin(self) -> None:
         """Let it begin; returns at once."""
-        upstreams = self._upstreams
-        awaited = [] if upstreams is None else [one for one in upstreams.futures if not one.done()]
-        if upstreams is None or not awaited:
+        awaited = self._awaited
+        unfinished = [] if awaited is None else [one for one in awaited.futures if not one.done()]
+        if awaited is None or not unfinished:
             self._start()
             return
-        ids = tuple(one.run_id for one in awaited)
+        ids = tuple(one.run_id for one in unfinished)
         try:
             add_wait(self.run.run_id, ids)
         except JTaskError as error:
             self._settle(self._given_up(error))
             raise
-        over = _Countdown(len(awaited), partial(self._upstreams_over, ids))
-        for one in awaited:
-            if not one.notify(partial(self._upstream_over, upstreams, one, over)):
+        over = _Countdown(len(unfinished), partial(self._upstreams_over, ids))
+        for one in unfinished:
+            if not one.notify(partial(self._upstream_over, awaited, one, over)):
                 over.count()
 
     def execute_in_thread(self) -> None:
@@ -151,13 +151,13 @@ class Submitted:
 
     def _upstream_over(
         self,
-        upstreams: Upstreams,
+        awaited: AwaitedFutures,
         future: Future[Any],
         over: "_Countdown",
         trouble: JTaskError | None,
     ) -> None:
         if trouble is not None:
-            upstreams.troubles[future] = trouble
+            awaited.troubles[future] = trouble
         over.count()
 
     def _upstreams_over(self, ids: tuple[str, ...]) -> None:
@@ -189,10 +189,10 @@ class Submitted:
         if run.cancelled is not None:
             return await finish(run, hooks, Finish(StateName.CANCELLED, run.cancelled))
         resume(run)
-        upstreams, self._upstreams = self._upstreams, None
-        if upstreams is None:
+        awaited, self._awaited = self._awaited, None
+        if awaited is None:
             return await run_attempt(run, hooks)
-        return await attempt_when_ready(run, hooks, upstreams)
+        return await attempt_when_ready(run, hooks, awaited)
 
     def _interrupter(self) -> Callable[[], object]:
         loop, task, run = asyncio.get_running_loop(), asyncio.current_task(), self.run
