@@ -3,18 +3,28 @@
 from jtask.task_runners.asyncio_runner import AsyncioTaskRunner
 from jtask.task_runners.background_runner import BackgroundTaskRunner
 from jtask.task_runners.current import current_task_runner
+from jtask.task_runners.places import Places
 from jtask.task_runners.process_pool import ProcessPoolTaskRunner
-from jtask.task_runners.submitted import Call
+from jtask.task_runners.submitted import Call, Submitted
 from jtask.task_runners.task_runner import TaskRunner
-from jtask.task_runners.thread_pool import ConcurrentTaskRunner, ThreadPoolTaskRunner
+from jtask.task_runners.thread_pool import (
+    ConcurrentTaskRunner,
+    ThreadPool,
+    ThreadPoolTaskRunner,
+    checked_size,
+)
 
 __all__ = [
     "AsyncioTaskRunner",
     "BackgroundTaskRunner",
     "Call",
     "ConcurrentTaskRunner",
+    "Places",
     "ProcessPoolTaskRunner",
+    "Submitted",
     "TaskRunner",
+    "ThreadPool",
     "ThreadPoolTaskRunner",
+    "checked_size",
     "current_task_runner",
 ]
