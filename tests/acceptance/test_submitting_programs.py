@@ -5,6 +5,7 @@ import subprocess
 import sys
 import textwrap
 
+import pytest
 from processes import Place
 from waiting import PATIENCE
 
@@ -101,8 +102,26 @@ def test_a_program_ends_after_the_runs_that_it_has_submitted(place: Place) -> No
     assert said == "napped\n"
 
 
-def test_ctrl_c_ends_a_program_that_waits_for_its_runs(place: Place) -> None:
-    process = start(place, "nap.submit(600)\nprint('ready', flush=True)\n")
+EXECUTING = """
+print("ready", flush=True)
+time.sleep(600)
+"""
+WAITING = """
+def tell(main):
+    while "wait_for_all" not in [frame.name for frame in stack_of(main)]:
+        time.sleep(0.01)
+    print("ready", flush=True)
+
+def stack_of(thread):
+    return traceback.extract_stack(sys._current_frames()[thread])
+
+threading.Thread(target=tell, args=(threading.get_ident(),)).start()
+"""
+
+
+@pytest.mark.parametrize("then", [EXECUTING, WAITING], ids=["executing", "waiting at its end"])
+def test_ctrl_c_ends_a_program_although_its_runs_go_on(place: Place, then: str) -> None:
+    process = start(place, f"import traceback\nnap.submit(600)\n{then}")
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGINT)

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import sys
 import time
 import weakref
 from collections.abc import Callable
@@ -161,10 +162,19 @@ def find_submitted(run_id: str) -> SubmittedRun[Any] | None:
 
 
 def wait_for_all() -> None:
-    """Block until no submitted run of this process is left, also none that others submit."""
-    while _open:
+    """Block until no submitted run of this process is left, also none that others submit.
+
+    For the end of the program; one that Ctrl-C has ended does not go on with its runs.
+    """
+    while _open and not _was_interrupted():
         for future in list(_open.values()):
             future.wait()
+
+
+def _was_interrupted() -> bool:
+    # What the program ended with; a console keeps there what happened at any time.
+    kind: object = None if hasattr(sys, "ps1") else getattr(sys, "last_type", None)
+    return isinstance(kind, type) and issubclass(kind, KeyboardInterrupt)
 
 
 def _forget_after_fork() -> None:
