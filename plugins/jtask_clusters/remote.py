@@ -6,8 +6,8 @@ from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any
 
+from jtask.execution.copies import facts_of
 from jtask.runtime import RunContext, executing
-from jtask.runtime.flow_runs import flow_headers
 from jtask.states import State, StateName
 from jtask.tagging import inherit
 from jtask.worker.targets import load_targets, target_of
@@ -34,27 +34,14 @@ class RemoteCall:
     @classmethod
     def of(cls, run: RunContext, args: tuple[Any, ...], kwargs: dict[str, Any]) -> "RemoteCall":
         """Return the call of a run's function."""
-        facts = {
-            "run_id": run.run_id,
-            "created_at": run.created_at,
-            "attempt": run.attempt,
-            "tags": run.tags,
-            "parent_id": run.parent_id,
-            "root_id": run.root_id,
-            "worker": run.worker,
-            # A copy has no callers, which say what flow the run is part of.
-            "headers": {**flow_headers(run), **run.headers},
-            "started_at": run.started_at,
-            "attempt_started_at": run.attempt_started_at,
-            "run_time": run.run_time,
-        }
-        return cls(target_of(run.task), list(sys.path), facts, args, kwargs)
+        return cls(target_of(run.task), list(sys.path), facts_of(run), args, kwargs)
 
     def execute(self) -> Any:
         """Call the function, in a process of the cluster; returns and raises what it does."""
         sys.path.extend(entry for entry in self.path if entry not in sys.path)
         (task,) = load_targets([self.target])
-        run = RunContext(task=task, blocking=not task.is_async, is_copy=True, **self.facts)
+        facts = {**self.facts, "tags": tuple(self.facts["tags"])}
+        run = RunContext(task=task, blocking=not task.is_async, is_copy=True, **facts)
         run.state = State(StateName.RUNNING, run.attempt_started_at or run.created_at)
         return copy_context().run(self._call, run)
 

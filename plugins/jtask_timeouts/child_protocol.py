@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from jtask.errors import Failure
 from jtask.runtime import RunContext
-from jtask.runtime.flow_runs import flow_headers
 from jtask.states import State, StateName
 from jtask.worker.log_output import WorkerLabel, worker_label
 
@@ -130,27 +129,6 @@ class Request:
         # Notes for the history go with the state that the run is in.
         run.state = State(StateName.RUNNING, time.time())
         return run
-
-
-def facts_of(run: RunContext) -> dict[str, Any]:
-    """Return what a child needs to know of a run."""
-    return {
-        "run_id": run.run_id,
-        "created_at": run.created_at,
-        "attempt": run.attempt,
-        "tags": list(run.tags),
-        "parent_id": run.parent_id,
-        "root_id": run.root_id,
-        "queue": run.queue,
-        "worker": run.worker,
-        # A copy has no callers, which say what flow the run is part of.
-        "headers": {**flow_headers(run), **run.headers},
-        "scheduled_for": run.scheduled_for,
-        "started_at": run.started_at,
-        "attempt_started_at": run.attempt_started_at,
-        "run_time": run.run_time,
-        "lost_workers": run.lost_workers,
-    }
 
 
 def _frame(head: dict[str, Any], payload: bytes) -> bytes:

@@ -12,7 +12,7 @@ from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any
 
 from jtask.errors import ProcessDied, RunCancelled
-from jtask.execution.copies import told
+from jtask.execution.copies import facts_of, told
 from jtask.serialization import codecs_of
 from jtask.states import State, StateName
 from jtask.wire.failures import rebuild
@@ -25,7 +25,6 @@ from jtask_timeouts.child_protocol import (
     LogStyle,
     Reply,
     Request,
-    facts_of,
 )
 from jtask_timeouts.deadlines import Step
 from jtask_timeouts.limits import GRACE_SECONDS, Limits

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 from jtask.execution.asking import log_failure
 from jtask.hook_callers import HookCaller
 from jtask.plugins import get_plugins
 from jtask.runtime import RunContext
+from jtask.runtime.flow_runs import flow_headers
 
 
 @contextmanager
@@ -47,3 +49,24 @@ def told(run: RunContext, topic: str, message: bytes) -> None:
 def _caller(hook: str) -> HookCaller | None:
     # Of all plugins: what a function does there may concern one that its task does not.
     return get_plugins().caller(hook)
+
+
+def facts_of(run: RunContext) -> dict[str, Any]:
+    """Return what a copy of a run in another process is made of; JSON can write it."""
+    return {
+        "run_id": run.run_id,
+        "created_at": run.created_at,
+        "attempt": run.attempt,
+        "tags": list(run.tags),
+        "parent_id": run.parent_id,
+        "root_id": run.root_id,
+        "queue": run.queue,
+        "worker": run.worker,
+        # A copy has no callers, which say what flow the run is part of.
+        "headers": {**flow_headers(run), **run.headers},
+        "scheduled_for": run.scheduled_for,
+        "started_at": run.started_at,
+        "attempt_started_at": run.attempt_started_at,
+        "run_time": run.run_time,
+        "lost_workers": run.lost_workers,
+    }
