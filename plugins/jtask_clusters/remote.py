@@ -40,7 +40,7 @@ class RemoteCall:
         """Call the function, in a process of the cluster; returns and raises what it does."""
         sys.path.extend(entry for entry in self.path if entry not in sys.path)
         (task,) = load_targets([self.target])
-        facts = {**self.facts, "tags": tuple(self.facts["tags"])}
+        facts: dict[str, Any] = {**self.facts, "tags": tuple(self.facts["tags"])}
         run = RunContext(task=task, blocking=not task.is_async, is_copy=True, **facts)
         run.state = State(StateName.RUNNING, run.attempt_started_at or run.created_at)
         return copy_context().run(self._call, run)
