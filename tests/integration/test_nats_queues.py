@@ -214,3 +214,18 @@ def test_no_queue_is_overlooked_while_runs_come_and_go(with_brokers: WithBrokers
         await producer
 
     with_brokers(main)
+
+
+def test_a_parked_run_is_shown_before_its_worker_has_let_go_of_it(
+    with_brokers: WithBrokers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main(open_broker: OpenBroker) -> None:
+        broker, got = await open_broker(), list[Delivery]()
+        await broker.runs.consume(["mails"], 10, got.append)
+        await broker.runs.enqueue([message("mails")])
+        await until(lambda: got)
+        monkeypatch.setattr("jtask_nats.queues.deliveries.InFlight.respond", lambda *_: None)
+        await got[0].park("database", time.time() + 3600)
+        assert [run.is_parked async for run in broker.queues.waiting("mails")] == [True]
+
+    with_brokers(main)

@@ -51,7 +51,7 @@ class WaitingRuns:
         seen: set[str] = set()
         async for page in read_pages(session.connection, self._stream, subject):
             # Others are set aside by the worker that gets them.
-            page = [one for one in page if is_run(session.subjects, one.subject)]
+            page = newest([one for one in page if is_run(session.subjects, one.subject)])
             queued = [one for one in page if not session.subjects.is_schedule(one.subject)]
             in_hand = await self._in_hand(queued)
             for stored in page:
@@ -153,6 +153,16 @@ class WaitingRuns:
     async def _is_there(self, stored: StoredMessage) -> bool:
         last = await last_message(self._session.connection, self._stream, stored.subject)
         return last is not None and last.sequence == stored.sequence
+
+
+def newest(page: Sequence[StoredMessage]) -> list[StoredMessage]:
+    """Return the last message of each run.
+
+    One that has just been parked or delayed is stored twice, until the message that its worker held
+    is gone.
+    """
+    last = {last_token(one.subject): one.sequence for one in page}
+    return [one for one in page if last[last_token(one.subject)] == one.sequence]
 
 
 def waiting_run(stored: StoredMessage, clock: ServerClock) -> WaitingRun:
