@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import os
+import time
 
 from nats_clients import OpenBroker, WithBrokers
 from nats_servers import NatsServer
@@ -10,6 +11,7 @@ from waiting import until
 
 from jtask.contract import DeadLetter, Delivery, Event, Message
 from jtask.ids import RunIds
+from jtask.testing.contract.bench import until_instant
 
 
 def test_a_blob_of_20_mb_comes_back_whole(with_brokers: WithBrokers) -> None:
@@ -130,5 +132,27 @@ def test_two_namespaces_do_not_meet(with_brokers: WithBrokers) -> None:
         other = await open_broker(namespace="other")
         await one.runs.enqueue([Message(RunIds().new(), "mails", b"{}")])
         assert (await one.queues.depth("mails"), await other.queues.depth("mails")) == (1, 0)
+
+    with_brokers(main)
+
+
+def test_a_slot_that_lapsed_in_an_outage_is_left_to_whoever_had_it(
+    with_brokers: WithBrokers, nats_server: NatsServer
+) -> None:
+    async def main(open_broker: OpenBroker) -> None:
+        holder, other = await open_broker(), await open_broker()
+        token = await holder.slots.acquire("database", "one", 1, 1)
+        nats_server.kill()
+        await until_instant(time.time() + 1)
+        await asyncio.to_thread(nats_server.start)
+
+        async def is_free() -> bool:
+            return not await other.slots.holders("database")
+
+        await until(is_free)
+        taking = asyncio.create_task(other.slots.acquire("database", "two", 1, 1))
+        await until(lambda: holder._connection.is_connected)
+        assert await holder.slots.acquire("database", "one", 1, 60, token=token)
+        assert await taking is None
 
     with_brokers(main)

@@ -7,16 +7,13 @@ import time
 from enum import Enum
 
 from jtask.errors import BrokerError
+from jtask_nats.client.outages import RECONNECT_GRACE
 from jtask_nats.queues.deliveries import NatsDelivery
 from jtask_nats.queues.holders import Holders
 from jtask_nats.queues.releases import Releases
 from jtask_nats.queues.requeued import is_requeued
 from jtask_nats.streams.session import Session
 from jtask_nats.streams.subjects import parse_ack_subject
-
-_RECONNECT_GRACE = 3.0
-"""Seconds after a lost connection in which others may come back and renew their leases. A server
-that was away longer than a lease takes all of them for dead, and clients return one by one."""
 
 _SKEW = 1.0
 """Seconds by which the server's clock may be behind, or a lost connection noticed too late."""
@@ -76,7 +73,7 @@ class Redeliveries:
     def on_reconnect(self) -> None:
         """Give others a moment: the server may have been away from all."""
         self._reconnects += 1
-        self._graceful_until = self._loop.time() + _RECONNECT_GRACE
+        self._graceful_until = self._loop.time() + RECONNECT_GRACE
 
     def stop(self) -> None:
         """Wait for nobody any more."""

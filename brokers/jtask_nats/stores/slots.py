@@ -14,6 +14,7 @@ from jtask_nats.client.nats_errors import (
     ApiError,
     is_gone,
 )
+from jtask_nats.client.outages import Outages
 from jtask_nats.streams.session import Session
 from jtask_nats.streams.stream_configs import Stream
 from jtask_nats.streams.subjects import last_token
@@ -38,12 +39,18 @@ class Choice(NamedTuple):
     number: int
     after: int
 
+    @property
+    def is_free(self) -> bool:
+        """Whether nobody has it."""
+        return self.after == 0
+
 
 class NatsSlots:
     """A `jtask.contract.Slots`.
 
     A slot is a subject whose message lives as long as the lease; it is taken by writing the first
-    message, renewed by writing its successor, and given back by deleting it.
+    message, renewed by writing its successor, and given back by deleting it. After an outage that
+    nobody could renew in, a free slot is left to whoever had it until all may have returned.
 
     Args:
         session: To the server.
@@ -51,6 +58,9 @@ class NatsSlots:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._outages = Outages()
+        session.connection.on_disconnect(self._outages.on_disconnect)
+        session.connection.on_reconnect(self._outages.on_reconnect)
 
     async def acquire(
         self, name: str, holder: str, limit: int, lease: float, *, token: str | None = None
@@ -78,6 +88,8 @@ class NatsSlots:
             choice = choose_slot(await self._slots(name), holder, limit)
             if choice is None:
                 return None
+            if token is None and choice.is_free and await self._outages.let_others_return(lease):
+                continue
             if new := await self._write(name, choice, holder, lease):
                 return new
         raise BrokerUnavailable(f"too many processes are competing for {name!r}")

@@ -1,7 +1,6 @@
 """Slots that runs of this process hold, and who gets them next."""
 
 import asyncio
-import contextlib
 import itertools
 import logging
 from collections import defaultdict
@@ -20,6 +19,8 @@ T = TypeVar("T")
 LimitNow = Callable[[], Awaitable[int]]
 _MANY = 1_000_000  # runs; more than are parked under any key
 _RENEWALS = 3  # in each lease
+_RETRY_AFTER = 1.0
+"""Seconds; what could not be renewed in an outage is to be renewed soon after it."""
 _FULL_SECONDS = 0.01  # for which it is taken for true that no slot is free
 _MOST_FULL = 1000  # names
 _log = logging.getLogger("jtask")
@@ -277,15 +278,19 @@ class LeasedSlots:
             self._background.start(self._look_after())
 
     async def _look_after(self) -> None:
+        pause = between = self._lease / _RENEWALS
         try:
             for turn in itertools.count(1):
-                await asyncio.sleep(self._lease / _RENEWALS)
+                await asyncio.sleep(pause)
                 if not (self._held or self._watched):
                     return
-                with contextlib.suppress(BrokerError):  # it is tried again, within the lease
+                try:
                     await self._renew()
                     if turn % _RENEWALS == 0:
                         await self._hand_on_all()
+                    pause = between
+                except BrokerError:
+                    pause = min(between, _RETRY_AFTER)
         finally:
             self._is_busy = False
 
