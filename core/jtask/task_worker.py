@@ -4,6 +4,7 @@ import asyncio
 import gc
 import logging
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 from jtask.declaration.task_info import TaskInfo
@@ -39,7 +40,8 @@ def serve(
         concurrency: How many runs each process executes at once.
         processes: How many processes; more than one are supervised, each loads the tasks' modules.
         prefetch: How many runs to hold beyond `concurrency`; None follows the pace.
-        shutdown_timeout: Seconds that runs may take to finish; then they are released.
+        shutdown_timeout: Seconds that runs may take to finish; then they are released, and runs
+            that they have submitted are cancelled.
 
     Raises:
         TargetError: Nothing to serve.
@@ -131,6 +133,7 @@ class _Serving:
         self._shutdown_timeout = shutdown_timeout
         self._signals = 0
         self._signalled = threading.Event()
+        self._hurry = threading.Event()
         self._lifetime: WorkerLifetime | None = None
         self._given_up: str | None = None
 
@@ -151,9 +154,17 @@ class _Serving:
             self._signalled.wait()
             if self._signals > 1:  # before there was anything to hurry
                 lifetime.hurry()
-            _end(lifetime, self._shutdown_timeout)
+            self._end(lifetime)
         if self._given_up is not None:
             raise WorkerUnhealthy(self._given_up)
+
+    def _end(self, lifetime: "WorkerLifetime") -> None:
+        from jtask.worker.submitted_ends import end_submitted
+
+        deadline = time.monotonic() + self._shutdown_timeout
+        _stop(lifetime, self._shutdown_timeout)
+        end_submitted(deadline, self._hurry)
+        _disconnect(lifetime)
 
     def _give_up(self, reason: str) -> None:
         self._given_up = reason
@@ -162,17 +173,27 @@ class _Serving:
     def _on_signal(self, _number: int) -> None:
         self._signals += 1
         self._signalled.set()
-        if self._signals > 1 and self._lifetime is not None:
-            self._lifetime.hurry()
+        if self._signals > 1:
+            self._hurry.set()
+            if self._lifetime is not None:
+                self._lifetime.hurry()
 
 
 def _end(lifetime: "WorkerLifetime", shutdown_timeout: float) -> None:
-    """Finish runs or release them, then disconnect."""
-    from jtask.client.client import close_client
+    _stop(lifetime, shutdown_timeout)
+    _disconnect(lifetime)
 
+
+def _stop(lifetime: "WorkerLifetime", shutdown_timeout: float) -> None:
+    """Finish runs or release them."""
     handed_back = lifetime.stop(shutdown_timeout)
     if handed_back:
         _log.info("handed back %d runs", handed_back)
+
+
+def _disconnect(lifetime: "WorkerLifetime") -> None:
+    from jtask.client.client import close_client
+
     if lifetime.is_connected:
         close_client()
 

@@ -83,6 +83,7 @@ def test_the_module_declares_what_a_task_may_ask_of_its_run() -> None:
         "notes",
         "on_cancel",
         "on_state",
+        "on_wait",
         "step",
         "submitter",
         "token",

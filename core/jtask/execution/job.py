@@ -54,6 +54,7 @@ class Job:
         is_released: Whether another worker may have it although it still executes here.
         is_abandoned: Whether its function still executes although the run has ended.
         cancelled: Why it was cancelled; None while it is not.
+        on_wait: See `RunContext.on_wait`; set by the worker.
         decision: How it ends without being attempted; None when it is to be attempted.
         notify_only: Whether its end is stored already, and only the plugins are to be notified.
     """
@@ -73,6 +74,7 @@ class Job:
     is_released: bool = False
     is_abandoned: bool = False
     cancelled: str | None = None
+    on_wait: Callable[[int], object] | None = None
     decision: Finish | None = None
     notify_only: bool = False
 
@@ -208,7 +210,7 @@ async def perform(
         # The broker did not answer when they were asked for.
         waits = await engine.put_off(run, hooks, unanswered())
         return _disposition(job, run, waits, inline_limit)
-    run.abandon = partial(abandon, job)
+    run.abandon, run.on_wait = partial(abandon, job), job.on_wait
     # For the rest of this context, which is the run's own.
     if run.tags:
         inherit(run.tags, run.task.tags)

@@ -2,12 +2,12 @@
 
 import os
 import threading
-from collections.abc import AsyncGenerator, Collection, Generator, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Protocol
 
 from jtask.errors import RunDeadlock
-from jtask.runtime import current_run
+from jtask.runtime import RunContext, current_run
 
 
 class Place(Protocol):
@@ -54,17 +54,22 @@ def blocked(run_ids: Collection[str], *, is_endless: bool) -> Generator[None]:
     Raises:
         RunDeadlock: One of them waits for the run that executes here.
     """
-    place = _here.place
-    waiters = _waiters() if is_endless else ()
+    place, chain = _here.place, _chain()
+    waiters = [run.run_id for run in chain] if is_endless else ()
     for waiter in waiters:
         add_wait(waiter, run_ids)
+    on_wait = _slot_of(chain)
     if place is not None:
         place.give_back()
     try:
+        if on_wait is not None:
+            on_wait(+1)
         yield
     finally:
         for waiter in waiters:
             remove_wait(waiter, run_ids)
+        if on_wait is not None:
+            on_wait(-1)
         if place is not None:
             place.take()
 
@@ -117,12 +122,15 @@ def _leads_to(waiter: str, run_ids: Collection[str]) -> bool:
     return False
 
 
-def _waiters() -> Sequence[str]:
+def _chain() -> Sequence[RunContext]:
     run = current_run()
-    if run is None:
-        return ()
     # Whoever has called it directly waits as well.
-    return [run.run_id, *(caller.run_id for caller in run.callers())]
+    return () if run is None else [run, *run.callers()]
+
+
+def _slot_of(chain: Sequence[RunContext]) -> Callable[[int], object] | None:
+    """Return how to tell the worker that a run of its waits; None outside of workers."""
+    return next((run.on_wait for run in chain if run.on_wait is not None), None)
 
 
 def _forget_after_fork() -> None:

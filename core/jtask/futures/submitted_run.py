@@ -25,6 +25,7 @@ _log = logging.getLogger("jtask")
 _known: "weakref.WeakValueDictionary[str, SubmittedRun[Any]]" = weakref.WeakValueDictionary()
 # Those that are not over, which nobody else may hold.
 _open: "dict[str, SubmittedRun[Any]]" = {}
+_is_left = False  # whether the end of the program waits for none of them
 
 
 class SubmittedRun(Future[R]):
@@ -164,11 +165,23 @@ def find_submitted(run_id: str) -> SubmittedRun[Any] | None:
 def wait_for_all() -> None:
     """Block until no submitted run of this process is left, also none that others submit.
 
-    For the end of the program; one that Ctrl-C has ended does not go on with its runs.
+    For the end of the program; one that Ctrl-C has ended does not go on with its runs, nor one that
+    has left them.
     """
-    while _open and not _was_interrupted():
+    while _open and not _is_left and not _was_interrupted():
         for future in list(_open.values()):
             future.wait()
+
+
+def open_runs() -> list[SubmittedRun[Any]]:
+    """Return the submitted runs of this process that are not over."""
+    return list(_open.values())
+
+
+def leave_all() -> None:
+    """Have the program end although submitted runs go on, those that come included."""
+    global _is_left
+    _is_left = True
 
 
 def _was_interrupted() -> bool:
@@ -178,9 +191,11 @@ def _was_interrupted() -> bool:
 
 
 def _forget_after_fork() -> None:
+    global _is_left
     for future in list(_open.values()):
         future.lose()
     _open.clear()
+    _is_left = False
 
 
 os.register_at_fork(after_in_child=_forget_after_fork)

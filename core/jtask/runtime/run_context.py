@@ -58,6 +58,9 @@ class RunContext:
             From the loop of an asynchronous task, from any thread for a plain one. None where
             nothing can be left behind, as in a direct call.
         on_state: Called with each state that the run enters, to record it; set by jtask itself.
+        on_wait: Called with 1 as the run's code begins to wait for other runs, and with -1 as it
+            goes on, from any thread: while the sum is not 0, its slot is free. Set by jtask itself;
+            None where the run has no slot.
         admission: Who hears that the attempt is over; set by jtask itself.
         notes: What plugins keep with the run for their other hooks, each under its own name.
         caller: The run of this process whose function has called this one directly.
@@ -99,6 +102,7 @@ class RunContext:
     on_cancel: Callable[[], None] | None = None
     abandon: Callable[[BaseException], None] | None = None
     on_state: "Callable[[RunContext, State], None] | None" = None
+    on_wait: Callable[[int], object] | None = None
     version: str | None = None
     waited_for: str = ""
     token: str | None = None
@@ -164,7 +168,7 @@ class RunContext:
         An exception holds the frames that it came through, and they hold the run: left there, the
         arguments of each run that fails would wait for the garbage collector.
         """
-        self.abandon = self.error = self.caller = self.submitter = None
+        self.abandon = self.error = self.caller = self.submitter = self.on_wait = None
         self.args, self.kwargs = (), {}
         if self.state is not None and self.state.data is not None:
             self.state = replace(self.state, data=None)

@@ -64,6 +64,10 @@ class Executions:
         """Let nothing more start; return what has not."""
         return [*self._loop_runner.take_back_all(), *self._thread_runner.take_back_all()]
 
+    def resize(self, job: Job, by: int) -> None:
+        """Let the runner of a job execute more at once, or fewer again; on the I/O thread."""
+        self._runner(job).resize(by)
+
     def cancel(self, job: Job) -> None:
         """Cancel the coroutine of one job, if it has one that executes."""
         if job.task.is_async:

@@ -95,6 +95,12 @@ class LoopRunner:
         """Let nothing more start; return what has not."""
         return _emptied(self._waiting)
 
+    def resize(self, by: int) -> None:
+        """Execute more jobs at once, or fewer again; on the I/O thread. What executes goes on."""
+        self._size += by
+        if by > 0:
+            self._post(self._start_waiting)
+
     def cancel(self, job: Job) -> None:
         """Cancel one job if it is executing."""
         self._post(self._cancel, job)
@@ -195,12 +201,14 @@ class ThreadRunner:
 
     Args:
         perform: Executes one job and reports its end without ever suspending; must not raise.
-        size: The largest number of threads that execute.
+        size: The largest number of threads that execute. More are there while jobs wait for other
+            runs (`resize`), each of which keeps its thread.
     """
 
     def __init__(self, perform: Perform, size: int) -> None:
         self._perform = perform
         self._size = size
+        self._extra = 0  # of that, the threads whose jobs wait for other runs
         self._contexts = FreshContexts()
         self._waiting: deque[Job] = deque()
         # One for each job, to be taken by any thread. A job that is taken back leaves its wake.
@@ -234,14 +242,14 @@ class ThreadRunner:
         if start:
             self._start_worker(job)
 
-    def _start_worker(self, job: Job) -> None:
+    def _start_worker(self, job: Job | None = None) -> None:
         try:
             self._start_thread(f"jtask-task-{self._threads}", self._work)
         except RuntimeError:  # the machine gives no more threads
             with self._lock:
                 self._threads -= 1
-            # With another thread there is somebody who comes to it.
-            if not self._threads and self.take_back(job):
+            # With another thread that does not wait there is somebody who comes to it.
+            if self._threads <= self._extra and job is not None and self.take_back(job):
                 raise
 
     def take_back(self, job: Job) -> bool:
@@ -262,6 +270,16 @@ class ThreadRunner:
         with self._lock:
             self._unfinished -= len(taken)
         return taken
+
+    def resize(self, by: int) -> None:
+        """Execute more jobs at once, or fewer again; on the I/O thread. What executes goes on."""
+        with self._lock:
+            self._size += by
+            self._extra += by
+            start = by > 0 and self._threads < min(self._unfinished, self._size)
+            self._threads += start
+        if start:
+            self._start_worker()
 
     def replace(self, end: Coroutine[Any, Any, None]) -> None:
         """Put another thread in the place of one that stays busy; from any thread.
@@ -287,6 +305,9 @@ class ThreadRunner:
 
     def _work(self) -> None:
         while self._wakes.get() is _Wake.WORK:
+            if self._is_surplus():
+                self._wakes.put(_Wake.WORK)  # for another thread
+                return
             try:
                 job = self._waiting.popleft()
             except IndexError:
@@ -297,6 +318,17 @@ class ThreadRunner:
                 return
             with self._lock:
                 self._unfinished -= 1
+            if self._is_surplus():
+                return
+
+    def _is_surplus(self) -> bool:
+        """Tell whether this thread has to end: jobs that have waited go on in their own."""
+        if self._threads <= self._size:
+            return False
+        with self._lock:
+            is_one = self._threads > self._size
+            self._threads -= is_one
+            return is_one
 
     def _settle(self) -> None:
         while (job := self._decided.get()) is not None:

@@ -28,8 +28,9 @@ class SlotPool:
         self._slots = slots
         self._reaches_ahead = reaches_ahead
         self._ahead = 0
-        # Below 0 while the runner is given runs ahead, or after `start_now`.
+        # Below 0 while the runner is given runs ahead, or after `start_now` or `end_loan`.
         self._free = slots
+        self._lent = 0
         self._fixed = prefetch is not None
         self._prefetch = 1 if prefetch is None else prefetch  # 1: the pace is not known yet
         self._lines: dict[int, deque[Job]] = {0: deque()}
@@ -41,7 +42,7 @@ class SlotPool:
     @property
     def credit(self) -> int:
         """How many deliveries the worker wants to hold."""
-        return self._slots + self._prefetch
+        return self._slots + self._lent + self._prefetch
 
     def add(self, job: Job, rank: int = 0) -> None:
         """Let a run wait for a slot, behind those of its rank that wait already.
@@ -85,6 +86,16 @@ class SlotPool:
         """Give a slot back: a run has ended or was released."""
         self._free += 1
         self._ended += 1
+
+    def lend(self) -> None:
+        """Let another run have the slot of one that waits for others."""
+        self._free += 1
+        self._lent += 1
+
+    def end_loan(self) -> None:
+        """Count a run that goes on as one that has its slot, over their number if need be."""
+        self._free -= 1
+        self._lent -= 1
 
     def start_now(self, job: Job) -> None:
         """Start a waiting run at once, over the number of slots if need be.

@@ -79,8 +79,13 @@ class Suspects:
         return waiting
 
     def ended(self, job: Job) -> None:
-        """Give the turn of a suspect that has ended to the next."""
+        """Give the turn of a suspect that has ended, or waits for other runs, to the next."""
         self._turns(job).executing.discard(job)
+
+    def goes_on(self, job: Job) -> None:
+        """Count one that has waited for other runs as executing."""
+        if lifecycle.is_suspect(job.delivery.lost_workers):
+            self._turns(job).executing.add(job)
 
     def _turns(self, job: Job) -> "_Turns":
         return self._shared if job.isolate is None else self._isolated

@@ -7,6 +7,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine, Iterable
+from functools import partial
 from typing import Any, TypeVar
 
 from jtask.background import BackgroundTasks
@@ -30,6 +31,7 @@ from jtask.wire.envelope import Envelope
 from jtask.worker import supervised
 from jtask.worker.executions import Executions
 from jtask.worker.heartbeat import accompany
+from jtask.worker.loans import Loans
 from jtask.worker.lookups import Lookups
 from jtask.worker.settlement import Settlement
 from jtask.worker.slots import SlotPool
@@ -97,6 +99,7 @@ class Worker:
         self._executions = Executions(
             client, self.info.name, concurrency, self._finish, self.give_up
         )
+        self._loans = Loans(self._slots, self._executions, self._suspects)
 
     async def start(self) -> None:
         """Take runs from now on; on the I/O thread, once.
@@ -324,6 +327,7 @@ class Worker:
     def _start(self, job: Job) -> None:
         self._executing[job.delivery.run_id] = job
         self._idle.clear()
+        job.on_wait = partial(self.client.io.post, self._note_wait, job)
         envelope = job.envelope
         delivery = job.delivery
         is_plain = envelope.blob is None and envelope.expires is None
@@ -377,6 +381,12 @@ class Worker:
 
     # --- executing -------------------------------------------------------------------------
 
+    def _note_wait(self, job: Job, change: int) -> None:
+        is_here = self._executing.get(job.delivery.run_id) is job
+        if is_here and self._loans.note(job, change) and not self._stopping.is_set:
+            self._set_credit()
+            self._dispatch()
+
     def _finish(self, job: Job, disposition: Disposition) -> None:
         # Another worker may have the run by now: what comes of it here comes too late.
         if job.is_released:
@@ -392,6 +402,8 @@ class Worker:
 
     def _release(self, job: Job) -> None:
         self._forget(job)
+        if self._loans.end(job):
+            self._set_credit()
         self._slots.free_slot()
         if self._pace is None and not self._stopping.is_set:
             self._look_at_pace_soon()
@@ -410,7 +422,11 @@ class Worker:
         credit = self._slots.credit
         if self._slots.adapt() and not self._stopping.is_set:
             self._look_at_pace_soon()
-        if self._slots.credit != credit and self._consumption is not None:
+        if self._slots.credit != credit:
+            self._set_credit()
+
+    def _set_credit(self) -> None:
+        if self._consumption is not None:
             self._consumption.set_credit(self._slots.credit)
 
     def _look_at_pace_soon(self) -> None:
