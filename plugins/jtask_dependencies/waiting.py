@@ -17,10 +17,11 @@ from jtask.runtime import RunContext
 from jtask.states import State, StateName
 from jtask.wire.envelope import decode_outcome
 from jtask_dependencies.awaited import LONGEST_WAIT, PREFIX, awaited_at, wake
-from jtask_dependencies.rings import is_ring
+from jtask_dependencies.rings import look_upstream, may_be_in_ring
 
 _SPREAD = (0.8, 1.0)  # so that those that were sent together do not look together
 _TOGETHER = 100  # runs that are asked for at once
+_SHORTEST_WAIT = 1.0  # seconds
 
 
 async def resolve(run: RunContext, needs: Needs) -> Upstreams | Park:
@@ -82,16 +83,30 @@ def _unknown(run_id: str, reason: str) -> SettledRun:
 
 
 async def _park(client: Client, run: RunContext, awaited: str) -> Park:
-    reason = f"it waits for run {awaited}"
-    # Nobody has woken it: as a rule the other one takes long.
-    if run.waited_for == reason and await is_ring(client.broker, run.run_id, awaited):
-        raise RunNotReady(f"run {run.run_id} waits for run {awaited}, and that one for this one")
     return Park(
         f"{PREFIX}{awaited}",
-        time.time() + LONGEST_WAIT * RANDOM.uniform(*_SPREAD),
-        reason,
+        time.time() + await _longest_wait(client.broker, run, awaited) * RANDOM.uniform(*_SPREAD),
+        f"it waits for run {awaited}",
         lambda: client.io.bridge(_look_again(client.broker, awaited)),
     )
+
+
+async def _longest_wait(broker: Broker, run: RunContext, awaited: str) -> float:
+    """Return the seconds after which a run looks for itself.
+
+    Raises:
+        RunNotReady: It would wait for ever.
+    """
+    if not may_be_in_ring(run.run_id, awaited):
+        return LONGEST_WAIT
+    found = await look_upstream(broker, run.run_id, awaited)
+    if found.ring:
+        raise RunNotReady(f"{found}: none of them can ever begin")
+    if found.is_whole:
+        return LONGEST_WAIT
+    # A ring may be half sent. By its age, so that it seldom looks if that lasts.
+    age = time.time() - run.created_at
+    return min(max(age, _SHORTEST_WAIT), LONGEST_WAIT)
 
 
 async def _look_again(broker: Broker, run_id: str) -> None:

@@ -32,6 +32,7 @@ from jtask.states import State, StateName
 from jtask.wire.envelope import Envelope, encode_outcome
 from jtask_dead_letters.operations import list_letters, replay_letter
 from jtask_dependencies.awaited import AwaitedRuns, awaited_at
+from jtask_dependencies.rings import Ways
 
 pytestmark = pytest.mark.usefixtures("jtask_broker")
 jtask_broker = on_each_broker
@@ -260,17 +261,70 @@ def kept(x: int) -> int:
     return x + 1
 
 
-def test_two_runs_that_wait_for_each_other_are_not_ready(
-    jtask_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("length", [2, 3, 30])
+@pytest.mark.parametrize("backwards", [False, True])
+def test_runs_that_wait_for_each_other_are_not_ready_as_soon_as_the_ring_is_closed(
+    jtask_worker: StartWorker, length: int, backwards: bool
 ) -> None:
-    monkeypatch.setattr("jtask_dependencies.waiting.LONGEST_WAIT", 0.3)
-    jtask_worker(*TASKS)
-    first, second = get_client().ids.new(), get_client().ids.new()
-    for run_id, other in ((first, second), (second, first)):
+    ids = get_client().ids.new_many(length)[:: -1 if backwards else 1]
+    for run_id, other in zip(ids, [*ids[1:], ids[0]], strict=True):
         send_by_hand(run_id, Needs({"x": (other,)}))
+    jtask_worker(*TASKS)
+    for run_id in ids:
+        with pytest.raises(RunNotReady, match="waits for"):
+            get_run(run_id).result(PATIENCE)
+
+
+def test_a_ring_is_named(jtask_worker: StartWorker) -> None:
+    first, second, third = ids = get_client().ids.new_many(3)
+    for run_id, other in zip(ids, (second, third, first), strict=True):
+        send_by_hand(run_id, Needs({"x": (other,)}))
+    jtask_worker(*TASKS)
+    named = f"{first} waits for run {second}, which waits for run {third}, which waits for run "
+    assert any(f"{named}{first}: none" in get_end(run_id).message for run_id in ids)
+
+
+def get_end(run_id: str) -> State:
+    run = get_run(run_id)
+    run.wait(PATIENCE)
+    return run.state
+
+
+def test_a_ring_that_is_closed_after_some_of_it_waits_is_found_all_the_same(
+    jtask_worker: StartWorker,
+) -> None:
+    first, second, third = get_client().ids.new_many(3)
+    # This one does not look, and so does not find that the last one is not known.
+    send_by_hand(third, Needs({"x": (second,)}), parked_under="run-test")
+    send_by_hand(first, Needs({"x": (third,)}))
+    jtask_worker(*TASKS)
+    eventually(lambda: third in get_run(first).state.message)
+    send_by_hand(second, Needs({"x": (first,)}))
     for run_id in (first, second):
         with pytest.raises(RunNotReady, match="waits for"):
             get_run(run_id).result(PATIENCE)
+    on_io(lambda broker: broker.runs.wake("run-test", 1, first=False))
+    with pytest.raises(RunNotReady, match="waits for"):
+        get_run(third).result(PATIENCE)
+
+
+def test_a_run_that_waits_for_one_with_a_later_id_is_in_no_ring(
+    jtask_worker: StartWorker,
+) -> None:
+    first, second = get_client().ids.new_many(2)
+    held.gate = gate = threading.Event()  # type: ignore[attr-defined]
+    send_by_hand(second, Needs({"x": (held.delay(1).run_id,)}))
+    send_by_hand(first, Needs({"x": (second,)}))
+    jtask_worker(*TASKS, held)
+    eventually(lambda: second in get_run(first).state.message)
+    gate.set()
+    assert get_run(first).result(PATIENCE) == 4
+
+
+def test_a_message_names_some_runs_of_a_long_ring() -> None:
+    named = str(Ways(tuple(f"r{i}" for i in range(100))))
+    assert "which waits for run r10, which waits for 89 more in turn" in named
+    assert named.endswith(" of which the last waits for run r0")
 
 
 def test_a_run_that_waits_for_itself_is_not_ready(jtask_worker: StartWorker) -> None:

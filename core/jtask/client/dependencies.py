@@ -1,12 +1,15 @@
-"""Other runs among what a run is called with: it waits for their ends, and takes their values."""
+"""Other runs among what a run is called with: it waits for their ends, and takes their values.
+
+The state in which one has ended stands for its value as well.
+"""
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
-from jtask.client.submitted_upstreams import value_of_submitted
+from jtask.client.submitted_upstreams import value_of_state, value_of_submitted
 from jtask.declaration.task_info import TaskInfo
-from jtask.errors import ArgumentError, ConfigurationError, RunNotReady, SerializationError
+from jtask.errors import ArgumentError, ConfigurationError, SerializationError
 from jtask.futures import Future
 from jtask.needs import Needs
 from jtask.nested_values import find_nested, replace_nested
@@ -17,8 +20,9 @@ from jtask.serialization.codecs import codecs_of
 from jtask.serialization.holes import Hole
 from jtask.states import State
 
+_KINDS = (Future, State)
 _NO_NAMES: Mapping[str, Any] = {}
-_IN_PICKLES = b"jtask"  # in any pickle that a handle is in
+_IN_PICKLES = b"jtask"  # in any pickle that a handle or a state is in
 
 
 class EncodedCall(NamedTuple):
@@ -55,12 +59,14 @@ def encode_call(
         ArgumentError: They do not fit.
         SerializationError: One would not survive the trip.
         ConfigurationError: No loaded plugin knows how to wait for runs.
+        RunNotReady: A run of this process, or a state, did not complete.
     """
     codec = codecs_of(task).arguments
     try:
         payload = codec.encode(args, kwargs)
     except (ArgumentError, SerializationError):
-        # Only now, so that calls without any pay nothing: a handle cannot be encoded.
+        # Only now, so that calls without any pay nothing: a handle cannot be encoded, nor a state
+        # that is not taken as such.
         call = _OpenCall(task, args, kwargs)
         if not call.is_other:
             raise
@@ -120,8 +126,8 @@ class _OpenCall:
     ) -> None:
         self._task = task
         self.uses = _Uses()
-        self.args: tuple[Any, ...] = replace_nested(args, Future, self._stand_in)
-        self.kwargs: Mapping[str, Any] = replace_nested(kwargs, Future, self._stand_in)
+        self.args: tuple[Any, ...] = replace_nested(args, _KINDS, self._stand_in)
+        self.kwargs: Mapping[str, Any] = replace_nested(kwargs, _KINDS, self._stand_in)
         self.is_other = self.args is not args or self.kwargs is not kwargs
 
     def encode(self, codec: ArgumentCodec) -> tuple[bytes, dict[str, tuple[str, ...]]]:
@@ -135,11 +141,16 @@ class _OpenCall:
             if holes
         }
 
-    def _stand_in(self, future: Future[Any], allowed: bool) -> Any:
-        if not isinstance(future, Run):
-            return value_of_submitted(self._task, future, allowed=allowed)
-        _refuse_pickle(self._task, future)
-        return Hole(self.uses.add(future, allowed=allowed))
+    def _stand_in(self, one: Future[Any] | State, allowed: bool) -> Any:
+        if isinstance(one, Run):
+            _refuse_pickle(self._task, one)
+            return Hole(self.uses.add(one, allowed=allowed))
+        return _value_here(self._task, one, allowed=allowed)
+
+
+def _value_here(task: TaskInfo[..., Any], one: Future[Any] | State, *, allowed: bool) -> Any:
+    take = value_of_state if isinstance(one, State) else value_of_submitted
+    return take(task, cast("Any", one), allowed=allowed)
 
 
 def _awaited(task: TaskInfo[..., Any], wait_for: Sequence[Any], uses: _Uses) -> tuple[str, ...]:
@@ -148,14 +159,10 @@ def _awaited(task: TaskInfo[..., Any], wait_for: Sequence[Any], uses: _Uses) -> 
     def note(one: Future[Any] | State, allowed: bool) -> None:
         if isinstance(one, Run):
             found.append(uses.add(one, allowed=allowed))
-        elif isinstance(one, Future):
-            value_of_submitted(task, one, allowed=allowed)
-        elif not (allowed or one.is_completed()):
-            raise RunNotReady(
-                f"task {task.name!r} was not enqueued: a state that it waits for is {one.label}"
-            )
+        else:
+            _value_here(task, one, allowed=allowed)
 
-    replace_nested(list(wait_for), (Future, State), note)
+    replace_nested(list(wait_for), _KINDS, note)
     return tuple(dict.fromkeys(found))
 
 
