@@ -142,6 +142,18 @@ def test_parameters_that_do_not_fit_are_refused_by_name() -> None:
         doubling("four")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
 
 
+def test_a_call_that_fits_no_parameters_is_told_apart_from_values_that_do_not_fit() -> None:
+    flows: Any = doubling
+    for args, kwargs, said in (
+        ((), {}, "task 'doubling' is missing argument 'number'"),
+        ((1,), {"extr": 2}, r"has no argument 'extr'; did you mean 'extra'\?"),
+        ((1, 2, 3), {}, "takes 2 positional arguments, got 3"),
+    ):
+        with pytest.raises(ArgumentError, match=said) as caught:
+            flows(*args, **kwargs)
+        assert "validate_parameters" not in str(caught.value)
+
+
 def test_a_flow_that_does_not_validate_gets_what_it_was_given() -> None:
     @flow(validate_parameters=False)
     def trusting(number: int) -> str:

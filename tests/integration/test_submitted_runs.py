@@ -166,8 +166,12 @@ def test_a_done_callback_gets_the_handle(gate: threading.Event) -> None:
 
 
 def test_arguments_that_do_not_fit_are_refused_at_once() -> None:
-    with pytest.raises(ArgumentError, match="missing a required argument: 'a'"):
+    with pytest.raises(ArgumentError, match="task 'add' is missing argument 'a'"):
         add.submit()  # type: ignore[call-arg]
+    with pytest.raises(ArgumentError, match=r"task 'add' has no argument 'bb'; did you mean 'b'\?"):
+        add.submit(1, bb=2)  # type: ignore[call-arg]
+    with pytest.raises(ArgumentError, match="takes 2 positional arguments, got 3"):
+        add.submit(1, 2, 3)  # type: ignore[call-arg]
 
 
 def test_return_state_waits_for_the_final_state() -> None:
