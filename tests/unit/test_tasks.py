@@ -42,6 +42,11 @@ def test_a_direct_call_of_a_coroutine_function_is_awaited() -> None:
     assert asyncio.run(slow_add(2, b=3)) == 5
 
 
+def test_a_coroutine_that_nobody_awaits_is_named_as_its_task() -> None:
+    with pytest.warns(RuntimeWarning, match="coroutine 'slow_add' was never awaited"):
+        slow_add(1)
+
+
 def test_a_direct_call_passes_objects_through_untouched() -> None:
     @task
     def same(value: int) -> str:
