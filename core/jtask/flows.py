@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, Unpack, ove
 
 from jtask.declaration.builtin_options import BuiltinOptions
 from jtask.declaration.definition import (
+    function_name,
     is_async_generator_function,
     is_coroutine_function,
     is_generator_function,
@@ -98,7 +99,7 @@ class _Decorator(Protocol):
 def _class_of(fn: Callable[..., Any]) -> type[Task[..., Any]]:
     if is_generator_function(fn) or is_async_generator_function(fn):
         raise TaskDefinitionError(
-            f"{fn.__name__!r} is a generator function, and generators cannot be flows: "
+            f"{function_name(fn)!r} is a generator function, and generators cannot be flows: "
             f"declare it with @task, or return a list"
         )
     return AsyncFlow if is_coroutine_function(fn) else SyncFlow

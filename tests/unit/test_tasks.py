@@ -301,6 +301,12 @@ def test_what_is_no_function_is_refused(thing: Any) -> None:
         task()(thing)
 
 
+def test_an_option_that_was_not_given_by_name_is_told_how() -> None:
+    positional: Any = task
+    with pytest.raises(TaskDefinitionError, match=r"got 'fetch'; give options by name.*name="):
+        positional("fetch")
+
+
 def test_tags_must_be_several_texts() -> None:
     with pytest.raises(TaskDefinitionError, match="got the string 'one'"):
         task(tags="one")
