@@ -9,7 +9,7 @@ import threading
 import traceback
 import uuid
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from programs import environment
@@ -457,6 +457,11 @@ def test_arguments_that_are_no_tuple_are_refused_and_not_taken_apart(
 ) -> None:
     with pytest.raises(TaskDefinitionError, match="must be a tuple"):
         call()
+
+
+def test_keyword_arguments_that_are_no_dict_are_refused() -> None:
+    with pytest.raises(TaskDefinitionError, match=r"kwargs must be a dict.*got 5"):
+        add.apply_async((1,), cast("Any", 5))
 
 
 def test_the_module_lists_its_names_that_are_imported_at_first_use() -> None:

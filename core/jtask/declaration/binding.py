@@ -11,6 +11,12 @@ _VAR = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
+# What is said of a run, and not to its function.
+_OF_THE_RUN = {
+    name: f"; give it to .apply_async(args, kwargs, {name}=...)"
+    for name in ("wait_for", "countdown", "eta", "expires", "queue", "priority")
+} | {"return_state": "; use run.wait(), and then run.state"}
+
 
 def bind_arguments(
     task_name: str, signature: inspect.Signature, args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -37,7 +43,7 @@ def unknown_argument(signature: inspect.Signature, name: str) -> str:
     """Return what is wrong with an argument that no parameter takes."""
     known = [other for other in signature.parameters if other != name]
     near = difflib.get_close_matches(name, known, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    hint = f"; did you mean {near[0]!r}?" if near else _OF_THE_RUN.get(name, "")
     return f"has no argument {name!r}{hint}"
 
 

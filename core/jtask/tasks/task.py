@@ -217,6 +217,8 @@ class Task(SubmittableTask[P, R], HookedTask[P, R]):
         args = () if args is None else args
         if not isinstance(args, tuple):
             _check_sequence(args)
+        if kwargs is not None and not isinstance(kwargs, Mapping):
+            raise TaskDefinitionError(f"kwargs must be a dict of arguments by name, got {kwargs!r}")
         definition = self.definition
         if any(given is not None for given in (countdown, eta, expires, queue, priority)):
             definition = definition.changed(
