@@ -1,20 +1,18 @@
 """`@flow` and what it makes: tasks that are the parents of other runs."""
 
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, Unpack, overload
 
-from jtask.declaration import registry
 from jtask.declaration.builtin_options import BuiltinOptions
 from jtask.declaration.definition import (
-    OWN_OPTIONS,
-    Definition,
+    function_name,
     is_async_generator_function,
     is_coroutine_function,
     is_generator_function,
-    unwrap,
 )
 from jtask.errors import TaskDefinitionError
 from jtask.tasks import AsyncTask, SyncTask, Task
+from jtask.tasks.declaring import declare
 
 if TYPE_CHECKING:
     from jtask.declaration.definition import SerializerName
@@ -84,17 +82,11 @@ def flow(
     """
     if flow_run_name is not None:
         given["task_run_name"] = flow_run_name
-    own = {name: given.pop(name) for name in OWN_OPTIONS if name in given}
-    definition = Definition().with_options({**given, **(options or {})}, **own)
-    decorate: Any = _Decorator(definition)
-    return decorate if fn is None else decorate(fn)
+    return declare(fn, options, given, _class_of)
 
 
-class _Decorator:
+class _Decorator(Protocol):
     """What `@flow(...)` returns; a class, so that the overloads survive the parentheses."""
-
-    def __init__(self, definition: Definition) -> None:
-        self._definition = definition
 
     @overload
     def __call__(  # type: ignore[overload-overlap] # as for `flow`
@@ -102,14 +94,12 @@ class _Decorator:
     ) -> AsyncFlow[P, R]: ...
     @overload
     def __call__(self, fn: Callable[P, R], /) -> SyncFlow[P, R]: ...
-    def __call__(self, fn: Any, /) -> Any:
-        function, kind = unwrap(fn)
-        if is_generator_function(function) or is_async_generator_function(function):
-            raise TaskDefinitionError(
-                f"{function.__name__!r} is a generator function, and generators cannot be flows: "
-                f"declare it with @task, or return a list"
-            )
-        kinds: dict[bool, type[Task[..., Any]]] = {False: SyncFlow, True: AsyncFlow}
-        made = kinds[is_coroutine_function(function)](function, self._definition.changed(kind=kind))
-        registry.register(made)
-        return made
+
+
+def _class_of(fn: Callable[..., Any]) -> type[Task[..., Any]]:
+    if is_generator_function(fn) or is_async_generator_function(fn):
+        raise TaskDefinitionError(
+            f"{function_name(fn)!r} is a generator function, and generators cannot be flows: "
+            f"declare it with @task, or return a list"
+        )
+    return AsyncFlow if is_coroutine_function(fn) else SyncFlow

@@ -4,6 +4,7 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
+from jtask.declaration.binding import bind_arguments
 from jtask.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ def validated(
     try:
         return _validator(task.fn)(*args, **kwargs)
     except ValidationError as error:
+        # What the function cannot be called with at all is no matter of annotations.
+        bind_arguments(task.name, task.signature, args, kwargs)
         raise ArgumentError(_sentence(task, error.errors(include_url=False))) from None
 
 

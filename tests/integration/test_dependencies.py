@@ -82,6 +82,12 @@ def test_a_run_takes_the_value_of_another(jtask_worker: StartWorker) -> None:
     assert double.delay(double.delay(21)).result(PATIENCE) == 84
 
 
+def test_what_cannot_be_sent_beside_a_handle_is_refused_by_name(jtask_broker: str) -> None:
+    run = double.delay(1)
+    with pytest.raises(SerializationError, match=r"argument 'value' of task 'shape' .*as JSON.*: "):
+        shape.delay([run, threading.Lock()])
+
+
 def test_a_run_that_is_sent_first_waits_for_one_that_is_over_later(
     jtask_worker: StartWorker,
 ) -> None:

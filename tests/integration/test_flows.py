@@ -142,6 +142,18 @@ def test_parameters_that_do_not_fit_are_refused_by_name() -> None:
         doubling("four")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
 
 
+def test_a_call_that_fits_no_parameters_is_told_apart_from_values_that_do_not_fit() -> None:
+    flows: Any = doubling
+    for args, kwargs, said in (
+        ((), {}, "task 'doubling' is missing argument 'number'"),
+        ((1,), {"extr": 2}, r"has no argument 'extr'; did you mean 'extra'\?"),
+        ((1, 2, 3), {}, "takes 2 positional arguments, got 3"),
+    ):
+        with pytest.raises(ArgumentError, match=said) as caught:
+            flows(*args, **kwargs)
+        assert "validate_parameters" not in str(caught.value)
+
+
 def test_a_flow_that_does_not_validate_gets_what_it_was_given() -> None:
     @flow(validate_parameters=False)
     def trusting(number: int) -> str:
@@ -158,12 +170,30 @@ def test_a_task_may_validate_its_parameters_too() -> None:
     assert strict("4") == "int"  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
 
 
+def test_a_copy_of_a_flow_is_named_as_the_flow_would_be() -> None:
+    @flow(flow_run_name="first-{number}")
+    def named(number: int) -> str:
+        return runtime.name
+
+    assert named(1) == "first-1"
+    assert named.with_options(flow_run_name="second-{number}")(2) == "second-2"
+    with pytest.raises(TaskDefinitionError, match=r"'flow_run_name': did you mean 'task_run_name'"):
+        step.with_options(flow_run_name="x")
+
+
 def test_a_generator_function_is_refused_as_a_flow() -> None:
     with pytest.raises(TaskDefinitionError, match=r"'items' is a generator function.*@task"):
 
         @flow
         def items() -> Iterator[int]:
             yield 1
+
+    class Items:
+        def __call__(self) -> Iterator[int]:
+            yield 1
+
+    with pytest.raises(TaskDefinitionError, match=r"'Items' is a generator function.*@task"):
+        flow(Items())
 
 
 def test_a_method_can_be_a_flow_that_validates() -> None:

@@ -8,8 +8,14 @@ from waiting import eventually
 
 from jtask import StateName, task
 from jtask.annotations import allow_failure, unmapped
-from jtask.errors import MappingLengthMismatch, MappingMissingIterable, TaskDefinitionError
-from jtask.futures import Future, FutureList
+from jtask.errors import (
+    MappingLengthMismatch,
+    MappingMissingIterable,
+    ResultTimeout,
+    RunDeadlock,
+    TaskDefinitionError,
+)
+from jtask.futures import Future, FutureList, as_completed
 from jtask.task_runners import AsyncioTaskRunner
 
 PATIENCE = 30.0
@@ -127,6 +133,22 @@ def test_coroutine_functions_of_who_has_no_loop_share_one() -> None:
         eventually(lambda: gate)
         assert meet.submit(gate).result(PATIENCE) == 1
         assert waiting.result(PATIENCE) == 2
+
+
+def test_a_coroutine_that_would_block_the_loop_of_its_run_for_ever_is_told_to_await_it() -> None:
+    async def main() -> None:
+        async with AsyncioTaskRunner():
+            future = double_later.submit(1)
+            for wait_for_it in (future.result, lambda: list(as_completed([future]))):
+                with pytest.raises(RunDeadlock, match=r"executes on this event loop.*await run"):
+                    wait_for_it()
+            assert not future.wait(0)
+            with pytest.raises(ResultTimeout, match=r"executes on this event loop.*await run"):
+                future.result(0)
+            assert await future == 2
+            assert future.result() == 2
+
+    asyncio.run(main())
 
 
 def test_a_plain_function_does_not_belong_on_a_loop() -> None:

@@ -166,8 +166,12 @@ def test_a_done_callback_gets_the_handle(gate: threading.Event) -> None:
 
 
 def test_arguments_that_do_not_fit_are_refused_at_once() -> None:
-    with pytest.raises(ArgumentError, match="missing a required argument: 'a'"):
+    with pytest.raises(ArgumentError, match="task 'add' is missing argument 'a'"):
         add.submit()  # type: ignore[call-arg]
+    with pytest.raises(ArgumentError, match=r"task 'add' has no argument 'bb'; did you mean 'b'\?"):
+        add.submit(1, bb=2)  # type: ignore[call-arg]
+    with pytest.raises(ArgumentError, match="takes 2 positional arguments, got 3"):
+        add.submit(1, 2, 3)  # type: ignore[call-arg]
 
 
 def test_return_state_waits_for_the_final_state() -> None:
@@ -353,6 +357,15 @@ def test_a_task_runner_takes_a_task_and_parameters() -> None:
     assert runner.wait(PATIENCE)
 
 
+def test_a_task_runner_refuses_what_is_no_task_and_what_are_no_parameters() -> None:
+    runner: Any = ThreadPoolTaskRunner(1)
+    for run in (runner.submit, runner.map):
+        with pytest.raises(TypeError, match=r"executes tasks, got .*: declare it with @task"):
+            run(add.fn, {"a": [1]})
+        with pytest.raises(TypeError, match=r"'add' takes its parameters as a dict.*got \[1\]"):
+            run(add, [1])
+
+
 @pytest.mark.parametrize("size", [0, -1, 1.5, "2"])
 def test_the_size_of_a_task_runner_is_a_whole_number(size: Any) -> None:
     with pytest.raises(ConfigurationError, match="max_workers"):
@@ -418,6 +431,16 @@ def test_wait_for_orders_without_data(gate: threading.Event) -> None:
     future.result(PATIENCE)
     second(wait_for=[first.submit()])
     assert seen == ["first", "second", "first", "second"]
+
+
+@pytest.mark.parametrize(
+    "several", [list, iter, lambda runs: {"a": [runs[0]]}, lambda runs: [[runs]]]
+)
+def test_what_is_waited_for_may_be_anywhere_inside(several: Any) -> None:
+    upstream = fail.submit()
+    state = give.submit(1, wait_for=several([upstream]), return_state=True)
+    assert state.name is StateName.NOT_READY
+    assert upstream.run_id in state.message
 
 
 @pytest.mark.parametrize("in_arguments", [True, False])

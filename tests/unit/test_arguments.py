@@ -440,6 +440,27 @@ def test_an_argument_that_json_cannot_hold_is_named_with_the_ways_out():
     assert text.endswith('or declare the task with @task(serializer="cloudpickle")')
 
 
+@pytest.mark.parametrize("serializer", ["json", "cloudpickle"])
+def test_what_goes_on_in_this_process_is_refused_with_what_to_send_instead(serializer: Any) -> None:
+    def fn(value): ...
+
+    async def later(): ...
+
+    async def items():
+        yield 1
+
+    waiting = later()
+    for value, instead in (
+        (waiting, "await the coroutine, and send its value"),
+        ([waiting], "await the coroutine, and send its value"),
+        (items(), "send a list of what the generator yields"),
+        ((number for number in [1]), "send a list of what the generator yields"),
+    ):
+        with pytest.raises(SerializationError, match=f"'value' of task 'fn'.*: {instead}$"):
+            codec(fn, serializer=serializer).encode((value,), {})
+    waiting.close()
+
+
 def test_a_subclass_that_would_lose_fields_is_refused():
     def fn(request: Request, job: Job): ...
 
@@ -544,6 +565,15 @@ def test_many_calls_give_what_each_gives_alone():
         own.encode_many([("a",), ()])
 
 
+@pytest.mark.parametrize("option", ["wait_for", "countdown", "priority"])
+def test_an_option_of_the_run_that_is_given_as_an_argument_is_told_where_it_belongs(option: str):
+    def resize(path, priorities=None): ...
+
+    near = "'priorities'" if option == "priority" else rf"apply_async\(.*{option}="
+    with pytest.raises(ArgumentError, match=f"task 'resize' has no argument '{option}'.*{near}"):
+        codec(resize).encode(("a",), {option: 1})
+
+
 # cloudpickle
 
 
@@ -564,7 +594,7 @@ def test_an_argument_that_cannot_be_pickled_is_named():
 
     def fn(a, lock): ...
 
-    with pytest.raises(SerializationError, match="argument 'lock' of task 'fn'"):
+    with pytest.raises(SerializationError, match=r"argument 'lock' of task 'fn'.*make it in the"):
         codec(fn, serializer="cloudpickle").encode((1, threading.Lock()), {})
 
 

@@ -1,6 +1,7 @@
 """Waiting for many runs of any kind: all of them, each as it ends, or their values at once."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any, cast
 
 import pytest
@@ -49,6 +50,25 @@ def test_wait_tells_which_are_over_and_which_are_not() -> None:
     for run in (runs[0], runs[2]):
         end(run)
     assert wait([*runs, *runs]).not_done == set()
+
+
+@pytest.mark.parametrize("ask", [wait, as_completed, as_completed_async, FutureList.result])
+def test_what_is_no_handle_is_refused_with_the_way_out(ask: Any) -> None:
+    with pytest.raises(TypeError, match=r"only handles.*got 'an-id'.*get_run\(run_id\)"):
+        ask([new_run(), "an-id"])
+    with pytest.raises(TypeError, match=r"got one: pass \[run\]"):
+        ask(new_run())
+
+
+@pytest.mark.parametrize("timeout", ["5", timedelta(seconds=5), True])
+def test_a_timeout_is_a_number_of_seconds(timeout: Any) -> None:
+    run = new_run()
+    waits = [run.wait, run.result, FutureList([run]).result, lambda late: wait([run], late)]
+    for ask in waits:
+        with pytest.raises(TypeError, match="a timeout is a number of seconds"):
+            ask(timeout)
+    with pytest.raises(TypeError, match="a timeout is a number of seconds"):
+        asyncio.run(run.result_async(timeout))
 
 
 class Ending(Source):

@@ -9,7 +9,7 @@ import threading
 import traceback
 import uuid
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from programs import environment
@@ -40,6 +40,11 @@ def test_a_direct_call_gives_the_value() -> None:
 
 def test_a_direct_call_of_a_coroutine_function_is_awaited() -> None:
     assert asyncio.run(slow_add(2, b=3)) == 5
+
+
+def test_a_coroutine_that_nobody_awaits_is_named_as_its_task() -> None:
+    with pytest.warns(RuntimeWarning, match="coroutine 'slow_add' was never awaited"):
+        slow_add(1)
 
 
 def test_a_direct_call_passes_objects_through_untouched() -> None:
@@ -296,6 +301,12 @@ def test_what_is_no_function_is_refused(thing: Any) -> None:
         task()(thing)
 
 
+def test_an_option_that_was_not_given_by_name_is_told_how() -> None:
+    positional: Any = task
+    with pytest.raises(TaskDefinitionError, match=r"got 'fetch'; give options by name.*name="):
+        positional("fetch")
+
+
 def test_tags_must_be_several_texts() -> None:
     with pytest.raises(TaskDefinitionError, match="got the string 'one'"):
         task(tags="one")
@@ -446,6 +457,11 @@ def test_arguments_that_are_no_tuple_are_refused_and_not_taken_apart(
 ) -> None:
     with pytest.raises(TaskDefinitionError, match="must be a tuple"):
         call()
+
+
+def test_keyword_arguments_that_are_no_dict_are_refused() -> None:
+    with pytest.raises(TaskDefinitionError, match=r"kwargs must be a dict.*got 5"):
+        add.apply_async((1,), cast("Any", 5))
 
 
 def test_the_module_lists_its_names_that_are_imported_at_first_use() -> None:

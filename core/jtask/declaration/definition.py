@@ -79,7 +79,7 @@ class Definition:
 
     def name_for(self, fn: Callable[..., Any]) -> str:
         """Return the name of a task made of a function: the given one, else the function's."""
-        return self.name or _name(fn)
+        return self.name or function_name(fn)
 
     def changed(self, **changes: Any) -> "Definition":
         """Return a copy with those changes that are not None."""
@@ -156,7 +156,8 @@ def unwrap(fn: Any) -> tuple[Callable[..., Any], Kind]:
         kind = "static" if isinstance(fn, staticmethod) else "class"
         fn = cast("Any", fn).__func__
     if isinstance(fn, type) or not callable(fn):
-        raise TaskDefinitionError(f"@task needs a function, got {fn!r}")
+        hint = "; give options by name, such as name=..." if isinstance(fn, str) else ""
+        raise TaskDefinitionError(f"a task needs a function, got {fn!r}{hint}")
     _check_parameters(fn)
     if kind == "plain" and _looks_like_class_method(fn):
         raise class_method_around(fn)
@@ -169,9 +170,14 @@ def class_method_around(fn: Callable[..., Any]) -> TaskDefinitionError:
     Until Python 3.12 a class method asks what it wraps to bind itself, from 3.13 on it does not.
     """
     return TaskDefinitionError(
-        f"task {_name(fn)!r} is a class method: put @task above @classmethod, not below it; "
-        f"if it is not one, rename its first parameter from 'cls'"
+        f"task {function_name(fn)!r} is a class method: put @task above @classmethod, "
+        f"not below it; if it is not one, rename its first parameter from 'cls'"
     )
+
+
+def function_name(fn: Any) -> str:
+    """Return what people call a function, or an object that is called like one."""
+    return str(getattr(fn, "__name__", None) or type(fn).__name__)
 
 
 def is_coroutine_function(fn: Callable[..., Any]) -> bool:
@@ -216,11 +222,11 @@ def _check_parameters(fn: Callable[..., Any]) -> None:
         parameters = inspect.signature(fn).parameters
     except (TypeError, ValueError):
         raise TaskDefinitionError(
-            f"{_name(fn)!r} has no signature that Python can inspect: wrap it in a function"
+            f"{function_name(fn)!r} has no signature that Python can inspect: wrap it in a function"
         ) from None
     if taken := _RESERVED & set(parameters):
         raise TaskDefinitionError(
-            f"task {_name(fn)!r}: the parameter name {min(taken)!r} is reserved: rename it"
+            f"task {function_name(fn)!r}: the parameter name {min(taken)!r} is reserved: rename it"
         )
 
 
@@ -230,10 +236,6 @@ def _looks_like_class_method(fn: Callable[..., Any]) -> bool:
     if not around or around.endswith("<locals>"):
         return False
     return next(iter(inspect.signature(fn).parameters), None) == "cls"
-
-
-def _name(fn: Any) -> str:
-    return str(getattr(fn, "__name__", None) or type(fn).__name__)
 
 
 def _check_text(option: str, value: object) -> None:

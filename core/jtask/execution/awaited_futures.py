@@ -84,7 +84,8 @@ def gathered(wait_for: Any) -> Any:
 
 
 def _is_several(wait_for: object) -> bool:
-    return isinstance(wait_for, Iterable) and not isinstance(wait_for, Annotation)
+    # A mapping can be gone through as it is, and has runs among its values.
+    return isinstance(wait_for, Iterable) and not isinstance(wait_for, Annotation | Mapping)
 
 
 async def fill_in(run: RunContext, hooks: TaskHooks, awaited: AwaitedFutures) -> Outcome | None:

@@ -11,7 +11,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from jtask.errors import JTaskError
 from jtask.futures.blocking import blocked
-from jtask.futures.future import Callback, Future
+from jtask.futures.future import Callback, Future, check_timeout
 
 R = TypeVar("R")
 Ended = tuple[Future[Any], JTaskError | None]
@@ -38,10 +38,11 @@ def wait(futures: Iterable[Future[R]], timeout: float | None = None) -> DoneAndN
         timeout: Seconds; None waits for ever. That it is over is no error.
 
     Raises:
+        TypeError: Something is no handle.
         ValueError: A negative timeout.
         JTaskError: The end of one cannot be known here, see `Future.wait`.
     """
-    wanted = set(futures)
+    wanted = set(_handles(futures))
     with contextlib.suppress(TimeoutError):
         for _ in as_completed(wanted, timeout):
             pass
@@ -52,7 +53,7 @@ async def wait_async(
     futures: Iterable[Future[R]], timeout: float | None = None
 ) -> DoneAndNotDone[R]:
     """Do what `wait` does without blocking the event loop."""
-    wanted = set(futures)
+    wanted = set(_handles(futures))
     with contextlib.suppress(TimeoutError):
         async for _ in as_completed_async(wanted, timeout):
             pass
@@ -70,11 +71,12 @@ def as_completed(
 
     Raises:
         TimeoutError: Not all were over in time.
+        TypeError: Something is no handle.
         ValueError: A negative timeout.
         JTaskError: The end of one cannot be known here, see `Future.wait`.
     """
     _check(timeout)
-    return _as_completed(dict.fromkeys(futures), timeout)
+    return _as_completed(dict.fromkeys(_handles(futures)), timeout)
 
 
 def as_completed_async(
@@ -82,10 +84,13 @@ def as_completed_async(
 ) -> AsyncGenerator[Future[R], None]:
     """Do what `as_completed` does without blocking the event loop: use `async for`."""
     _check(timeout)
-    return _as_completed_async(dict.fromkeys(futures), timeout)
+    return _as_completed_async(dict.fromkeys(_handles(futures)), timeout)
 
 
 def _as_completed(wanted: Collection[Future[R]], timeout: float | None) -> Generator[Future[R]]:
+    for future in wanted:
+        if not future.done():
+            future.check_blocking(is_endless=timeout is None)
     deadline = None if timeout is None else time.monotonic() + timeout
     inbox: queue.SimpleQueue[Ended] = queue.SimpleQueue()
     with _Ends(wanted, inbox.put):
@@ -184,6 +189,20 @@ def _sorted(futures: set[Future[R]]) -> DoneAndNotDone[R]:
     return DoneAndNotDone(done, futures - done)
 
 
+def _handles(futures: Any) -> Iterable[Future[Any]]:
+    if isinstance(futures, Future):
+        raise TypeError(f"handles of several runs are taken, got one: pass [run] for {futures!r}")
+    handles = list(futures)
+    for each in handles:
+        if not isinstance(each, Future):
+            raise TypeError(
+                f"only handles of runs can be waited for, got {each!r:.100}: pass what .submit() "
+                f"or .delay() has returned, or get_run(run_id) for an id"
+            )
+    return handles
+
+
 def _check(timeout: float | None) -> None:
+    check_timeout(timeout)
     if timeout is not None and timeout < 0:
         raise ValueError(f"a timeout cannot be negative: {timeout}")

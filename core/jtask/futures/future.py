@@ -11,8 +11,9 @@ from typing import Any, Generic, Self, TypeVar, cast
 
 from jtask.annotations import StandIns
 from jtask.declaration.task_info import is_internal
-from jtask.errors import JTaskError, ResultTimeout
+from jtask.errors import JTaskError, ResultTimeout, RunDeadlock
 from jtask.futures.blocking import blocked, blocked_async
+from jtask.numbers import is_number
 from jtask.outcomes import CANCEL_MESSAGE, CancelAnswer, SettledRun
 from jtask.run_streams import Stream
 from jtask.runtime import current_run
@@ -24,7 +25,7 @@ R = TypeVar("R")
 Callback = Callable[["JTaskError | None"], object]
 """Called when a run is over, or with the error that keeps its end from being known here."""
 _log = logging.getLogger("jtask")
-_INTERNAL = frozenset({"expect", "fail_waiters", "forget", "notify", "when_over"})
+_INTERNAL = frozenset({"check_blocking", "expect", "fail_waiters", "forget", "notify", "when_over"})
 
 # One lock for all handles: held for a few instructions only.
 _callbacks_lock = SignalSafeLock()
@@ -141,7 +142,8 @@ class Future(Generic[R]):
         """
         if self._end is not None:
             return True
-        _warn_of_blocked_loop(self.run_id)
+        check_timeout(timeout)
+        self.check_blocking(is_endless=timeout is None)
         deadline = None if timeout is None else time.monotonic() + timeout
         over: concurrent.futures.Future[None] = concurrent.futures.Future()
         wake = functools.partial(_end_wait, over)
@@ -162,6 +164,7 @@ class Future(Generic[R]):
         """Do what `wait` does without blocking the event loop."""
         if self._end is not None:
             return True
+        check_timeout(timeout)
         loop = asyncio.get_running_loop()
         over = loop.create_future()
         wake = functools.partial(_wake, loop, over)
@@ -287,6 +290,19 @@ class Future(Generic[R]):
 
     # --- for jtask itself --------------------------------------------------------------------
 
+    def check_blocking(self, *, is_endless: bool) -> None:
+        """Check that this thread may block until the run is over.
+
+        Args:
+            is_endless: Whether it waits for however long it takes.
+
+        Raises:
+            RunDeadlock: The run needs what this thread executes.
+        """
+        if is_endless and (why := self._needs_this_loop()):
+            raise RunDeadlock(f"deadlock: run {self.run_id} {why}")
+        _warn_of_blocked_loop(self.run_id)
+
     def notify(self, callback: Callback) -> bool:
         """Call a function at the run's end; False, and no call, when that is past.
 
@@ -352,6 +368,10 @@ class Future(Generic[R]):
     def _error(self) -> BaseException | None:
         raise NotImplementedError
 
+    def _needs_this_loop(self) -> str:
+        """Return that the run cannot go on while this thread blocks; else an empty text."""
+        return ""
+
     def _explanation(self) -> str:
         """Return why the run has not ended, if that is a reason to act; else an empty text."""
         return ""
@@ -362,6 +382,16 @@ class Future(Generic[R]):
     def _too_late(self, timeout: float | None, why: str) -> ResultTimeout:
         reason = f": {why}" if why else ""
         return ResultTimeout(f"run {self.run_id} did not end within {timeout} seconds{reason}")
+
+
+def check_timeout(timeout: object) -> None:
+    """Check how long somebody wants to wait.
+
+    Raises:
+        TypeError: It is neither None nor a number.
+    """
+    if timeout is not None and not is_number(timeout):
+        raise TypeError(f"a timeout is a number of seconds, or None to wait for ever: {timeout!r}")
 
 
 def _warn_of_blocked_loop(run_id: str) -> None:

@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
+from jtask.declaration.task_info import is_internal
 from jtask.futures.future import Future
 from jtask.outcomes import CANCEL_MESSAGE, CancelAnswer, CancelResult, Outcome, SettledRun
 from jtask.runtime import RunContext
@@ -20,6 +21,7 @@ Cancel = Callable[[str], CancelResult]
 """Ends a run that is not known to be over; takes why, and returns at once."""
 _TO_TELL = frozenset({StateName.FAILED, StateName.TIMED_OUT, StateName.CRASHED})
 _FORKED = "it is executed by the process that this one was forked from"
+_INTERNAL = frozenset({"lose", "loop", "resolve"})
 _log = logging.getLogger("jtask")
 
 _known: "weakref.WeakValueDictionary[str, SubmittedRun[Any]]" = weakref.WeakValueDictionary()
@@ -38,11 +40,13 @@ class SubmittedRun(Future[R]):
         cancel: Ends it.
     """
 
-    __slots__ = ("_cancel", "_is_seen", "_run")
+    __slots__ = ("_cancel", "_is_seen", "_run", "loop")
     _end: Outcome | None
 
     def __init__(self, run: RunContext, cancel: Cancel) -> None:
         super().__init__(run.run_id)
+        self.loop: asyncio.AbstractEventLoop | None = None
+        """The event loop that executes it; None where a thread does. For its task runner only."""
         self._run = run
         self._cancel: Cancel | None = cancel
         self._is_seen = False  # whether anybody has asked how it ended
@@ -62,6 +66,10 @@ class SubmittedRun(Future[R]):
                 end.state.message,
                 exc_info=end.error,
             )
+
+    def __dir__(self) -> list[str]:
+        # What a console completes: not what only jtask itself uses.
+        return [name for name in super().__dir__() if not is_internal(name, _INTERNAL)]
 
     @property
     def state(self) -> State:
@@ -145,6 +153,14 @@ class SubmittedRun(Future[R]):
             raise error
         finally:
             del error, outcome  # the exception holds this frame
+
+    def _explanation(self) -> str:
+        return self._needs_this_loop()
+
+    def _needs_this_loop(self) -> str:
+        if self.loop is None or asyncio._get_running_loop() is not self.loop:
+            return ""
+        return "executes on this event loop, which is blocked meanwhile: use `await run`"
 
     def _error(self) -> BaseException | None:
         outcome = cast("Outcome", self._end)

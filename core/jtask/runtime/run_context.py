@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from jtask.admissions import Admission
+from jtask.declaration.binding import bind_arguments
 from jtask.declaration.task_info import TaskInfo
 from jtask.outcomes import AttemptRecord
 from jtask.runtime.flow_run import FlowRun
@@ -262,7 +263,11 @@ class RunContext:
 def parameters_of(
     task: TaskInfo[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return arguments by parameter name, defaults included."""
-    bound = task.signature.bind(*args, **kwargs)
+    """Return arguments by parameter name, defaults included.
+
+    Raises:
+        ArgumentError: They do not fit.
+    """
+    bound = bind_arguments(task.name, task.signature, args, kwargs)
     bound.apply_defaults()
     return dict(bound.arguments)

@@ -9,6 +9,7 @@ from jtask.nested_values import replace_nested
 from jtask.serialization.holes import NOTHING, Fillings, Hole
 from jtask.serialization.results import pickled, unpickled
 from jtask.serialization.signatures import CallSignature
+from jtask.serialization.unsendable import instead_of
 
 
 class ArgumentCodec:
@@ -140,14 +141,17 @@ class _PickledArguments:
 
     def _unpicklable(self, record: dict[str, Any], error: Exception) -> SerializationError:
         task = self._call.task_name
-        subject = f"an argument of task {task!r}"
+        subject, culprit = f"an argument of task {task!r}", None
         for name, value in record.items():
             try:
                 pickled(value)
             except Exception as cause:
-                subject, error = f"argument {name!r} of task {task!r}", cause
+                subject, culprit, error = f"argument {name!r} of task {task!r}", value, cause
                 break
-        return SerializationError(f"{subject} cannot be pickled, {type(error).__name__}: {error}")
+        ways = instead_of(culprit, "pass what it is made of, and make it in the function")
+        return SerializationError(
+            f"{subject} cannot be pickled, {type(error).__name__}: {error}: {ways}"
+        )
 
 
 def _filled(value: Any, fillings: Fillings) -> Any:

@@ -90,7 +90,7 @@ class JsonArguments:
         try:
             return open_tree(value)
         except Exception as error:  # a value's own methods may raise anything
-            text = f"{cannot_dump(value, error)}: {self._ways(name)}"
+            text = cannot_dump(value, error, self._ways(name))
             raise SerializationError(f"{self._subject(name)} {text}") from None
 
     def _with_count(
@@ -226,14 +226,14 @@ class JsonArguments:
             return None
         name, *place = lost[0].place
         found = lost[0]._replace(place=tuple(place))
-        return SerializationError(f"{self._subject(name)} {loss(found)}: {self._ways(name)}")
+        return SerializationError(f"{self._subject(name)} {loss(found, self._ways(name))}")
 
     def _undumpable(self, checked: dict[str, Any], error: Exception) -> SerializationError:
         for name, value in checked.items():
             try:
                 self._partial.dump({name: value})
             except Exception as cause:
-                text = f"{cannot_dump(value, cause)}: {self._ways(name)}"
+                text = cannot_dump(value, cause, self._ways(name))
                 return SerializationError(f"{self._subject(name)} {text}")
         task = self._call.task_name
         return SerializationError(f"the arguments of task {task!r} cannot be sent as JSON: {error}")

@@ -10,6 +10,7 @@ from pydantic_core import PydanticSerializationError
 
 from jtask.serialization.json_types import JsonType, at, brief, describe
 from jtask.serialization.round_trip import Difference, differences
+from jtask.serialization.unsendable import instead_of
 
 OTHERWISE = 'or declare the task with @task(serializer="cloudpickle")'
 """The last way out."""
@@ -25,20 +26,18 @@ def losses(kind: JsonType, value: Any, payload: bytes) -> list[Difference]:
     return [d for d in found if not d.undecided] or found
 
 
-def loss(found: Difference) -> str:
-    """Say what a value would come back as."""
-    if not found.place and type(found.sent) is not type(found.back):
-        return f"would come back as {type(found.back).__name__}, not {type(found.sent).__name__}"
-    place = at(found.place, before=" ")
-    return f"would come back with {brief(found.back)} in place of {brief(found.sent)}{place}"
+def loss(found: Difference, ways: str) -> str:
+    """Say what a value would come back as, and the ways out."""
+    return f"{_changed(found)}: {instead_of(found.sent, ways)}"
 
 
-def cannot_dump(value: Any, error: Exception) -> str:
-    """Say why a value has no JSON."""
+def cannot_dump(value: Any, error: Exception, ways: str) -> str:
+    """Say why a value has no JSON, and the ways out."""
     reason = named(error)
     if isinstance(error, PydanticSerializationError):
         reason = str(error).removeprefix("Error serializing to JSON: ")
-    return f"({type(value).__name__}) cannot be sent as JSON, {reason}"
+    ways = instead_of(value, ways)
+    return f"({type(value).__name__}) cannot be sent as JSON, {reason}: {ways}"
 
 
 def reason_of(error: Exception) -> str:
@@ -60,3 +59,10 @@ def others(error: ValidationError) -> str:
 def named(error: Exception) -> str:
     """Return `Type: message`."""
     return f"{type(error).__name__}: {error}"
+
+
+def _changed(found: Difference) -> str:
+    if not found.place and type(found.sent) is not type(found.back):
+        return f"would come back as {type(found.back).__name__}, not {type(found.sent).__name__}"
+    place = at(found.place, before=" ")
+    return f"would come back with {brief(found.back)} in place of {brief(found.sent)}{place}"

@@ -64,7 +64,7 @@ class JsonResults:
         try:
             payload = self._dump(checked)
         except Exception as error:  # so may a serializer
-            text = f"{cannot_dump(checked, error)}: {self._ways}"
+            text = cannot_dump(checked, error, self._ways)
             return self._with_tags(checked, SerializationError(f"{self._subject} {text}"))
         if len(payload) > self._lossless or is_tagged_result(payload):
             refusal = self._try_the_trip(checked, payload)
@@ -120,7 +120,7 @@ class JsonResults:
         return self._loss_of_result(lost[0]) if lost else None
 
     def _loss_of_result(self, found: Difference) -> SerializationError:
-        return SerializationError(f"{self._subject} {loss(found)}: {self._ways}")
+        return SerializationError(f"{self._subject} {loss(found, self._ways)}")
 
     def _unfit(self, error: Exception) -> SerializationError:
         return SerializationError(f"{self._subject} {reason_of(error)}")

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from jtask.declaration.definition import SerializerName
 from jtask.errors import ResultError, SerializationError
+from jtask.serialization.unsendable import instead_of
 
 _WRITTEN_BY = b"Python "
 _THIS_PYTHON = b"Python %d.%d" % sys.version_info[:2]
@@ -156,7 +157,8 @@ class _PickledResults:
             return pickled(value)
         except Exception as error:  # a value's own pickling may raise anything
             kind = type(value).__name__
-            text = f"({kind}) cannot be pickled, {type(error).__name__}: {error}"
+            ways = instead_of(value, "return what it is made of")
+            text = f"({kind}) cannot be pickled, {type(error).__name__}: {error}: {ways}"
             raise SerializationError(f"{self._subject} {text}") from error
 
     def decode(self, payload: bytes) -> Any:

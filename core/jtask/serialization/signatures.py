@@ -1,6 +1,5 @@
 """A function's parameters: arguments to a record by parameter name, and back."""
 
-import difflib
 import functools
 import inspect
 import types
@@ -9,6 +8,12 @@ from collections.abc import Callable, Container, Generator, Iterable, Mapping
 from itertools import takewhile
 from typing import Any, Literal, get_args, get_origin
 
+from jtask.declaration.binding import (
+    bind_arguments,
+    doubled_argument,
+    missing_argument,
+    unknown_argument,
+)
 from jtask.declaration.definition import is_async_generator_function, is_generator_function
 from jtask.errors import ArgumentError
 from jtask.states import State
@@ -84,10 +89,7 @@ class CallSignature:
         Raises:
             ArgumentError: It does not fit.
         """
-        try:
-            return self.signature.bind(*args, **kwargs).arguments
-        except TypeError as error:
-            raise self._mismatch(args, kwargs, str(error)) from None
+        return bind_arguments(self.task_name, self.signature, args, kwargs).arguments
 
     def spread(self, record: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return what to call the function with for a complete record.
@@ -107,19 +109,16 @@ class CallSignature:
         extra = kwargs.pop(self._var_keyword, {})
         args = [self._take(name, kwargs) for name in self._leading(kwargs, bool(rest), count)]
         if twice := [name for name in extra if name in self._by_keyword()]:
-            raise self.error(f"has two values for argument {twice[0]!r}")
+            raise self.error(doubled_argument(twice[0]))
         return (*args, *rest), {**kwargs, **extra}
 
     def missing(self, name: str) -> ArgumentError:
         """Return the error for a required argument that was not given."""
-        return self.error(f"is missing argument {name!r}")
+        return self.error(missing_argument(name))
 
     def unknown(self, name: str) -> ArgumentError:
         """Return the error for an argument that no parameter takes."""
-        known = [n for n in self.signature.parameters if n != name]
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        return self.error(f"has no argument {name!r}{hint}")
+        return self.error(unknown_argument(self.signature, name))
 
     def error(self, text: str) -> ArgumentError:
         """Return an error about this task's arguments."""
@@ -149,25 +148,6 @@ class CallSignature:
     def _by_keyword(self) -> set[str]:
         unnamed = {self._var_positional, self._var_keyword, *self._positional_only}
         return self.signature.parameters.keys() - unnamed
-
-    def _mismatch(
-        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], reason: str
-    ) -> ArgumentError:
-        if not self._var_keyword:
-            for name in kwargs:
-                if name not in self._by_keyword():
-                    return self.unknown(name)
-        if len(args) > len(self._positional) and not self._var_positional:
-            count = len(self._positional)
-            return self.error(f"takes {count} positional arguments, got {len(args)}")
-        if twice := [name for name in self._positional[: len(args)] if name in kwargs]:
-            return self.error(f"has two values for argument {twice[0]!r}")
-        given = {*self._positional[: len(args)], *kwargs}
-        for name, parameter in self.signature.parameters.items():
-            required = parameter.default is parameter.empty and parameter.kind not in _VAR
-            if required and name not in given:
-                return self.missing(name)
-        return self.error(f"cannot be called like this: {reason}")
 
 
 def resolve_annotations(fn: Callable[..., Any], owner: type | None = None) -> dict[str, Any]:

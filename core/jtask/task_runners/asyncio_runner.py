@@ -35,7 +35,9 @@ class AsyncioTaskRunner(TaskRunner):
                 f"task {call.task.name!r} is a plain function, which would hold up the event loop: "
                 f"use ThreadPoolTaskRunner"
             )
-        submitted = Submitted(call, _Loop(asyncio._get_running_loop() or _thread.get().loop))
+        loop = asyncio._get_running_loop() or _thread.get().loop
+        submitted = Submitted(call, _Loop(loop))
+        submitted.future.loop = loop
         submitted.begin()
         return submitted.future
 

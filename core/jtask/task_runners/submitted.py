@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, NamedTuple, Protocol, cast
 
+from jtask.declaration.binding import bind_arguments
 from jtask.declaration.task_info import TaskInfo
-from jtask.errors import ArgumentError, JTaskError
+from jtask.errors import JTaskError
 from jtask.execution.attempt import Result, finish, run_attempt
 from jtask.execution.awaited_futures import AwaitedFutures, find_awaited
 from jtask.execution.contexts import FreshContexts
@@ -91,7 +92,7 @@ class Submitted:
 
     def __init__(self, call: Call, pool: Pool, invoke: Invoke | None = None) -> None:
         task = call.task
-        _check_arguments(call)
+        bind_arguments(task.name, task.signature, call.args, call.kwargs)
         self._pool = pool
         self._awaited = find_awaited(call.args, call.kwargs, call.wait_for)
         self.run = begin(
@@ -273,13 +274,6 @@ class _Countdown:
             is_done = self._left == 0
         if is_done:
             self._done()
-
-
-def _check_arguments(call: Call) -> None:
-    try:
-        call.task.signature.bind(*call.args, **call.kwargs)
-    except TypeError as error:
-        raise ArgumentError(f"task {call.task.name!r}: {error}") from None
 
 
 def _finish_at_program_end() -> None:

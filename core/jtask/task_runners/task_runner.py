@@ -62,7 +62,12 @@ class TaskRunner(ABC):
 
         Returns:
             Future: The run's handle.
+
+        Raises:
+            ArgumentError: The arguments do not fit the signature.
+            TypeError: What is to be run is no task, or the parameters are no mapping.
         """
+        _check(task, parameters)
         return self.submit_call(Call(task, task.bound, dict(parameters or {}), wait_for))
 
     def map(
@@ -77,7 +82,11 @@ class TaskRunner(ABC):
             task: The task.
             parameters: Arguments by name.
             wait_for: Runs that have to complete first.
+
+        Raises:
+            TypeError: What is to be run is no task, or the parameters are no mapping.
         """
+        _check(task, parameters)
         awaited = gathered(wait_for)
         return FutureList(
             self.submit_call(Call(task, (*task.bound, *args), kwargs, awaited))
@@ -145,3 +154,13 @@ class TaskRunner(ABC):
     ) -> None:
         entered.reset(self._tokens.pop())
         await self.wait_async()
+
+
+def _check(task: object, parameters: object) -> None:
+    if not isinstance(task, TaskInfo):
+        raise TypeError(f"a task runner executes tasks, got {task!r}: declare it with @task")
+    if parameters is not None and not isinstance(parameters, Mapping):
+        raise TypeError(
+            f"task {task.name!r} takes its parameters as a dict of arguments by name, "
+            f"got {parameters!r:.100}"
+        )

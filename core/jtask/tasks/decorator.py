@@ -9,19 +9,16 @@ from collections.abc import (
     Iterator,
     Mapping,
 )
-from typing import Any, ParamSpec, TypeVar, Unpack, overload
+from typing import Any, ParamSpec, Protocol, TypeVar, Unpack, overload
 
-from jtask.declaration import registry
 from jtask.declaration.builtin_options import BuiltinOptions
 from jtask.declaration.definition import (
-    OWN_OPTIONS,
-    Definition,
     SerializerName,
     is_async_generator_function,
     is_coroutine_function,
     is_generator_function,
-    unwrap,
 )
+from jtask.tasks.declaring import declare
 from jtask.tasks.kinds import AsyncGeneratorTask, AsyncTask, GeneratorTask, SyncTask
 from jtask.tasks.task import Task
 
@@ -87,17 +84,11 @@ def task(fn: Any = None, /, *, options: Mapping[str, object] | None = None, **gi
             is not acceptable.
         TaskKeyConflict: Another task of this process has the key.
     """
-    own = {name: given.pop(name) for name in OWN_OPTIONS if name in given}
-    definition = Definition().with_options({**given, **(options or {})}, **own)
-    decorate: Any = _Decorator(definition)
-    return decorate if fn is None else decorate(fn)
+    return declare(fn, options, given, _class_of)
 
 
-class _Decorator:
+class _Decorator(Protocol):
     """What `@task(...)` returns; a class, so that the overloads survive the parentheses."""
-
-    def __init__(self, definition: Definition) -> None:
-        self._definition = definition
 
     @overload
     def __call__(  # type: ignore[overload-overlap] # as for `task`
@@ -117,14 +108,9 @@ class _Decorator:
     ) -> GeneratorTask[P, Y, Any]: ...
     @overload
     def __call__(self, fn: Callable[P, R], /) -> SyncTask[P, R]: ...
-    def __call__(self, fn: Any, /) -> Any:
-        function, kind = unwrap(fn)
-        made = _kind_of(function)(function, self._definition.changed(kind=kind))
-        registry.register(made)
-        return made
 
 
-def _kind_of(fn: Callable[..., Any]) -> type[Task[..., Any]]:
+def _class_of(fn: Callable[..., Any]) -> type[Task[..., Any]]:
     if is_generator_function(fn):
         return GeneratorTask
     if is_async_generator_function(fn):

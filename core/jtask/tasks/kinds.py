@@ -76,7 +76,10 @@ class AsyncTask(Task[P, R]):
         from jtask.execution.direct_call import call_async
 
         asked = _asked(kwargs) if kwargs else {}
-        return call_async(self, (*self.bound, *args), kwargs, _begin_recording, **asked)
+        called: Any = call_async(self, (*self.bound, *args), kwargs, _begin_recording, **asked)
+        # What Python warns of as "never awaited", and what asyncio shows as its task.
+        called.__qualname__ = self.name
+        return cast("Coroutine[Any, Any, Any]", called)
 
     @overload
     def __get__(self, instance: None, owner: type) -> "AsyncTask[P, R]": ...

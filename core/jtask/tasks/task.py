@@ -74,6 +74,7 @@ class Task(SubmittableTask[P, R], HookedTask[P, R]):
         delay: float | timedelta | None = None,
         eta: datetime | float | None = None,
         expires: Instant | None = None,
+        flow_run_name: str | Callable[..., str] | None = None,
         options: Mapping[str, object] | None = None,
         **builtin: Unpack[BuiltinOptions],
     ) -> Self:
@@ -92,6 +93,7 @@ class Task(SubmittableTask[P, R], HookedTask[P, R]):
             delay: Start runs no sooner than this many seconds after the call.
             eta: Start runs no sooner than this instant.
             expires: Do not start runs later than this: an instant, or seconds after the call.
+            flow_run_name: Of a flow, see `jtask.flow`.
             options: See `task`.
             builtin: See `task`.
 
@@ -99,6 +101,8 @@ class Task(SubmittableTask[P, R], HookedTask[P, R]):
             TaskDefinitionError: An unknown option, or a value that is not acceptable.
         """
         given = {**builtin, **(options or {})}
+        if flow_run_name is not None:
+            given["task_run_name" if self.is_flow else "flow_run_name"] = flow_run_name
         changed = self.definition.with_options(
             given,
             name=name,
@@ -213,6 +217,8 @@ class Task(SubmittableTask[P, R], HookedTask[P, R]):
         args = () if args is None else args
         if not isinstance(args, tuple):
             _check_sequence(args)
+        if kwargs is not None and not isinstance(kwargs, Mapping):
+            raise TaskDefinitionError(f"kwargs must be a dict of arguments by name, got {kwargs!r}")
         definition = self.definition
         if any(given is not None for given in (countdown, eta, expires, queue, priority)):
             definition = definition.changed(
