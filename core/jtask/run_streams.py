@@ -8,6 +8,7 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 from jtask.contract import ITEM, LogLine
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import JTaskError, SerializationError
+from jtask.runtime.blocking import blocked, blocked_async
 from jtask.serialization.codecs import codecs_of
 from jtask.serialization.results import read_untyped
 from jtask.wire.progress import Progress
@@ -132,7 +133,7 @@ class Stream(Generic[R]):
         source, order = self._source, _Order(self._start)
         reader = source.run(source.read_items(self._run.run_id))
         try:
-            while (lines := source.run(reader.follow())) is not None:
+            while (lines := self._followed(reader)) is not None:
                 for line, index in order.take(lines):
                     yield self._item(line, index)
         finally:
@@ -144,12 +145,21 @@ class Stream(Generic[R]):
         source, order = self._source, _Order(self._start)
         reader = await source.bridge(source.read_items(self._run.run_id))
         try:
-            while (lines := await source.bridge(reader.follow())) is not None:
+            while (lines := await self._followed_async(reader)) is not None:
                 for line, index in order.take(lines):
                     yield self._item(line, index)
         finally:
             await source.bridge(reader.close())
         await self._run.result_async()
+
+    def _followed(self, reader: LineReader) -> list[LogLine] | None:
+        # Not endless: of a run that waits for this one there may be items before its end.
+        with blocked((self._run.run_id,), is_endless=False):
+            return self._source.run(reader.follow())
+
+    async def _followed_async(self, reader: LineReader) -> list[LogLine] | None:
+        async with blocked_async((self._run.run_id,), is_endless=False):
+            return await self._source.bridge(reader.follow())
 
     def _item(self, line: LogLine, index: int) -> StreamItem:
         return StreamItem(self._value(line), index, line.attempt, line.at)

@@ -33,6 +33,7 @@ from jtask_timeouts.child_protocol import (
     STARTED,
     TOLD,
     VALUE,
+    WAITS,
     Reply,
     Request,
 )
@@ -99,6 +100,8 @@ class _Executor:
         self._limits = Limits()
         self._contexts = FreshContexts()
         self._executing = False
+        self._is_sending = False
+        self._put_off: BaseException | None = None
         self._asyncio_task: asyncio.Task[Any] | None = None
         signal.signal(SOFT, self._on_soft)
         signal.signal(END, self._on_end)
@@ -120,7 +123,7 @@ class _Executor:
             task = self._load(request)
             args, kwargs = codecs_of(task).arguments.decode(request.payload)
             run = request.context(task)
-            run.on_state = self._send_note
+            run.on_state, run.on_wait = self._send_note, self._tell_wait
             self._limits = Limits(*request.limits)
             value = self._contexts.new().run(self._call, run, args, kwargs)
             return self._reply(task, value)
@@ -147,6 +150,20 @@ class _Executor:
 
     def _tell(self, topic: str, message: bytes) -> None:
         self.send(Reply(TOLD, payload=message, topic=topic))
+
+    def _tell_wait(self, change: int) -> None:
+        message = Reply(WAITS, payload=b"%d" % change)
+        if threading.current_thread() is not threading.main_thread():
+            self.send(message)
+            return
+        # What a signal raises in the middle would leave half a message, and the lock taken.
+        self._is_sending, self._put_off = True, None
+        try:
+            self.send(message)
+        finally:
+            self._is_sending = False
+        if self._put_off is not None:
+            raise self._put_off
 
     def _load(self, request: Request) -> TaskInfo[..., Any]:
         # As it is in the worker now, which may have added to it since this process started.
@@ -194,7 +211,7 @@ class _Executor:
 
     def _on_soft(self, _number: int, _frame: FrameType | None) -> None:
         if self._executing:
-            raise self._limits.soft_timeout()
+            self._interrupt(self._limits.soft_timeout())
 
     def _on_end(self, _number: int, _frame: FrameType | None) -> None:
         if not self._executing:
@@ -203,7 +220,13 @@ class _Executor:
         if self._asyncio_task is not None:
             asyncio.get_running_loop().call_soon_threadsafe(self._asyncio_task.cancel)
         else:
-            raise HardInterrupt
+            self._interrupt(HardInterrupt())
+
+    def _interrupt(self, error: BaseException) -> None:
+        if self._is_sending:
+            self._put_off = error
+        else:
+            raise error
 
 
 class _LimitTimers(TimedSteps):

@@ -3,8 +3,9 @@
 No pickle: the bytes are what the task's own codecs have written, as between any two processes.
 
 To the child: a request. From the child: `started` when the function is about to be called, any
-number of `told` with a plugin's message to itself in the worker, then one of `value` (its bytes
-follow), `failed` (an Exception) and `crashed` (any other BaseException).
+number of `told` with a plugin's message to itself in the worker and of `waits` (`1` as the function
+begins to wait for other runs, `-1` as it goes on), then one of `value` (its bytes follow), `failed`
+(an Exception) and `crashed` (any other BaseException).
 """
 
 import json
@@ -22,7 +23,8 @@ from jtask.worker.log_output import WorkerLabel, worker_label
 if TYPE_CHECKING:
     from jtask.declaration import TaskInfo
 
-STARTED, TOLD, VALUE, FAILED, CRASHED = "started", "told", "value", "failed", "crashed"
+STARTED, TOLD, WAITS = "started", "told", "waits"
+VALUE, FAILED, CRASHED = "value", "failed", "crashed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +32,9 @@ class Reply:
     """What a child says.
 
     Attributes:
-        kind: One of the five.
+        kind: One of the six.
         failure: What was raised, for two of them.
-        payload: The value as the task's codec wrote it, or what is told.
+        payload: The value as the task's codec wrote it, or what is told, or the number.
         topic: Whose message it is, where something is told.
         state: Name, message and details of the state that the function returned, if it did.
     """

@@ -22,6 +22,7 @@ from jtask_timeouts.child_protocol import (
     STARTED,
     TOLD,
     VALUE,
+    WAITS,
     LogStyle,
     Reply,
     Request,
@@ -202,8 +203,8 @@ class IsolatedCall:
                 self._terminate(child, self._cancellation())
             if child.connection in ready:
                 reply = Reply.decode(child.connection.recv_bytes())
-                if reply.kind == TOLD:
-                    told(self._run, reply.topic, reply.payload)
+                if reply.kind in (TOLD, WAITS):
+                    self._hear(reply)
                     # Not before the clock is looked at: there may be no end of messages.
                     self._take_due_steps()
                     continue
@@ -217,6 +218,12 @@ class IsolatedCall:
             if child.ended in ready:
                 raise EOFError
             self._take_due_steps()
+
+    def _hear(self, reply: Reply) -> None:
+        if reply.kind == TOLD:
+            told(self._run, reply.topic, reply.payload)
+        elif self._run.on_wait is not None:
+            self._run.on_wait(int(reply.payload))
 
     def _take_due_steps(self) -> None:
         while self._steps and self._steps[-1].at <= time.monotonic():

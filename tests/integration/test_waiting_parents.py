@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -104,6 +105,22 @@ def by_an_argument(count: int) -> int:
     return total([double.delay(n).as_value for n in range(count)])
 
 
+@task(queue="ways")
+def doubles(count: int) -> Iterator[int]:
+    for n in range(count):
+        yield 2 * n
+
+
+@task(queue="ways")
+def from_a_stream(count: int) -> int:
+    return sum(doubles.delay(count).stream())
+
+
+@task(queue="ways")
+async def from_a_stream_later(count: int) -> int:
+    return sum([n async for n in doubles.delay(count).stream()])
+
+
 WAYS = [
     by_wait,
     as_they_end,
@@ -111,12 +128,14 @@ WAYS = [
     at_the_same_time,
     in_another_thread,
     by_an_argument,
+    from_a_stream,
+    from_a_stream_later,
 ]
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)
 def test_every_way_to_wait_frees_the_slot(way: Any, jtask_worker: StartWorker) -> None:
-    jtask_worker(double, *WAYS, concurrency=1)
+    jtask_worker(double, doubles, *WAYS, concurrency=1)
     assert way.delay(5).result(PATIENCE) == 20
 
 

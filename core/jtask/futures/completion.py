@@ -10,8 +10,8 @@ from types import TracebackType
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from jtask.errors import JTaskError
-from jtask.futures.blocking import blocked
 from jtask.futures.future import Callback, Future, check_timeout
+from jtask.runtime.blocking import blocked
 
 R = TypeVar("R")
 Ended = tuple[Future[Any], JTaskError | None]

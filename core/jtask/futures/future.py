@@ -12,11 +12,11 @@ from typing import Any, Generic, Self, TypeVar, cast
 from jtask.annotations import StandIns
 from jtask.declaration.task_info import is_internal
 from jtask.errors import JTaskError, ResultTimeout, RunDeadlock
-from jtask.futures.blocking import blocked, blocked_async
 from jtask.numbers import is_number
 from jtask.outcomes import CANCEL_MESSAGE, CancelAnswer, SettledRun
 from jtask.run_streams import Stream
 from jtask.runtime import current_run
+from jtask.runtime.blocking import blocked, blocked_async
 from jtask.signal_safety import SignalSafeLock
 from jtask.states import State
 from jtask.wire.progress import Progress

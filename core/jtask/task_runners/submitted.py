@@ -27,12 +27,12 @@ from jtask.execution.direct_call import (
 from jtask.execution.loop_thread import LoopThread
 from jtask.execution.one_per_process import OnePerProcess
 from jtask.execution.sync_await import run_sync
-from jtask.futures.blocking import add_wait, remove_wait
 from jtask.futures.future import Future
 from jtask.futures.submitted_run import SubmittedRun, wait_for_all
 from jtask.lifecycle import Finish, Reschedule, describe
 from jtask.outcomes import CancelResult, Outcome
 from jtask.runtime import RunContext, current_run
+from jtask.runtime.blocking import add_wait, remove_wait
 from jtask.states import State, StateName
 from jtask.task_runners.threads import in_thread
 

@@ -4,9 +4,9 @@ from functools import partial
 from typing import Any, Self, cast
 
 from jtask.errors import ConfigurationError
-from jtask.futures.blocking import holding
 from jtask.futures.future import Future
 from jtask.numbers import is_within
+from jtask.runtime.blocking import holding
 from jtask.settings import get_settings
 from jtask.task_runners.places import HeldPlace, Places
 from jtask.task_runners.submitted import Call, Submitted

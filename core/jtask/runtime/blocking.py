@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Protocol
 
 from jtask.errors import RunDeadlock
-from jtask.runtime import RunContext, current_run
+from jtask.runtime.current import current_run
+from jtask.runtime.run_context import RunContext
 
 
 class Place(Protocol):
