@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from types import FrameType
 from typing import Any
@@ -20,7 +21,6 @@ from jtask.execution.contexts import FreshContexts
 from jtask.execution.copies import accompanied
 from jtask.execution.returned_states import state_returned, value_of
 from jtask.runtime import RunContext, executing
-from jtask.serialization import codecs_of
 from jtask.states import State
 from jtask.tagging import inherit
 from jtask.wire.failures import capture
@@ -36,6 +36,7 @@ from jtask_timeouts.child_protocol import (
     WAITS,
     Reply,
     Request,
+    carrier_of,
 )
 from jtask_timeouts.coroutines import call_on_loop
 from jtask_timeouts.deadlines import Step, TimedSteps, get_deadlines
@@ -121,27 +122,17 @@ class _Executor:
         """
         try:
             task = self._load(request)
-            args, kwargs = codecs_of(task).arguments.decode(request.payload)
+            carrier = carrier_of(task, request.serializer)
+            args, kwargs = carrier.read_arguments(request.payload)
             run = request.context(task)
             run.on_state, run.on_wait = self._send_note, self._tell_wait
             self._limits = Limits(*request.limits)
             value = self._contexts.new().run(self._call, run, args, kwargs)
-            return self._reply(task, value)
+            return _reply(value, carrier.write_value)
         except Exception as error:
             return Reply(FAILED, capture(error))
         except BaseException as error:
             return Reply(CRASHED, capture(error))
-
-    def _reply(self, task: TaskInfo[..., Any], value: Any) -> Reply:
-        state = state_returned(value)
-        if state is None:
-            return Reply(VALUE, payload=codecs_of(task).result.encode(value))
-        about = (state.name, state.message, state.details)
-        try:
-            value = value_of(state)
-        except Exception as error:
-            return Reply(FAILED, capture(error), state=about)
-        return Reply(VALUE, payload=codecs_of(task).result.encode(value), state=about)
 
     def send(self, reply: Reply) -> None:
         """Send something to the worker; from any thread, one at a time."""
@@ -171,7 +162,6 @@ class _Executor:
         (task,) = load_targets([request.target])
         # After the import: a module that sets up logging itself is left alone.
         log_to_stderr(request.log.level, request.log.label)
-        codecs_of(task).check(request.serializer)
         return task
 
     def _call(self, run: RunContext, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -227,6 +217,18 @@ class _Executor:
             self._put_off = error
         else:
             raise error
+
+
+def _reply(value: Any, write: Callable[[Any], bytes]) -> Reply:
+    state = state_returned(value)
+    if state is None:
+        return Reply(VALUE, payload=write(value))
+    about = (state.name, state.message, state.details)
+    try:
+        value = value_of(state)
+    except Exception as error:
+        return Reply(FAILED, capture(error), state=about)
+    return Reply(VALUE, payload=write(value), state=about)
 
 
 class _LimitTimers(TimedSteps):

@@ -1,6 +1,7 @@
 """What a worker and its child processes say to each other: one JSON line, then bytes.
 
-No pickle: the bytes are what the task's own codecs have written, as between any two processes.
+The bytes of a run that came from the broker are what the task's own codecs have written, as between
+any two processes. Those of a run that is no other process's concern are pickles.
 
 To the child: a request. From the child: `started` when the function is about to be called, any
 number of `told` with a plugin's message to itself in the worker and of `waits` (`1` as the function
@@ -11,18 +12,20 @@ begins to wait for other runs, `-1` as it goes on), then one of `value` (its byt
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jtask.errors import Failure
 from jtask.runtime import RunContext
+from jtask.serialization import LocalPickles, codecs_of
 from jtask.states import State, StateName
 from jtask.worker.log_output import WorkerLabel, worker_label
 
 if TYPE_CHECKING:
     from jtask.declaration import TaskInfo
 
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 STARTED, TOLD, WAITS = "started", "told", "waits"
 VALUE, FAILED, CRASHED = "value", "failed", "crashed"
 
@@ -34,7 +37,7 @@ class Reply:
     Attributes:
         kind: One of the six.
         failure: What was raised, for two of them.
-        payload: The value as the task's codec wrote it, or what is told, or the number.
+        payload: The value as bytes, or what is told, or the number.
         topic: Whose message it is, where something is told.
         state: Name, message and details of the state that the function returned, if it did.
     """
@@ -88,7 +91,8 @@ class Request:
 
     Attributes:
         target: Names the task for `jtask.worker.targets`.
-        serializer: How the arguments are written and the value shall be.
+        serializer: How the arguments are written and the value shall be, as the task declares it;
+            None as `LocalPickles` does.
         facts: What `jtask.runtime` shall say there.
         limits: The soft and the hard limit.
         payload: The arguments.
@@ -97,7 +101,7 @@ class Request:
     """
 
     target: str
-    serializer: str
+    serializer: str | None
     facts: dict[str, Any]
     limits: tuple[float | None, float | None]
     payload: bytes
@@ -131,6 +135,36 @@ class Request:
         # Notes for the history go with the state that the run is in.
         run.state = State(StateName.RUNNING, time.time())
         return run
+
+
+class Carrier(NamedTuple):
+    """What writes and reads the arguments and the value of a run."""
+
+    write_arguments: Callable[[tuple[Any, ...], dict[str, Any]], bytes]
+    read_arguments: Callable[[bytes], Arguments]
+    write_value: Callable[[Any], bytes]
+    read_value: Callable[[bytes], Any]
+
+
+def carrier_of(task: "TaskInfo[..., Any]", serializer: str | None) -> Carrier:
+    """Return what carries the runs of a task.
+
+    Args:
+        task: The task.
+        serializer: See `Request`.
+
+    Raises:
+        SerializationError: The task declares another one here.
+    """
+    if serializer is None:
+        local = LocalPickles(task)
+        return Carrier(
+            local.write_arguments, local.read_arguments, local.write_value, local.read_value
+        )
+    codecs = codecs_of(task)
+    codecs.check(serializer)
+    arguments, result = codecs.arguments, codecs.result
+    return Carrier(arguments.encode, arguments.decode, result.encode, result.decode)
 
 
 def _frame(head: dict[str, Any], payload: bytes) -> bytes:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from jtask.errors import ProcessDied, RunCancelled
 from jtask.execution.copies import facts_of, told
-from jtask.serialization import codecs_of
 from jtask.states import State, StateName
 from jtask.wire.failures import rebuild
 from jtask.worker.targets import target_of
@@ -26,6 +25,7 @@ from jtask_timeouts.child_protocol import (
     LogStyle,
     Reply,
     Request,
+    carrier_of,
 )
 from jtask_timeouts.deadlines import Step
 from jtask_timeouts.limits import GRACE_SECONDS, Limits
@@ -114,6 +114,9 @@ class IsolatedCall:
 
     def __init__(self, run: "RunContext", limits: Limits) -> None:
         self._run = run
+        # Not what is declared for the broker, which such a run has not come by.
+        self._serializer = None if run.queue is None else run.task.serializer
+        self._carrier = carrier_of(run.task, self._serializer)
         self._limits = limits
         self._end_error: BaseException | None = None
         self._reported = False
@@ -164,10 +167,10 @@ class IsolatedCall:
         run = self._run
         return Request(
             target=target_of(run.task),
-            serializer=run.task.serializer,
+            serializer=self._serializer,
             facts=facts_of(run),
             limits=(self._limits.soft, self._limits.hard),
-            payload=codecs_of(run.task).arguments.encode(args, kwargs),
+            payload=self._carrier.write_arguments(args, kwargs),
             path=list(sys.path),
             log=LogStyle.of_this_process(),
         ).encode()
@@ -278,7 +281,7 @@ class IsolatedCall:
 
     def _value(self, reply: Reply) -> Any:
         if reply.kind == VALUE:
-            return codecs_of(self._run.task).result.decode(reply.payload)
+            return self._carrier.read_value(reply.payload)
         assert reply.failure is not None
         if reply.kind == CRASHED:
             raise ProcessDied(f"the task raised {reply.failure.summary}")

@@ -45,9 +45,9 @@ def nap(seconds: float) -> None:
 """
 
 
-def start(place: Place, body: str) -> "subprocess.Popen[str]":
+def start(place: Place, body: str, more: str = "") -> "subprocess.Popen[str]":
     program = place.folder / "program.py"
-    program.write_text(HEAD + "if __name__ == '__main__':\n" + textwrap.indent(body, "    "))
+    program.write_text(HEAD + more + "if __name__ == '__main__':\n" + textwrap.indent(body, "    "))
     return subprocess.Popen(
         [sys.executable, program],
         cwd=place.folder,
@@ -58,8 +58,8 @@ def start(place: Place, body: str) -> "subprocess.Popen[str]":
     )
 
 
-def output(place: Place, body: str) -> str:
-    process = start(place, textwrap.dedent(body))
+def output(place: Place, body: str, more: str = "") -> str:
+    process = start(place, textwrap.dedent(body), more)
     said, complaints = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, complaints
     return said
@@ -85,6 +85,71 @@ def test_runs_execute_in_processes_and_are_ended_there(place: Place) -> None:
         )
         == "ok\n"
     )
+
+
+OWN_CLASSES = """
+import dataclasses, enum
+from jtask.errors import ResultError, SerializationError
+
+class Colour(enum.Enum):
+    RED = 1
+
+@dataclasses.dataclass
+class Order:
+    number: int
+    more: object = None
+
+@task
+def take(order: Order, add):
+    assert isinstance(order, Order) and order.more is Colour.RED
+    return Order(add(order.number), [order, Order, os.getpid()])
+
+@task
+def lock(*args, **kwargs):
+    return threading.Lock()
+
+@task(isolation="process")
+def apart(numbers: set[complex]) -> set[complex]:
+    return numbers | {1j}
+"""
+
+
+def test_what_goes_to_a_process_and_back_is_pickled_with_classes_of_the_script(
+    place: Place,
+) -> None:
+    said = output(
+        place,
+        """
+        with ProcessPoolTaskRunner(1):
+            step = 1
+            made = take.submit(Order(1, Colour.RED), lambda n: n + step).result()
+            was, kind, pid = made.more
+            assert type(made) is type(was) is kind is Order and made.number == 2
+            assert was == Order(1, Colour.RED) and pid != os.getpid()
+        assert apart({2j}) == {1j, 2j}
+        print("ok")
+        """,
+        OWN_CLASSES,
+    )
+    assert said == "ok\n"
+
+
+def test_what_cannot_be_pickled_is_named(place: Place) -> None:
+    said = output(
+        place,
+        """
+        with ProcessPoolTaskRunner(1):
+            for run in (lock.submit(1), lock.submit(1, b=[threading.Lock()])):
+                print(repr(run.exception()))
+        """,
+        OWN_CLASSES,
+    )
+    value, argument = said.splitlines()
+    assert "ResultError" in value
+    assert "the result of task 'lock' (lock) cannot be pickled, TypeError: " in value
+    assert "SerializationError" in argument
+    assert "argument 'kwargs' of task 'lock' cannot be pickled, TypeError: " in argument
+    assert "or have it executed in this process" in argument
 
 
 def test_a_program_ends_after_the_runs_that_it_has_submitted(place: Place) -> None:

@@ -1,5 +1,6 @@
 """Arguments and results as bytes: JSON by the annotations, or cloudpickle."""
 
 from jtask.serialization.codecs import CallCodecs, codecs_of
+from jtask.serialization.local_pickles import LocalPickles
 
-__all__ = ["CallCodecs", "codecs_of"]
+__all__ = ["CallCodecs", "LocalPickles", "codecs_of"]

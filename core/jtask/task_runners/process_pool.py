@@ -17,10 +17,9 @@ class ProcessPoolTaskRunner(TaskRunner):
     """Execute the functions of runs in child processes, which are started when they are needed.
 
     Hooks are called in this process, and the logs of the runs come here. Arguments and values
-    travel as those of a background run do: as JSON by the annotations, or by cloudpickle where the
-    task declares `serializer="cloudpickle"`. A run that is cancelled, or exceeds its timeout, is
-    ended along with its process. Tasks that such a run submits are executed in threads of its
-    process, unless it chooses another task runner.
+    travel by cloudpickle, whatever the task declares. A run that is cancelled, or exceeds its
+    timeout, is ended along with its process. Tasks that such a run submits are executed in threads
+    of its process, unless it chooses another task runner.
 
     Args:
         max_workers: How many runs execute at once; None takes the setting `runner_processes`.
