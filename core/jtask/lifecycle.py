@@ -150,7 +150,7 @@ class Discard:
     """Take the run off its queue: its outcome is already stored."""
 
 
-Admission = Execute | Discard | Finish
+StartDecision = Execute | Discard | Finish
 AfterError = Finish | Reschedule | Release
 
 _EXPLICIT: dict[type[BaseException], StateName] = {
@@ -190,14 +190,14 @@ def isolated_limit(max_crashes: int) -> int:
     return max_crashes * _ISOLATED_PATIENCE
 
 
-def admit(
+def decide_start(
     *,
     crashes: int,
     max_crashes: int,
     settled: bool,
     expires: float | None,
     now: float,
-) -> Admission:
+) -> StartDecision:
     """Decide what to do with a delivered run.
 
     Args:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pluggy
 
-from jtask import hooks
+import jtask.hooks
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import ConfigurationError
 from jtask.hook_callers import HookCaller, HookFailures, Implementation
@@ -36,8 +36,8 @@ class Plugins:
         Raises:
             ConfigurationError: A name that is not installed, or a plugin that cannot be loaded.
         """
-        self.manager = pluggy.PluginManager(hooks.PROJECT)
-        self.manager.add_hookspecs(hooks)
+        self.manager = pluggy.PluginManager(jtask.hooks.PROJECT)
+        self.manager.add_hookspecs(jtask.hooks)
         self._failures = HookFailures()
         for point in _chosen({p.name: p for p in entry_points(group=GROUP)}, names):
             self._load(point)
@@ -151,7 +151,7 @@ class Plugins:
         self.headers: dict[str, list[object]] = {}
         for impl in self.manager.hook.jtask_headers.get_hookimpls():
             for name in cast("Iterable[str]", impl.function() or ()):
-                if name in self.headers and name != hooks.TAGGED:
+                if name in self.headers and name != jtask.hooks.TAGGED:
                     raise ConfigurationError(f"two plugins have the header {name!r}")
                 self.headers.setdefault(name, []).append(impl.plugin)
 

@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING
 from jtask.hooks import hookimpl
 from jtask.options import Option
 from jtask.states import StateName
+from jtask_dead_letters.headers import REPLAY_OF
 
 if TYPE_CHECKING:
     import click
 
     from jtask.outcomes import Outcome
     from jtask.runtime import RunContext
-
-REPLAY_OF = "jtask-replay-of"
-"""The header of a replay: the run whose letter it comes from."""
 
 # Cancelled and NotReady are left out: somebody, or some plugin, wanted that end.
 _KEPT = frozenset({StateName.FAILED, StateName.TIMED_OUT, StateName.CRASHED, StateName.EXPIRED})

@@ -33,7 +33,7 @@ from jtask.settings import get_settings
 from jtask.states import StateName
 from jtask.wire.envelope import Envelope
 from jtask.wire.fields import finite, known_fields
-from jtask_dead_letters import REPLAY_OF
+from jtask_dead_letters.headers import REPLAY_OF
 from jtask_dead_letters.letters import Letter
 
 if TYPE_CHECKING:

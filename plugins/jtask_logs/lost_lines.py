@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 from jtask.background import BackgroundTasks
 from jtask.contract import LogStore
 from jtask.errors import BrokerError
-from jtask_logs.run_log import NOTES
 
 if TYPE_CHECKING:
     from jtask.runtime import RunContext
+
+NOTES = "jtask.logs"
+"""The logger's name of what is said about the log itself, which is no part of what was written."""
 
 _counting = BackgroundTasks()
 _log = logging.getLogger("jtask")

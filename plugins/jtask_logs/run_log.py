@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from jtask.contract import END_OF_ATTEMPT, LogLine
+from jtask_logs.lost_lines import NOTES, count_lines
 
 if TYPE_CHECKING:
     from jtask.runtime import RunContext
@@ -19,9 +20,6 @@ HEADER = "jtask-logs"
 
 WRITTEN_HEADER = "jtask-logged"
 """How many characters earlier attempts of the run have written."""
-
-NOTES = "jtask.logs"
-"""The logger's name of what is said about the log itself."""
 
 _LONGEST = 32_000  # characters of one message
 _OFF = logging.CRITICAL + 1
@@ -143,8 +141,6 @@ def log_of(run: "RunContext") -> RunLog:
     if not run.is_copy:
         run.concern(HEADER)
         if found is log and run.lost_workers:
-            from jtask_logs.lost_lines import count_lines
-
             count_lines(run, found.found_before)
     return found
 

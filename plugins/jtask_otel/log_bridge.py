@@ -11,8 +11,8 @@ from opentelemetry import _logs
 from jtask.execution.run_records import on_line
 from jtask.runtime import RunContext
 from jtask_otel import names
+from jtask_otel.api_defaults import is_real
 from jtask_otel.ends import ends
-from jtask_otel.providers import is_real
 
 # The least level of `logging` and the number of each, from OpenTelemetry's data model for logs.
 _SEVERITIES = (

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, cast
 from jtask.errors import ConfigurationError
 from jtask.settings import get_settings, settings_of
 from jtask.signal_safety import SignalSafeLock
+from jtask_otel.api_defaults import is_real
 from jtask_otel.ends import ends
 from jtask_otel.environment import Wanted, wanted
 from jtask_otel.settings import OtelSettings
@@ -140,14 +141,6 @@ def _load(kind: str, name: str) -> Any:
         raise ConfigurationError(
             f"the exporter {name!r} for {kind} cannot be loaded: {error}"
         ) from error
-
-
-def is_real(provider: object) -> bool:
-    """Tell whether a provider was set; those of OpenTelemetry's API do nothing."""
-    package = type(provider).__module__
-    return not package.startswith(
-        ("opentelemetry.trace", "opentelemetry.metrics", "opentelemetry._logs")
-    )
 
 
 def _provide_traces(exporters: list[Callable[[], Any]]) -> None:

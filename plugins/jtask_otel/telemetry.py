@@ -9,8 +9,8 @@ from opentelemetry.trace import Tracer
 
 from jtask.settings import get_settings, settings_of
 from jtask_otel import names
+from jtask_otel.api_defaults import is_real
 from jtask_otel.instruments import Instruments
-from jtask_otel.providers import is_real
 from jtask_otel.settings import OtelSettings
 
 Attributes = dict[str, Any]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from jtask.hooks import hookimpl
 from jtask.options import Option
+from jtask_schedules.headers import HEADER
 
 if TYPE_CHECKING:
     import click
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from jtask.runtime import RunContext, WorkerInfo
     from jtask.settings import SettingsModel
     from jtask_schedules.schedule import Tick
-
-HEADER = "jtask-schedule"
-"""The header of a schedule's runs: the task's key."""
 
 _RETRY_SECONDS = 1.0  # until a run that cannot be admitted yet, or not here, is tried again
 

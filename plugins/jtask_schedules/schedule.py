@@ -15,7 +15,7 @@ from jtask.contract import TOP_PRIORITY, Message, is_name
 from jtask.serialization import codecs_of
 from jtask.wire.envelope import Envelope
 from jtask.wire.fields import count, if_given, items, known_fields, mapping, name, seconds, text
-from jtask_schedules import HEADER
+from jtask_schedules.headers import CHAIN, HEADER, INSTANT
 from jtask_schedules.trigger import (
     Trigger,
     check_cron,
@@ -26,9 +26,6 @@ from jtask_schedules.trigger import (
 
 if TYPE_CHECKING:
     from jtask.declaration import TaskInfo
-
-_CHAIN = "jtask-schedule-chain"
-_INSTANT = "jtask-schedule-at"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +134,7 @@ class Schedule:
         """Return the run that is due at an instant."""
         # Instants are compared for equality later. They are whole milliseconds, so three digits
         # come back as the same float.
-        headers = {HEADER: self.key, _CHAIN: self.chain, _INSTANT: f"{instant:.3f}"}
+        headers = {HEADER: self.key, CHAIN: self.chain, INSTANT: f"{instant:.3f}"}
         return self._message(self.run_id(instant), instant, headers, instant)
 
     def message_now(self, run_id: str, now: float) -> Message:
@@ -230,10 +227,10 @@ def tick_of(run_id: str, headers: Mapping[str, str]) -> Tick | None:
     if key is None:
         return None
     try:
-        instant = seconds(headers.get(_INSTANT, "0"))
+        instant = seconds(headers.get(INSTANT, "0"))
     except ValueError:
         instant = 0.0  # no schedule has such a run, and this one is refused as any other
-    return Tick(key, headers.get(_CHAIN, ""), instant, run_id)
+    return Tick(key, headers.get(CHAIN, ""), instant, run_id)
 
 
 def declaration_of(task: "TaskInfo[..., Any]") -> Declaration | None:

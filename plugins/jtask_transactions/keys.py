@@ -104,7 +104,7 @@ def _values_of(txn: "Transaction") -> "Values":
 
 
 async def _open(txn: "Transaction", key: str, client: "Client") -> "Entry | None":
-    from jtask_transactions import locks
+    from jtask_transactions.locks import acquire, release
 
     txn.inline_limit = client.inline_limit
     if txn.isolation_level is not IsolationLevel.SERIALIZABLE:
@@ -113,12 +113,12 @@ async def _open(txn: "Transaction", key: str, client: "Client") -> "Entry | None
         # Another one of the same whole has the lock until that ends: to wait for it would be to
         # wait for ever.
         return await _find(txn, key, client)
-    txn.lock = lock = await locks.acquire(client, key)
+    txn.lock = lock = await acquire(client, key)
     try:
         found = await _find(txn, key, client)
     except BaseException:
         txn.lock = None
-        await locks.release(client, lock)
+        await release(client, lock)
         raise
     lock.revision = 0 if found is None else found.revision
     txn.locks[key] = lock

@@ -1,14 +1,16 @@
 """Flows: tasks that are the parents of other runs."""
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from in_process import StartWorker, on_each_broker
+from run_logs import messages_of
 
-from jtask import StateName, flow, get_run, runtime, tags, task
+from jtask import State, StateName, flow, get_run, runtime, tags, task
 from jtask.cache_policies import FLOW_PARAMETERS, INPUTS, RUN_ID
 from jtask.client import get_client
 from jtask.errors import ArgumentError, RunFailed, TaskDefinitionError
@@ -309,6 +311,69 @@ def test_submitted_runs_know_their_flow_and_its_tags() -> None:
 
     flow_id, (known, found) = submitting()
     assert (known, found) == (flow_id, ["of-block"])
+
+
+def test_a_flow_has_the_state_hooks_of_tasks_and_those_of_its_ends() -> None:
+    heard: list[tuple[str, str, str]] = []
+
+    def hear(one: Any, run: Any, state: State) -> None:
+        heard.append((one.name, run.name, state.name))
+
+    @flow(
+        flow_run_name="try {number}",
+        retries=1,
+        on_running=[hear],
+        on_completion=[hear],
+        on_failure=[hear],
+        on_cancellation=[hear],
+        on_crashed=[hear],
+    )
+    def ending(number: int) -> int:
+        if number:
+            return 1 // (number - 1)
+        raise KeyboardInterrupt
+
+    def heard_of(number: int) -> list[str]:
+        heard.clear()
+        with contextlib.suppress(ZeroDivisionError, KeyboardInterrupt):
+            ending(number)
+        assert {(name, run_name) for name, run_name, _ in heard} == {("ending", f"try {number}")}
+        return [name for *_, name in heard]
+
+    assert heard_of(2) == ["Running", "Completed"]
+    assert heard_of(1) == ["Running", "Retrying", "Failed"]
+    assert heard_of(0) == ["Running", "Crashed"]
+
+
+def test_a_flow_that_takes_too_long_is_timed_out() -> None:
+    @flow(timeout_seconds=0.05)
+    async def slow() -> None:
+        await asyncio.sleep(60)
+
+    state = asyncio.run(slow(return_state=True))
+    assert state.name is StateName.TIMED_OUT
+
+
+def test_a_version_and_what_is_printed_are_a_flows_as_a_tasks(jtask_worker: StartWorker) -> None:
+    ids: list[str] = []
+
+    @task
+    def speaking() -> None:
+        ids.append(runtime.run_id)
+        print("in the task")
+
+    @flow(log_prints=True, version="3")
+    def speaker() -> None:
+        print("in the flow")
+        speaking()
+
+    jtask_worker(speaker)
+    run = speaker.delay()
+    run.result(timeout=30)
+    assert run.info is not None
+    assert run.info.version == "3"
+    assert messages_of(run.run_id) == ["in the flow"]
+    assert messages_of(ids[0]) == ["in the task"]
 
 
 def test_what_is_no_task_runner_is_refused_by_name() -> None:

@@ -1,13 +1,14 @@
 """`.map()`: one run for each element of what can be iterated over."""
 
 import asyncio
+import io
 from typing import Any
 
 import pytest
 from waiting import eventually
 
 from jtask import StateName, task
-from jtask.annotations import allow_failure, unmapped
+from jtask.annotations import allow_failure, opaque, quote, unmapped
 from jtask.errors import (
     MappingLengthMismatch,
     MappingMissingIterable,
@@ -59,9 +60,19 @@ def test_all_that_can_be_iterated_over_is_mapped(given: Any) -> None:
 
 
 def test_what_cannot_be_goes_to_each_run_as_do_strings_bytes_and_what_is_unmapped() -> None:
-    for value in ("ab", b"ab", 3, None):
+    for value in ("ab", b"ab", bytearray(b"ab"), io.StringIO("a\nb"), 3, None):
         assert pair.map([1, 2], value).result(PATIENCE) == [(1, value), (2, value)]
     assert pair.map([1, 2], b=unmapped([5])).result(PATIENCE) == [(1, [5]), (2, [5])]
+
+
+def test_annotations_go_together_in_any_order() -> None:
+    failed, items = fail.submit(1), pair.submit(1, 2)
+    for both in (unmapped(allow_failure(failed)), allow_failure(unmapped(failed))):
+        results: Any = pair.map([1, 2], both).result(PATIENCE)
+        assert [type(error) for _, error in results] == [KeyError, KeyError]
+    assert pair.map([1], unmapped(items)).result(PATIENCE) == [(1, (1, 2))]
+    assert pair.map([quote(items), 1], 0).result(PATIENCE) == [(items, 0), (1, 0)]
+    assert pair.map([1], opaque([items])).result(PATIENCE) == [(1, [items])]
 
 
 def test_several_are_mapped_together_and_defaults_are_not() -> None:
@@ -85,6 +96,7 @@ def test_futures_are_mapped_over_and_may_be_elements() -> None:
     assert double.map(upstream).result(PATIENCE) == [2, 4]
     assert double.map([double.submit(1), 1]).result(PATIENCE) == [4, 2]
     assert double.map(double.map([1, 2])).result(PATIENCE) == [4, 8]
+    assert double.map(pair(1, 2, return_state=True)).result(PATIENCE) == [2, 4]
 
 
 def test_a_failure_ends_the_run_that_got_it() -> None:

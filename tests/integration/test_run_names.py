@@ -63,6 +63,22 @@ def test_a_run_in_the_background_is_named_when_it_starts(jtask_worker: StartWork
     eventually(is_said)
 
 
+def test_a_run_that_waits_for_others_is_named_by_their_values(jtask_worker: StartWorker) -> None:
+    @task(task_run_name="number {number}")
+    def named(number: int) -> str:
+        return runtime.name
+
+    @task
+    def three() -> int:
+        return 3
+
+    jtask_worker(named, three)
+    upstream = three.submit().as_value
+    assert named(upstream) == "number 3"
+    assert named.submit(upstream).result(timeout=30) == "number 3"
+    assert named.delay(three.delay().as_value).result(timeout=30) == "number 3"
+
+
 def test_a_function_is_called_once_for_all_attempts_of_a_run(jtask_worker: StartWorker) -> None:
     jtask_worker(retried)
     calls.clear()

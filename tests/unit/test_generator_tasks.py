@@ -334,3 +334,18 @@ def test_a_generator_is_not_cached() -> None:
 
     assert [list(some(2)), list(some(2))] == [[0, 1], [0, 1]]
     assert executed == [2, 2]
+
+
+def test_a_call_that_gives_items_gives_no_state() -> None:
+    @task
+    def count() -> Iterator[int]:
+        yield 1
+
+    @task
+    async def count_later() -> AsyncIterator[int]:
+        yield 1
+
+    for generator in (count, count_later):
+        ask: Any = generator
+        with pytest.raises(ValueError, match=r"is a generator, and a call of it gives its items"):
+            ask(return_state=True)

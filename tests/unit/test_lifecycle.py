@@ -23,8 +23,8 @@ from jtask.lifecycle import (
     Release,
     Reschedule,
     Retry,
-    admit,
     after_error,
+    decide_start,
     describe,
     is_suspect,
     isolated_limit,
@@ -58,7 +58,7 @@ TOO_LATE = Finish(S.EXPIRED, "the run was not started before it expired")
 def test_admission(
     crashes: int, max_crashes: int, settled: bool, expires: float | None, decision: object
 ) -> None:
-    found = admit(
+    found = decide_start(
         crashes=crashes, max_crashes=max_crashes, settled=settled, expires=expires, now=100.0
     )
     assert found == decision

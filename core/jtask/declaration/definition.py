@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal, cast, get_args
 
-from jtask.declaration import keys
+from jtask.declaration.keys import check_name
 from jtask.durations import HORIZON
 from jtask.errors import TaskDefinitionError
 from jtask.names import TOP_PRIORITY
@@ -63,9 +63,9 @@ class Definition:
         _check_text("version", self.version)
         _check_text("description", self.description)
         if self.key is not None:
-            keys.check_name("key", self.key)
+            check_name("key", self.key)
         if self.queue is not None:
-            keys.check_name("queue", self.queue)
+            check_name("queue", self.queue)
         if self.serializer not in (None, *_SERIALIZERS):
             raise TaskDefinitionError(
                 f"there is no serializer {self.serializer!r}: use one of {', '.join(_SERIALIZERS)}"

@@ -9,8 +9,8 @@ import inspect
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Generic, ParamSpec, Self, TypeVar, cast
 
-from jtask.declaration import keys
 from jtask.declaration.definition import Definition, SerializerName
+from jtask.declaration.keys import task_key
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -95,7 +95,7 @@ class TaskInfo(Generic[P, R]):
         self.priority = definition.priority
         self.options = dict(options)
         self.other_keys: tuple[str, ...] = ()
-        self.key = definition.key or keys.task_key(self.name, fn)
+        self.key = definition.key or task_key(self.name, fn)
         # Without `__dict__`: an attribute of the function must not replace one of the task.
         functools.update_wrapper(cast("Any", self), fn, updated=())
 

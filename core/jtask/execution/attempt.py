@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, cast
 
-from jtask import lifecycle
 from jtask.errors import ResultError, RunAbandoned, RunRefused, SerializationError
 from jtask.execution.admission import ask_for_admission, attempt_over
 from jtask.execution.asking import ask
@@ -28,7 +27,9 @@ from jtask.lifecycle import (
     Reschedule,
     Retry,
     RollBack,
+    after_error,
     describe,
+    retryable,
 )
 from jtask.outcomes import Outcome
 from jtask.plugins import TaskHooks
@@ -306,13 +307,13 @@ async def _failed(
     run.attempt_ended_at = time.time()
     retry: Retry | None = None
     # A run that was asked to end is not retried, whatever it raises.
-    if hooks.failed is not None and run.cancelled is None and lifecycle.retryable(error, returned):
+    if hooks.failed is not None and run.cancelled is None and retryable(error, returned):
         try:
             retry = await ask(hooks.failed, run, error=error)
         except asyncio.CancelledError as cancellation:
             error = cancellation
     is_stopping = stopping is not None and stopping()
-    decision = lifecycle.after_error(
+    decision = after_error(
         error, retry, stopping=is_stopping, cancelled=run.cancelled, returned=returned
     )
     if isinstance(decision, Release):

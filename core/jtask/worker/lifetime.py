@@ -9,9 +9,9 @@ from jtask.client.client import get_client
 from jtask.contract import Subscription
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import JTaskError
-from jtask.worker import supervised
 from jtask.worker.plugin_contexts import PluginContexts
 from jtask.worker.state_answers import answer_states
+from jtask.worker.supervised import report_ready
 from jtask.worker.worker import Worker
 
 
@@ -55,7 +55,7 @@ class WorkerLifetime:
             self.stop(0)
             raise
         # Only now: a supervisor takes it for the proof that its workers can start.
-        supervised.report_ready()
+        report_ready()
 
     @property
     def is_connected(self) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from jtask.execution.run_records import LABEL, name_run
 from jtask.foreign_text import shown_lines
 from jtask.ids import process_label
-from jtask.worker import supervised
+from jtask.worker.supervised import is_supervised
 
 # What every record has; whatever else is in one was given as `extra`.
 _USUAL = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", LABEL}
@@ -29,7 +29,7 @@ class WorkerLabel(NamedTuple):
 
 def worker_label() -> WorkerLabel:
     """Return what names this process in its log."""
-    return WorkerLabel(process_label(), supervised.is_supervised())
+    return WorkerLabel(process_label(), is_supervised())
 
 
 def log_to_stderr(level: int = logging.INFO, label: WorkerLabel | None = None) -> None:

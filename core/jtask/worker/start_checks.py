@@ -4,13 +4,12 @@ import asyncio
 import contextlib
 import time
 
-from jtask import lifecycle
 from jtask.client.cancel_requests import find_cancel_request
 from jtask.client.living_workers import living_workers
 from jtask.contract import Broker
 from jtask.errors import BrokerError
 from jtask.execution.job import Job
-from jtask.lifecycle import Execute, Finish
+from jtask.lifecycle import Execute, Finish, StartDecision, decide_start
 from jtask.states import StateName
 from jtask.worker.settlement import START_COUNTER_TTL, start_counter
 from jtask.worker.suspects import Suspects
@@ -44,7 +43,7 @@ class StartChecks:
         # Without its arguments it cannot be looked up, and ends where it would start.
         return isinstance(await self._fetch_arguments(job), Execute) and job.cancelled is None
 
-    async def decide(self, job: Job) -> lifecycle.Admission:
+    async def decide(self, job: Job) -> StartDecision:
         """Say whether to execute a run, and have its arguments at hand if so.
 
         Its start is counted here if it lost workers before.
@@ -59,7 +58,7 @@ class StartChecks:
             await self._recall_cancellation(job)
         return decision
 
-    async def _admit(self, job: Job) -> lifecycle.Admission:
+    async def _admit(self, job: Job) -> StartDecision:
         delivery, run_id = job.delivery, job.delivery.run_id
         # A worker may have died between storing the outcome and the ack.
         settled = delivery.redelivered and await self._broker.results.get(run_id) is not None
@@ -73,7 +72,7 @@ class StartChecks:
             )
             job.counted = True
             job.lost_worker = await self._last_worker_of(run_id)
-        return lifecycle.admit(
+        return decide_start(
             crashes=min(starts, delivery.lost_workers),
             max_crashes=self._suspects.limit(job),
             settled=settled,

@@ -7,7 +7,7 @@ import signal
 import socket
 import threading
 
-from jtask import lease_guard
+from jtask.lease_guard import end_with
 
 READY = b"r"
 _log = logging.getLogger("jtask.worker")
@@ -57,7 +57,7 @@ def hold(descriptor: int, worker_index: int, shutdown_timeout: float) -> None:
     """
     global _lifeline, _worker_index
     # While C code holds the interpreter, the thread that watches the line gets no turn.
-    lease_guard.end_with(os.getppid(), shutdown_timeout)
+    end_with(os.getppid(), shutdown_timeout)
     _lifeline = Lifeline(descriptor)
     _worker_index = worker_index
 

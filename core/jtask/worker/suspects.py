@@ -3,8 +3,8 @@
 import logging
 from collections import deque
 
-from jtask import lifecycle
 from jtask.execution.job import Job
+from jtask.lifecycle import is_suspect, isolated_limit, may_isolate
 from jtask.plugins import hooks_of
 
 _PROCESSES = 4  # at once: each has loaded what the worker has
@@ -35,9 +35,9 @@ class Suspects:
         Returns:
             bool: Whether it is one.
         """
-        if not lifecycle.is_suspect(job.delivery.lost_workers):
+        if not is_suspect(job.delivery.lost_workers):
             return False
-        if lifecycle.may_isolate(self._max_crashes):
+        if may_isolate(self._max_crashes):
             self._isolate(job)
         self._turns(job).waiting.append(job)
         return True
@@ -46,7 +46,7 @@ class Suspects:
         """Return how many workers a run may lose, given how it is executed."""
         if job.isolate is None:
             return self._max_crashes
-        return lifecycle.isolated_limit(self._max_crashes)
+        return isolated_limit(self._max_crashes)
 
     def waiting(self) -> list[Job]:
         """Return those that wait."""

@@ -28,7 +28,6 @@ from jtask.serialization.codecs import codecs_of
 from jtask.settings import get_settings
 from jtask.states import State, StateName
 from jtask.wire.envelope import Envelope
-from jtask.worker import supervised
 from jtask.worker.executions import Executions
 from jtask.worker.heartbeat import accompany
 from jtask.worker.loans import Loans
@@ -36,6 +35,7 @@ from jtask.worker.lookups import Lookups
 from jtask.worker.settlement import Settlement
 from jtask.worker.slots import SlotPool
 from jtask.worker.start_checks import StartChecks
+from jtask.worker.supervised import worker_index
 from jtask.worker.suspects import Suspects
 from jtask.worker.waiting import Latch, first_of
 
@@ -77,7 +77,7 @@ class Worker:
             concurrency=concurrency,
             url=self._broker.url,
             worker=self,
-            worker_index=supervised.worker_index(),
+            worker_index=worker_index(),
         )
         # Two runners cannot keep to one number of slots each by itself.
         of_one_kind = len({task.is_async for task in served}) == 1
