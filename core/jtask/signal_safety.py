@@ -1,14 +1,22 @@
-"""A lock that a signal handler does not wait for in vain.
+"""Locks and waits that no signal turns into a wait without an end.
 
 Python calls a signal handler in the main thread, between two instructions of whatever executes
-there. If that holds a lock which the handler wants too, both wait for ever.
+there. If that holds a lock which the handler wants too, both wait for ever. If it is about to block
+in a lock, the handler is not called before the lock is released: Ctrl-C goes unnoticed until then.
 """
 
+import concurrent.futures
 import os
 import threading
+import time
+from collections.abc import Iterator
 from types import TracebackType
+from typing import TypeVar
 
 from jtask.errors import JTaskError
+
+T = TypeVar("T")
+_STEP_SECONDS = 0.25  # how long a signal goes unnoticed at most
 
 # Which threads hold a brief lock. Only the thread itself adds and removes its number.
 _holders: set[int] = set()
@@ -57,6 +65,45 @@ class SignalSafeLock:
         self._lock.release()
         if is_outermost:
             _holders.discard(threading.get_ident())
+
+
+def wait_steps(timeout: float | None) -> Iterator[float | None]:
+    """Yield how long to block at once, until a wait is over: the main thread must wake up.
+
+    Args:
+        timeout: Seconds for the whole wait; None waits for ever.
+
+    Returns:
+        Iterator: Seconds; None, where no signal handler is called, for as long as it takes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield timeout
+        return
+    deadline = None if timeout is None else time.monotonic() + timeout
+    while deadline is None or (left := deadline - time.monotonic()) > _STEP_SECONDS:
+        yield _STEP_SECONDS
+    yield max(left, 0.0)
+
+
+def result_of(future: "concurrent.futures.Future[T]", timeout: float | None = None) -> T:
+    """Do `future.result(timeout)`, and let a signal interrupt it whenever it comes.
+
+    Args:
+        future: What is waited for.
+        timeout: Seconds; None waits for ever.
+
+    Raises:
+        TimeoutError: Not done in time.
+        Exception: What the future has.
+    """
+    for seconds in wait_steps(timeout):
+        try:
+            return future.result(seconds)
+        except TimeoutError:
+            # It may be what the future has.
+            if future.done():
+                return future.result()
+    raise TimeoutError
 
 
 def refuse_in_interrupted_thread() -> None:
