@@ -9,62 +9,69 @@ import concurrent.futures
 import os
 import threading
 import time
+import weakref
 from collections.abc import Iterator
-from types import TracebackType
-from typing import TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from jtask.errors import JTaskError
+
+if TYPE_CHECKING:
+
+    class _RLock:
+        """What `_thread.RLock` is, which the standard library's own stubs call final."""
+
+        def acquire(self) -> bool: ...
+        def release(self) -> None: ...
+        def _is_owned(self) -> bool: ...
+        def __enter__(self) -> bool: ...
+        def __exit__(self, *error: object) -> None: ...
+else:
+    from _thread import RLock as _RLock
 
 T = TypeVar("T")
 _STEP_SECONDS = 0.25  # how long a signal goes unnoticed at most
 
-# Which threads hold a brief lock. Only the thread itself adds and removes its number.
-_holders: set[int] = set()
+# The brief locks that exist, so that a thread can be asked for those it holds.
+_brief: "tuple[weakref.ref[SignalSafeLock], ...]" = ()
+_brief_lock = threading.RLock()
 
 
-class SignalSafeLock:
+class SignalSafeLock(_RLock):
     """A lock whose second use by one thread is an error instead of a deadlock.
 
-    Use it as a context manager.
+    Use it as a context manager. Ctrl-C at any moment leaves it free: its `__exit__` is that of
+    `RLock`, in C, where no signal handler is called before the lock is released.
 
     Args:
         is_brief: Whether it is held for a few instructions, and never while waiting for another
             thread.
     """
 
-    __slots__ = ("_is_brief", "_is_held", "_is_inner", "_lock")
+    __slots__ = ()
 
-    def __init__(self, *, is_brief: bool = True) -> None:
-        self._is_brief = is_brief
-        # Taken and marked with its thread in one step, which no signal can come between.
-        self._lock = threading.RLock()
-        self._is_held = False
-        self._is_inner = False  # the thread held another one already
+    def __new__(cls, *, is_brief: bool = True) -> Self:
+        """Make a lock, and note it if it is a brief one."""
+        global _brief
+        lock = super().__new__(cls)
+        if is_brief:
+            with _brief_lock:
+                _brief = (*(one for one in _brief if one() is not None), weakref.ref(lock))
+        return lock
 
-    def __enter__(self) -> None:
-        is_inner = (me := threading.get_ident()) in _holders
-        if self._is_brief:
-            # Before it is taken: a handler that comes in between would wait for a thread which
-            # waits for the lock.
-            _holders.add(me)
-        self._lock.acquire()
-        if self._is_held:
-            self._lock.release()
+    @property
+    def is_own(self) -> bool:
+        """Whether this thread holds it."""
+        return self._is_owned()
+
+    def __enter__(self) -> bool:
+        if self._is_owned():
             raise _interrupted()
-        self._is_held = True
-        self._is_inner = is_inner
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        is_outermost = self._is_brief and not self._is_inner
-        self._is_held = False
-        self._lock.release()
-        if is_outermost:
-            _holders.discard(threading.get_ident())
+        try:
+            return self.acquire()
+        except BaseException:  # by a handler that was called when it was taken
+            if self._is_owned():
+                self.release()
+            raise
 
 
 def wait_steps(timeout: float | None) -> Iterator[float | None]:
@@ -114,8 +121,9 @@ def refuse_in_interrupted_thread() -> None:
     Raises:
         JTaskError: It is.
     """
-    if _holders and threading.get_ident() in _holders:
-        raise _interrupted()
+    for one in _brief:
+        if (lock := one()) is not None and lock.is_own:
+            raise _interrupted()
 
 
 def _interrupted() -> JTaskError:
@@ -125,4 +133,10 @@ def _interrupted() -> JTaskError:
     )
 
 
-os.register_at_fork(after_in_child=_holders.clear)
+def _renew_lock_after_fork() -> None:
+    global _brief_lock
+    # Another thread of the parent may have held the old one, and does not exist here.
+    _brief_lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_renew_lock_after_fork)
