@@ -1,62 +1,116 @@
-"""A lock that a signal handler does not wait for in vain.
+"""Locks and waits that no signal turns into a wait without an end.
 
 Python calls a signal handler in the main thread, between two instructions of whatever executes
-there. If that holds a lock which the handler wants too, both wait for ever.
+there. If that holds a lock which the handler wants too, both wait for ever. If it is about to block
+in a lock, the handler is not called before the lock is released: Ctrl-C goes unnoticed until then.
 """
 
+import concurrent.futures
 import os
 import threading
-from types import TracebackType
+import time
+import weakref
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from jtask.errors import JTaskError
 
-# Which threads hold a brief lock. Only the thread itself adds and removes its number.
-_holders: set[int] = set()
+if TYPE_CHECKING:
+
+    class _RLock:
+        """What `_thread.RLock` is, which the standard library's own stubs call final."""
+
+        def acquire(self) -> bool: ...
+        def release(self) -> None: ...
+        def _is_owned(self) -> bool: ...
+        def __enter__(self) -> bool: ...
+        def __exit__(self, *error: object) -> None: ...
+else:
+    from _thread import RLock as _RLock
+
+T = TypeVar("T")
+_STEP_SECONDS = 0.25  # how long a signal goes unnoticed at most
+
+# The brief locks that exist, so that a thread can be asked for those it holds.
+_brief: "tuple[weakref.ref[SignalSafeLock], ...]" = ()
+_brief_lock = threading.RLock()
 
 
-class SignalSafeLock:
+class SignalSafeLock(_RLock):
     """A lock whose second use by one thread is an error instead of a deadlock.
 
-    Use it as a context manager.
+    Use it as a context manager. Ctrl-C at any moment leaves it free: its `__exit__` is that of
+    `RLock`, in C, where no signal handler is called before the lock is released.
 
     Args:
         is_brief: Whether it is held for a few instructions, and never while waiting for another
             thread.
     """
 
-    __slots__ = ("_is_brief", "_is_held", "_is_inner", "_lock")
+    __slots__ = ()
 
-    def __init__(self, *, is_brief: bool = True) -> None:
-        self._is_brief = is_brief
-        # Taken and marked with its thread in one step, which no signal can come between.
-        self._lock = threading.RLock()
-        self._is_held = False
-        self._is_inner = False  # the thread held another one already
+    def __new__(cls, *, is_brief: bool = True) -> Self:
+        """Make a lock, and note it if it is a brief one."""
+        global _brief
+        lock = super().__new__(cls)
+        if is_brief:
+            with _brief_lock:
+                _brief = (*(one for one in _brief if one() is not None), weakref.ref(lock))
+        return lock
 
-    def __enter__(self) -> None:
-        is_inner = (me := threading.get_ident()) in _holders
-        if self._is_brief:
-            # Before it is taken: a handler that comes in between would wait for a thread which
-            # waits for the lock.
-            _holders.add(me)
-        self._lock.acquire()
-        if self._is_held:
-            self._lock.release()
+    @property
+    def is_own(self) -> bool:
+        """Whether this thread holds it."""
+        return self._is_owned()
+
+    def __enter__(self) -> bool:
+        if self._is_owned():
             raise _interrupted()
-        self._is_held = True
-        self._is_inner = is_inner
+        try:
+            return self.acquire()
+        except BaseException:  # by a handler that was called when it was taken
+            if self._is_owned():
+                self.release()
+            raise
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        is_outermost = self._is_brief and not self._is_inner
-        self._is_held = False
-        self._lock.release()
-        if is_outermost:
-            _holders.discard(threading.get_ident())
+
+def wait_steps(timeout: float | None) -> Iterator[float | None]:
+    """Yield how long to block at once, until a wait is over: the main thread must wake up.
+
+    Args:
+        timeout: Seconds for the whole wait; None waits for ever.
+
+    Returns:
+        Iterator: Seconds; None, where no signal handler is called, for as long as it takes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield timeout
+        return
+    deadline = None if timeout is None else time.monotonic() + timeout
+    while deadline is None or (left := deadline - time.monotonic()) > _STEP_SECONDS:
+        yield _STEP_SECONDS
+    yield max(left, 0.0)
+
+
+def result_of(future: "concurrent.futures.Future[T]", timeout: float | None = None) -> T:
+    """Do `future.result(timeout)`, and let a signal interrupt it whenever it comes.
+
+    Args:
+        future: What is waited for.
+        timeout: Seconds; None waits for ever.
+
+    Raises:
+        TimeoutError: Not done in time.
+        Exception: What the future has.
+    """
+    for seconds in wait_steps(timeout):
+        try:
+            return future.result(seconds)
+        except TimeoutError:
+            # It may be what the future has.
+            if future.done():
+                return future.result()
+    raise TimeoutError
 
 
 def refuse_in_interrupted_thread() -> None:
@@ -67,8 +121,9 @@ def refuse_in_interrupted_thread() -> None:
     Raises:
         JTaskError: It is.
     """
-    if _holders and threading.get_ident() in _holders:
-        raise _interrupted()
+    for one in _brief:
+        if (lock := one()) is not None and lock.is_own:
+            raise _interrupted()
 
 
 def _interrupted() -> JTaskError:
@@ -78,4 +133,10 @@ def _interrupted() -> JTaskError:
     )
 
 
-os.register_at_fork(after_in_child=_holders.clear)
+def _renew_lock_after_fork() -> None:
+    global _brief_lock
+    # Another thread of the parent may have held the old one, and does not exist here.
+    _brief_lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_renew_lock_after_fork)

@@ -267,3 +267,33 @@ def test_the_lock_serves_one_thread_after_the_other() -> None:
     other.join(PATIENCE)
     refuse_in_interrupted_thread()
     assert entered == ["first", "second"]
+
+
+class Interrupted(Exception):
+    """Ctrl-C, for one test."""
+
+
+def test_a_handler_that_raises_at_any_moment_leaves_the_lock_free() -> None:
+    lock, timer, number = SignalSafeLock(), signal.ITIMER_VIRTUAL, signal.SIGVTALRM
+
+    def handle(number: int, frame: object) -> None:
+        raise Interrupted
+
+    def use_lock() -> None:
+        signal.setitimer(timer, 0.001)
+        while True:
+            with lock:
+                pass
+
+    before = signal.signal(number, handle)
+    try:
+        for _ in range(100):
+            with pytest.raises(Interrupted):
+                use_lock()
+    finally:
+        signal.setitimer(timer, 0)
+        signal.signal(number, before)
+    other = threading.Thread(target=lock.acquire, daemon=True)
+    other.start()
+    other.join(PATIENCE)
+    assert not other.is_alive()

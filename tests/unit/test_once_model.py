@@ -121,7 +121,10 @@ class OnceMachine(RuleBasedStateMachine):
         if held is not None:
             assert run_id == held, "another run took its key"
         if kind == "unique":
-            assert accepted == (held is None), "not exactly one call was accepted"
+            # While callers wait for one that has died, a run that has no caller may get the key.
+            came_first = self.runs[run_id].came_without_key and self.runs[run_id].has_begun
+            is_free = held is None and not came_first
+            assert accepted == is_free, "not exactly one call was accepted"
         else:
             assert accepted == len(answers)
 
@@ -270,6 +273,19 @@ OnceMachine.TestCase.settings = settings(
     max_examples=60, stateful_step_count=30, deadline=None, database=None
 )
 TestOnce = OnceMachine.TestCase
+
+
+def test_a_run_without_a_caller_may_get_a_key_that_callers_wait_for() -> None:
+    machine = OnceMachine()
+    try:
+        machine.a_caller_dies_before_it_stores(kind="unique", key=0)
+        machine.time_passes(seconds=0.5)
+        machine.a_run_comes_without_its_key(kind="unique", key=0)
+        machine.some_callers_stall_before_they_store(kind="unique", key=0, stalls=[4.0, 0.5, 0.0])
+        machine.keys_have_one_run_each()
+        assert [run.has_begun for run in machine.runs.values() if run.came_without_key] == [True]
+    finally:
+        machine.teardown()
 
 
 @pytest.mark.parametrize("kind", sorted(TASKS))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from jtask.contract import ATOMIC_LIMIT, DEFAULT_PRIORITY, Delivery, Message, check_message
 from jtask.errors import BrokerUnavailable, MessageRefused
 from jtask.ids import is_run_id
+from jtask.signal_safety import result_of
 from jtask_nats.client.direct_reads import last_message
 from jtask_nats.client.nats_errors import (
     DUPLICATE_IN_BATCH,
@@ -72,7 +73,7 @@ class NatsRuns:
         session = self._session
         if not session.topology.is_ready_for(message.queue, message.priority):
             whole = self.enqueue([message])
-            asyncio.run_coroutine_threadsafe(whole, self._loop).result()
+            result_of(asyncio.run_coroutine_threadsafe(whole, self._loop))
             return
         if len(message.body) > session.inline_limit:
             raise _too_large(message, session.inline_limit)

@@ -30,7 +30,7 @@ from jtask.ids import get_run_ids, is_run_id
 from jtask.outcomes import CancelAnswer, SettledRun
 from jtask.runs import Run
 from jtask.settings import Settings, get_settings
-from jtask.signal_safety import SignalSafeLock, refuse_in_interrupted_thread
+from jtask.signal_safety import SignalSafeLock, refuse_in_interrupted_thread, wait_steps
 from jtask.states import State
 from jtask.wire.progress import BUCKET, Progress, decode_progress
 
@@ -158,7 +158,9 @@ class Client:
         """
         self._refuse_own_thread()
         sending = self._start_sending(groups)
-        concurrent.futures.wait(sending)
+        for seconds in wait_steps(None):
+            if not concurrent.futures.wait(sending, seconds).not_done:
+                break
         return _stored([one.exception() or one.result() for one in sending])
 
     async def enqueue_many(self, groups: Iterable[list[OutgoingRun]]) -> list[Run[Any]]:

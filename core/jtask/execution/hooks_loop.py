@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 from jtask.execution.loop_thread import LoopThread
 from jtask.execution.one_per_process import OnePerProcess
 from jtask.runtime import RunContext
+from jtask.signal_safety import result_of
 
 T = TypeVar("T")
 _END_SECONDS = 2.0  # for what is still awaited when the process ends
@@ -160,7 +161,7 @@ def wait_for_answer(awaitable: Awaitable[Any], run: RunContext) -> Any:
     try:
         with _cancelled_with(run, end):
             hooks.start(awaitable, end)
-            ended = end.result()
+            ended = result_of(end)
     except concurrent.futures.CancelledError:
         raise asyncio.CancelledError from None
     except BaseException:  # Ctrl-C in a direct call

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from jtask.errors import JTaskError
 from jtask.real_threads import require_real_threads
-from jtask.signal_safety import refuse_in_interrupted_thread
+from jtask.signal_safety import refuse_in_interrupted_thread, result_of
 
 T = TypeVar("T")
 _JOIN_SECONDS = 5.0  # a callback that blocks the loop must not keep the process from ending
@@ -103,7 +103,7 @@ class LoopThread:
             raise
         future = self.submit(coroutine)
         try:
-            return future.result(timeout)
+            return result_of(future, timeout)
         except BaseException:
             # After Ctrl-C too: nobody waits for it any more.
             future.cancel()

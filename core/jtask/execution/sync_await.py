@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Coroutine
 from contextvars import copy_context
 from typing import Any
 
+from jtask.signal_safety import wait_steps
+
 
 def run_sync(coroutine: Coroutine[Any, Any, Any]) -> Any:
     """Run a coroutine to its end without an event loop.
@@ -70,7 +72,10 @@ def _finish_elsewhere(awaitable: Awaitable[Any]) -> Any:
     # With this context: `jtask.runtime` is read from it.
     thread = threading.Thread(target=copy_context().run, args=(run,), name="jtask-await")
     thread.start()
-    thread.join()
+    for seconds in wait_steps(None):
+        thread.join(seconds)
+        if not thread.is_alive():
+            break
     if errors:
         raise errors[0]
     return results[0]

@@ -12,6 +12,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from jtask.errors import JTaskError
 from jtask.futures.future import Callback, Future, check_timeout
 from jtask.runtime.blocking import blocked
+from jtask.signal_safety import wait_steps
 
 R = TypeVar("R")
 Ended = tuple[Future[Any], JTaskError | None]
@@ -165,12 +166,10 @@ def _tell(tell: Callable[[Ended], object], future: Future[Any], trouble: JTaskEr
 def _next(
     inbox: "queue.SimpleQueue[Ended]", deadline: float | None, left: int, count: int
 ) -> Ended:
-    try:
-        return inbox.get(
-            timeout=None if deadline is None else max(0.0, deadline - time.monotonic())
-        )
-    except queue.Empty:
-        raise _unfinished(left, count) from None
+    for seconds in wait_steps(None if deadline is None else max(0.0, deadline - time.monotonic())):
+        with contextlib.suppress(queue.Empty):
+            return inbox.get(timeout=seconds)
+    raise _unfinished(left, count)
 
 
 def _known(ended: Ended) -> Future[Any]:

@@ -17,7 +17,7 @@ from jtask.outcomes import CANCEL_MESSAGE, CancelAnswer, SettledRun
 from jtask.run_streams import Stream
 from jtask.runtime import current_run
 from jtask.runtime.blocking import blocked, blocked_async
-from jtask.signal_safety import SignalSafeLock
+from jtask.signal_safety import SignalSafeLock, result_of
 from jtask.states import State
 from jtask.wire.progress import Progress
 
@@ -151,7 +151,7 @@ class Future(Generic[R]):
             return True
         try:
             with blocked((self.run_id,), is_endless=timeout is None):
-                over.result(None if deadline is None else max(0.0, deadline - time.monotonic()))
+                result_of(over, None if deadline is None else deadline - time.monotonic())
         except TimeoutError:
             return self.done()
         finally:
