@@ -84,7 +84,7 @@ class Suspects:
 
     def goes_on(self, job: Job) -> None:
         """Count one that has waited for other runs as executing."""
-        if lifecycle.is_suspect(job.delivery.lost_workers):
+        if is_suspect(job.delivery.lost_workers):
             self._turns(job).executing.add(job)
 
     def _turns(self, job: Job) -> "_Turns":
