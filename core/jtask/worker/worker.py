@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from jtask.background import BackgroundTasks
 from jtask.client.cancel_notices import CancelledDelivery, job_of
 from jtask.client.client import Client
-from jtask.contract import TOP_PRIORITY, Broker, Consumption, Delivery, Event
+from jtask.contract import Broker, Consumption, Delivery, Event
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import BrokerError
 from jtask.execution.dispositions import Disposition, StoreOutcome
@@ -30,6 +30,7 @@ from jtask.states import State, StateName
 from jtask.wire.envelope import Envelope
 from jtask.worker.executions import Executions
 from jtask.worker.heartbeat import accompany
+from jtask.worker.lineup import Lineup
 from jtask.worker.loans import Loans
 from jtask.worker.lookups import Lookups
 from jtask.worker.settlement import Settlement
@@ -79,16 +80,12 @@ class Worker:
             worker=self,
             worker_index=worker_index(),
         )
-        # Two runners cannot keep to one number of slots each by itself.
-        of_one_kind = len({task.is_async for task in served}) == 1
-        self._slots = SlotPool(concurrency, prefetch, reaches_ahead=of_one_kind)
-        self._suspects = Suspects(get_settings().max_crashes)
-        self._checks = StartChecks(self._broker, self._suspects)
+        suspects = Suspects(get_settings().max_crashes)
+        self._checks = StartChecks(self._broker, suspects)
         self._lookups = Lookups(client, self.info.name, self._checks.may_look_up, self._looked_up)
         self._executing: dict[str, Job] = {}
         self._idle = asyncio.Event()
         self._idle.set()
-        self._pace: asyncio.TimerHandle | None = None
         self._started: Latch[bool] = Latch()
         self._stopping: Latch[None] = Latch()
         self._on_give_up: Callable[[str], None] | None = None
@@ -99,7 +96,11 @@ class Worker:
         self._executions = Executions(
             client, self.info.name, concurrency, self._finish, self.give_up
         )
-        self._loans = Loans(self._slots, self._executions, self._suspects)
+        # Two runners cannot keep to one number of slots each by itself.
+        of_one_kind = len({task.is_async for task in served}) == 1
+        slots = SlotPool(concurrency, prefetch, reaches_ahead=of_one_kind)
+        loans = Loans(slots, self._executions, suspects)
+        self._lineup = Lineup(slots, suspects, loans, self._start, self._set_credit)
 
     async def start(self) -> None:
         """Take runs from now on; on the I/O thread, once.
@@ -111,7 +112,7 @@ class Worker:
         """
         self.client.io.on_death(self.give_up)
         self._consumption = await self._broker.runs.consume(
-            self.info.queues, self._slots.credit, self._receive
+            self.info.queues, self._lineup.credit, self._receive
         )
         self._started.set(True)
         self._background.start(accompany(self._broker, self.info, self.executing))
@@ -127,6 +128,7 @@ class Worker:
             int: How many runs were released, started or not.
         """
         self._stopping.set(None)
+        self._lineup.close()
         self._started.set(False)
         self.client.io.forget_death(self.give_up)
         if self._consumption is None:
@@ -136,8 +138,7 @@ class Worker:
         # Released before the wait: they could start elsewhere meanwhile.
         waiting = [
             *self._lookups.take_all(),
-            *self._slots.take_all(),
-            *self._suspects.take_all(),
+            *self._lineup.take_all(),
             *self._take_back_unbegun(),
         ]
         if self._executions.death is not None:
@@ -153,8 +154,6 @@ class Worker:
         # Only now: closing ends the leases, which unsettled runs need.
         await self._consumption.close()
         await self._executions.close()
-        if self._pace is not None:
-            self._pace.cancel()  # it would hold a worker that is over, and all of its tasks
         return len(waiting) + interrupted
 
     def on_give_up(self, callback: Callable[[str], None]) -> None:
@@ -194,7 +193,7 @@ class Worker:
         return [*self._executing.values(), *self._unstarted(), *self._settlement.unsettled]
 
     def _unstarted(self) -> list[Job]:
-        return [*self._lookups.waiting(), *self._slots.waiting(), *self._suspects.waiting()]
+        return [*self._lookups.waiting(), *self._lineup.waiting()]
 
     def cancel(self, run_id: str, message: str) -> CancelResult:
         """End a run that this worker holds; on the I/O thread.
@@ -260,10 +259,8 @@ class Worker:
         task = self._tasks[envelope.task_key]
         gone = CancelledDelivery(run_id, queue or task.queue, told, token=token)
         job = job_of(gone, envelope, task, state)
-        self._slots.add(job)
-        # Over the number of slots: to call hooks it must not wait for a run that takes hours.
-        self._slots.start_now(job)
-        self._start(job)
+        # To call hooks it must not wait for a run that takes hours.
+        self._lineup.begin_now(job)
         await told
 
     def _interrupt_one(self, job: Job, message: str) -> CancelResult:
@@ -312,17 +309,7 @@ class Worker:
             handing_back = self._settlement.hand_back(job, "handed back before it started")
             self._background.start(handing_back)
         else:
-            if not self._suspects.add(job):
-                self._slots.add(job, _rank(job.delivery))
-            self._dispatch()
-
-    def _dispatch(self) -> None:
-        # A suspect that waits has counted no start yet (`_admit`), so it is not charged when the
-        # one that executes kills this worker.
-        while self._suspects.is_one_next() and self._slots.take_slot():
-            self._start(self._suspects.next_job())
-        while (job := self._slots.next_job()) is not None:
-            self._start(job)
+            self._lineup.add(job)
 
     def _start(self, job: Job) -> None:
         self._executing[job.delivery.run_id] = job
@@ -350,11 +337,8 @@ class Worker:
 
     def _never_start(self, job: Job, message: str) -> None:
         job.decision = Finish(StateName.CANCELLED, message)
-        if self._lookups.remove(job) or self._suspects.remove(job):
-            # `start_now` takes it from there.
-            self._slots.add(job)
-        self._slots.start_now(job)
-        self._start(job)
+        self._lookups.remove(job)
+        self._lineup.begin_now(job)
 
     async def _start_checked(self, job: Job) -> None:
         try:
@@ -382,10 +366,8 @@ class Worker:
     # --- executing -------------------------------------------------------------------------
 
     def _note_wait(self, job: Job, change: int) -> None:
-        is_here = self._executing.get(job.delivery.run_id) is job
-        if is_here and self._loans.note(job, change) and not self._stopping.is_set:
-            self._set_credit()
-            self._dispatch()
+        if self._executing.get(job.delivery.run_id) is job:
+            self._lineup.note_wait(job, change)
 
     def _finish(self, job: Job, disposition: Disposition) -> None:
         # Another worker may have the run by now: what comes of it here comes too late.
@@ -402,36 +384,16 @@ class Worker:
 
     def _release(self, job: Job) -> None:
         self._forget(job)
-        if self._loans.end(job):
-            self._set_credit()
-        self._slots.free_slot()
-        if self._pace is None and not self._stopping.is_set:
-            self._look_at_pace_soon()
-        self._suspects.ended(job)
-        if not self._stopping.is_set:
-            self._dispatch()
+        self._lineup.ended(job)
 
     def _forget(self, job: Job) -> None:
         self._executing.pop(job.delivery.run_id, None)
         if not self._executing:
             self._idle.set()
 
-    def _follow_pace(self) -> None:
-        """Adapt the credit while runs end; an idle worker has no timer for it."""
-        self._pace = None
-        credit = self._slots.credit
-        if self._slots.adapt() and not self._stopping.is_set:
-            self._look_at_pace_soon()
-        if self._slots.credit != credit:
-            self._set_credit()
-
-    def _set_credit(self) -> None:
+    def _set_credit(self, credit: int) -> None:
         if self._consumption is not None:
-            self._consumption.set_credit(self._slots.credit)
-
-    def _look_at_pace_soon(self) -> None:
-        later = self.client.io.loop.call_later
-        self._pace = later(SlotPool.PACE_SECONDS, self._follow_pace)
+            self._consumption.set_credit(credit)
 
     # --- stopping --------------------------------------------------------------------------
 
@@ -466,11 +428,3 @@ class Worker:
         for job in taken:
             self._forget(job)
         return taken
-
-
-def _rank(delivery: Delivery) -> int:
-    """Return whom a run goes before that this worker has: those of a lower priority.
-
-    One that was woken with what it waited for goes first: it holds that for others.
-    """
-    return delivery.priority if delivery.token is None else TOP_PRIORITY + 1

@@ -1,0 +1,120 @@
+"""What waits for its turn in a worker, and what begins next."""
+
+import asyncio
+from collections.abc import Callable
+
+from jtask.contract import TOP_PRIORITY, Delivery
+from jtask.execution.job import Job
+from jtask.worker.loans import Loans
+from jtask.worker.slots import SlotPool
+from jtask.worker.suspects import Suspects
+
+
+class Lineup:
+    """Let runs begin as slots become free; on the I/O thread only.
+
+    Args:
+        slots: The worker's slots, and what waits for one.
+        suspects: What waits for its turn among the suspects.
+        loans: The slots of runs that wait for other runs.
+        begin: Called with each run whose turn it is; it has a slot then.
+        set_credit: Called when the worker wants to hold another number of runs.
+    """
+
+    def __init__(
+        self,
+        slots: SlotPool,
+        suspects: Suspects,
+        loans: Loans,
+        begin: Callable[[Job], None],
+        set_credit: Callable[[int], None],
+    ) -> None:
+        self._slots = slots
+        self._suspects = suspects
+        self._loans = loans
+        self._begin = begin
+        self._set_credit = set_credit
+        self._credit = slots.credit
+        self._pace: asyncio.TimerHandle | None = None
+        self._is_closed = False
+
+    @property
+    def credit(self) -> int:
+        """How many deliveries the worker wants to hold."""
+        return self._slots.credit
+
+    def add(self, job: Job) -> None:
+        """Let a run begin as soon as it is its turn."""
+        if not self._suspects.add(job):
+            self._slots.add(job, _rank(job.delivery))
+        self._dispatch()
+
+    def begin_now(self, job: Job) -> None:
+        """Let a run begin at once, over the number of slots if need be, whether it waits or not."""
+        if job not in self._slots.waiting():
+            self._suspects.remove(job)
+            self._slots.add(job)
+        self._slots.start_now(job)
+        self._begin(job)
+
+    def ended(self, job: Job) -> None:
+        """Give the slot of a run that has ended, or was released, to the next."""
+        self._loans.end(job)
+        self._slots.free_slot()
+        self._suspects.ended(job)
+        if not self._is_closed:
+            if self._pace is None:
+                self._look_at_pace_soon()
+            self._dispatch()
+
+    def note_wait(self, job: Job, change: int) -> None:
+        """Take note that a run which executes begins to wait for other runs, or goes on."""
+        if self._loans.note(job, change) and not self._is_closed:
+            self._dispatch()
+
+    def waiting(self) -> list[Job]:
+        """Return what waits for its turn."""
+        return [*self._slots.waiting(), *self._suspects.waiting()]
+
+    def close(self) -> None:
+        """Let nothing begin any more by itself."""
+        self._is_closed = True
+        if self._pace is not None:
+            self._pace.cancel()  # it would hold a worker that is over, and all of its tasks
+
+    def take_all(self) -> list[Job]:
+        """Return what waits, and let nothing wait any more."""
+        return [*self._slots.take_all(), *self._suspects.take_all()]
+
+    def _dispatch(self) -> None:
+        # A suspect that waits has counted no start yet (`StartChecks`), so it is not charged when
+        # the one that executes kills this worker.
+        while self._suspects.is_one_next() and self._slots.take_slot():
+            self._begin(self._suspects.next_job())
+        while (job := self._slots.next_job()) is not None:
+            self._begin(job)
+        self._tell_credit()
+
+    def _tell_credit(self) -> None:
+        if (credit := self._slots.credit) != self._credit:
+            self._credit = credit
+            self._set_credit(credit)
+
+    def _follow_pace(self) -> None:
+        """Adapt the credit while runs end; an idle worker has no timer for it."""
+        self._pace = None
+        if self._slots.adapt() and not self._is_closed:
+            self._look_at_pace_soon()
+        self._tell_credit()
+
+    def _look_at_pace_soon(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._pace = loop.call_later(SlotPool.PACE_SECONDS, self._follow_pace)
+
+
+def _rank(delivery: Delivery) -> int:
+    """Return whom a run goes before that this worker has: those of a lower priority.
+
+    One that was woken with what it waited for goes first: it holds that for others.
+    """
+    return delivery.priority if delivery.token is None else TOP_PRIORITY + 1
