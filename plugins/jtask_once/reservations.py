@@ -9,6 +9,7 @@ from jtask.contract import DEFAULT_PRIORITY, TOP_PRIORITY, Broker, is_name
 from jtask.ids import is_run_id
 from jtask.wire.fields import finite, known_fields
 from jtask_once.keys import Key
+from jtask_once.turns import turns_at
 
 BUCKET = "once"
 FORGOTTEN_AFTER = 366 * 86_400.0
@@ -89,10 +90,12 @@ class Reservations:
 
     def __init__(self, broker: Broker) -> None:
         self._records = broker.records
+        self._turns = turns_at(broker)
 
     async def find(self, key: Key) -> Found:
         """Return who has a key."""
-        record = await self._records.get(BUCKET, key.name)
+        async with self._turns:
+            record = await self._records.get(BUCKET, key.name)
         if record is None:
             return Found(None, 0)
         return Found(Reservation.decode(record.body), record.revision)
@@ -109,7 +112,8 @@ class Reservations:
             ttl: Seconds after which the record may go by itself.
         """
         body = reservation.encode()
-        return await self._records.put(BUCKET, key.name, body, revision=revision, ttl=ttl)
+        async with self._turns:
+            return await self._records.put(BUCKET, key.name, body, revision=revision, ttl=ttl)
 
     async def seal(self, key: Key, run_id: str, *, is_wanted: bool) -> str | None:
         """Make sure that a run has its key until it is over.
@@ -137,7 +141,8 @@ class Reservations:
         """Delete the record of a key if a run has it."""
         found = await self.find(key)
         if found.names(run_id):
-            await self._records.delete(BUCKET, key.name, revision=found.revision)
+            async with self._turns:
+                await self._records.delete(BUCKET, key.name, revision=found.revision)
 
     async def keep_for(self, key: Key, run_id: str, seconds: float) -> None:
         """Let the record of a key go by itself after some seconds if a run has it."""

@@ -9,6 +9,7 @@ from jtask.ids import created_at
 from jtask.settings import get_settings
 from jtask_once.keys import Kind
 from jtask_once.reservations import Reservation
+from jtask_once.turns import turns_at
 
 PATIENCE = 1.0
 """Seconds for which a key is left to a run that is nowhere to be found: whoever reserved it may be
@@ -41,7 +42,7 @@ class Verdict(Enum):
 
 
 async def standing_of(broker: Broker, run_id: str) -> Standing:
-    """Return where a run stands; two round trips at most, one for most.
+    """Return where a run stands; three round trips at most, one for most.
 
     Args:
         broker: Where the run is.
@@ -50,13 +51,17 @@ async def standing_of(broker: Broker, run_id: str) -> Standing:
     Raises:
         BrokerError: The broker does not answer.
     """
-    outcome, place = await asyncio.gather(broker.results.get(run_id), broker.queues.locate(run_id))
-    # First: a run that has ended may still be on its queue.
-    if outcome is None and place is not None:
+    async with turns_at(broker):
+        asking = broker.results.get(run_id), broker.queues.find(run_id)
+        outcome, waiting = await asyncio.gather(*asking)
+        # First: a run that has ended may still be on its queue.
+        if outcome is None and waiting is None:
+            # That proves nothing yet; and it may have ended, and left its queue, meanwhile.
+            place = await broker.queues.locate(run_id)
+            waiting = None if place is None else place.run
+            outcome = None if place is not None else await broker.results.get(run_id)
+    if outcome is None and waiting is not None:
         return Standing.ALIVE
-    # It may have ended, and left its queue, between the two answers.
-    if outcome is None:
-        outcome = await broker.results.get(run_id)
     return Standing.NOWHERE if outcome is None else Standing.ENDED
 
 

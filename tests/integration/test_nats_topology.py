@@ -1,5 +1,6 @@
 """Streams are made once, brought up to date, and never spoilt."""
 
+import asyncio
 import logging
 from typing import Any
 
@@ -31,6 +32,50 @@ def test_two_processes_make_the_same_streams(connected: Connected) -> None:
         await topology(connection).ensure(*ALL)
         names = (await connection.api("STREAM.NAMES", {}))["streams"]
         assert sorted(names) == sorted(topology(connection).stream_name(store) for store in ALL)
+
+    connected(main)
+
+
+def test_a_stream_that_many_need_at_once_is_made_once(
+    connected: Connected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    real = Connection.api
+
+    async def count(self: Connection, suffix: str, *args: Any, **kwargs: Any) -> Any:
+        asked.append(suffix)
+        return await real(self, suffix, *args, **kwargs)
+
+    monkeypatch.setattr(Connection, "api", count)
+
+    async def main(connection: Connection) -> None:
+        one = topology(connection)
+        given_up = asyncio.create_task(one.ensure(Stream.RECORDS))
+        others = asyncio.gather(*(one.ensure(Stream.RECORDS) for _ in range(100)))
+        await asyncio.sleep(0)
+        given_up.cancel()
+        await others
+        await one.ensure(Stream.RECORDS)
+        assert asked == ["STREAM.CREATE.JTASK_shop_RECORDS"]
+
+    connected(main)
+
+
+def test_a_stream_that_could_not_be_made_is_made_by_who_needs_it_next(
+    connected: Connected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: Any, **__: Any) -> Any:
+        raise ConfigurationError("no")
+
+    async def main(connection: Connection) -> None:
+        one = topology(connection)
+        with monkeypatch.context() as patched:
+            patched.setattr(Connection, "api", refuse)
+            both = (one.ensure(Stream.RECORDS), one.ensure(Stream.RECORDS))
+            found = await asyncio.gather(*both, return_exceptions=True)
+        assert [type(one) for one in found] == [ConfigurationError] * 2
+        await one.ensure(Stream.RECORDS)
+        assert await config_of(connection, "JTASK_shop_RECORDS")
 
     connected(main)
 

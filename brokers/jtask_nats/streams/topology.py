@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from jtask.contract import DEFAULT_PRIORITY
@@ -76,6 +76,7 @@ class Topology:
         self._timeout = ANSWER_TIMEOUT if replicas == 1 else _CLUSTER_TIMEOUT
         self._known: dict[Stream, str] = {}
         """The streams that are there, with the instant at which the server has made each."""
+        self._making: dict[Stream, asyncio.Future[None]] = {}
         self._known_consumers: set[tuple[str, int]] = set()
 
     def stream_name(self, stream: Stream) -> str:
@@ -140,7 +141,7 @@ class Topology:
         """
         missing = [stream for stream in streams if stream not in self._known]
         if missing:
-            await asyncio.gather(*(self._ensure_stream(stream) for stream in missing))
+            await asyncio.gather(*map(self._made_once, missing))
 
     async def ensure_consumer(self, queue: str, priority: int, *, owner: bool) -> bool:
         """Make the consumer of a queue's priority.
@@ -175,6 +176,21 @@ class Topology:
             _log.debug("no permission to create the consumer %s", path)
         self._known_consumers.add((queue, priority))
         return True
+
+    def _made_once(self, stream: Stream) -> Awaitable[None]:
+        """Return what awaits that a stream is made: once for all who need it at the same time."""
+        making = self._making.get(stream)
+        if making is None:
+            making = self._making[stream] = asyncio.ensure_future(self._ensure_stream(stream))
+            making.add_done_callback(lambda made: self._made(stream, made))
+        # One of them may be cancelled.
+        return asyncio.shield(making)
+
+    def _made(self, stream: Stream, made: asyncio.Future[None]) -> None:
+        self._making.pop(stream, None)
+        if not made.cancelled():
+            # Retrieved, also where nobody waits for it any more: else asyncio logs it.
+            made.exception()
 
     async def _ensure_stream(self, stream: Stream) -> None:
         name, wanted = self.stream_name(stream), self._configs[stream]
