@@ -61,7 +61,8 @@ def target_of(task: TaskInfo[..., Any]) -> str:
     """
     module = canonical_module(task.fn.__module__)
     file = getattr(sys.modules.get(task.fn.__module__), "__file__", None)
-    if file is None or "<locals>" in task.fn.__qualname__:
+    # <locals> of a function, or a <lambda>: no name that leads to it from its module.
+    if file is None or "<" in task.fn.__qualname__:
         raise TargetError(
             f"task {task.name!r} cannot be loaded by another process: "
             f"define it at the top of a file"
