@@ -6,7 +6,6 @@ there. If that holds a lock which the handler wants too, both wait for ever.
 
 import os
 import threading
-from types import TracebackType
 
 from jtask.errors import JTaskError
 
@@ -46,12 +45,7 @@ class SignalSafeLock:
         self._is_held = True
         self._is_inner = is_inner
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         is_outermost = self._is_brief and not self._is_inner
         self._is_held = False
         self._lock.release()

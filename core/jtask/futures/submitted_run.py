@@ -91,14 +91,7 @@ class SubmittedRun(Future[R]):
         return None if self._end is None else settled_run(self._run, self._end)
 
     def cancel(self, message: str = CANCEL_MESSAGE) -> CancelAnswer:
-        """End the run: it never starts, or is interrupted, or is asked to end.
-
-        Args:
-            message: Why, kept with its state.
-
-        Returns:
-            CancelAnswer: What came of it. Wait for the run before you look at its `state`.
-        """
+        """End the run; see `jtask.futures.Future.cancel`."""
         cancel = self._cancel
         result = CancelResult.ALREADY_OVER if cancel is None else cancel(message)
         return CancelAnswer(self.run_id, result, self.state if self.done() else None)
