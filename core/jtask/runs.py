@@ -131,14 +131,7 @@ class Run(Future[R]):
         return await self._source.bridge(self._source.find_progress(self.run_id))
 
     def cancel(self, message: str = CANCEL_MESSAGE) -> CancelAnswer:
-        """End the run, wherever it is: it never starts, or is interrupted, or is asked to end.
-
-        Args:
-            message: Why, kept with its state.
-
-        Returns:
-            CancelAnswer: What came of it. A run that was interrupted or asked is not over yet:
-            `wait` for it, then look at its `state`.
+        """End the run, wherever it is; see `jtask.futures.Future.cancel`.
 
         Raises:
             BrokerError: The broker cannot be asked; the run may end all the same.

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from jtask.client import close_client
@@ -61,12 +60,7 @@ class DemoEnvironment:
         get_settings.cache_clear()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         # A second signal must not leave half of it behind.
         before = {number: signal.signal(number, signal.SIG_IGN) for number in _SIGNALS}
         try:

@@ -1,42 +1,80 @@
 """The names of all spans, attributes, events, headers and metrics, as dashboards know them.
 
 `messaging.*` are those of OpenTelemetry's conventions for messaging, in the version of the schema;
-`jtask.*` are this plugin's own.
+`jtask.*` are jtask's own.
 """
 
-SCHEMA_URL = "https://opentelemetry.io/schemas/1.44.0"
-SCOPE = "jtask"
-
-# --- what spans are called and what they are --------------------------------------------------
-
-PUBLISH, CREATE, PROCESS, SETTLE = "publish", "create", "process", "settle"
-SEND = "send"
-"""The type of the operation `publish`."""
+# Those that `jtask trace` writes too; this module has all of them.
+from jtask.span_names import (
+    ATTEMPT as ATTEMPT,
+)
+from jtask.span_names import (
+    CREATE as CREATE,
+)
+from jtask.span_names import (
+    DESTINATION as DESTINATION,
+)
+from jtask.span_names import (
+    ERROR_TYPE as ERROR_TYPE,
+)
+from jtask.span_names import (
+    MESSAGE_ID as MESSAGE_ID,
+)
+from jtask.span_names import (
+    OPERATION as OPERATION,
+)
+from jtask.span_names import (
+    OPERATION_TYPE as OPERATION_TYPE,
+)
+from jtask.span_names import (
+    PROCESS as PROCESS,
+)
+from jtask.span_names import (
+    PUBLISH as PUBLISH,
+)
+from jtask.span_names import (
+    QUEUE as QUEUE,
+)
+from jtask.span_names import (
+    RUN as RUN,
+)
+from jtask.span_names import (
+    SCHEMA_URL as SCHEMA_URL,
+)
+from jtask.span_names import (
+    SCOPE as SCOPE,
+)
+from jtask.span_names import (
+    SEND as SEND,
+)
+from jtask.span_names import (
+    SETTLE as SETTLE,
+)
+from jtask.span_names import (
+    STATE as STATE,
+)
+from jtask.span_names import (
+    SYSTEM as SYSTEM,
+)
+from jtask.span_names import (
+    TASK as TASK,
+)
+from jtask.span_names import (
+    WORKER as WORKER,
+)
 
 # --- attributes -------------------------------------------------------------------------------
 
-SYSTEM = "messaging.system"
-OPERATION = "messaging.operation.name"
-OPERATION_TYPE = "messaging.operation.type"
-DESTINATION = "messaging.destination.name"
-MESSAGE_ID = "messaging.message.id"
 BATCH_COUNT = "messaging.batch.message_count"
-ERROR_TYPE = "error.type"
 SERVER_ADDRESS = "server.address"
 SERVER_PORT = "server.port"
 
-TASK = "jtask.task.name"
-RUN = "jtask.run.id"
 RUN_NAME = "jtask.run.name"
 PARENT_RUN = "jtask.parent_run.id"
 INSTEAD = "jtask.instead.run.id"
 """The run that was there, and that the caller got in place of this one."""
-ATTEMPT = "jtask.attempt"
 LOGGER = "jtask.logger"
 """Who wrote a line of a run's log."""
-WORKER = "jtask.worker"
-QUEUE = "jtask.queue"
-STATE = "jtask.state"
 QUEUE_TIME = "jtask.queue_time"
 """Seconds from when a run could have started to when it did."""
 LATENESS = "jtask.lateness"

@@ -15,7 +15,7 @@ from jtask.errors import ProcessDied, RunCancelled
 from jtask.execution.copies import facts_of, told
 from jtask.states import State, StateName
 from jtask.wire.failures import rebuild
-from jtask.worker.targets import target_of
+from jtask.worker.targets import refuse_while_loading, target_of
 from jtask_timeouts.child_protocol import (
     CRASHED,
     STARTED,
@@ -134,8 +134,10 @@ class IsolatedCall:
             kwargs: Keyword arguments.
 
         Raises:
+            TargetError: The task's file calls it while it is imported, which a child would do too.
             BaseException: As `call_in_child`; CancelledError when the worker takes the run back.
         """
+        refuse_while_loading(f"task {self._run.task_name!r}, which executes in another process,")
         request = self._request(args, kwargs)
         pool = get_process_pool()
         child = pool.acquire()

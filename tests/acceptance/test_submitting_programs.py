@@ -65,6 +65,23 @@ def output(place: Place, body: str, more: str = "") -> str:
     return said
 
 
+def test_a_program_that_its_own_child_processes_would_start_again_is_told_so(place: Place) -> None:
+    program = place.folder / "unguarded.py"
+    program.write_text(HEAD + "with ProcessPoolTaskRunner(1):\n    pid.submit(1).result()\n")
+    done = subprocess.run(
+        [sys.executable, program],
+        cwd=place.folder,
+        env=place.env,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "task 'pid', which executes in another process, was called while the file" in done.stderr
+    assert 'move the call under if __name__ == "__main__"' in done.stderr
+
+
 def test_runs_execute_in_processes_and_are_ended_there(place: Place) -> None:
     assert (
         output(

@@ -155,15 +155,15 @@ def test_prints_go_to_the_log_where_the_task_says_so_and_to_stdout_still(
     assert "nothing\n" in printed
 
 
-def test_log_prints_is_inherited_by_direct_calls_unless_they_say_otherwise(
+def test_log_prints_is_inherited_by_what_a_run_calls_and_submits_unless_that_says_otherwise(
     jtask_worker: StartWorker,
 ) -> None:
     ids: dict[str, str] = {}
 
     @task
-    def inner() -> None:
-        ids["inner"] = runtime.run_id
-        print("inner")
+    def inner(how: str) -> None:
+        ids[how] = runtime.run_id
+        print(how)
 
     @task(log_prints=False)
     def silent() -> None:
@@ -173,7 +173,8 @@ def test_log_prints_is_inherited_by_direct_calls_unless_they_say_otherwise(
     @task(log_prints=True)
     def outer() -> None:
         print("before")
-        inner()
+        inner("called")
+        inner.submit("submitted").result()
         silent()
         print("after")
 
@@ -181,25 +182,9 @@ def test_log_prints_is_inherited_by_direct_calls_unless_they_say_otherwise(
     run = outer.delay()
     run.result()
     assert messages_of(run.run_id) == ["before", "after"]
-    assert messages_of(ids["inner"]) == ["inner"]
+    assert messages_of(ids["called"]) == ["called"]
+    assert messages_of(ids["submitted"]) == ["submitted"]
     assert all_lines(ids["silent"]) == []
-
-
-def test_log_prints_is_inherited_by_submitted_runs(jtask_worker: StartWorker) -> None:
-    ids: dict[str, str] = {}
-
-    @task
-    def inner() -> None:
-        ids["inner"] = runtime.run_id
-        print("inner")
-
-    @task(log_prints=True)
-    def outer() -> None:
-        inner.submit().result()
-
-    jtask_worker(outer)
-    outer.delay().result()
-    assert messages_of(ids["inner"]) == ["inner"]
 
 
 def test_the_setting_is_for_tasks_that_do_not_say(

@@ -154,6 +154,28 @@ def test_a_handle_tells_what_is_known_of_its_run() -> None:
     assert "Completed" in repr(future)
 
 
+def test_a_handle_tells_the_same_of_its_run_as_is_recorded(jtask_broker: str) -> None:
+    client = get_client()
+
+    @task(task_run_name="looked at", tags=["a"], version="3")
+    def look() -> None: ...
+
+    @task
+    def outer() -> Future[None]:
+        return look.submit()
+
+    future = outer()
+    future.wait(PATIENCE)
+    elsewhere = client.handle(future.run_id)
+    elsewhere.wait(PATIENCE)
+    assert future.info is not None
+    assert elsewhere.info is not None
+    assert future.info.run_name == "looked at"
+    assert future.info.root == future.info.parent
+    for fact in ("task_key", "parent", "root", "tags", "version", "run_name", "created"):
+        assert getattr(future.info, fact) == getattr(elsewhere.info, fact)
+
+
 def test_a_done_callback_gets_the_handle(gate: threading.Event) -> None:
     got: list[Future[int]] = []
     called = threading.Event()

@@ -160,6 +160,7 @@ def test_a_file_wins_over_an_imported_module_of_the_same_name() -> None:
         ("shop_e.py:resise", "did you mean 'resize'"),
         ("shop_e.py:nothing_like_it", "its tasks: resize, thumb, Shop.restock"),
         ("shop_e.py:plain", "has a function but no task"),
+        ("shop_e.py:__name__", "has a str but no task"),
     ],
 )
 def test_a_target_that_names_nothing_is_refused_with_a_hint(target: str, message: str) -> None:

@@ -7,7 +7,6 @@ disconnects.
 import asyncio
 import os
 from collections.abc import Generator
-from types import TracebackType
 from typing import Any, Self
 
 from jtask.client.client import Client, close_client, current_client, get_client
@@ -35,12 +34,7 @@ class Connection:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         close()
 
 
@@ -56,12 +50,7 @@ class Connecting:
     async def __aenter__(self) -> Connection:
         return await self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await aclose()
 
 

@@ -8,8 +8,8 @@ from jtask.contract import Delivery
 from jtask.lifecycle import Park, Release, Reschedule
 from jtask.outcomes import Outcome, SettledRun
 from jtask.runtime import RunContext
+from jtask.runtime.settled_runs import settled_run
 from jtask.wire.envelope import VERSION, Envelope, encode_outcome
-from jtask.wire.failures import capture
 from jtask.wire.fields import json_line
 from jtask.wire.history import bare, remember, shortened, summary
 
@@ -75,28 +75,7 @@ def store_outcome(
         outcome: How it ended.
         inline_limit: The largest outcome that needs no blob, in bytes.
     """
-    settled = SettledRun(
-        run_id=run.run_id,
-        task_key=envelope.task_key,
-        task_name=envelope.task_name,
-        state=outcome.state,
-        attempt=run.attempt,
-        created=run.created_at,
-        started=run.started_at,
-        ended=outcome.state.at,
-        run_time=run.run_time,
-        worker=run.worker,
-        serializer=envelope.serializer,
-        payload=outcome.payload or b"",
-        failure=None if outcome.error is None else capture(outcome.error),
-        history=run.history,
-        tags=run.tags,
-        parent=run.parent_id,
-        root=run.root_id,
-        version=run.version,
-        run_name=run.own_name,
-        needs=envelope.needs,
-    )
+    settled = settled_run(run, outcome, envelope, payload=outcome.payload or b"")
     body = encode_outcome(settled)
     # The value can go to a blob, what is said about the run cannot.
     if len(body) - len(settled.payload) > inline_limit:

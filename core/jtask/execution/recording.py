@@ -12,12 +12,12 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from jtask.outcomes import Outcome, SettledRun
+from jtask.outcomes import Outcome
 from jtask.runtime import RunContext
+from jtask.runtime.settled_runs import settled_run
 from jtask.serialization.codecs import codecs_of
 from jtask.settings import Settings, get_settings
 from jtask.wire.envelope import encode_outcome
-from jtask.wire.failures import capture
 from jtask.wire.history import bare, shortened
 
 OUTCOME_LIMIT = 64 * 1024
@@ -49,27 +49,8 @@ def encode_end(run: RunContext, outcome: Outcome) -> bytes:
     """
     payload, lacks = _payload(run, outcome) if outcome.successful else (b"", "")
     state = outcome.state
-    settled = SettledRun(
-        run_id=run.run_id,
-        task_key=run.task.key,
-        task_name=run.task.name,
-        state=dataclasses.replace(state, data=None, message=state.message or lacks),
-        attempt=run.attempt,
-        created=run.created_at,
-        started=run.started_at,
-        ended=state.at,
-        run_time=run.run_time,
-        worker=run.worker,
-        serializer=run.task.serializer,
-        payload=payload,
-        failure=None if outcome.error is None else capture(outcome.error),
-        history=run.history,
-        tags=run.tags,
-        parent=run.parent_id,
-        root=run.root_id,
-        version=run.version,
-        run_name=run.own_name,
-    )
+    said = dataclasses.replace(state, data=None, message=state.message or lacks)
+    settled = settled_run(run, outcome, state=said, payload=payload)
     body = encode_outcome(settled)
     if len(body) <= OUTCOME_LIMIT:
         return body

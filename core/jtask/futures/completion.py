@@ -6,7 +6,6 @@ import functools
 import queue
 import time
 from collections.abc import AsyncGenerator, Callable, Collection, Generator, Iterable
-from types import TracebackType
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from jtask.errors import JTaskError
@@ -148,12 +147,7 @@ class _Ends:
             if not future.notify(callback):
                 self._tell((future, None))
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for future, callback in self._callbacks.items():
             if not future.done():
                 future.forget(callback)

@@ -13,8 +13,8 @@ from jtask.declaration.task_info import is_internal
 from jtask.futures.future import Future
 from jtask.outcomes import CANCEL_MESSAGE, CancelAnswer, CancelResult, Outcome, SettledRun
 from jtask.runtime import RunContext
+from jtask.runtime.settled_runs import settled_run
 from jtask.states import ERROR_OF, State, StateName
-from jtask.wire.failures import capture
 
 R = TypeVar("R")
 Cancel = Callable[[str], CancelResult]
@@ -89,37 +89,10 @@ class SubmittedRun(Future[R]):
     @property
     def info(self) -> SettledRun | None:
         """Everything that is known about the run; None until it is over."""
-        if (outcome := self._end) is None:
-            return None
-        run = self._run
-        return SettledRun(
-            run_id=run.run_id,
-            task_key=run.task.key,
-            task_name=run.task_name,
-            state=outcome.state,
-            attempt=run.attempt,
-            created=run.created_at,
-            started=run.started_at,
-            ended=outcome.state.at,
-            run_time=run.run_time,
-            worker=run.worker,
-            serializer=run.task.serializer,
-            failure=None if outcome.error is None else capture(outcome.error),
-            history=run.history,
-            tags=run.tags,
-            parent=run.parent_id,
-            version=run.version,
-        )
+        return None if self._end is None else settled_run(self._run, self._end)
 
     def cancel(self, message: str = CANCEL_MESSAGE) -> CancelAnswer:
-        """End the run: it never starts, or is interrupted, or is asked to end.
-
-        Args:
-            message: Why, kept with its state.
-
-        Returns:
-            CancelAnswer: What came of it. Wait for the run before you look at its `state`.
-        """
+        """End the run; see `jtask.futures.Future.cancel`."""
         cancel = self._cancel
         result = CancelResult.ALREADY_OVER if cancel is None else cancel(message)
         return CancelAnswer(self.run_id, result, self.state if self.done() else None)

@@ -48,7 +48,7 @@ def refuse_while_loading(call: str) -> None:
     """
     if _loading.get():
         raise TargetError(
-            f"{call} was called while the file was imported to serve it: "
+            f"{call} was called while the file was imported for its tasks: "
             f'move the call under if __name__ == "__main__":'
         )
 
@@ -61,7 +61,8 @@ def target_of(task: TaskInfo[..., Any]) -> str:
     """
     module = canonical_module(task.fn.__module__)
     file = getattr(sys.modules.get(task.fn.__module__), "__file__", None)
-    if file is None or "<locals>" in task.fn.__qualname__:
+    # <locals> of a function, or a <lambda>: no name that leads to it from its module.
+    if file is None or "<" in task.fn.__qualname__:
         raise TargetError(
             f"task {task.name!r} cannot be loaded by another process: "
             f"define it at the top of a file"
@@ -263,8 +264,15 @@ def _named(module: ModuleType, name: str, target: str) -> TaskInfo[..., Any]:
     tasks = _tasks_in(module)
     near = get_close_matches(name, tasks, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"its tasks: {', '.join(tasks) or 'none'}"
-    what = "has no" if found is None else "has a function but no task"
-    raise TargetError(f"{target!r}: module {module.__name__!r} {what} {name!r}; {hint}")
+    raise TargetError(f"{target!r}: module {module.__name__!r} {_lack(found)} {name!r}; {hint}")
+
+
+def _lack(found: object) -> str:
+    """Return what a module has in the place of a task."""
+    if found is None:
+        return "has no"
+    kind = "function" if callable(found) else type(found).__name__
+    return f"has a {kind} but no task"
 
 
 def _all_tasks(module: ModuleType, target: str) -> list[TaskInfo[..., Any]]:

@@ -10,12 +10,28 @@ from typing import Any
 from jtask.cli.history import name_of
 from jtask.cli.trace.timeline import Phase, Timeline
 from jtask.cli.trace.tree import TracedRun
+from jtask.span_names import (
+    ATTEMPT,
+    DESTINATION,
+    ERROR_TYPE,
+    MESSAGE_ID,
+    OPERATION,
+    OPERATION_TYPE,
+    PROCESS,
+    PUBLISH,
+    QUEUE,
+    RUN,
+    SCHEMA_URL,
+    SCOPE,
+    SEND,
+    STATE,
+    SYSTEM,
+    TASK,
+    WORKER,
+)
 from jtask.states import SUCCESSFUL, StateName
 
 Json = dict[str, Any]
-
-SCHEMA_URL = "https://opentelemetry.io/schemas/1.44.0"
-"""Of the messaging conventions by which names and attributes are chosen."""
 
 _INTERNAL, _PRODUCER, _CONSUMER = 1, 4, 5  # kinds
 _OK, _ERROR = 1, 2  # status codes
@@ -42,7 +58,7 @@ def to_otlp(root: TracedRun) -> Json:
 
 def _resource(worker: str, spans: list[Json]) -> Json:
     instance = {"service.instance.id": worker} if worker else {}
-    scope = {"scope": {"name": "jtask"}, "schemaUrl": SCHEMA_URL, "spans": spans}
+    scope = {"scope": {"name": SCOPE}, "schemaUrl": SCHEMA_URL, "spans": spans}
     resource = {"attributes": _attributes({"service.name": "jtask", **instance})}
     return {"resource": resource, "schemaUrl": SCHEMA_URL, "scopeSpans": [scope]}
 
@@ -83,9 +99,9 @@ def _caller(run: Timeline, parent: Timeline | None) -> tuple[str, str]:
 
 
 def _publish_span(run: Timeline, span_id: str, called_in: str) -> Json:
-    operation = {"messaging.operation.name": "publish", "messaging.operation.type": "send"}
-    facts = _facts(run) | operation | {"jtask.state": str(run.summary.state)}
-    span = _span(_name("publish", run), _PRODUCER, span_id, called_in, run.begin, run.begin, facts)
+    operation = {OPERATION: PUBLISH, OPERATION_TYPE: SEND}
+    facts = _facts(run) | operation | {STATE: str(run.summary.state)}
+    span = _span(_name(PUBLISH, run), _PRODUCER, span_id, called_in, run.begin, run.begin, facts)
     if not run.attempts:
         # Nothing else says how it ended.
         span["status"] = _status(str(run.summary.state), run.summary.detail, run.summary.ended)
@@ -97,16 +113,16 @@ def _attempt_span(
 ) -> Json:
     state = phase.end_state or str(StateName.RUNNING)
     facts = _facts(run) | {
-        "jtask.attempt": phase.attempt,
-        "jtask.state": state,
-        "jtask.worker": phase.worker,
+        ATTEMPT: phase.attempt,
+        STATE: state,
+        WORKER: phase.worker,
     }
     name, kind = name_of(run.summary.task) or "?", _INTERNAL
     if publish:
-        name, kind = _name("process", run), _CONSUMER
-        facts |= {"messaging.operation.name": "process", "messaging.operation.type": "process"}
+        name, kind = _name(PROCESS, run), _CONSUMER
+        facts |= {OPERATION: PROCESS, OPERATION_TYPE: PROCESS}
     if state not in _HARMLESS:
-        facts["error.type"] = state
+        facts[ERROR_TYPE] = state
     span = _span(name, kind, span_id, publish or called_in, phase.begin, phase.end, facts)
     span["links"] = [
         {"spanId": linked, "attributes": _attributes({"jtask.link": why})}
@@ -121,7 +137,7 @@ def _attempt_span(
 
 
 def _wait_span(run: Timeline, phase: Phase, span_id: str, parent: str) -> Json:
-    facts = {"jtask.run.id": run.summary.run_id, "jtask.attempt": phase.attempt}
+    facts = {RUN: run.summary.run_id, ATTEMPT: phase.attempt}
     reason = {"jtask.wait.reason": phase.reason} if phase.reason else {}
     name = str(phase.kind)
     return _span(name, _INTERNAL, span_id, parent, phase.begin, phase.end, facts | reason)
@@ -143,11 +159,11 @@ def _span(
 
 def _facts(run: Timeline) -> Json:
     summary = run.summary
-    facts: Json = {"jtask.run.id": summary.run_id, "jtask.task.name": name_of(summary.task)}
+    facts: Json = {RUN: summary.run_id, TASK: name_of(summary.task)}
     if run.is_enqueued:
-        facts |= {"messaging.system": "nats", "messaging.message.id": summary.run_id}
+        facts |= {SYSTEM: "nats", MESSAGE_ID: summary.run_id}
     if run.queue:
-        facts |= {"jtask.queue": run.queue, "messaging.destination.name": run.queue}
+        facts |= {QUEUE: run.queue, DESTINATION: run.queue}
     if summary.tags:
         facts["jtask.tags"] = list(summary.tags)
     if summary.version:
