@@ -58,11 +58,6 @@ class SignalSafeLock(_RLock):
                 _brief = (*(one for one in _brief if one() is not None), weakref.ref(lock))
         return lock
 
-    @property
-    def is_own(self) -> bool:
-        """Whether this thread holds it."""
-        return self._is_owned()
-
     def __enter__(self) -> bool:
         if self._is_owned():
             raise _interrupted()
@@ -72,6 +67,14 @@ class SignalSafeLock(_RLock):
             if self._is_owned():
                 self.release()
             raise
+
+    @classmethod
+    def holds_any(cls) -> bool:
+        """Tell whether this thread holds a brief lock."""
+        for one in _brief:
+            if (lock := one()) is not None and lock._is_owned():
+                return True
+        return False
 
 
 def wait_steps(timeout: float | None) -> Iterator[float | None]:
@@ -121,9 +124,8 @@ def refuse_in_interrupted_thread() -> None:
     Raises:
         JTaskError: It is.
     """
-    for one in _brief:
-        if (lock := one()) is not None and lock.is_own:
-            raise _interrupted()
+    if SignalSafeLock.holds_any():
+        raise _interrupted()
 
 
 def _interrupted() -> JTaskError:
