@@ -69,12 +69,11 @@ class SignalSafeLock(_RLock):
             raise
 
     @classmethod
-    def holds_any(cls) -> bool:
-        """Tell whether this thread holds a brief lock."""
+    def refuse_holder(cls) -> None:
+        """Raise an error in a thread that holds a brief lock."""
         for one in _brief:
             if (lock := one()) is not None and lock._is_owned():
-                return True
-        return False
+                raise _interrupted()
 
 
 def wait_steps(timeout: float | None) -> Iterator[float | None]:
@@ -124,8 +123,7 @@ def refuse_in_interrupted_thread() -> None:
     Raises:
         JTaskError: It is.
     """
-    if SignalSafeLock.holds_any():
-        raise _interrupted()
+    SignalSafeLock.refuse_holder()
 
 
 def _interrupted() -> JTaskError:
