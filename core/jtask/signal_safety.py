@@ -58,11 +58,6 @@ class SignalSafeLock(_RLock):
                 _brief = (*(one for one in _brief if one() is not None), weakref.ref(lock))
         return lock
 
-    @property
-    def is_own(self) -> bool:
-        """Whether this thread holds it."""
-        return self._is_owned()
-
     def __enter__(self) -> bool:
         if self._is_owned():
             raise _interrupted()
@@ -72,6 +67,13 @@ class SignalSafeLock(_RLock):
             if self._is_owned():
                 self.release()
             raise
+
+    @classmethod
+    def refuse_holder(cls) -> None:
+        """Raise an error in a thread that holds a brief lock."""
+        for one in _brief:
+            if (lock := one()) is not None and lock._is_owned():
+                raise _interrupted()
 
 
 def wait_steps(timeout: float | None) -> Iterator[float | None]:
@@ -121,9 +123,7 @@ def refuse_in_interrupted_thread() -> None:
     Raises:
         JTaskError: It is.
     """
-    for one in _brief:
-        if (lock := one()) is not None and lock.is_own:
-            raise _interrupted()
+    SignalSafeLock.refuse_holder()
 
 
 def _interrupted() -> JTaskError:

@@ -1,7 +1,9 @@
 """Ask the living workers whether they hold runs, many in one question."""
 
 import asyncio
+import contextlib
 
+from jtask.errors import BrokerUnavailable
 from jtask_nats.streams.session import Session
 
 _COLLECT = 0.01  # seconds; the runs of a lost worker come together
@@ -45,17 +47,26 @@ class Holders:
             self._loop.call_later(_COLLECT, self._send)
         self._unsent.append(run_id)
         try:
-            # Where this process got no time, the answer may have come and not been read.
             for _ in range(_STALLS):
-                begun = self._loop.time()
-                await asyncio.wait([answer], timeout=self._patience)
-                if answer.done() or self._loop.time() - begun < _STALLED * self._patience:
+                if await self._waited_well(answer):
                     break
             return answer.done()
         finally:
             self._asked[run_id].remove(answer)
             if not self._asked[run_id]:
                 del self._asked[run_id]
+
+    async def _waited_well(self, answer: "asyncio.Future[bool]") -> bool:
+        """Wait for an answer; False when this process or the server got no time meanwhile."""
+        begun = self._loop.time()
+        await asyncio.wait([answer], timeout=self._patience)
+        waited = self._loop.time()
+        # What the server has had by then is here when it says so.
+        if not answer.done():
+            with contextlib.suppress(BrokerUnavailable):  # whoever asks looks at the connection
+                await self._connection.flush()
+        is_prompt = self._loop.time() - waited < self._patience
+        return answer.done() or (is_prompt and waited - begun < _STALLED * self._patience)
 
     def close(self) -> None:
         """Listen no more."""
