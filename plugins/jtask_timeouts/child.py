@@ -6,12 +6,14 @@ Started as `python -m jtask_timeouts.child CONNECTION PARENT NOTES`, three inher
 import asyncio
 import faulthandler
 import fcntl
+import json
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from itertools import islice
 from multiprocessing.connection import Connection
 from types import FrameType
 from typing import Any
@@ -49,6 +51,8 @@ SOFT = signal.SIGUSR1
 
 STACK = signal.SIGUSR2
 """Writes the stack to the descriptor for notes, whatever the process is doing."""
+
+_AWAITED_TOLD = 100
 
 END = signal.SIGTERM
 """Ends the task, so that its `finally` is executed."""
@@ -142,8 +146,10 @@ class _Executor:
     def _tell(self, topic: str, message: bytes) -> None:
         self.send(Reply(TOLD, payload=message, topic=topic))
 
-    def _tell_wait(self, change: int) -> None:
-        message = Reply(WAITS, payload=b"%d" % change)
+    def _tell_wait(self, change: int, run_ids: Collection[str]) -> None:
+        # A few of very many tell enough: what is waited for goes before other runs.
+        told = json.dumps([change, *islice(run_ids, _AWAITED_TOLD)])
+        message = Reply(WAITS, payload=told.encode())
         if threading.current_thread() is not threading.main_thread():
             self.send(message)
             return

@@ -4,9 +4,9 @@ The bytes of a run that came from the broker are what the task's own codecs have
 any two processes. Those of a run that is no other process's concern are pickles.
 
 To the child: a request. From the child: `started` when the function is about to be called, any
-number of `told` with a plugin's message to itself in the worker and of `waits` (`1` as the function
-begins to wait for other runs, `-1` as it goes on), then one of `value` (its bytes follow), `failed`
-(an Exception) and `crashed` (any other BaseException).
+number of `told` with a plugin's message to itself in the worker and of `waits` (a JSON list: 1 as
+the function begins to wait for other runs, -1 as it goes on, and the ids of these), then one of
+`value` (its bytes follow), `failed` (an Exception) and `crashed` (any other BaseException).
 """
 
 import json
@@ -37,7 +37,7 @@ class Reply:
     Attributes:
         kind: One of the six.
         failure: What was raised, for two of them.
-        payload: The value as bytes, or what is told, or the number.
+        payload: The value as bytes, or what is told, or how it waits.
         topic: Whose message it is, where something is told.
         state: Name, message and details of the state that the function returned, if it did.
     """

@@ -1,6 +1,7 @@
 """Execute a run in a child process, and end that for certain when its time is over."""
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -228,7 +229,8 @@ class IsolatedCall:
         if reply.kind == TOLD:
             told(self._run, reply.topic, reply.payload)
         elif self._run.on_wait is not None:
-            self._run.on_wait(int(reply.payload))
+            change, *run_ids = json.loads(reply.payload)
+            self._run.on_wait(change, run_ids)
 
     def _take_due_steps(self) -> None:
         while self._steps and self._steps[-1].at <= time.monotonic():

@@ -12,6 +12,7 @@ from waiting import PATIENCE, eventually
 from jtask import StateName, task
 from jtask.contract import Broker
 from jtask.futures import as_completed, as_completed_async, wait
+from jtask.settings import get_settings
 from jtask.testing import RunningWorker
 
 pytestmark = pytest.mark.usefixtures("jtask_broker")
@@ -166,6 +167,44 @@ def test_parents_that_take_all_slots_end(
     runs = kind.map(range(parents), deferred=True)
     jtask_worker(kind, child, concurrency=slots)
     assert runs.result(PATIENCE) == [n + 1 for n in range(parents)]
+
+
+@pytest.mark.parametrize("limit", [1, 5])
+def test_parents_end_however_few_may_wait_at_a_time(
+    limit: int, jtask_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JTASK_MAX_WAITING", str(limit))
+    get_settings.cache_clear()
+    runs = parent.map(range(60), deferred=True)
+    deep = nest.delay(5)
+    jtask_worker(parent, child, nest, concurrency=2)
+    assert runs.result(PATIENCE) == list(range(1, 61))
+    assert deep.result(PATIENCE) == 5
+
+
+@task(queue="there")
+def ask_there(n: int) -> int:
+    return answer_here.delay(n).result(PATIENCE)
+
+
+@task(queue="here")
+def ask_here(n: int) -> int:
+    return ask_there.delay(n).result(PATIENCE)
+
+
+@task(queue="here")
+def answer_here(n: int) -> int:
+    return n
+
+
+def test_parents_end_whose_children_in_another_worker_wait_for_this_one(
+    jtask_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JTASK_MAX_WAITING", "1")
+    get_settings.cache_clear()
+    jtask_worker(ask_here, answer_here, concurrency=1)
+    jtask_worker(ask_there, concurrency=1)
+    assert ask_here.map(range(3), deferred=True).result(PATIENCE) == [0, 1, 2]
 
 
 class Gate:

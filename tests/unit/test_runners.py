@@ -7,6 +7,7 @@ from collections import Counter
 from typing import Any, cast
 
 import pytest
+from waiting import eventually
 
 from jtask.execution.job import Job
 from jtask.lifecycle import Finish
@@ -141,6 +142,57 @@ def test_what_only_has_to_be_settled_waits_for_nothing_that_executes(kind: Any) 
     assert gate.begun == [blocks, settled]
     gate.let_end(3)
     gate.until_begun(3)
+
+
+@RUNNERS
+def test_a_runner_that_grows_begins_what_waits_and_shrinks_to_its_size(kind: Any) -> None:
+    gate, jobs = Gate(), [job() for _ in range(12)]
+    runner = start(kind, gate, 1)
+    for one in jobs:
+        runner.submit(one)
+    gate.until_begun(1)
+    runner.resize(+1)
+    gate.until_begun(2)
+    runner.resize(+1)
+    gate.until_begun(3)
+    assert gate.most == 3
+    runner.resize(-1)
+    runner.resize(-1)
+    gate.let_end(2)  # which are over the size: nothing begins in their place
+    eventually(lambda: gate.executing == 1)
+    gate.most = 0
+    for count in range(4, 13):
+        gate.let_end(1)
+        gate.until_begun(count)
+    gate.let_end(1)
+    gate.until_idle()
+    assert gate.most == 1
+
+
+@pytest.mark.parametrize("idle", [True, False])
+def test_threads_beyond_the_size_end(idle: bool) -> None:
+    before = threading.active_count()
+    gate = Gate()
+    runner = start(ThreadRunner, gate, 1)
+    for count in range(1, 6):
+        runner.submit(job())
+        gate.until_begun(count)
+        runner.resize(+1)
+    if idle:
+        gate.let_end(5)
+        gate.until_idle()
+    runner.resize(-5)
+    if not idle:
+        gate.let_end(5)
+        gate.until_idle()
+    # One that has nothing to do looks when there is something again.
+    for count in range(6, 12):
+        gate.let_end(1)
+        runner.submit(job())
+        gate.until_begun(count)
+        gate.until_idle()
+    eventually(lambda: threading.active_count() <= before + 1)
+    runner.close()
 
 
 def closed(runner: LoopRunner) -> None:

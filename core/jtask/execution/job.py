@@ -74,7 +74,7 @@ class Job:
     is_released: bool = False
     is_abandoned: bool = False
     cancelled: str | None = None
-    on_wait: Callable[[int], object] | None = None
+    on_wait: Callable[[int, Collection[str]], object] | None = None
     decision: Finish | None = None
     notify_only: bool = False
 

@@ -64,13 +64,13 @@ def blocked(run_ids: Collection[str], *, is_endless: bool) -> Generator[None]:
         place.give_back()
     try:
         if on_wait is not None:
-            on_wait(+1)
+            on_wait(+1, run_ids)
         yield
     finally:
         for waiter in waiters:
             remove_wait(waiter, run_ids)
         if on_wait is not None:
-            on_wait(-1)
+            on_wait(-1, run_ids)
         if place is not None:
             place.take()
 
@@ -129,7 +129,7 @@ def _chain() -> Sequence[RunContext]:
     return () if run is None else [run, *run.callers()]
 
 
-def _slot_of(chain: Sequence[RunContext]) -> Callable[[int], object] | None:
+def _slot_of(chain: Sequence[RunContext]) -> Callable[[int, Collection[str]], object] | None:
     """Return how to tell the worker that a run of its waits; None outside of workers."""
     return next((run.on_wait for run in chain if run.on_wait is not None), None)
 

@@ -1,7 +1,7 @@
 """The facts of one run."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -59,9 +59,9 @@ class RunContext:
             From the loop of an asynchronous task, from any thread for a plain one. None where
             nothing can be left behind, as in a direct call.
         on_state: Called with each state that the run enters, to record it; set by jtask itself.
-        on_wait: Called with 1 as the run's code begins to wait for other runs, and with -1 as it
-            goes on, from any thread: while the sum is not 0, its slot is free. Set by jtask itself;
-            None where the run has no slot.
+        on_wait: Called with 1 and their ids as the run's code begins to wait for other runs, and
+            with -1 and the same as it goes on, from any thread: while the sum is not 0, its slot is
+            free. Set by jtask itself; None where the run has no slot.
         admission: Who hears that the attempt is over; set by jtask itself.
         notes: What plugins keep with the run for their other hooks, each under its own name.
         caller: The run of this process whose function has called this one directly.
@@ -103,7 +103,7 @@ class RunContext:
     on_cancel: Callable[[], None] | None = None
     abandon: Callable[[BaseException], None] | None = None
     on_state: "Callable[[RunContext, State], None] | None" = None
-    on_wait: Callable[[int], object] | None = None
+    on_wait: Callable[[int, Collection[str]], object] | None = None
     version: str | None = None
     waited_for: str = ""
     token: str | None = None

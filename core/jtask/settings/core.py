@@ -63,6 +63,8 @@ class Settings(SettingsModel):
     """How long `.delay()` tries to store a run while the broker cannot be reached."""
     lease: Seconds = Field(default=15.0, ge=1)
     """A run whose worker died is started elsewhere after this long."""
+    max_waiting: int = Field(default=100, ge=1)
+    """So many runs of a worker may wait for others; then it puts off what they do not wait for."""
     max_crashes: int = Field(default=3, ge=1)
     """A run that lost this many workers is dead-lettered as Crashed."""
     result_ttl: Seconds = Field(default=86_400.0, ge=1)

@@ -1,13 +1,15 @@
 """What waits for its turn in a worker, and what begins next."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
-from jtask.contract import TOP_PRIORITY, Delivery
+from jtask.contract import Delivery
 from jtask.execution.job import Job
-from jtask.worker.loans import Loans
+from jtask.worker.loans import WOKEN_RANK, Loans
 from jtask.worker.slots import SlotPool
 from jtask.worker.suspects import Suspects
+
+_PATIENCE_SECONDS = 0.1
 
 
 class Lineup:
@@ -36,6 +38,8 @@ class Lineup:
         self._set_credit = set_credit
         self._credit = slots.credit
         self._pace: asyncio.TimerHandle | None = None
+        self._patience: asyncio.TimerHandle | None = None
+        self._moves = 0  # how many have begun or ended
         self._is_closed = False
 
     @property
@@ -46,7 +50,7 @@ class Lineup:
     def add(self, job: Job) -> None:
         """Let a run begin as soon as it is its turn."""
         if not self._suspects.add(job):
-            self._slots.add(job, _rank(job.delivery))
+            self._slots.add(job, max(_rank(job.delivery), self._loans.rank_of(job)))
         self._dispatch()
 
     def begin_now(self, job: Job) -> None:
@@ -59,6 +63,7 @@ class Lineup:
 
     def ended(self, job: Job) -> None:
         """Give the slot of a run that has ended, or was released, to the next."""
+        self._moves += 1
         self._loans.end(job)
         self._slots.free_slot()
         self._suspects.ended(job)
@@ -67,9 +72,10 @@ class Lineup:
                 self._look_at_pace_soon()
             self._dispatch()
 
-    def note_wait(self, job: Job, change: int) -> None:
+    def note_wait(self, job: Job, change: int, run_ids: Collection[str]) -> None:
         """Take note that a run which executes begins to wait for other runs, or goes on."""
-        if self._loans.note(job, change) and not self._is_closed:
+        self._loans.note(job, change, run_ids)
+        if not self._is_closed:
             self._dispatch()
 
     def waiting(self) -> list[Job]:
@@ -79,8 +85,9 @@ class Lineup:
     def close(self) -> None:
         """Let nothing begin any more by itself."""
         self._is_closed = True
-        if self._pace is not None:
-            self._pace.cancel()  # it would hold a worker that is over, and all of its tasks
+        for timer in (self._pace, self._patience):
+            if timer is not None:
+                timer.cancel()  # it would hold a worker that is over, and all of its tasks
 
     def take_all(self) -> list[Job]:
         """Return what waits, and let nothing wait any more."""
@@ -91,9 +98,28 @@ class Lineup:
         # the one that executes kills this worker.
         while self._suspects.is_one_next() and self._slots.take_slot():
             self._begin(self._suspects.next_job())
-        while (job := self._slots.next_job()) is not None:
-            self._begin(job)
+        while (job := self._slots.next_job(self._loans.may_begin)) is not None:
+            self._begin_one(job)
+        if self._slots.puts_off and self._patience is None:
+            loop = asyncio.get_running_loop()
+            self._patience = loop.call_later(_PATIENCE_SECONDS, self._be_patient, self._moves)
         self._tell_credit()
+
+    def _begin_one(self, job: Job) -> None:
+        self._moves += 1
+        self._begin(job)
+
+    def _be_patient(self, moves: int) -> None:
+        """Let one begin that is put off if nothing has begun or ended for a while.
+
+        What is waited for here may itself wait for it, in another worker.
+        """
+        self._patience = None
+        if self._is_closed:
+            return
+        if moves == self._moves and self._slots.puts_off and (job := self._slots.next_job()):
+            self._begin_one(job)
+        self._dispatch()
 
     def _tell_credit(self) -> None:
         if (credit := self._slots.credit) != self._credit:
@@ -117,4 +143,4 @@ def _rank(delivery: Delivery) -> int:
 
     One that was woken with what it waited for goes first: it holds that for others.
     """
-    return delivery.priority if delivery.token is None else TOP_PRIORITY + 1
+    return delivery.priority if delivery.token is None else WOKEN_RANK

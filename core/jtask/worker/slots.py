@@ -1,6 +1,7 @@
 """How many runs a worker holds: its slots, what waits for one, and how far to reach ahead."""
 
 from collections import deque
+from collections.abc import Callable, Collection
 
 from jtask.execution.job import Job
 
@@ -31,6 +32,7 @@ class SlotPool:
         # Below 0 while the runner is given runs ahead, or after `start_now` or `end_loan`.
         self._free = slots
         self._lent = 0
+        self._put_off = 0  # held on top of the credit, to come to what is waited for
         self._fixed = prefetch is not None
         self._prefetch = 1 if prefetch is None else prefetch  # 1: the pace is not known yet
         self._lines: dict[int, deque[Job]] = {0: deque()}
@@ -42,7 +44,12 @@ class SlotPool:
     @property
     def credit(self) -> int:
         """How many deliveries the worker wants to hold."""
-        return self._slots + self._lent + self._prefetch
+        return self._slots + self._lent + self._prefetch + self._put_off
+
+    @property
+    def puts_off(self) -> bool:
+        """Whether a slot is free, and what waits for one may not begin yet."""
+        return self._put_off > 0
 
     def add(self, job: Job, rank: int = 0) -> None:
         """Let a run wait for a slot, behind those of its rank that wait already.
@@ -56,17 +63,28 @@ class SlotPool:
             line = self._lines[rank] = deque()
         line.append(job)
 
-    def next_job(self) -> Job | None:
+    def next_job(self, may_begin: Callable[[int], bool] | None = None) -> Job | None:
         """Take a slot for the next run.
 
+        Args:
+            may_begin: Tells of a rank whether a run of it may begin, asked while slots are lent:
+                one that may not is put off, and so are those of lower ranks. None lets all.
+
         Returns:
-            Job | None: The run, which does not wait any more; None when none waits or no slot is
-            free.
+            Job | None: The run, which does not wait any more; None when none waits, no slot is
+            free, or the next one is put off.
         """
         rank = 0 if len(self._lines) == 1 else max(self._lines)
         line = self._lines[rank]
-        if not line or not self.take_slot():
+        self._put_off = 0
+        if not line or not self._has_slot():
             return None
+        if self._lent and may_begin is not None and not may_begin(rank):
+            self._put_off = len(self.waiting())
+            # Else what is waited for may be behind more than can be held.
+            if self._put_off < _LARGEST_PREFETCH:
+                return None
+        self.take_slot()
         job = line.popleft()
         self._close(rank)
         return job
@@ -77,10 +95,13 @@ class SlotPool:
         Returns:
             bool: Whether it was taken; `free_slot` gives it back.
         """
-        if self._free + self._ahead <= 0:
-            return False
-        self._free -= 1
-        return True
+        is_free = self._has_slot()
+        self._free -= is_free
+        return is_free
+
+    def _has_slot(self) -> bool:
+        # While slots are lent, runs that are waited for go before others; a runner knows no order.
+        return self._free + (0 if self._lent else self._ahead) > 0
 
     def free_slot(self) -> None:
         """Give a slot back: a run has ended or was released."""
@@ -96,6 +117,20 @@ class SlotPool:
         """Count a run that goes on as one that has its slot, over their number if need be."""
         self._free -= 1
         self._lent -= 1
+
+    def move(self, run_ids: Collection[str], rank: int) -> None:
+        """Give some of the runs that wait for a slot a higher rank.
+
+        Args:
+            run_ids: Which; others may be among them.
+            rank: Those that have it already stay as they are, and so do those of a higher one.
+        """
+        for old in [old for old in self._lines if old < rank]:
+            moved = [job for job in self._lines[old] if job.delivery.run_id in run_ids]
+            for job in moved:
+                self._lines[old].remove(job)
+                self.add(job, rank)
+            self._close(old)
 
     def start_now(self, job: Job) -> None:
         """Start a waiting run at once, over the number of slots if need be.

@@ -6,7 +6,7 @@ Everything here happens on the I/O thread, so no locks are needed.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Collection, Coroutine, Iterable
 from functools import partial
 from typing import Any, TypeVar
 
@@ -38,6 +38,7 @@ from jtask.worker.slots import SlotPool
 from jtask.worker.start_checks import StartChecks
 from jtask.worker.supervised import worker_index
 from jtask.worker.suspects import Suspects
+from jtask.worker.waiters import Waiters
 from jtask.worker.waiting import Latch, first_of
 
 T = TypeVar("T")
@@ -99,7 +100,8 @@ class Worker:
         # Two runners cannot keep to one number of slots each by itself.
         of_one_kind = len({task.is_async for task in served}) == 1
         slots = SlotPool(concurrency, prefetch, reaches_ahead=of_one_kind)
-        loans = Loans(slots, self._executions, suspects)
+        waiters = Waiters(get_settings().max_waiting)
+        loans = Loans(slots, self._executions, suspects, waiters)
         self._lineup = Lineup(slots, suspects, loans, self._start, self._set_credit)
 
     async def start(self) -> None:
@@ -365,9 +367,9 @@ class Worker:
 
     # --- executing -------------------------------------------------------------------------
 
-    def _note_wait(self, job: Job, change: int) -> None:
+    def _note_wait(self, job: Job, change: int, run_ids: Collection[str]) -> None:
         if self._executing.get(job.delivery.run_id) is job:
-            self._lineup.note_wait(job, change)
+            self._lineup.note_wait(job, change, run_ids)
 
     def _finish(self, job: Job, disposition: Disposition) -> None:
         # Another worker may have the run by now: what comes of it here comes too late.
