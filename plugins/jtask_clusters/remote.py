@@ -48,5 +48,5 @@ class RemoteCall:
     def _call(self, run: RunContext) -> Any:
         inherit(run.tags, run.task.tags)
         with executing(run):
-            value = run.task.fn(*self.args, **self.kwargs)
+            value = run.function(*self.args, **self.kwargs)
             return asyncio.run(value) if run.task.is_async else value

@@ -125,6 +125,10 @@ def take(order: Order, add):
 def lock(*args, **kwargs):
     return threading.Lock()
 
+@task
+def count(most: int):
+    yield from (Order(n) for n in range(most))
+
 @task(isolation="process")
 def apart(numbers: set[complex]) -> set[complex]:
     return numbers | {1j}
@@ -143,6 +147,7 @@ def test_what_goes_to_a_process_and_back_is_pickled_with_classes_of_the_script(
             was, kind, pid = made.more
             assert type(made) is type(was) is kind is Order and made.number == 2
             assert was == Order(1, Colour.RED) and pid != os.getpid()
+            assert count.submit(2).result() == [Order(0), Order(1)]
         assert apart({2j}) == {1j, 2j}
         print("ok")
         """,

@@ -36,6 +36,11 @@ def add(a: int, b: int) -> int:
     return a + b
 
 
+@task
+def count(most: int) -> Iterator[int]:
+    yield from range(most)
+
+
 @task(retries=1)
 def fail(number: int) -> int:
     raise LookupError(f"no {number}, attempt {runtime.attempt}")
@@ -83,6 +88,10 @@ def test_functions_execute_in_processes_of_the_cluster_and_know_their_runs() -> 
 def test_coroutine_functions_and_dependencies_work_as_in_threads() -> None:
     first = double.submit(4)
     assert add.submit(first.as_value, 1).result(timeout=60) == 9
+
+
+def test_a_generator_gives_the_list_of_its_items() -> None:
+    assert count.submit(3).result(timeout=60) == [0, 1, 2]
 
 
 def test_an_exception_is_the_functions_own_after_its_retries() -> None:

@@ -438,6 +438,12 @@ def generators_keep_their_items() -> None:
     assert_type(count(3), Generator[int, Any, Any])
     assert_type(drain(most=3), Generator[int, Any, str])
     assert_type(watch("x"), AsyncGenerator[bytes, Any])
+    assert_type(drain.submit(3), Future[list[int]])
+    assert_type(watch.submit("x", wait_for=[]), Future[list[bytes]])
+    assert_type(drain.submit(3, return_state=True), State)
+    assert_type(drain.map([1]), FutureList[list[int]])
+    assert_type(drain.map([1], deferred=True), FutureList[str])
+    assert_type(drain.delay(3), Run[str])
     for number in count(3):
         assert_type(number, int)
     count("three")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]

@@ -349,3 +349,54 @@ def test_a_call_that_gives_items_gives_no_state() -> None:
         ask: Any = generator
         with pytest.raises(ValueError, match=r"is a generator, and a call of it gives its items"):
             ask(return_state=True)
+
+
+def test_a_submitted_generator_has_the_list_of_its_items(watch: Watch) -> None:
+    @task(retries=1)
+    def count(most: int) -> Generator[int, None, str]:
+        yield from range(most)
+        assert most < 9 or runtime.attempt == 2
+        yield runtime.attempt
+        return "done"
+
+    @task
+    async def later(most: int) -> AsyncIterator[int]:
+        for number in range(most):
+            await asyncio.sleep(0)
+            yield number
+
+    assert count.submit(2).result() == [0, 1, 1]
+    assert watch.states == ["Pending", "Running", "Completed"]
+    assert count.submit(9).result() == [*range(9), 2]
+    assert later.submit(3).result() == [0, 1, 2]
+    assert count.map([0, 1]).result() == [[1], [0, 1]]
+    assert count.submit(1, return_state=True).result() == [0, 1]
+
+
+def test_the_items_of_a_submitted_generator_go_to_who_takes_its_future() -> None:
+    @task
+    def count(most: int) -> Iterator[int]:
+        yield from range(most)
+
+    @task
+    def total(numbers: list[int]) -> int:
+        return sum(numbers)
+
+    assert total.submit(count.submit(4).as_value).result() == 6
+    assert list(count(2)) == [0, 1]
+
+
+def test_a_submitted_generator_is_closed_when_it_is_cut() -> None:
+    closed: list[bool] = []
+
+    @task(timeout_seconds=0.1)
+    async def endless() -> AsyncIterator[int]:
+        try:
+            while True:
+                await asyncio.sleep(0)
+                yield 1
+        finally:
+            closed.append(True)
+
+    assert isinstance(endless.submit().exception(), RunTimedOut)
+    assert closed == [True]

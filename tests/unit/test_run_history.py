@@ -116,7 +116,7 @@ def test_runs_that_were_created_before_an_instant_are_left_out() -> None:
 def test_a_listed_run_has_the_names_that_a_shown_one_has() -> None:
     summary = summarise(LIFE)[RUN]
     listed, shown = facts_of(summary), RunReport(RUN, LIFE, None).to_json()
-    assert set(listed) == set(shown) - {"states", "progress"}
+    assert set(listed) == set(shown) - {"states", "progress", "parameters"}
     assert (listed["task"], listed["name"]) == (summary.task, name_of(summary.task))
     assert listed["message"] == summary.detail
 

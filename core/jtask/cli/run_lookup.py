@@ -1,12 +1,15 @@
-"""Whether the end of a run can still come, looked for wherever a run leaves a trace."""
+"""What is known of a run, looked for wherever a run leaves a trace."""
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from jtask.cli.run_parameters import RunParameters
 from jtask.cli.tables import local_time
 from jtask.contract import Broker, Event
-from jtask.errors import RunNotFound
+from jtask.errors import BrokerError, EnvelopeError, RunNotFound
 from jtask.ids import created_at
 from jtask.states import FINAL
+from jtask.wire.envelope import decode_envelope
 
 if TYPE_CHECKING:
     from jtask.client.client import Client
@@ -35,6 +38,21 @@ async def events_of(broker: Broker, run_id: str) -> list[Event]:
     """Return the events of a run that are kept."""
     since = created_at(run_id) - CLOCK_MARGIN
     return [event async for event in broker.events.read_run(run_id, since=since)]
+
+
+async def parameters_of(broker: Broker, run_id: str) -> RunParameters | None:
+    """Return what a run is called with; None where its message is kept no more, or cannot be read.
+
+    It is kept until the run is over, and of one that failed for good in its dead letter.
+    """
+    with suppress(BrokerError, EnvelopeError):  # who may see runs need not see letters
+        place = await broker.queues.locate(run_id)
+        if place is not None:
+            return RunParameters.of(decode_envelope(place.run.body))
+        letter = await broker.dead_letters.get(run_id)
+        if letter is not None:
+            return RunParameters.of(decode_envelope(letter.body.partition(b"\n")[2]))
+    return None
 
 
 async def _events_of_a_lost_run(broker: Broker, run_id: str) -> list[Event] | None:

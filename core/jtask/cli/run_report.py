@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from jtask.cli.history import RunSummary, name_of, summarise
+from jtask.cli.run_parameters import RunParameters
 from jtask.contract import Event
 from jtask.durations import describe_seconds
 from jtask.foreign_text import shown
@@ -28,18 +29,21 @@ class RunReport:
         events: In order of arrival; may be incomplete.
         outcome: What is stored of its end.
         progress: The latest that it has said of how far it is.
+        parameters: What it is called with, while its message is kept.
     """
 
     run_id: str
     events: list[Event]
     outcome: SettledRun | None
     progress: Progress | None = None
+    parameters: RunParameters | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return one JSON object."""
         outcome = self.outcome
         report = self._facts()
         report["progress"] = None if self.progress is None else asdict(self.progress)
+        report["parameters"] = None if self.parameters is None else self.parameters.to_json()
         report["states"] = [
             {"state": str(e.state), "at": e.at, "attempt": e.attempt, "worker": e.worker}
             | ({"detail": e.detail} if e.detail else {})
@@ -56,7 +60,7 @@ class RunReport:
 
     def to_text(self) -> str:
         """Return lines for a terminal."""
-        sections = [self._facts_text(), self._states_text()]
+        sections = [self._facts_text(), self._parameters_text(), self._states_text()]
         outcome = self.outcome
         if outcome is not None:
             if outcome.needs:
@@ -107,6 +111,10 @@ class RunReport:
             facts["state"] = f"{facts['state']} ({self.outcome.state.label})"
         known = {name: value for name, value in facts.items() if value not in (None, "")}
         return "\n".join(f"{name:<10}{shown(str(value))}" for name, value in known.items())
+
+    def _parameters_text(self) -> str:
+        text = "" if self.parameters is None else self.parameters.to_text()
+        return "parameters\n" + _indented(text) if text else ""
 
     def _states_text(self) -> str:
         lines: list[str] = []

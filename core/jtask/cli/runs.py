@@ -13,9 +13,7 @@ from jtask.cli.tables import local_time, print_table
 
 if TYPE_CHECKING:
     from jtask.cli.history import RunSummary
-    from jtask.contract import Event
-    from jtask.outcomes import SettledRun
-    from jtask.wire.progress import Progress
+    from jtask.cli.run_report import RunReport
 
 _FIRST_LOOK = 60.0  # seconds
 _FURTHER = 10  # times as far as before
@@ -63,19 +61,17 @@ def ls(limit: int, state: str | None, task: str | None, since: float, *, as_json
 def show(run_id: str, *, follow: bool, as_json: bool) -> None:
     """Show everything that is known about the run ID."""
     from jtask.cli.run_following import follow as follow_run
-    from jtask.cli.run_report import RunReport
     from jtask.errors import RunNotFound
 
     if follow:
         follow_run(run_id, as_json=as_json)
-    events, outcome, progress = _look_up(run_id)
-    if not events and outcome is None:
+    report = _look_up(run_id)
+    if not report.events and report.outcome is None:
         raise RunNotFound(
             f"nothing is known about run {run_id}: it has no outcome and no event; "
             f"it never existed, is no longer kept, or belongs to another JTASK_URL or "
             f"JTASK_NAMESPACE"
         )
-    report = RunReport(run_id, events, outcome, progress)
     (say_json(report.to_json()) if as_json else say(report.to_text()))
 
 
@@ -128,8 +124,9 @@ def _find_newest(
     return found, state is not None and newest.has_forgotten and len(found) < limit
 
 
-def _look_up(run_id: str) -> "tuple[list[Event], SettledRun | None, Progress | None]":
-    from jtask.cli.run_lookup import events_of
+def _look_up(run_id: str) -> "RunReport":
+    from jtask.cli.run_lookup import events_of, parameters_of
+    from jtask.cli.run_report import RunReport
     from jtask.client.client import get_client, get_run
     from jtask.errors import EnvelopeError
     from jtask.wire.envelope import decode_outcome
@@ -140,8 +137,10 @@ def _look_up(run_id: str) -> "tuple[list[Event], SettledRun | None, Progress | N
         progress = run.progress()
     client = get_client()
     events = client.io.run(events_of(client.broker, run_id))
+    parameters = client.io.run(parameters_of(client.broker, run_id))
     record = client.io.run(client.broker.results.get(run_id))
-    return events, None if record is None else decode_outcome(record.body), progress
+    outcome = None if record is None else decode_outcome(record.body)
+    return RunReport(run_id, events, outcome, progress, parameters)
 
 
 def _print_table(summaries: "Sequence[RunSummary]") -> None:

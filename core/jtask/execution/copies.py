@@ -69,4 +69,5 @@ def facts_of(run: RunContext) -> dict[str, Any]:
         "attempt_started_at": run.attempt_started_at,
         "run_time": run.run_time,
         "lost_workers": run.lost_workers,
+        "is_submitted": run.is_submitted,
     }

@@ -1,6 +1,7 @@
-"""What a worker calls in place of a generator function: it reads the generator to its end.
+"""What is called in place of a generator function whose caller does not read: it reads to the end.
 
-Each item goes to whoever has set `RunContext.emit`, such as a plugin that sends it to the broker.
+Each item goes to whoever has set `RunContext.emit`, such as a plugin that sends it to the broker. A
+submitted run, whose items nobody could read there, has the list of them as its value.
 """
 
 import functools
@@ -18,6 +19,8 @@ def exhausting(fn: Callable[..., Generator[Any, Any, Any]]) -> Callable[..., Any
     def exhaust(*args: Any, **kwargs: Any) -> Any:
         emit = _emit()
         with closing(fn(*args, **kwargs)) as generator:
+            if _is_submitted():
+                return list(generator)
             while True:
                 try:
                     item = next(generator)
@@ -31,16 +34,19 @@ def exhausting(fn: Callable[..., Generator[Any, Any, Any]]) -> Callable[..., Any
 
 def exhausting_async(
     fn: Callable[..., AsyncGenerator[Any, Any]],
-) -> Callable[..., Coroutine[Any, Any, None]]:
+) -> Callable[..., Coroutine[Any, Any, Any]]:
     """Return a coroutine function that does all that an asynchronous generator function does."""
 
     @functools.wraps(fn)
-    async def exhaust(*args: Any, **kwargs: Any) -> None:
+    async def exhaust(*args: Any, **kwargs: Any) -> Any:
         emit = _emit()
         async with aclosing(fn(*args, **kwargs)) as generator:
+            if _is_submitted():
+                return [item async for item in generator]
             async for item in generator:
                 if emit is not None:
                     await emit(item)
+        return None
 
     return exhaust
 
@@ -48,3 +54,8 @@ def exhausting_async(
 def _emit() -> Callable[[Any], Any] | None:
     run = current_run()
     return None if run is None else run.emit
+
+
+def _is_submitted() -> bool:
+    run = current_run()
+    return run is not None and run.is_submitted

@@ -1,11 +1,24 @@
 """Tasks by what their functions are: each kind is called as its function is."""
 
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
-from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, cast, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Generic,
+    Literal,
+    ParamSpec,
+    TypeVar,
+    cast,
+    overload,
+)
 
 from jtask.states import State
 from jtask.submitting import Awaited
 from jtask.tasks.task import Task
+
+if TYPE_CHECKING:
+    from jtask.futures import Future, FutureList
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
@@ -97,10 +110,60 @@ class AsyncTask(Task[P, R]):
         return cast("AsyncTask[..., R]", self._bind(instance, owner))
 
 
-class GeneratorTask(Task[P, R], Generic[P, Y, R]):
-    """A task made of a generator function; `Y` is what it yields, `R` what it returns."""
+class _YieldingTask(Task[P, R], Generic[P, Y, R]):
+    """A task made of a generator function, asynchronous or not."""
 
     is_generator = True
+
+    # In the background a run's value is what the function returns: its items may be too many.
+    @overload  # type: ignore[override]
+    def submit(self, *args: P.args, **kwargs: P.kwargs) -> "Future[list[Y]]": ...
+    @overload
+    def submit(
+        self, *args: Any, return_state: Literal[True], wait_for: Awaited = None, **kwargs: Any
+    ) -> State: ...
+    @overload
+    def submit(self, *args: Any, wait_for: Awaited, **kwargs: Any) -> "Future[list[Y]]": ...
+    def submit(self, *args: Any, **kwargs: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Do what `Task.submit` does; the run's value is the list of what the generator yields."""
+        submit: Callable[..., Any] = super().submit
+        return submit(*args, **kwargs)
+
+    @overload  # type: ignore[override]
+    def map(
+        self,
+        *args: Any,
+        return_state: Literal[True],
+        wait_for: Awaited = None,
+        deferred: bool = False,
+        **kwargs: Any,
+    ) -> list[State]: ...
+    @overload
+    def map(
+        self,
+        *args: Any,
+        deferred: Literal[True],
+        return_state: Literal[False] = False,
+        wait_for: Awaited = None,
+        **kwargs: Any,
+    ) -> "FutureList[R]": ...
+    @overload
+    def map(
+        self,
+        *args: Any,
+        return_state: Literal[False] = False,
+        wait_for: Awaited = None,
+        deferred: Literal[False] = False,
+        **kwargs: Any,
+    ) -> "FutureList[list[Y]]": ...
+    def map(self, *args: Any, **kwargs: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Do what `Task.map` does; the values of submitted runs are lists, see `submit`."""
+        run_each: Callable[..., Any] = super().map
+        return run_each(*args, **kwargs)
+
+
+class GeneratorTask(_YieldingTask[P, Y, R]):
+    """A task made of a generator function; `Y` is what it yields, `R` what it returns."""
 
     @property
     def body(self) -> Callable[..., Any]:
@@ -120,11 +183,10 @@ class GeneratorTask(Task[P, R], Generic[P, Y, R]):
         return cast("GeneratorTask[..., Y, R]", self._bind(instance, owner))
 
 
-class AsyncGeneratorTask(Task[P, None], Generic[P, Y]):
+class AsyncGeneratorTask(_YieldingTask[P, Y, None]):
     """A task made of an asynchronous generator function; `Y` is what it yields."""
 
     is_async = True
-    is_generator = True
 
     @property
     def body(self) -> Callable[..., Any]:
