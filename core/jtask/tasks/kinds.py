@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, cast, overload
 
 from jtask.states import State
-from jtask.submitting import Awaited
+from jtask.tasks.submitting import Awaited
 from jtask.tasks.task import Task
 
 P = ParamSpec("P")

@@ -20,8 +20,8 @@ from jtask.declaration.definition import (
     SerializerName,
 )
 from jtask.errors import TaskDefinitionError
-from jtask.state_hooks import HookedTask, checked_options
-from jtask.submitting import Awaited, SubmittableTask
+from jtask.tasks.state_hooks import HookedTask, checked_options
+from jtask.tasks.submitting import Awaited, SubmittableTask
 
 if TYPE_CHECKING:
     from jtask.client.client import Client
