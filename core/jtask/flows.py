@@ -1,10 +1,10 @@
 """`@flow` and what it makes: tasks that are the parents of other runs."""
 
-from collections.abc import Callable, Coroutine, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, Unpack, overload
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, ParamSpec, Protocol, TypeVar, Unpack, overload
 
-from jtask.declaration.builtin_options import BuiltinOptions
 from jtask.declaration.definition import (
+    TaskOptions,
     function_name,
     is_async_generator_function,
     is_coroutine_function,
@@ -13,9 +13,6 @@ from jtask.declaration.definition import (
 from jtask.errors import TaskDefinitionError
 from jtask.tasks import AsyncTask, SyncTask, Task
 from jtask.tasks.declaring import declare
-
-if TYPE_CHECKING:
-    from jtask.declaration.definition import SerializerName
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -42,17 +39,9 @@ def flow(fn: Callable[P, R], /) -> SyncFlow[P, R]: ...
 @overload
 def flow(
     *,
-    name: str | None = None,
-    key: str | None = None,
-    description: str | None = None,
-    tags: Iterable[str] | None = None,
-    version: str | None = None,
-    queue: str | None = None,
-    priority: int = 0,
-    serializer: "SerializerName | None" = None,
     flow_run_name: str | Callable[..., str] | None = None,
     options: Mapping[str, object] | None = None,
-    **builtin: Unpack[BuiltinOptions],
+    **given: Unpack[TaskOptions],
 ) -> "_Decorator": ...
 def flow(
     fn: Any = None,

@@ -8,6 +8,7 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 from jtask.contract import ITEM, LogLine
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import JTaskError, SerializationError
+from jtask.numbers import is_within
 from jtask.runtime.blocking import blocked, blocked_async
 from jtask.serialization.codecs import codecs_of
 from jtask.serialization.results import read_untyped
@@ -104,8 +105,7 @@ class Stream(Generic[R]):
         task: TaskInfo[..., Any] | None,
         start: int,
     ) -> None:
-        if start < 0:
-            raise ValueError(f"start is how many items to leave out, not {start}")
+        _check_start(start)
         self._run = run
         self._source = source
         self._task = task
@@ -218,3 +218,8 @@ class _Order:
                 self._superseded.add(self._writer)
             self._writer = writer
         return writer == self._writer
+
+
+def _check_start(start: object) -> None:
+    if not is_within(start, whole=True):
+        raise ValueError(f"start is how many items to leave out, not {start!r}")

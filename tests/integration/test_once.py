@@ -74,6 +74,21 @@ def refused(call: Callable[[], object]) -> str:
 # --- unique ------------------------------------------------------------------------------------
 
 
+def stall_first_enqueue(monkeypatch: pytest.MonkeyPatch, seconds: float) -> threading.Event:
+    """Have the broker take its time with the next run; returns what says that it has begun."""
+    broker = get_client().broker
+    store, stalled = broker.runs.enqueue, threading.Event()
+
+    async def stall(messages: Any) -> None:
+        if not stalled.is_set():
+            stalled.set()
+            await asyncio.sleep(seconds)
+        await store(messages)
+
+    monkeypatch.setattr(broker.runs, "enqueue", stall)
+    return stalled
+
+
 def test_a_key_is_taken_until_its_run_is_over_and_free_at_once(
     gate: Gate, jtask_worker: StartWorker
 ) -> None:
@@ -462,16 +477,7 @@ def test_a_caller_that_stalled_gets_the_run_that_took_its_place(
         executed.append(str(runtime.run_id))
         return "done"
 
-    broker = get_client().broker
-    store, stalled = broker.runs.enqueue, threading.Event()
-
-    async def stall(messages: Any) -> None:
-        if not stalled.is_set():
-            stalled.set()
-            await asyncio.sleep(2.5)
-        await store(messages)
-
-    monkeypatch.setattr(broker.runs, "enqueue", stall)
+    stalled = stall_first_enqueue(monkeypatch, 2.5)
     found: list[Run[str]] = []
     slow = threading.Thread(target=lambda: found.append(work.delay()))
     slow.start()
@@ -619,16 +625,7 @@ def test_a_caller_that_stalled_leaves_its_burst_to_another_one(
         executed.append(number)
         return number
 
-    broker = get_client().broker
-    store, stalled = broker.runs.enqueue, threading.Event()
-
-    async def stall(messages: Any) -> None:
-        if not stalled.is_set():
-            stalled.set()
-            await asyncio.sleep(1.8)
-        await store(messages)
-
-    monkeypatch.setattr(broker.runs, "enqueue", stall)
+    stalled = stall_first_enqueue(monkeypatch, 1.8)
     found: list[Run[int]] = []
     slow = threading.Thread(target=lambda: found.append(index.delay(1)))
     slow.start()

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -235,6 +236,27 @@ def test_a_timeout_says_when_no_worker_serves_the_queue(jtask_worker: StartWorke
     late = other.with_options(delay=timedelta(hours=1)).delay()
     with pytest.raises(ResultTimeout, match=r"it is due in 3\d\d\d seconds"):
         late.result(0.1)
+
+
+def test_who_waits_for_long_is_told_that_no_worker_serves_the_queue(
+    jtask_worker: StartWorker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    @task(queue="late")
+    def work() -> int:
+        return 5
+
+    monkeypatch.setattr("jtask.futures.future.SILENT_SECONDS", 0.01)
+    blocking, on_loop = work.delay(), work.delay()
+    with ThreadPoolExecutor(2) as pool:
+        values = [
+            pool.submit(blocking.result, PATIENCE),
+            pool.submit(asyncio.run, on_loop.result_async(PATIENCE)),
+        ]
+        for run in (blocking, on_loop):
+            said = f"run {run.run_id} has not ended after 0.01 s: it waits on the queue 'late', "
+            eventually(lambda said=said: f"{said}which no worker serves" in caplog.text)
+        jtask_worker(work)
+        assert [value.result() for value in values] == [5, 5]
 
 
 def test_a_run_that_waits_on_a_queue_can_be_waited_for_from_anywhere(

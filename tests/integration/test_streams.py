@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Generator, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from in_process import StartWorker, on_each_broker, on_io
@@ -141,8 +141,9 @@ def test_a_stream_is_resumed_where_it_was_left(jtask_worker: StartWorker) -> Non
     items.close()
     assert list(get_run(run.run_id, drained).stream(start=4)) == [4, 5, 6, 7, 8, 9]
     assert list(run.stream(start=20)) == []
-    with pytest.raises(ValueError, match="how many items to leave out"):
-        run.stream(start=-1)
+    for start in (-1, 1.5, "2"):
+        with pytest.raises(ValueError, match="how many items to leave out"):
+            run.stream(start=cast("Any", start))
 
 
 def test_a_reader_sees_the_items_of_each_attempt_in_turn(jtask_worker: StartWorker) -> None:

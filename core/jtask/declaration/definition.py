@@ -5,8 +5,9 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, TypedDict, cast, get_args
 
+from jtask.declaration.builtin_options import BuiltinOptions
 from jtask.declaration.keys import check_name
 from jtask.durations import HORIZON
 from jtask.errors import TaskDefinitionError
@@ -19,17 +20,38 @@ Instant = float | datetime | timedelta
 # Options of a call in Prefect: free for the same use here.
 _RESERVED = frozenset({"wait_for", "return_state"})
 _SERIALIZERS: tuple[str, ...] = get_args(SerializerName)
-OWN_OPTIONS = (
-    "name",
-    "key",
-    "description",
-    "tags",
-    "version",
-    "queue",
-    "priority",
-    "serializer",
-)
-"""What `@task(...)` takes by itself; all else is for plugins."""
+
+
+class OwnOptions(TypedDict, total=False):
+    """What `@task(...)` takes by itself; all else is for plugins.
+
+    Attributes:
+        name: For people; default: the function's name.
+        key: What workers know it by; default: the name and a hash of it and of the function's
+            qualified name.
+        description: Default: the docstring.
+        tags: Kept with every run.
+        version: A free text kept with every run.
+        queue: Where runs wait; default: a queue of the task's own.
+        priority: 0 to 9; a worker takes higher ones first.
+        serializer: `"json"` (default), or `"cloudpickle"` for what JSON cannot carry.
+    """
+
+    name: str | None
+    key: str | None
+    description: str | None
+    tags: Iterable[str] | None
+    version: str | None
+    queue: str | None
+    priority: int
+    serializer: SerializerName | None
+
+
+class TaskOptions(OwnOptions, BuiltinOptions, total=False):
+    """What type checkers and editors accept in `@task(...)` and `@flow(...)`."""
+
+
+OWN_OPTIONS = tuple(OwnOptions.__annotations__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 import concurrent.futures
+import contextlib
 import functools
 import logging
 import os
@@ -10,6 +11,7 @@ from collections.abc import Callable, Generator
 from typing import Any, Generic, Self, TypeVar, cast
 
 from jtask.annotations import StandIns
+from jtask.background import BackgroundTasks
 from jtask.declaration.task_info import is_internal
 from jtask.errors import JTaskError, ResultTimeout, RunDeadlock
 from jtask.numbers import is_number
@@ -24,9 +26,13 @@ from jtask.wire.progress import Progress
 R = TypeVar("R")
 Callback = Callable[["JTaskError | None"], object]
 """Called when a run is over, or with the error that keeps its end from being known here."""
+SILENT_SECONDS = 10.0
+"""How long somebody waits for a run before a reason why it has not ended is logged."""
+
 _log = logging.getLogger("jtask")
 _INTERNAL = frozenset({"check_blocking", "expect", "fail_waiters", "forget", "notify", "when_over"})
 
+_telling = BackgroundTasks()
 # One lock for all handles: held for a few instructions only.
 _callbacks_lock = SignalSafeLock()
 
@@ -151,7 +157,7 @@ class Future(Generic[R]):
             return True
         try:
             with blocked((self.run_id,), is_endless=timeout is None):
-                result_of(over, None if deadline is None else deadline - time.monotonic())
+                self._block(over, deadline)
         except TimeoutError:
             return self.done()
         finally:
@@ -170,12 +176,14 @@ class Future(Generic[R]):
         wake = functools.partial(_wake, loop, over)
         if not self.notify(wake):
             return True
+        telling = loop.call_later(SILENT_SECONDS, lambda: _telling.start(self._tell_why_async()))
         try:
             async with blocked_async((self.run_id,), is_endless=timeout is None):
                 await asyncio.wait_for(over, timeout)
         except TimeoutError:
             return self.done()
         finally:
+            telling.cancel()
             if not over.done() or over.cancelled():
                 self.forget(wake)
         return True
@@ -378,6 +386,20 @@ class Future(Generic[R]):
 
     async def _explanation_async(self) -> str:
         return ""
+
+    def _block(self, over: "concurrent.futures.Future[None]", deadline: float | None) -> None:
+        if deadline is None or deadline - time.monotonic() > SILENT_SECONDS:
+            with contextlib.suppress(TimeoutError):
+                return result_of(over, SILENT_SECONDS)
+            self._tell_why(self._explanation())
+        return result_of(over, None if deadline is None else deadline - time.monotonic())
+
+    async def _tell_why_async(self) -> None:
+        self._tell_why(await self._explanation_async())
+
+    def _tell_why(self, why: str) -> None:
+        if why:
+            _log.warning("run %s has not ended after %g s: %s", self.run_id, SILENT_SECONDS, why)
 
     def _too_late(self, timeout: float | None, why: str) -> ResultTimeout:
         reason = f": {why}" if why else ""

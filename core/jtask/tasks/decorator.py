@@ -5,15 +5,13 @@ from collections.abc import (
     Callable,
     Coroutine,
     Generator,
-    Iterable,
     Iterator,
     Mapping,
 )
 from typing import Any, ParamSpec, Protocol, TypeVar, Unpack, overload
 
-from jtask.declaration.builtin_options import BuiltinOptions
 from jtask.declaration.definition import (
-    SerializerName,
+    TaskOptions,
     is_async_generator_function,
     is_coroutine_function,
     is_generator_function,
@@ -47,17 +45,7 @@ def task(  # type: ignore[overload-overlap] # likewise
 def task(fn: Callable[P, R], /) -> SyncTask[P, R]: ...
 @overload
 def task(
-    *,
-    name: str | None = None,
-    key: str | None = None,
-    description: str | None = None,
-    tags: Iterable[str] | None = None,
-    version: str | None = None,
-    queue: str | None = None,
-    priority: int = 0,
-    serializer: SerializerName | None = None,
-    options: Mapping[str, object] | None = None,
-    **builtin: Unpack[BuiltinOptions],
+    *, options: Mapping[str, object] | None = None, **given: Unpack[TaskOptions]
 ) -> "_Decorator": ...
 def task(fn: Any = None, /, *, options: Mapping[str, object] | None = None, **given: Any) -> Any:
     """Make a task of a function: plain, coroutine, generator, method, static or class method.
@@ -66,18 +54,9 @@ def task(fn: Any = None, /, *, options: Mapping[str, object] | None = None, **gi
 
     Args:
         fn: The function, when used as `@task` without parentheses.
-        name: For people; default: the function's name.
-        key: What workers know it by; default: the name and a hash of it and of the function's
-            qualified name.
-        description: Default: the docstring.
-        tags: Kept with every run.
-        version: A free text kept with every run.
-        queue: Where runs wait; default: a queue of the task's own.
-        priority: 0 to 9; a worker takes higher ones first.
-        serializer: `"json"` (default), or `"cloudpickle"` for what JSON cannot carry.
         options: Options of other plugins by name. They can be written as keywords too, but type
             checkers know only those of the plugins that come with jtask.
-        given: All of the above but `fn` and `options`; and options that plugins declare.
+        given: See `jtask.declaration.definition.OwnOptions`, and options that plugins declare.
 
     Raises:
         TaskDefinitionError: Not a function that can be a task, an unknown option, or a value that

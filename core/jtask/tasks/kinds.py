@@ -14,7 +14,7 @@ from typing import (
 )
 
 from jtask.states import State
-from jtask.submitting import Awaited
+from jtask.tasks.submitting import Awaited
 from jtask.tasks.task import Task
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ from jtask.declaration.definition import (
     SerializerName,
 )
 from jtask.errors import TaskDefinitionError
-from jtask.state_hooks import HookedTask, checked_options
-from jtask.submitting import Awaited, SubmittableTask
+from jtask.tasks.state_hooks import HookedTask, checked_options
+from jtask.tasks.submitting import Awaited, SubmittableTask
 
 if TYPE_CHECKING:
     from jtask.client.client import Client
@@ -217,8 +217,7 @@ class Task(SubmittableTask[P, R], HookedTask[P, R]):
         args = () if args is None else args
         if not isinstance(args, tuple):
             _check_sequence(args)
-        if kwargs is not None and not isinstance(kwargs, Mapping):
-            raise TaskDefinitionError(f"kwargs must be a dict of arguments by name, got {kwargs!r}")
+        _check_mapping(kwargs)
         definition = self.definition
         if any(given is not None for given in (countdown, eta, expires, queue, priority)):
             definition = definition.changed(
@@ -295,3 +294,8 @@ def _check_sequence(args: object) -> None:
         raise TaskDefinitionError(
             f"args must be a tuple or a list of arguments, got {args!r}: write ({args!r},) for one"
         )
+
+
+def _check_mapping(kwargs: object) -> None:
+    if kwargs is not None and not isinstance(kwargs, Mapping):
+        raise TaskDefinitionError(f"kwargs must be a dict of arguments by name, got {kwargs!r}")
