@@ -7,13 +7,11 @@ are called once, or once more by a worker when the first caller died in the midd
 """
 
 import asyncio
-import concurrent.futures
 import json
 import logging
 import sys
-import threading
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,6 +23,7 @@ from jtask.client.cancel_requests import (
     forget,
 )
 from jtask.contract import Broker
+from jtask.daemon_calls import call_in_daemon
 from jtask.declaration.registry import find_task
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import BrokerError
@@ -164,7 +163,8 @@ async def _announce_here(
             queue = request.queue or task.queue
             gone = CancelledDelivery(run_id, queue, token=request.token)
             job = job_of(gone, request.envelope, task, state)
-            await apart(lambda: _call_hooks(job))
+            # A hook may block, and may cancel runs itself.
+            await call_in_daemon("jtask-cancelled", _call_hooks, job)
 
 
 def _call_hooks(job: Job) -> None:
@@ -178,28 +178,6 @@ def _call_hooks(job: Job) -> None:
 
 def _leave_nothing_behind(job: Job, error: BaseException) -> None:
     """Do nothing: no function of a task executes here."""
-
-
-def apart(work: Callable[[], None]) -> Awaitable[None]:
-    """Do something in a thread of its own: a hook may block, and may cancel runs itself.
-
-    Args:
-        work: What to do; called once, in a daemon thread.
-
-    Returns:
-        Awaitable[None]: Ends as the call ends, and raises what it raises.
-    """
-    done: concurrent.futures.Future[None] = concurrent.futures.Future()
-
-    def run() -> None:
-        try:
-            work()
-            done.set_result(None)
-        except BaseException as error:
-            done.set_exception(error)
-
-    threading.Thread(target=run, name="jtask-cancelled", daemon=True).start()
-    return asyncio.wrap_future(done)
 
 
 async def _claim(broker: Broker, run_id: str) -> CancelRequest | None:

@@ -21,6 +21,7 @@ from jtask.client.sending import RunSender, scheduled
 from jtask.client.waits import Waits, disconnected
 from jtask.client.whereabouts import explain_wait, find_whereabouts
 from jtask.contract import SEPARABLE, Broker, Message
+from jtask.daemon_calls import call_in_daemon
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import JTaskError, ResultExpired, RunNotFound, TargetError
 from jtask.execution import direct_call
@@ -385,7 +386,7 @@ async def connected_client() -> Client:
     """
     if _client is not None:
         return _client
-    return await asyncio.to_thread(get_client)
+    return await call_in_daemon("jtask-connect", get_client)
 
 
 def close_client() -> None:

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from jtask.client.client import Client, close_client, current_client, get_client
 from jtask.client.opening import without_credentials
+from jtask.daemon_calls import call_in_daemon
 from jtask.errors import ConfigurationError
 from jtask.settings import get_settings, put_settings
 
@@ -45,7 +46,7 @@ class Connecting:
         self._url = url
 
     def __await__(self) -> Generator[Any, None, Connection]:
-        return asyncio.to_thread(connect, self._url).__await__()
+        return call_in_daemon("jtask-connect", connect, self._url).__await__()
 
     async def __aenter__(self) -> Connection:
         return await self
