@@ -129,3 +129,21 @@ def test_a_stopped_thread_is_gone() -> None:
     assert "short-lived" not in {thread.name for thread in threading.enumerate()}
     assert io.loop.is_closed()
     io.stop()
+
+
+def test_a_thread_that_is_stopped_cancels_what_it_executes() -> None:
+    io = IoThread("short-lived")
+    begun, ended = threading.Event(), list[str]()
+
+    async def endless() -> None:
+        begun.set()
+        try:
+            await asyncio.get_running_loop().create_future()
+        except asyncio.CancelledError:
+            ended.append("cancelled")
+            raise
+
+    future = io.submit(endless())
+    assert begun.wait(20)
+    io.stop()
+    assert (ended, future.cancelled()) == (["cancelled"], True)

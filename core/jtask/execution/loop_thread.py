@@ -13,6 +13,7 @@ from jtask.signal_safety import refuse_in_interrupted_thread, result_of
 
 T = TypeVar("T")
 _JOIN_SECONDS = 5.0  # a callback that blocks the loop must not keep the process from ending
+_CANCEL_SECONDS = 1.0  # nor a coroutine that does not let itself be cancelled
 _log = logging.getLogger("jtask")
 
 
@@ -165,7 +166,15 @@ def run_until(is_ending: Callable[[], bool], loop: asyncio.AbstractEventLoop, ti
 
 
 def close_loop(loop: asyncio.AbstractEventLoop) -> None:
-    """Close a loop, also one that is broken."""
+    """Cancel what a loop was executing, and close it, also if it is broken."""
+    try:
+        # Or Python complains of each task when the loop is gone.
+        if tasks := asyncio.all_tasks(loop):
+            for task in tasks:
+                task.cancel()
+            loop.run_until_complete(asyncio.wait(tasks, timeout=_CANCEL_SECONDS))
+    except BaseException as error:  # one of them has let SystemExit out, or the loop is broken
+        _log.debug("an event loop could not be cleared: %s", error)
     try:
         loop.close()
     except Exception:
