@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
@@ -23,6 +24,7 @@ from jtask.errors import (
     RunNotFound,
     RunUnfinished,
 )
+from jtask.futures import future
 from jtask.ids import RunIds
 from jtask.settings import get_settings
 
@@ -257,6 +259,12 @@ def test_who_waits_for_long_is_told_that_no_worker_serves_the_queue(
             eventually(lambda said=said: f"{said}which no worker serves" in caplog.text)
         jtask_worker(work)
         assert [value.result() for value in values] == [5, 5]
+
+
+def test_of_very_many_who_wait_a_few_ask_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(future, "_asked", deque(maxlen=future._MOST_ASKED))
+    monkeypatch.setattr(future, "SILENT_SECONDS", 3600)
+    assert [future._may_ask() for _ in range(7)] == [True] * 5 + [False] * 2
 
 
 def test_a_run_that_waits_on_a_queue_can_be_waited_for_from_anywhere(

@@ -7,6 +7,7 @@ import functools
 import logging
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Generator
 from typing import Any, Generic, Self, TypeVar, cast
 
@@ -29,10 +30,14 @@ Callback = Callable[["JTaskError | None"], object]
 SILENT_SECONDS = 10.0
 """How long somebody waits for a run before a reason why it has not ended is logged."""
 
+_MOST_ASKED = 5
+"""Of handles that look for a reason within that time: where ten thousand wait, a few speak for all."""
+
 _log = logging.getLogger("jtask")
 _INTERNAL = frozenset({"check_blocking", "expect", "fail_waiters", "forget", "notify", "when_over"})
 
 _telling = BackgroundTasks()
+_asked: deque[float] = deque(maxlen=_MOST_ASKED)  # when, by the monotonic clock
 # One lock for all handles: held for a few instructions only.
 _callbacks_lock = SignalSafeLock()
 
@@ -176,7 +181,7 @@ class Future(Generic[R]):
         wake = functools.partial(_wake, loop, over)
         if not self.notify(wake):
             return True
-        telling = loop.call_later(SILENT_SECONDS, lambda: _telling.start(self._tell_why_async()))
+        telling = loop.call_later(SILENT_SECONDS, self._tell_why_soon)
         try:
             async with blocked_async((self.run_id,), is_endless=timeout is None):
                 await asyncio.wait_for(over, timeout)
@@ -391,8 +396,13 @@ class Future(Generic[R]):
         if deadline is None or deadline - time.monotonic() > SILENT_SECONDS:
             with contextlib.suppress(TimeoutError):
                 return result_of(over, SILENT_SECONDS)
-            self._tell_why(self._explanation())
+            if _may_ask():
+                self._tell_why(self._explanation())
         return result_of(over, None if deadline is None else deadline - time.monotonic())
+
+    def _tell_why_soon(self) -> None:
+        if _may_ask():
+            _telling.start(self._tell_why_async())
 
     async def _tell_why_async(self) -> None:
         self._tell_why(await self._explanation_async())
@@ -404,6 +414,14 @@ class Future(Generic[R]):
     def _too_late(self, timeout: float | None, why: str) -> ResultTimeout:
         reason = f": {why}" if why else ""
         return ResultTimeout(f"run {self.run_id} did not end within {timeout} seconds{reason}")
+
+
+def _may_ask() -> bool:
+    now = time.monotonic()
+    if len(_asked) == _MOST_ASKED and now - _asked[0] < SILENT_SECONDS:
+        return False
+    _asked.append(now)
+    return True
 
 
 def check_timeout(timeout: object) -> None:
