@@ -31,7 +31,7 @@ SILENT_SECONDS = 10.0
 """How long somebody waits for a run before a reason why it has not ended is logged."""
 
 _MOST_ASKED = 5
-"""Of handles that look for a reason within that time: where ten thousand wait, a few speak for all."""
+"""Of handles that look for a reason within that time: where very many wait, a few speak for all."""
 
 _log = logging.getLogger("jtask")
 _INTERNAL = frozenset({"check_blocking", "expect", "fail_waiters", "forget", "notify", "when_over"})
