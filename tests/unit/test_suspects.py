@@ -65,3 +65,25 @@ def test_others_execute_in_the_worker_one_at_a_time(max_crashes: int, can_move: 
     assert suspects.remove(jobs[1])
     assert not suspects.remove(jobs[1])
     assert not suspects.is_one_next()
+
+
+def test_a_suspect_that_waits_for_another_run_gives_its_turn_away() -> None:
+    suspects = Suspects(max_crashes=3)
+    jobs = [job(str(n), 2, can_move=False) for n in range(3)]
+    assert all(suspects.add(one) for one in jobs)
+    parent = suspects.next_job()
+    assert not suspects.is_one_next()
+    suspects.ended(parent)
+    child = suspects.next_job()
+    suspects.goes_on(parent)
+    suspects.ended(child)
+    assert not suspects.is_one_next()
+    suspects.ended(parent)
+    assert suspects.is_one_next()
+
+
+def test_no_turn_is_taken_by_one_that_is_no_suspect() -> None:
+    suspects = Suspects(max_crashes=3)
+    suspects.goes_on(job("one", 0, can_move=False))
+    assert suspects.add(job("two", 2, can_move=False))
+    assert suspects.is_one_next()

@@ -50,7 +50,8 @@ class Lineup:
     def add(self, job: Job) -> None:
         """Let a run begin as soon as it is its turn."""
         if not self._suspects.add(job):
-            self._slots.add(job, max(_rank(job.delivery), self._loans.rank_of(job)))
+            rank = _rank(job.delivery)
+            self._slots.add(job, self._loans.rank_of(job) or rank)
         self._dispatch()
 
     def begin_now(self, job: Job) -> None:

@@ -54,12 +54,12 @@ class Loans:
 
     def end(self, job: Job) -> None:
         """End the loan of a run that is over, if its slot is lent."""
-        if self._waiters.forget(job.delivery.run_id):
+        if self._waiters and self._waiters.forget(job.delivery.run_id):
             self._end(job)
 
     def rank_of(self, job: Job) -> int:
         """Return whom a run goes before, for those that wait for it; 0 when none does."""
-        depth = self._waiters.depth_of(job.delivery.run_id)
+        depth = self._waiters.depth_of(job.delivery.run_id) if self._waiters else 0
         return self._rank(depth) if depth else 0
 
     def may_begin(self, rank: int) -> bool:

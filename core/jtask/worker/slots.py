@@ -77,14 +77,12 @@ class SlotPool:
         rank = 0 if len(self._lines) == 1 else max(self._lines)
         line = self._lines[rank]
         self._put_off = 0
-        if not line or not self._has_slot():
+        if not line:
             return None
-        if self._lent and may_begin is not None and not may_begin(rank):
-            self._put_off = len(self.waiting())
-            # Else what is waited for may be behind more than can be held.
-            if self._put_off < _LARGEST_PREFETCH:
-                return None
-        self.take_slot()
+        if self._lent and may_begin is not None and self._puts_off(rank, may_begin):
+            return None
+        if not self.take_slot():
+            return None
         job = line.popleft()
         self._close(rank)
         return job
@@ -95,13 +93,18 @@ class SlotPool:
         Returns:
             bool: Whether it was taken; `free_slot` gives it back.
         """
-        is_free = self._has_slot()
-        self._free -= is_free
-        return is_free
+        # While slots are lent, what is waited for goes before others; a runner knows no order.
+        if self._free + (0 if self._lent else self._ahead) <= 0:
+            return False
+        self._free -= 1
+        return True
 
-    def _has_slot(self) -> bool:
-        # While slots are lent, runs that are waited for go before others; a runner knows no order.
-        return self._free + (0 if self._lent else self._ahead) > 0
+    def _puts_off(self, rank: int, may_begin: Callable[[int], bool]) -> bool:
+        if self._free <= 0 or may_begin(rank):
+            return False
+        self._put_off = len(self.waiting())
+        # Else what is waited for may be behind more than can be held.
+        return self._put_off < _LARGEST_PREFETCH
 
     def free_slot(self) -> None:
         """Give a slot back: a run has ended or was released."""
