@@ -28,6 +28,7 @@ from jtask.errors import (
 )
 from jtask.needs import Needs
 from jtask.outcomes import SettledRun
+from jtask.runs import Run
 from jtask.states import State, StateName
 from jtask.wire.envelope import Envelope, encode_outcome
 from jtask_dead_letters.operations import list_letters, replay_letter
@@ -339,6 +340,92 @@ def test_a_run_that_waits_for_itself_is_not_ready(jtask_worker: StartWorker) -> 
     send_by_hand(run_id, Needs(wait_for=(run_id,)))
     with pytest.raises(RunNotReady, match="waits for itself"):
         get_run(run_id).result(PATIENCE)
+
+
+def waits_for(run: Run[Any], run_id: str | None) -> bool:
+    return f"it waits for run {run_id}" in run.state.message
+
+
+@task
+def followed(number: int) -> int:
+    """Called directly: has a run in the background wait for this very call."""
+    waiting.append(double.delay(get_run(runtime.run_id or "")))
+    waiting.append(double.apply_async((number,), wait_for=[get_run(runtime.run_id or "")]))
+    eventually(lambda: all(waits_for(run, runtime.run_id) for run in waiting))
+    if number < 0:
+        raise ValueError("no")
+    return number
+
+
+waiting: list[Any] = []
+
+
+def test_a_run_waits_for_a_direct_call_that_goes_on(jtask_worker: StartWorker) -> None:
+    waiting.clear()
+    jtask_worker(*TASKS)
+    assert followed(5) == 5
+    assert [run.result(PATIENCE) for run in waiting] == [10, 10]
+
+
+def test_a_run_waits_for_a_submitted_run_of_another_process(jtask_worker: StartWorker) -> None:
+    may_end = threading.Event()
+
+    @task
+    def hold() -> int:
+        may_end.wait()
+        return 4
+
+    jtask_worker(*TASKS)
+    submitted = hold.submit()
+    # As another process has it: without the handle of this one.
+    run = double.delay(get_client().handle(submitted.run_id).as_value)
+    eventually(lambda: waits_for(run, submitted.run_id))
+    may_end.set()
+    assert run.result(PATIENCE) == 8
+
+
+def test_the_failure_of_a_direct_call_reaches_who_waits_for_it(jtask_worker: StartWorker) -> None:
+    waiting.clear()
+    jtask_worker(*TASKS)
+    with pytest.raises(ValueError, match="no"):
+        followed(-1)
+    for run in waiting:
+        with pytest.raises(RunNotReady, match="ended as Failed"):
+            run.result(PATIENCE)
+
+
+def test_a_direct_call_that_goes_on_says_so() -> None:
+    get_client()
+    seen: list[str] = []
+
+    @task
+    def look() -> None:
+        seen.append(get_run(runtime.run_id or "").state.name)
+
+    look()
+    assert seen == ["Running"]
+
+
+def test_the_end_of_a_direct_call_that_nobody_waits_for_is_told_to_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[str] = []
+
+    async def tell(_: Broker, run_id: str) -> None:
+        told.append(run_id)
+
+    monkeypatch.setattr("jtask.client.open_calls.tell_of_end", tell)
+    get_client()
+    ids: list[str] = []
+
+    @task
+    def work() -> None:
+        ids.append(runtime.run_id or "")
+
+    work()
+    assert get_run(ids[0]).wait(PATIENCE)
+    on_io(lambda _: get_client().outcomes.flush())
+    assert told == []
 
 
 def send_by_hand(run_id: str, needs: Needs, parked_under: str | None = None) -> None:

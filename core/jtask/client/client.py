@@ -14,6 +14,7 @@ from jtask.client.io_thread import get_io_thread
 from jtask.client.leased_slots import LeasedSlots
 from jtask.client.log_buffer import LogBuffer
 from jtask.client.log_reader import LogReader
+from jtask.client.open_calls import OpenCalls
 from jtask.client.opening import open_broker
 from jtask.client.outcome_buffer import OutcomeBuffer
 from jtask.client.program_end import at_program_end
@@ -55,6 +56,7 @@ class Client:
         inline_limit: The largest body of a message, in bytes.
         events: Takes the states of runs.
         logs: Takes what runs log.
+        calls: Says which direct calls go on.
         outcomes: Takes the ends of direct calls.
         slots: Holds slots for runs and blocks of code.
         settings: Those it was made with.
@@ -74,7 +76,8 @@ class Client:
         self.inline_limit = self.broker.inline_limit
         self.events = EventBuffer(self.io, self.broker.events)
         self.logs = LogBuffer(self.io, self.broker.logs)
-        self.outcomes = OutcomeBuffer(self.io, self.broker.results)
+        self.calls = OpenCalls(self.broker, self.ids.client)
+        self.outcomes = OutcomeBuffer(self.io, self.broker.results, self.calls)
         self.settings = settings
         # Optional in the contract.
         self._enqueue_from_thread: Callable[[Message], None] | None = getattr(
@@ -368,6 +371,8 @@ def _connect() -> Client:
     client = Client()
     if client.settings.record_direct_calls != "off":
         direct_call.record(client.events.on_state, client.outcomes.on_end)
+        # Nobody waits for that: what is sent from now on comes after it.
+        client.io.submit(client.calls.listen())
     _close_at_program_end()
     return client
 

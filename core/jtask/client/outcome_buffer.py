@@ -2,10 +2,12 @@
 
 import asyncio
 import logging
+import time
 from collections import deque
 
 from jtask.background import BackgroundTasks
 from jtask.client.io_thread import IoThread
+from jtask.client.open_calls import OpenCalls
 from jtask.contract import OutcomeRecord, ResultStore
 from jtask.execution.recording import encode_end
 from jtask.outcomes import Outcome
@@ -25,11 +27,13 @@ class OutcomeBuffer:
     Args:
         io: Where `results` lives.
         results: Takes them.
+        calls: Is told which are on their way, and which are stored.
     """
 
-    def __init__(self, io: IoThread, results: ResultStore) -> None:
+    def __init__(self, io: IoThread, results: ResultStore, calls: OpenCalls) -> None:
         self._io = io
         self._results = results
+        self._calls = calls
         self._waiting: deque[OutcomeRecord] = deque()
         self._background = BackgroundTasks()
 
@@ -44,6 +48,7 @@ class OutcomeBuffer:
         if len(self._waiting) >= MOST:
             report_lost("the broker does not keep up")
             return
+        self._calls.storing(record.run_id, time.time())
         self._waiting.append(record)
         self._io.post(self._send)
 
@@ -67,7 +72,10 @@ class OutcomeBuffer:
         try:
             await self._results.put(record)
         except Exception as error:  # of a store that may be somebody else's
+            self._calls.dropped(record.run_id)
             report_lost(str(error))
+        else:
+            await self._calls.stored(record.run_id)
         if self._waiting:
             self._io.post(self._send)
 

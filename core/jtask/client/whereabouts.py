@@ -12,7 +12,7 @@ from typing import Any
 from jtask.client.cancel_requests import find_cancel_request, readable
 from jtask.contract import Broker, OutcomeRecord, RunPlace
 from jtask.errors import BrokerError, ResultExpired, RunNotFound
-from jtask.ids import created_at
+from jtask.ids import client_of, created_at
 from jtask.settings import get_settings
 from jtask.states import State, StateName
 
@@ -46,6 +46,12 @@ async def find_whereabouts(broker: Broker, run_id: str) -> OutcomeRecord | State
         found = await broker.results.get(run_id) or await _look(broker, run_id)
     if found is None:
         found = await _cancelled_on_its_queue(broker, run_id)
+    if found is None:
+        # Only a process can know it that has made its id.
+        found = await _ask(broker, call_topic(client_of(run_id)), run_id)
+    if found is None:
+        # It may have ended meanwhile.
+        found = await broker.results.get(run_id)
     if found is None:
         raise nowhere(run_id, broker.url)
     return found
@@ -104,6 +110,15 @@ async def explain_wait(broker: Broker, run_id: str) -> str:
     return ""
 
 
+def call_topic(client: str) -> str:
+    """Return the topic under which a process says which of its direct calls go on.
+
+    Args:
+        client: Its id, see `jtask.ids.client_of`.
+    """
+    return f"call-state-{client}"
+
+
 def nowhere(run_id: str, url: str) -> RunNotFound:
     """Return the error for a run that is on no queue, in nobody's hands and has no outcome.
 
@@ -146,7 +161,7 @@ def read_state(answer: bytes) -> State | None:
 
 async def _look(broker: Broker, run_id: str) -> OutcomeRecord | State | None:
     # All at once. The outcome counts first: a holder may have stored it a moment ago.
-    asking = asyncio.create_task(_ask_holder(broker, run_id))
+    asking = asyncio.create_task(_ask(broker, RUN_STATE, run_id))
     try:
         outcome, place = await asyncio.gather(
             broker.results.get(run_id), broker.queues.locate(run_id)
@@ -167,11 +182,9 @@ async def _look(broker: Broker, run_id: str) -> OutcomeRecord | State | None:
     return _waiting(place)
 
 
-async def _ask_holder(broker: Broker, run_id: str) -> State | None:
+async def _ask(broker: Broker, topic: str, run_id: str) -> State | None:
     try:
-        answers = await broker.requests.ask(
-            RUN_STATE, run_id.encode(), timeout=_ASK_SECONDS, answers=1
-        )
+        answers = await broker.requests.ask(topic, run_id.encode(), timeout=_ASK_SECONDS, answers=1)
     except BrokerError:
         return None  # what else there is to know may do
     return read_state(answers[0]) if answers else None

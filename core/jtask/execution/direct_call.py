@@ -161,7 +161,13 @@ def begin(
         submitted_in=None if caller is parent else flow_run_of(parent),
     )
     run.enter(StateName.PENDING)
+    _open[run.run_id] = now
     return run
+
+
+def open_since(run_id: str) -> float | None:
+    """Return when a run of this process has begun that is not over; None if there is no such."""
+    return _open.get(run_id)
 
 
 def hooks_for(run: RunContext) -> TaskHooks:
@@ -175,8 +181,11 @@ def record_end(run: RunContext, outcome: Outcome) -> None:
     if outcome.is_open:
         # Once it is known; and if that was just now, by another thread, below.
         outcome.when_settled = partial(record_end, run, outcome)
-    if not outcome.is_open and _store is not None:
-        _store(run, outcome)
+    if not outcome.is_open:
+        if _store is not None:
+            _store(run, outcome)
+        # Last: whoever is told of its end looks who has it.
+        _open.pop(run.run_id, None)
 
 
 def pause_after(run: RunContext, result: Reschedule | Release) -> float:
@@ -222,6 +231,8 @@ OnEnd = Callable[[RunContext, Outcome], None]
 _emit: OnState | None = None
 _store: OnEnd | None = None
 _look_at = 0.0
+# Not the runs: one whose call is torn down by what is no Exception stays in here.
+_open: dict[str, float] = {}
 
 
 def record(emit: OnState, store: OnEnd) -> None:
@@ -279,6 +290,7 @@ def _disconnect_after_fork() -> None:
     global _look_at
     stop_recording()
     _look_at = 0.0
+    _open.clear()
 
 
 os.register_at_fork(after_in_child=_disconnect_after_fork)
