@@ -14,7 +14,11 @@ def tags(*names: str) -> Generator[tuple[str, ...]]:
 
     Args:
         names: The tags; blocks nest.
+
+    Raises:
+        TypeError: One of them is no string.
     """
+    _check(names)
     token = _tags.set(tuple(dict.fromkeys((*_tags.get(), *names))))
     try:
         yield _tags.get()
@@ -43,3 +47,9 @@ def tags_of_run(of_task: Collection[str]) -> tuple[str, ...]:
         return ()
     # Sorted: a set has another order in each process, and what is sent should not.
     return tuple(dict.fromkeys((*sorted(of_task), *extra)))
+
+
+def _check(names: tuple[object, ...]) -> None:
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(f"tags are strings, as in tags('a', 'b'), got {name!r}")

@@ -248,6 +248,7 @@ def test_who_waits_for_long_is_told_that_no_worker_serves_the_queue(
         return 5
 
     monkeypatch.setattr("jtask.futures.future.SILENT_SECONDS", 0.01)
+    monkeypatch.setattr("jtask.client.client._EXPLAIN_SECONDS", PATIENCE)
     blocking, on_loop = work.delay(), work.delay()
     with ThreadPoolExecutor(2) as pool:
         values = [

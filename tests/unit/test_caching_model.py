@@ -10,8 +10,9 @@ from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import invariant, precondition, rule
 from plugin_models import THIS_PROCESS, World
+from worker_rules import WorkersComeAndGo
 
 from jtask import runtime, task
 from jtask.cache_policies import INPUTS
@@ -55,7 +56,7 @@ class ModelRun:
     ends: list[str] = field(default_factory=list)
 
 
-class CachingMachine(RuleBasedStateMachine):
+class CachingMachine(WorkersComeAndGo):
     """Some workers and some keys, against what is kept."""
 
     def __init__(self) -> None:
@@ -114,16 +115,6 @@ class CachingMachine(RuleBasedStateMachine):
             play.set_result(succeeds)
 
         self.world.do(end())
-
-    @rule(data=st.data())
-    def a_worker_dies(self, data: st.DataObject) -> None:
-        number = data.draw(st.integers(0, len(self.world.living) - 1))
-        self.world.do(self.world.kill_worker(number))
-
-    @precondition(lambda self: len(self.world.living) < 3)
-    @rule()
-    def another_worker_comes(self) -> None:
-        self.world.do(self.world.start_worker())
 
     @rule(key=st.integers(0, 1))
     def a_value_is_forgotten(self, key: int) -> None:

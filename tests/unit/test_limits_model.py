@@ -10,8 +10,9 @@ from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import invariant, precondition, rule
 from plugin_models import THIS_PROCESS, World
+from worker_rules import WorkersComeAndGo
 
 from jtask import runtime, task
 from jtask.wire.envelope import decode_outcome
@@ -49,7 +50,7 @@ class ModelRun:
     not_before: float = 0.0
 
 
-class LimitMachine(RuleBasedStateMachine):
+class LimitMachine(WorkersComeAndGo):
     """Some workers and some limits, against who executes."""
 
     def __init__(self) -> None:
@@ -116,16 +117,6 @@ class LimitMachine(RuleBasedStateMachine):
             play.set_result(succeeds)
 
         self.world.do(end())
-
-    @rule(data=st.data())
-    def a_worker_dies(self, data: st.DataObject) -> None:
-        number = data.draw(st.integers(0, len(self.world.living) - 1))
-        self.world.do(self.world.kill_worker(number))
-
-    @precondition(lambda self: len(self.world.living) < 3)
-    @rule()
-    def another_worker_comes(self) -> None:
-        self.world.do(self.world.start_worker())
 
     @rule(slots=st.integers(1, 4))
     def a_limit_is_made_or_changed(self, slots: int) -> None:

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import invariant, precondition, rule
 from once_models import CLIENTS, OnceWorld
 from plugin_models import THIS_PROCESS
+from worker_rules import WorkersComeAndGo
 
 from jtask import runtime, task
 from jtask.contract import OutcomeRecord
@@ -65,7 +66,7 @@ class ModelRun:
         return not self.ends and (self.has_begun or not self.came_without_key)
 
 
-class OnceMachine(RuleBasedStateMachine):
+class OnceMachine(WorkersComeAndGo):
     """Callers and workers, against who has which key."""
 
     def __init__(self) -> None:
@@ -233,16 +234,6 @@ class OnceMachine(RuleBasedStateMachine):
             self.runs[held].ends.append("Cancelled")
 
         self.world.do(cancel())
-
-    @rule(data=st.data())
-    def a_worker_dies(self, data: st.DataObject) -> None:
-        number = data.draw(st.integers(0, len(self.world.living) - 1))
-        self.world.do(self.world.kill_worker(number))
-
-    @precondition(lambda self: len(self.world.living) < 3)
-    @rule()
-    def another_worker_comes(self) -> None:
-        self.world.do(self.world.start_worker())
 
     @rule(seconds=st.sampled_from([0.5, 1.5, RETRY_SECONDS, 40.0]))
     def time_passes(self, seconds: float) -> None:

@@ -2,10 +2,12 @@
 
 import asyncio
 import contextvars
+from typing import Any
 
 import pytest
 
 from jtask import runtime, tags, task
+from jtask.errors import TaskDefinitionError
 from jtask.runs import Run
 from jtask.runtime import RunContext, current_run, executing
 from jtask.tagging import tags_of_run
@@ -53,6 +55,14 @@ def test_tags_nest_without_doubles_and_end_with_the_block() -> None:
             assert tags_of_run(()) == ("a", "b", "c")
         assert tags_of_run(()) == ("a", "b")
     assert tags_of_run(()) == ()
+
+
+@pytest.mark.parametrize("wrong", [["a"], 5, None])
+def test_a_tag_is_a_string(wrong: Any) -> None:
+    with pytest.raises(TypeError, match="tags are strings"), tags("a", wrong):
+        pass
+    with pytest.raises(TaskDefinitionError, match="tags must be strings"):
+        task(tags=["a", wrong])
 
 
 def test_tags_of_one_coroutine_are_not_those_of_another() -> None:

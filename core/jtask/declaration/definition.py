@@ -232,11 +232,11 @@ def check_tags(tags: Iterable[str]) -> frozenset[str]:
         raise TaskDefinitionError(f"tags must be a list or set of strings, got the string {tags!r}")
     if not isinstance(tags, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TaskDefinitionError(f"tags must be a list or set of strings, got {tags!r}")
-    found = frozenset(tags)
+    found = list(tags)
     for tag in found:
         if not isinstance(tag, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TaskDefinitionError(f"tags must be strings, got {tag!r}")
-    return found
+    return frozenset(found)
 
 
 def _check_parameters(fn: Callable[..., Any]) -> None:
