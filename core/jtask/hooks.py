@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from jtask.needs import Needs
     from jtask.options import Option
     from jtask.outcomes import Outcome, Upstreams
+    from jtask.run_index import RunIndex
     from jtask.runtime import EnqueueRequest, RunContext, WorkerInfo
     from jtask.settings import SettingsModel
     from jtask.states import State
@@ -283,6 +284,15 @@ def jtask_worker(worker: "WorkerInfo") -> AbstractAsyncContextManager[Any] | Non
     there when the worker is connected, before it takes its first run, and left when its runs are
     over or handed back, before the process disconnects. A failure to enter or to leave is logged,
     and the worker goes on.
+    """
+
+
+@hookspec
+def jtask_run_index() -> "RunIndex | None":
+    """Open an index of runs, for `jtask runs ls` to answer from; None where there is none.
+
+    Called by that command, which closes it; the plugins are asked one after the other until one has
+    an index. A failure is printed, and the next one is asked, or the event log read.
     """
 
 
