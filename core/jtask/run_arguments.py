@@ -80,7 +80,8 @@ def _leaves(path: str, value: object, depth: int) -> Iterator[ArgumentValue]:
     elif isinstance(value, str):
         yield ArgumentValue(path[:VALUE_LENGTH], value[:VALUE_LENGTH], None)
     else:
-        yield ArgumentValue(path[:VALUE_LENGTH], _written(value), _number(value))
+        one: object = value  # pyright: ignore[reportUnknownVariableType]
+        yield ArgumentValue(path[:VALUE_LENGTH], _written(one), _number(one))
 
 
 def _written(value: object) -> str:
@@ -124,5 +125,5 @@ def _without(value: Any, names: frozenset[str]) -> Any:
             for key, inner in known.items()
         }
     if isinstance(value, list):
-        return [_without(inner, names) for inner in value]
+        return [_without(inner, names) for inner in cast("list[object]", value)]
     return value

@@ -22,8 +22,12 @@ def index(ctx: click.Context) -> None:
     if ctx.invoked_subcommand is not None:
         return
     follower = _open()
+
+    def stop(_number: int, _frame: object) -> None:
+        follower.stop()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: follower.stop())
+        signal.signal(number, stop)
     follower.run()
 
 

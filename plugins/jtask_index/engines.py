@@ -1,7 +1,7 @@
 """Databases by URL: SQLite in a folder of jtask's own, PostgreSQL, and what each of them needs."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,7 @@ def sqlite_file(engine: Engine) -> Path | None:
 
 
 @contextmanager
-def translated(engine: Engine) -> Iterator[None]:
+def translated(engine: Engine) -> Generator[None]:
     """Raise `IndexUnavailable` in place of what SQLAlchemy raises."""
     try:
         yield

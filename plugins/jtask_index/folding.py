@@ -11,7 +11,7 @@ from jtask.run_arguments import ArgumentValue, values_of
 from jtask.run_summaries import RunSummary, summary_of
 from jtask.states import FINAL
 from jtask_index.latency import step_of
-from jtask_index.rows import name, row_of_state
+from jtask_index.rows import state_values, storable
 
 
 class CountKey(NamedTuple):
@@ -54,7 +54,7 @@ class Changes:
         new: Runs that the index does not have.
         moved: Runs that it has, of which only what their latest state says may be another.
         retold: Runs that it has, of which anything may be another.
-        states: Rows of `task_run_state`.
+        states: The values of rows of `task_run_state`.
         tagged: The runs whose tags are to be written.
         arguments: The values of the arguments of runs, by their ids.
         counts: What to add to `task_run_count`.
@@ -66,7 +66,7 @@ class Changes:
     new: list[KnownRun] = field(default_factory=list[KnownRun])
     moved: list[KnownRun] = field(default_factory=list[KnownRun])
     retold: list[KnownRun] = field(default_factory=list[KnownRun])
-    states: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    states: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
     tagged: list[RunSummary] = field(default_factory=list[RunSummary])
     arguments: dict[str, list[ArgumentValue]] = field(
         default_factory=dict[str, list[ArgumentValue]]
@@ -102,7 +102,7 @@ def fold(known: Mapping[str, KnownRun], events: Iterable[Event], oldest: float =
     before = {run_id: _contribution(run.summary) for run_id, run in known.items()}
     told = {run_id: _told(run.summary) for run_id, run in known.items()}
     runs = dict(known)
-    for event in events:
+    for event in storable(events):
         run = runs.get(event.run_id)
         if run is None:
             if event.state in FINAL and created_at(event.run_id) < oldest:
@@ -111,9 +111,9 @@ def fold(known: Mapping[str, KnownRun], events: Iterable[Event], oldest: float =
         else:
             run.summary.take_in(event)
         run.states += 1
-        changes.states.append(row_of_state(event, run.states))
+        changes.states.append(state_values(event, run.states))
         if event.worker:
-            _see(changes.workers, name(event.worker), event.at)
+            _see(changes.workers, event.worker, event.at)
     for run_id, run in runs.items():
         _add(changes, run, told.get(run_id), before.get(run_id))
     return changes
@@ -134,7 +134,7 @@ def _add(
     if now_told.tags and (told is None or told.tags != now_told.tags):
         changes.tagged.append(summary)
         for tag in summary.tags:
-            changes.tags[name(tag)] = max(changes.tags.get(name(tag), 0.0), summary.created)
+            changes.tags[tag] = max(changes.tags.get(tag, 0.0), summary.created)
     if now_told.arguments and (told is None or told.arguments != now_told.arguments):
         changes.arguments[summary.run_id] = values_of(summary.arguments)
     after = _contribution(summary)
@@ -156,7 +156,7 @@ def _count(
 
 def count_key(run: RunSummary) -> CountKey:
     """Return where a run is counted."""
-    return CountKey(name(run.task), name(run.queue), run.state)
+    return CountKey(run.task, run.queue, run.state)
 
 
 def _contribution(run: RunSummary) -> tuple[CountKey, MinuteKey | None]:
@@ -164,7 +164,7 @@ def _contribution(run: RunSummary) -> tuple[CountKey, MinuteKey | None]:
     if run.ended is None:
         return count, None
     minute = int(run.ended // 60)
-    return count, MinuteKey(minute, *count, name(run.error), step_of(run.took))
+    return count, MinuteKey(minute, *count, run.error, step_of(run.took))
 
 
 def _told(run: RunSummary) -> _Told:

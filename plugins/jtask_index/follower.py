@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from jtask.client import Client
 
 _log = logging.getLogger("jtask.index")
-_BATCH = 5000  # events in one transaction, and what else is on their page
+_BATCH = 20_000  # events in one transaction, and what else is on their page
 _LOOK = 2.0  # seconds between two looks at a log of which no news comes
 _GATHER = 0.1  # seconds in which events gather, and in which the log stores those it told of
 _PAUSES = (1.0, 30.0)  # seconds after a failure: the first and the longest
@@ -156,7 +156,7 @@ class Follower:
         return batch
 
     @contextmanager
-    def _watching(self) -> Iterator[None]:
+    def _watching(self) -> Generator[None]:
         io, events = self._client.io, self._client.broker.events
         subscription = io.run(events.watch(self._news.set))
         try:

@@ -45,7 +45,9 @@ class RunQuery:
     now: float
     dialect: str
 
-    def newest(self, limit: int, after: str = "", *, columns: Sequence[Any] = ()) -> Select[Any]:
+    def newest(
+        self, limit: int, after: str = "", *, columns: Sequence[Any]
+    ) -> Select[*tuple[Any, ...]]:
         """Return the query for runs, newest first.
 
         Several values of one field make a query each, limited and in order, so that each of them
@@ -54,9 +56,8 @@ class RunQuery:
         Args:
             limit: How many.
             after: Only runs that come after this id in that order; empty for the first ones.
-            columns: What to return of each, the run's id among it; all when empty.
+            columns: What to return of each, the run's id among it.
         """
-        columns = columns or tuple(task_run.c)
         branches = [self._branch(columns, chosen, limit, after) for chosen in self._choices()]
         if len(branches) == 1:
             return branches[0]
@@ -90,7 +91,7 @@ class RunQuery:
         chosen: Sequence[ColumnElement[bool]],
         limit: int,
         after: str,
-    ) -> Select[Any]:
+    ) -> Select[*tuple[Any, ...]]:
         source, order = self._source()
         clauses = [*chosen, *self._clauses(order)]
         if after:

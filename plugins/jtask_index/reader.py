@@ -14,7 +14,7 @@ from jtask_index.charts import Bucket, FailureGroup, failures, timeline
 from jtask_index.engines import default_url, open_engine, sqlite_file, translated
 from jtask_index.migrating import is_current
 from jtask_index.queries import RunQuery
-from jtask_index.rows import RunState, name, run_of_row
+from jtask_index.rows import RUN_FIELDS, RunState, name, run_of_row
 from jtask_index.schema import (
     dead_letter,
     followed_log,
@@ -26,6 +26,7 @@ from jtask_index.schema import (
     worker,
 )
 
+_RUN = tuple(task_run.c[field] for field in RUN_FIELDS)
 LOG = "events"
 """The name of the event log in `followed_log`."""
 
@@ -161,14 +162,14 @@ class IndexReader:
             limit: How many.
         """
         # One more tells whether there is a next page.
-        rows = self.fetch(self._query(wanted).newest(limit + 1, after or ""))
-        runs = [run_of_row(row._mapping) for row in rows[:limit]]
+        rows = self.fetch(self._query(wanted).newest(limit + 1, after or "", columns=_RUN))
+        runs = [run_of_row(row) for row in rows[:limit]]
         return RunPage(runs, runs[-1].run_id if len(rows) > limit else None)
 
     def run(self, run_id: str) -> RunSummary | None:
         """Return what is known of a run; None where nothing is."""
-        rows = self.fetch(select(task_run).where(task_run.c.run_id == run_id))
-        return run_of_row(rows[0]._mapping) if rows else None
+        rows = self.fetch(select(*_RUN).where(task_run.c.run_id == run_id))
+        return run_of_row(rows[0]) if rows else None
 
     def states(self, run_id: str) -> list[RunState]:
         """Return the states that a run has entered, in order of their instants."""
@@ -301,7 +302,7 @@ class IndexReader:
 
     # --- asking ---------------------------------------------------------------------------
 
-    def fetch(self, query: Select[Any]) -> list[Any]:
+    def fetch(self, query: Select[*tuple[Any, ...]]) -> list[Any]:
         """Return the rows that a query finds."""
         with translated(self._engine), self._engine.connect() as connection:
             return list(connection.execute(query).all())

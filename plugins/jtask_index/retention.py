@@ -23,7 +23,7 @@ from jtask_index.schema import (
     task_run_tag,
     worker,
 )
-from jtask_index.writer import IndexWriter, add_counts
+from jtask_index.writer import IndexWriter, add_to_counts
 
 CHUNK = 1000
 """Runs that go in one transaction: others wait to write for some 10 ms."""
@@ -95,6 +95,6 @@ def _delete(connection: Connection, victims: list[Any]) -> None:
     ids = [row.run_id for row in victims]
     for table in (task_run, task_run_state, task_run_tag, task_run_argument):
         connection.execute(table.delete().where(table.c.run_id.in_(ids)))
-    counts = Counter(CountKey(row.task, row.queue, row.state) for row in victims)
-    rows = [key._asdict() | {"runs": -runs} for key, runs in sorted(counts.items())]
-    add_counts(connection, task_run_count, rows)
+    counts: Counter[CountKey] = Counter()
+    counts.subtract(CountKey(row.task, row.queue, row.state) for row in victims)
+    add_to_counts(connection, counts)

@@ -1,7 +1,7 @@
 """Runs as rows and back: no I/O."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from jtask.contract import Event
@@ -11,6 +11,56 @@ from jtask.run_summaries import RunSummary
 _NAME_LENGTH = 500  # characters; PostgreSQL indexes no value of more than 2,700 bytes
 _TEXT_LENGTH = 4_000
 _LARGEST = 2**31 - 1
+
+RUN_FIELDS = (
+    "run_id",
+    "task",
+    "state",
+    "at",
+    "created",
+    "started",
+    "attempt",
+    "worker",
+    "detail",
+    "tags",
+    "parent",
+    "version",
+    "run_name",
+    "queue",
+    "until",
+    "arguments",
+)
+"""The columns of `task_run` that make a `RunSummary`, in its order."""
+
+LATEST_COLUMNS = (
+    "state",
+    "at",
+    "until",
+    "started",
+    "ended",
+    "took",
+    "attempt",
+    "worker",
+    "detail",
+    "error",
+    "states",
+)
+"""The columns of `task_run` that a state changes; to write others changes their indexes too."""
+
+TOLD_COLUMNS = (
+    "task",
+    "task_name",
+    "run_name",
+    "queue",
+    "created",
+    "parent",
+    "version",
+    "tags",
+    "arguments",
+)
+"""Those that are said once."""
+
+_TAGS = RUN_FIELDS.index("tags")
 
 
 class RunState(NamedTuple):
@@ -35,78 +85,72 @@ class RunState(NamedTuple):
     detail: str
 
 
-def row_of_run(run: RunSummary, states: int) -> dict[str, Any]:
-    """Return the row of `task_run`.
+def run_of_row(row: Sequence[Any]) -> RunSummary:
+    """Return the run of a row with RUN_FIELDS, and perhaps more behind them."""
+    values = list(row[: len(RUN_FIELDS)])
+    values[_TAGS] = tuple(json.loads(row[_TAGS])) if row[_TAGS] else ()
+    return RunSummary(*values)
+
+
+def latest_values(run: RunSummary, states: int) -> tuple[Any, ...]:
+    """Return the values of LATEST_COLUMNS.
 
     Args:
         run: The run.
         states: How many rows of `task_run_state` it has.
     """
-    return {
-        "run_id": run.run_id,
-        "task": name(run.task),
-        "task_name": name(run.name),
-        "run_name": name(run.run_name),
-        "queue": name(run.queue),
-        "state": run.state,
-        "at": run.at,
-        "until": run.until,
-        "created": run.created,
-        "started": run.started,
-        "ended": run.ended,
-        "took": run.took,
-        "attempt": min(run.attempt, _LARGEST),
-        "worker": name(run.worker),
-        "parent": name(run.parent),
-        "version": name(run.version),
-        "tags": json.dumps([name(tag) for tag in run.tags]) if run.tags else "",
-        "detail": _kept(run.detail, _TEXT_LENGTH),
-        "error": name(run.error),
-        # As long as whoever sent it may record.
-        "arguments": _kept(run.arguments, len(run.arguments)),
-        "states": states,
-    }
-
-
-def run_of_row(row: Mapping[str, Any]) -> RunSummary:
-    """Return the run of a row of `task_run`."""
-    return RunSummary(
-        run_id=row["run_id"],
-        task=row["task"],
-        state=row["state"],
-        at=row["at"],
-        created=row["created"],
-        started=row["started"],
-        attempt=row["attempt"],
-        worker=row["worker"],
-        detail=row["detail"],
-        tags=tuple(json.loads(row["tags"])) if row["tags"] else (),
-        parent=row["parent"],
-        version=row["version"],
-        run_name=row["run_name"],
-        queue=row["queue"],
-        until=row["until"],
-        arguments=row["arguments"],
+    return (
+        run.state,
+        run.at,
+        run.until,
+        run.started,
+        run.ended,
+        run.took,
+        run.attempt,
+        run.worker,
+        run.detail,
+        run.error,
+        states,
     )
 
 
-def row_of_state(event: Event, number: int) -> dict[str, Any]:
-    """Return the row of `task_run_state`.
+def told_values(run: RunSummary) -> tuple[Any, ...]:
+    """Return the values of TOLD_COLUMNS."""
+    return (
+        run.task,
+        run.name,
+        run.run_name,
+        run.queue,
+        run.created,
+        run.parent,
+        run.version,
+        json.dumps(run.tags, ensure_ascii=False) if run.tags else "",
+        run.arguments,
+    )
+
+
+def state_values(event: Event, number: int) -> tuple[Any, ...]:
+    """Return the values of all columns of `task_run_state`.
 
     Args:
         event: What happened.
         number: Of the run's rows there.
     """
-    return {
-        "run_id": event.run_id,
-        "number": number,
-        "state": str(event.state),
-        "at": event.at,
-        "until": event.until,
-        "attempt": min(event.attempt, _LARGEST),
-        "worker": name(event.worker),
-        "detail": _kept(event.detail, _TEXT_LENGTH),
-    }
+    return (
+        event.run_id,
+        number,
+        event.state,
+        event.at,
+        event.until,
+        event.attempt,
+        event.worker,
+        event.detail,
+    )
+
+
+def storable(events: Iterable[Event]) -> list[Event]:
+    """Return events of which every text can be kept, and looked for by an index."""
+    return [event if _is_storable(event) else _made_storable(event) for event in events]
 
 
 def name(text: str) -> str:
@@ -114,8 +158,39 @@ def name(text: str) -> str:
     return _kept(text, _NAME_LENGTH)
 
 
+def _is_storable(event: Event) -> bool:
+    # All at once, for each event comes by here, and nearly none has anything odd.
+    texts = (
+        f"{event.task}{event.worker}{event.detail}{event.parent}{event.version}{event.queue}"
+        f"{event.run_name}{''.join(event.tags)}"
+    )
+    return (
+        len(texts) <= _NAME_LENGTH
+        and texts.isascii()
+        and "\0" not in texts
+        and event.attempt <= _LARGEST
+        and (not event.arguments or event.arguments.isascii())
+        and type(event.state) is str
+    )
+
+
+def _made_storable(event: Event) -> Event:
+    return event._replace(
+        task=name(event.task),
+        state=str(event.state),
+        worker=name(event.worker),
+        parent=name(event.parent),
+        version=name(event.version),
+        queue=name(event.queue),
+        run_name=name(event.run_name),
+        tags=tuple(map(name, event.tags)),
+        detail=_kept(event.detail, _TEXT_LENGTH),
+        attempt=min(event.attempt, _LARGEST),
+        # As long as whoever sent it may record.
+        arguments=_kept(event.arguments, len(event.arguments)),
+    )
+
+
 def _kept(text: str, length: int) -> str:
     # Anybody may have written it: PostgreSQL takes no NUL, and no database half a character.
-    if text.isascii() and "\0" not in text:
-        return text[:length]
     return sendable(text).replace("\0", "\ufffd")[:length]

@@ -6,18 +6,26 @@ nothing happens but that they read the position again.
 """
 
 import time
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, Table, bindparam, select, update
+from sqlalchemy import Connection, Engine, Table, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from jtask.contract import Event
 from jtask_index.engines import prepare_folder, translated
-from jtask_index.folding import Changes, KnownRun, fold
+from jtask_index.folding import Changes, CountKey, KnownRun, fold
 from jtask_index.migrating import migrate
 from jtask_index.reader import LOG
-from jtask_index.rows import name, row_of_run, run_of_row
+from jtask_index.rows import (
+    LATEST_COLUMNS,
+    RUN_FIELDS,
+    TOLD_COLUMNS,
+    latest_values,
+    run_of_row,
+    told_values,
+)
 from jtask_index.schema import (
     followed_log,
     tag,
@@ -29,24 +37,20 @@ from jtask_index.schema import (
     task_run_tag,
     worker,
 )
+from jtask_index.statements import adding, inserting, inserting_missing, seeing, updating
 
 _AT_ONCE = 1000  # values in one statement
-_LATEST = (
-    "state",
-    "at",
-    "until",
-    "started",
-    "ended",
-    "took",
-    "attempt",
-    "worker",
-    "detail",
-    "error",
-    "states",
-)
-"""The columns of `task_run` that a state changes; to write others changes their indexes too."""
 
-_TOLD = tuple(column.name for column in task_run.c if column.name != "run_id")
+_ADD_RUNS = inserting(task_run, ("run_id", *LATEST_COLUMNS, *TOLD_COLUMNS))
+_MOVE_RUNS = updating(task_run, "run_id", LATEST_COLUMNS)
+_RETELL_RUNS = updating(task_run, "run_id", (*LATEST_COLUMNS, *TOLD_COLUMNS))
+_ADD_STATES = inserting(task_run_state)
+_ADD_TAGS = inserting_missing(task_run_tag)
+_ADD_ARGUMENTS = inserting_missing(task_run_argument)
+_ADD_TO_COUNTS = adding(task_run_count)
+_ADD_TO_MINUTES = adding(task_run_minute)
+_SEE_TAGS = seeing(tag)
+_SEE_WORKERS = seeing(worker)
 
 
 class Followed(NamedTuple):
@@ -153,20 +157,15 @@ _OF_LOG = (
 )
 
 
-def add_counts(connection: Connection, table: Table, rows: Iterable[dict[str, Any]]) -> None:
-    """Add to the `runs` of rows that are there, and make the others.
+def add_to_counts(connection: Connection, counts: Counter[CountKey]) -> None:
+    """Add to the numbers of runs.
 
     Args:
         connection: In a transaction.
-        table: `task_run_count` or `task_run_minute`.
-        rows: What to add, in an order that is everybody's.
+        counts: What to add.
     """
-    insert = _insert(connection, table)
-    keys = [column.name for column in table.primary_key]
-    added = insert.on_conflict_do_update(
-        index_elements=keys, set_={"runs": table.c.runs + insert.excluded.runs}
-    )
-    _execute(connection, added, list(rows))
+    # In an order that is everybody's: PostgreSQL locks row by row.
+    _ADD_TO_COUNTS.execute(connection, [(*key, n) for key, n in sorted(counts.items()) if n])
 
 
 def _move(connection: Connection, before: Followed, after: Followed, missed: int) -> bool:
@@ -189,82 +188,46 @@ def _move(connection: Connection, before: Followed, after: Followed, missed: int
 
 
 def _known(connection: Connection, ids: Sequence[str]) -> dict[str, KnownRun]:
+    columns = [task_run.c[field] for field in (*RUN_FIELDS, "states")]
     known: dict[str, KnownRun] = {}
     for start in range(0, len(ids), _AT_ONCE):
-        query = select(task_run).where(task_run.c.run_id.in_(ids[start : start + _AT_ONCE]))
-        for row in connection.execute(query).mappings():
-            known[row["run_id"]] = KnownRun(run_of_row(dict(row)), row["states"])
+        wanted = task_run.c.run_id.in_(ids[start : start + _AT_ONCE])
+        for row in connection.execute(select(*columns).where(wanted)):
+            known[row[0]] = KnownRun(run_of_row(row), row[-1])
     return known
 
 
 def _write(connection: Connection, changes: Changes) -> None:
-    _execute(connection, task_run.insert(), [_row(run) for run in changes.new])
-    _execute(connection, _update(_LATEST), [_update_row(run, _LATEST) for run in changes.moved])
-    _execute(connection, _update(_TOLD), [_update_row(run, _TOLD) for run in changes.retold])
-    _execute(connection, task_run_state.insert(), changes.states)
-    tags = [
-        {"run_id": run.run_id, "tag": name(one)}
-        for run in changes.tagged
-        for one in dict.fromkeys(run.tags)
-    ]
-    _execute(connection, _insert(connection, task_run_tag).on_conflict_do_nothing(), tags)
-    values: list[dict[str, Any]] = [
-        {
-            "run_id": run_id,
-            "path": name(value.path),
-            "value": name(value.value),
-            "number": value.number,
-        }
-        for run_id, found in changes.arguments.items()
-        for value in found
-    ]
-    _execute(connection, _insert(connection, task_run_argument).on_conflict_do_nothing(), values)
-    counts = [key._asdict() | {"runs": n} for key, n in sorted(changes.counts.items()) if n]
-    add_counts(connection, task_run_count, counts)
-    minutes = [key._asdict() | {"runs": n} for key, n in sorted(changes.minutes.items()) if n]
-    add_counts(connection, task_run_minute, minutes)
-    _write_seen(connection, changes)
-
-
-def _write_seen(connection: Connection, changes: Changes) -> None:
-    insert = _insert(connection, tag)
-    seen = insert.on_conflict_do_update(
-        index_elements=["tag"],
-        set_={"last_seen": insert.excluded.last_seen},
-        where=tag.c.last_seen < insert.excluded.last_seen,
+    _ADD_RUNS.execute(
+        connection,
+        [
+            (run.summary.run_id, *latest_values(run.summary, run.states), *told_values(run.summary))
+            for run in changes.new
+        ],
     )
-    tags = [{"tag": one, "last_seen": at} for one, at in sorted(changes.tags.items())]
-    _execute(connection, seen, tags)
-    insert = _insert(connection, worker)
-    seen = insert.on_conflict_do_update(
-        index_elements=["worker"],
-        set_={"last_seen": insert.excluded.last_seen},
-        where=worker.c.last_seen < insert.excluded.last_seen,
+    _MOVE_RUNS.execute(
+        connection,
+        [(*latest_values(run.summary, run.states), run.summary.run_id) for run in changes.moved],
     )
-    workers = [
-        {"worker": one, "first_seen": first, "last_seen": last, "info": "", "is_living": 0}
-        for one, (first, last) in sorted(changes.workers.items())
-    ]
-    _execute(connection, seen, workers)
-
-
-def _row(run: KnownRun) -> dict[str, Any]:
-    return row_of_run(run.summary, run.states)
-
-
-def _update(columns: Sequence[str]) -> Any:
-    values: dict[str, Any] = {column: bindparam(f"new_{column}") for column in columns}
-    return update(task_run).where(task_run.c.run_id == bindparam("of_run")).values(values)
-
-
-def _update_row(run: KnownRun, columns: Sequence[str]) -> dict[str, Any]:
-    row = _row(run)
-    return {"of_run": run.summary.run_id} | {f"new_{column}": row[column] for column in columns}
-
-
-def _execute(connection: Connection, statement: Any, rows: list[dict[str, Any]]) -> None:
-    if rows:
-        connection.execute(statement, rows)
+    _RETELL_RUNS.execute(
+        connection,
+        [
+            (*latest_values(run.summary, run.states), *told_values(run.summary), run.summary.run_id)
+            for run in changes.retold
+        ],
+    )
+    _ADD_STATES.execute(connection, changes.states)
+    _ADD_TAGS.execute(connection, [(run.run_id, one) for run in changes.tagged for one in run.tags])
+    _ADD_ARGUMENTS.execute(
+        connection,
+        [(run_id, *value) for run_id, values in changes.arguments.items() for value in values],
+    )
+    add_to_counts(connection, changes.counts)
+    minutes = [(*key, n) for key, n in sorted(changes.minutes.items()) if n]
+    _ADD_TO_MINUTES.execute(connection, minutes)
+    _SEE_TAGS.execute(connection, sorted(changes.tags.items()))
+    workers = [(one, *seen, "", 0) for one, seen in sorted(changes.workers.items())]
+    _SEE_WORKERS.execute(connection, workers)
 
 
 def _insert(connection: Connection, table: Table) -> Any:

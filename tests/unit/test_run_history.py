@@ -6,12 +6,12 @@ from itertools import permutations
 import pytest
 
 from jtask.cli.history import NewestRuns, summarise
-from jtask.run_summaries import is_of_task, name_of
 from jtask.cli.run_report import RunReport, facts_of
 from jtask.contract import Event
 from jtask.ids import RunIds, created_at
 from jtask.needs import Needs
 from jtask.outcomes import SettledRun
+from jtask.run_summaries import is_of_task, name_of
 from jtask.states import State, StateName
 
 RUN = RunIds().new()

@@ -1,7 +1,7 @@
 """The options that say which runs are meant."""
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -77,11 +77,12 @@ def filter_of(given: Mapping[str, Any]) -> "RunFilter":
     from jtask.errors import FilterError
     from jtask.run_filters import RunFilter
 
-    texts = {
-        name: [value] if isinstance(value, str) else list(value)
-        for name, value in given.items()
-        if isinstance(value, str | tuple)
-    }
+    texts: dict[str, list[str]] = {}
+    for name, value in given.items():
+        if isinstance(value, str):
+            texts[name] = [value]
+        elif isinstance(value, tuple):
+            texts[name] = list(cast("tuple[str, ...]", value))
     try:
         return RunFilter.of(texts)
     except FilterError as error:
