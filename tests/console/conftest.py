@@ -1,0 +1,30 @@
+"""A console that is served on this machine, and ways to look at it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from served_console import ServedConsole, StartConsole
+
+
+@pytest.fixture
+def start_console(
+    jtask_nats: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[StartConsole]:
+    """Serve consoles by some settings; all end with the test."""
+    served: list[ServedConsole] = []
+
+    def start(**settings: object) -> ServedConsole:
+        console = ServedConsole(settings)
+        served.append(console)
+        return console
+
+    yield start
+    for console in served:
+        console.close()
+
+
+@pytest.fixture
+def console(start_console: StartConsole) -> ServedConsole:
+    """A console without a password, as `jtask console` is by default."""
+    return start_console()
