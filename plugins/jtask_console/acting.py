@@ -23,7 +23,7 @@ _SAID_SECONDS = 30
 _MOST_SAID = 500  # characters
 
 
-def action_routes(operations: Operations, actions: Sequence[Action] = ACTIONS) -> list[Route]:
+def action_routes(operations: Operations, actions: Sequence[Action]) -> list[Route]:
     """Return a route for each action.
 
     Args:

@@ -18,9 +18,10 @@ from jtask.settings import get_settings, settings_of
 from jtask_console.access.callers import Access
 from jtask_console.access.guard import Guard
 from jtask_console.access.login import login_routes
-from jtask_console.acting import action_routes
+from jtask_console.acting import ACTIONS, action_routes
 from jtask_console.actions.audit import AuditLog
 from jtask_console.actions.operations import Operations
+from jtask_console.actions.runs import RunActions
 from jtask_console.live.feed import Feed
 from jtask_console.pages import (
     dead_letters,
@@ -28,6 +29,7 @@ from jtask_console.pages import (
     limits,
     overview,
     queues,
+    rerun,
     run,
     runs,
     schedules,
@@ -44,6 +46,7 @@ from jtask_index.opening import open_follower
 PAGES = (
     overview.PAGE,
     runs.PAGE,
+    rerun.PAGE,
     run.PAGE,
     failures.PAGE,
     queues.PAGE,
@@ -72,6 +75,7 @@ class ConsoleApp:
         self.feed = Feed(self.index)
         self.audit = AuditLog(self.index)
         self.operations = Operations(self.audit, self.feed.hub.tell)
+        self.run_actions = RunActions(self.index)
         self._follower: Follower | None = None
         self._app: ASGIApp | None = None
         self._starting = asyncio.Lock()
@@ -106,6 +110,7 @@ class ConsoleApp:
         self._follower = await asyncio.to_thread(open_follower)
         threading.Thread(target=self._follower.run, name="jtask-index", daemon=True).start()
         self._app = Guard(self._starlette(), self.access)
+        await self.operations.resume(self.run_actions.actions)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -127,7 +132,7 @@ class ConsoleApp:
         routes: list[BaseRoute] = [
             Mount("/static", StaticFiles(directory=_STATIC), name="static"),
             *login_routes(self.access),
-            *action_routes(self.operations),
+            *action_routes(self.operations, [*ACTIONS, *self.run_actions.actions]),
             *_page_routes(PAGES, pages),
             *_page_routes([audit_page(self.audit, self.operations.current)], pages),
         ]

@@ -15,11 +15,13 @@ class Given:
         values: The fields of the form, the last of each name.
         who: Who does it.
         runs: The runs that are selected.
+        operation_id: Of this time that it is done; the same when it is resumed.
     """
 
     values: Mapping[str, str]
     who: str
     runs: Sequence[str] = ()
+    operation_id: str = ""
 
     def __getitem__(self, name: str) -> str:
         return self.values.get(name, "")

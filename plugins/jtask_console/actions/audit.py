@@ -1,7 +1,8 @@
 """Who did what, and when: kept beside the index of runs."""
 
 import time
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from sqlalchemy import desc, insert, select, update
 
@@ -9,6 +10,15 @@ from jtask_console.run_index import RunIndex
 from jtask_index.schema import bulk_operation
 
 _columns = bulk_operation.c
+_ENTRIES: Any = select(
+    _columns.operation_id,
+    _columns.kind,
+    _columns.who,
+    _columns.filter,
+    _columns.at,
+    _columns.runs,
+    _columns.finished,
+)
 
 
 class AuditEntry(NamedTuple):
@@ -75,14 +85,13 @@ class AuditLog:
 
     async def newest(self, limit: int) -> list[AuditEntry]:
         """Return what was done, the newest first."""
-        query = select(
-            _columns.operation_id,
-            _columns.kind,
-            _columns.who,
-            _columns.filter,
-            _columns.at,
-            _columns.runs,
-            _columns.finished,
-        ).order_by(desc(_columns.at))
-        rows = await self._index.ask(lambda index: index.fetch(query.limit(limit)))
+        return await self._entries(_ENTRIES.order_by(desc(_columns.at)).limit(limit))
+
+    async def unfinished(self, kinds: Sequence[str]) -> list[AuditEntry]:
+        """Return what was begun of some kinds and has not ended, the oldest first."""
+        query = _ENTRIES.where(_columns.finished.is_(None), _columns.kind.in_(kinds))
+        return await self._entries(query.order_by(_columns.at))
+
+    async def _entries(self, query: Any) -> list[AuditEntry]:
+        rows = await self._index.ask(lambda index: index.fetch(query))
         return [AuditEntry(*row) for row in rows]

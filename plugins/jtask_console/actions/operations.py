@@ -5,7 +5,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from jtask.background import BackgroundTasks
 from jtask.errors import JTaskError
@@ -66,16 +66,32 @@ class Operations:
         Raises:
             JTaskError: It cannot be written down, so it is not done.
         """
-        entry = AuditEntry(
-            uuid.uuid4().hex, action.kind, given.who, action.target(given), time.time()
-        )
+        given = replace(given, operation_id=uuid.uuid4().hex)
+        target = action.target(given)
+        entry = AuditEntry(given.operation_id, action.kind, given.who, target, time.time())
         await self._audit.begin(entry)
-        operation = self.current[entry.operation_id] = Operation(entry)
-        self._background.start(self._perform(action, given, operation))
+        operation = self._begin(action, given, entry)
         try:
             await asyncio.wait_for(operation.is_over.wait(), _QUICK)
         except TimeoutError:
             _log.debug("%s goes on in the background", action.kind)
+        return operation
+
+    async def resume(self, actions: Iterable[Action]) -> None:
+        """Go on with actions that were broken off with an earlier console.
+
+        Args:
+            actions: Those that have a list of what is still to be done.
+        """
+        by_kind = {action.kind: action for action in actions}
+        for entry in await self._audit.unfinished(list(by_kind)):
+            if entry.operation_id not in self.current:
+                given = Given({}, entry.who, (), entry.operation_id)
+                self._begin(by_kind[entry.kind], given, entry)
+
+    def _begin(self, action: Action, given: Given, entry: AuditEntry) -> Operation:
+        operation = self.current[entry.operation_id] = Operation(entry)
+        self._background.start(self._perform(action, given, operation))
         return operation
 
     async def _perform(self, action: Action, given: Given, operation: Operation) -> None:

@@ -80,4 +80,4 @@ def _next_address(wanted: RunFilter, after: str | None) -> str:
     return f"?{query}{'&' if query else ''}{urlencode({'after': after})}" if after else ""
 
 
-PAGE = Page("/runs", "runs.html", _facts, always(RUNS), ("counts", "rows"))
+PAGE = Page("/runs", "runs.html", _facts, always(RUNS), ("counts", "rows", "matching"))

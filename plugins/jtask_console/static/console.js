@@ -79,7 +79,7 @@
     const question = event.submitter?.dataset.ask ?? form.dataset.ask;
     if (!question || form.dataset.agreed) return;
     event.preventDefault();
-    document.getElementById("ask-text").textContent = question;
+    document.getElementById("ask-text").textContent = question.replace("{count}", counted());
     ask.querySelector("[data-yes]").textContent = event.submitter.textContent.trim();
     ask.returnValue = "no";
     ask.addEventListener("close", () => {
@@ -101,6 +101,10 @@
     if (event.target.matches("[data-submits]")) event.target.form.requestSubmit();
     if (event.target.matches("[data-all]")) selectAll(event.target.checked);
     if (event.target.matches("[name=run]")) remember(event.target);
+    if (event.target.matches("[data-matching]")) {
+      isAll = event.target.checked;
+      showSelection();
+    }
   });
 
   // --- the rows that are selected ---------------------------------------------------------------
@@ -118,17 +122,29 @@
   }
 
   function keepSelection() {
-    if (!selected.size) return;
+    if (all()) all().checked = isAll;
+    if (!selected.size && !isAll) return;
     boxes().forEach((box) => { box.checked = selected.has(box.value); });
     showSelection();
+  }
+
+  const all = () => document.querySelector("[data-matching]");
+  let isAll = false;
+
+  function meant() {
+    if (isAll) return document.querySelector("[data-meant]").textContent;
+    return String(boxes().filter((box) => box.checked).length);
+  }
+
+  function counted() {
+    return meant() === "1" ? "1 run" : `${meant()} runs`;
   }
 
   function showSelection() {
     const bar = document.getElementById("selection");
     if (!bar) return;
-    const count = boxes().filter((box) => box.checked).length;
-    bar.hidden = !count;
-    bar.querySelector("[data-count]").textContent = count;
+    bar.hidden = meant() === "0";
+    bar.querySelector("[data-count]").textContent = meant();
   }
 
   // --- keys -------------------------------------------------------------------------------------
