@@ -73,7 +73,7 @@ def timeline(
     count = max(1, math.ceil((until / MINUTE - start) / minutes))
     found = [Bucket((start + n * minutes) * MINUTE, minutes * MINUTE) for n in range(count)]
     columns = task_run_minute.c
-    number = (columns.minute - start).op("/")(minutes)
+    number = (columns.minute - start) // minutes
     rows = connection.execute(
         select(number, columns.state, columns.step, func.sum(columns.runs))
         .where(*_meant(query, since, until))
