@@ -12,7 +12,6 @@ import uvicorn
 from waiting import PATIENCE, eventually
 
 from jtask_console.application import ConsoleApp
-from jtask_console.settings import ConsoleSettings
 
 StartConsole = Callable[..., "ServedConsole"]
 PAGE = {"Accept": "text/html"}
@@ -22,15 +21,16 @@ class ServedConsole:
     """A console that listens on a free port of 127.0.0.1.
 
     Args:
-        settings: Of the console.
+        app: The console.
+        around: The application that it is a part of, if any.
     """
 
-    def __init__(self, settings: Mapping[str, Any]) -> None:
-        self.app = ConsoleApp(ConsoleSettings(**settings))
+    def __init__(self, app: ConsoleApp, around: Any = None) -> None:
+        self.app = app
         listening = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         config = uvicorn.Config(
-            self.app, log_level="warning", proxy_headers=False, timeout_graceful_shutdown=3
+            around or app, log_level="warning", proxy_headers=False, timeout_graceful_shutdown=3
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(

@@ -15,13 +15,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from jtask.client import get_client
 from jtask.settings import get_settings, settings_of
-from jtask_console.access.callers import Access
+from jtask_console.access.callers import Access, Authorize
 from jtask_console.access.guard import Guard
 from jtask_console.access.login import login_routes
 from jtask_console.acting import ACTIONS, action_routes
 from jtask_console.actions.audit import AuditLog
 from jtask_console.actions.operations import Operations
 from jtask_console.actions.runs import RunActions
+from jtask_console.api.routes import api_routes
 from jtask_console.live.feed import Feed
 from jtask_console.pages import (
     dead_letters,
@@ -63,14 +64,22 @@ class ConsoleApp:
 
     Args:
         settings: Those in force when not given.
+        authorize: Tells of those whom the settings do not know.
+        is_mounted: Whether it is part of another application, which has an address of its own.
 
     Raises:
-        ConfigurationError: It would listen where strangers reach it, and ask them for nothing.
+        ConfigurationError: Strangers would reach it, and be asked for nothing.
     """
 
-    def __init__(self, settings: ConsoleSettings | None = None) -> None:
+    def __init__(
+        self,
+        settings: ConsoleSettings | None = None,
+        authorize: Authorize | None = None,
+        *,
+        is_mounted: bool = False,
+    ) -> None:
         self.settings = settings or settings_of(ConsoleSettings)
-        self.access = Access(self.settings)
+        self.access = Access(self.settings, authorize, is_mounted=is_mounted)
         self.index = RunIndex()
         self.feed = Feed(self.index)
         self.audit = AuditLog(self.index)
@@ -129,10 +138,12 @@ class ConsoleApp:
             sections=SECTIONS,
             can_log_out=self.access.has_tokens,
         )
+        actions = [*ACTIONS, *self.run_actions.actions]
         routes: list[BaseRoute] = [
             Mount("/static", StaticFiles(directory=_STATIC), name="static"),
             *login_routes(self.access),
-            *action_routes(self.operations, [*ACTIONS, *self.run_actions.actions]),
+            api_routes(pages.asked, self.operations, actions),
+            *action_routes(self.operations, actions),
             *_page_routes(PAGES, pages),
             *_page_routes([audit_page(self.audit, self.operations.current)], pages),
         ]

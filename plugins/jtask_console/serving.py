@@ -66,7 +66,7 @@ class PageServer:
 
     async def show(self, page: Page, request: Request) -> Response:
         """Answer with a whole page."""
-        asked = self._asked(request)
+        asked = self.asked(request)
         try:
             facts = await page.facts(asked)
         except JTaskError as error:
@@ -87,7 +87,7 @@ class PageServer:
 
     async def stream(self, page: Page, request: Request) -> Response:
         """Answer with what changes of a page, for as long as it is open."""
-        asked, common = self._asked(request), self.common(request)
+        asked, common = self.asked(request), self.common(request)
 
         async def render() -> Mapping[str, str]:
             try:
@@ -102,7 +102,8 @@ class PageServer:
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         return StreamingResponse(events, media_type="text/event-stream", headers=headers)
 
-    def _asked(self, request: Request) -> Asked:
+    def asked(self, request: Request) -> Asked:
+        """Return what a request asks for."""
         caller, path = request.state.caller, request.path_params
         return Asked(caller, request.query_params, self.index, self.settings, path)
 

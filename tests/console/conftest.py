@@ -1,21 +1,22 @@
 """A console that is served on this machine, and ways to look at it."""
 
 from collections.abc import Iterator
-from pathlib import Path
+from typing import Any
 
 import pytest
 from served_console import ServedConsole, StartConsole
 
+from jtask_console.application import ConsoleApp
+from jtask_console.settings import ConsoleSettings
+
 
 @pytest.fixture
-def start_console(
-    jtask_nats: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[StartConsole]:
+def start_console(jtask_nats: str) -> Iterator[StartConsole]:
     """Serve consoles by some settings; all end with the test."""
     served: list[ServedConsole] = []
 
-    def start(**settings: object) -> ServedConsole:
-        console = ServedConsole(settings)
+    def start(**settings: Any) -> ServedConsole:
+        console = ServedConsole(ConsoleApp(ConsoleSettings(**settings)))
         served.append(console)
         return console
 

@@ -22,7 +22,7 @@ def test_others_are_not_let_in_without_a_password(host: str) -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
 def test_this_machine_is_let_in_without_a_password(host: str) -> None:
-    caller = Access(ConsoleSettings(console_host=host)).caller(host, {}, {})
+    caller = Access(ConsoleSettings(console_host=host)).known(host, {}, {})
     assert caller is not None
     assert caller.may_act
 
@@ -33,21 +33,21 @@ def test_this_machine_is_let_in_without_a_password(host: str) -> None:
 )
 def test_a_proxy_names_the_user(user: str, operators: str, role: str) -> None:
     settings = ConsoleSettings(console_user_header="X-User", console_operators=operators)
-    caller = Access(settings).caller("127.0.0.1", {"x-user": user}, {})
+    caller = Access(settings).known("127.0.0.1", {"x-user": user}, {})
     assert caller is not None
     assert (caller.name, caller.role) == (user, role)
 
 
 def test_the_header_of_a_proxy_is_not_believed_from_elsewhere() -> None:
     access = Access(ConsoleSettings(console_user_header="X-User", console_operators="*"))
-    assert access.caller("192.0.2.7", {"x-user": "ada"}, {}) is None
-    assert access.caller("127.0.0.1", {}, {}) is None
+    assert access.known("192.0.2.7", {"x-user": "ada"}, {}) is None
+    assert access.known("127.0.0.1", {}, {}) is None
 
 
-def test_nobody_may_act_in_a_console_that_is_read_only() -> None:
-    caller = Access(ConsoleSettings(console_read_only=True)).caller("127.0.0.1", {}, {})
-    assert caller is not None
-    assert not caller.may_act
+def test_nobody_may_act_in_a_console_that_is_read_only(start_console: StartConsole) -> None:
+    console = start_console(console_read_only=True)
+    assert "read-only" in console.page("/")
+    assert console.post("/queues/q/pause").status_code == 403
 
 
 def test_a_session_ends_with_its_token_and_cannot_be_made_up() -> None:
@@ -92,6 +92,7 @@ def test_another_sites_form_is_refused(headers: dict[str, str], is_own: bool) ->
 )
 def test_a_name_that_the_console_does_not_have_is_refused(host: str, is_known: bool) -> None:
     names = Access(ConsoleSettings()).host_names
+    assert names is not None
     assert (problem_with_host({"host": host}, names) is None) is is_known
 
 

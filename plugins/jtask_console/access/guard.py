@@ -3,7 +3,7 @@
 from urllib.parse import quote
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import Request, cookie_parser
+from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -62,14 +62,14 @@ class Guard:
 
     def _refusal(self, scope: Scope) -> Response | None:
         headers = dict(Headers(scope=scope).items())
-        problem = problem_with_host(headers, self._access.host_names)
+        names = self._access.host_names
+        problem = None if names is None else problem_with_host(headers, names)
         if problem is not None:
-            return _error(scope, 421, problem)
+            return _error(421, problem)
         problem = problem_with_origin(scope["method"], headers)
         if problem is not None:
-            return _error(scope, 403, problem)
-        client = (scope.get("client") or ("",))[0]
-        caller = self._access.caller(client, headers, cookie_parser(headers.get("cookie", "")))
+            return _error(403, problem)
+        caller = self._access.caller(Request(scope))
         scope.setdefault("state", {})["caller"] = caller
         return None if self._is_open(scope) else self._refusal_of(scope, caller)
 
@@ -77,7 +77,7 @@ class Guard:
         if caller is None:
             return self._login(scope)
         if scope["method"] not in ("GET", "HEAD") and not caller.may_act:
-            return _error(scope, 403, f"{caller.name} may look at the console, but not act")
+            return _error(403, f"{caller.name} may look at the console, but not act")
         return None
 
     def _login(self, scope: Scope) -> Response:
@@ -87,7 +87,7 @@ class Guard:
             root = scope.get("root_path", "")
             query = f"?{request.url.query}" if request.url.query else ""
             return RedirectResponse(f"{root}/login?next={quote(request.url.path + query)}", 303)
-        answer = _error(scope, 401, "say who you are: send a token, or log in")
+        answer = _error(401, "say who you are: send a token, or log in")
         answer.headers["WWW-Authenticate"] = "Bearer"
         return answer
 
@@ -96,6 +96,5 @@ class Guard:
         return any(path == one or (one.endswith("/") and path.startswith(one)) for one in _OPEN)
 
 
-def _error(scope: Scope, status: int, problem: str) -> Response:
-    del scope
+def _error(status: int, problem: str) -> Response:
     return JSONResponse({"error": problem}, status)

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
@@ -14,6 +15,7 @@ from jtask_console.actions.audit import AuditEntry, AuditLog
 from jtask_console.live.hub import ACTIONS
 
 _QUICK = 1.0  # seconds for which whoever acts waits for the answer itself
+_REMEMBERED = 100  # operations that are over
 _log = logging.getLogger("jtask.console")
 
 
@@ -52,6 +54,12 @@ class Operations:
         self._background = BackgroundTasks()
         self.current: dict[str, Operation] = {}
         """Those that are not over, by their ids."""
+        self._ended: deque[Operation] = deque(maxlen=_REMEMBERED)
+
+    def recent(self, operation_id: str) -> Operation | None:
+        """Return one that is not over, or has ended a short while ago."""
+        ended = (one for one in self._ended if one.entry.operation_id == operation_id)
+        return self.current.get(operation_id) or next(ended, None)
 
     async def start(self, action: Action, given: Given) -> Operation:
         """Begin an action, and wait for its end if that is near.
@@ -108,7 +116,7 @@ class Operations:
             operation.said, operation.failed = f"{type(error).__name__}: {error}", True
         finally:
             operation_id = operation.entry.operation_id
-            del self.current[operation_id]
+            self._ended.append(self.current.pop(operation_id))
             operation.is_over.set()
             try:
                 await self._audit.end(operation_id, operation.done)

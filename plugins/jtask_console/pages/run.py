@@ -98,7 +98,7 @@ async def _facts(asked: Asked) -> Facts:
         "label": summary.state if outcome is None else outcome.state.label,
         "phases": _phases(found, now),
         "arguments": _pretty(summary.arguments),
-        "result": None if outcome is None else _result(outcome),
+        "result": None if outcome is None else result_text(outcome),
         "progress": None if summary.state in FINAL else progress,
         "family": family,
         "log": await _log_of(asked, run_id),
@@ -151,7 +151,8 @@ def _pretty(text: str) -> str:
         return text
 
 
-def _result(outcome: SettledRun) -> str | None:
+def result_text(outcome: SettledRun) -> str | None:
+    """Return the value of a run as people read it; None when it has none."""
     if outcome.state.name not in SUCCESSFUL:
         return None
     if outcome.blob is not None:
