@@ -52,10 +52,22 @@ def jtask_run_index() -> "RunIndex | None":
 
 @hookimpl
 def jtask_cli(cli: "click.Group") -> None:
-    """Add `jtask index`."""
+    """Add `jtask index`, and to `jtask runs` what acts on many runs."""
+    import click
+
+    from jtask_index import bulk_command
     from jtask_index.command import index
 
     cli.add_command(index)
+    runs = cli.commands.get("runs")
+    if isinstance(runs, click.Group):
+        for command in (
+            bulk_command.cancel,
+            bulk_command.rerun,
+            bulk_command.resume,
+            bulk_command.operations,
+        ):
+            runs.add_command(command)
 
 
 def _names(value: object) -> tuple[str, ...]:
