@@ -41,9 +41,9 @@ def jtask_settings() -> "type[SettingsModel]":
 @hookimpl
 def jtask_run_index() -> "RunIndex | None":
     """Open the index, where the packages of the extra `console` are and somebody has made one."""
-    from importlib.util import find_spec
+    from jtask_index.extra import is_installed
 
-    if find_spec("sqlalchemy") is None or find_spec("alembic") is None:
+    if not is_installed():
         return None
     from jtask_index.reader import find_index
 

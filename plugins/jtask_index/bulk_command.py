@@ -11,6 +11,7 @@ from jtask.cli.parameters import as_json
 from jtask.cli.prompts import confirm, yes_option
 from jtask.cli.run_options import filter_of, filter_options
 from jtask.cli.tables import local_time, print_table
+from jtask_index.extra import need_extra
 
 if TYPE_CHECKING:
     from jtask_index.bulk import BulkOperations, Operation
@@ -110,6 +111,7 @@ _DONE = {"cancel": "cancelled", "rerun": "rerun"}
 
 
 def _open() -> "BulkOperations":
+    need_extra()
     from jtask.client import get_client
     from jtask_index.bulk import BulkOperations
     from jtask_index.reader import IndexReader

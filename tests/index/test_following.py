@@ -10,11 +10,12 @@ from in_process import on_io
 from waiting import eventually
 
 from jtask.client import get_client
-from jtask.contract import Event
+from jtask.contract import Broker, Event
 from jtask.contract import EventBounds as Bounds
 from jtask.ids import RunIds
 from jtask.run_filters import RunFilter
 from jtask_index.follower import Follower, starting_point
+from jtask_index.mirror import read_present, write_present
 from jtask_index.reader import IndexReader
 from jtask_index.retention import trim
 from jtask_index.writer import Followed, IndexWriter
@@ -211,3 +212,37 @@ def test_events_of_a_nats_server_are_followed_with_what_is_missed(
     position = reader.position()
     assert position is not None
     assert position.missed == len({event.run_id[-11] for event in events[30:60]})
+
+
+def test_workers_schedules_and_dead_letters_are_those_that_the_broker_has(
+    jtask_memory: str, writer: IndexWriter, reader: IndexReader
+) -> None:
+    m.apply_all(writer, [[Event(m.IDS[0], "Running", time.time(), "mail", 1, "gone")]])
+
+    async def begin(broker: Broker) -> None:
+        await broker.heartbeats.beat("host-1", b'{"slots": 3}', 60)
+        await broker.records.put("schedules", "mail", b'{"paused": false}')
+
+    def look() -> None:
+        write_present(writer.engine, on_io(read_present))
+
+    on_io(begin)
+    look()
+    assert [one.worker for one in reader.workers(is_living=True)] == ["host-1"]
+    assert {one.worker: one.info for one in reader.workers()} == {
+        "host-1": '{"slots": 3}',
+        "gone": "",
+    }
+    assert [(one.schedule, one.record) for one in reader.schedules()] == [
+        ("mail", '{"paused": false}')
+    ]
+    assert reader.dead_letters() == []
+
+    async def end(broker: Broker) -> None:
+        await broker.records.delete("schedules", "mail")
+        await broker.heartbeats.beat("host-2", b"{}", 60)
+
+    on_io(end)
+    look()
+    assert {one.worker for one in reader.workers(is_living=True)} == {"host-1", "host-2"}
+    assert reader.schedules() == []
