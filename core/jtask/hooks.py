@@ -298,7 +298,7 @@ def jtask_run_index() -> "RunIndex | None":
 
 @hookspec
 def jtask_cli(cli: "click.Group") -> None:
-    """Add commands to the program `jtask`, or options to its command `serve`.
+    """Add commands to the program `jtask` and its group `runs`, or options to its command `serve`.
 
     Called when the program starts, so import what is slow inside the commands. A failure ends the
     program with its message.

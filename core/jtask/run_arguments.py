@@ -70,18 +70,19 @@ def values_of(arguments: str) -> list[ArgumentValue]:
 
 
 def _leaves(path: str, value: object, depth: int) -> Iterator[ArgumentValue]:
-    if isinstance(value, dict) and depth:
+    if not depth:
+        return
+    if isinstance(value, dict):
         for key, inner in cast("dict[str, object]", value).items():
             yield from _leaves(f"{path}.{key}", inner, depth - 1)
-    elif isinstance(value, list) and depth:
+    elif isinstance(value, list):
         # Any of them can be looked for by the name of all.
         for inner in cast("list[object]", value):
             yield from _leaves(path, inner, depth - 1)
     elif isinstance(value, str):
         yield ArgumentValue(path[:VALUE_LENGTH], value[:VALUE_LENGTH], None)
     else:
-        one: object = value  # pyright: ignore[reportUnknownVariableType]
-        yield ArgumentValue(path[:VALUE_LENGTH], _written(one), _number(one))
+        yield ArgumentValue(path[:VALUE_LENGTH], _written(value), _number(value))
 
 
 def _written(value: object) -> str:

@@ -41,9 +41,9 @@ def jtask_settings() -> "type[SettingsModel]":
 @hookimpl
 def jtask_run_index() -> "RunIndex | None":
     """Open the index, where the packages of the extra `console` are and somebody has made one."""
-    from importlib.util import find_spec
+    from jtask_index.extra import is_installed
 
-    if find_spec("sqlalchemy") is None or find_spec("alembic") is None:
+    if not is_installed():
         return None
     from jtask_index.reader import find_index
 
@@ -52,10 +52,22 @@ def jtask_run_index() -> "RunIndex | None":
 
 @hookimpl
 def jtask_cli(cli: "click.Group") -> None:
-    """Add `jtask index`."""
+    """Add `jtask index`, and to `jtask runs` what acts on many runs."""
+    import click
+
+    from jtask_index import bulk_command
     from jtask_index.command import index
 
     cli.add_command(index)
+    runs = cli.commands.get("runs")
+    if isinstance(runs, click.Group):
+        for command in (
+            bulk_command.cancel,
+            bulk_command.rerun,
+            bulk_command.resume,
+            bulk_command.operations,
+        ):
+            runs.add_command(command)
 
 
 def _names(value: object) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ import click
 
 from jtask.cli.output import say
 from jtask.cli.prompts import confirm, yes_option
+from jtask_index.extra import need_extra
 
 if TYPE_CHECKING:
     from jtask_index.follower import Follower
@@ -42,6 +43,7 @@ def rebuild(*, yes: bool) -> None:
 
 
 def _open() -> "Follower":
+    need_extra()
     from jtask_index.opening import open_follower
 
     follower = open_follower()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from jtask.contract import Event, EventBounds
 from jtask.errors import BrokerError, IndexUnavailable
 from jtask.rate_limited_log import RateLimitedLog
+from jtask_index.mirror import read_present, write_present
 from jtask_index.retention import trim
 from jtask_index.writer import Followed, IndexWriter
 
@@ -24,6 +25,8 @@ _LOOK = 2.0  # seconds between two looks at a log of which no news comes
 _GATHER = 0.1  # seconds in which events gather, and in which the log stores those it told of
 _PAUSES = (1.0, 30.0)  # seconds after a failure: the first and the longest
 _TRIM = 60.0  # seconds between two looks at what is too old
+_MIRROR = 10.0  # seconds between two looks at workers, schedules and dead letters
+_SHARE = 20  # times as long as such a look took, the next one waits at least
 
 
 class _Batch(NamedTuple):
@@ -50,7 +53,7 @@ class Follower:
         self._news = threading.Event()
         self._stopped = threading.Event()
         self._failures = RateLimitedLog(60.0)
-        self._trimmed = 0.0
+        self._trim_at = self._mirror_at = 0.0
         self.applied = 0
         """How many events this follower has applied."""
 
@@ -78,6 +81,7 @@ class Follower:
                         self._news.clear()
                         self.catch_up()
                         self._trim()
+                        self._mirror()
                         pause = _PAUSES[0]
                         self._news.wait(_LOOK)
                         self._stopped.wait(_GATHER)
@@ -165,11 +169,21 @@ class Follower:
             io.run(subscription.close())
 
     def _trim(self) -> None:
-        if time.monotonic() < self._trimmed + _TRIM:
+        if time.monotonic() < self._trim_at:
             return
-        self._trimmed = time.monotonic()
+        self._trim_at = time.monotonic() + _TRIM
         if count := trim(self._writer, ttl=self._ttl, most=self._most):
             _log.info("%d runs were deleted from the index", count)
+
+    def _mirror(self) -> None:
+        begun = time.monotonic()
+        if begun < self._mirror_at:
+            return
+        present = self._client.io.run(read_present(self._client.broker))
+        write_present(self._writer.engine, present)
+        now = time.monotonic()
+        # All dead letters are read each time, and there may be very many.
+        self._mirror_at = now + max(_MIRROR, _SHARE * (now - begun))
 
     def _complain(self, error: Exception) -> None:
         if self._failures.count(type(error).__name__):

@@ -158,6 +158,11 @@ def name(text: str) -> str:
     return _kept(text, _NAME_LENGTH)
 
 
+def storable_text(text: str) -> str:
+    """Return a text as it is kept."""
+    return _kept(text, len(text))
+
+
 def _is_storable(event: Event) -> bool:
     # All at once, for each event comes by here, and nearly none has anything odd.
     texts = (
@@ -187,7 +192,7 @@ def _made_storable(event: Event) -> Event:
         detail=_kept(event.detail, _TEXT_LENGTH),
         attempt=min(event.attempt, _LARGEST),
         # As long as whoever sent it may record.
-        arguments=_kept(event.arguments, len(event.arguments)),
+        arguments=storable_text(event.arguments),
     )
 
 

@@ -126,7 +126,8 @@ def _fill(file: Path, runs: int) -> None:
             connection.execute(statement)
         connection.commit()
     connection.execute(
-        "INSERT INTO task_run_count SELECT task, queue, state, count(*) FROM task_run GROUP BY 1,2,3"
+        "INSERT INTO task_run_count "
+        "SELECT task, queue, state, count(*) FROM task_run GROUP BY 1, 2, 3"
     )
     connection.execute(
         "INSERT INTO task_run_minute SELECT CAST(ended / 60 AS INT), task, queue, state, error, "

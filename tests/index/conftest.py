@@ -1,7 +1,6 @@
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from postgres_servers import postgres
