@@ -89,10 +89,10 @@ def test_a_run_is_executed_again_with_its_own_arguments_and_with_others(
     run.result(PATIENCE)
     eventually(lambda: console.shows(f"/runs/{run.run_id}", "Completed"))
     assert "Ada" in console.page(f"/runs/{run.run_id}/again")
-    assert "1 run again" in said(console, console.post("/runs/rerun", {"run": run.run_id}))
+    assert "1 rerun" in said(console, console.post("/runs/rerun", {"run": run.run_id}))
     eventually(lambda: calls["Ada"] == 2)
     changed = {"run": run.run_id, "arguments": '{"to": "Eve"}'}
-    assert "1 run again" in said(console, console.post("/runs/rerun", changed))
+    assert "1 rerun" in said(console, console.post("/runs/rerun", changed))
     eventually(lambda: calls["Eve"] == 1)
     wrong = {"run": run.run_id, "arguments": '{"to": '}
     assert "not JSON" in said(console, console.post("/runs/rerun", wrong))
@@ -130,11 +130,12 @@ def test_a_rerun_that_was_broken_off_goes_on_with_the_next_console(
     done = run_actions.rerun
     sent: list[str] = []
 
-    async def stops_halfway(client: Any, run: Any, new_run_id: str, arguments: str) -> None:
-        await done(client, run, new_run_id, arguments)
+    async def stops_halfway(client: Any, run: Any, new_run_id: str) -> str:
+        result: str = await done(client, run, new_run_id)
         sent.append(new_run_id)
         if len(sent) > 20:
             raise RuntimeError  # and nothing of this batch is written down, as if it had died
+        return result
 
     monkeypatch.setattr(run_actions, "_AT_ONCE", 1)
     monkeypatch.setattr(run_actions, "rerun", stops_halfway)

@@ -1,89 +1,73 @@
-"""Run a run again, with the arguments that were recorded of it, or with others: once."""
+"""Run a run again with other arguments."""
 
 import json
 import time
+from typing import TYPE_CHECKING
 
-from jtask.client import Client
 from jtask.contract import Event, Message
 from jtask.errors import JTaskError
-from jtask.run_arguments import is_whole
 from jtask.run_summaries import RunSummary
 from jtask.states import StateName
 from jtask.wire.envelope import Envelope
+from jtask_index.rerunning import NO_QUEUE, RERUN_OF
+
+if TYPE_CHECKING:
+    from jtask.client import Client
+
+SENT = "rerun"
 
 
-async def rerun(client: Client, run: RunSummary, new_run_id: str, arguments: str = "") -> None:
-    """Put a run on its queue again, under a new id; on the I/O loop.
-
-    Done again with the same new id, it is sent once: a run that is known is left alone.
+async def rerun_with(client: "Client", run: RunSummary, new_run_id: str, arguments: str) -> str:
+    """Enqueue a run again with arguments of somebody's own; on the I/O loop.
 
     Args:
         client: This process's link to the broker.
         run: Which.
         new_run_id: Of the run that executes it again.
-        arguments: JSON, by parameter; those of the run if empty.
+        arguments: JSON, by parameter.
+
+    Returns:
+        str: What came of it, for people.
 
     Raises:
-        JTaskError: It cannot be run again; says why.
-    """
-    message, event = prepared(run, new_run_id, arguments, time.time())
-    if await is_known(client, new_run_id):
-        return
-    await client.broker.runs.enqueue([message])
-    client.events.add(event)
-
-
-async def is_known(client: Client, run_id: str) -> bool:
-    """Tell whether a run is on a queue, with a worker, or over."""
-    if await client.broker.queues.locate(run_id) is not None:
-        return True
-    return await client.broker.results.get(run_id) is not None
-
-
-def prepared(run: RunSummary, new_run_id: str, arguments: str, now: float) -> tuple[Message, Event]:
-    """Return the message of a run that executes another one again, and its first event.
-
-    Args:
-        run: The run.
-        new_run_id: Of the new one.
-        arguments: See `rerun`.
-        now: When, seconds since the epoch.
-
-    Raises:
-        JTaskError: It cannot be run again; says why.
+        JTaskError: Those are no arguments.
     """
     if not run.queue:
-        raise JTaskError(f"run {run.run_id} was called directly: no worker can execute it again")
-    arguments = _checked(arguments) if arguments else _recorded(run)
+        return NO_QUEUE
+    arguments = checked(arguments)
     envelope = Envelope(
         run_id=new_run_id,
         task_key=run.task,
         task_name=run.name,
         serializer="json",
         payload=arguments.encode(),
-        created=now,
+        created=time.time(),
         tags=run.tags,
         parent=run.parent or None,
+        headers={RERUN_OF: run.run_id},
         version=run.version or None,
     )
-    event = Event(new_run_id, StateName.SCHEDULED, now, run.task, tags=run.tags)
-    said = f"run {run.run_id} again"
-    event = event._replace(
-        detail=said, parent=run.parent, version=run.version, queue=run.queue, arguments=arguments
-    )
-    return Message(new_run_id, run.queue, envelope.encode()), event
-
-
-def _recorded(run: RunSummary) -> str:
-    if not is_whole(run.arguments):
-        raise JTaskError(
-            f"run {run.run_id} cannot be run again with the same arguments: they were not "
-            f"recorded, or not in full (JTASK_EVENT_ARGUMENTS, redact=)"
+    await client.broker.runs.enqueue([Message(new_run_id, run.queue, envelope.encode())])
+    said = f"rerun of run {run.run_id} with other arguments"
+    event = Event(new_run_id, StateName.SCHEDULED, envelope.created, run.task, detail=said)
+    client.events.add(
+        event._replace(
+            tags=run.tags,
+            parent=run.parent,
+            version=run.version,
+            queue=run.queue,
+            arguments=arguments,
         )
-    return run.arguments
+    )
+    return SENT
 
 
-def _checked(text: str) -> str:
+def checked(text: str) -> str:
+    """Return arguments as they are sent.
+
+    Raises:
+        JTaskError: Those are no arguments; says what is wrong.
+    """
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:

@@ -10,10 +10,11 @@ from jtask.client import Client, get_client
 from jtask.errors import BrokerError, JTaskError
 from jtask.run_filters import RunFilter
 from jtask_console.actions.action import Action, Given, Tell
-from jtask_console.actions.reruns import rerun
+from jtask_console.actions.reruns import rerun_with
 from jtask_console.actions.run_lists import ListedRun, RunList
 from jtask_console.live.hub import RUNS
 from jtask_console.run_index import RunIndex
+from jtask_index.rerunning import rerun
 
 _PAUSE = 1.0  # seconds before a broker is asked again that did not answer
 _log = logging.getLogger("jtask.console")
@@ -52,8 +53,11 @@ class RunActions:
             run = await self._index.ask(lambda index: index.run(listed.run_id))
             if run is None:
                 return "not in the index any more"
-            await client.bridge(rerun(client, run, listed.new_run_id, arguments))
-            return "run again"
+            if arguments:
+                new = rerun_with(client, run, listed.new_run_id, arguments)
+            else:
+                new = rerun(client, run, listed.new_run_id)
+            return await client.bridge(new)
 
         return await self._each(given, tell, deal)
 
