@@ -187,6 +187,14 @@ class LimitTimeout(JTaskError, TimeoutError):
     """No slot of a limit was free in time."""
 
 
+class IndexUnavailable(JTaskError, ConnectionError):
+    """The database of the index cannot be reached, or refuses."""
+
+
+class FilterError(JTaskError, ValueError):
+    """This does not say which runs are meant."""
+
+
 class TransactionError(JTaskError, RuntimeError):
     """A transaction was used in a way in which it cannot be."""
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from jtask.needs import Needs
     from jtask.options import Option
     from jtask.outcomes import Outcome, Upstreams
+    from jtask.run_index import RunIndex
     from jtask.runtime import EnqueueRequest, RunContext, WorkerInfo
     from jtask.settings import SettingsModel
     from jtask.states import State
@@ -287,8 +288,17 @@ def jtask_worker(worker: "WorkerInfo") -> AbstractAsyncContextManager[Any] | Non
 
 
 @hookspec
+def jtask_run_index() -> "RunIndex | None":
+    """Open an index of runs, for `jtask runs ls` to answer from; None where there is none.
+
+    Called by that command, which closes it; the plugins are asked one after the other until one has
+    an index. A failure is printed, and the next one is asked, or the event log read.
+    """
+
+
+@hookspec
 def jtask_cli(cli: "click.Group") -> None:
-    """Add commands to the program `jtask`, or options to its command `serve`.
+    """Add commands to the program `jtask` and its group `runs`, or options to its command `serve`.
 
     Called when the program starts, so import what is slow inside the commands. A failure ends the
     program with its message.

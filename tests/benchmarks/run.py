@@ -1,7 +1,7 @@
 """Measure jtask beside bare nats-py in the same run: `python tests/benchmarks/run.py [NAME ...]`.
 
 Names: direct, import, memory, enqueue, bulk, drain, plugins, roundtrip, naps, delays, pending,
-limits, priorities, fairness, otel, submit, gather.
+limits, priorities, fairness, otel, submit, gather, index.
 Without a name, all of them.
 """
 
@@ -23,6 +23,7 @@ import bounds
 import composing
 import delayed
 import fairness
+import indexing
 import limits
 import priorities
 import tracing
@@ -222,6 +223,12 @@ def _children(pid: int) -> list[int]:
     return [int(child) for child in listed]
 
 
+def index() -> None:
+    """Events into the index, and questions to one of ten million runs."""
+    indexing.writing()
+    indexing.reading()
+
+
 BENCHMARKS: dict[str, Callable[[], None]] = {
     "direct": direct,
     "import": import_time,
@@ -240,6 +247,7 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "otel": tracing.otel,
     "submit": composing.submit,
     "gather": composing.gather,
+    "index": index,
 }
 
 

@@ -5,12 +5,14 @@ from itertools import permutations
 
 import pytest
 
-from jtask.cli.history import NewestRuns, is_of_task, name_of, summarise
+from jtask.cli.history import NewestRuns, summarise
 from jtask.cli.run_report import RunReport, facts_of
 from jtask.contract import Event
 from jtask.ids import RunIds, created_at
 from jtask.needs import Needs
 from jtask.outcomes import SettledRun
+from jtask.run_filters import RunFilter
+from jtask.run_summaries import is_of_task, name_of
 from jtask.states import State, StateName
 
 RUN = RunIds().new()
@@ -84,17 +86,17 @@ def lives(count: int) -> list[Event]:
     return events
 
 
-@pytest.mark.parametrize("task", [None, "task1"])
-def test_the_newest_runs_are_those_that_all_events_would_give(task: str | None) -> None:
+@pytest.mark.parametrize("tasks", [(), ("task1",)])
+def test_the_newest_runs_are_those_that_all_events_would_give(tasks: tuple[str, ...]) -> None:
     events = lives(200)
-    newest = NewestRuns(20, task)
+    newest = NewestRuns(20, tasks)
     for event in events:
         newest.add(event)
-    every = summarise(e for e in events if task is None or is_of_task(e.task, task))
+    every = summarise(e for e in events if not tasks or is_of_task(e.task, *tasks))
     newest_ids = sorted(every, reverse=True)[:20]
-    assert newest.summaries() == [every[run_id] for run_id in newest_ids]
+    assert newest.summaries(RunFilter()) == [every[run_id] for run_id in newest_ids]
     failed = [run_id for run_id in newest_ids if every[run_id].state == "Failed"]
-    assert [found.run_id for found in newest.summaries("Failed")] == failed
+    assert [found.run_id for found in newest.summaries(RunFilter(state=("failed",)))] == failed
     assert newest.has_forgotten
 
 
@@ -102,14 +104,14 @@ def test_no_more_runs_are_held_than_are_kept() -> None:
     newest = NewestRuns(5)
     for event in lives(200):
         newest.add(event)
-        assert len(newest.summaries()) <= 5
+        assert len(newest.summaries(RunFilter())) <= 5
 
 
 def test_runs_that_were_created_before_an_instant_are_left_out() -> None:
     newest = NewestRuns(5)
     for event in lives(3):
         newest.add(event)
-    assert newest.summaries(since=BEGUN + 3600) == []
+    assert newest.summaries(RunFilter(), BEGUN + 3600) == []
     assert not newest.has_forgotten
 
 

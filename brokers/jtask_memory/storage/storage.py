@@ -48,6 +48,7 @@ class Storage:
         self.revisions = itertools.count(1)
         self.wakers: Subscribers[[]] = Subscribers()
         self.responders: Subscribers[[PendingRequest]] = Subscribers()
+        self.event_readers: Subscribers[[]] = Subscribers()
         self.log_readers: Subscribers[[]] = Subscribers()
         self.item_readers: Subscribers[[]] = Subscribers()
         self.watchers: Subscribers[[OutcomeRecord]] = Subscribers()

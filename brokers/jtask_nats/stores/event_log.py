@@ -5,17 +5,18 @@ without reading all, the runs are spread over shards, each a subject of its own 
 filter by.
 """
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any, cast
 
 from pydantic_core import from_json, to_json
 
-from jtask.contract import Event
+from jtask.contract import Event, EventBounds, EventPage
 from jtask.foreign_text import sendable
 from jtask.ids import CLIENT_HEX, is_run_id
 from jtask.states import StateName
 from jtask.wire.fields import LATEST
-from jtask_nats.client.direct_reads import read_all
+from jtask_nats.client.direct_reads import read_all, read_pages
+from jtask_nats.stores.news import News, NewsSubscription
 from jtask_nats.streams.session import Session
 from jtask_nats.streams.stream_configs import Stream
 
@@ -36,6 +37,7 @@ class NatsEventLog:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._news = News(session.connection)
 
     def append(self, events: Sequence[Event]) -> None:
         """Send a batch; fire and forget."""
@@ -56,6 +58,33 @@ class NatsEventLog:
         async for event in self._read(self._session.subjects.events(shard_of(run_id)), since):
             if event.run_id == run_id:
                 yield event
+
+    async def read_pages(self, *, after: int = 0) -> AsyncIterator[EventPage]:
+        """Read what is kept, oldest first, up to now, a page at a time."""
+        session = self._session
+        stream = session.topology.stream_name(Stream.EVENTS)
+        subject = session.subjects.all_events
+        async for page in read_pages(session.connection, stream, subject, after=after):
+            # The last page may be empty.
+            if page:
+                events = [event for stored in page for event in events_of(stored.body)]
+                yield EventPage(events, page[0].sequence, page[-1].sequence)
+
+    async def bounds(self) -> EventBounds:
+        """Return what is kept now."""
+        session = self._session
+        await session.topology.ensure(Stream.EVENTS)
+        stream = session.topology.stream_name(Stream.EVENTS)
+        info = await session.connection.api(f"STREAM.INFO.{stream}")
+        first, last = int(info["state"]["first_seq"]), int(info["state"]["last_seq"])
+        # Of an empty stream the server says 0, or where the next message will be.
+        return EventBounds(info["created"], min(max(1, first), last + 1), last)
+
+    async def watch(self, on_news: Callable[[], None]) -> NewsSubscription:
+        """Push the news that there are more events."""
+        await self._session.topology.ensure(Stream.EVENTS)
+        # What is sent to the stream itself: it may be stored only a moment later.
+        return await self._news.watch(self._session.subjects.all_events, on_news)
 
     async def _read(self, subject: str, since: float | None) -> AsyncIterator[Event]:
         session = self._session

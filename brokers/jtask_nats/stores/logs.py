@@ -9,20 +9,16 @@ from pydantic_core import from_json, to_json
 from jtask.contract import LogLine, LogPage
 from jtask.foreign_text import sendable
 from jtask.ids import is_run_id
-from jtask.randomness import RANDOM
 from jtask.wire.fields import LATEST
-from jtask_nats.client.connection import Subscription
 from jtask_nats.client.direct_reads import read_pages
 from jtask_nats.client.headers import message_id
+from jtask_nats.stores.news import News, NewsSubscription
 from jtask_nats.streams.session import Session
 from jtask_nats.streams.stream_configs import Stream
 from jtask_nats.streams.subjects import encode_token
 
 _FIELDS = len(LogLine._fields) - 1  # the subject has the run id
 _SIZE = 128 * 1024  # bytes of a message; a page has up to 512 of them, and 8 MiB
-# Seconds between two looks at a log of which more may be stored: what a lost push costs at most.
-_LOOKS = (2.0, 30.0)
-_SPREAD = (0.75, 1.5)  # so that those who began to watch together do not ask together
 
 
 class NatsLogs:
@@ -49,8 +45,7 @@ class NatsLogs:
         self._subject = subject
         self._news = news
         self._size = size
-        self._subscriptions: set[_LogSubscription] = set()
-        session.connection.on_reconnect(self._notify_all)
+        self._told = News(session.connection)
 
     @classmethod
     def of_logs(cls, session: Session) -> "NatsLogs":
@@ -89,56 +84,10 @@ class NatsLogs:
                 lines = [line for stored in page for line in lines_of(run_id, stored.body)]
                 yield LogPage(lines, page[-1].sequence)
 
-    async def watch(self, run_id: str, on_news: Callable[[], None]) -> "_LogSubscription":
+    async def watch(self, run_id: str, on_news: Callable[[], None]) -> NewsSubscription:
         """Push the news that more lines of a run are stored."""
-        session = self._session
-        await session.topology.ensure(self._stream)
-
-        def receive(subject: str, reply: str, data: bytes, block: bytes | None) -> None:
-            del subject, reply, data, block
-            on_news()
-
-        heard = session.connection.subscribe(self._news(run_id), receive)
-        subscription = _LogSubscription(heard, on_news, self._subscriptions)
-        if session.connection.is_connected:
-            # Only then is it in place: what is stored from now on must not be missed.
-            await session.connection.flush()
-        return subscription
-
-    def _notify_all(self) -> None:
-        # A copy: a callback may close its subscription.
-        for subscription in tuple(self._subscriptions):
-            subscription.on_news()
-
-
-class _LogSubscription:
-    def __init__(
-        self,
-        subscription: Subscription,
-        on_news: Callable[[], None],
-        subscriptions: "set[_LogSubscription]",
-    ) -> None:
-        self._subscription = subscription
-        self._subscriptions = subscriptions
-        self._pause, self._longest = _LOOKS
-        self.on_news = on_news
-        subscriptions.add(self)
-        self._look_again()
-
-    async def close(self) -> None:
-        """Push nothing any more."""
-        self._timer.cancel()
-        self._subscriptions.discard(self)
-        self._subscription.unsubscribe()
-
-    def _look_again(self) -> None:
-        delay = self._pause * RANDOM.uniform(*_SPREAD)
-        self._timer = asyncio.get_running_loop().call_later(delay, self._due)
-
-    def _due(self) -> None:
-        self._pause = min(2 * self._pause, self._longest)
-        self._look_again()
-        self.on_news()
+        await self._session.topology.ensure(self._stream)
+        return await self._told.watch(self._news(run_id), on_news)
 
 
 def lines_of(run_id: str, body: bytes) -> list[LogLine]:

@@ -93,8 +93,8 @@ def _refuse_unshared_broker() -> None:
 
 def _say_if_unserved(queue: str) -> None:
     """Say that the run may wait for long: a queue that was named by hand may be misspelt."""
-    from jtask.cli.history import name_of
     from jtask.client.client import get_client
+    from jtask.run_summaries import name_of
     from jtask.wire.fields import known_fields
 
     client = get_client()

@@ -149,8 +149,8 @@ def _may_restrict_plugins() -> bool:
 
 
 _SETTINGS_FILES = ("jtask.toml", "pyproject.toml")
-_EXTENDED = frozenset({"serve"})
-"""Own commands that plugins may add options to; they need the plugins in any case."""
+_EXTENDED = frozenset({"serve", "runs"})
+"""Own commands that plugins may add options to, or commands."""
 
 
 def _mentions_plugins(file: Path) -> bool:

@@ -4,7 +4,7 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from jtask.cli.history import RunSummary, name_of, summarise
+from jtask.cli.history import summarise
 from jtask.cli.run_parameters import RunParameters
 from jtask.contract import Event
 from jtask.durations import describe_seconds
@@ -12,6 +12,7 @@ from jtask.foreign_text import shown
 from jtask.ids import created_at
 from jtask.needs import Needs
 from jtask.outcomes import AttemptRecord, SettledRun
+from jtask.run_summaries import RunSummary
 from jtask.states import SUCCESSFUL
 from jtask.wire.needs import needs_to_json
 from jtask.wire.progress import Progress
@@ -160,7 +161,7 @@ def _ids_text(run_ids: tuple[str, ...]) -> str:
 
 def facts_of(summary: RunSummary) -> dict[str, Any]:
     """Return what is known of a run under the names that a stored outcome has, too."""
-    facts = asdict(summary) | {"name": name_of(summary.task), "ended": summary.ended}
+    facts = asdict(summary) | {"name": summary.name, "ended": summary.ended}
     facts["message"] = facts.pop("detail")
     del facts["at"]
     return facts

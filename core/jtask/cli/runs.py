@@ -1,23 +1,19 @@
 """`jtask runs`: look at runs and what happened to them."""
 
-import time
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from jtask.cli.output import say, say_json
-from jtask.cli.parameters import SECONDS, as_json
+from jtask.cli.parameters import as_json
+from jtask.cli.run_options import filter_of, filter_options
 from jtask.cli.tables import local_time, print_table
 
 if TYPE_CHECKING:
-    from jtask.cli.history import RunSummary
     from jtask.cli.run_report import RunReport
-
-_FIRST_LOOK = 60.0  # seconds
-_FURTHER = 10  # times as far as before
-_KEPT = 50_000  # runs, where a state is wanted that a run may still leave
+    from jtask.run_summaries import RunSummary
 
 
 @click.group()
@@ -27,31 +23,30 @@ def runs() -> None:
 
 @runs.command("ls")
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True)
-@click.option("--state", help="Only runs in this state, such as Failed.")
-@click.option("--task", help="Only runs of the task with this name or key.")
-@click.option(
-    "--since",
-    type=SECONDS,
-    default="1h",
-    show_default=True,
-    metavar="S",
-    help="How far to look back, such as 10m or 2d.",
-)
+@filter_options(since="1h")
 @as_json
-def ls(limit: int, state: str | None, task: str | None, since: float, *, as_json: bool) -> None:
-    """List the newest runs with the latest state of each."""
+def ls(limit: int, *, as_json: bool, **given: Any) -> None:
+    """List the newest runs with the latest state of each.
+
+    Reads the index of `jtask index` where there is one that is followed, else the event log; stderr
+    says which.
+    """
+    wanted = filter_of(given)
+    from jtask.cli.run_listing import KEPT, list_runs
     from jtask.cli.run_report import facts_of
 
-    wanted = _state_name(state)
-    found, is_cut = _find_newest(limit, wanted, task, time.time() - since)
+    listing = list_runs(wanted, limit)
     if as_json:
-        say_json([facts_of(summary) for summary in found])
-    elif found:
-        _print_table(found)
+        say_json([facts_of(summary) for summary in listing.runs])
+    elif listing.runs:
+        _print_table(listing.runs)
     else:
-        say(f"no such runs since {local_time(time.time() - since)}", err=True)
-    if is_cut:
-        say(f"only the newest {_KEPT} runs were searched: narrow --task or --since", err=True)
+        since = wanted.bounds()[0]
+        when = "" if since is None else f" since {local_time(since)}"
+        say(f"no such runs{when}", err=True)
+    say(f"from {listing.source}", err=True)
+    if listing.is_cut:
+        say(f"only the newest {KEPT} runs were searched: narrow --task or --since", err=True)
 
 
 @runs.command()
@@ -73,55 +68,6 @@ def show(run_id: str, *, follow: bool, as_json: bool) -> None:
             f"JTASK_NAMESPACE"
         )
     (say_json(report.to_json()) if as_json else say(report.to_text()))
-
-
-def _state_name(given: str | None) -> str | None:
-    from difflib import get_close_matches
-
-    from jtask.states import StateName
-
-    if given is None:
-        return None
-    names = {name.lower(): name.value for name in StateName}
-    if given.lower() not in names:
-        near = get_close_matches(given.lower(), names, n=1)
-        hint = f"did you mean {names[near[0]]}?" if near else f"use one of {', '.join(StateName)}"
-        raise click.BadParameter(f"there is no state {given!r}: {hint}", param_hint="'--state'")
-    return names[given.lower()]
-
-
-def _find_newest(
-    limit: int, state: str | None, task: str | None, since: float
-) -> "tuple[list[RunSummary], bool]":
-    """Return the newest runs that are wanted, and whether there may be more in what was read.
-
-    The event log is read forwards only. To see the newest first, a short while is read, then one
-    ten times as long, until enough of the runs that were created in it are found.
-    """
-    from jtask.cli.history import NewestRuns
-    from jtask.cli.run_lookup import CLOCK_MARGIN
-    from jtask.client.client import get_client
-
-    client = get_client()
-    kept = limit if state is None else max(limit, _KEPT)
-
-    async def read(since: float) -> NewestRuns:
-        newest = NewestRuns(kept, task)
-        async for event in client.broker.events.read(since=since):
-            newest.add(event)
-        return newest
-
-    now, look = time.time(), _FIRST_LOOK
-    while now - look > since:
-        # From a little earlier, for clocks differ; what was created before is left out again below.
-        newest = client.io.run(read(now - look - CLOCK_MARGIN))
-        found = newest.summaries(state, now - look)
-        if len(found) >= limit:
-            return found[:limit], False
-        look *= _FURTHER
-    newest = client.io.run(read(since))
-    found = newest.summaries(state)[:limit]
-    return found, state is not None and newest.has_forgotten and len(found) < limit
 
 
 def _look_up(run_id: str) -> "RunReport":
@@ -154,12 +100,11 @@ def _print_table(summaries: "Sequence[RunSummary]") -> None:
 
 
 def _row(summary: "RunSummary") -> tuple[str, ...]:
-    from jtask.cli.history import name_of
     from jtask.durations import describe_seconds
 
     took = ""
     if summary.started is not None and summary.ended is not None:
         took = describe_seconds(max(0.0, summary.ended - summary.started))
-    name = name_of(summary.task) or "?"
+    name = summary.name or "?"
     created = local_time(summary.created)
     return (summary.run_id, name, str(summary.state), str(summary.attempt), created, took)

@@ -19,9 +19,11 @@ from jtask.hook_callers import HookCaller
 from jtask.ids import RunIds
 from jtask.needs import Needs
 from jtask.plugins import hooks_of
+from jtask.run_arguments import REDACT, recorded
 from jtask.runs import Run, RunSource
 from jtask.runtime import EnqueueRequest, WhenSent, current_run
 from jtask.runtime.flow_runs import headers_from
+from jtask.settings import get_settings
 from jtask.tagging import tags_of_run
 from jtask.wire.envelope import Envelope, EnvelopeTemplate
 
@@ -40,6 +42,7 @@ class OutgoingRun:
         created: When it was prepared, seconds since the epoch.
         blob: Arguments that are too big for the message.
         about: Its tags, parent and version, for the event.
+        arguments: What is recorded of its arguments, likewise.
         claims: What plugins claim for it before it is sent.
     """
 
@@ -50,6 +53,7 @@ class OutgoingRun:
     blob: bytes | None = None
     about: tuple[tuple[str, ...], str, str] = ((), "", "")
     claims: tuple[Claim, ...] = ()
+    arguments: str = ""
 
 
 class RunBuilder:
@@ -108,6 +112,8 @@ class RunBuilder:
             and not self._carried
             and task.version is None
         )
+        self._recorded_bytes = get_settings().event_arguments if task.serializer == "json" else 0
+        self._redact = cast("Sequence[str]", task.options.get(REDACT) or ())
         self._about = (self._tags, self._parent or "", task.version or "")
         # Many runs of one call differ in id and arguments only: a sixth of what an envelope costs.
         self._template = EnvelopeTemplate(task.key, task.name, task.serializer)
@@ -193,8 +199,10 @@ class RunBuilder:
             body, blob = self._encode(run_id, headers, payload, needs)
         message = Message(run_id, self._queue, body, self._priority, self._at, self._expires)
         handle: Run[Any] = Run(run_id, self._source, self._task)
+        limit = self._recorded_bytes
+        arguments = recorded(payload, limit, self._redact) if limit else ""
         return OutgoingRun(
-            handle, message, self._task.key, self._created, blob, self._about, claims
+            handle, message, self._task.key, self._created, blob, self._about, claims, arguments
         )
 
     def _ask_plugins(

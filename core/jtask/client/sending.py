@@ -106,6 +106,8 @@ def scheduled(run: OutgoingRun) -> Event:
         message.at,
         *run.about,
         message.queue,
+        "",
+        run.arguments,
     )
 
 

@@ -17,7 +17,7 @@ from jtask.contract.broker import (
 )
 from jtask.contract.counters import Counters, SlotHolder, Slots
 from jtask.contract.dead_letters import DeadLetter, DeadLetters
-from jtask.contract.events import Event, EventLog
+from jtask.contract.events import Event, EventBounds, EventLog, EventPage
 from jtask.contract.heartbeats import Heartbeats
 from jtask.contract.in_process import in_process, is_in_process
 from jtask.contract.logs import END_OF_ATTEMPT, ITEM, LogLine, LogPage, LogStore
@@ -60,7 +60,9 @@ __all__ = [
     "DeadLetters",
     "Delivery",
     "Event",
+    "EventBounds",
     "EventLog",
+    "EventPage",
     "FullBroker",
     "Heartbeats",
     "KeyValueStore",

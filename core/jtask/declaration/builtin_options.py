@@ -73,6 +73,7 @@ class BuiltinOptions(TypedDict, total=False):
         cache_key_fn: Called with the run and its arguments; returns the key of its value.
         cache_expiration: How long a value is kept: seconds or a timedelta.
         refresh_cache: Execute although a value is kept, and replace it.
+        redact: Parameters, and keys inside of them, whose values are not recorded with its runs.
         persist_result: False turns the cache off.
         result_storage_key: The key as a template, such as `"{parameters[name]}"`.
         task_runner: Where `.submit()` and `.map()` of the body execute, see `jtask.task_runners`;
@@ -117,6 +118,7 @@ class BuiltinOptions(TypedDict, total=False):
     cache_expiration: float | timedelta | None
     refresh_cache: bool | None
     persist_result: bool | None
+    redact: Sequence[str] | None
     result_storage_key: str | None
     task_runner: Any
     validate_parameters: bool | None

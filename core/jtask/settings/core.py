@@ -73,6 +73,8 @@ class Settings(SettingsModel):
     """How many bytes a result may have as it is stored."""
     event_ttl: Seconds = Field(default=7 * 86_400.0, ge=1)
     """How long events are kept."""
+    event_arguments: int = Field(default=4096, ge=0)
+    """How many bytes of the arguments of a run its first event says; 0 for none."""
     log_ttl: Seconds = Field(default=7 * 86_400.0, ge=1)
     """How long the logs of runs are kept."""
     item_ttl: Seconds = Field(default=86_400.0, ge=1)

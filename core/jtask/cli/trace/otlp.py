@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from hashlib import sha256
 from typing import Any
 
-from jtask.cli.history import name_of
 from jtask.cli.trace.timeline import Phase, Timeline
 from jtask.cli.trace.tree import TracedRun
+from jtask.run_summaries import name_of
 from jtask.span_names import (
     ATTEMPT,
     DESTINATION,

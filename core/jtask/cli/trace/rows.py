@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from jtask.cli.history import name_of
 from jtask.cli.trace.timeline import Phase, PhaseKind, Timeline
 from jtask.cli.trace.tree import Collapsed, Selection, TracedRun
+from jtask.run_summaries import name_of
 from jtask.states import SUCCESSFUL, StateName
 
 _MOST_PHASES = 12  # of one run; of more, the first and the last are shown

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from jtask.cli.history import RunSummary, summarise
+from jtask.cli.history import summarise
 from jtask.contract import Event
+from jtask.run_summaries import RunSummary
 from jtask.states import FINAL, StateName
 
 _EXECUTING = (StateName.RUNNING, StateName.RETRYING)

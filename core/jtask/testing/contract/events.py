@@ -1,5 +1,6 @@
 """Rules for the event log."""
 
+import asyncio
 import time
 from collections.abc import Sequence
 
@@ -14,6 +15,15 @@ def _event(run_id: str, state: str = "Running") -> Event:
 
 async def _read(broker: Broker, since: float | None = None) -> list[Event]:
     return [event async for event in broker.events.read(since=since)]
+
+
+async def _pages(broker: Broker, after: int) -> tuple[list[Event], int]:
+    events: list[Event] = []
+    async for page in broker.events.read_pages(after=after):
+        assert after < page.first <= page.position
+        events += page.events
+        after = page.position
+    return events, after
 
 
 async def _until_kept(broker: Broker, events: Sequence[Event]) -> None:
@@ -33,7 +43,7 @@ class EventLogContract(Contract):
         event = Event(run_id, "AwaitingRetry", 1234567890.25, "reports.build", 3, "host-1", "ärger")
         parent, tags = bench.run_ids.new(), ("eu", "web")
         event = event._replace(until=1234567899.5, tags=tags, parent=parent)
-        event = event._replace(version="7", queue="reports")
+        event = event._replace(version="7", queue="reports", arguments='{"to": "ärger"}')
         writer.events.append([event])
         await _until_kept(reader, [event])
         assert await _read(reader) == [event]
@@ -121,3 +131,45 @@ class EventLogContract(Contract):
 
         await eventually(kept, "the second event is kept")
         assert [event async for event in broker.events.read_run(run_id, since=since)] == [after]
+
+    @rule
+    async def test_events_are_read_by_pages_and_on_from_where_a_page_ended(
+        self, bench: Bench
+    ) -> None:
+        broker = await bench.broker()
+        events = [_event(run_id) for run_id in bench.run_ids.new_many(60)]
+        broker.events.append(events[:30])
+        await _until_kept(broker, events[:30])
+        read, position = await _pages(broker, 0)
+        broker.events.append(events[30:])
+        await _until_kept(broker, events)
+        rest, last = await _pages(broker, position)
+        assert set(read) == set(events[:30])
+        assert set(rest) == set(events[30:])
+        assert last > position
+        assert await _pages(broker, last) == ([], last)
+
+    @rule
+    async def test_the_bounds_of_a_log_tell_where_its_pages_begin_and_end(
+        self, bench: Bench
+    ) -> None:
+        broker = await bench.broker()
+        nothing = await broker.events.bounds()
+        assert (nothing.first, nothing.last) == (1, 0)
+        broker.events.append([event := _event(bench.run_ids.new())])
+        await _until_kept(broker, [event])
+        bounds = await broker.events.bounds()
+        pages = [page async for page in broker.events.read_pages()]
+        assert bounds.identity == nothing.identity
+        assert (bounds.first, bounds.last) == (pages[0].first, pages[-1].position)
+
+    @rule
+    async def test_who_watches_the_log_is_told_of_events_of_any_client(self, bench: Bench) -> None:
+        writer, reader = await bench.broker(), await bench.broker()
+        news = asyncio.Event()
+        subscription = await reader.events.watch(news.set)
+        for event in map(_event, bench.run_ids.new_many(3)):
+            news.clear()
+            writer.events.append([event])
+            await asyncio.wait_for(news.wait(), 20)
+        await subscription.close()

@@ -1,0 +1,1 @@
+"""The console for programs: JSON under `/api`, described by OpenAPI."""

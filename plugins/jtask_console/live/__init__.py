@@ -1,0 +1,1 @@
+"""What makes open pages change by themselves: news, who is told, and the stream to a browser."""

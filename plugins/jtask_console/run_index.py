@@ -1,0 +1,63 @@
+"""The index of runs, asked from an event loop."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from sqlalchemy import Executable
+
+from jtask_index.engines import translated
+from jtask_index.reader import IndexReader
+
+T = TypeVar("T")
+_THREADS = 4  # questions at once: a database has more to do than answer one console
+
+
+class RunIndex:
+    """Asks the index in threads, so that no page waits for another's question.
+
+    Args:
+        open_reader: Opens the index, when it is first asked.
+    """
+
+    def __init__(self, open_reader: Callable[[], IndexReader] = IndexReader.open) -> None:
+        self._open = open_reader
+        self._reader: IndexReader | None = None
+        self._threads = ThreadPoolExecutor(_THREADS, "jtask-console-index")
+
+    async def ask(self, question: Callable[[IndexReader], T]) -> T:
+        """Return the answer to a question.
+
+        Args:
+            question: Calls the index; in another thread.
+
+        Raises:
+            ConfigurationError: There is no index.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._ask, question)
+
+    async def write(self, statement: Executable) -> None:
+        """Change something beside the runs, in a transaction of its own.
+
+        Raises:
+            IndexUnavailable: The database cannot be written.
+        """
+
+        def write(index: IndexReader) -> None:
+            engine = index.engine.execution_options(jtask_writes=True)
+            with translated(index.engine), engine.begin() as connection:
+                connection.execute(statement)
+
+        await self.ask(write)
+
+    def close(self) -> None:
+        """Close the connections; it opens again when it is asked again."""
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.close()
+
+    def _ask(self, question: Callable[[IndexReader], T]) -> T:
+        if self._reader is None:
+            self._reader = self._open()
+        return question(self._reader)

@@ -1,0 +1,206 @@
+// What the page does by itself: times, keys, questions before actions, and the live light.
+(() => {
+  "use strict";
+  const root = document.body.dataset.root;
+
+  // --- instants, in the reader's own zone -------------------------------------------------------
+
+  const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
+  const day = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric" });
+  const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" });
+  const UNITS = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
+
+  function distance(seconds) {
+    const size = Math.abs(seconds);
+    if (size < 1) return "now";
+    const [length, unit] = UNITS.find(([length]) => size >= length);
+    const text = `${Math.floor(size / length)} ${unit}`;
+    return seconds > 0 ? `${text} ago` : `in ${text}`;
+  }
+
+  function written(element) {
+    const at = new Date(element.dateTime);
+    const how = element.dataset.as;
+    if (how === "for") return distance((Date.now() - at) / 1000).replace(" ago", "").replace("now", "0 s");
+    if (how === "clock") return `${clock.format(at)}.${String(at.getMilliseconds()).padStart(3, "0")}`;
+    if (how === "date") return `${day.format(at)}, ${clock.format(at)}`;
+    return distance((Date.now() - at) / 1000);
+  }
+
+  function write(element) {
+    const text = written(element);
+    if (element.textContent !== text) element.textContent = text;
+    if (!element.title) element.title = exact.format(new Date(element.dateTime));
+  }
+
+  const writeAll = (within) => within.querySelectorAll("time").forEach(write);
+  setInterval(() => document.hidden || writeAll(document), 1000);
+
+  // --- what came by the live stream -------------------------------------------------------------
+
+  const light = document.getElementById("live");
+  const lightText = light.querySelector("[data-live-text]");
+
+  function say(state, text) {
+    light.dataset.state = state;
+    if (lightText.textContent !== text) lightText.textContent = text;
+  }
+
+  document.addEventListener("htmx:sse:after:connection", () => say("on", "live"));
+  document.addEventListener("htmx:sse:error", () => say("off", "reconnecting"));
+  document.addEventListener("htmx:sse:close", () => say("off", "not live"));
+  if (!document.querySelector("[hx-sse\\:connect]")) light.hidden = true;
+
+  // Morphing puts the server's text back; this runs before the next frame is drawn.
+  new MutationObserver(() => {
+    writeAll(document);
+    keepSelection();
+    pinLog();
+  }).observe(document.getElementById("main"), { childList: true, subtree: true });
+
+  // --- a log that is read at its end stays there ------------------------------------------------
+
+  let logIsAtEnd = true;
+  const log = () => document.querySelector("[data-log]");
+  document.addEventListener("scroll", (event) => {
+    const box = log();
+    if (event.target === box) logIsAtEnd = box.scrollTop + box.clientHeight >= box.scrollHeight - 24;
+  }, true);
+  function pinLog() {
+    const box = log();
+    if (box && logIsAtEnd) box.scrollTop = box.scrollHeight;
+  }
+
+  // --- questions before actions -----------------------------------------------------------------
+
+  const ask = document.getElementById("ask");
+  document.addEventListener("submit", (event) => {
+    const form = event.target;
+    const question = event.submitter?.dataset.ask ?? form.dataset.ask;
+    if (!question || form.dataset.agreed) return;
+    event.preventDefault();
+    document.getElementById("ask-text").textContent = question.replace("{count}", counted());
+    ask.querySelector("[data-yes]").textContent = event.submitter.textContent.trim();
+    ask.returnValue = "no";
+    ask.addEventListener("close", () => {
+      if (ask.returnValue !== "yes") return;
+      form.dataset.agreed = "yes";
+      form.requestSubmit(event.submitter);
+      delete form.dataset.agreed;
+    }, { once: true });
+    ask.showModal();
+  });
+
+  // A field without a value would only make the address longer.
+  document.addEventListener("formdata", (event) => {
+    if (event.target.method !== "get") return;
+    for (const [name, value] of [...event.formData]) if (!value) event.formData.delete(name);
+  });
+
+  document.addEventListener("change", (event) => {
+    if (event.target.matches("[data-submits]")) event.target.form.requestSubmit();
+    if (event.target.matches("[data-all]")) selectAll(event.target.checked);
+    if (event.target.matches("[name=run]")) remember(event.target);
+    if (event.target.matches("[data-matching]")) {
+      isAll = event.target.checked;
+      showSelection();
+    }
+  });
+
+  // --- the rows that are selected ---------------------------------------------------------------
+
+  const selected = new Set();
+  const boxes = () => [...document.querySelectorAll("input[name=run]")];
+
+  function remember(box) {
+    selected[box.checked ? "add" : "delete"](box.value);
+    showSelection();
+  }
+
+  function selectAll(checked) {
+    boxes().forEach((box) => { box.checked = checked; remember(box); });
+  }
+
+  function keepSelection() {
+    if (all()) all().checked = isAll;
+    if (!selected.size && !isAll) return;
+    boxes().forEach((box) => { box.checked = selected.has(box.value); });
+    showSelection();
+  }
+
+  const all = () => document.querySelector("[data-matching]");
+  let isAll = false;
+
+  function meant() {
+    if (isAll) return document.querySelector("[data-meant]").textContent;
+    return String(boxes().filter((box) => box.checked).length);
+  }
+
+  function counted() {
+    return meant() === "1" ? "1 run" : `${meant()} runs`;
+  }
+
+  function showSelection() {
+    const bar = document.getElementById("selection");
+    if (!bar) return;
+    bar.hidden = meant() === "0";
+    bar.querySelector("[data-count]").textContent = meant();
+  }
+
+  // --- keys -------------------------------------------------------------------------------------
+
+  const PLACES = { o: "/", r: "/runs", f: "/failures", q: "/queues", w: "/workers", s: "/schedules", l: "/limits", d: "/dead-letters" };
+  let isGoing = false;
+
+  function row(step) {
+    const rows = [...document.querySelectorAll("[data-row]")];
+    if (!rows.length) return;
+    const now = rows.indexOf(document.activeElement.closest("[data-row]"));
+    const next = rows[Math.min(rows.length - 1, Math.max(0, now + step))];
+    next.focus();
+    next.scrollIntoView({ block: "nearest" });
+  }
+
+  function toggle() {
+    document.activeElement.closest("[data-row]")?.querySelector("input[name=run]")?.click();
+  }
+
+  const KEYS = {
+    j: () => row(1),
+    k: () => row(-1),
+    x: toggle,
+    "/": () => document.querySelector("[data-filter]")?.focus(),
+    "?": () => document.getElementById("keys").showModal(),
+    g: () => { isGoing = true; setTimeout(() => { isGoing = false; }, 1500); },
+  };
+
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const field = event.target.closest("input:not([type=checkbox]), textarea, select");
+    if (field) {
+      if (event.key === "Escape") field.blur();
+      return;
+    }
+    if (document.querySelector("dialog[open]")) return;
+    if (isGoing && PLACES[event.key]) {
+      location.href = root + PLACES[event.key];
+      return;
+    }
+    if (event.key === "Enter" && event.target.matches("[data-row]")) {
+      event.target.querySelector("a")?.click();
+      return;
+    }
+    if (KEYS[event.key]) {
+      event.preventDefault();
+      KEYS[event.key]();
+    }
+  });
+
+  document.addEventListener("click", (event) => {
+    const opener = event.target.closest("[data-open]");
+    if (opener) document.getElementById(opener.dataset.open).showModal();
+  });
+
+  writeAll(document);
+  pinLog();
+})();

@@ -1,0 +1,27 @@
+"""Open what follows the event log, by the settings."""
+
+from jtask_index.engines import open_engine
+from jtask_index.follower import Follower
+from jtask_index.reader import index_url
+from jtask_index.settings import IndexSettings
+from jtask_index.writer import IndexWriter
+
+
+def open_follower(url: str | None = None) -> Follower:
+    """Return what follows the event log of this process's broker; makes the tables.
+
+    Args:
+        url: Of the database; None is that of the settings.
+
+    Raises:
+        BrokerError: The broker cannot be reached.
+        ConfigurationError: The URL is none, or the tables are of a later version of jtask.
+        IndexUnavailable: The database cannot be reached.
+    """
+    from jtask.client import get_client
+    from jtask.settings import settings_of
+
+    settings = settings_of(IndexSettings)
+    writer = IndexWriter(open_engine(url or index_url()))
+    writer.prepare()
+    return Follower(get_client(), writer, ttl=settings.index_ttl, most=settings.index_runs)

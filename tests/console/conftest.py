@@ -1,0 +1,31 @@
+"""A console that is served on this machine, and ways to look at it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from served_console import ServedConsole, StartConsole
+
+from jtask_console.application import ConsoleApp
+from jtask_console.settings import ConsoleSettings
+
+
+@pytest.fixture
+def start_console(jtask_nats: str) -> Iterator[StartConsole]:
+    """Serve consoles by some settings; all end with the test."""
+    served: list[ServedConsole] = []
+
+    def start(**settings: Any) -> ServedConsole:
+        console = ServedConsole(ConsoleApp(ConsoleSettings(**settings)))
+        served.append(console)
+        return console
+
+    yield start
+    for console in served:
+        console.close()
+
+
+@pytest.fixture
+def console(start_console: StartConsole) -> ServedConsole:
+    """A console without a password, as `jtask console` is by default."""
+    return start_console()
