@@ -12,6 +12,7 @@ from waiting import PATIENCE, eventually
 from jtask import task
 from jtask.cli.program import main
 from jtask.runs import Run
+from jtask.settings import get_settings
 from jtask.states import StateName
 from jtask_dead_letters.operations import list_letters
 
@@ -33,7 +34,9 @@ def shown(run: Run[Any], *options: str) -> str:
     return ended.stdout
 
 
-def test_the_parameters_of_a_run_are_shown_until_it_is_over(jtask_worker: StartWorker) -> None:
+def test_the_parameters_of_a_run_are_shown_before_and_after_its_end(
+    jtask_worker: StartWorker,
+) -> None:
     gate.clear()
     run = hold.delay("tea", password="secret")
     expected = 'parameters\n  item      "tea"\n  password  "***"\n'
@@ -45,8 +48,23 @@ def test_the_parameters_of_a_run_are_shown_until_it_is_over(jtask_worker: StartW
     assert json.loads(shown(run, "--json"))["parameters"] == {"item": "tea", "password": "***"}
     gate.set()
     run.result(PATIENCE)
-    eventually(lambda: json.loads(shown(run, "--json"))["parameters"] is None)
-    assert "parameters" not in shown(run)
+    assert expected in shown(run)
+
+
+def test_what_a_task_redacts_is_not_shown_although_its_message_has_it() -> None:
+    run = hold.with_options(redact=["item"]).delay("tea")
+    eventually(lambda: events_of(run.run_id))
+    assert json.loads(shown(run, "--json"))["parameters"]["item"] == "[redacted]"
+
+
+def test_without_recorded_arguments_the_parameters_are_those_of_the_message(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("JTASK_EVENT_ARGUMENTS", "0")
+    get_settings.cache_clear()
+    run = hold.delay("tea")
+    eventually(lambda: events_of(run.run_id))
+    assert json.loads(shown(run, "--json"))["parameters"]["item"] == "tea"
 
 
 def test_the_parameters_of_a_run_that_failed_are_those_of_its_dead_letter(

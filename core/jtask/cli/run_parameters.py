@@ -33,8 +33,17 @@ class RunParameters:
             return cls(instead=f"({run.blob} bytes, stored separately)")
         if run.serializer != "json":
             return cls(instead=f"({len(run.payload)} bytes of {run.serializer})")
+        return cls._read(run.payload, f"({len(run.payload)} bytes that cannot be read)")
+
+    @classmethod
+    def recorded(cls, arguments: str) -> "RunParameters":
+        """Return the parameters of a run, by what is recorded of its arguments with its events."""
+        return cls._read(arguments.encode(), shown(arguments[:_LONGEST]))
+
+    @classmethod
+    def _read(cls, payload: bytes, instead: str) -> "RunParameters":
         try:
-            found: dict[str, Any] = json.loads(run.payload)
+            found: dict[str, Any] = json.loads(payload)
             return cls(
                 {
                     name: masked(name, _with_runs_named(value))
@@ -43,7 +52,7 @@ class RunParameters:
                 }
             )
         except (ValueError, AttributeError, RecursionError):  # anybody may have written it
-            return cls(instead=f"({len(run.payload)} bytes that cannot be read)")
+            return cls(instead=instead)
 
     def to_json(self) -> dict[str, Any] | str:
         """Return the values, or what there is to say instead; a long value is a cut text."""

@@ -72,6 +72,7 @@ def show(run_id: str, *, follow: bool, as_json: bool) -> None:
 
 def _look_up(run_id: str) -> "RunReport":
     from jtask.cli.run_lookup import events_of, parameters_of
+    from jtask.cli.run_parameters import RunParameters
     from jtask.cli.run_report import RunReport
     from jtask.client.client import get_client, get_run
     from jtask.errors import EnvelopeError
@@ -83,7 +84,13 @@ def _look_up(run_id: str) -> "RunReport":
         progress = run.progress()
     client = get_client()
     events = client.io.run(events_of(client.broker, run_id))
-    parameters = client.io.run(parameters_of(client.broker, run_id))
+    # Without what the task redacts; the message has it all.
+    recorded = next((event.arguments for event in events if event.arguments), "")
+    parameters = (
+        RunParameters.recorded(recorded)
+        if recorded
+        else client.io.run(parameters_of(client.broker, run_id))
+    )
     record = client.io.run(client.broker.results.get(run_id))
     outcome = None if record is None else decode_outcome(record.body)
     return RunReport(run_id, events, outcome, progress, parameters)
