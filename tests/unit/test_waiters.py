@@ -206,6 +206,22 @@ def test_what_is_put_off_begins_where_nothing_else_happens() -> None:
     in_no_time(main())
 
 
+def test_the_more_wait_the_more_rarely_does_one_begin_that_is_put_off() -> None:
+    async def main() -> None:
+        stage = Stage(slots=1, limit=1)
+        stage.add("run0", *(f"run{n}" for n in range(1, 500)))
+        waits = 0
+        for _ in range(100):
+            while waits < len(stage.begun):
+                stage.wait(f"run{waits}", ("elsewhere",))
+                waits += 1
+            await asyncio.sleep(1.0)
+        assert 5 < waits < 20
+        stage.lineup.close()
+
+    in_no_time(main())
+
+
 def test_more_than_can_be_held_is_not_put_off() -> None:
     async def main() -> None:
         stage = Stage(slots=1, limit=1)

@@ -102,13 +102,19 @@ class Lineup:
         while (job := self._slots.next_job(self._loans.may_begin)) is not None:
             self._begin_one(job)
         if self._slots.puts_off and self._patience is None:
-            loop = asyncio.get_running_loop()
-            self._patience = loop.call_later(_PATIENCE_SECONDS, self._be_patient, self._moves)
+            self._wait_patiently()
         self._tell_credit()
 
     def _begin_one(self, job: Job) -> None:
         self._moves += 1
         self._begin(job)
+
+    def _wait_patiently(self) -> None:
+        # Longer and longer: where what is waited for takes hours elsewhere, each that begins may
+        # wait for hours as well.
+        seconds = _PATIENCE_SECONDS * max(1.0, self._loans.pressure) ** 2
+        loop = asyncio.get_running_loop()
+        self._patience = loop.call_later(seconds, self._be_patient, self._moves)
 
     def _be_patient(self, moves: int) -> None:
         """Let one begin that is put off if nothing has begun or ended for a while.

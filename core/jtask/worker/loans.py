@@ -62,6 +62,11 @@ class Loans:
         depth = self._waiters.depth_of(job.delivery.run_id) if self._waiters else 0
         return self._rank(depth) if depth else 0
 
+    @property
+    def pressure(self) -> float:
+        """How many runs wait, as a multiple of how many may before others are put off."""
+        return self._waiters.pressure
+
     def may_begin(self, rank: int) -> bool:
         """Tell whether a run of a rank may begin, so many as wait."""
         return self._waiters.may_begin(max(0, rank - WOKEN_RANK))

@@ -24,6 +24,11 @@ class Waiters:
     def __len__(self) -> int:
         return len(self._awaited)
 
+    @property
+    def pressure(self) -> float:
+        """How many wait, as a multiple of the limit."""
+        return len(self._awaited) / self._limit
+
     def add(self, run_id: str, awaited: Collection[str]) -> bool:
         """Take note that a run waits for others.
 
