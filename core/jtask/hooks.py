@@ -261,8 +261,9 @@ def jtask_stored(end: "StoredEnd") -> Awaitable[None] | None:
 
     Called on the I/O loop, where it must not block, before the run leaves its queue: if its worker
     is lost meanwhile, another one gets the run and calls the hook again. Also for a run that was
-    cancelled while it waited, in the process that has cancelled it. May return an awaitable, which
-    is awaited on the I/O loop. A `BrokerError` is repeated until the broker answers; any other
+    cancelled while it waited, in the process that has cancelled it; and for a direct call, in its
+    own process, if somebody has asked whether it goes on. May return an awaitable, which is awaited
+    on the I/O loop. A `BrokerError` is repeated until the broker answers; any other
     failure is logged.
     """
 

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import threading
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, cast
 
@@ -26,10 +27,13 @@ from jtask.errors import (
     RunNotReady,
     SerializationError,
 )
+from jtask.hooks import hookimpl
 from jtask.needs import Needs
 from jtask.outcomes import SettledRun
+from jtask.plugins import get_plugins
 from jtask.runs import Run
 from jtask.states import State, StateName
+from jtask.stored_ends import StoredEnd
 from jtask.wire.envelope import Envelope, encode_outcome
 from jtask_dead_letters.operations import list_letters, replay_letter
 from jtask_dependencies.awaited import AwaitedRuns, awaited_at
@@ -406,26 +410,40 @@ def test_a_direct_call_that_goes_on_says_so() -> None:
     assert seen == ["Running"]
 
 
-def test_the_end_of_a_direct_call_that_nobody_waits_for_is_told_to_nobody(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    told: list[str] = []
+class Told:
+    """Notes of which ends it is told."""
 
-    async def tell(_: Broker, run_id: str) -> None:
-        told.append(run_id)
+    def __init__(self) -> None:
+        self.run_ids: list[str] = []
 
-    monkeypatch.setattr("jtask.client.open_calls.tell_of_end", tell)
+    @hookimpl
+    def jtask_stored(self, end: StoredEnd) -> None:
+        self.run_ids.append(end.run_id)
+
+
+@pytest.fixture
+def told() -> Iterator[Told]:
+    plugin = Told()
+    get_plugins().add(plugin)
+    yield plugin
+    get_plugins().remove(plugin)
+
+
+def test_the_end_of_a_direct_call_is_told_if_somebody_has_asked_for_it(told: Told) -> None:
     get_client()
     ids: list[str] = []
 
     @task
-    def work() -> None:
+    def work(*, is_asked_for: bool) -> None:
         ids.append(runtime.run_id or "")
+        if is_asked_for:
+            assert get_run(ids[-1]).state.name is StateName.RUNNING
 
-    work()
-    assert get_run(ids[0]).wait(PATIENCE)
-    on_io(lambda _: get_client().outcomes.flush())
-    assert told == []
+    work(is_asked_for=False)
+    work(is_asked_for=True)
+    assert all(get_run(run_id).wait(PATIENCE) for run_id in ids)
+    eventually(lambda: told.run_ids)
+    assert told.run_ids == ids[1:]
 
 
 def send_by_hand(run_id: str, needs: Needs, parked_under: str | None = None) -> None:

@@ -6,12 +6,13 @@ parks it asks here first, so only the ends of calls that were asked for have to 
 
 import logging
 
-from jtask.client.end_news import tell_of_end
+from jtask.client.end_news import EndNews
 from jtask.client.whereabouts import call_topic, write_state
 from jtask.contract import Broker, Subscription
 from jtask.errors import BrokerError
 from jtask.execution import direct_call
 from jtask.states import State, StateName
+from jtask.stored_ends import StoredEnd
 
 _log = logging.getLogger("jtask")
 
@@ -55,10 +56,8 @@ class OpenCalls:
         if run_id not in self._asked:
             return
         self._asked.discard(run_id)
-        try:
-            await tell_of_end(self._broker, run_id)
-        except BrokerError as error:  # who waits looks for itself in the end
-            _log.debug("who waits for run %s is woken late: %s", run_id, error)
+        news, end = EndNews(), StoredEnd(run_id, self._broker, is_news=False)
+        await news.finish(end, news.tell(end))
 
     def _answer(self, question: bytes) -> bytes | None:
         run_id = question.decode(errors="replace")
