@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Generator
 from typing import Any, Generic, Self, TypeVar, cast
 
-from jtask.annotations import StandIns
+from jtask.annotations import Handle, StandIns
 from jtask.background import BackgroundTasks
 from jtask.declaration.task_info import is_internal
 from jtask.errors import JTaskError, ResultTimeout, RunDeadlock
@@ -37,7 +37,7 @@ _telling = BackgroundTasks()
 _callbacks_lock = SignalSafeLock()
 
 
-class Future(Generic[R]):
+class Future(Handle, Generic[R]):
     """A handle on one run: its id, where it stands, and its result once it is over.
 
     `jtask.runs.Run` is that of a run in the background, `SubmittedRun` that of one in this
