@@ -17,6 +17,12 @@ class StandIns:
     exist = False
 
 
+class Handle:
+    """What every handle of a run is; here for those who must know one and not what it does."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Annotation(Generic[T]):
     """An argument with a word about it; the function gets the argument alone.

@@ -93,6 +93,18 @@ def test_what_cannot_be_sent_beside_a_handle_is_refused_by_name(jtask_broker: st
         shape.delay([run, threading.Lock()])
 
 
+def test_a_handle_itself_is_not_sent(jtask_broker: str) -> None:
+    run = double.delay(1)
+
+    @task(serializer="cloudpickle")
+    def pickled(value: object) -> None: ...
+
+    for one in (shape, pickled):
+        for value in (run, [run]):
+            with pytest.raises(SerializationError, match=r"send the run_id of the handle, and"):
+                one.delay(quote(value))
+
+
 def test_a_run_that_is_sent_first_waits_for_one_that_is_over_later(
     jtask_worker: StartWorker,
 ) -> None:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Generator
 from typing import Any, Generic, Self, TypeVar, cast
 
-from jtask.annotations import StandIns
+from jtask.annotations import Handle, StandIns
 from jtask.background import BackgroundTasks
 from jtask.declaration.task_info import is_internal
 from jtask.errors import JTaskError, ResultTimeout, RunDeadlock
@@ -42,7 +42,7 @@ _asked: deque[float] = deque(maxlen=_MOST_ASKED)  # when, by the monotonic clock
 _callbacks_lock = SignalSafeLock()
 
 
-class Future(Generic[R]):
+class Future(Handle, Generic[R]):
     """A handle on one run: its id, where it stands, and its result once it is over.
 
     `jtask.runs.Run` is that of a run in the background, `SubmittedRun` that of one in this

@@ -1,14 +1,16 @@
-"""What no serializer carries because it goes on in this process, and what to send instead."""
+"""What no serializer carries because it belongs to this process, and what to send instead."""
 
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any
 
+from jtask.annotations import Handle
 from jtask.nested_values import find_nested
 
 _INSTEAD: dict[type, str] = {
     CoroutineType: "await the coroutine, and send its value",
     GeneratorType: "send a list of what the generator yields",
     AsyncGeneratorType: "send a list of what the generator yields",
+    Handle: "send the run_id of the handle, and call get_run(run_id) there",
 }
 
 
@@ -17,8 +19,8 @@ def instead_of(value: Any, otherwise: str) -> str:
 
     Args:
         value: The value.
-        otherwise: The way out for what does not go on in this process.
+        otherwise: The way out for what does not belong to this process.
     """
     for one in find_nested(value, tuple(_INSTEAD)):
-        return _INSTEAD[type(one)]
+        return next(instead for kind, instead in _INSTEAD.items() if isinstance(one, kind))
     return otherwise
