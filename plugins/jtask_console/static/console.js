@@ -144,7 +144,9 @@
     const bar = document.getElementById("selection");
     if (!bar) return;
     bar.hidden = meant() === "0";
-    bar.querySelector("[data-count]").textContent = meant();
+    const count = bar.querySelector("[data-count]");
+    // Only what differs: this is called for each change of the page, and must end.
+    if (count.textContent !== meant()) count.textContent = meant();
   }
 
   // --- keys -------------------------------------------------------------------------------------
