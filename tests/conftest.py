@@ -5,6 +5,13 @@ import signal
 import tempfile
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# No test fails on the clock: an example may take as long as a busy machine needs.
+settings.register_profile(
+    "jtask", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.load_profile("jtask")
 
 # A shell's background jobs ignore SIGINT, and so would every process that a test starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
