@@ -24,7 +24,7 @@ from jtask.errors import (
     RunNotFound,
     RunUnfinished,
 )
-from jtask.futures import future
+from jtask.futures import FutureList, completion, future
 from jtask.ids import RunIds
 from jtask.settings import get_settings
 
@@ -262,8 +262,31 @@ def test_who_waits_for_long_is_told_that_no_worker_serves_the_queue(
         assert [value.result() for value in values] == [5, 5]
 
 
+def test_who_waits_for_several_runs_for_long_is_told_as_well(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    @task(queue="late")
+    def work() -> None: ...
+
+    monkeypatch.setattr(completion, "SILENT_SECONDS", 0.01)
+    monkeypatch.setattr("jtask.client.client._EXPLAIN_SECONDS", PATIENCE)
+    monkeypatch.setattr(future, "_asked", deque(maxlen=future.MOST_ASKED))
+    blocking, on_loop = FutureList([work.delay()]), FutureList([work.delay()])
+    with ThreadPoolExecutor(2) as pool:
+        waits = [
+            pool.submit(blocking.wait, PATIENCE),
+            pool.submit(asyncio.run, on_loop.wait_async(PATIENCE)),
+        ]
+        for run in (*blocking, *on_loop):
+            said = f"run {run.run_id} has not ended after "
+            eventually(lambda said=said: said in caplog.text)
+            run.cancel()
+        assert all(wait.result() for wait in waits)
+    assert caplog.text.count("it waits on the queue 'late', which no worker serves") == 2
+
+
 def test_of_very_many_who_wait_a_few_ask_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(future, "_asked", deque(maxlen=future._MOST_ASKED))
+    monkeypatch.setattr(future, "_asked", deque(maxlen=future.MOST_ASKED))
     monkeypatch.setattr(future, "SILENT_SECONDS", 3600)
     assert [future._may_ask() for _ in range(7)] == [True] * 5 + [False] * 2
 

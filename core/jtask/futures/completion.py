@@ -3,13 +3,14 @@
 import asyncio
 import contextlib
 import functools
+import itertools
 import queue
 import time
 from collections.abc import AsyncGenerator, Callable, Collection, Generator, Iterable
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from jtask.errors import JTaskError
-from jtask.futures.future import Callback, Future, check_timeout
+from jtask.futures.future import MOST_ASKED, SILENT_SECONDS, Callback, Future, check_timeout
 from jtask.runtime.blocking import blocked
 from jtask.signal_safety import wait_steps
 
@@ -100,7 +101,7 @@ def _as_completed(wanted: Collection[Future[R]], timeout: float | None) -> Gener
                 ended = inbox.get_nowait()
             except queue.Empty:
                 with blocked(ids, is_endless=deadline is None):
-                    ended = _next(inbox, deadline, left, len(wanted))
+                    ended = _next(inbox, deadline, wanted, left)
             yield _known(ended)
 
 
@@ -119,12 +120,15 @@ async def _as_completed_async(
     with _Ends(wanted, put):
         ids = frozenset(future.run_id for future in wanted)
         for left in range(len(wanted), 0, -1):
+            telling = loop.call_later(SILENT_SECONDS, _tell_why_soon, wanted)
             try:
                 async with asyncio.timeout_at(deadline):
                     with blocked(ids, is_endless=deadline is None):
                         ended = await inbox.get()
             except TimeoutError:
                 raise _unfinished(left, len(wanted)) from None
+            finally:
+                telling.cancel()
             yield _known(ended)
 
 
@@ -158,12 +162,38 @@ def _tell(tell: Callable[[Ended], object], future: Future[Any], trouble: JTaskEr
 
 
 def _next(
-    inbox: "queue.SimpleQueue[Ended]", deadline: float | None, left: int, count: int
+    inbox: "queue.SimpleQueue[Ended]",
+    deadline: float | None,
+    wanted: Collection[Future[Any]],
+    left: int,
 ) -> Ended:
-    for seconds in wait_steps(None if deadline is None else max(0.0, deadline - time.monotonic())):
+    with contextlib.suppress(queue.Empty):
+        if deadline is not None and deadline - time.monotonic() <= SILENT_SECONDS:
+            return _get(inbox, max(0.0, deadline - time.monotonic()))
+        with contextlib.suppress(queue.Empty):
+            return _get(inbox, SILENT_SECONDS)
+        for future in _speakers(wanted):
+            if inbox.empty():
+                future.tell_why()
+        return _get(inbox, None if deadline is None else max(0.0, deadline - time.monotonic()))
+    raise _unfinished(left, len(wanted))
+
+
+def _get(inbox: "queue.SimpleQueue[Ended]", timeout: float | None) -> Ended:
+    for seconds in wait_steps(timeout):
         with contextlib.suppress(queue.Empty):
             return inbox.get(timeout=seconds)
-    raise _unfinished(left, count)
+    raise queue.Empty
+
+
+def _speakers(wanted: Iterable[Future[Any]]) -> list[Future[Any]]:
+    """Return those of the runs that go on which are asked why, when none has ended for long."""
+    return list(itertools.islice((one for one in wanted if not one.done()), MOST_ASKED))
+
+
+def _tell_why_soon(wanted: Iterable[Future[Any]]) -> None:
+    for future in _speakers(wanted):
+        future.tell_why_soon()
 
 
 def _known(ended: Ended) -> Future[Any]:

@@ -30,14 +30,17 @@ Callback = Callable[["JTaskError | None"], object]
 SILENT_SECONDS = 10.0
 """How long somebody waits for a run before a reason why it has not ended is logged."""
 
-_MOST_ASKED = 5
+MOST_ASKED = 5
 """Of handles that look for a reason within that time: where very many wait, a few speak for all."""
 
 _log = logging.getLogger("jtask")
-_INTERNAL = frozenset({"check_blocking", "expect", "fail_waiters", "forget", "notify", "when_over"})
+_INTERNAL = frozenset(
+    {"check_blocking", "expect", "fail_waiters", "forget", "notify", "when_over"}
+    | {"tell_why", "tell_why_soon"}
+)
 
 _telling = BackgroundTasks()
-_asked: deque[float] = deque(maxlen=_MOST_ASKED)  # when, by the monotonic clock
+_asked: deque[float] = deque(maxlen=MOST_ASKED)  # when, by the monotonic clock
 # One lock for all handles: held for a few instructions only.
 _callbacks_lock = SignalSafeLock()
 
@@ -181,7 +184,7 @@ class Future(Handle, Generic[R]):
         wake = functools.partial(_wake, loop, over)
         if not self.notify(wake):
             return True
-        telling = loop.call_later(SILENT_SECONDS, self._tell_why_soon)
+        telling = loop.call_later(SILENT_SECONDS, self.tell_why_soon)
         try:
             async with blocked_async((self.run_id,), is_endless=timeout is None):
                 await asyncio.wait_for(over, timeout)
@@ -357,6 +360,16 @@ class Future(Handle, Generic[R]):
         for callback in callbacks:
             callback(error)
 
+    def tell_why(self) -> None:
+        """Log why the run has not ended for `SILENT_SECONDS`, if that is a reason to act."""
+        if _may_ask():
+            self._log_why(self._explanation())
+
+    def tell_why_soon(self) -> None:
+        """Do what `tell_why` does on the event loop that runs; returns at once."""
+        if _may_ask():
+            _telling.start(self._tell_why_async())
+
     def _settle(self, end: Any) -> None:
         """Take the run's end; the first one counts."""
         with _callbacks_lock:
@@ -396,18 +409,13 @@ class Future(Handle, Generic[R]):
         if deadline is None or deadline - time.monotonic() > SILENT_SECONDS:
             with contextlib.suppress(TimeoutError):
                 return result_of(over, SILENT_SECONDS)
-            if _may_ask():
-                self._tell_why(self._explanation())
+            self.tell_why()
         return result_of(over, None if deadline is None else deadline - time.monotonic())
 
-    def _tell_why_soon(self) -> None:
-        if _may_ask():
-            _telling.start(self._tell_why_async())
-
     async def _tell_why_async(self) -> None:
-        self._tell_why(await self._explanation_async())
+        self._log_why(await self._explanation_async())
 
-    def _tell_why(self, why: str) -> None:
+    def _log_why(self, why: str) -> None:
         if why:
             _log.warning("run %s has not ended after %g s: %s", self.run_id, SILENT_SECONDS, why)
 
@@ -418,7 +426,7 @@ class Future(Handle, Generic[R]):
 
 def _may_ask() -> bool:
     now = time.monotonic()
-    if len(_asked) == _MOST_ASKED and now - _asked[0] < SILENT_SECONDS:
+    if len(_asked) == MOST_ASKED and now - _asked[0] < SILENT_SECONDS:
         return False
     _asked.append(now)
     return True
