@@ -98,7 +98,7 @@ def test_an_index_that_is_killed_and_one_that_joins_count_each_run_once(
     assert third.stop(signal.SIGTERM) == 0
     listed = place.jtask("runs", "ls", "--where", "args.tenant=45", "--json")
     (run,) = json.loads(listed.stdout)
-    assert (run["state"], run["message"]) == ("Failed", "ValueError: no 45")
+    assert (run["state"], run["error_type"]) == ("Failed", "ValueError")
     assert run["arguments"] == '{"tenant":45,"password":"[redacted]"}'
     assert "from the index" in listed.stderr
     rebuilt = place.jtask("index", "rebuild", "--yes")
