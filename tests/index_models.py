@@ -81,6 +81,7 @@ class Chance:
             queue=choice(("", "slow")),
             run_name=choice(("", "for Ann", "für Bo")),
             arguments=self._arguments(),
+            error=choice(("", "", "ValueError")),
         )
 
     def _arguments(self) -> str:

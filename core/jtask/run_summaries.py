@@ -10,7 +10,6 @@ from jtask.states import FINAL, StateName
 _EXECUTING = (StateName.RUNNING, StateName.RETRYING)
 _FAILED = (StateName.FAILED, StateName.TIMED_OUT, StateName.CRASHED, StateName.NOT_READY)
 _HASH = re.compile(r"-[0-9a-f]{12}$")  # see `declaration.keys.task_key`
-_ERROR = re.compile(r"([A-Za-z_][\w.]*)(?::|$)")
 
 
 @dataclass(slots=True)
@@ -35,6 +34,8 @@ class RunSummary:
         until: The instant that its latest state waits for.
         arguments: JSON, by parameter name, as the caller recorded it; of what was too long the
             beginning, which is no JSON; empty when nothing was recorded.
+        error: Of a run that failed, the name of the type of what was raised, such as `ValueError`,
+            or its state where nothing was; else empty.
     """
 
     run_id: str
@@ -53,6 +54,7 @@ class RunSummary:
     queue: str = ""
     until: float | None = None
     arguments: str = ""
+    error: str = ""
 
     @property
     def ended(self) -> float | None:
@@ -70,14 +72,6 @@ class RunSummary:
     def name(self) -> str:
         """The readable part of its task's key."""
         return name_of(self.task)
-
-    @property
-    def error(self) -> str:
-        """The type of what a run that failed has raised, such as `ValueError`; else empty."""
-        if self.state not in _FAILED:
-            return ""
-        found = _ERROR.match(self.detail)
-        return found[1] if found else str(self.state)
 
     def take_in(self, event: Event) -> None:
         """Add one event; those of a run may come in any order.
@@ -102,6 +96,7 @@ class RunSummary:
         if event.at >= self.at or (event.state in FINAL and self.state not in FINAL):
             self.state, self.at, self.until = str(event.state), event.at, event.until
             self.detail = event.detail.partition("\n")[0]
+            self.error = (event.error or self.state) if self.state in _FAILED else ""
             self.worker = event.worker or self.worker
 
 

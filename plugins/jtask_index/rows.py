@@ -29,6 +29,7 @@ RUN_FIELDS = (
     "queue",
     "until",
     "arguments",
+    "error",
 )
 """The columns of `task_run` that make a `RunSummary`, in its order."""
 
@@ -167,7 +168,7 @@ def _is_storable(event: Event) -> bool:
     # All at once, for each event comes by here, and nearly none has anything odd.
     texts = (
         f"{event.task}{event.worker}{event.detail}{event.parent}{event.version}{event.queue}"
-        f"{event.run_name}{''.join(event.tags)}"
+        f"{event.run_name}{event.error}{''.join(event.tags)}"
     )
     return (
         len(texts) <= _NAME_LENGTH
@@ -188,6 +189,7 @@ def _made_storable(event: Event) -> Event:
         version=name(event.version),
         queue=name(event.queue),
         run_name=name(event.run_name),
+        error=name(event.error),
         tags=tuple(map(name, event.tags)),
         detail=_kept(event.detail, _TEXT_LENGTH),
         attempt=min(event.attempt, _LARGEST),

@@ -178,8 +178,10 @@ def _lives(count: int) -> Iterator[Event]:
         yield Event(run_id, "Pending", at + 0.01, task, 1, worker)
         yield Event(run_id, "Running", at + 0.02, task, 1, worker)
         ended = at + 0.05 + chance.random()
-        state, detail = ("Failed", "ValueError: no") if failed else ("Completed", "")
-        yield Event(run_id, state, ended, task, 1, worker, detail)
+        if failed:
+            yield Event(run_id, "Failed", ended, task, 1, worker, "no", error="ValueError")
+        else:
+            yield Event(run_id, "Completed", ended, task, 1, worker)
 
 
 def _bare(file: Path, events: list[Event]) -> tuple[float, float]:

@@ -163,6 +163,8 @@ def facts_of(summary: RunSummary) -> dict[str, Any]:
     """Return what is known of a run under the names that a stored outcome has, too."""
     facts = asdict(summary) | {"name": summary.name, "ended": summary.ended}
     facts["message"] = facts.pop("detail")
+    # With an outcome, `error` is all that is known of it.
+    facts["error_type"] = facts.pop("error")
     del facts["at"]
     return facts
 

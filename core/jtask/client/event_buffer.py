@@ -102,4 +102,6 @@ def event_of(run: RunContext, state: State) -> Event:
         event = event._replace(tags=about[0], parent=about[1], version=about[2])
     if (name := run.own_name) is not None:
         event = event._replace(run_name=name)
+    if isinstance(state.data, BaseException):
+        event = event._replace(error=type(state.data).__name__)
     return event

@@ -18,6 +18,7 @@ class Event(NamedTuple):
         run_name: The run's own name; empty before it was given one.
         arguments: What is recorded of its arguments, see `jtask.run_arguments`; said with the first
             state of a run that was put on a queue.
+        error: The name of the type of what was raised; said with the state of a run that failed.
     """
 
     run_id: str
@@ -34,6 +35,7 @@ class Event(NamedTuple):
     queue: str = ""
     run_name: str = ""
     arguments: str = ""
+    error: str = ""
 
 
 class EventPage(NamedTuple):

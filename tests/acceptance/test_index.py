@@ -1,0 +1,165 @@
+"""An index beside real workers, killed and started again; and what is done to many runs by it."""
+
+import json
+import signal
+import sys
+from collections import Counter
+from typing import Any
+
+from processes import JTASK
+
+TASKS = """
+import os
+from jtask import task
+
+@task(queue="work", redact=["password"])
+def pay(tenant: int, password: str = "secret") -> int:
+    if tenant % 5 == 0 and not os.path.exists("repaired"):
+        raise ValueError(f"no {tenant}")
+    mark(f"{tenant}")
+    return tenant
+
+@task(queue="unserved")
+def later(tenant: int) -> None: ...
+
+@task(queue="plain")
+def plain(tenant: int) -> int:
+    mark(f"plain {tenant}")
+    return tenant
+"""
+
+# Begins to rerun, and dies after a step.
+DYING = """
+import os, sys
+from jtask.client import get_client
+from jtask.run_filters import RunFilter
+from jtask_index.bulk import BulkOperations
+from jtask_index.reader import IndexReader
+
+step, nth = sys.argv[1], int(sys.argv[2])
+client = get_client()
+operations = BulkOperations(IndexReader.open(), client)
+owner, name = (client.broker.runs, "enqueue") if step == "enqueue" else (operations, "_note")
+whole, calls = getattr(owner, name), []
+
+def dying(*args):
+    if len(calls) == nth:
+        os._exit(9)
+    calls.append(args)
+    return whole(*args)
+
+setattr(owner, name, dying)
+operations.carry_out(operations.find(sys.argv[3]))
+"""
+
+
+def counts(place: Any) -> dict[str, int]:
+    found: dict[str, int] = place.ask(
+        """
+        from jtask.run_filters import RunFilter
+        from jtask_index.reader import IndexReader
+        print(json.dumps(IndexReader.open().counts(RunFilter())))
+        """
+    )
+    return found
+
+
+def call(place: Any, task: str, begin: int, end: int) -> list[str]:
+    password = '"secret"' if task == "pay" else ""
+    run_ids: list[str] = place.ask(
+        f"""
+        import tasks
+        from jtask import close
+        runs = tasks.{task}.delay_many([(n, {password}) for n in range({begin}, {end})])
+        for run in runs:
+            {"run.wait()" if task != "later" else "pass"}
+        close()
+        print(json.dumps([run.run_id for run in runs]))
+        """
+    )
+    return run_ids
+
+
+def test_an_index_that_is_killed_and_one_that_joins_count_each_run_once(
+    place: Any, eventually: Any
+) -> None:
+    place.write("tasks.py", TASKS)
+    place.serve("tasks.py:pay")
+    first, second = (place.start(JTASK, "index") for _ in range(2))
+    first.says("following the event log")
+    second.says("following the event log")
+    call(place, "pay", 0, 20)
+    first.kill()
+    call(place, "pay", 20, 40)
+    second.kill()
+    call(place, "pay", 40, 50)
+    third = place.start(JTASK, "index")
+    eventually(lambda: counts(place) == {"Completed": 40, "Failed": 10})
+    assert third.stop(signal.SIGTERM) == 0
+    listed = place.jtask("runs", "ls", "--where", "args.tenant=45", "--json")
+    (run,) = json.loads(listed.stdout)
+    assert (run["state"], run["error_type"]) == ("Failed", "ValueError")
+    assert run["arguments"] == '{"tenant":45,"password":"[redacted]"}'
+    assert "from the index" in listed.stderr
+    rebuilt = place.jtask("index", "rebuild", "--yes")
+    assert rebuilt.returncode == 0, rebuilt.stderr
+    assert counts(place) == {"Completed": 40, "Failed": 10}
+
+
+def test_a_rerun_that_is_killed_again_and_again_executes_each_run_once(
+    place: Any, eventually: Any
+) -> None:
+    place.write("tasks.py", TASKS)
+    place.write("dying.py", DYING)
+    place.serve("tasks.py:pay", "tasks.py:plain")
+    index = place.start(JTASK, "index")
+    index.says("following the event log")
+    call(place, "pay", 0, 200)
+    (plain,) = call(place, "plain", 7, 8)
+    eventually(lambda: counts(place) == {"Completed": 161, "Failed": 40})
+    (place.folder / "repaired").touch()
+    said = place.jtask("runs", "rerun", "--state", "failed", "--task", "pay", "--dry-run")
+    assert said.stderr.strip() == "40 runs would be rerun"
+    operation = place.ask(
+        """
+        from jtask.client import get_client
+        from jtask.run_filters import RunFilter
+        from jtask_index.bulk import BulkOperations
+        from jtask_index.reader import IndexReader
+        operations = BulkOperations(IndexReader.open(), get_client())
+        print(json.dumps(operations.begin("rerun", RunFilter(state=("Failed",)), "Ann")))
+        """
+    )
+    for step, nth in (("enqueue", "5"), ("note", "0"), ("enqueue", "3"), ("note", "1")):
+        dying = place.start(sys.executable, "dying.py", step, nth, operation[0])
+        assert dying.wait() in (0, 9)
+    resumed = place.jtask("runs", "resume", operation[0])
+    assert (resumed.returncode, resumed.stdout.split()) == (0, ["40", "rerun"]), resumed.stderr
+    eventually(lambda: counts(place) == {"Completed": 201, "Failed": 40})
+    expected = Counter(str(n) for n in range(200)) + Counter(["plain 7"])
+    assert Counter(place.marks()) == expected
+    noted = json.loads(place.jtask("runs", "operations", "--json").stdout)
+    assert [(one["who"], one["runs"], bool(one["finished"])) for one in noted] == [
+        ("Ann", 40, True)
+    ]
+    # From what is recorded, for it has no dead letter; and not what must not be seen.
+    again = place.jtask("runs", "rerun", "--where", "args.tenant=7", "--yes")
+    answers = sorted(line.strip() for line in again.stdout.splitlines())
+    assert answers == ["1  not rerun: its arguments are not kept whole", "1  rerun"]
+    eventually(lambda: place.marks().count("plain 7") == 2)
+    assert plain in place.jtask("runs", "ls", "--task", "plain").stdout
+
+
+def test_runs_that_wait_are_cancelled_by_a_filter(place: Any, eventually: Any) -> None:
+    place.write("tasks.py", TASKS)
+    index = place.start(JTASK, "index")
+    index.says("following the event log")
+    call(place, "later", 0, 20)
+    eventually(lambda: counts(place) == {"Scheduled": 20})
+    refused = place.jtask("runs", "cancel")
+    assert (refused.returncode, "specify which runs" in refused.stderr) == (2, True)
+    done = place.jtask("runs", "cancel", "--where", "args.tenant>=5", "--yes", "--json")
+    assert json.loads(done.stdout)["results"] == {"never starts": 15}, done.stderr
+    eventually(lambda: counts(place) == {"Scheduled": 5, "Cancelled": 15})
+    again = place.jtask("runs", "cancel", "--where", "args.tenant>=5", "--yes")
+    assert again.stderr.strip() == "no such runs"
