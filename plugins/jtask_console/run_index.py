@@ -34,6 +34,7 @@ class RunIndex:
 
         Raises:
             ConfigurationError: There is no index.
+            IndexUnavailable: The database cannot be read.
         """
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._ask, question)
 
@@ -46,7 +47,7 @@ class RunIndex:
 
         def write(index: IndexReader) -> None:
             engine = index.engine.execution_options(jtask_writes=True)
-            with translated(index.engine), engine.begin() as connection:
+            with engine.begin() as connection:
                 connection.execute(statement)
 
         await self.ask(write)
@@ -60,4 +61,5 @@ class RunIndex:
     def _ask(self, question: Callable[[IndexReader], T]) -> T:
         if self._reader is None:
             self._reader = self._open()
-        return question(self._reader)
+        with translated(self._reader.engine):
+            return question(self._reader)

@@ -131,7 +131,7 @@ class PageServer:
         }
 
 
-_TITLES = {400: "This filter cannot be read", 404: "Not found", 503: "The broker does not answer"}
+_TITLES = {400: "This filter cannot be read", 404: "Not found", 503: "Not available at the moment"}
 
 
 def _parts(page: Page, facts: Facts) -> dict[str, str]:
