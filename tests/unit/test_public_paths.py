@@ -42,6 +42,8 @@ PUBLISHED = {
         "IsolationLevel",
         "task_input_hash",
     ],
+    "jtask.cli": ["main"],
+    "jtask.client": ["get_client"],
     "jtask.contract": ["Broker", "BrokerFactory", "FullBroker", "OpenResultStore"],
     "jtask.declaration": ["TaskInfo"],
     "jtask.errors": [
@@ -68,6 +70,9 @@ PUBLISHED = {
     "jtask.outcomes": ["Outcome"],
     "jtask.plugins": ["get_plugins"],
     "jtask.retries": ["exponential_backoff"],
+    "jtask.run_filters": ["Condition", "RunFilter"],
+    "jtask.run_index": ["IndexPosition", "RunIndex", "RunPage"],
+    "jtask.run_summaries": ["RunSummary"],
     "jtask.runtime": ["RunContext"],
     "jtask.settings": ["SettingsModel", "settings_of"],
     "jtask.states": ["Cancelled", "Completed", "Crashed", "Failed", "State", "StateName"],
@@ -81,6 +86,7 @@ PUBLISHED = {
     "jtask_cancellation.many": ["cancel_many", "find_runs"],
     "jtask_dead_letters.operations": ["list_letters", "replay_letter"],
     "jtask_dead_letters.upkeep": ["list_letters", "replay_letter"],
+    "jtask_index.reader": ["IndexReader"],
     "jtask_limits": ["arate_limit", "concurrency", "rate_limit"],
     "jtask_limits.definitions": ["Limit"],
     "jtask_limits.operations": [
