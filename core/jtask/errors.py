@@ -215,7 +215,8 @@ class NotInRun(JTaskError, RuntimeError):
 class RunAbandoned(BaseException):
     """The run was given up while its function still executed: what it does now counts for nothing.
 
-    Raised by whoever called `RunContext.abandon`, once the function returns after all.
+    Raised by whoever called `RunContext.abandon`, once the function returns after all; and when one
+    returns whose run the worker has handed back.
     """
 
 

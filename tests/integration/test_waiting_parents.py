@@ -9,7 +9,8 @@ import pytest
 from in_process import StartWorker, on_each_broker, on_io
 from waiting import PATIENCE, eventually
 
-from jtask import StateName, task
+import jtask
+from jtask import StateName, get_run, task
 from jtask.contract import Broker
 from jtask.futures import as_completed, as_completed_async, wait
 from jtask.settings import get_settings
@@ -343,6 +344,33 @@ def test_a_worker_that_stops_hands_its_waiting_parents_back(
     jtask_worker(waiter, pass_gate, concurrency=1)
     assert all(run.wait(PATIENCE) for run in runs)
     assert {run.state.name for run in runs} == {StateName.COMPLETED}
+
+
+def test_what_becomes_of_a_function_that_its_worker_has_left_behind_is_told_nobody(
+    gate: Gate, jtask_worker: StartWorker, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[str] = []
+    left = threading.Event()
+
+    @task(on_failure=[lambda _task, _run, state: told.append(state.name)])
+    def wait_and_leave() -> None:
+        try:
+            pass_gate.delay().result(PATIENCE)
+        finally:
+            left.set()
+
+    worker = jtask_worker(wait_and_leave, pass_gate, concurrency=1, prefetch=0)
+    run = wait_and_leave.delay()
+    gate.until_begun(1)
+    assert worker.stop(0.0) >= 1
+    jtask.close()  # as the process of a worker does
+    assert left.wait(PATIENCE)
+    gate.let_end(100)
+    jtask_worker(wait_and_leave, pass_gate, concurrency=1)
+    assert get_run(run.run_id).wait(PATIENCE)
+    assert get_run(run.run_id).state.name is StateName.COMPLETED
+    assert not told
+    assert "Failed" not in caplog.text
 
 
 @WAITERS

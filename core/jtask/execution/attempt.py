@@ -113,11 +113,20 @@ async def _perform(
         # Its end was reported when it was abandoned, and is not to be reported again.
         raise
     except BaseException as error:
+        _leave_if_handed_back(run)
         run.run_time += time.perf_counter() - clock
         run.error = error
         return await _failed(run, hooks, error, stopping, failure_returned(said))
+    _leave_if_handed_back(run)
     run.run_time += time.perf_counter() - clock
     return await _completed(run, hooks.concerned_with(run), value, payload, said)
+
+
+def _leave_if_handed_back(run: RunContext) -> None:
+    # Another worker may execute it by now: neither states nor hooks are to tell of an end here,
+    # such as that of a wait which failed because this worker has disconnected.
+    if run.is_handed_back:
+        raise RunAbandoned(f"run {run.run_id} was handed back")
 
 
 async def _begin(run: RunContext, hooks: TaskHooks) -> None:

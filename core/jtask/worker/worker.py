@@ -409,6 +409,8 @@ class Worker:
         # Those that did not end in time: they execute on, and `_finish` ignores what they report.
         for job in list(self._executing.values()):
             job.is_released = True
+            if job.run is not None:
+                job.run.is_handed_back = True
             await self._let_go(job)
         self._executing.clear()
         return interrupted
