@@ -156,6 +156,31 @@ def test_what_goes_to_a_process_and_back_is_pickled_with_classes_of_the_script(
     assert said == "ok\n"
 
 
+def test_a_task_goes_to_a_process_and_back_as_itself(place: Place) -> None:
+    said = output(
+        place,
+        """
+        with ProcessPoolTaskRunner(1):
+            assert take.submit(Order(1, Colour.RED), lambda n: plus(n)).result().number == 2
+            assert same.submit(plus).result() is plus
+            assert same.submit([same]).result() == [same]
+        print("ok")
+        """,
+        OWN_CLASSES
+        + """
+@task
+def plus(n):
+    return n + 1
+
+@task
+def same(one):
+    assert one is plus or one == [same]
+    return one
+""",
+    )
+    assert said == "ok\n"
+
+
 def test_what_cannot_be_pickled_is_named(place: Place) -> None:
     said = output(
         place,

@@ -17,6 +17,7 @@ from jtask.errors import (
     TaskDefinitionError,
 )
 from jtask.futures import Future, FutureList, as_completed
+from jtask.runtime import blocking
 from jtask.task_runners import AsyncioTaskRunner
 
 PATIENCE = 30.0
@@ -145,6 +146,24 @@ def test_coroutine_functions_of_who_has_no_loop_share_one() -> None:
         eventually(lambda: gate)
         assert meet.submit(gate).result(PATIENCE) == 1
         assert waiting.result(PATIENCE) == 2
+
+
+def test_a_wait_that_is_refused_because_of_a_caller_is_not_counted() -> None:
+    caller: list[Future[None]] = []
+
+    @task
+    def wait_for_caller() -> None:
+        caller[0].result()
+
+    @task
+    def call() -> None:
+        eventually(lambda: caller)
+        wait_for_caller()
+
+    caller.append(call.submit())
+    with pytest.raises(RunDeadlock):
+        caller[0].result(PATIENCE)
+    assert not blocking._awaited
 
 
 def test_a_coroutine_that_would_block_the_loop_of_its_run_for_ever_is_told_to_await_it() -> None:

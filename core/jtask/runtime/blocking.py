@@ -56,9 +56,8 @@ def blocked(run_ids: Collection[str], *, is_endless: bool) -> Generator[None]:
         RunDeadlock: One of them waits for the run that executes here.
     """
     place, chain = _here.place, _chain()
-    waiters = [run.run_id for run in chain] if is_endless else ()
-    for waiter in waiters:
-        add_wait(waiter, run_ids)
+    waiters = [run.run_id for run in chain] if is_endless else []
+    _add_waits(waiters, run_ids)
     on_wait = _slot_of(chain)
     if place is not None:
         place.give_back()
@@ -92,12 +91,7 @@ def add_wait(waiter: str, run_ids: Collection[str]) -> None:
     Raises:
         RunDeadlock: One of them waits for it.
     """
-    with _lock:
-        if _leads_to(waiter, run_ids):
-            raise RunDeadlock(
-                f"deadlock: run {waiter} would wait for a run that waits for it, or for itself"
-            )
-        _awaited.setdefault(waiter, []).append(run_ids)
+    _add_waits([waiter], run_ids)
 
 
 def remove_wait(waiter: str, run_ids: Collection[str]) -> None:
@@ -108,6 +102,18 @@ def remove_wait(waiter: str, run_ids: Collection[str]) -> None:
         waits[:] = [other for other in waits if other is not run_ids]
         if not waits:
             _awaited.pop(waiter, None)
+
+
+def _add_waits(waiters: Sequence[str], run_ids: Collection[str]) -> None:
+    with _lock:
+        # All or none: whoever is refused does not wait, and removes nothing.
+        for waiter in waiters:
+            if _leads_to(waiter, run_ids):
+                raise RunDeadlock(
+                    f"deadlock: run {waiter} would wait for a run that waits for it, or for itself"
+                )
+        for waiter in waiters:
+            _awaited.setdefault(waiter, []).append(run_ids)
 
 
 def _leads_to(waiter: str, run_ids: Collection[str]) -> bool:

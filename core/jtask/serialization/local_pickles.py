@@ -108,16 +108,22 @@ class _Names(NamedTuple):
     here: str
     there: str
 
-    def differ_for(self, value: Any) -> bool:
-        """Tell whether a class or function is found in the module, by another name there."""
-        if self.here == self.there or not isinstance(value, type | FunctionType):
-            return False
-        if value.__module__ != self.here:
-            return False
+    def module_of(self, value: Any) -> str | None:
+        """Return in which module there a class, function or task is found; None to pickle it."""
+        if not isinstance(value, type | FunctionType | TaskInfo):
+            return None
+        module, name = value.__module__, cast("Any", value).__qualname__
+        there = self.there if module == self.here else module
+        # Other classes and functions are pickled by name as it is; a task would be copied.
+        if module == there and not isinstance(value, TaskInfo):
+            return None
+        # A script whose tasks are not those that execute there may not be known there.
+        if there != canonical_module(module):
+            return None
         try:
-            return _find(self.here, value.__qualname__) is value
-        except AttributeError:
-            return False
+            return there if _find(module, name) is value else None
+        except (AttributeError, ImportError):
+            return None
 
 
 def _find(module: str, qualified_name: str) -> Any:
@@ -139,9 +145,11 @@ def _pickler_class() -> Any:
             self._names = names
 
         def reducer_override(self, obj: Any) -> Any:
-            if self._names.differ_for(obj):
-                return _find, (self._names.there, obj.__qualname__)
-            return base.reducer_override(self, obj)
+            if (module := self._names.module_of(obj)) is None:
+                return base.reducer_override(self, obj)
+            if module == obj.__module__:
+                return obj.__qualname__  # which `find_class` is asked for
+            return _find, (module, obj.__qualname__)
 
     return Pickler
 
