@@ -87,8 +87,7 @@ def test_a_run_is_executed_again_with_its_own_arguments_and_with_others(
     jtask_worker(parcel)
     run = parcel.delay("Ada")
     run.result(PATIENCE)
-    eventually(lambda: console.shows(f"/runs/{run.run_id}", "Completed"))
-    assert "Ada" in console.page(f"/runs/{run.run_id}/again")
+    eventually(lambda: console.shows(f"/runs/{run.run_id}/again", "Ada"))
     assert "1 rerun" in said(console, console.post("/runs/rerun", {"run": run.run_id}))
     eventually(lambda: calls["Ada"] == 2)
     changed = {"run": run.run_id, "arguments": '{"to": "Eve"}'}

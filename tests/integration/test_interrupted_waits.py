@@ -49,7 +49,7 @@ def test_a_signal_that_does_not_wake_the_main_thread_ends_its_wait(
     main, begins = threading.get_ident(), threading.Event()
 
     def blocks() -> bool:
-        return sys._current_frames()[main].f_code.co_name in ("wait", "_next")
+        return sys._current_frames()[main].f_code.co_name in ("wait", "_get")
 
     def interrupt() -> None:
         begins.wait()

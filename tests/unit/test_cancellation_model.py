@@ -155,9 +155,9 @@ def tell(task: Any, run: RunContext, state: State) -> None:
     TOLD[run.run_id] += 1
 
 
-def apart_in_turn(work: Callable[[], None]) -> "asyncio.Future[None]":
-    """Do something in a thread while the loop waits, so that no time passes."""
-    thread = threading.Thread(target=work)
+def call_in_turn(name: str, work: Callable[..., None], *args: Any) -> "asyncio.Future[None]":
+    """Call something in a thread while the loop waits, so that no time passes."""
+    thread = threading.Thread(target=work, name=name, args=args)
     thread.start()
     thread.join(PATIENCE)
     done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -221,7 +221,7 @@ class CancellationMachine(RuleBasedStateMachine):
                 "jtask.client.cancel_notices.find_task",
                 lambda key: find_task(key) if here else None,
             ),
-            mock.patch("jtask.client.cancel_notices.apart", apart_in_turn),
+            mock.patch("jtask.client.cancel_notices.call_in_daemon", call_in_turn),
             mock.patch("jtask_cancellation.worker_side.RANDOM", self.jitter),
             # Plain functions are told, and act on it or not; nobody interrupts them by real time.
             mock.patch("jtask_timeouts.threads.GRACE_SECONDS", math.inf),

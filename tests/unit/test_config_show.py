@@ -119,7 +119,7 @@ def test_settings_of_a_third_party_are_shown_and_of_plugins_that_are_not_loaded(
     done = show("--origin", plugins="runlog", bell_volume="7")
     assert row(done, "bell_volume") == ["bell_volume", "7", bell, "environment"]
     assert done.exit_code == 0
-    assert done.stderr.startswith("not loaded, so not used here: jtask_caching, jtask_fairness, ")
+    assert done.stderr.startswith("not loaded, so not used here: jtask_caching, jtask_console, ")
     assert bell in done.stderr
 
 

@@ -87,6 +87,7 @@ def test_the_module_declares_what_a_task_may_ask_of_its_run() -> None:
         "concerns",
         "emit",
         "is_copy",
+        "is_handed_back",
         "is_streamed",
         "is_submitted",
         "submitted_in",
