@@ -83,7 +83,7 @@ class Turns:
         tenant = self._ring.popleft()
         woken = await self._tenants.wake(tenant, share)
         if woken == share or not await self._tenants.leave(tenant):
-            self._ring.append(tenant)
+            self._add(tenant)  # one of its runs may have started meanwhile, and added it
         return woken
 
 
