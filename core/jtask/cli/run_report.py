@@ -135,16 +135,22 @@ class RunReport:
         return sorted(self.events, key=lambda event: event.at)
 
     def _preview(self) -> str | None:
-        outcome = self.outcome
-        if outcome is None or outcome.state.name not in SUCCESSFUL:
-            return None
-        if outcome.blob is not None:
-            return f"({outcome.blob} bytes, stored separately)"
-        if outcome.serializer != "json":
-            return f"({len(outcome.payload)} bytes of {outcome.serializer})"
-        # Not decoded by the task: reports must work without its code.
-        text = outcome.payload.decode(errors="replace")
-        return text if len(text) <= _PREVIEW else f"{text[:_PREVIEW]}... ({len(text)} characters)"
+        text = None if self.outcome is None else value_text(self.outcome)
+        if text is None or len(text) <= _PREVIEW:
+            return text
+        return f"{text[:_PREVIEW]}... ({len(text)} characters)"
+
+
+def value_text(outcome: SettledRun) -> str | None:
+    """Return the value of a run as it is stored, or what there is of it; None when it has none."""
+    if outcome.state.name not in SUCCESSFUL:
+        return None
+    if outcome.blob is not None:
+        return f"({outcome.blob} bytes, stored separately)"
+    if outcome.serializer != "json":
+        return f"({len(outcome.payload)} bytes of {outcome.serializer})"
+    # Not decoded by the task: who reports on runs has not its code.
+    return outcome.payload.decode(errors="replace")
 
 
 def _needs_text(needs: Needs) -> str:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from jtask.cli.history import summarise
 from jtask.cli.run_lookup import events_of
+from jtask.cli.run_report import value_text
 from jtask.cli.trace.timeline import timeline_of
 from jtask.client import get_client, get_run
 from jtask.contract import Broker, Event
@@ -153,14 +154,9 @@ def _pretty(text: str) -> str:
 
 def result_text(outcome: SettledRun) -> str | None:
     """Return the value of a run as people read it; None when it has none."""
-    if outcome.state.name not in SUCCESSFUL:
+    text = value_text(outcome)
+    if text is None:
         return None
-    if outcome.blob is not None:
-        return f"({outcome.blob} bytes, stored separately)"
-    if outcome.serializer != "json":
-        return f"({len(outcome.payload)} bytes of {outcome.serializer})"
-    # Not decoded by the task: the console has not its code.
-    text = outcome.payload.decode(errors="replace")
     return _pretty(text) if len(text) <= _PREVIEW else f"{text[:_PREVIEW]}..."
 
 
