@@ -120,15 +120,11 @@ async def _as_completed_async(
     with _Ends(wanted, put):
         ids = frozenset(future.run_id for future in wanted)
         for left in range(len(wanted), 0, -1):
-            telling = loop.call_later(SILENT_SECONDS, _tell_why_soon, wanted)
             try:
-                async with asyncio.timeout_at(deadline):
-                    with blocked(ids, is_endless=deadline is None):
-                        ended = await inbox.get()
-            except TimeoutError:
-                raise _unfinished(left, len(wanted)) from None
-            finally:
-                telling.cancel()
+                ended = inbox.get_nowait()
+            except asyncio.QueueEmpty:
+                with blocked(ids, is_endless=deadline is None):
+                    ended = await _next_async(inbox, deadline, wanted, left)
             yield _known(ended)
 
 
@@ -177,6 +173,22 @@ def _next(
                 future.tell_why()
         return _get(inbox, None if deadline is None else max(0.0, deadline - time.monotonic()))
     raise _unfinished(left, len(wanted))
+
+
+async def _next_async(
+    inbox: "asyncio.Queue[Ended]",
+    deadline: float | None,
+    wanted: Collection[Future[Any]],
+    left: int,
+) -> Ended:
+    telling = asyncio.get_running_loop().call_later(SILENT_SECONDS, _tell_why_soon, wanted)
+    try:
+        async with asyncio.timeout_at(deadline):
+            return await inbox.get()
+    except TimeoutError:
+        raise _unfinished(left, len(wanted)) from None
+    finally:
+        telling.cancel()
 
 
 def _get(inbox: "queue.SimpleQueue[Ended]", timeout: float | None) -> Ended:
