@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from jtask.contract import Event, EventBounds
 from jtask.errors import BrokerError, IndexUnavailable
 from jtask.rate_limited_log import RateLimitedLog
+from jtask_index.amending import SilentRuns
 from jtask_index.mirror import read_present, write_present
 from jtask_index.retention import trim
 from jtask_index.writer import Followed, IndexWriter
@@ -26,6 +27,8 @@ _GATHER = 0.1  # seconds in which events gather, and in which the log stores tho
 _PAUSES = (1.0, 30.0)  # seconds after a failure: the first and the longest
 _TRIM = 60.0  # seconds between two looks at what is too old
 _MIRROR = 10.0  # seconds between two looks at workers, schedules and dead letters
+QUIET = 300.0
+"""Seconds without news after which an event may have been lost."""
 _SHARE = 20  # times as long as such a look took, the next one waits at least
 
 
@@ -43,9 +46,18 @@ class Follower:
         writer: Of the index.
         ttl: Seconds after their call that runs are kept.
         most: How many runs are kept.
+        quiet: Seconds without news of a run, which is not over, after which it is asked about.
     """
 
-    def __init__(self, client: "Client", writer: IndexWriter, *, ttl: float, most: int) -> None:
+    def __init__(
+        self,
+        client: "Client",
+        writer: IndexWriter,
+        *,
+        ttl: float,
+        most: int,
+        quiet: float = QUIET,
+    ) -> None:
         self._client = client
         self._writer = writer
         self._ttl = ttl
@@ -53,6 +65,7 @@ class Follower:
         self._news = threading.Event()
         self._stopped = threading.Event()
         self._failures = RateLimitedLog(60.0)
+        self._silent = SilentRuns(client, writer, quiet)
         self._trim_at = self._mirror_at = 0.0
         self.applied = 0
         """How many events this follower has applied."""
@@ -82,6 +95,7 @@ class Follower:
                         self.catch_up()
                         self._trim()
                         self._mirror()
+                        self._silent.look()
                         pause = _PAUSES[0]
                         self._news.wait(_LOOK)
                         self._stopped.wait(_GATHER)

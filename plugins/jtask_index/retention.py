@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from typing import Any
+from collections.abc import Mapping
 
 from sqlalchemy import Connection, Engine, func, select
 
@@ -11,9 +11,7 @@ from jtask_index.charts import MINUTE
 from jtask_index.engines import translated
 from jtask_index.folding import CountKey
 from jtask_index.queries import first_id
-from jtask_index.reader import LOG
 from jtask_index.schema import (
-    followed_log,
     tag,
     task_run,
     task_run_argument,
@@ -23,7 +21,7 @@ from jtask_index.schema import (
     task_run_tag,
     worker,
 )
-from jtask_index.writer import IndexWriter, add_to_counts
+from jtask_index.writer import IndexWriter, add_to_counts, lock_log
 
 CHUNK = 1000
 """Runs that go in one transaction: others wait to write for some 10 ms."""
@@ -62,39 +60,40 @@ def trim(writer: IndexWriter, *, ttl: float, most: int, at_most: int = 50 * CHUN
     return deleted
 
 
+def delete_runs(connection: Connection, runs: Mapping[str, CountKey]) -> None:
+    """Delete runs, and count them no more.
+
+    Args:
+        connection: In a transaction that nobody else's may come into, see `lock_log`.
+        runs: Their ids, and where they are counted.
+    """
+    if not runs:
+        return
+    ids = list(runs)
+    for table in (task_run, task_run_state, task_run_tag, task_run_argument):
+        connection.execute(table.delete().where(table.c.run_id.in_(ids)))
+    counts: Counter[CountKey] = Counter()
+    counts.subtract(runs.values())
+    add_to_counts(connection, counts)
+
+
 def _trim_once(engine: Engine, oldest: float, most: int) -> int:
     with engine.begin() as connection:
-        _lock(connection)
+        lock_log(connection)
         total = connection.scalar(select(func.sum(task_run_count.c.runs))) or 0
         excess = max(0, int(total) - most)
-        victims = _victims(connection, None, min(CHUNK, excess)) if excess else []
+        victims = _victims(connection, None, min(CHUNK, excess)) if excess else {}
         if len(victims) < CHUNK:
             victims = _victims(connection, oldest, CHUNK) or victims
-        _delete(connection, victims)
+        delete_runs(connection, victims)
     return len(victims)
 
 
-def _lock(connection: Connection) -> None:
-    """Let nobody apply events meanwhile: SQLite has one writer, PostgreSQL locks this row."""
-    row = select(followed_log.c.position).where(followed_log.c.name == LOG)
-    connection.execute(row.with_for_update())
-
-
-def _victims(connection: Connection, oldest: float | None, count: int) -> list[Any]:
+def _victims(connection: Connection, oldest: float | None, count: int) -> dict[str, CountKey]:
     columns = task_run.c
     query = select(columns.run_id, columns.task, columns.queue, columns.state)
     query = query.where(columns.state.in_(_FINAL))
     if oldest is not None:
         query = query.where(columns.run_id < first_id(oldest), columns.created < oldest)
-    return list(connection.execute(query.order_by(columns.run_id).limit(count)).all())
-
-
-def _delete(connection: Connection, victims: list[Any]) -> None:
-    if not victims:
-        return
-    ids = [row.run_id for row in victims]
-    for table in (task_run, task_run_state, task_run_tag, task_run_argument):
-        connection.execute(table.delete().where(table.c.run_id.in_(ids)))
-    counts: Counter[CountKey] = Counter()
-    counts.subtract(CountKey(row.task, row.queue, row.state) for row in victims)
-    add_to_counts(connection, counts)
+    rows = connection.execute(query.order_by(columns.run_id).limit(count))
+    return {run_id: CountKey(*key) for run_id, *key in rows}

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, Table, select, update
+from sqlalchemy import Connection, Engine, Select, Table, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from jtask.contract import Event
@@ -100,9 +100,16 @@ class IndexWriter:
         """Return how far the log was read."""
         columns = followed_log.c
         query = select(columns.identity, columns.position).where(columns.name == LOG)
+        return Followed(*self.fetch(query)[0])
+
+    def fetch(self, query: Select[*tuple[Any, ...]]) -> list[Any]:
+        """Return the rows that a query finds.
+
+        Raises:
+            IndexUnavailable: The database cannot be reached.
+        """
         with translated(self._plain), self._plain.connect() as connection:
-            identity, position = connection.execute(query).one()
-        return Followed(identity, position)
+            return list(connection.execute(query).all())
 
     def apply(
         self,
@@ -133,7 +140,7 @@ class IndexWriter:
             if not _move(connection, before, after, missed):
                 return False
             ids = list(dict.fromkeys(event.run_id for event in events))
-            _write(connection, fold(_known(connection, ids), events, oldest))
+            write_changes(connection, fold(known_runs(connection, ids), events, oldest))
         return True
 
     def clear(self) -> None:
@@ -168,26 +175,14 @@ def add_to_counts(connection: Connection, counts: Counter[CountKey]) -> None:
     _ADD_TO_COUNTS.execute(connection, [(*key, n) for key, n in sorted(counts.items()) if n])
 
 
-def _move(connection: Connection, before: Followed, after: Followed, missed: int) -> bool:
-    columns = followed_log.c
-    moved = (
-        update(followed_log)
-        .where(
-            columns.name == LOG,
-            columns.identity == before.identity,
-            columns.position == before.position,
-        )
-        .values(
-            identity=after.identity,
-            position=after.position,
-            missed=columns.missed + missed,
-            changed=time.time(),
-        )
-    )
-    return connection.execute(moved).rowcount == 1
+def lock_log(connection: Connection) -> None:
+    """Let nobody apply events meanwhile: SQLite has one writer, PostgreSQL locks this row."""
+    row = select(followed_log.c.position).where(followed_log.c.name == LOG)
+    connection.execute(row.with_for_update())
 
 
-def _known(connection: Connection, ids: Sequence[str]) -> dict[str, KnownRun]:
+def known_runs(connection: Connection, ids: Sequence[str]) -> dict[str, KnownRun]:
+    """Return what the index has of runs, by their ids."""
     columns = [task_run.c[field] for field in (*RUN_FIELDS, "states")]
     known: dict[str, KnownRun] = {}
     for start in range(0, len(ids), _AT_ONCE):
@@ -197,7 +192,8 @@ def _known(connection: Connection, ids: Sequence[str]) -> dict[str, KnownRun]:
     return known
 
 
-def _write(connection: Connection, changes: Changes) -> None:
+def write_changes(connection: Connection, changes: Changes) -> None:
+    """Write what events change; in a transaction that nobody else's may come into."""
     _ADD_RUNS.execute(
         connection,
         [
@@ -228,6 +224,25 @@ def _write(connection: Connection, changes: Changes) -> None:
     _SEE_TAGS.execute(connection, sorted(changes.tags.items()))
     workers = [(one, *seen, "", 0) for one, seen in sorted(changes.workers.items())]
     _SEE_WORKERS.execute(connection, workers)
+
+
+def _move(connection: Connection, before: Followed, after: Followed, missed: int) -> bool:
+    columns = followed_log.c
+    moved = (
+        update(followed_log)
+        .where(
+            columns.name == LOG,
+            columns.identity == before.identity,
+            columns.position == before.position,
+        )
+        .values(
+            identity=after.identity,
+            position=after.position,
+            missed=columns.missed + missed,
+            changed=time.time(),
+        )
+    )
+    return connection.execute(moved).rowcount == 1
 
 
 def _insert(connection: Connection, table: Table) -> Any:

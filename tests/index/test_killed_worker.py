@@ -1,0 +1,80 @@
+"""A worker that is killed takes its last events along, and nothing else."""
+
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+from waiting import PATIENCE, eventually
+
+from jtask.client import get_client
+from jtask.run_filters import RunFilter
+from jtask.states import FINAL
+from jtask_index import silent_runs
+from jtask_index.follower import Follower
+from jtask_index.reader import IndexReader
+from jtask_index.writer import IndexWriter
+
+DYING = """
+import os, signal
+from jtask import task
+from jtask.client import event_buffer, get_client
+from jtask.hooks import hookimpl
+from jtask.plugins import get_plugins
+from jtask.task_worker import serve
+
+
+class Killer:
+    @hookimpl
+    def jtask_stored(self, end):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@task
+def work() -> int:
+    return 7
+
+
+async def flush():
+    get_client().events.flush()
+
+
+print(work.delay().run_id, flush=True)
+get_client().io.run(flush())
+# Whatever the worker has to say from now on dies with it.
+event_buffer.FLUSH_SECONDS = 3600.0
+get_plugins().add(Killer())
+serve(work)
+"""
+
+
+def test_a_worker_that_is_killed_between_an_outcome_and_its_event_leaves_no_run_open(
+    jtask_nats: str,
+    monkeypatch: pytest.MonkeyPatch,
+    writer: IndexWriter,
+    reader: IndexReader,
+) -> None:
+    monkeypatch.setattr(silent_runs, "GRACE", -60.0)
+    get_client()
+    command = [sys.executable, "-c", DYING]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    run_id = done.stdout.strip()
+    assert get_client().io.run(get_client().broker.results.get(run_id)) is not None
+    follower = Follower(get_client(), writer, ttl=1e9, most=10**9, quiet=-60.0)
+    follower.catch_up()
+    heard = reader.run(run_id)
+    assert heard is not None
+    assert heard.state not in FINAL
+    thread = threading.Thread(target=follower.run)
+    thread.start()
+    try:
+        eventually(lambda: reader.count(RunFilter(state=("Completed",))).runs)
+    finally:
+        follower.stop()
+        thread.join()
+    run = reader.run(run_id)
+    assert run is not None
+    assert run.started is not None
+    assert run.worker
