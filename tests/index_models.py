@@ -82,6 +82,9 @@ class Chance:
             run_name=choice(("", "for Ann", "für Bo")),
             arguments=self._arguments(),
             error=choice(("", "", "ValueError")),
+            trace_id=choice(
+                ("", "4bf92f3577b34da6a3ce929d0e0e4736", "0af7651916cd43dd8448eb211c80319c")
+            ),
         )
 
     def _arguments(self) -> str:

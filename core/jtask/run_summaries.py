@@ -36,6 +36,7 @@ class RunSummary:
             beginning, which is no JSON; empty when nothing was recorded.
         error: Of a run that failed, the name of the type of what was raised, such as `ValueError`,
             or its state where nothing was; else empty.
+        trace_id: The trace that it belongs to, that of its latest attempt; empty without one.
     """
 
     run_id: str
@@ -55,6 +56,7 @@ class RunSummary:
     until: float | None = None
     arguments: str = ""
     error: str = ""
+    trace_id: str = ""
 
     @property
     def ended(self) -> float | None:
@@ -86,6 +88,9 @@ class RunSummary:
         self.run_name = self.run_name or event.run_name
         self.queue = self.queue or event.queue
         self.arguments = self.arguments or event.arguments
+        # What was sent in one trace may be executed in another, which says more of it.
+        if event.trace_id and (not self.trace_id or event.state != StateName.SCHEDULED):
+            self.trace_id = event.trace_id
         # Never simply the latest to arrive.
         self.attempt = max(self.attempt, event.attempt)
         if event.state in _EXECUTING and (self.started is None or event.at < self.started):

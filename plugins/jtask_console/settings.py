@@ -27,12 +27,13 @@ class ConsoleSettings(SettingsModel):
     console_read_only: bool = False
     """Whether nobody may act."""
     console_trace_url: str | None = None
-    """Where the trace of a run is shown: an address with `{run_id}` in it."""
+    """Where the trace of a run is shown: an address with `{trace_id}` or `{run_id}` in it."""
 
     @field_validator("console_trace_url")
     @classmethod
     def _check_address(cls, url: str | None) -> str | None:
         is_address = url is None or url.startswith(("http://", "https://"))
-        if url is not None and not (is_address and "{run_id}" in url):
-            raise ValueError("must be an http address that has {run_id} in it")
+        names_run = url is None or "{trace_id}" in url or "{run_id}" in url
+        if not (is_address and names_run):
+            raise ValueError("must be an http address that has {trace_id} or {run_id} in it")
         return url

@@ -30,6 +30,7 @@ RUN_FIELDS = (
     "until",
     "arguments",
     "error",
+    "trace_id",
 )
 """The columns of `task_run` that make a `RunSummary`, in its order."""
 
@@ -44,6 +45,7 @@ LATEST_COLUMNS = (
     "worker",
     "detail",
     "error",
+    "trace_id",
     "states",
 )
 """The columns of `task_run` that a state changes; to write others changes their indexes too."""
@@ -111,6 +113,7 @@ def latest_values(run: RunSummary, states: int) -> tuple[Any, ...]:
         run.worker,
         run.detail,
         run.error,
+        run.trace_id,
         states,
     )
 
@@ -168,7 +171,7 @@ def _is_storable(event: Event) -> bool:
     # All at once, for each event comes by here, and nearly none has anything odd.
     texts = (
         f"{event.task}{event.worker}{event.detail}{event.parent}{event.version}{event.queue}"
-        f"{event.run_name}{event.error}{''.join(event.tags)}"
+        f"{event.run_name}{event.error}{event.trace_id}{''.join(event.tags)}"
     )
     return (
         len(texts) <= _NAME_LENGTH
@@ -190,6 +193,7 @@ def _made_storable(event: Event) -> Event:
         queue=name(event.queue),
         run_name=name(event.run_name),
         error=name(event.error),
+        trace_id=name(event.trace_id),
         tags=tuple(map(name, event.tags)),
         detail=_kept(event.detail, _TEXT_LENGTH),
         attempt=min(event.attempt, _LARGEST),

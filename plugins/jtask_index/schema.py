@@ -52,6 +52,8 @@ task_run = Table(
     _text("arguments"),
     # Rows of this run in `task_run_state`.
     Column("states", Integer, nullable=False),
+    # That of its latest attempt, in hexadecimal.
+    _text("trace_id"),
     # The primary key is the table: one tree less to write, and pages lie in order of time.
     sqlite_with_rowid=False,
 )

@@ -15,7 +15,7 @@ from jtask.outcomes import Outcome
 from jtask.runtime import RunContext
 from jtask.states import StateName
 from jtask_otel import names
-from jtask_otel.propagation import write
+from jtask_otel.propagation import trace_id_of, write
 from jtask_otel.starts import (
     about_message,
     about_run,
@@ -73,6 +73,7 @@ class AttemptSpan(AbstractContextManager[None]):
         span_context = self._span.get_span_context()
         if span_context.is_valid:
             run.hand_on(names.ATTEMPT_HEADER, write(span_context))
+        run.trace_id = trace_id_of(self._span)
         run.notes[NOTE] = self
         self._measure_start(now)
         self._begun = time.perf_counter()

@@ -50,6 +50,12 @@ def write(span: SpanContext) -> str:
     return f"{_VERSION}-{span.trace_id:032x}-{span.span_id:016x}-{span.trace_flags:02x}"
 
 
+def trace_id_of(span: Span) -> str:
+    """Return the trace of a span, in hexadecimal; empty where it is not recorded."""
+    context = span.get_span_context()
+    return f"{context.trace_id:032x}" if context.trace_flags.sampled else ""
+
+
 def read(text: str | None, state: TraceState | None = None) -> SpanContext | None:
     """Return the span that `write` wrote; None for any other text.
 

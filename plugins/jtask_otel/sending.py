@@ -8,7 +8,7 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from jtask.lifecycle import describe
 from jtask.runtime import EnqueueRequest
 from jtask_otel import names
-from jtask_otel.propagation import inject
+from jtask_otel.propagation import inject, trace_id_of
 from jtask_otel.telemetry import Attributes, Telemetry
 
 _SHARED = "otel"
@@ -38,7 +38,7 @@ def _publish_one(telemetry: Telemetry, request: EnqueueRequest) -> None:
     span = telemetry.tracer.start_span(
         f"{names.PUBLISH} {request.queue}", kind=SpanKind.PRODUCER, attributes=about
     )
-    inject(request.headers, span)
+    _send_along(request, span)
     request.when_sent.append(Sending(telemetry, span, request).over)
 
 
@@ -60,13 +60,13 @@ def _begin_batch(telemetry: Telemetry, request: EnqueueRequest) -> "Sending":
 
 def _add_to_batch(telemetry: Telemetry, request: EnqueueRequest, sending: "Sending") -> None:
     if not telemetry.settings.otel_create_spans:
-        inject(request.headers, sending.span)
+        _send_along(request, sending.span)
         return
     about = _about(telemetry, request, names.CREATE, names.CREATE) | _about_run(request)
     created = telemetry.tracer.start_span(
         f"{names.CREATE} {request.queue}", kind=SpanKind.PRODUCER, attributes=about
     )
-    inject(request.headers, created)
+    _send_along(request, created)
     created.end()
     sending.span.add_link(created.get_span_context())
 
@@ -141,3 +141,8 @@ def _about_run(request: EnqueueRequest) -> Attributes:
     if request.at is not None:
         about[names.AT] = request.at
     return about
+
+
+def _send_along(request: EnqueueRequest, span: Span) -> None:
+    inject(request.headers, span)
+    request.trace_id = trace_id_of(span)

@@ -1,5 +1,6 @@
 """Traces of real processes, as a collector gets them from the real exporter."""
 
+import json
 from collections import Counter
 
 import pytest
@@ -100,6 +101,9 @@ def test_a_span_of_an_attempt_says_which_run_it_was_and_how_long_that_waited(
     assert published.attributes["messaging.operation.type"] == "send"
     assert {(span.scope, span.schema_url) for span in (processed, published)} == {("jtask", SCHEMA)}
     assert processed.resource["service.name"] == "shop"
+    # Its end may be told a moment later than its span.
+    report = json.loads(traced.jtask("runs", "show", run_id, "--json").stdout)
+    assert report["trace_id"] == processed.trace_id
 
 
 CROWD = """

@@ -4,11 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import text
+from sqlalchemy import MetaData, Table, text
 
 from jtask.errors import ConfigurationError, IndexUnavailable
+from jtask_index import migrating
 from jtask_index.engines import default_url, open_engine
 from jtask_index.migrating import VERSION_TABLE
 from jtask_index.reader import IndexReader
@@ -58,4 +60,22 @@ def test_the_default_file_is_its_owners_alone(tmp_path: Path) -> None:
     writer.prepare()
     file = tmp_path / "home" / "index-shop.sqlite"
     assert file.stat().st_mode & 0o777 == 0o600
+    writer.engine.dispose()
+
+
+def test_what_an_earlier_version_has_indexed_is_kept(database: str) -> None:
+    writer = IndexWriter(open_engine(database))
+    with writer.engine.begin() as connection:
+        config = migrating._config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        table = Table("task_run", MetaData(), autoload_with=connection)
+        values = {column.name: 7 if column.type.python_type is int else 7.0 for column in table.c}
+        texts = {column.name: "x" for column in table.c if column.type.python_type is str}
+        connection.execute(table.insert(), values | texts | {"tags": ""})
+    writer.prepare()
+    with IndexReader.open(database) as reader:
+        run = reader.run("x")
+    assert run is not None
+    assert (run.task, run.at, run.trace_id) == ("x", 7.0, "")
     writer.engine.dispose()

@@ -13,7 +13,7 @@ from jtask.errors import ConfigurationError
 from jtask.runtime import RunContext
 from jtask_otel import names, providers
 from jtask_otel.environment import Wanted, wanted
-from jtask_otel.propagation import attempt_context, extract, read, span_context, write
+from jtask_otel.propagation import attempt_context, extract, read, span_context, trace_id_of, write
 from jtask_otel.settings import OtelSettings
 from jtask_otel.starts import begins_trace, due, place, queue_time
 from jtask_otel.telemetry import Telemetry, broker_attributes
@@ -224,3 +224,10 @@ METRICS = {
 def called_by_prometheus(metric: str) -> set[str]:
     name = metric.replace(".", "_")
     return {name, f"{name}_total", f"{name}_seconds_bucket", f"{name}_seconds_count"}
+
+
+@pytest.mark.parametrize(("flags", "expected"), [("01", f"{10:032x}"), ("00", "")])
+def test_a_run_has_a_trace_where_its_spans_are_recorded(flags: str, expected: str) -> None:
+    span = read(f"00-{10:032x}-{11:016x}-{flags}")
+    assert span is not None
+    assert trace_id_of(trace.NonRecordingSpan(span)) == expected

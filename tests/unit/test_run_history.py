@@ -38,6 +38,14 @@ def test_a_final_state_stands_although_another_clock_is_ahead() -> None:
     assert summarise([late, *LIFE])[RUN].state == "Failed"
 
 
+def test_the_trace_of_a_run_is_that_of_its_attempt_whichever_is_told_first() -> None:
+    sent = LIFE[0]._replace(state="Scheduled", trace_id="sender")
+    ended = LIFE[-1]._replace(trace_id="attempt")
+    for told in ([sent, ended], [ended, sent]):
+        assert summarise(told)[RUN].trace_id == "attempt"
+    assert summarise([sent, *LIFE])[RUN].trace_id == "sender"
+
+
 def test_a_run_that_is_not_over_has_no_end() -> None:
     summary = summarise(LIFE[:3])[RUN]
     assert (summary.state, summary.ended) == ("Running", None)

@@ -98,6 +98,7 @@ def test_the_module_declares_what_a_task_may_ask_of_its_run() -> None:
         "step",
         "submitter",
         "token",
+        "trace_id",
         "waited_for",
     }
     facts = (

@@ -146,7 +146,7 @@ def _event_of(row: object) -> Event | None:
             and event.state in _STATES
             and _are(str, event.task, event.worker, event.detail)
             and _are(str, event.parent, event.version, event.queue, event.run_name)
-            and _are(str, event.arguments, event.error)
+            and _are(str, event.arguments, event.error, event.trace_id)
             and _are(str, *event.tags)
             and _are(int, event.attempt)
             and 0 <= event.at <= LATEST

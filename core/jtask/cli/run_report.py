@@ -77,6 +77,7 @@ class RunReport:
 
     def _facts(self) -> dict[str, Any]:
         outcome = self.outcome
+        known = summarise(self.events).get(self.run_id)
         if outcome is not None:
             return {
                 "run_id": self.run_id,
@@ -95,6 +96,7 @@ class RunReport:
                 "root": outcome.root or "",
                 "version": outcome.version or "",
                 "run_name": outcome.run_name or "",
+                "trace_id": "" if known is None else known.trace_id,
             }
         return facts_of(summarise(self.events)[self.run_id])
 

@@ -44,6 +44,7 @@ class OutgoingRun:
         about: Its tags, parent and version, for the event.
         arguments: What is recorded of its arguments, likewise.
         claims: What plugins claim for it before it is sent.
+        trace_id: The trace that it is sent in, for the event.
     """
 
     handle: Run[Any]
@@ -54,6 +55,7 @@ class OutgoingRun:
     about: tuple[tuple[str, ...], str, str] = ((), "", "")
     claims: tuple[Claim, ...] = ()
     arguments: str = ""
+    trace_id: str = ""
 
 
 class RunBuilder:
@@ -191,8 +193,10 @@ class RunBuilder:
         blob = None
         headers = dict(self._inherited)
         claims: tuple[Claim, ...] = ()
+        trace_id = ""
         if self._hook is not None:
-            headers, claims = self._ask_plugins(self._hook, run_id, call, count)
+            request, claims = self._ask_plugins(self._hook, run_id, call, count)
+            headers, trace_id = request.headers, request.trace_id
         is_plain = self._plain and not headers and needs is None
         body = self._template.encode(run_id, self._created, payload) if is_plain else b""
         if not is_plain or len(body) > self._limit:
@@ -202,7 +206,15 @@ class RunBuilder:
         limit = self._recorded_bytes
         arguments = recorded(payload, limit, self._redact) if limit else ""
         return OutgoingRun(
-            handle, message, self._task.key, self._created, blob, self._about, claims, arguments
+            handle,
+            message,
+            self._task.key,
+            self._created,
+            blob,
+            self._about,
+            claims,
+            arguments,
+            trace_id,
         )
 
     def _ask_plugins(
@@ -211,7 +223,7 @@ class RunBuilder:
         run_id: str,
         call: EncodedCall,
         count: int,
-    ) -> tuple[dict[str, str], tuple[Claim, ...]]:
+    ) -> tuple[EnqueueRequest, tuple[Claim, ...]]:
         request = EnqueueRequest(
             run_id=run_id,
             task=self._task,
@@ -228,7 +240,7 @@ class RunBuilder:
             needs=call.needs,
         )
         claims = hook(request=request)
-        return request.headers, tuple(claims)
+        return request, tuple(claims)
 
     def _encode(
         self, run_id: str, headers: dict[str, str], payload: bytes, needs: Needs | None

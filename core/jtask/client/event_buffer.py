@@ -104,4 +104,6 @@ def event_of(run: RunContext, state: State) -> Event:
         event = event._replace(run_name=name)
     if isinstance(state.data, BaseException):
         event = event._replace(error=type(state.data).__name__)
+    if run.trace_id:
+        event = event._replace(trace_id=run.trace_id)
     return event

@@ -108,6 +108,8 @@ def scheduled(run: OutgoingRun) -> Event:
         message.queue,
         "",
         run.arguments,
+        "",
+        run.trace_id,
     )
 
 

@@ -19,6 +19,8 @@ class Event(NamedTuple):
         arguments: What is recorded of its arguments, see `jtask.run_arguments`; said with the first
             state of a run that was put on a queue.
         error: The name of the type of what was raised; said with the state of a run that failed.
+        trace_id: The trace that the run belongs to, in hexadecimal; said with the first state of a
+            run that was put on a queue, and with the states that end an attempt. Empty without one.
     """
 
     run_id: str
@@ -36,6 +38,7 @@ class Event(NamedTuple):
     run_name: str = ""
     arguments: str = ""
     error: str = ""
+    trace_id: str = ""
 
 
 class EventPage(NamedTuple):

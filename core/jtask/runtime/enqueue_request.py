@@ -33,6 +33,7 @@ class EnqueueRequest:
         when_sent: Called once each when the call is over, in its thread: with the ids of the runs
             that the caller gets, and what it raised, or None. They must not block; a failure is
             logged. One list for all runs of one call; a plugin may add to it.
+        trace_id: The trace that it is sent in, for its first event; set by a plugin.
         needs: The runs that it will wait for; None for nearly all.
     """
 
@@ -48,6 +49,7 @@ class EnqueueRequest:
     shared: dict[str, Any] = field(default_factory=dict[str, Any])
     count: int = 1
     when_sent: list[WhenSent] = field(default_factory=list["WhenSent"])
+    trace_id: str = ""
     needs: Needs | None = None
 
     @property

@@ -63,6 +63,7 @@ class RunContext:
         on_wait: Called with 1 and their ids as the run's code begins to wait for other runs, and
             with -1 and the same as it goes on, from any thread: while the sum is not 0, its slot is
             free. Set by jtask itself; None where the run has no slot.
+        trace_id: The trace that its attempt belongs to, for its events; set by a plugin.
         admission: Who hears that the attempt is over; set by jtask itself.
         notes: What plugins keep with the run for their other hooks, each under its own name.
         caller: The run of this process whose function has called this one directly.
@@ -109,6 +110,7 @@ class RunContext:
     version: str | None = None
     waited_for: str = ""
     token: str | None = None
+    trace_id: str = ""
     admission: Admission | None = None
     notes: dict[str, Any] = field(default_factory=dict[str, Any])
     caller: "RunContext | None" = None

@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from jtask.cli.history import summarise
 from jtask.cli.run_lookup import events_of
@@ -86,7 +87,6 @@ async def _facts(asked: Asked) -> Facts:
     with suppress(EnvelopeError):
         progress = await client.bridge(client.find_progress(run_id))
     family = await asked.index.ask(lambda index: family_of(index, summary))
-    template = asked.settings.console_trace_url
     now = time.time()
     return {
         "title": summary.run_name or summary.name or "Run",
@@ -103,8 +103,22 @@ async def _facts(asked: Asked) -> Facts:
         "progress": None if summary.state in FINAL else progress,
         "family": family,
         "log": await _log_of(asked, run_id),
-        "trace": template.replace("{run_id}", run_id) if template else "",
+        "trace": trace_url(asked.settings.console_trace_url, summary),
     }
+
+
+def trace_url(template: str | None, run: RunSummary) -> str:
+    """Return where the trace of a run is shown; empty where that is not known.
+
+    Args:
+        template: The setting.
+        run: It.
+    """
+    if template is None or ("{trace_id}" in template and not run.trace_id):
+        return ""
+    # Anybody may have written an event.
+    trace_id = quote(run.trace_id, safe="")
+    return template.replace("{trace_id}", trace_id).replace("{run_id}", run.run_id)
 
 
 class Stretch(NamedTuple):
