@@ -12,7 +12,7 @@ from jtask.errors import BrokerError, IndexUnavailable
 from jtask.rate_limited_log import RateLimitedLog
 from jtask_index.amending import SilentRuns
 from jtask_index.mirror import read_present, write_present
-from jtask_index.retention import trim
+from jtask_index.retention import Limits, trim
 from jtask_index.writer import Followed, IndexWriter
 
 if TYPE_CHECKING:
@@ -44,8 +44,7 @@ class Follower:
     Args:
         client: Whose broker has the log.
         writer: Of the index.
-        ttl: Seconds after their call that runs are kept.
-        most: How many runs are kept.
+        limits: How much it keeps.
         quiet: Seconds without news of a run, which is not over, after which it is asked about.
     """
 
@@ -53,15 +52,13 @@ class Follower:
         self,
         client: "Client",
         writer: IndexWriter,
+        limits: Limits,
         *,
-        ttl: float,
-        most: int,
         quiet: float = QUIET,
     ) -> None:
         self._client = client
         self._writer = writer
-        self._ttl = ttl
-        self._most = most
+        self._limits = limits
         self._news = threading.Event()
         self._stopped = threading.Event()
         self._failures = RateLimitedLog(60.0)
@@ -147,7 +144,7 @@ class Follower:
                 reading = self._read(batch.position)
                 after = Followed(before.identity, batch.position)
                 missed = max(0, batch.first - before.position - 1)
-                oldest = time.time() - self._ttl
+                oldest = time.time() - self._limits.ttl
                 if not self._writer.apply(
                     batch.events, before, after, missed=missed, oldest=oldest
                 ):
@@ -185,9 +182,12 @@ class Follower:
     def _trim(self) -> None:
         if time.monotonic() < self._trim_at:
             return
-        self._trim_at = time.monotonic() + _TRIM
-        if count := trim(self._writer, ttl=self._ttl, most=self._most):
-            _log.info("%d runs were deleted from the index", count)
+        trimmed = trim(self._writer, self._limits)
+        if trimmed.runs:
+            _log.info("%d runs were deleted from the index", trimmed.runs)
+        # With more to delete it goes on after the next events.
+        if trimmed.is_all:
+            self._trim_at = time.monotonic() + _TRIM
 
     def _mirror(self) -> None:
         begun = time.monotonic()

@@ -3,6 +3,7 @@
 from jtask_index.engines import open_engine
 from jtask_index.follower import Follower
 from jtask_index.reader import index_url
+from jtask_index.retention import Limits
 from jtask_index.settings import IndexSettings
 from jtask_index.writer import IndexWriter
 
@@ -24,4 +25,5 @@ def open_follower(url: str | None = None) -> Follower:
     settings = settings_of(IndexSettings)
     writer = IndexWriter(open_engine(url or index_url()))
     writer.prepare()
-    return Follower(get_client(), writer, ttl=settings.index_ttl, most=settings.index_runs)
+    limits = Limits(settings.index_ttl, settings.index_runs, settings.index_size)
+    return Follower(get_client(), writer, limits)

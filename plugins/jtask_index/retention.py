@@ -1,8 +1,10 @@
 """Delete the oldest runs from the index, a few at a time."""
 
+import sys
 import time
 from collections import Counter
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from sqlalchemy import Connection, Engine, func, select
 
@@ -21,31 +23,56 @@ from jtask_index.schema import (
     task_run_tag,
     worker,
 )
+from jtask_index.sizes import used_bytes
 from jtask_index.writer import IndexWriter, add_to_counts, lock_log
 
-CHUNK = 1000
-"""Runs that go in one transaction: others wait to write for some 10 ms."""
+CHUNK = 250
+"""Runs that go in one transaction: others wait to write for some 20 ms."""
 
 _FINAL = sorted(map(str, FINAL))
 
 
-def trim(writer: IndexWriter, *, ttl: float, most: int, at_most: int = 50 * CHUNK) -> int:
+class Limits(NamedTuple):
+    """How much the index keeps.
+
+    Attributes:
+        ttl: Seconds after their call that runs are kept.
+        runs: How many.
+        size: Bytes that the index takes.
+    """
+
+    ttl: float
+    runs: int = sys.maxsize
+    size: int = sys.maxsize
+
+
+class Trimmed(NamedTuple):
+    """What was deleted.
+
+    Attributes:
+        runs: How many.
+        is_all: Whether nothing is left to be deleted.
+    """
+
+    runs: int
+    is_all: bool
+
+
+def trim(writer: IndexWriter, limits: Limits, *, at_most: int = 200 * CHUNK) -> Trimmed:
     """Delete runs that are over: those that are too old, and the oldest of too many.
 
     What is counted by the minute, tags and workers go by age alone.
 
     Args:
         writer: Of the index.
-        ttl: Seconds after their call that runs are kept.
-        most: How many are kept.
+        limits: What is kept.
         at_most: How many to delete before returning.
-
-    Returns:
-        int: How many were deleted.
     """
-    oldest = time.time() - ttl
+    oldest = time.time() - limits.ttl
     deleted = 0
     with translated(writer.engine):
+        with writer.engine.begin() as connection:
+            most = _most_runs(connection, limits)
         while deleted < at_most:
             count = _trim_once(writer.engine, oldest, most)
             deleted += count
@@ -57,7 +84,7 @@ def trim(writer: IndexWriter, *, ttl: float, most: int, at_most: int = 50 * CHUN
             connection.execute(tag.delete().where(tag.c.last_seen < oldest))
             is_gone = worker.c.is_living == 0
             connection.execute(worker.delete().where(worker.c.last_seen < oldest, is_gone))
-    return deleted
+    return Trimmed(deleted, deleted < at_most)
 
 
 def delete_runs(connection: Connection, runs: Mapping[str, CountKey]) -> None:
@@ -77,11 +104,32 @@ def delete_runs(connection: Connection, runs: Mapping[str, CountKey]) -> None:
     add_to_counts(connection, counts)
 
 
+def most_runs(limits: Limits, runs: int, used: int) -> int:
+    """Return how many runs are kept.
+
+    Args:
+        limits: What is kept.
+        runs: How many there are.
+        used: Bytes that they take.
+    """
+    if used <= limits.size:
+        return limits.runs
+    return min(limits.runs, runs * limits.size // used)
+
+
+def _most_runs(connection: Connection, limits: Limits) -> int:
+    runs = _count(connection)
+    return most_runs(limits, runs, used_bytes(connection, runs))
+
+
+def _count(connection: Connection) -> int:
+    return int(connection.scalar(select(func.sum(task_run_count.c.runs))) or 0)
+
+
 def _trim_once(engine: Engine, oldest: float, most: int) -> int:
     with engine.begin() as connection:
         lock_log(connection)
-        total = connection.scalar(select(func.sum(task_run_count.c.runs))) or 0
-        excess = max(0, int(total) - most)
+        excess = max(0, _count(connection) - most)
         victims = _victims(connection, None, min(CHUNK, excess)) if excess else {}
         if len(victims) < CHUNK:
             victims = _victims(connection, oldest, CHUNK) or victims

@@ -1,6 +1,6 @@
 """The settings of the index."""
 
-from pydantic import Field
+from pydantic import ByteSize, Field
 
 from jtask.settings import Seconds, SettingsModel
 
@@ -14,3 +14,5 @@ class IndexSettings(SettingsModel):
     """How long a run stays in the index, from its call on, once it is over."""
     index_runs: int = Field(default=10_000_000, ge=1_000)
     """How many runs the index keeps; of more the oldest that are over go first."""
+    index_size: ByteSize = Field(default=ByteSize(16 * 2**30), ge=2**20)
+    """How many bytes the index takes, `20GiB` for example; of more the oldest runs go first."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import index_models as m
 import pytest
 from in_process import on_io
+from sqlalchemy import text
 from waiting import eventually
 
 from jtask.client import get_client
@@ -17,13 +18,14 @@ from jtask.run_filters import RunFilter
 from jtask_index.follower import Follower, starting_point
 from jtask_index.mirror import read_present, write_present
 from jtask_index.reader import IndexReader
-from jtask_index.retention import trim
+from jtask_index.retention import Limits, most_runs, trim
+from jtask_index.sizes import used_bytes
 from jtask_index.writer import Followed, IndexWriter
 
 
 @pytest.fixture
 def follower(jtask_memory: str, writer: IndexWriter) -> Follower:
-    return Follower(get_client(), writer, ttl=1e9, most=10**9)
+    return Follower(get_client(), writer, Limits(1e9))
 
 
 def append(events: list[Event]) -> None:
@@ -61,7 +63,7 @@ def test_a_follower_that_waits_is_woken_by_events(follower: Follower, reader: In
 def test_two_followers_of_one_database_apply_each_event_once(
     follower: Follower, reader: IndexReader, new_database: Callable[[], str], writer: IndexWriter
 ) -> None:
-    other = Follower(get_client(), writer, ttl=1e9, most=10**9)
+    other = Follower(get_client(), writer, Limits(1e9))
     threads = [threading.Thread(target=one.run) for one in (follower, other)]
     for thread in threads:
         thread.start()
@@ -147,7 +149,7 @@ def test_runs_that_are_over_go_by_age(writer: IndexWriter, reader: IndexReader) 
     old, waiting = run_at(now - 500, "Running", "Failed"), run_at(now - 500, "Scheduled")
     new = run_at(now - 50, "Completed")
     m.apply_all(writer, [old, waiting, new])
-    assert trim(writer, ttl=100, most=10**9) == 1
+    assert trim(writer, Limits(100)) == (1, True)
     assert {run.run_id for run in reader.runs(RunFilter()).runs} == {
         waiting[0].run_id,
         new[0].run_id,
@@ -163,10 +165,65 @@ def test_of_too_many_runs_the_oldest_that_are_over_go(
     now = time.time()
     runs = [run_at(now - 100 + n, "Completed" if n else "Running") for n in range(10)]
     m.apply_all(writer, runs)
-    assert trim(writer, ttl=1e9, most=4) == 6
+    assert trim(writer, Limits(1e9, runs=4)) == (6, True)
     kept = [run.run_id for run in m.all_runs(reader)]
     assert kept == [runs[n][0].run_id for n in (9, 8, 7, 0)]
     assert sum(reader.counts(RunFilter()).values()) == 4
+
+
+def test_of_more_bytes_than_there_may_be_the_oldest_runs_go(
+    writer: IndexWriter, reader: IndexReader
+) -> None:
+    now = time.time()
+    runs = [run_at(now - 3000 + n, "Running", "Completed") for n in range(3000)]
+    m.apply_all(writer, [[event for run in runs for event in run]])
+    before = used(writer)
+    kept: list[int] = []
+    # To delete is to make room: what it then takes is looked at again.
+    while not kept or kept[-1] != reader.count(RunFilter()).runs:
+        kept.append(reader.count(RunFilter()).runs)
+        trim(writer, Limits(1e9, size=before // 2))
+    assert used(writer) < 0.55 * before
+    assert 1000 < kept[-1] < 2000
+    newest = reader.runs(RunFilter(), limit=1).runs[0]
+    assert newest.run_id == runs[-1][0].run_id
+
+
+def used(writer: IndexWriter) -> int:
+    with writer.engine.begin() as connection:
+        if connection.dialect.name == "postgresql":
+            # As its own maintenance does once a minute.
+            connection.execute(text("ANALYZE"))
+        return used_bytes(connection, connection.scalar(text("SELECT count(*) FROM task_run")) or 0)
+
+
+def test_the_size_is_that_of_the_database(writer: IndexWriter, reader: IndexReader) -> None:
+    now = time.time()
+    runs = [run_at(now - 3000 + n, "Running", "Completed") for n in range(3000)]
+    m.apply_all(writer, [[event for run in runs for event in run]])
+    of_all = {
+        "sqlite": "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size",
+        "postgresql": "SELECT sum(pg_total_relation_size(relid)) FROM pg_stat_user_tables",
+    }
+    with writer.engine.begin() as connection:
+        on_disk = connection.scalar(text(of_all[connection.dialect.name]))
+    assert 0.5 < used(writer) / float(on_disk) < 1.5
+
+
+@pytest.mark.parametrize(
+    ("limits", "runs", "used_now", "most"),
+    [
+        (Limits(1, 100, 1000), 50, 900, 100),
+        (Limits(1, 100, 1000), 50, 2000, 25),
+        (Limits(1, 10, 1000), 50, 2000, 10),
+        (Limits(1, 100, 1000), 0, 2000, 0),
+        (Limits(1, 100, 1000), 0, 0, 100),
+    ],
+)
+def test_bytes_are_a_number_of_runs_of_the_size_of_those_that_are_there(
+    limits: Limits, runs: int, used_now: int, most: int
+) -> None:
+    assert most_runs(limits, runs, used_now) == most
 
 
 def test_a_run_that_was_deleted_does_not_come_back_by_what_is_heard_of_it_later(
@@ -182,7 +239,7 @@ def test_a_run_that_was_deleted_does_not_come_back_by_what_is_heard_of_it_later(
 def test_events_of_a_nats_server_are_followed_with_what_is_missed(
     jtask_nats: str, writer: IndexWriter, reader: IndexReader
 ) -> None:
-    follower = Follower(get_client(), writer, ttl=1e9, most=10**9)
+    follower = Follower(get_client(), writer, Limits(1e9))
     events = m.Chance(5).events(90)
 
     async def kept() -> int:

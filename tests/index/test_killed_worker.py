@@ -14,6 +14,7 @@ from jtask.states import FINAL
 from jtask_index import silent_runs
 from jtask_index.follower import Follower
 from jtask_index.reader import IndexReader
+from jtask_index.retention import Limits
 from jtask_index.writer import IndexWriter
 
 DYING = """
@@ -62,7 +63,7 @@ def test_a_worker_that_is_killed_between_an_outcome_and_its_event_leaves_no_run_
     assert done.returncode == -signal.SIGKILL, done.stderr
     run_id = done.stdout.strip()
     assert get_client().io.run(get_client().broker.results.get(run_id)) is not None
-    follower = Follower(get_client(), writer, ttl=1e9, most=10**9, quiet=-60.0)
+    follower = Follower(get_client(), writer, Limits(1e9), quiet=-60.0)
     follower.catch_up()
     heard = reader.run(run_id)
     assert heard is not None

@@ -19,6 +19,7 @@ from jtask_index import amending, silent_runs
 from jtask_index.amending import SilentRuns, amend
 from jtask_index.follower import Follower
 from jtask_index.reader import IndexReader
+from jtask_index.retention import Limits
 from jtask_index.silent_runs import Answer, SilentRun, ask_about
 from jtask_index.writer import IndexWriter
 
@@ -57,7 +58,7 @@ def refuse() -> None:
 
 def follow(writer: IndexWriter) -> None:
     on_io(flush)
-    Follower(get_client(), writer, ttl=1e9, most=10**9).catch_up()
+    Follower(get_client(), writer, Limits(1e9)).catch_up()
 
 
 def hear(writer: IndexWriter, condition: Callable[[], bool]) -> None:
