@@ -103,7 +103,7 @@ def count(
     ends = time.monotonic() + longest
     for part in _parts(connection, query, None, min(_FIRST_COUNTED, at_most + 1)):
         found = connection.execute(query.numbers(part.lead, column), _parameters(query, part))
-        counts.update(dict(found.tuples().all()))
+        counts.update(dict(found.all()))
         if part.last is None:
             return counts, counts.total() <= at_most
         if counts.total() > at_most or time.monotonic() >= ends:
