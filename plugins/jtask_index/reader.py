@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Self
 from sqlalchemy import Connection, Engine, Select, desc, func, select
 
 from jtask.errors import ConfigurationError
+from jtask.ids import created_at
 from jtask.run_filters import RunFilter
 from jtask.run_index import IndexPosition, RunPage
 from jtask.run_summaries import RunSummary, is_of_task
@@ -161,12 +162,13 @@ class IndexReader:
         Args:
             wanted: Which.
             after: The `after` of the page before; None for the first one.
-            limit: How many. A page of fewer that has an `after` says that no more were found in
-                the time that a question may take; the next page goes on from there.
+            limit: How many at most, see `RunPage.reached`.
         """
         with self._reading() as connection:
             found = find(connection, self._query(wanted), _RUN, after=after, limit=limit)
-        return RunPage([run_of_row(row) for row in found.rows], found.after)
+        is_cut = found.after is not None and len(found.rows) < limit
+        reached = created_at(found.after) if is_cut else None
+        return RunPage([run_of_row(row) for row in found.rows], found.after, reached)
 
     def run(self, run_id: str) -> RunSummary | None:
         """Return what is known of a run; None where nothing is."""
@@ -194,7 +196,7 @@ class IndexReader:
                 many they are: all runs, those of tasks, of queues, in states.
         """
         counts = self.counts(wanted, at_most=at_most)
-        return Count(sum(counts.values()), not counts or counts.is_exact)
+        return Count(sum(counts.values()), counts.is_exact)
 
     def counts(self, wanted: RunFilter, *, at_most: int = 10_000) -> "StateCounts":
         """Count the runs that are meant, by state; the arguments are those of `count`."""

@@ -57,7 +57,6 @@ def find(
     *,
     after: str | None,
     limit: int,
-    longest: float = LONGEST,
 ) -> Found:
     """Return the newest runs that are meant, as far as they are found in time.
 
@@ -67,10 +66,9 @@ def find(
         columns: What to return of each run; the first is its id.
         after: Only runs that come after this id; None for the first ones.
         limit: How many.
-        longest: Seconds after which to begin no other part.
     """
     rows: list[Any] = []
-    ends = time.monotonic() + longest
+    ends = time.monotonic() + LONGEST
     for part in _parts(connection, query, after, limit + 1):
         values = _parameters(query, part) | {"limit": limit + 1 - len(rows)}
         rows += connection.execute(query.rows(part.lead, columns), values)
@@ -88,7 +86,6 @@ def count(
     column: Any,
     *,
     at_most: int,
-    longest: float = LONGEST,
 ) -> tuple[Counter[Any], bool]:
     """Return how many of the runs that are meant have which value, and whether that is all.
 
@@ -97,10 +94,9 @@ def count(
         query: What is asked.
         column: Of the values.
         at_most: How many runs to count before no other part is begun.
-        longest: Seconds after which to begin no other part.
     """
     counts: Counter[Any] = Counter()
-    ends = time.monotonic() + longest
+    ends = time.monotonic() + LONGEST
     for part in _parts(connection, query, None, min(_FIRST_COUNTED, at_most + 1)):
         found = connection.execute(query.numbers(part.lead, column), _parameters(query, part))
         counts.update(dict(found.all()))

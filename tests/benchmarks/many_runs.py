@@ -14,6 +14,7 @@ APART = 100
 """Milliseconds between two runs."""
 
 TASKS, TENANTS, WORKERS = 200, 10_000, 40
+RUNS_OF_WORKERS = 100_000  # after which others take over
 _CHUNK = 500_000
 
 
@@ -57,6 +58,11 @@ def run_id(number: int) -> str:
     return f"{millis >> 16:08x}-{millis & 0xFFFF:04x}-7000-8000-0123456789ab"
 
 
+def instant(number: int) -> float:
+    """Return when a run was made, seconds since the epoch."""
+    return (BEGUN + number * APART) / 1000
+
+
 def _chance(factor: int) -> str:
     """Return SQL for a number from 0 to 1 that looks like chance."""
     return f"((i * {factor} % 4294967296) / 4294967296.0)"
@@ -94,7 +100,7 @@ SELECT i, a, b, d, e, task, tenant, state, millis / 1000.0 AS created,
        WHEN state IN ('Crashed', 'TimedOut', 'NotReady', 'Expired') THEN state ELSE '' END AS error,
   0.01 + 100 * e * e * e * e * e * e * e * e AS took,
   CASE WHEN d > 0.98 THEN 2 + (d > 0.998) + (d > 0.9998) + (d > 0.99998) ELSE 1 END AS attempt,
-  'host-' || (i / 100000) || '-' || CAST({WORKERS} * d AS INT) AS worker,
+  'host-' || (i / {RUNS_OF_WORKERS}) || '-' || CAST({WORKERS} * d AS INT) AS worker,
   CASE WHEN e < 0.4 THEN 'eu' WHEN e < 0.6 THEN 'us' WHEN e < 0.61 THEN 'vip'
        WHEN e < 0.6102 THEN 'rare' WHEN e < 0.7 AND i < :runs / 50 THEN 'old'
        WHEN e > 0.9 THEN 'release-' || (i / 50000) ELSE '' END AS tag,
