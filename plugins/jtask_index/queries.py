@@ -32,8 +32,8 @@ _MOST_ALTERNATIVES = 32  # that are looked up each by itself; more are a conditi
 _COLUMNS = {"name": "run_name"}
 """The fields of conditions whose columns have other names."""
 
-_LOOKED_UP = ("error", "worker", "parent")
-"""The fields of conditions whose columns have an index."""
+_NOT_EMPTY = ("error", "worker", "parent")
+"""The columns whose indexes leave out what is empty, as of nearly all it is."""
 
 _of_run = task_run.c.run_id
 _AFTER = bindparam("after", type_=Text)
@@ -191,7 +191,10 @@ class RunQuery:
             if not _is_looked_up(condition):
                 continue
             if condition.path is None:
-                found.append(_of_values({task_run.c[condition.field]: [condition.value]}))
+                column, values = task_run.c[condition.field], [condition.value]
+                found.append(_of_values({column: values}))
+                if self.tasks and column is task_run.c.error:
+                    found.append(_of_values({task_run.c.task: self.tasks, column: values}))
             else:
                 has_value = self._value(task_run_argument, condition)
                 columns = task_run_argument.c
@@ -256,10 +259,7 @@ def first_id(instant: float) -> str:
 
 
 def _is_looked_up(condition: Condition) -> bool:
-    if condition.op != "=":
-        return False
-    # The indexes of some leave out what is empty, as of nearly all it is.
-    return condition.path is not None or (condition.field in _LOOKED_UP and condition.value != "")
+    return condition.op == "=" and (condition.path is not None or condition.field in _NOT_EMPTY)
 
 
 def _of_values(wanted: Mapping[Any, Sequence[str]]) -> Stream:
@@ -267,7 +267,11 @@ def _of_values(wanted: Mapping[Any, Sequence[str]]) -> Stream:
     lists = [list(dict.fromkeys(map(name, values))) for values in wanted.values()]
     met = and_(*(column.in_(values) for column, values in zip(wanted, lists, strict=True)))
     chosen = list(islice(product(*lists), _MOST_ALTERNATIVES + 1))
-    if len(chosen) > _MOST_ALTERNATIVES:
+    is_left_out = any(
+        column.name in _NOT_EMPTY and not all(values)
+        for column, values in zip(wanted, lists, strict=True)
+    )
+    if is_left_out or len(chosen) > _MOST_ALTERNATIVES:
         return Stream(_of_run, [], met)
     alternatives = [and_(*map(_has, wanted, values)) for values in chosen]
     return Stream(_of_run, alternatives, met)
@@ -275,7 +279,7 @@ def _of_values(wanted: Mapping[Any, Sequence[str]]) -> Stream:
 
 def _has(column: Any, value: str) -> ColumnElement[bool]:
     # SQLite uses an index that leaves out what is empty only where that is said in so many words.
-    return and_(column == value, column != "") if value else column == value
+    return and_(column == value, column != "") if column.name in _NOT_EMPTY else column == value
 
 
 def _compared(column: ColumnElement[Any], condition: Condition) -> ColumnElement[bool]:

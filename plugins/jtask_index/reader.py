@@ -228,9 +228,10 @@ class IndexReader:
 
         Args:
             wanted: Which; its `task`, `queue` and `state` count, the rest does not.
-            since: The beginning, seconds since the epoch, rounded down to a minute.
+            since: The beginning, seconds since the epoch, rounded down to a minute; where it is of
+                all tasks and queues, and of more than six hours, to an hour.
             until: The end.
-            buckets: How many at most; each is a whole number of minutes long.
+            buckets: How many at most; each is a whole number of minutes or hours long.
         """
         with self._reading() as connection:
             return timeline(connection, self._query(wanted), since, until, buckets)

@@ -17,6 +17,7 @@ from jtask.contract import Event
 from jtask_index.engines import prepare_folder, translated
 from jtask_index.folding import Changes, CountKey, KnownRun, fold
 from jtask_index.migrating import migrate
+from jtask_index.minutes import add_to_minutes
 from jtask_index.reader import LOG
 from jtask_index.rows import (
     LATEST_COLUMNS,
@@ -32,6 +33,7 @@ from jtask_index.schema import (
     task_run,
     task_run_argument,
     task_run_count,
+    task_run_hour,
     task_run_minute,
     task_run_state,
     task_run_tag,
@@ -48,7 +50,6 @@ _ADD_STATES = inserting(task_run_state)
 _ADD_TAGS = inserting_missing(task_run_tag)
 _ADD_ARGUMENTS = inserting_missing(task_run_argument)
 _ADD_TO_COUNTS = adding(task_run_count)
-_ADD_TO_MINUTES = adding(task_run_minute)
 _SEE_TAGS = seeing(tag)
 _SEE_WORKERS = seeing(worker)
 
@@ -152,6 +153,7 @@ _OF_LOG = (
     task_run_argument,
     task_run_count,
     task_run_minute,
+    task_run_hour,
     tag,
     worker,
 )
@@ -223,8 +225,7 @@ def _write(connection: Connection, changes: Changes) -> None:
         [(run_id, *value) for run_id, values in changes.arguments.items() for value in values],
     )
     add_to_counts(connection, changes.counts)
-    minutes = [(*key, n) for key, n in sorted(changes.minutes.items()) if n]
-    _ADD_TO_MINUTES.execute(connection, minutes)
+    add_to_minutes(connection, changes.minutes)
     _SEE_TAGS.execute(connection, sorted(changes.tags.items()))
     workers = [(one, *seen, "", 0) for one, seen in sorted(changes.workers.items())]
     _SEE_WORKERS.execute(connection, workers)

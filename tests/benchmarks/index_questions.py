@@ -120,7 +120,7 @@ class Questions:
         yield counts("a worker", lambda: RunFilter(worker=(self._worker(),)))
         yield counts("a frequent tag", lambda: RunFilter(tag=("eu",)))
         yield counts("a frequent argument", lambda: RunFilter(where=where))
-        yield counts("a day", lambda: RunFilter(since=self._instant(0)))
+        yield counts("a day", lambda: RunFilter(since=self._instant(864)))
         yield counts("a text that no run has", lambda: RunFilter(text="nowhere"))
 
     def _charts(self) -> Iterator[Question]:

@@ -1,5 +1,7 @@
 """A question takes a bounded time, whatever it finds, and the next one goes on from there."""
 
+from collections import Counter
+
 import index_models as m
 import pytest
 
@@ -128,3 +130,24 @@ def test_a_task_with_more_keys_than_are_looked_up_is_found(
     m.apply_all(writer, [events])
     page = reader.runs(RunFilter(task=("mail",), state=("Failed",)), limit=30)
     assert [run.run_id for run in page.runs] == made[:9:-1]
+
+
+def test_a_chart_of_days_says_the_same_as_one_of_minutes(
+    writer: IndexWriter, reader: IndexReader
+) -> None:
+    made = RunIds().new_many(300)
+    begin = created_at(made[0])
+    events = [
+        Event(run_id, "Failed" if number % 4 else "Completed", begin + number * 977.0, "mail")
+        for number, run_id in enumerate(made)
+    ]
+    m.apply_all(writer, [events])
+    span = {"since": begin, "until": begin + 300 * 977.0}
+    by_hour = reader.timeline(RunFilter(), **span, buckets=60)
+    by_minute = reader.timeline(RunFilter(task=("mail",)), **span, buckets=500)
+    assert {bucket.seconds % 3600 for bucket in by_hour} == {0}
+    assert len(by_hour) <= 60
+    assert sum(bucket.total for bucket in by_minute) == len(made)
+    for bucket in by_hour:
+        inside = [e for e in events if bucket.start <= e.at < bucket.start + bucket.seconds]
+        assert bucket.runs == Counter(e.state for e in inside)
