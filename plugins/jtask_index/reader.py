@@ -166,9 +166,10 @@ class IndexReader:
         """
         with self._reading() as connection:
             found = find(connection, self._query(wanted), _RUN, after=after, limit=limit)
-        is_cut = found.after is not None and len(found.rows) < limit
-        reached = created_at(found.after) if is_cut else None
-        return RunPage([run_of_row(row) for row in found.rows], found.after, reached)
+        runs = [run_of_row(row) for row in found.rows]
+        if found.after is None or len(runs) == limit:
+            return RunPage(runs, found.after)
+        return RunPage(runs, found.after, created_at(found.after))
 
     def run(self, run_id: str) -> RunSummary | None:
         """Return what is known of a run; None where nothing is."""

@@ -27,7 +27,7 @@ def runs() -> None:
 @filter_options(since="1h")
 @as_json
 @click.pass_context
-def ls(ctx: click.Context, limit: int, *, as_json: bool, **given: Any) -> None:
+def ls(ctx: click.Context, /, limit: int, *, as_json: bool, **given: Any) -> None:
     """List the newest runs with the latest state of each.
 
     Reads the index of `jtask index` where there is one that is followed, else the event log; stderr
