@@ -39,10 +39,9 @@ from jtask_index.schema import (
     task_run_tag,
     worker,
 )
-from jtask_index.statements import adding, inserting, inserting_missing, seeing, updating
+from jtask_index.statements import RowsByKey, adding, inserting, inserting_missing, seeing, updating
 
-_AT_ONCE = 1000  # values in one statement
-
+_RUNS = RowsByKey(task_run.c.run_id, [task_run.c[field] for field in (*RUN_FIELDS, "states")])
 _ADD_RUNS = inserting(task_run, ("run_id", *LATEST_COLUMNS, *TOLD_COLUMNS))
 _MOVE_RUNS = updating(task_run, "run_id", LATEST_COLUMNS)
 _RETELL_RUNS = updating(task_run, "run_id", (*LATEST_COLUMNS, *TOLD_COLUMNS))
@@ -190,13 +189,7 @@ def _move(connection: Connection, before: Followed, after: Followed, missed: int
 
 
 def _known(connection: Connection, ids: Sequence[str]) -> dict[str, KnownRun]:
-    columns = [task_run.c[field] for field in (*RUN_FIELDS, "states")]
-    known: dict[str, KnownRun] = {}
-    for start in range(0, len(ids), _AT_ONCE):
-        wanted = task_run.c.run_id.in_(ids[start : start + _AT_ONCE])
-        for row in connection.execute(select(*columns).where(wanted)):
-            known[row[0]] = KnownRun(run_of_row(row), row[-1])
-    return known
+    return {row[0]: KnownRun(run_of_row(row), row[-1]) for row in _RUNS.fetch(connection, ids)}
 
 
 def _write(connection: Connection, changes: Changes) -> None:
