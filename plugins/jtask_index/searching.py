@@ -8,6 +8,7 @@ for among a bounded number of runs, whether it is found there or not.
 import time
 from collections import Counter
 from collections.abc import Generator, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
@@ -18,7 +19,8 @@ LONGEST = 0.04
 """Seconds after which a search does not begin another part."""
 
 _FIRST_COUNTED = 1000  # ids of the first part that is counted
-_GROWTH = 4  # times as many ids in the next part
+_PARTS = 4  # of a search that finds little
+_GROWTH = 4  # times as many ids in the next part, at most
 _LARGEST = 16_384  # ids
 
 
@@ -69,9 +71,10 @@ def find(
     """
     rows: list[Any] = []
     ends = time.monotonic() + LONGEST
+    asking = cache(lambda lead: query.rows(lead, columns))
     for part in _parts(connection, query, after, limit + 1):
         values = _parameters(query, part) | {"limit": limit + 1 - len(rows)}
-        rows += connection.execute(query.rows(part.lead, columns), values)
+        rows += connection.execute(asking(part.lead), values)
         # One more tells whether there is a next page.
         if len(rows) > limit:
             return Found(rows[:limit], rows[limit - 1][0])
@@ -97,8 +100,9 @@ def count(
     """
     counts: Counter[Any] = Counter()
     ends = time.monotonic() + LONGEST
+    asking = cache(lambda lead: query.numbers(lead, column))
     for part in _parts(connection, query, None, min(_FIRST_COUNTED, at_most + 1)):
-        found = connection.execute(query.numbers(part.lead, column), _parameters(query, part))
+        found = connection.execute(asking(part.lead), _parameters(query, part))
         counts.update(dict(found.all()))
         if part.last is None:
             return counts, counts.total() <= at_most
@@ -112,7 +116,7 @@ def _parts(
 ) -> Generator[Part]:
     """Yield the parts of the order; the next one begins when what was asked of one is answered."""
     beyond = query.bounds[1]
-    start = min(after or beyond, beyond)
+    start, first = min(after or beyond, beyond), size
     while True:
         begun = time.monotonic()
         part = _sparsest(connection, query, start, size)
@@ -120,9 +124,9 @@ def _parts(
         if part.last is None:
             return
         start = part.last
-        # So that the last part of a search takes not much longer than what was left of its time.
-        if time.monotonic() - begun < LONGEST / 16 and size < _LARGEST:
-            size *= _GROWTH
+        # The last part of a search must not take much longer than what is left of its time.
+        growth = LONGEST / _PARTS / (time.monotonic() - begun)
+        size = max(first, min(int(size * min(growth, _GROWTH)), _LARGEST))
 
 
 def _sparsest(connection: Connection, query: RunQuery, after: str, size: int) -> Part:
