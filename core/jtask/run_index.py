@@ -12,10 +12,14 @@ class RunPage(NamedTuple):
     Attributes:
         runs: They.
         after: What to give as `after` for the next page; None where there is none.
+        reached: Where it is not full because looking further would have taken too long: back to
+            which instant it has looked, seconds since the epoch. The next page goes on from there.
+            None for all other pages.
     """
 
     runs: list[RunSummary]
     after: str | None
+    reached: float | None = None
 
 
 class IndexPosition(NamedTuple):
@@ -52,7 +56,7 @@ class RunIndex(Protocol):
         Args:
             wanted: Which.
             after: The `after` of the page before; None for the first one.
-            limit: How many.
+            limit: How many at most, see `RunPage.reached`.
         """
         ...
 

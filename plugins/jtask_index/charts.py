@@ -5,14 +5,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, desc, func, select
+from sqlalchemy import ColumnElement, Connection, bindparam, desc, func, select
 
 from jtask_index.latency import percentile
+from jtask_index.minutes import HOUR
 from jtask_index.queries import RunQuery
 from jtask_index.rows import name
-from jtask_index.schema import task_run, task_run_minute
+from jtask_index.schema import task_run, task_run_hour, task_run_minute
 
 MINUTE = 60  # seconds
+_LONGEST_BY_MINUTES = 6 * 3600.0  # seconds
+_NEWEST = (
+    select(task_run.c.run_id, task_run.c.detail)
+    .where(
+        task_run.c.task == bindparam("of_task"),
+        task_run.c.error == bindparam("of_error"),
+        # Said in so many words, or SQLite does not use the index that leaves these out.
+        task_run.c.error != "",
+    )
+    .order_by(desc(task_run.c.run_id))
+    .limit(1)
+)
 
 
 @dataclass(slots=True)
@@ -70,13 +83,19 @@ def timeline(
     """Return what `IndexReader.timeline` does."""
     start = int(since // MINUTE)
     minutes = max(1, math.ceil((until / MINUTE - start) / buckets))
+    columns = task_run_minute.c
+    is_of_all = not query.wanted.task and not query.wanted.queue
+    if is_of_all and until - since > _LONGEST_BY_MINUTES:
+        # A busy day has hundreds of thousands of rows of minutes.
+        columns = task_run_hour.c
+        start -= start % HOUR
+        minutes = math.ceil(minutes / HOUR) * HOUR
     count = max(1, math.ceil((until / MINUTE - start) / minutes))
     found = [Bucket((start + n * minutes) * MINUTE, minutes * MINUTE) for n in range(count)]
-    columns = task_run_minute.c
     number = (columns.minute - start) // minutes
     rows = connection.execute(
         select(number, columns.state, columns.step, func.sum(columns.runs))
-        .where(*_meant(query, since, until))
+        .where(*_meant(columns, query, start, math.ceil(until / MINUTE)))
         .group_by(number, columns.state, columns.step)
     )
     for place, state, step, runs in rows:
@@ -96,7 +115,10 @@ def failures(
         select(
             columns.task, columns.error, runs, func.min(columns.minute), func.max(columns.minute)
         )
-        .where(columns.error != "", *_meant(query, since, until))
+        .where(
+            columns.error != "",
+            *_meant(columns, query, int(since // MINUTE), math.ceil(until / MINUTE)),
+        )
         .group_by(columns.task, columns.error)
         .having(runs > 0)
         .order_by(desc(runs), columns.task, columns.error)
@@ -107,20 +129,15 @@ def failures(
 
 def _group(connection: Connection, row: Sequence[Any]) -> FailureGroup:
     task, error, runs, first, last = row
-    newest = connection.execute(
-        select(task_run.c.run_id, task_run.c.detail)
-        .where(task_run.c.task == task, task_run.c.error == error)
-        .order_by(desc(task_run.c.run_id))
-        .limit(1)
-    ).first()
+    newest = connection.execute(_NEWEST, {"of_task": task, "of_error": error}).first()
     # They may be gone already, while what was counted of them is still kept.
     run_id, detail = ("", "") if newest is None else newest
     return FailureGroup(task, error, int(runs), first * MINUTE, last * MINUTE, run_id, detail)
 
 
-def _meant(query: RunQuery, since: float, until: float) -> list[ColumnElement[bool]]:
-    columns, wanted = task_run_minute.c, query.wanted
-    clauses = [columns.minute >= int(since // MINUTE), columns.minute < math.ceil(until / MINUTE)]
+def _meant(columns: Any, query: RunQuery, first: int, beyond: int) -> list[ColumnElement[bool]]:
+    wanted = query.wanted
+    clauses = [columns.minute >= first, columns.minute < beyond]
     if query.tasks is not None:
         clauses.append(columns.task.in_(query.tasks))
     if wanted.queue:

@@ -1,12 +1,14 @@
 """Ask the index: runs by filters, what is counted of them, and how far it has come."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple, Self
 
-from sqlalchemy import Engine, Select, desc, func, select
+from sqlalchemy import Connection, Engine, Select, desc, func, select
 
 from jtask.errors import ConfigurationError
+from jtask.ids import created_at
 from jtask.run_filters import RunFilter
 from jtask.run_index import IndexPosition, RunPage
 from jtask.run_summaries import RunSummary, is_of_task
@@ -25,6 +27,7 @@ from jtask_index.schema import (
     task_run_state,
     worker,
 )
+from jtask_index.searching import count, find
 
 _RUN = tuple(task_run.c[field] for field in RUN_FIELDS)
 LOG = "events"
@@ -159,12 +162,14 @@ class IndexReader:
         Args:
             wanted: Which.
             after: The `after` of the page before; None for the first one.
-            limit: How many.
+            limit: How many at most, see `RunPage.reached`.
         """
-        # One more tells whether there is a next page.
-        rows = self.fetch(self._query(wanted).newest(limit + 1, after or "", columns=_RUN))
-        runs = [run_of_row(row) for row in rows[:limit]]
-        return RunPage(runs, runs[-1].run_id if len(rows) > limit else None)
+        with self._reading() as connection:
+            found = find(connection, self._query(wanted), _RUN, after=after, limit=limit)
+        runs = [run_of_row(row) for row in found.rows]
+        if found.after is None or len(runs) == limit:
+            return RunPage(runs, found.after)
+        return RunPage(runs, found.after, created_at(found.after))
 
     def run(self, run_id: str) -> RunSummary | None:
         """Return what is known of a run; None where nothing is."""
@@ -187,21 +192,21 @@ class IndexReader:
 
         Args:
             wanted: Which.
-            at_most: Where to stop counting, which keeps it quick. What needs no counting is exact
-                however many they are: all runs, those of tasks, of queues, in states.
+            at_most: Where to stop counting, which keeps it quick; it stops before where what is
+                asked for is looked for among too many. What needs no counting is exact however
+                many they are: all runs, those of tasks, of queues, in states.
         """
         counts = self.counts(wanted, at_most=at_most)
-        return Count(sum(counts.values()), not counts or counts.is_exact)
+        return Count(sum(counts.values()), counts.is_exact)
 
     def counts(self, wanted: RunFilter, *, at_most: int = 10_000) -> "StateCounts":
         """Count the runs that are meant, by state; the arguments are those of `count`."""
         if is_counted(wanted):
             return StateCounts(self._kept_counts(wanted), is_exact=True)
-        columns = (task_run.c.run_id, task_run.c.state)
-        found = self._query(wanted).newest(at_most + 1, columns=columns).subquery()
-        query = select(found.c.state, func.count()).group_by(found.c.state)
-        counts: dict[str, int] = dict(self.fetch(query))
-        is_exact = sum(counts.values()) <= at_most
+        with self._reading() as connection:
+            counts, is_exact = count(
+                connection, self._query(wanted), task_run.c.state, at_most=at_most
+            )
         return StateCounts(counts, is_exact=is_exact)
 
     def _kept_counts(self, wanted: RunFilter) -> dict[str, int]:
@@ -224,11 +229,12 @@ class IndexReader:
 
         Args:
             wanted: Which; its `task`, `queue` and `state` count, the rest does not.
-            since: The beginning, seconds since the epoch, rounded down to a minute.
+            since: The beginning, seconds since the epoch, rounded down to a minute; where it is of
+                all tasks and queues, and of more than six hours, to an hour.
             until: The end.
-            buckets: How many at most; each is a whole number of minutes long.
+            buckets: How many at most; each is a whole number of minutes or hours long.
         """
-        with translated(self._engine), self._engine.connect() as connection:
+        with self._reading() as connection:
             return timeline(connection, self._query(wanted), since, until, buckets)
 
     def failures(
@@ -243,7 +249,7 @@ class IndexReader:
             until: Runs that ended before.
             limit: How many groups.
         """
-        with translated(self._engine), self._engine.connect() as connection:
+        with self._reading() as connection:
             return failures(connection, self._query(wanted), since, until, limit)
 
     # --- what there is ----------------------------------------------------------------------
@@ -304,8 +310,13 @@ class IndexReader:
 
     def fetch(self, query: Select[*tuple[Any, ...]]) -> list[Any]:
         """Return the rows that a query finds."""
-        with translated(self._engine), self._engine.connect() as connection:
+        with self._reading() as connection:
             return list(connection.execute(query).all())
+
+    @contextmanager
+    def _reading(self) -> Generator[Connection]:
+        with translated(self._engine), self._engine.connect() as connection:
+            yield connection
 
     def _query(self, wanted: RunFilter) -> RunQuery:
         tasks = self.task_keys(wanted.task) if wanted.task else None

@@ -18,6 +18,7 @@ from jtask_index.schema import (
     task_run,
     task_run_argument,
     task_run_count,
+    task_run_hour,
     task_run_minute,
     task_run_state,
     task_run_tag,
@@ -79,8 +80,9 @@ def trim(writer: IndexWriter, limits: Limits, *, at_most: int = 200 * CHUNK) -> 
             if count < CHUNK:
                 break
         with writer.engine.begin() as connection:
-            minutes = task_run_minute.c.minute < int(oldest // MINUTE)
-            connection.execute(task_run_minute.delete().where(minutes))
+            for table in (task_run_minute, task_run_hour):
+                is_old = table.c.minute < int(oldest // MINUTE)
+                connection.execute(table.delete().where(is_old))
             connection.execute(tag.delete().where(tag.c.last_seen < oldest))
             is_gone = worker.c.is_living == 0
             connection.execute(worker.delete().where(worker.c.last_seen < oldest, is_gone))

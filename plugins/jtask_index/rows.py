@@ -63,6 +63,7 @@ TOLD_COLUMNS = (
 )
 """Those that are said once."""
 
+
 _TAGS = RUN_FIELDS.index("tags")
 
 
@@ -90,9 +91,10 @@ class RunState(NamedTuple):
 
 def run_of_row(row: Sequence[Any]) -> RunSummary:
     """Return the run of a row with RUN_FIELDS, and perhaps more behind them."""
-    values = list(row[: len(RUN_FIELDS)])
-    values[_TAGS] = tuple(json.loads(row[_TAGS])) if row[_TAGS] else ()
-    return RunSummary(*values)
+    run = RunSummary(*row[: len(RUN_FIELDS)])
+    tags = row[_TAGS]
+    run.tags = tuple(json.loads(tags)) if tags else ()
+    return run
 
 
 def latest_values(run: RunSummary, states: int) -> tuple[Any, ...]:

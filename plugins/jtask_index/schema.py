@@ -64,7 +64,14 @@ Index("task_run_by_state", task_run.c.state, _of_run)
 Index("task_run_by_task", task_run.c.task, _of_run)
 Index("task_run_by_task_and_state", task_run.c.task, task_run.c.state, _of_run)
 Index("task_run_by_queue", task_run.c.queue, _of_run)
-Index("task_run_by_worker", task_run.c.worker, _of_run)
+# Many runs wait, and have no worker yet.
+Index(
+    "task_run_by_worker",
+    task_run.c.worker,
+    _of_run,
+    sqlite_where=text("worker <> ''"),
+    postgresql_where=text("worker <> ''"),
+)
 Index(
     "task_run_by_parent",
     task_run.c.parent,
@@ -74,6 +81,15 @@ Index(
 )
 Index(
     "task_run_by_error",
+    task_run.c.error,
+    _of_run,
+    sqlite_where=text("error <> ''"),
+    postgresql_where=text("error <> ''"),
+)
+
+Index(
+    "task_run_by_task_and_error",
+    task_run.c.task,
     task_run.c.error,
     _of_run,
     sqlite_where=text("error <> ''"),
@@ -148,6 +164,31 @@ task_run_minute = Table(
     sqlite_with_rowid=False,
 )
 """How many runs ended in a minute, by how long they took."""
+
+Index(
+    "task_run_minute_by_failure",
+    task_run_minute.c.minute,
+    task_run_minute.c.task,
+    task_run_minute.c.error,
+    task_run_minute.c.state,
+    task_run_minute.c.queue,
+    task_run_minute.c.runs,
+    sqlite_where=text("error <> ''"),
+    postgresql_where=text("error <> ''"),
+)
+
+task_run_hour = Table(
+    "task_run_hour",
+    metadata,
+    # The first one of an hour, since the epoch.
+    Column("minute", BigInteger, primary_key=True, autoincrement=False),
+    _text("state", is_key=True),
+    # As in `task_run_minute`.
+    Column("step", Integer, primary_key=True, autoincrement=False),
+    Column("runs", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""How many runs of all tasks ended in an hour: `task_run_minute` put together."""
 
 tag = Table(
     "tag",

@@ -4,10 +4,22 @@ The rows go to the driver as they are. SQLAlchemy would look at each value of ea
 longer than SQLite takes to write it.
 """
 
+import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Table, bindparam, update
+from sqlalchemy import (
+    ARRAY,
+    Column,
+    Connection,
+    Table,
+    Text,
+    any_,
+    bindparam,
+    func,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 Build = Callable[[Any], Any]
@@ -51,6 +63,29 @@ class ManyRows:
             order = None if names is None else tuple(map(self._columns.index, names))
             self._compiled[dialect.name] = (str(compiled), order)
         return self._compiled[dialect.name]
+
+
+class RowsByKey:
+    """Reads the rows that have any of many keys: one statement, however many there are.
+
+    Args:
+        key: The column.
+        columns: What to return of each row.
+    """
+
+    def __init__(self, key: Column[str], columns: Sequence[Column[Any]]) -> None:
+        query = select(*columns)
+        # The keys as one value: thousands of parameters take longer to bind than rows to read.
+        in_json = func.json_each(bindparam("keys", type_=Text)).table_valued("value")
+        self._of_json = query.where(key.in_(select(in_json.c.value)))
+        in_array = any_(bindparam("keys", type_=ARRAY(Text)))
+        self._of_array = query.where(key == in_array)
+
+    def fetch(self, connection: Connection, keys: Sequence[str]) -> Sequence[Any]:
+        """Return the rows, in any order."""
+        if connection.dialect.name == "sqlite":
+            return connection.execute(self._of_json, {"keys": json.dumps(keys)}).all()
+        return connection.execute(self._of_array, {"keys": list(keys)}).all()
 
 
 def inserting(table: Table, columns: Sequence[str] | None = None) -> ManyRows:

@@ -17,6 +17,7 @@ from jtask.contract import Event
 from jtask_index.engines import prepare_folder, translated
 from jtask_index.folding import Changes, CountKey, KnownRun, fold
 from jtask_index.migrating import migrate
+from jtask_index.minutes import add_to_minutes
 from jtask_index.reader import LOG
 from jtask_index.rows import (
     LATEST_COLUMNS,
@@ -32,15 +33,15 @@ from jtask_index.schema import (
     task_run,
     task_run_argument,
     task_run_count,
+    task_run_hour,
     task_run_minute,
     task_run_state,
     task_run_tag,
     worker,
 )
-from jtask_index.statements import adding, inserting, inserting_missing, seeing, updating
+from jtask_index.statements import RowsByKey, adding, inserting, inserting_missing, seeing, updating
 
-_AT_ONCE = 1000  # values in one statement
-
+_RUNS = RowsByKey(task_run.c.run_id, [task_run.c[field] for field in (*RUN_FIELDS, "states")])
 _ADD_RUNS = inserting(task_run, ("run_id", *LATEST_COLUMNS, *TOLD_COLUMNS))
 _MOVE_RUNS = updating(task_run, "run_id", LATEST_COLUMNS)
 _RETELL_RUNS = updating(task_run, "run_id", (*LATEST_COLUMNS, *TOLD_COLUMNS))
@@ -48,7 +49,6 @@ _ADD_STATES = inserting(task_run_state)
 _ADD_TAGS = inserting_missing(task_run_tag)
 _ADD_ARGUMENTS = inserting_missing(task_run_argument)
 _ADD_TO_COUNTS = adding(task_run_count)
-_ADD_TO_MINUTES = adding(task_run_minute)
 _SEE_TAGS = seeing(tag)
 _SEE_WORKERS = seeing(worker)
 
@@ -159,6 +159,7 @@ _OF_LOG = (
     task_run_argument,
     task_run_count,
     task_run_minute,
+    task_run_hour,
     tag,
     worker,
 )
@@ -183,13 +184,7 @@ def lock_log(connection: Connection) -> None:
 
 def known_runs(connection: Connection, ids: Sequence[str]) -> dict[str, KnownRun]:
     """Return what the index has of runs, by their ids."""
-    columns = [task_run.c[field] for field in (*RUN_FIELDS, "states")]
-    known: dict[str, KnownRun] = {}
-    for start in range(0, len(ids), _AT_ONCE):
-        wanted = task_run.c.run_id.in_(ids[start : start + _AT_ONCE])
-        for row in connection.execute(select(*columns).where(wanted)):
-            known[row[0]] = KnownRun(run_of_row(row), row[-1])
-    return known
+    return {row[0]: KnownRun(run_of_row(row), row[-1]) for row in _RUNS.fetch(connection, ids)}
 
 
 def write_changes(connection: Connection, changes: Changes) -> None:
@@ -219,8 +214,7 @@ def write_changes(connection: Connection, changes: Changes) -> None:
         [(run_id, *value) for run_id, values in changes.arguments.items() for value in values],
     )
     add_to_counts(connection, changes.counts)
-    minutes = [(*key, n) for key, n in sorted(changes.minutes.items()) if n]
-    _ADD_TO_MINUTES.execute(connection, minutes)
+    add_to_minutes(connection, changes.minutes)
     _SEE_TAGS.execute(connection, sorted(changes.tags.items()))
     workers = [(one, *seen, "", 0) for one, seen in sorted(changes.workers.items())]
     _SEE_WORKERS.execute(connection, workers)

@@ -8,6 +8,8 @@ from served_console import ServedConsole, StartConsole
 from waiting import PATIENCE, eventually
 
 from jtask import get_run_logger, task
+from jtask.ids import created_at
+from jtask_index import searching
 from jtask_queues.operations import pause_queue
 
 go_on = threading.Event()
@@ -99,6 +101,25 @@ def test_pages_of_runs_follow_each_other_without_a_gap(
     second = console.page(f"/runs?after={after}")
     assert [f'id="run-{run.run_id}"' in first for run in runs] == [False] * 10 + [True] * 50
     assert [f'id="run-{run.run_id}"' in second for run in runs] == [True] * 10 + [False] * 50
+
+
+def test_a_search_that_is_not_finished_leads_on(
+    console: ServedConsole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(searching, "LONGEST", -1.0)
+    runs = [letter.delay(str(n)) for n in range(60)]
+    eventually(lambda: console.shows("/runs", "<b>60</b>"))
+    page = console.page("/runs?text=nobody")
+    assert "None found yet" in page
+    assert "Searched back to" in page
+    found = console.client.get("/api/runs?text=nobody").json()
+    assert found["runs"] == []
+    assert found["after"] == runs[9].run_id
+    assert found["reached"] == created_at(found["after"])
+    assert f'after={found["after"]}" rel="next">Search on' in page
+    last = console.page(f"/runs?text=nobody&after={found['after']}")
+    assert "No such runs" in last
+    assert "Searched back to" not in last
 
 
 def test_an_open_page_shows_a_run_appear_and_end(

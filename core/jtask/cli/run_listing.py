@@ -28,11 +28,14 @@ class Listing(NamedTuple):
         runs: Newest first.
         source: Where, for people.
         is_cut: Whether there may be more among what was not searched.
+        reached: Where it was interrupted: back to which instant it was searched, seconds since the
+            epoch.
     """
 
     runs: list[RunSummary]
     source: str
     is_cut: bool = False
+    reached: float | None = None
 
 
 def list_runs(wanted: RunFilter, limit: int) -> Listing:
@@ -49,7 +52,7 @@ def list_runs(wanted: RunFilter, limit: int) -> Listing:
         if (age := _age(index)) is None:
             say(f"the index {index.url} is not followed now: start `jtask index`", err=True)
             return _of_log(wanted, limit)
-        return Listing(index.runs(wanted, limit=limit).runs, f"the index {index.url}{age}")
+        return _of_index(index, wanted, limit, f"the index {index.url}{age}")
     finally:
         index.close()
 
@@ -85,6 +88,24 @@ def _age(index: RunIndex) -> str | None:
 
 def _ago(position: IndexPosition) -> str:
     return f"as of {describe_seconds(max(0.0, time.time() - position.changed))} ago"
+
+
+def _of_index(index: RunIndex, wanted: RunFilter, limit: int, source: str) -> Listing:
+    """Return the newest runs that are wanted: enough of them, or those found until Ctrl-C."""
+    wanted = wanted.fixed()
+    found: list[RunSummary] = []
+    after: str | None = None
+    reached: float | None = None
+    try:
+        while len(found) < limit:
+            page = index.runs(wanted, after=after, limit=limit - len(found))
+            found += page.runs
+            after, reached = page.after, page.reached
+            if after is None:
+                break
+    except KeyboardInterrupt:
+        return Listing(found, source, reached=reached or time.time())
+    return Listing(found, source)
 
 
 def _of_log(wanted: RunFilter, limit: int) -> Listing:

@@ -10,6 +10,7 @@ from jtask.cli.output import say, say_json
 from jtask.cli.parameters import as_json
 from jtask.cli.run_options import filter_of, filter_options
 from jtask.cli.tables import local_time, print_table
+from jtask.worker.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from jtask.cli.run_report import RunReport
@@ -25,11 +26,12 @@ def runs() -> None:
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True)
 @filter_options(since="1h")
 @as_json
-def ls(limit: int, *, as_json: bool, **given: Any) -> None:
+@click.pass_context
+def ls(ctx: click.Context, /, limit: int, *, as_json: bool, **given: Any) -> None:
     """List the newest runs with the latest state of each.
 
     Reads the index of `jtask index` where there is one that is followed, else the event log; stderr
-    says which.
+    says which. Ctrl-C ends a long search: what was found until then is shown.
     """
     wanted = filter_of(given)
     from jtask.cli.run_listing import KEPT, list_runs
@@ -47,6 +49,11 @@ def ls(limit: int, *, as_json: bool, **given: Any) -> None:
     say(f"from {listing.source}", err=True)
     if listing.is_cut:
         say(f"only the newest {KEPT} runs were searched: narrow --task or --since", err=True)
+    if listing.reached is not None:
+        # The whole second again, for some of it may not have been searched.
+        when = local_time(listing.reached + 1)
+        say(f"interrupted: go on with --until '{when}', up to which all was searched", err=True)
+        ctx.exit(ExitCode.INTERRUPTED)
 
 
 @runs.command()

@@ -51,7 +51,11 @@ async def _runs(asked: Asked) -> Answer:
     wanted, limit = _filter_of(asked), _number(asked.query, "limit", 50, _MOST)
     after = asked.query.get("after")
     page = await asked.index.ask(lambda index: index.runs(wanted, after=after, limit=limit))
-    return {"runs": [facts_of(run) for run in page.runs], "after": page.after}
+    return {
+        "runs": [facts_of(run) for run in page.runs],
+        "after": page.after,
+        "reached": page.reached,
+    }
 
 
 async def _counts(asked: Asked) -> Answer:
@@ -184,7 +188,12 @@ async def _dead_letters(asked: Asked) -> Answer:
 
 
 ENDPOINTS = (
-    Endpoint("/runs", "A page of runs, newest first.", _runs, (*FILTER, "after", "limit")),
+    Endpoint(
+        "/runs",
+        "A page of runs, newest first; `after` leads to the next one, even from a short page.",
+        _runs,
+        (*FILTER, "after", "limit"),
+    ),
     Endpoint("/runs/{run_id}", "One run: its states, and its result or error.", _run),
     Endpoint("/counts", "How many runs are in which state.", _counts, FILTER),
     Endpoint(

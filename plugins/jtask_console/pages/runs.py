@@ -48,6 +48,7 @@ async def _facts(asked: Asked) -> Facts:
         return {
             "runs": page.runs,
             "next": page.after,
+            "reached": page.reached,
             "counts": counts,
             "is_exact": counts.is_exact,
             "tasks": index.tasks(),
@@ -80,4 +81,4 @@ def _next_address(wanted: RunFilter, after: str | None) -> str:
     return f"?{query}{'&' if query else ''}{urlencode({'after': after})}" if after else ""
 
 
-PAGE = Page("/runs", "runs.html", _facts, always(RUNS), ("counts", "rows", "matching"))
+PAGE = Page("/runs", "runs.html", _facts, always(RUNS), ("counts", "rows", "matching", "pages"))
