@@ -443,7 +443,7 @@ def test_the_program_lists_and_shows() -> None:
     for text in ("no apple", 'raise ValueError(f"no', '{"value":"apple"}'):
         assert text in shown
     told = json.loads(program("show", run.run_id, "--json").stdout)
-    assert told["arguments"] == '{"value":"apple"}'
+    assert told["arguments"] == {"value": "apple"}
     assert told["failure"]["type"] == "builtins.ValueError"
     assert program("show", get_client().ids.new()).exit_code == 1
 
