@@ -19,6 +19,7 @@ import pluggy
 if TYPE_CHECKING:
     import click
 
+    from jtask.bulk_actions import BulkAction
     from jtask.claims import Claim
     from jtask.declaration.task_info import TaskInfo
     from jtask.lifecycle import AttemptEnd, Park, PutOff, Retry, RollBack
@@ -294,6 +295,15 @@ def jtask_run_index() -> "RunIndex | None":
 
     Called by that command, which closes it; the plugins are asked one after the other until one has
     an index. A failure is printed, and the next one is asked, or the event log read.
+    """
+
+
+@hookspec
+def jtask_bulk_actions() -> "Iterable[BulkAction] | None":
+    """Declare what can be done to many runs, so that whoever comes next goes on with it.
+
+    Called by what carries such operations out, `jtask runs resume` and a console, when it starts. A
+    failure makes that fail.
     """
 
 
