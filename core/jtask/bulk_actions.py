@@ -1,7 +1,7 @@
 """What can be done to many runs: a plugin may have such actions, see `jtask_bulk_actions`."""
 
-from collections.abc import Awaitable, Callable
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple, Protocol
 
 
 class BulkItem(NamedTuple):
@@ -36,3 +36,23 @@ class BulkAction(NamedTuple):
     act: Callable[[BulkItem], Awaitable[str]]
     newest_first: bool = False
     enqueues: bool = False
+
+
+class BulkCarrier(Protocol):
+    """Notes that something is done to many runs, does it, and notes what came of each."""
+
+    def __call__(
+        self, kind: str, run_ids: Sequence[str], about: str, tell: Callable[[int, int], None], /
+    ) -> dict[str, str]:
+        """Block until all is done.
+
+        Args:
+            kind: That of a `BulkAction`.
+            run_ids: To which runs.
+            about: What they are, for people; empty lists them.
+            tell: Told how many are dealt with, of how many.
+
+        Returns:
+            dict[str, str]: What came of each, by its id.
+        """
+        ...

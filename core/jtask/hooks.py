@@ -19,7 +19,7 @@ import pluggy
 if TYPE_CHECKING:
     import click
 
-    from jtask.bulk_actions import BulkAction
+    from jtask.bulk_actions import BulkAction, BulkCarrier
     from jtask.claims import Claim
     from jtask.declaration.task_info import TaskInfo
     from jtask.lifecycle import AttemptEnd, Park, PutOff, Retry, RollBack
@@ -304,6 +304,16 @@ def jtask_bulk_actions() -> "Iterable[BulkAction] | None":
 
     Called by what carries such operations out, `jtask runs resume` and a console, when it starts. A
     failure makes that fail.
+    """
+
+
+@hookspec
+def jtask_bulk_carrier() -> "BulkCarrier | None":
+    """Return what notes operations on many runs and carries them out; None where there is none.
+
+    Called by commands that do much at once, such as `jtask dead replay`; the plugins are asked one
+    after the other until one has one. A failure is printed, and the next one is asked, or the
+    command does it unnoted.
     """
 
 

@@ -1,15 +1,15 @@
 """`jtask runs cancel`, `rerun`, `resume` and `operations`: much at once, by a filter."""
 
 import asyncio
-import sys
 from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from jtask.cli.output import say, say_json
 from jtask.cli.parameters import as_json
+from jtask.cli.progress import Tell, progress_bar
 from jtask.cli.prompts import confirm, yes_option
 from jtask.cli.run_options import filter_of, filter_options
 from jtask.cli.tables import local_time, print_table
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from jtask_index.operations import Operation
     from jtask_index.reader import IndexReader
 
-T = TypeVar("T")
 _dry_run = click.option("--dry-run", is_flag=True, help="Only say how many runs that would be.")
 
 
@@ -96,8 +95,8 @@ def _act(kind: str, given: dict[str, Any], *, dry_run: bool, yes: bool, as_json:
 
 def _carry_out(bulk: "BulkOperations", operation: "Operation", *, as_json: bool) -> None:
     say(f"if interrupted: jtask runs resume {operation.operation_id}", err=True)
-    with click.progressbar(length=operation.runs, label=operation.kind, file=sys.stderr) as bar:
-        results = asyncio.run(bulk.carry_out(operation, _shown_on(bar)))
+    with progress_bar(operation.kind) as tell:
+        results = asyncio.run(bulk.carry_out(operation, _shown_by(tell)))
     if as_json:
         say_json({"operation_id": operation.operation_id, "results": _sorted(results)})
         return
@@ -105,12 +104,11 @@ def _carry_out(bulk: "BulkOperations", operation: "Operation", *, as_json: bool)
         say(f"{count:>8}  {result}")
 
 
-def _shown_on(bar: Any) -> "Callable[[Progress], None]":
+def _shown_by(tell: Tell) -> "Callable[[Progress], None]":
     problems: set[str] = set()
 
     def show(progress: "Progress") -> None:
-        bar.length = progress.total
-        bar.update(progress.done - bar.pos)
+        tell(progress.done, progress.total)
         if progress.problem and progress.problem not in problems:
             problems.add(progress.problem)
             say(f"\nwaiting: {progress.problem}", err=True)
@@ -151,8 +149,6 @@ def _open() -> "IndexReader":
 
 def _bulk(index: "IndexReader") -> "BulkOperations":
     from jtask_index.bulk import BulkOperations, known_actions
+    from jtask_index.carrier import asking
 
-    async def ask(question: "Callable[[IndexReader], T]") -> "T":
-        return await asyncio.to_thread(question, index)
-
-    return BulkOperations(ask, known_actions())
+    return BulkOperations(asking(index), known_actions())

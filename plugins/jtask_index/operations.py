@@ -167,6 +167,11 @@ class OperationLog:
         rows = self._fetch(query.where(_run.operation_id == operation_id))
         return Counter(dict(rows))
 
+    def results_by_run(self, operation_id: str) -> dict[str, str]:
+        """Return what came of each run of an operation, by its id."""
+        query = select(_run.run_id, _run.result).where(_run.operation_id == operation_id)
+        return dict(self._fetch(query))
+
     def _change(
         self, operation_id: str, values: Mapping[str, Any], *conditions: ColumnElement[bool]
     ) -> int:

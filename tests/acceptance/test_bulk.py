@@ -139,6 +139,19 @@ def test_consoles_and_commands_go_on_with_what_others_were_killed_at(
     each_was_executed_once(place)
 
 
+def test_dead_letters_whose_replay_is_killed_are_resumed_and_executed_once(
+    place: Any, index: Index
+) -> None:
+    command = place.start(JTASK, "dead", "replay", "--all", "--yes")
+    kill_halfway(command, index, 300)
+    operation_id, kind, _, runs, _ = index.operation()
+    assert (kind, runs) == ("replay dead letters", RUNS)
+    done = place.jtask("runs", "resume", operation_id, "--json")
+    assert json.loads(done.stdout)["results"] == {"replayed": RUNS}, done.stderr
+    each_was_executed_once(place)
+    assert json.loads(place.jtask("dead", "ls", "--json").stdout) == []
+
+
 def test_what_is_done_to_runs_waits_for_the_broker(place: Any, index: Index) -> None:
     command = place.start(JTASK, "runs", "rerun", "--state", "failed", "--yes")
     eventually(lambda: index.dealt_with() > 100)

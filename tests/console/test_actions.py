@@ -193,6 +193,28 @@ def test_dead_letters_are_replayed_as_a_group(
     assert set(calls.values()) == {2}
 
 
+def test_what_a_command_does_to_dead_letters_is_in_the_audit_log(
+    console: ServedConsole, jtask_worker: StartWorker
+) -> None:
+    jtask_worker(parcel)
+    is_wrong.set()
+    for n in range(3):
+        parcel.delay(str(n)).wait(PATIENCE)
+    eventually(lambda: len(list_letters()) == 3)
+    is_wrong.clear()
+    console.page("/audit")  # from now on there is an index
+    one, *_ = (letter.run_id for letter in list_letters())
+    dropped = CliRunner().invoke(main, ["dead", "drop", one])
+    assert (dropped.exit_code, "1 dead letter deleted" in dropped.output) == (0, True)
+    replayed = CliRunner().invoke(main, ["dead", "replay", "--task", "parcel", "--yes", "--json"])
+    answers = json.loads(replayed.stdout)
+    assert len({answer["new_run_id"] for answer in answers}) == 2
+    eventually(lambda: sum(calls.values()) == 5)
+    audit = console.page("/audit")
+    for text in ("replay dead letters", "task=parcel", "drop dead letters", one, whoami()):
+        assert text in audit
+
+
 def test_dropped_dead_letters_are_gone(console: ServedConsole, jtask_worker: StartWorker) -> None:
     jtask_worker(parcel)
     is_wrong.set()
