@@ -19,6 +19,7 @@ import pluggy
 if TYPE_CHECKING:
     import click
 
+    from jtask.bulk_actions import BulkAction, BulkCarrier
     from jtask.claims import Claim
     from jtask.declaration.task_info import TaskInfo
     from jtask.lifecycle import AttemptEnd, Park, PutOff, Retry, RollBack
@@ -294,6 +295,25 @@ def jtask_run_index() -> "RunIndex | None":
 
     Called by that command, which closes it; the plugins are asked one after the other until one has
     an index. A failure is printed, and the next one is asked, or the event log read.
+    """
+
+
+@hookspec
+def jtask_bulk_actions() -> "Iterable[BulkAction] | None":
+    """Declare what can be done to many runs, so that whoever comes next goes on with it.
+
+    Called by what carries such operations out, `jtask runs resume` and a console, when it starts. A
+    failure makes that fail.
+    """
+
+
+@hookspec
+def jtask_bulk_carrier() -> "BulkCarrier | None":
+    """Return what notes operations on many runs and carries them out; None where there is none.
+
+    Called by commands that do much at once, such as `jtask dead replay`; the plugins are asked one
+    after the other until one has one. A failure is printed, and the next one is asked, or the
+    command does it unnoted.
     """
 
 

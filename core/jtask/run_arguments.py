@@ -54,6 +54,29 @@ def is_whole(arguments: str) -> bool:
     return found is not None and f'"{REDACTED}"' not in arguments
 
 
+def without(value: Any, redact: Collection[str]) -> Any:
+    """Return a value, as JSON has it, with what nobody is shown replaced.
+
+    Args:
+        value: Arguments by parameter, or a part of them.
+        redact: Names of parameters and keys whose values are replaced.
+    """
+    if isinstance(value, dict):
+        known = cast("dict[str, Any]", value)
+        return {
+            key: REDACTED if key in redact else without(inner, redact)
+            for key, inner in known.items()
+        }
+    if isinstance(value, list):
+        return [without(inner, redact) for inner in cast("list[object]", value)]
+    return value
+
+
+def redacted_names(arguments: str) -> frozenset[str]:
+    """Return the names whose values were replaced in recorded arguments."""
+    return frozenset(_redacted_in(_parsed(arguments)))
+
+
 def values_of(arguments: str) -> list[ArgumentValue]:
     """Return the values inside recorded arguments that can be looked for, each once."""
     found = _parsed(arguments)
@@ -115,18 +138,18 @@ def _redacted(payload: bytes, names: frozenset[str]) -> bytes:
         value = json.loads(payload)
     except (ValueError, RecursionError):
         return b""  # what is not understood may hold what must not be seen
-    return json.dumps(_without(value, names), separators=(",", ":"), ensure_ascii=False).encode(
+    return json.dumps(without(value, names), separators=(",", ":"), ensure_ascii=False).encode(
         errors="replace"
     )
 
 
-def _without(value: Any, names: frozenset[str]) -> Any:
+def _redacted_in(value: object) -> Iterator[str]:
     if isinstance(value, dict):
-        known = cast("dict[str, Any]", value)
-        return {
-            key: REDACTED if key in names else _without(inner, names)
-            for key, inner in known.items()
-        }
-    if isinstance(value, list):
-        return [_without(inner, names) for inner in cast("list[object]", value)]
-    return value
+        for key, inner in cast("dict[str, object]", value).items():
+            if inner == REDACTED:
+                yield key
+            else:
+                yield from _redacted_in(inner)
+    elif isinstance(value, list):
+        for inner in cast("list[object]", value):
+            yield from _redacted_in(inner)

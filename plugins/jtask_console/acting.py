@@ -10,11 +10,16 @@ from starlette.routing import Route
 
 from jtask.errors import JTaskError
 from jtask_console.access.forms import fields_of
-from jtask_console.actions import dead_letters, queues, schedules
-from jtask_console.actions.action import Action, Given
-from jtask_console.actions.operations import Operations
+from jtask_console.actions import dead_letters, queues, runs, schedules
+from jtask_console.actions.action import Given
+from jtask_console.actions.operations import AnyAction, Operations
 
-ACTIONS: Sequence[Action] = (*queues.ACTIONS, *schedules.ACTIONS, *dead_letters.ACTIONS)
+ACTIONS: Sequence[AnyAction] = (
+    *runs.ACTIONS,
+    *queues.ACTIONS,
+    *schedules.ACTIONS,
+    *dead_letters.ACTIONS,
+)
 SAID = "jtask_console_said"
 """The cookie with the sentence that the next page says, once."""
 
@@ -23,7 +28,7 @@ _SAID_SECONDS = 30
 _MOST_SAID = 500  # characters
 
 
-def action_routes(operations: Operations, actions: Sequence[Action]) -> list[Route]:
+def action_routes(operations: Operations, actions: Sequence[AnyAction]) -> list[Route]:
     """Return a route for each action.
 
     Args:
@@ -31,7 +36,7 @@ def action_routes(operations: Operations, actions: Sequence[Action]) -> list[Rou
         actions: Which.
     """
 
-    async def act(action: Action, request: Request) -> Response:
+    async def act(action: AnyAction, request: Request) -> Response:
         given = await given_by(request)
         try:
             operation = await operations.start(action, given)

@@ -19,9 +19,7 @@ from jtask_console.access.callers import Access, Authorize
 from jtask_console.access.guard import Guard
 from jtask_console.access.login import login_routes
 from jtask_console.acting import ACTIONS, action_routes
-from jtask_console.actions.audit import AuditLog
 from jtask_console.actions.operations import Operations
-from jtask_console.actions.runs import RunActions
 from jtask_console.api.routes import api_routes
 from jtask_console.live.feed import Feed
 from jtask_console.pages import (
@@ -82,9 +80,7 @@ class ConsoleApp:
         self.access = Access(self.settings, authorize, is_mounted=is_mounted)
         self.index = RunIndex()
         self.feed = Feed(self.index)
-        self.audit = AuditLog(self.index)
-        self.operations = Operations(self.audit, self.feed.hub.tell)
-        self.run_actions = RunActions(self.index)
+        self.operations = Operations(self.index, self.feed.hub.tell)
         self._follower: Follower | None = None
         self._app: ASGIApp | None = None
         self._starting = asyncio.Lock()
@@ -107,6 +103,7 @@ class ConsoleApp:
     def close(self) -> None:
         """Stop following the event log."""
         self.release()
+        self.operations.close()
         follower, self._follower = self._follower, None
         if follower is not None:
             follower.stop()
@@ -119,7 +116,8 @@ class ConsoleApp:
         self._follower = await asyncio.to_thread(open_follower)
         threading.Thread(target=self._follower.run, name="jtask-index", daemon=True).start()
         self._app = Guard(self._starlette(), self.access)
-        await self.operations.resume(self.run_actions.actions)
+        if not self.settings.console_read_only:
+            self.operations.start_taking_over(ACTIONS)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -138,14 +136,13 @@ class ConsoleApp:
             sections=SECTIONS,
             can_log_out=self.access.has_tokens,
         )
-        actions = [*ACTIONS, *self.run_actions.actions]
         routes: list[BaseRoute] = [
             Mount("/static", StaticFiles(directory=_STATIC), name="static"),
             *login_routes(self.access),
-            api_routes(pages.asked, self.operations, actions),
-            *action_routes(self.operations, actions),
+            api_routes(pages.asked, self.operations, ACTIONS),
+            *action_routes(self.operations, ACTIONS),
             *_page_routes(PAGES, pages),
-            *_page_routes([audit_page(self.audit, self.operations.current)], pages),
+            *_page_routes([audit_page(self.operations)], pages),
         ]
         return Starlette(routes=routes)
 

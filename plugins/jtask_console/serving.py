@@ -74,7 +74,7 @@ class PageServer:
         common = self.common(request)
         query = f"?{request.url.query}" if request.url.query else ""
         path = request.url.path.removeprefix(common["root"])
-        if page.parts:
+        if page.parts and request.scope.get("jtask_streams", True):
             parts = _parts(page, common | facts)
             seen = id_of({name: digest(html) for name, html in parts.items()})
             separator = "&" if query else "?"

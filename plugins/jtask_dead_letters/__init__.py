@@ -5,7 +5,7 @@ workers too often and messages that cannot be read are kept by the worker itself
 plugin.
 """
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 from typing import TYPE_CHECKING
 
 from jtask.hooks import hookimpl
@@ -16,6 +16,7 @@ from jtask_dead_letters.headers import REPLAY_OF
 if TYPE_CHECKING:
     import click
 
+    from jtask.bulk_actions import BulkAction
     from jtask.outcomes import Outcome
     from jtask.runtime import RunContext
 
@@ -57,6 +58,14 @@ def jtask_admit(run: "RunContext") -> Awaitable[None] | None:
     from jtask_dead_letters.replaying import admitted
 
     return admitted(run.headers[REPLAY_OF], run.run_id)
+
+
+@hookimpl
+def jtask_bulk_actions() -> "Iterable[BulkAction]":
+    """Declare that many letters can be replayed and dropped."""
+    from jtask_dead_letters.bulk import ACTIONS
+
+    return ACTIONS
 
 
 @hookimpl

@@ -9,6 +9,7 @@ import click
 from jtask.cli.instants import PAST
 from jtask.cli.output import say, say_json
 from jtask.cli.parameters import as_json
+from jtask.cli.progress import progress_bar
 from jtask.cli.prompts import confirm, yes_option
 from jtask.worker.exit_codes import ExitCode
 
@@ -72,7 +73,7 @@ def _of_chosen(verb: str) -> Callable[[Callable[..., None]], Callable[..., None]
             **conditions: Any,
         ) -> None:
             chosen = _chosen(verb, run_ids, conditions, all_=all_, yes=yes)
-            act(chosen, as_json=as_json)
+            act(chosen, _about(run_ids, conditions), as_json=as_json)
 
         return _with(_CHOICE, command)
 
@@ -117,11 +118,12 @@ def show(run_id: str, *, as_json: bool) -> None:
 
 @dead.command()
 @_of_chosen("Replay")
-def replay(chosen: list[str], *, as_json: bool) -> None:
+def replay(chosen: list[str], about: str, *, as_json: bool) -> None:
     """Replay dead letters: each becomes exactly one new run, however often you repeat this."""
-    from jtask_dead_letters.operations import replay_letters
+    from jtask_dead_letters.bulk import REPLAY, replay_many
 
-    done = replay_letters(chosen)
+    with progress_bar(REPLAY) as tell:
+        done = replay_many(chosen, about, tell) if chosen else []
     if as_json:
         say_json([answer._asdict() for answer in done])
     elif not done:
@@ -137,11 +139,12 @@ def replay(chosen: list[str], *, as_json: bool) -> None:
 
 @dead.command()
 @_of_chosen("Delete")
-def drop(chosen: list[str], *, as_json: bool) -> None:
+def drop(chosen: list[str], about: str, *, as_json: bool) -> None:
     """Delete dead letters."""
-    from jtask_dead_letters.operations import drop_letters
+    from jtask_dead_letters.bulk import DROP, drop_many
 
-    dropped = drop_letters(chosen)
+    with progress_bar(DROP) as tell:
+        dropped = drop_many(chosen, about, tell) if chosen else []
     if as_json:
         say_json(dropped)
     else:
@@ -171,6 +174,12 @@ def _chosen(
     if letters:
         confirm(f"{verb} {_count(len(letters))}?", yes=yes)
     return [letter.run_id for letter in letters]
+
+
+def _about(run_ids: tuple[str, ...], conditions: dict[str, Any]) -> str:
+    """Return what is meant, for people; empty where the ids say it."""
+    given = [f"{name}={value}" for name, value in conditions.items() if value is not None]
+    return "" if run_ids else " ".join(given) or "all"
 
 
 def _count(number: int) -> str:

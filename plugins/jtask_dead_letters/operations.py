@@ -88,7 +88,7 @@ def replay_letter(run_id: str) -> "Run[Any]":
     from jtask.client import get_client
 
     client = get_client()
-    return client.handle(client.io.run(_replay(client, run_id)))
+    return client.handle(client.io.run(replay_run(client, run_id)))
 
 
 def replay_letters(run_ids: Iterable[str]) -> list[Replayed]:
@@ -131,6 +131,17 @@ def drop_letters(run_ids: Iterable[str]) -> list[str]:
     return client.io.run(drop_all())
 
 
+async def replay_run(client: "Client", run_id: str) -> str:
+    """Do `replay_letter` on the I/O loop; returns the id of the new run."""
+    letter = await _letter(client, run_id)
+    if letter is not None:
+        return await replay(client, letter)
+    done = await replayed_as(client.broker, run_id)
+    if done is None:
+        raise RunNotFound(f"there is no dead letter of run {run_id}")
+    return done
+
+
 async def _letters(client: "Client", wanted: Filter) -> list[Letter]:
     letters = [read_letter(stored) async for stored in client.broker.dead_letters.read()]
     return [letter for letter in letters if wanted.takes(letter)]
@@ -147,21 +158,11 @@ async def _replay_many(client: "Client", run_ids: list[str]) -> list[Replayed]:
     async def replay_one(run_id: str) -> Replayed:
         async with limit:
             try:
-                return Replayed(run_id, await _replay(client, run_id))
+                return Replayed(run_id, await replay_run(client, run_id))
             except JTaskError as error:
                 return Replayed(run_id, None, str(error))
 
     done = await asyncio.gather(*map(replay_one, run_ids))
     # Somebody has to tidy up, and a bulk replay has read much already.
     await forget_old(client.broker)
-    return done
-
-
-async def _replay(client: "Client", run_id: str) -> str:
-    letter = await _letter(client, run_id)
-    if letter is not None:
-        return await replay(client, letter)
-    done = await replayed_as(client.broker, run_id)
-    if done is None:
-        raise RunNotFound(f"there is no dead letter of run {run_id}")
     return done

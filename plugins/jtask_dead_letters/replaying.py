@@ -200,6 +200,7 @@ async def _first_attempt(
         options=old.options,
         version=old.version,
         needs=old.needs,
+        redact=old.redact,
     )
     if old.blob is not None:
         blob = await client.broker.blobs.get(f"{letter.run_id}.args", at_most=old.blob)

@@ -13,6 +13,7 @@ from jtask.run_arguments import REDACT
 if TYPE_CHECKING:
     import click
 
+    from jtask.bulk_actions import BulkCarrier
     from jtask.run_index import RunIndex
     from jtask.settings import SettingsModel
 
@@ -48,6 +49,19 @@ def jtask_run_index() -> "RunIndex | None":
     from jtask_index.reader import find_index
 
     return find_index()
+
+
+@hookimpl
+def jtask_bulk_carrier() -> "BulkCarrier | None":
+    """Note what commands do to many runs, where there is an index."""
+    index = jtask_run_index()
+    if index is None:
+        return None
+    from jtask_index.bulk import known_actions
+    from jtask_index.carrier import carrier
+    from jtask_index.reader import IndexReader
+
+    return carrier(cast("IndexReader", index), known_actions())
 
 
 @hookimpl

@@ -1,213 +1,272 @@
-"""Cancel or rerun all runs that a filter means: chosen first, then done one by one.
+"""Act on many runs: chosen and noted first, with who wants it, then dealt with one by one.
 
-What is chosen is written down before anything is done, with who wants it. An operation that was
-interrupted is resumed: what is done is not done again.
+Whoever comes next goes on with what was interrupted: the command line, or a console. What is dealt
+with is not dealt with again, and what has to wait for the broker waits.
 """
 
 import asyncio
-import getpass
+import logging
 import secrets
-import socket
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import NamedTuple, Protocol, TypeVar
 
-from sqlalchemy import desc, func, select, update
-
-from jtask.errors import IndexUnavailable, JTaskError
+from jtask.bulk_actions import BulkAction, BulkItem
+from jtask.client import get_client
+from jtask.errors import BrokerError, IndexUnavailable, JTaskError
+from jtask.ids import get_run_ids
+from jtask.plugins import get_plugins
 from jtask.run_filters import RunFilter
-from jtask.run_summaries import RunSummary
-from jtask.states import FINAL
-from jtask_index.engines import translated
+from jtask.run_index import RunPage
+from jtask_index.operations import CLAIM_SECONDS, Operation, OperationLog, new_operation
 from jtask_index.reader import IndexReader
-from jtask_index.rerunning import rerun
-from jtask_index.schema import bulk_operation, bulk_operation_run
-from jtask_index.statements import inserting
+from jtask_index.run_actions import is_meant, run_actions
 
-if TYPE_CHECKING:
-    from jtask.client import Client
-
-CANCEL = "cancel"
-RERUN = "rerun"
-
-_PAGE = 1000
+T = TypeVar("T")
+PAGE = 1000  # runs that are chosen at once
 _AT_ONCE = 32  # runs; what was done of these and not yet noted is looked at again when resumed
-_ADD_RUNS = inserting(bulk_operation_run)
+_PAUSE = 1.0  # seconds before a broker is asked again that did not answer
+_log = logging.getLogger("jtask.index")
 
 
-class Operation(NamedTuple):
-    """What somebody has begun.
+class Ask(Protocol):
+    """Asks the index, in a thread, from any loop."""
+
+    async def __call__(self, question: Callable[[IndexReader], T], /) -> T:
+        """Return the answer to a question."""
+        ...
+
+
+class Progress(NamedTuple):
+    """How far an operation is.
 
     Attributes:
-        operation_id: To resume it by.
-        kind: CANCEL or RERUN.
-        who: `user@host`, or who was logged in to a web page.
-        at: When, seconds since the epoch.
-        filter: Which runs were meant, as the query of a URL.
-        runs: How many were chosen.
-        finished: When all were done, seconds since the epoch; None before.
+        done: How many runs are dealt with.
+        total: Of how many.
+        problem: Why the others wait; empty while they do not.
     """
 
-    operation_id: str
-    kind: str
-    who: str
-    at: float
-    filter: str
-    runs: int
-    finished: float | None
+    done: int
+    total: int
+    problem: str = ""
+
+
+Tell = Callable[[Progress], None]
 
 
 class BulkOperations:
-    """Begin, carry out and list operations; each call blocks.
+    """Begin operations on many runs, and carry them out.
 
     Args:
-        reader: Of the index, in which they are noted.
-        client: Carries them out.
+        ask: Asks the index in which they are noted.
+        actions: What can be done, besides cancelling and rerunning runs.
     """
 
-    def __init__(self, reader: IndexReader, client: "Client") -> None:
-        self._reader = reader
-        self._client = client
-        self._engine = reader.engine.execution_options(jtask_writes=True)
+    def __init__(self, ask: Ask, actions: Iterable[BulkAction] = ()) -> None:
+        self._ask = ask
+        self._actions = {action.kind: action for action in (*run_actions(ask), *actions)}
+        self._claim = secrets.token_hex(8)
 
-    def count(self, kind: str, wanted: RunFilter) -> int:
-        """Return how many runs an operation would be about."""
-        return sum(len(page) for page in self._chosen(kind, wanted))
+    @property
+    def kinds(self) -> list[str]:
+        """What can be done."""
+        return list(self._actions)
 
-    def begin(self, kind: str, wanted: RunFilter, who: str | None = None) -> Operation:
-        """Choose the runs and note them; nothing is done to them yet.
+    async def begin(
+        self, kind: str, wanted: RunFilter, who: str, *, arguments: str = ""
+    ) -> Operation:
+        """Note that something is to be done to all runs that a filter takes now.
 
         Args:
-            kind: CANCEL, of runs that are not over, or RERUN, of those that are.
+            kind: What is to be done.
             wanted: Which.
-            who: On whose behalf; None is the user of this process.
+            who: On whose behalf.
+            arguments: JSON that takes the place of the runs' own; empty where those stay.
+
+        Returns:
+            Operation: To be carried out, which begins with choosing the runs.
         """
-        # From now on: a filter such as `since=2h` must mean the same runs while they are chosen.
-        wanted = wanted.fixed()
-        operation_id, now = secrets.token_hex(6), time.time()
-        count = 0
-        with translated(self._engine), self._engine.begin() as connection:
-            for page in self._chosen(kind, wanted):
-                new_ids = self._client.ids.new_many(len(page)) if kind == RERUN else [""] * _PAGE
-                rows = [
-                    (operation_id, run.run_id, new_id, "")
-                    for run, new_id in zip(page, new_ids, strict=False)
-                ]
-                _ADD_RUNS.execute(connection, rows)
-                count += len(page)
-            operation = Operation(
-                operation_id, kind, who or whoami(), now, wanted.to_query(), count, None
-            )
-            connection.execute(bulk_operation.insert(), operation._asdict())
-        return operation
+        return await self._note(new_operation(kind, _until_now(wanted).to_query(), who), arguments)
 
-    def find(self, operation_id: str) -> Operation:
-        """Return an operation.
+    async def begin_with(
+        self, kind: str, run_ids: Sequence[str], who: str, *, about: str = "", arguments: str = ""
+    ) -> Operation:
+        """Note that something is to be done to some runs.
 
-        Raises:
-            JTaskError: There is none with this id.
+        Args:
+            kind: What is to be done.
+            run_ids: To which.
+            who: On whose behalf.
+            about: What they are, for people; empty lists them.
+            arguments: JSON that takes the place of the runs' own; empty where those stay.
         """
-        columns = [bulk_operation.c[field] for field in Operation._fields]
-        query = select(*columns).where(bulk_operation.c.operation_id == operation_id)
-        rows = self._reader.fetch(query)
-        if not rows:
-            raise JTaskError(f"there is no operation {operation_id!r}: see `jtask runs operations`")
-        return Operation._make(rows[0])
+        operation = new_operation(kind, about or ", ".join(run_ids), who)
+        chosen = operation._replace(runs=len(run_ids), chosen=operation.at)
+        return await self._note(chosen, arguments, self._with_new_ids(kind, run_ids))
 
-    def newest(self, limit: int = 100) -> list[Operation]:
-        """Return the last operations, newest first: who has done what."""
-        columns = [bulk_operation.c[field] for field in Operation._fields]
-        query = select(*columns).order_by(desc(bulk_operation.c.at)).limit(limit)
-        return [Operation._make(row) for row in self._reader.fetch(query)]
-
-    def results(self, operation_id: str) -> Counter[str]:
-        """Return how many of the runs of an operation came to what; an empty text is to be done."""
-        columns = bulk_operation_run.c
-        query = select(columns.result, func.count()).group_by(columns.result)
-        rows = self._reader.fetch(query.where(columns.operation_id == operation_id))
-        return Counter(dict(rows))
-
-    def carry_out(
-        self, operation: Operation, on_progress: Callable[[int], None] | None = None
-    ) -> Counter[str]:
+    async def carry_out(self, operation: Operation, tell: Tell) -> Counter[str]:
         """Do what is not done of an operation.
 
         Args:
             operation: Begun just now, or before by a process that ended in the middle.
-            on_progress: Called with how many more are done, again and again.
+            tell: Told how far it is, again and again.
 
         Returns:
             Counter: How many of all its runs came to what.
 
         Raises:
-            BrokerError: The broker cannot be reached; resume it later.
-            IndexUnavailable: The database cannot be reached; likewise.
+            IndexUnavailable: The database cannot be reached; resume it later.
+            JTaskError: Another process carries it out, or it is of a kind that is not known here.
         """
-        while rows := self._to_do(operation.operation_id):
-            results = self._client.io.run(self._do(operation.kind, rows))
-            self._note(operation.operation_id, results)
-            if on_progress is not None:
-                on_progress(len(rows))
-        with translated(self._engine), self._engine.begin() as connection:
-            is_open = bulk_operation.c.finished.is_(None)
-            of_it = bulk_operation.c.operation_id == operation.operation_id
-            finished = update(bulk_operation).where(of_it, is_open).values(finished=time.time())
-            connection.execute(finished)
-        return self.results(operation.operation_id)
+        action = self._actions.get(operation.kind)
+        if action is None:
+            raise JTaskError(
+                f"operation {operation.operation_id} ({operation.kind}) is none that somebody else "
+                f"can go on with: do it again if it is not done"
+            )
+        async with self._claimed(operation.operation_id) as is_mine:
+            current = await self._in_log(lambda log: log.find(operation.operation_id))
+            if current.finished is None:
+                if current.chosen is None:
+                    current = await self._choose(current)
+                await self._deal_with_all(action, current, is_mine, tell)
+                await self._in_log(lambda log: log.end(operation.operation_id))
+        return await self._in_log(lambda log: log.results(operation.operation_id))
 
-    def _chosen(self, kind: str, wanted: RunFilter) -> Iterator[list[RunSummary]]:
-        after: str | None = None
+    async def _note(
+        self, operation: Operation, arguments: str, items: Sequence[tuple[str, str]] = ()
+    ) -> Operation:
+        until = operation.at + CLAIM_SECONDS
+        noted = operation._replace(arguments=arguments, claim=self._claim, claimed_until=until)
+        await self._in_log(lambda log: log.begin(noted, items))
+        return noted
+
+    async def _choose(self, operation: Operation) -> Operation:
+        # Begun before and interrupted, this finds the same runs again, which keep their new ids.
+        wanted, after = RunFilter.from_query(operation.filter), None
         while True:
-            page = self._reader.runs(wanted, after=after, limit=_PAGE)
-            # What is over cannot be cancelled; to rerun what is not would execute it twice.
-            chosen = [run for run in page.runs if (run.state in FINAL) is (kind == RERUN)]
-            if chosen:
-                yield chosen
+            page = await self._ask(_page(wanted, after))
+            run_ids = [run.run_id for run in page.runs if is_meant(operation.kind, run)]
+            items = self._with_new_ids(operation.kind, run_ids)
+            await self._in_log(_adding(operation.operation_id, items))
             if page.after is None:
-                return
+                break
             after = page.after
+        runs = await self._in_log(lambda log: log.close_choice(operation.operation_id))
+        return operation._replace(runs=runs)
 
-    def _to_do(self, operation_id: str) -> list[tuple[str, str]]:
-        columns = bulk_operation_run.c
-        query = (
-            select(columns.run_id, columns.new_run_id)
-            .where(columns.operation_id == operation_id, columns.result == "")
-            # The oldest first, as they were called.
-            .order_by(columns.run_id)
-            .limit(_AT_ONCE)
-        )
-        return [(run_id, new_id) for run_id, new_id in self._reader.fetch(query)]
+    def _with_new_ids(self, kind: str, run_ids: Sequence[str]) -> list[tuple[str, str]]:
+        if not self._actions[kind].enqueues:
+            return [(run_id, "") for run_id in run_ids]
+        return list(zip(run_ids, get_run_ids().new_many(len(run_ids)), strict=True))
 
-    async def _do(self, kind: str, rows: list[tuple[str, str]]) -> dict[str, str]:
-        done = await asyncio.gather(*(self._do_one(kind, *row) for row in rows))
-        return dict(zip((run_id for run_id, _ in rows), done, strict=True))
+    async def _deal_with_all(
+        self, action: BulkAction, operation: Operation, is_mine: asyncio.Event, tell: Tell
+    ) -> None:
+        results = await self._in_log(lambda log: log.results(operation.operation_id))
+        done = operation.runs - results[""]
+        tell(Progress(done, operation.runs))
+        while items := await self._in_log(_open_items(operation, action)):
+            if not is_mine.is_set():
+                raise JTaskError(f"another process carries out operation {operation.operation_id}")
+            settled, problem = await get_client().bridge(_deal_with(action, items))
+            await self._in_log(_settling(operation.operation_id, settled))
+            done += len(settled)
+            tell(Progress(done, operation.runs, problem))
+            if not settled:
+                await asyncio.sleep(_PAUSE)
 
-    async def _do_one(self, kind: str, run_id: str, new_run_id: str) -> str:
-        if kind == CANCEL:
-            message = "cancelled by `jtask runs cancel`"
-            return str((await self._client.cancel(run_id, message)).result)
-        return await rerun(self._client, await asyncio.to_thread(self._run, run_id), new_run_id)
+    @asynccontextmanager
+    async def _claimed(self, operation_id: str) -> AsyncGenerator[asyncio.Event]:
+        """Be the one who carries an operation out."""
+        is_mine = asyncio.Event()
+        await self._wait_for_claim(operation_id)
+        is_mine.set()
+        renewing = asyncio.create_task(self._renew(operation_id, is_mine))
+        try:
+            yield is_mine
+        finally:
+            renewing.cancel()
+            await self._in_log(lambda log: log.release(operation_id, self._claim))
 
-    def _run(self, run_id: str) -> RunSummary:
-        run = self._reader.run(run_id)
-        if run is None:
-            raise IndexUnavailable(f"run {run_id} is no longer in the index")
-        return run
+    async def _wait_for_claim(self, operation_id: str) -> None:
+        # Longer than a process that was killed is believed to live.
+        for _ in range(int(2 * CLAIM_SECONDS / _PAUSE)):
+            if await self._in_log(lambda log: log.claim(operation_id, self._claim)):
+                return
+            if (await self._in_log(lambda log: log.find(operation_id))).finished is not None:
+                return
+            await asyncio.sleep(_PAUSE)
+        raise JTaskError(f"another process carries out operation {operation_id}")
 
-    def _note(self, operation_id: str, results: dict[str, str]) -> None:
-        columns = bulk_operation_run.c
-        with translated(self._engine), self._engine.begin() as connection:
-            for run_id, result in results.items():
-                of_run = (columns.operation_id == operation_id, columns.run_id == run_id)
-                done = update(bulk_operation_run).where(*of_run).values(result=result)
-                connection.execute(done)
+    async def _renew(self, operation_id: str, is_mine: asyncio.Event) -> None:
+        while is_mine.is_set():
+            await asyncio.sleep(CLAIM_SECONDS / 4)
+            try:
+                if not await self._in_log(lambda log: log.claim(operation_id, self._claim)):
+                    is_mine.clear()
+            except IndexUnavailable as error:
+                _log.debug("the claim of %s cannot be renewed: %s", operation_id, error)
+
+    async def _in_log(self, question: Callable[[OperationLog], T]) -> T:
+        return await self._ask(lambda index: question(OperationLog(index.engine)))
 
 
-def whoami() -> str:
-    """Return who this process works for: `user@host`."""
+def known_actions() -> list[BulkAction]:
+    """Return what the plugins of this process can do to many runs."""
+    declared = get_plugins().manager.hook.jtask_bulk_actions()
+    return [action for actions in declared for action in actions]
+
+
+async def _deal_with(action: BulkAction, items: Sequence[BulkItem]) -> tuple[dict[str, str], str]:
+    """Return what came of some by their ids, and why others have to wait."""
+    answers = await asyncio.gather(*(_result_of(action, item) for item in items))
+    settled = {
+        item.run_id: answer
+        for item, answer in zip(items, answers, strict=True)
+        if not isinstance(answer, BrokerError)
+    }
+    problems = [str(answer) for answer in answers if isinstance(answer, BrokerError)]
+    return settled, problems[0] if problems else ""
+
+
+async def _result_of(action: BulkAction, item: BulkItem) -> str | BrokerError:
     try:
-        user = getpass.getuser()
-    except (OSError, KeyError):  # a user id without a name, as in many containers
-        user = "unknown"
-    return f"{user}@{socket.gethostname()}"
+        return await action.act(item)
+    except BrokerError as error:
+        return error
+    except IndexUnavailable:
+        raise
+    except JTaskError as error:
+        return str(error)
+    except Exception as error:
+        # One that cannot be dealt with stops no other, and is not tried for ever.
+        _log.exception("%s: run %s cannot be dealt with", action.kind, item.run_id)
+        return f"{type(error).__name__}: {error}"
+
+
+def _page(wanted: RunFilter, after: str | None) -> Callable[[IndexReader], RunPage]:
+    return lambda index: index.runs(wanted, after=after, limit=PAGE)
+
+
+def _adding(operation_id: str, items: Sequence[tuple[str, str]]) -> Callable[[OperationLog], None]:
+    return lambda log: log.add(operation_id, items)
+
+
+def _open_items(
+    operation: Operation, action: BulkAction
+) -> Callable[[OperationLog], list[BulkItem]]:
+    return lambda log: log.open_items(operation, _AT_ONCE, newest_first=action.newest_first)
+
+
+def _settling(operation_id: str, results: dict[str, str]) -> Callable[[OperationLog], None]:
+    return lambda log: log.settle(operation_id, results)
+
+
+def _until_now(wanted: RunFilter) -> RunFilter:
+    """Return a filter that takes the same runs later: none that is made from now on."""
+    wanted = wanted.fixed()
+    return wanted if wanted.until else replace(wanted, until=datetime.now(UTC).isoformat())

@@ -1,20 +1,24 @@
 """`jtask runs cancel`, `rerun`, `resume` and `operations`: much at once, by a filter."""
 
-import sys
+import asyncio
 from collections import Counter
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from jtask.cli.output import say, say_json
 from jtask.cli.parameters import as_json
+from jtask.cli.progress import Tell, progress_bar
 from jtask.cli.prompts import confirm, yes_option
 from jtask.cli.run_options import filter_of, filter_options
 from jtask.cli.tables import local_time, print_table
 from jtask_index.extra import need_extra
 
 if TYPE_CHECKING:
-    from jtask_index.bulk import BulkOperations, Operation
+    from jtask_index.bulk import BulkOperations, Progress
+    from jtask_index.operations import Operation
+    from jtask_index.reader import IndexReader
 
 _dry_run = click.option("--dry-run", is_flag=True, help="Only say how many runs that would be.")
 
@@ -26,7 +30,7 @@ _dry_run = click.option("--dry-run", is_flag=True, help="Only say how many runs 
 @as_json
 def cancel(*, dry_run: bool, yes: bool, as_json: bool, **given: Any) -> None:
     """Cancel the runs that are not over and match the options."""
-    _act("cancel", given, dry_run=dry_run, yes=yes, as_json=as_json)
+    _act("cancel runs", given, dry_run=dry_run, yes=yes, as_json=as_json)
 
 
 @click.command()
@@ -39,25 +43,29 @@ def rerun(*, dry_run: bool, yes: bool, as_json: bool, **given: Any) -> None:
 
     Each becomes one new run. If this is interrupted, `jtask runs resume` does the rest.
     """
-    _act("rerun", given, dry_run=dry_run, yes=yes, as_json=as_json)
+    _act("rerun runs", given, dry_run=dry_run, yes=yes, as_json=as_json)
 
 
 @click.command()
 @click.argument("operation_id", metavar="OPERATION")
 @as_json
 def resume(operation_id: str, *, as_json: bool) -> None:
-    """Go on with a `cancel` or `rerun` that was interrupted; what is done is not done again."""
-    operations = _open()
-    _carry_out(operations, operations.find(operation_id), as_json=as_json)
+    """Go on with what was interrupted, here or in a console; what is done is not done again."""
+    from jtask_index.operations import OperationLog
+
+    index = _open()
+    _carry_out(_bulk(index), OperationLog(index.engine).find(operation_id), as_json=as_json)
 
 
 @click.command()
 @as_json
 def operations(*, as_json: bool) -> None:
-    """List who has cancelled and rerun runs, which ones, and when; newest first."""
-    found = _open().newest()
+    """List who has done what here and in consoles, to which runs, and when; newest first."""
+    from jtask_index.operations import OperationLog
+
+    found = OperationLog(_open().engine).newest()
     if as_json:
-        say_json([operation._asdict() for operation in found])
+        say_json([_facts(operation) for operation in found])
     elif found:
         print_table(("OPERATION", "WHAT", "RUNS", "WHO", "BEGUN", "FILTER"), list(map(_row, found)))
     else:
@@ -68,23 +76,27 @@ def _act(kind: str, given: dict[str, Any], *, dry_run: bool, yes: bool, as_json:
     wanted = filter_of(given)
     if not str(wanted):
         raise click.UsageError("specify which runs: some of --state, --task, --tag, --where, ...")
-    operations = _open()
-    count = operations.count(kind, wanted)
+    from jtask_index.operations import whoami
+    from jtask_index.run_actions import count_meant
+
+    index = _open()
+    count = count_meant(index, kind, wanted)
     if dry_run or not count:
         if as_json:
             say_json({"runs": count})
         else:
             say(f"{_runs(count)} would be {_DONE[kind]}" if count else "no such runs", err=True)
         return
-    confirm(f"{kind.capitalize()} {_runs(count)} ({wanted})?", yes=yes)
-    operation = operations.begin(kind, wanted)
-    _carry_out(operations, operation, as_json=as_json)
+    confirm(f"{kind.partition(' ')[0].capitalize()} {_runs(count)} ({wanted})?", yes=yes)
+    bulk = _bulk(index)
+    operation = asyncio.run(bulk.begin(kind, wanted, whoami()))
+    _carry_out(bulk, operation, as_json=as_json)
 
 
-def _carry_out(operations: "BulkOperations", operation: "Operation", *, as_json: bool) -> None:
+def _carry_out(bulk: "BulkOperations", operation: "Operation", *, as_json: bool) -> None:
     say(f"if interrupted: jtask runs resume {operation.operation_id}", err=True)
-    with click.progressbar(length=operation.runs, label=operation.kind, file=sys.stderr) as bar:
-        results = operations.carry_out(operation, bar.update)
+    with progress_bar(operation.kind) as tell:
+        results = asyncio.run(bulk.carry_out(operation, _shown_by(tell)))
     if as_json:
         say_json({"operation_id": operation.operation_id, "results": _sorted(results)})
         return
@@ -92,8 +104,26 @@ def _carry_out(operations: "BulkOperations", operation: "Operation", *, as_json:
         say(f"{count:>8}  {result}")
 
 
+def _shown_by(tell: Tell) -> "Callable[[Progress], None]":
+    problems: set[str] = set()
+
+    def show(progress: "Progress") -> None:
+        tell(progress.done, progress.total)
+        if progress.problem and progress.problem not in problems:
+            problems.add(progress.problem)
+            say(f"\nwaiting: {progress.problem}", err=True)
+
+    return show
+
+
 def _sorted(results: Counter[str]) -> dict[str, int]:
     return dict(results.most_common())
+
+
+def _facts(operation: "Operation") -> dict[str, Any]:
+    facts = operation._asdict()
+    # Whose process it is tells nobody anything; arguments may be secrets.
+    return {name: facts[name] for name in facts if name not in ("claim", "arguments")}
 
 
 def _row(operation: "Operation") -> tuple[str, ...]:
@@ -107,13 +137,18 @@ def _runs(count: int) -> str:
     return "1 run" if count == 1 else f"{count} runs"
 
 
-_DONE = {"cancel": "cancelled", "rerun": "rerun"}
+_DONE = {"cancel runs": "cancelled", "rerun runs": "rerun"}
 
 
-def _open() -> "BulkOperations":
+def _open() -> "IndexReader":
     need_extra()
-    from jtask.client import get_client
-    from jtask_index.bulk import BulkOperations
     from jtask_index.reader import IndexReader
 
-    return BulkOperations(IndexReader.open(), get_client())
+    return IndexReader.open()
+
+
+def _bulk(index: "IndexReader") -> "BulkOperations":
+    from jtask_index.bulk import BulkOperations, known_actions
+    from jtask_index.carrier import asking
+
+    return BulkOperations(asking(index), known_actions())

@@ -251,17 +251,24 @@ bulk_operation = Table(
     "bulk_operation",
     metadata,
     _text("operation_id", is_key=True),
-    # `cancel` or `rerun`.
+    # `cancel runs`, `pause queue`, ...
     _text("kind"),
     _text("who"),
     Column("at", Float, nullable=False),
-    # As the query of a URL.
+    # Of runs as the query of a URL.
     _text("filter"),
     Column("runs", BigInteger, nullable=False),
     Column("finished", Float),
+    # JSON that takes the place of the run's own; empty for most.
+    Column("arguments", _TEXT, nullable=False, server_default=""),
+    # When all runs that it is about were noted.
+    Column("chosen", Float),
+    # Of the process that carries it out, and until when that is believed to live.
+    Column("claim", _TEXT, nullable=False, server_default=""),
+    Column("claimed_until", Float),
     sqlite_with_rowid=False,
 )
-"""Who has cancelled or rerun what, and when."""
+"""Who has done what, and when."""
 
 bulk_operation_run = Table(
     "bulk_operation_run",

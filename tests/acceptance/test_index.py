@@ -28,19 +28,19 @@ def plain(tenant: int) -> int:
     return tenant
 """
 
-# Begins to rerun, and dies after a step.
+# Goes on with an operation, and dies at a step.
 DYING = """
-import os, sys
+import asyncio, os, sys
 from jtask.client import get_client
-from jtask.run_filters import RunFilter
-from jtask_index.bulk import BulkOperations
+from jtask_index import bulk, operations
 from jtask_index.reader import IndexReader
 
+bulk.CLAIM_SECONDS = operations.CLAIM_SECONDS = 0.5  # the next one need not wait long
 step, nth = sys.argv[1], int(sys.argv[2])
-client = get_client()
-operations = BulkOperations(IndexReader.open(), client)
-owner, name = (client.broker.runs, "enqueue") if step == "enqueue" else (operations, "_note")
-whole, calls = getattr(owner, name), []
+index = IndexReader.open()
+log = operations.OperationLog
+owner = get_client().broker.runs if step == "enqueue" else log
+whole, calls = getattr(owner, step), []
 
 def dying(*args):
     if len(calls) == nth:
@@ -48,8 +48,12 @@ def dying(*args):
     calls.append(args)
     return whole(*args)
 
-setattr(owner, name, dying)
-operations.carry_out(operations.find(sys.argv[3]))
+async def ask(question):
+    return await asyncio.to_thread(question, index)
+
+setattr(owner, step, dying)
+operation = log(index.engine).find(sys.argv[3])
+asyncio.run(bulk.BulkOperations(ask).carry_out(operation, lambda progress: None))
 """
 
 
@@ -120,20 +124,25 @@ def test_a_rerun_that_is_killed_again_and_again_executes_each_run_once(
     (place.folder / "repaired").touch()
     said = place.jtask("runs", "rerun", "--state", "failed", "--task", "pay", "--dry-run")
     assert said.stderr.strip() == "40 runs would be rerun"
-    operation = place.ask(
+    operation_id = place.ask(
         """
-        from jtask.client import get_client
+        import asyncio
         from jtask.run_filters import RunFilter
-        from jtask_index.bulk import BulkOperations
+        from jtask_index import bulk, operations
         from jtask_index.reader import IndexReader
-        operations = BulkOperations(IndexReader.open(), get_client())
-        print(json.dumps(operations.begin("rerun", RunFilter(state=("Failed",)), "Ann")))
+        bulk.CLAIM_SECONDS = 0.0
+        index = IndexReader.open()
+        async def ask(question):
+            return await asyncio.to_thread(question, index)
+        begun = bulk.BulkOperations(ask).begin("rerun runs", RunFilter(state=("Failed",)), "Ann")
+        print(json.dumps(asyncio.run(begun).operation_id))
         """
     )
-    for step, nth in (("enqueue", "5"), ("note", "0"), ("enqueue", "3"), ("note", "1")):
-        dying = place.start(sys.executable, "dying.py", step, nth, operation[0])
-        assert dying.wait() in (0, 9)
-    resumed = place.jtask("runs", "resume", operation[0])
+    steps = (("close_choice", "0"), ("enqueue", "5"), ("settle", "0"), ("enqueue", "3"))
+    for step, nth in (*steps, ("end", "0")):
+        dying = place.start(sys.executable, "dying.py", step, nth, operation_id)
+        assert dying.wait() == 9, dying.log
+    resumed = place.jtask("runs", "resume", operation_id)
     assert (resumed.returncode, resumed.stdout.split()) == (0, ["40", "rerun"]), resumed.stderr
     eventually(lambda: counts(place) == {"Completed": 201, "Failed": 40})
     expected = Counter(str(n) for n in range(200)) + Counter(["plain 7"])

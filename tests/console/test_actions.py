@@ -1,16 +1,22 @@
 """What people do with the console, and what is written down of it."""
 
+import json
 import threading
 from collections import Counter
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from in_process import StartWorker
 from served_console import PAGE, ServedConsole, StartConsole
 from waiting import PATIENCE, eventually
 
 from jtask import task
+from jtask.cli import main
+from jtask.errors import JTaskError
 from jtask_dead_letters.operations import list_letters
+from jtask_index.bulk import BulkOperations
+from jtask_index.operations import whoami
 from jtask_queues.operations import list_queues
 
 go_on = threading.Event()
@@ -116,42 +122,57 @@ def test_all_that_match_a_filter_are_run_again_once(
     assert set(calls.values()) == {2}
 
 
-def test_a_rerun_that_was_broken_off_goes_on_with_the_next_console(
+def test_what_was_broken_off_goes_on_with_the_next_console(
     start_console: StartConsole, jtask_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jtask_worker(parcel)
-    for n in range(40):
-        parcel.delay(str(n))
+    run = parcel.delay("Ada")
+    run.result(PATIENCE)
     first = start_console()
-    eventually(lambda: first.shows("/runs?state=Completed", "<b data-meant>40</b>"))
-    from jtask_console.actions import runs as run_actions
-
-    done = run_actions.rerun
-    sent: list[str] = []
-
-    async def stops_halfway(client: Any, run: Any, new_run_id: str) -> str:
-        result: str = await done(client, run, new_run_id)
-        sent.append(new_run_id)
-        if len(sent) > 20:
-            raise RuntimeError  # and nothing of this batch is written down, as if it had died
-        return result
-
-    monkeypatch.setattr(run_actions, "_AT_ONCE", 1)
-    monkeypatch.setattr(run_actions, "rerun", stops_halfway)
+    eventually(lambda: first.shows("/runs?state=Completed", "<b data-meant>1</b>"))
     with monkeypatch.context() as patch:
-        patch.setattr(type(first.app.audit), "end", _nothing)
-        first.post("/runs/rerun", {"all": "1", "filter": "task=parcel"})
-        eventually(lambda: len(sent) > 20)
-        first.close()
-    monkeypatch.setattr(run_actions, "rerun", done)
+        patch.setattr(BulkOperations, "carry_out", _never)
+        first.post("/runs/rerun", {"run": run.run_id, "arguments": '{"to": "Eve"}'})
+    assert first.shows("/audit", "rerun runs")
     second = start_console()
-    eventually(lambda: second.shows("/audit", "40</span>"))
-    eventually(lambda: sum(calls.values()) == 80)
-    assert set(calls.values()) == {2}
+    eventually(lambda: second.shows("/audit", "1</span>"))
+    eventually(lambda: calls["Eve"] == 1)
+    assert calls["Ada"] == 1
 
 
-async def _nothing(*_: object) -> None:
-    pass
+async def _never(*_: object) -> None:
+    raise JTaskError("as if it had died")
+
+
+def test_what_commands_and_consoles_do_is_in_one_log(
+    console: ServedConsole, jtask_worker: StartWorker
+) -> None:
+    jtask_worker(parcel)
+    parcel.delay("Ada").result(PATIENCE)
+    eventually(lambda: console.shows("/runs?state=Completed", "<b data-meant>1</b>"))
+    rerun = CliRunner().invoke(main, ["runs", "rerun", "--task", "parcel", "--yes", "--json"])
+    assert rerun.exit_code == 0, rerun.output
+    eventually(lambda: calls["Ada"] == 2)
+    audit = console.page("/audit")
+    assert whoami() in audit
+    assert "rerun runs" in audit
+    operation_id = json.loads(rerun.stdout)["operation_id"]
+    noted = console.client.get(f"/api/operations/{operation_id}").json()
+    assert (noted["done"], noted["over"], noted["said"]) == (1, True, "1 rerun.")
+    console.post("/queues/parcels/pause")
+    listed = CliRunner().invoke(main, ["runs", "operations", "--json"])
+    found = {(one["kind"], one["who"]) for one in json.loads(listed.stdout)}
+    assert found == {("rerun runs", whoami()), ("pause queue", "local")}
+
+
+def test_a_run_that_is_not_over_is_not_executed_twice(
+    console: ServedConsole, jtask_worker: StartWorker
+) -> None:
+    jtask_worker(slow)
+    run = slow.delay()
+    eventually(lambda: console.shows(f"/runs/{run.run_id}", "Running"))
+    assert "it is not over" in said(console, console.post("/runs/rerun", {"run": run.run_id}))
+    go_on.set()
 
 
 def test_dead_letters_are_replayed_as_a_group(
@@ -172,6 +193,28 @@ def test_dead_letters_are_replayed_as_a_group(
     assert set(calls.values()) == {2}
 
 
+def test_what_a_command_does_to_dead_letters_is_in_the_audit_log(
+    console: ServedConsole, jtask_worker: StartWorker
+) -> None:
+    jtask_worker(parcel)
+    is_wrong.set()
+    for n in range(3):
+        parcel.delay(str(n)).wait(PATIENCE)
+    eventually(lambda: len(list_letters()) == 3)
+    is_wrong.clear()
+    console.page("/audit")  # from now on there is an index
+    one, *_ = (letter.run_id for letter in list_letters())
+    dropped = CliRunner().invoke(main, ["dead", "drop", one])
+    assert (dropped.exit_code, "1 dead letter deleted" in dropped.output) == (0, True)
+    replayed = CliRunner().invoke(main, ["dead", "replay", "--task", "parcel", "--yes", "--json"])
+    answers = json.loads(replayed.stdout)
+    assert len({answer["new_run_id"] for answer in answers}) == 2
+    eventually(lambda: sum(calls.values()) == 5)
+    audit = console.page("/audit")
+    for text in ("replay dead letters", "task=parcel", "drop dead letters", one, whoami()):
+        assert text in audit
+
+
 def test_dropped_dead_letters_are_gone(console: ServedConsole, jtask_worker: StartWorker) -> None:
     jtask_worker(parcel)
     is_wrong.set()
@@ -179,7 +222,7 @@ def test_dropped_dead_letters_are_gone(console: ServedConsole, jtask_worker: Sta
     eventually(lambda: len(list_letters()) == 1)
     letter = list_letters()[0]
     answer = console.post("/dead-letters/drop", {"run": letter.run_id})
-    assert "1 dead letter deleted" in said(console, answer)
+    assert "1 deleted" in said(console, answer)
     assert list_letters() == []
 
 

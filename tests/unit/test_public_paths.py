@@ -62,6 +62,7 @@ PUBLISHED = {
         "SoftTimeout",
         "TaskDefinitionError",
     ],
+    "jtask.bulk_actions": ["BulkAction", "BulkCarrier", "BulkItem"],
     "jtask.futures": ["FutureList", "as_completed", "wait"],
     "jtask.hooks": ["hookimpl"],
     "jtask.lease_guard": ["LeaseGuard", "Renew"],

@@ -9,7 +9,7 @@ from jtask.cli.run_parameters import RunParameters
 from jtask.client import get_client
 from jtask.client.dependencies import encode_call
 from jtask.serialization import codecs_of
-from jtask.wire.envelope import Envelope
+from jtask.wire.envelope import Envelope, decode_envelope
 
 RUN = "018f6b1e-0000-7000-8000-0000000000aa"
 
@@ -81,3 +81,15 @@ def test_what_cannot_be_shown_is_said(payload: bytes, serializer: str, text: str
 def test_parameters_that_are_kept_apart_are_not_loaded() -> None:
     run = Envelope(RUN, "k", "n", "json", b"{}", 0.0).with_blob(b"x" * 9)
     assert RunParameters.of(run).to_text() == "(9 bytes, stored separately)"
+
+
+def test_what_a_task_redacts_is_shown_nowhere_inside() -> None:
+    payload = b'{"card":"4111","order":{"card":["4111"],"to":"Ada"},"list":[{"card":1}]}'
+    run = Envelope(RUN, "k", "n", "json", payload, 0.0, redact=("card",))
+    assert decode_envelope(run.encode()).redact == ("card",)
+    hidden = "[redacted]"
+    assert RunParameters.of(run).to_json() == {
+        "card": hidden,
+        "order": {"card": hidden, "to": "Ada"},
+        "list": [{"card": hidden}],
+    }

@@ -1,10 +1,12 @@
 """The parameters of a run as people see them: secrets masked, long values cut. No I/O."""
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
 from jtask.foreign_text import shown
+from jtask.run_arguments import without
 from jtask.serialization.signatures import BY_POSITION
 from jtask.serialization.tags import HOLE, SIGN
 from jtask.settings.masking import masked
@@ -33,7 +35,8 @@ class RunParameters:
             return cls(instead=f"({run.blob} bytes, stored separately)")
         if run.serializer != "json":
             return cls(instead=f"({len(run.payload)} bytes of {run.serializer})")
-        return cls._read(run.payload, f"({len(run.payload)} bytes that cannot be read)")
+        instead = f"({len(run.payload)} bytes that cannot be read)"
+        return cls._read(run.payload, instead, run.redact)
 
     @classmethod
     def recorded(cls, arguments: str) -> "RunParameters":
@@ -41,9 +44,9 @@ class RunParameters:
         return cls._read(arguments.encode(), shown(arguments[:_LONGEST]))
 
     @classmethod
-    def _read(cls, payload: bytes, instead: str) -> "RunParameters":
+    def _read(cls, payload: bytes, instead: str, redact: Collection[str] = ()) -> "RunParameters":
         try:
-            found: dict[str, Any] = json.loads(payload)
+            found: dict[str, Any] = without(json.loads(payload), redact)
             return cls(
                 {
                     name: masked(name, _with_runs_named(value))

@@ -106,6 +106,7 @@ class RunBuilder:
         self._when_sent: list[WhenSent] = []
         self._sent: Sequence[Run[Any]] = ()
         self._carried = carried_options(task)
+        self._redact = tuple(cast("Sequence[str]", task.options.get(REDACT) or ()))
         # Then the template below says it all.
         self._plain = (
             parent is None
@@ -113,9 +114,9 @@ class RunBuilder:
             and self._expires is None
             and not self._carried
             and task.version is None
+            and not self._redact
         )
         self._recorded_bytes = get_settings().event_arguments if task.serializer == "json" else 0
-        self._redact = cast("Sequence[str]", task.options.get(REDACT) or ())
         self._about = (self._tags, self._parent or "", task.version or "")
         # Many runs of one call differ in id and arguments only: a sixth of what an envelope costs.
         self._template = EnvelopeTemplate(task.key, task.name, task.serializer)
@@ -260,6 +261,7 @@ class RunBuilder:
             options=self._carried,
             version=self._task.version,
             needs=needs,
+            redact=self._redact,
         )
         body = envelope.encode()
         if len(body) <= self._limit:

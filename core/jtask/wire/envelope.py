@@ -46,6 +46,7 @@ class Envelope:
         version: The task's version where the run was enqueued.
         waits_for: Why a worker that had it let it wait on, one sentence.
         needs: The runs whose ends it waits for; None for nearly all.
+        redact: Names of parameters and keys whose values nobody is shown.
     """
 
     run_id: str
@@ -69,6 +70,7 @@ class Envelope:
     version: str | None = None
     waits_for: str = ""
     needs: Needs | None = None
+    redact: tuple[str, ...] = ()
 
     def with_blob(self, payload: bytes) -> "Envelope":
         """Return the run with its arguments kept as a blob.
@@ -104,6 +106,8 @@ class Envelope:
             head["waits_for"] = self.waits_for
         if self.tags:
             head["tags"] = self.tags
+        if self.redact:
+            head["redact"] = self.redact
         if self.needs:
             head["needs"] = needs_to_json(self.needs)
         if self.history:
@@ -196,6 +200,7 @@ def decode_envelope(body: bytes) -> Envelope:
             version=if_given(name, head.get("version")),
             waits_for=text(head.get("waits_for", "")),
             needs=if_given(needs_from_json, head.get("needs")),
+            redact=tuple(map(text, items(head.get("redact") or []))),
         )
     except KeyError as error:
         raise EnvelopeError(f"the envelope has no field {error}") from None

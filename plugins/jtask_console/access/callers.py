@@ -106,8 +106,7 @@ class Access:
         client = "" if request.client is None else request.client.host
         found = self.known(client, request.headers, request.cookies)
         if found is None and self._authorize is not None:
-            answer = self._authorize(request)
-            found = Caller(str(answer), answer) if isinstance(answer, Role) else answer
+            found = named_caller(self._authorize(request))
         return self._restricted(found)
 
     def _restricted(self, found: Caller | None) -> Caller | None:
@@ -152,6 +151,11 @@ class Access:
     def _role_of_user(self, user: str) -> Role:
         may_act = "*" in self._operators or user in self._operators
         return Role.OPERATOR if may_act else Role.VIEWER
+
+
+def named_caller(answer: Caller | Role | None) -> Caller | None:
+    """Return the caller that a function of an application's own has told, with a name."""
+    return Caller(str(answer), answer) if isinstance(answer, Role) else answer
 
 
 def is_loopback(host: str) -> bool:

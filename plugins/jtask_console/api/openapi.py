@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from jtask_console.actions.action import Action
+from jtask_console.actions.operations import AnyAction
 from jtask_console.api.endpoints import Endpoint
 
 _LISTS = frozenset({"state", "task", "queue", "worker", "tag", "parent", "where"})
@@ -17,7 +17,7 @@ _PROBLEM: dict[str, Any] = {
 
 
 def description(
-    endpoints: Sequence[Endpoint], actions: Sequence[Action], root: str, version: str
+    endpoints: Sequence[Endpoint], actions: Sequence[AnyAction], root: str, version: str
 ) -> dict[str, Any]:
     """Return the document.
 
@@ -59,7 +59,7 @@ def _asked(endpoint: Endpoint) -> dict[str, Any]:
     }
 
 
-def _done(action: Action) -> dict[str, Any]:
+def _done(action: AnyAction) -> dict[str, Any]:
     operation = {"schema": {"$ref": "#/components/schemas/Operation"}}
     return {
         "summary": f"{action.kind.capitalize()}.",

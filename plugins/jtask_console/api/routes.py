@@ -11,10 +11,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 
-from jtask.errors import FilterError, JTaskError, RunNotFound
+from jtask.errors import FilterError, IndexUnavailable, JTaskError, RunNotFound
 from jtask_console.access.forms import body_of
-from jtask_console.actions.action import Action, Given
-from jtask_console.actions.operations import Operation, Operations
+from jtask_console.actions.action import Given
+from jtask_console.actions.operations import AnyAction, Operations, Performed
 from jtask_console.api.endpoints import ENDPOINTS, Endpoint
 from jtask_console.api.openapi import description
 from jtask_console.pages.page import Asked
@@ -23,7 +23,7 @@ _LONGEST = 1 << 20  # bytes
 
 
 def api_routes(
-    asked_by: Callable[[Request], Asked], operations: Operations, actions: Sequence[Action]
+    asked_by: Callable[[Request], Asked], operations: Operations, actions: Sequence[AnyAction]
 ) -> Mount:
     """Return everything below `/api`.
 
@@ -39,7 +39,7 @@ def api_routes(
         except JTaskError as error:
             return problem(error)
 
-    async def act(action: Action, request: Request) -> Response:
+    async def act(action: AnyAction, request: Request) -> Response:
         try:
             operation = await operations.start(action, await _given(request))
         except JTaskError as error:
@@ -47,10 +47,12 @@ def api_routes(
         return _json(_facts(operation), 200 if operation.is_over.is_set() else 202)
 
     async def current(request: Request) -> Response:
-        operation = operations.recent(request.path_params["operation_id"])
-        if operation is None:
-            return _json({"error": "this console performs no such operation"}, 404)
-        return _json(_facts(operation))
+        try:
+            return _json(_facts(await operations.find(request.path_params["operation_id"])))
+        except IndexUnavailable as error:
+            return problem(error)
+        except JTaskError as error:
+            return _json({"error": str(error)}, 404)
 
     async def describe(request: Request) -> Response:
         root = str(request.scope.get("root_path", ""))
@@ -102,12 +104,12 @@ def _object(body: bytes) -> dict[str, Any]:
     return cast("dict[str, Any]", found)
 
 
-def _facts(operation: Operation) -> dict[str, Any]:
+def _facts(operation: Performed) -> dict[str, Any]:
     return {
         "operation_id": operation.entry.operation_id,
         "kind": operation.entry.kind,
         "who": operation.entry.who,
-        "target": operation.entry.target,
+        "target": operation.entry.filter,
         "done": operation.done,
         "total": operation.total,
         "over": operation.is_over.is_set(),
