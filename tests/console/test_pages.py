@@ -8,6 +8,7 @@ from served_console import ServedConsole, StartConsole
 from waiting import PATIENCE, eventually
 
 from jtask import get_run_logger, task
+from jtask_console.live import stream
 from jtask_queues.operations import pause_queue
 
 go_on = threading.Event()
@@ -141,6 +142,14 @@ def test_a_browser_that_comes_back_is_sent_what_it_has_missed_and_no_more(
         later = letter.delay("Eve")
         # Nothing was missed: the first thing that comes is new.
         assert later.run_id in page.next_event()
+
+
+def test_a_browser_has_to_come_back_and_say_who_it_is(
+    console: ServedConsole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "_LIFETIME", 0.5)
+    with console.open_page("/runs") as page, pytest.raises(AssertionError, match="ended"):
+        page.until_it_says("never")
 
 
 def test_queues_show_what_waits_and_what_is_paused(
