@@ -102,6 +102,34 @@ def test_a_thousand_dead_letters_are_replayed_by_one_click(
     assert list_letters() == []
 
 
+def test_times_are_never_shown_as_the_server_wrote_them(
+    open_tab: OpenTab, jtask_worker: StartWorker
+) -> None:
+    jtask_worker(parcel)
+    is_wrong.set()
+    # As many as the page has room for: what comes next changes texts and adds no rows.
+    for n in range(8):
+        parcel.delay(str(n)).wait(PATIENCE)
+    tab = open_tab("/")
+    playwright.expect(tab.locator("#failed time")).to_have_count(8, timeout=MILLISECONDS)
+    tab.evaluate(
+        """() => {
+            window.raw = new Set();
+            const look = () => {
+                for (const one of document.querySelectorAll("time"))
+                    if (one.textContent.includes("UTC")) window.raw.add(one.outerHTML);
+                requestAnimationFrame(look);
+            };
+            look();
+        }"""
+    )
+    for n in range(8):
+        run = parcel.delay(str(n))
+        link = tab.locator(f"#failed a[href$='{run.run_id}']")
+        playwright.expect(link).to_be_visible(timeout=MILLISECONDS)
+    assert tab.evaluate("[...window.raw]") == []
+
+
 def test_a_page_under_a_flood_stays_as_small_as_it_was(
     open_tab: OpenTab, console: ConsoleProcess
 ) -> None:

@@ -6,6 +6,7 @@
   // --- instants, in the reader's own zone -------------------------------------------------------
 
   const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
+  const minute = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hour12: false });
   const day = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric" });
   const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" });
   const UNITS = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
@@ -23,6 +24,7 @@
     const how = element.dataset.as;
     if (how === "for") return distance((Date.now() - at) / 1000).replace(" ago", "").replace("now", "0 s");
     if (how === "clock") return `${clock.format(at)}.${String(at.getMilliseconds()).padStart(3, "0")}`;
+    if (how === "minute") return `${day.format(at)}, ${minute.format(at)}`;
     if (how === "date") return `${day.format(at)}, ${clock.format(at)}`;
     return distance((Date.now() - at) / 1000);
   }
@@ -30,11 +32,14 @@
   function write(element) {
     const text = written(element);
     if (element.textContent !== text) element.textContent = text;
-    if (!element.title) element.title = exact.format(new Date(element.dateTime));
   }
 
   const writeAll = (within) => within.querySelectorAll("time").forEach(write);
   setInterval(() => document.hidden || writeAll(document), 1000);
+  document.addEventListener("mouseover", (event) => {
+    const element = event.target.closest("time");
+    if (element) element.title = exact.format(new Date(element.dateTime));
+  });
 
   // --- the live stream, and the light that says whether there is one -----------------------------
 
@@ -93,12 +98,13 @@
   if (stream) document.addEventListener("htmx:after:process", connect, { once: true });
   else light.hidden = true;
 
-  // Morphing puts the server's text back; this runs before the next frame is drawn.
+  // What is new has the server's text; this runs before the next frame is drawn. What was there keeps
+  // what is written here (`morphSkipChildren`), but its instant may be another one.
   new MutationObserver(() => {
     writeAll(document);
     keepSelection();
     pinLog();
-  }).observe(document.getElementById("main"), { childList: true, subtree: true });
+  }).observe(document.getElementById("main"), { childList: true, subtree: true, attributeFilter: ["datetime"] });
 
   // --- a log that is read at its end stays there ------------------------------------------------
 
