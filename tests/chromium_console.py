@@ -1,5 +1,6 @@
 """`jtask console` as a process, and its pages in Debian's Chromium."""
 
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,7 +19,7 @@ from jtask.settings import get_settings
 
 playwright = pytest.importorskip("playwright.sync_api")
 
-CHROMIUM = "/usr/bin/chromium"
+CHROMIUM = shutil.which("chromium")
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
