@@ -5,6 +5,7 @@ import threading
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -141,7 +142,7 @@ class ConsoleApp:
         )
         actions = [*ACTIONS, *self.run_actions.actions]
         routes: list[BaseRoute] = [
-            Mount("/static", StaticFiles(directory=_STATIC), name="static"),
+            Mount("/static", _Files(directory=_STATIC), name="static"),
             *login_routes(self.access),
             api_routes(pages.asked, self.operations, actions),
             *action_routes(self.operations, actions),
@@ -149,6 +150,15 @@ class ConsoleApp:
             *_page_routes([audit_page(self.audit, self.operations.current)], pages),
         ]
         return Starlette(routes=routes)
+
+
+class _Files(StaticFiles):
+    """Files that a browser keeps, and asks whether they are still the same."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        answer = super().file_response(*args, **kwargs)
+        answer.headers["Cache-Control"] = "no-cache"
+        return answer
 
 
 def _page_routes(pages: Sequence[Page], server: PageServer) -> list[Route]:

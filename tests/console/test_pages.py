@@ -193,6 +193,14 @@ def test_a_page_asks_for_nothing_that_is_elsewhere(console: ServedConsole) -> No
     assert "<script>" not in page
 
 
+def test_a_browser_keeps_scripts_and_asks_whether_they_are_the_same(console: ServedConsole) -> None:
+    script = console.client.get("/static/console.js")
+    assert script.headers["Cache-Control"] == "no-cache"
+    seen = {"If-None-Match": script.headers["ETag"]}
+    assert console.client.get("/static/console.js", headers=seen).status_code == 304
+    assert console.client.get("/").headers["Cache-Control"] == "no-store"
+
+
 def test_the_console_ends_although_pages_are_open(start_console: StartConsole) -> None:
     console = start_console()
     with console.open_page("/runs") as page:

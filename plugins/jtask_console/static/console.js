@@ -19,13 +19,15 @@
     return seconds > 0 ? `${text} ago` : `in ${text}`;
   }
 
+  const dated = (at, time) => (at.toDateString() === new Date().toDateString() ? time : `${day.format(at)}, ${time}`);
+
   function written(element) {
     const at = new Date(element.dateTime);
     const how = element.dataset.as;
     if (how === "for") return distance((Date.now() - at) / 1000).replace(" ago", "").replace("now", "0 s");
     if (how === "clock") return `${clock.format(at)}.${String(at.getMilliseconds()).padStart(3, "0")}`;
-    if (how === "minute") return `${day.format(at)}, ${minute.format(at)}`;
-    if (how === "date") return `${day.format(at)}, ${clock.format(at)}`;
+    if (how === "minute") return dated(at, minute.format(at));
+    if (how === "date") return dated(at, clock.format(at));
     return distance((Date.now() - at) / 1000);
   }
 
@@ -253,4 +255,6 @@
 
   writeAll(document);
   pinLog();
+  // In a narrow window the navigation is longer than its place.
+  document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 })();
