@@ -5,6 +5,7 @@ import threading
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -130,6 +131,7 @@ class ConsoleApp:
         client = get_client()
         pages = PageServer(
             hub=self.feed.hub,
+            trouble=lambda: self.feed.trouble,
             index=self.index,
             settings=self.settings,
             broker=f"{client.broker.url} · {get_settings().namespace}",
@@ -137,7 +139,7 @@ class ConsoleApp:
             can_log_out=self.access.has_tokens,
         )
         routes: list[BaseRoute] = [
-            Mount("/static", StaticFiles(directory=_STATIC), name="static"),
+            Mount("/static", _Files(directory=_STATIC), name="static"),
             *login_routes(self.access),
             api_routes(pages.asked, self.operations, ACTIONS),
             *action_routes(self.operations, ACTIONS),
@@ -145,6 +147,15 @@ class ConsoleApp:
             *_page_routes([audit_page(self.operations)], pages),
         ]
         return Starlette(routes=routes)
+
+
+class _Files(StaticFiles):
+    """Files that a browser keeps, and asks whether they are still the same."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        answer = super().file_response(*args, **kwargs)
+        answer.headers["Cache-Control"] = "no-cache"
+        return answer
 
 
 def _page_routes(pages: Sequence[Page], server: PageServer) -> list[Route]:

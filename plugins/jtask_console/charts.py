@@ -7,6 +7,7 @@ from typing import NamedTuple
 from jtask.states import SUCCESSFUL, StateName
 from jtask_index.charts import Bucket
 
+SPARK_HEIGHT = 16
 WIDTH, HEIGHT = 600, 100  # of the drawing's own units; it is stretched to where it is shown
 _GAP = 0.18  # of a bar's place
 _CALM = frozenset({StateName.CANCELLED})
@@ -64,6 +65,16 @@ def latency(buckets: Sequence[Bucket]) -> Chart:
 
     lines = [(name, _stretches(line, point)) for name, line in values.items()]
     return Chart(top, *_span(buckets), total=sum(one.total for one in buckets), lines=lines)
+
+
+def sparkline(values: Sequence[float]) -> str:
+    """Return the points of a small line, one unit wide for each value, whose top is the largest."""
+    top = max(values, default=0) or 1
+    # Half a unit from the edges, where the line's own width would be cut off.
+    room = SPARK_HEIGHT - 1
+    return " ".join(
+        f"{n},{room - (room - 0.5) * value / top:.1f}" for n, value in enumerate(values)
+    )
 
 
 def tone_of_end(state: str) -> str:

@@ -1,5 +1,6 @@
 """Facts as HTML: the templates, and how values are written in them."""
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
@@ -12,6 +13,7 @@ from jtask.durations import describe_seconds
 from jtask.foreign_text import cut, shown, shown_lines
 from jtask.run_summaries import name_of
 from jtask.states import StateName
+from jtask_console.charts import sparkline
 
 _ICONS = {
     StateName.SCHEDULED: "clock",
@@ -45,6 +47,8 @@ _TONES = {
 
 _Names = Any
 _NONE = "\u2013"
+_MOST_OF_A_LINE = 200  # characters
+_INNER_CAPITAL = re.compile("(?<=.)[A-Z]")
 
 
 def page_html(template: str, facts: Mapping[str, Any]) -> str:
@@ -74,13 +78,16 @@ def _environment() -> Environment:
         "moment": moment,
         "seconds": _seconds,
         "count": _count,
+        "rate": _rate,
+        "words": _words,
         "short": _short,
         "line": shown,
         "lines": shown_lines,
         "cut": cut,
+        "first_line": _first_line,
         "name": name_of,
     }
-    names |= {"icon_of": _icon_of, "tone_of": _tone_of}
+    names |= {"icon_of": _icon_of, "tone_of": _tone_of, "spark_points": sparkline}
     # A block that is rendered alone sees globals, and not what its template has imported.
     names["ui"] = environment.get_template("ui.html").module
     return environment
@@ -91,13 +98,16 @@ def moment(at: float | None, how: str = "ago") -> Markup:
 
     Args:
         at: Seconds since the epoch; None is a dash.
-        how: `ago` for a distance from now that keeps counting, `clock` for a time of day, `date`
-            for both.
+        how: `ago` for a distance from now that keeps counting, `for` for how long ago that is,
+            `clock` for a time of day to the millisecond, `date` for a day and a time, `minute` for
+            both without seconds.
     """
     if at is None:
         return Markup('<span class="none">{}</span>').format(_NONE)
-    exact = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
-    text = exact[:19].replace("T", " ") + " UTC"
+    when = datetime.fromtimestamp(at, UTC)
+    exact = when.isoformat(timespec="milliseconds")
+    # For those who run no scripts. Not a distance: what is sent would differ with each look.
+    text = f"{when:%H:%M:%S} UTC" if how == "clock" else f"{when:%b} {when.day}, {when:%H:%M} UTC"
     return Markup('<time datetime="{}" data-as="{}">{}</time>').format(exact, how, text)
 
 
@@ -107,6 +117,19 @@ def _icon_of(state: str) -> str:
 
 def _tone_of(state: str) -> str:
     return _TONES.get(StateName(state), "calm")
+
+
+def _first_line(text: str) -> str:
+    return cut(shown(next(iter(text.splitlines()), "")), _MOST_OF_A_LINE)
+
+
+def _words(name: str) -> str:
+    """Return the name of a state as people write it: `Awaiting retry`."""
+    return _INNER_CAPITAL.sub(lambda found: f" {found[0].lower()}", name)
+
+
+def _rate(per_minute: float) -> str:
+    return _count(round(per_minute)) if per_minute >= 10 else f"{per_minute:.1f}".removesuffix(".0")
 
 
 def _seconds(length: float | None) -> str:

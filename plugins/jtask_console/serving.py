@@ -1,7 +1,6 @@
 """Pages as answers: whole ones, and the streams that keep them up to date."""
 
-import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,7 +16,6 @@ from jtask_console.rendering import page_html, part_html
 from jtask_console.run_index import RunIndex
 from jtask_console.settings import ConsoleSettings
 
-_log = logging.getLogger("jtask.console")
 LIVE = "/live"
 """What the address of a page's stream begins with."""
 
@@ -50,6 +48,7 @@ class PageServer:
 
     Attributes:
         hub: Tells open pages of news.
+        trouble: Tells why none is heard of the broker; empty while all is well.
         index: Where runs are found.
         settings: Those of the console.
         broker: What people read of where the broker is.
@@ -58,6 +57,7 @@ class PageServer:
     """
 
     hub: Hub
+    trouble: Callable[[], str]
     index: RunIndex
     settings: ConsoleSettings
     broker: str
@@ -90,15 +90,12 @@ class PageServer:
         asked, common = self.asked(request), self.common(request)
 
         async def render() -> Mapping[str, str]:
-            try:
-                return _parts(page, common | await page.facts(asked))
-            except JTaskError as error:
-                # The page stays as it is until broker and index answer again.
-                _log.debug("page %s cannot be made: %s", page.path, error)
-                return {}
+            return _parts(page, common | await page.facts(asked))
 
         seen = request.headers.get("last-event-id") or asked.query.get("seen", "")
-        events = event_stream(self.hub, page.topics(asked), render, seen, page.hearing(asked))
+        events = event_stream(
+            self.hub, page.topics(asked), render, self.trouble, seen, page.hearing(asked)
+        )
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         return StreamingResponse(events, media_type="text/event-stream", headers=headers)
 

@@ -3,11 +3,17 @@
 from collections.abc import Iterator
 from typing import Any
 
+import parcels
 import pytest
 from served_console import ServedConsole, StartConsole
 
 from jtask_console.application import ConsoleApp
 from jtask_console.settings import ConsoleSettings
+
+
+@pytest.fixture(autouse=True)
+def _tasks_are_as_at_first() -> None:
+    parcels.begin_anew()
 
 
 @pytest.fixture

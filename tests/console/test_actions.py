@@ -1,47 +1,21 @@
 """What people do with the console, and what is written down of it."""
 
 import json
-import threading
-from collections import Counter
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 from in_process import StartWorker
+from parcels import calls, go_on, is_wrong, parcel, slow
 from served_console import PAGE, ServedConsole, StartConsole
 from waiting import PATIENCE, eventually
 
-from jtask import task
 from jtask.cli import main
 from jtask.errors import JTaskError
 from jtask_dead_letters.operations import list_letters
 from jtask_index.bulk import BulkOperations
 from jtask_index.operations import whoami
 from jtask_queues.operations import list_queues
-
-go_on = threading.Event()
-is_wrong = threading.Event()
-calls: Counter[str] = Counter()
-
-
-@task(queue="parcels")
-def parcel(to: str) -> str:
-    calls[to] += 1
-    if is_wrong.is_set():
-        raise ConnectionError("the road is closed")
-    return to
-
-
-@task(queue="slow")
-def slow() -> None:
-    go_on.wait(PATIENCE)
-
-
-@pytest.fixture(autouse=True)
-def _as_at_first() -> None:
-    go_on.clear()
-    is_wrong.clear()
-    calls.clear()
 
 
 def said(console: ServedConsole, answer: Any) -> str:

@@ -1,173 +1,37 @@
-"""The console in a real browser: Debian's Chromium."""
+"""The console in a real browser: what people see and do."""
 
-import signal
-import socket
-import subprocess
-import sys
 import threading
-from collections import Counter
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
+from chromium_console import (
+    MILLISECONDS,
+    ConsoleProcess,
+    OpenTab,
+    chromium,
+    console,
+    jtask_broker,
+    open_tab,
+    server,
+    variables,
+)
 from in_process import StartWorker, on_io
-from nats_servers import NatsServer, StartNats, start_nats
-from programs import environment
+from nats_servers import start_nats
+from parcels import calls, go_on, is_wrong, parcel, slow
 from waiting import PATIENCE, eventually
 
-from jtask import task
-from jtask.client import close_client, get_client
+from jtask.client import get_client
 from jtask.contract import Broker, Event
 from jtask.ids import RunIds
-from jtask.settings import get_settings
 from jtask_dead_letters.operations import list_letters
 
 playwright = pytest.importorskip("playwright.sync_api")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright")
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(400)]
-__all__ = ["start_nats"]
+__all__ = ["chromium", "console", "jtask_broker", "open_tab", "server", "start_nats", "variables"]
 
-CHROMIUM = "/usr/bin/chromium"
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-MILLISECONDS = PATIENCE * 1000
 PAGES = ("/", "/runs", "/failures", "/queues", "/workers", "/schedules", "/limits")
 PAGES = (*PAGES, "/dead-letters", "/audit")
-go_on = threading.Event()
-is_wrong = threading.Event()
-calls: Counter[str] = Counter()
-
-
-@task(queue="parcels")
-def parcel(to: str, weight: int = 1) -> str:
-    calls[to] += 1
-    if is_wrong.is_set():
-        raise ConnectionError("the road is closed")
-    return to
-
-
-@task(queue="slow")
-def slow() -> None:
-    go_on.wait(PATIENCE)
-
-
-@pytest.fixture(autouse=True)
-def _as_at_first() -> None:
-    go_on.clear()
-    is_wrong.clear()
-    calls.clear()
-
-
-@pytest.fixture
-def server(
-    start_nats: StartNats, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[NatsServer]:
-    server = start_nats()
-    monkeypatch.setenv("JTASK_URL", server.url)
-    monkeypatch.setenv("JTASK_HOME", str(tmp_path))
-    close_client()
-    get_settings.cache_clear()
-    yield server
-    close_client()
-    get_settings.cache_clear()
-
-
-@pytest.fixture
-def jtask_broker(server: NatsServer) -> str:
-    return server.url
-
-
-class ConsoleProcess:
-    """`jtask console`, that keeps its port over restarts."""
-
-    def __init__(self, url: str, home: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
-        self._variables = {"JTASK_URL": url, "JTASK_HOME": str(home)}
-        self.url = f"http://127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        command = (sys.executable, "-m", "jtask.cli", "console", "--port", str(self.port))
-        self.process = subprocess.Popen(
-            command, env=environment(**self._variables), stdout=subprocess.PIPE
-        )
-        assert self.process.stdout is not None
-        assert b"jtask console:" in self.process.stdout.readline()
-
-    def kill(self) -> None:
-        self.end(signal.SIGKILL)
-
-    def end(self, number: int) -> None:
-        """Send it a signal, and wait for its end."""
-        self.process.send_signal(number)
-        self.process.wait(PATIENCE)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-
-    @property
-    def memory(self) -> int:
-        """What it has in memory, in MiB."""
-        [line] = [
-            line
-            for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
-            if line.startswith("VmRSS")
-        ]
-        return int(line.split()[1]) // 1024
-
-
-@pytest.fixture
-def console(server: NatsServer, tmp_path: Path) -> Iterator[ConsoleProcess]:
-    console = ConsoleProcess(server.url, tmp_path)
-    console.start()
-    yield console
-    console.kill()
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with playwright.sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        browser.close()
-
-
-OpenTab = Callable[..., Any]
-
-
-@pytest.fixture
-def open_tab(chromium: Any, console: ConsoleProcess) -> Iterator[OpenTab]:
-    """Open pages; none of them may complain of anything."""
-    complaints: list[str] = []
-    contexts: list[Any] = []
-
-    def open_one(path: str, **options: Any) -> Any:
-        context = chromium.new_context(base_url=console.url, **options)
-        contexts.append(context)
-        context.set_default_timeout(MILLISECONDS)
-        tab = context.new_page()
-        tab.on("pageerror", lambda error: complaints.append(str(error)))
-        tab.on("console", lambda said: complaints.append(said.text))
-        tab.goto(path)
-        tab.locator("#live[data-state=on]").wait_for()
-        return tab
-
-    yield open_one
-    for context in contexts:
-        context.close()
-    # A connection that was lost is told of; a policy that was broken would be, too.
-    assert [one for one in complaints if not _is_about_a_lost_connection(one)] == []
-
-
-def _is_about_a_lost_connection(complaint: str) -> bool:
-    return "net::ERR" in complaint or "htmx:sse:error" in complaint
 
 
 def shown(tab: Any, text: str) -> Any:
@@ -238,18 +102,32 @@ def test_a_thousand_dead_letters_are_replayed_by_one_click(
     assert list_letters() == []
 
 
-def test_an_open_page_goes_on_with_the_next_console_and_the_next_server(
-    open_tab: OpenTab, console: ConsoleProcess, server: NatsServer
+def test_times_are_never_shown_as_the_server_wrote_them(
+    open_tab: OpenTab, jtask_worker: StartWorker
 ) -> None:
-    tab = open_tab("/runs")
-    console.kill()
-    missed = slow.delay()
-    console.start()
-    playwright.expect(tab.locator(f"#run-{missed.run_id}")).to_be_visible(timeout=MILLISECONDS)
-    server.kill()
-    server.start()
-    later = slow.delay()
-    playwright.expect(tab.locator(f"#run-{later.run_id}")).to_be_visible(timeout=MILLISECONDS)
+    jtask_worker(parcel)
+    is_wrong.set()
+    # As many as the page has room for: what comes next changes texts and adds no rows.
+    for n in range(8):
+        parcel.delay(str(n)).wait(PATIENCE)
+    tab = open_tab("/")
+    playwright.expect(tab.locator("#failed time")).to_have_count(8, timeout=MILLISECONDS)
+    tab.evaluate(
+        """() => {
+            window.raw = new Set();
+            const look = () => {
+                for (const one of document.querySelectorAll("time"))
+                    if (one.textContent.includes("UTC")) window.raw.add(one.outerHTML);
+                requestAnimationFrame(look);
+            };
+            look();
+        }"""
+    )
+    for n in range(8):
+        run = parcel.delay(str(n))
+        link = tab.locator(f"#failed a[href$='{run.run_id}']")
+        playwright.expect(link).to_be_visible(timeout=MILLISECONDS)
+    assert tab.evaluate("[...window.raw]") == []
 
 
 def test_a_page_under_a_flood_stays_as_small_as_it_was(
@@ -292,21 +170,6 @@ def test_a_page_under_a_flood_stays_as_small_as_it_was(
     assert size()[1] < 64 << 20
     print(f"console: {memory} MiB after 20,000 events, {console.memory} MiB after 170,000")
     assert console.memory < memory + 100
-
-
-def test_a_tab_in_the_background_is_left_alone_and_catches_up(
-    open_tab: OpenTab, console: ConsoleProcess
-) -> None:
-    tab = open_tab("/runs")
-    hide = "Object.defineProperty(document, 'hidden', {value: %s, configurable: true});"
-    hide += "document.dispatchEvent(new Event('visibilitychange'))"
-    tab.evaluate(hide % "true")
-    run = slow.delay()
-    other = open_tab("/runs")
-    playwright.expect(other.locator(f"#run-{run.run_id}")).to_be_visible(timeout=MILLISECONDS)
-    assert tab.locator(f"#run-{run.run_id}").count() == 0
-    tab.evaluate(hide % "false")
-    playwright.expect(tab.locator(f"#run-{run.run_id}")).to_be_visible(timeout=MILLISECONDS)
 
 
 def test_keys_move_open_and_explain(open_tab: OpenTab) -> None:
@@ -358,12 +221,3 @@ def test_nothing_is_cut_off(width: int, open_tab: OpenTab, jtask_worker: StartWo
     for path in (*PAGES, f"/runs/{run.run_id}"):
         tab.goto(path)
         assert tab.evaluate("document.scrollingElement.scrollWidth") <= width, path
-
-
-def test_a_signal_ends_the_console_although_a_page_is_open(
-    open_tab: OpenTab, console: ConsoleProcess
-) -> None:
-    open_tab("/runs")
-    console.end(signal.SIGTERM)
-    assert console.process.returncode in (0, -signal.SIGTERM)
-    console.start()

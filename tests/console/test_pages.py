@@ -9,6 +9,7 @@ from waiting import PATIENCE, eventually
 
 from jtask import get_run_logger, task
 from jtask.ids import created_at
+from jtask_console.live import stream
 from jtask_index import searching
 from jtask_queues.operations import pause_queue
 
@@ -164,6 +165,14 @@ def test_a_browser_that_comes_back_is_sent_what_it_has_missed_and_no_more(
         assert later.run_id in page.next_event()
 
 
+def test_a_browser_has_to_come_back_and_say_who_it_is(
+    console: ServedConsole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "_LIFETIME", 0.5)
+    with console.open_page("/runs") as page, pytest.raises(AssertionError, match="ended"):
+        page.until_it_says("never")
+
+
 def test_queues_show_what_waits_and_what_is_paused(
     console: ServedConsole, jtask_worker: StartWorker
 ) -> None:
@@ -203,6 +212,14 @@ def test_a_page_asks_for_nothing_that_is_elsewhere(console: ServedConsole) -> No
     assert "https://" not in page
     assert " style=" not in page
     assert "<script>" not in page
+
+
+def test_a_browser_keeps_scripts_and_asks_whether_they_are_the_same(console: ServedConsole) -> None:
+    script = console.client.get("/static/console.js")
+    assert script.headers["Cache-Control"] == "no-cache"
+    seen = {"If-None-Match": script.headers["ETag"]}
+    assert console.client.get("/static/console.js", headers=seen).status_code == 304
+    assert console.client.get("/").headers["Cache-Control"] == "no-store"
 
 
 def test_the_console_ends_although_pages_are_open(start_console: StartConsole) -> None:

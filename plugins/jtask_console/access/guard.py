@@ -82,7 +82,9 @@ class Guard:
 
     def _login(self, scope: Scope) -> Response:
         request = Request(scope)
-        is_page = "text/html" in request.headers.get("accept", "")
+        accepted = request.headers.get("accept", "")
+        # A stream would take the form for news of its page.
+        is_page = "text/html" in accepted and "text/event-stream" not in accepted
         if is_page and scope["method"] == "GET" and self._access.has_tokens:
             root = scope.get("root_path", "")
             query = f"?{request.url.query}" if request.url.query else ""

@@ -114,7 +114,6 @@ async def _failures(asked: Asked) -> Answer:
 
 
 async def _queues(asked: Asked) -> Answer:
-    del asked
     return {
         "queues": [
             {
@@ -126,8 +125,10 @@ async def _queues(asked: Asked) -> Answer:
                 "paused_until": row.info.paused_until,
                 "served": row.is_served,
                 "oldest": row.oldest,
+                "ended_per_minute": row.rate.per_minute,
+                "ended_by_minute": list(row.rate.minutes),
             }
-            for row in await find_queues()
+            for row in await find_queues(asked.index)
         ]
     }
 
@@ -208,7 +209,7 @@ ENDPOINTS = (
         _failures,
         ("task", "queue", "state", "since", "until"),
     ),
-    Endpoint("/queues", "The queues, and how much waits.", _queues),
+    Endpoint("/queues", "The queues: how much waits, and how many runs end.", _queues),
     Endpoint("/workers", "The workers that live, and what each executes.", _workers),
     Endpoint("/schedules", "The schedules, and when each is due.", _schedules),
     Endpoint("/limits", "The limits that have names, and who holds their slots.", _limits),

@@ -13,6 +13,9 @@ from jtask_console.live.hub import CLOCK, DEAD_LETTERS, RUNS, Hub, run_topic
 from jtask_console.run_index import RunIndex
 
 _TICK = 2.0  # seconds between two looks at what a broker tells nobody by itself
+_CHECK = (
+    5.0  # seconds between two questions whether the broker is there, which may be silent for long
+)
 _PAUSE = 1.0  # seconds before the broker is asked again that did not answer
 # Seconds in which the index takes in what the log has: looked at so often, waited for so long.
 _INDEX_LOOK, _INDEX_PATIENCE = 0.05, 3.0
@@ -29,6 +32,8 @@ class Feed:
 
     def __init__(self, index: RunIndex) -> None:
         self.hub = Hub(self._start, self._stop)
+        self.trouble = ""
+        """Why nothing is heard of the broker; empty while all is well."""
         self._index = index
         self._work: list[asyncio.Task[None]] = []
 
@@ -39,7 +44,7 @@ class Feed:
 
     def _start(self) -> None:
         loop = asyncio.get_running_loop()
-        self._work = [loop.create_task(self._tick()), loop.create_task(self._follow())]
+        self._work = [loop.create_task(work()) for work in (self._tick, self._check, self._follow)]
 
     def _stop(self) -> None:
         for work in self._work:
@@ -50,6 +55,14 @@ class Feed:
         while True:
             await asyncio.sleep(_TICK)
             self.hub.tell([CLOCK])
+
+    async def _check(self) -> None:
+        while True:
+            trouble = await _trouble()
+            if trouble != self.trouble:
+                self.trouble = trouble
+                self.hub.tell_all()
+            await asyncio.sleep(_CHECK)
 
     async def _follow(self) -> None:
         while True:
@@ -85,6 +98,15 @@ class Feed:
             if known is not None and known.position >= position:
                 return
             await asyncio.sleep(_INDEX_LOOK)
+
+
+async def _trouble() -> str:
+    try:
+        client = get_client()
+        await client.bridge(client.broker.events.bounds())
+    except JTaskError as error:
+        return str(error)
+    return ""
 
 
 def topics_of(events: Iterable[Event]) -> set[str]:

@@ -2,6 +2,10 @@
 
 The id of an event names the parts that the browser then has. A browser that comes back says the id
 of the last one that it got, and is sent the parts that are different now: what it has missed.
+
+Besides, a browser is told whether what it shows is so: `live` after each look and now and then,
+`stuck` with a sentence while broker or index do not answer. A browser that hears neither for a
+while knows that the connection is dead.
 """
 
 import asyncio
@@ -11,11 +15,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from html import escape
 
+from jtask.errors import JTaskError
 from jtask_console.live.hub import Hub, Watcher
 
 _INTERVAL = 0.25  # seconds between two looks, however much happens
 _SHARE = 4  # a page that takes long to make rests so many times as long before the next look
-_SILENCE = 15.0  # seconds after which a sign of life is sent, for proxies that end silent streams
+# Seconds after which a sign of life is sent; `console.js` waits for two of them, and proxies end
+# streams that are silent for longer.
+_SILENCE = 15.0
+# Seconds after which a browser has to come back, and is asked again who it is.
+_LIFETIME = 900.0
+_LIVE = "event: live\ndata:\n\n"
 
 Parts = Mapping[str, str]
 """The parts of a page as HTML, by the ids of their elements."""
@@ -25,6 +35,7 @@ async def event_stream(
     hub: Hub,
     topics: frozenset[str],
     render: Callable[[], Awaitable[Parts]],
+    trouble: Callable[[], str],
     seen: str,
     hearing: Callable[[Callable[[], None]], AbstractAsyncContextManager[None]],
 ) -> AsyncIterator[str]:
@@ -35,7 +46,8 @@ async def event_stream(
     Args:
         hub: Tells of news.
         topics: What the page is about.
-        render: Makes its parts.
+        render: Makes its parts; raises what broker or index say that do not answer.
+        trouble: Tells why nothing is heard of the broker; empty while all is well.
         seen: The id of what the browser has.
         hearing: Stands while the page is open; tells a function, on any thread, of other news.
     """
@@ -46,28 +58,65 @@ async def event_stream(
             loop.call_soon_threadsafe(watcher.notify)
 
         async with hearing(tell):
-            async for event in _events(watcher, render, read_id(seen)):
+            # At once, so that the browser knows that it is connected.
+            yield ": here\n\n"
+            async for event in _events(watcher, _Looker(render, trouble, read_id(seen))):
                 yield event
 
 
-async def _events(
-    watcher: Watcher, render: Callable[[], Awaitable[Parts]], known: dict[str, str]
-) -> AsyncIterator[str]:
-    # At once, so that the browser knows that it is connected.
-    yield ": here\n\n"
-    while not watcher.is_closing:
+class _Looker:
+    """Looks at a page, and tells what its browser has to know of that.
+
+    Args:
+        render: See `event_stream`.
+        trouble: Likewise.
+        known: The parts that the browser has.
+    """
+
+    def __init__(
+        self,
+        render: Callable[[], Awaitable[Parts]],
+        trouble: Callable[[], str],
+        known: dict[str, str],
+    ) -> None:
+        self._render = render
+        self._trouble = trouble
+        self._known = known
+        self.is_stuck = False
+
+    async def look(self) -> str:
+        """Return the event that there is after a look."""
+        try:
+            parts = await self._render()
+        except JTaskError as error:
+            # The page stays as it is until broker and index answer again.
+            self.is_stuck = True
+            return stuck(str(error))
+        self.is_stuck = False
+        now = {name: digest(html) for name, html in parts.items()}
+        changed = {name: parts[name] for name in parts if self._known.get(name) != now[name]}
+        self._known = now
+        return (message(changed, now) if changed else "") + self.sign()
+
+    def sign(self) -> str:
+        """Return the event that says how the page stands, when there was nothing to look at."""
+        problem = self._trouble()
+        return stuck(problem) if problem else _LIVE
+
+
+async def _events(watcher: Watcher, looker: _Looker) -> AsyncIterator[str]:
+    ends = time.monotonic() + _LIFETIME
+    while not watcher.is_closing and time.monotonic() < ends:
         watcher.look()
         began = time.monotonic()
-        parts = await render()
-        now = {name: digest(html) for name, html in parts.items()}
-        changed = [name for name in parts if known.get(name) != now[name]]
-        if changed:
-            yield message({name: parts[name] for name in changed}, now)
-        known = now
+        yield await looker.look()
         took = time.monotonic() - began
-        await asyncio.sleep(max(_INTERVAL, _SHARE * took))
-        while not await watcher.changed(_SILENCE):
-            yield ": still here\n\n"
+        await asyncio.sleep(min(max(_INTERVAL, _SHARE * took), _SILENCE))
+        # What is stuck is looked at again although there is no news.
+        while not await watcher.changed(_SILENCE) and not looker.is_stuck:
+            if time.monotonic() >= ends:
+                return
+            yield looker.sign()
 
 
 def digest(html: str) -> str:
@@ -94,3 +143,8 @@ def message(parts: Parts, now: Mapping[str, str]) -> str:
     )
     data = "".join(f"data: {line}\n" for line in html.splitlines())
     return f"id: {id_of(now)}\n{data}\n"
+
+
+def stuck(problem: str) -> str:
+    """Return an event that says why what a browser shows may not be so any more."""
+    return f"event: stuck\ndata: {' '.join(problem.split())}\n\n"

@@ -1,11 +1,11 @@
-"""The first page: where runs stand, how many ended and how long they took, what is wrong."""
+"""The first page: where runs stand, how many ended, how long they took, what goes on and wrong."""
 
 import asyncio
 import time
 from collections.abc import Mapping
 
 from jtask.run_filters import RunFilter
-from jtask.states import FINAL, StateName
+from jtask.states import StateName
 from jtask_console.charts import latency, throughput
 from jtask_console.live.hub import CLOCK, RUNS
 from jtask_console.pages.page import Asked, Facts, Page, always
@@ -13,8 +13,11 @@ from jtask_console.pages.queues import find_queues
 from jtask_index.reader import IndexReader
 
 _BUCKETS = 60
-_FAILURES = 6
+_GROUPS = 6
 _QUEUES = 8
+_RUNS = 8
+_EXECUTING = (StateName.RUNNING, StateName.RETRYING)
+_FAILED = (StateName.FAILED, StateName.TIMED_OUT, StateName.CRASHED)
 _SPANS: Mapping[str, tuple[str, float]] = {
     "1h": ("hour", 3600.0),
     "24h": ("day", 86_400.0),
@@ -34,10 +37,12 @@ async def _facts(asked: Asked) -> Facts:
             "counts": index.counts(RunFilter()),
             "throughput": throughput(buckets),
             "latency": latency(buckets),
-            "failures": index.failures(RunFilter(), since=since, until=now, limit=_FAILURES),
+            "groups": index.failures(RunFilter(), since=since, until=now, limit=_GROUPS),
+            "executing": index.runs(RunFilter(state=_EXECUTING), limit=_RUNS).runs,
+            "failed": index.runs(RunFilter(state=_FAILED), limit=_RUNS).runs,
         }
 
-    found, queues = await asyncio.gather(asked.index.ask(look), find_queues())
+    found, queues = await asyncio.gather(asked.index.ask(look), find_queues(asked.index))
     counts: dict[str, int] = found["counts"]
     return found | {
         "title": "Overview",
@@ -45,11 +50,16 @@ async def _facts(asked: Asked) -> Facts:
         "span": span,
         "spans": {name: text for name, (text, _) in _SPANS.items()},
         "states": [state for state in StateName if counts.get(state)],
-        "open": sum(number for state, number in counts.items() if state not in FINAL),
+        "executing_query": RunFilter(state=_EXECUTING).to_query(),
+        "failed_query": RunFilter(state=_FAILED).to_query(),
         "queues": sorted(queues, key=lambda queue: -queue.info.waiting)[:_QUEUES],
     }
 
 
 PAGE = Page(
-    "/", "overview.html", _facts, always(RUNS, CLOCK), ("counts", "charts", "failures", "queues")
+    "/",
+    "overview.html",
+    _facts,
+    always(RUNS, CLOCK),
+    ("counts", "charts", "executing", "queues", "failed", "groups"),
 )

@@ -1,4 +1,4 @@
-"""The queues: how much waits, since when, and whether somebody serves them."""
+"""The queues: how much waits, since when, how much gets done, and whether somebody serves them."""
 
 import asyncio
 from typing import NamedTuple
@@ -8,6 +8,8 @@ from jtask.contract import Broker, QueueInfo
 from jtask.ids import created_at
 from jtask_console.live.hub import CLOCK, QUEUES, RUNS
 from jtask_console.pages.page import Asked, Facts, Page, always
+from jtask_console.pages.queue_rates import NO_RATE, Rate, queue_rates
+from jtask_console.run_index import RunIndex
 from jtask_queues.operations import list_queues, served_queues
 
 _LOOKED_AT = 50  # queues whose oldest run is looked for: each is a request
@@ -20,21 +22,27 @@ class QueueRow(NamedTuple):
         info: What the broker says.
         is_served: Whether a living worker takes its runs.
         oldest: When the run was made that has waited longest; None when none waits.
+        rate: How many of its runs end.
     """
 
     info: QueueInfo
     is_served: bool
     oldest: float | None
+    rate: Rate
 
 
-async def find_queues() -> list[QueueRow]:
+async def find_queues(index: RunIndex) -> list[QueueRow]:
     """Return all queues, by name.
+
+    Args:
+        index: Knows how many of their runs end.
 
     Raises:
         BrokerError: The broker cannot be asked.
+        IndexUnavailable: The database cannot be read.
     """
-    infos, served = await asyncio.gather(
-        asyncio.to_thread(list_queues), asyncio.to_thread(served_queues)
+    infos, served, rates = await asyncio.gather(
+        asyncio.to_thread(list_queues), asyncio.to_thread(served_queues), queue_rates(index)
     )
     client = get_client()
     looked_at = [info.name for info in infos if info.waiting][:_LOOKED_AT]
@@ -42,7 +50,10 @@ async def find_queues() -> list[QueueRow]:
         *(client.bridge(_oldest(client.broker, queue)) for queue in looked_at)
     )
     oldest = dict(zip(looked_at, found, strict=True))
-    return [QueueRow(info, info.name in served, oldest.get(info.name)) for info in infos]
+    return [
+        QueueRow(info, info.name in served, oldest.get(info.name), rates.get(info.name, NO_RATE))
+        for info in infos
+    ]
 
 
 async def _oldest(broker: Broker, queue: str) -> float | None:
@@ -54,8 +65,7 @@ async def _oldest(broker: Broker, queue: str) -> float | None:
 
 
 async def _facts(asked: Asked) -> Facts:
-    del asked
-    return {"title": "Queues", "section": "queues", "queues": await find_queues()}
+    return {"title": "Queues", "section": "queues", "queues": await find_queues(asked.index)}
 
 
 PAGE = Page("/queues", "queues.html", _facts, always(QUEUES, RUNS, CLOCK), ("queues",))

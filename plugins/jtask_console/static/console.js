@@ -6,6 +6,7 @@
   // --- instants, in the reader's own zone -------------------------------------------------------
 
   const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
+  const minute = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hour12: false });
   const day = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric" });
   const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" });
   const UNITS = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
@@ -18,45 +19,94 @@
     return seconds > 0 ? `${text} ago` : `in ${text}`;
   }
 
+  const dated = (at, time) => (at.toDateString() === new Date().toDateString() ? time : `${day.format(at)}, ${time}`);
+
   function written(element) {
     const at = new Date(element.dateTime);
     const how = element.dataset.as;
     if (how === "for") return distance((Date.now() - at) / 1000).replace(" ago", "").replace("now", "0 s");
     if (how === "clock") return `${clock.format(at)}.${String(at.getMilliseconds()).padStart(3, "0")}`;
-    if (how === "date") return `${day.format(at)}, ${clock.format(at)}`;
+    if (how === "minute") return dated(at, minute.format(at));
+    if (how === "date") return dated(at, clock.format(at));
     return distance((Date.now() - at) / 1000);
   }
 
   function write(element) {
     const text = written(element);
     if (element.textContent !== text) element.textContent = text;
-    if (!element.title) element.title = exact.format(new Date(element.dateTime));
   }
 
   const writeAll = (within) => within.querySelectorAll("time").forEach(write);
   setInterval(() => document.hidden || writeAll(document), 1000);
+  document.addEventListener("mouseover", (event) => {
+    const element = event.target.closest("time");
+    if (element) element.title = exact.format(new Date(element.dateTime));
+  });
 
-  // --- what came by the live stream -------------------------------------------------------------
+  // --- the live stream, and the light that says whether there is one -----------------------------
 
+  const stream = document.querySelector("[hx-sse\\:connect]");
   const light = document.getElementById("live");
   const lightText = light.querySelector("[data-live-text]");
+  const SILENCE = 45000; // ms: the server gives a sign of life every 15 s
+  const RETRY = 1000; // ms
+  let connection = null;
+  let heard = 0;
 
-  function say(state, text) {
+  function say(state, text, why = "") {
     light.dataset.state = state;
+    light.title = why;
     if (lightText.textContent !== text) lightText.textContent = text;
   }
 
-  document.addEventListener("htmx:sse:after:connection", () => say("on", "live"));
-  document.addEventListener("htmx:sse:error", () => say("off", "reconnecting"));
-  document.addEventListener("htmx:sse:close", () => say("off", "not live"));
-  if (!document.querySelector("[hx-sse\\:connect]")) light.hidden = true;
+  // In a tab that nobody sees, when somebody does.
+  function connect() {
+    if (document.hidden) document.addEventListener("visibilitychange", connect, { once: true });
+    else htmx.trigger(stream, "connect");
+  }
 
-  // Morphing puts the server's text back; this runs before the next frame is drawn.
+  function lost(status) {
+    if (status === 401) say("out", "logged out", "Reload the page to log in again.");
+    else if (status === 403 || status === 421) say("out", "refused", "Reload the page to see why.");
+    else say("off", "reconnecting", "What is shown may be out of date.");
+  }
+
+  document.addEventListener("htmx:sse:after:connection", (event) => {
+    connection = event.detail.connection;
+    heard = Date.now();
+  });
+  // Only the console's own server says so, whatever else answers in its place.
+  stream?.addEventListener("live", () => say("on", "live"));
+  stream?.addEventListener("stuck", (event) => say("off", "out of date", event.detail.data));
+  document.addEventListener("htmx:sse:after:message", () => { heard = Date.now(); });
+  document.addEventListener("htmx:sse:error", (event) => lost(event.detail.status));
+  document.addEventListener("htmx:sse:close", () => { connection = null; });
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden && connection) say("off", "paused");
+  });
+  // The extension comes back when a connection was lost; one that never was is tried again here.
+  document.addEventListener("htmx:finally:request", (event) => {
+    if (connection) return;
+    lost(event.detail.ctx.response?.status);
+    setTimeout(connect, RETRY * (1 + Math.random()));
+  });
+  // A connection can be dead without anybody being told.
+  setInterval(() => {
+    if (!connection?.reader || document.hidden || Date.now() - heard < SILENCE) return;
+    lost();
+    heard = Date.now();
+    connection.reader.cancel();
+  }, 1000);
+  if (stream) document.addEventListener("htmx:after:process", connect, { once: true });
+  else light.hidden = true;
+
+  // What is new has the server's text; this runs before the next frame is drawn. What was there keeps
+  // what is written here (`morphSkipChildren`), but its instant may be another one.
   new MutationObserver(() => {
     writeAll(document);
     keepSelection();
     pinLog();
-  }).observe(document.getElementById("main"), { childList: true, subtree: true });
+  }).observe(document.getElementById("main"), { childList: true, subtree: true, attributeFilter: ["datetime"] });
 
   // --- a log that is read at its end stays there ------------------------------------------------
 
@@ -205,4 +255,6 @@
 
   writeAll(document);
   pinLog();
+  // In a narrow window the navigation is longer than its place.
+  document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 })();
