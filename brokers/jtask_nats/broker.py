@@ -60,9 +60,7 @@ class NatsBroker:
         subjects = Subjects(settings.namespace)
         self._connection = connection
         self._topology = Topology(connection, subjects, settings, own.replicas)
-        publisher = Publisher(
-            connection, timeout=settings.enqueue_timeout, links=own.nats_thread_connections
-        )
+        publisher = Publisher(connection, timeout=settings.enqueue_timeout, links=own.nats_links)
         session = Session(connection, publisher, subjects, self._topology, settings, client)
         self._session = session
         self.counters = NatsCounters(session)
