@@ -15,6 +15,7 @@ from jtask.settings import Settings
 from jtask_nats.access import Access
 from jtask_nats.broker import NatsBroker
 from jtask_nats.client.connection import Connection
+from jtask_nats.settings import NatsSettings
 
 T = TypeVar("T")
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
@@ -63,7 +64,9 @@ async def open_broker(url: str, user: str | None = None, **settings: Any) -> Nat
     """Open a broker, as a user with the password `pw` perhaps."""
     connection = await open_connection(url, user=user, password=user and "pw")
     access = Access((url,))
-    return await NatsBroker.open(connection, RunIds().client, Settings(**settings), access)
+    return await NatsBroker.open(
+        connection, RunIds().client, Settings(**settings), NatsSettings(), access
+    )
 
 
 @pytest.fixture

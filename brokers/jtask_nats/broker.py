@@ -14,6 +14,7 @@ from jtask_nats.queues.leases import Leases
 from jtask_nats.queues.queues import NatsQueues
 from jtask_nats.queues.releases import Releases
 from jtask_nats.queues.runs import NatsRuns
+from jtask_nats.settings import NatsSettings
 from jtask_nats.stores.blobs import NatsBlobs
 from jtask_nats.stores.counters import NatsCounters
 from jtask_nats.stores.dead_letters import NatsDeadLetters
@@ -44,8 +45,8 @@ class NatsBroker:
         connection: To the server; closed with the broker.
         client: This process's client id.
         settings: Namespace, times.
+        own: The settings of NATS alone.
         access: How the lease guard reaches the server.
-        replicas: Copies of each stream.
     """
 
     def __init__(
@@ -53,13 +54,13 @@ class NatsBroker:
         connection: Connection,
         client: str,
         settings: Settings,
+        own: NatsSettings,
         access: Access,
-        replicas: int = 1,
     ) -> None:
         subjects = Subjects(settings.namespace)
         self._connection = connection
-        self._topology = Topology(connection, subjects, settings, replicas)
-        publisher = Publisher(connection, timeout=settings.enqueue_timeout)
+        self._topology = Topology(connection, subjects, settings, own.replicas)
+        publisher = Publisher(connection, timeout=settings.enqueue_timeout, links=own.nats_links)
         session = Session(connection, publisher, subjects, self._topology, settings, client)
         self._session = session
         self.counters = NatsCounters(session)
@@ -88,9 +89,9 @@ class NatsBroker:
         connection: Connection,
         client: str,
         settings: Settings,
+        own: NatsSettings,
         access: Access,
         streams: Sequence[Stream] = EVERYTHING,
-        replicas: int = 1,
     ) -> "NatsBroker":
         """Put the streams in place that are written to without asking whether they are there.
 
@@ -98,7 +99,7 @@ class NatsBroker:
             ConfigurationError: They cannot be what jtask needs.
             BrokerError: The server refuses, or does not answer.
         """
-        broker = cls(connection, client, settings, access, replicas)
+        broker = cls(connection, client, settings, own, access)
         try:
             await broker._topology.ensure(*streams)
         except BaseException:

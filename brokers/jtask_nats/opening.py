@@ -38,7 +38,7 @@ async def open_server(url: str, client: str, streams: Sequence[Stream] = EVERYTH
     settings, own = get_settings(), settings_of(NatsSettings)
     access = access_to(url, own)
     connection = await _connect(access, client, settings)
-    return await NatsBroker.open(connection, client, settings, access, streams, own.replicas)
+    return await NatsBroker.open(connection, client, settings, own, access, streams)
 
 
 async def open_own(client: str, streams: Sequence[Stream] = EVERYTHING) -> NatsBroker:
@@ -58,7 +58,7 @@ async def open_own(client: str, streams: Sequence[Stream] = EVERYTHING) -> NatsB
     settings, own = get_settings(), settings_of(NatsSettings)
     connection = await _connect(access, client, settings)
     Revival(connection)
-    return await NatsBroker.open(connection, client, settings, access, streams, own.replicas)
+    return await NatsBroker.open(connection, client, settings, own, access, streams)
 
 
 def access_to(url: str, settings: NatsSettings) -> Access:

@@ -31,6 +31,8 @@ class NatsSettings(SettingsModel):
     """A PEM file with its key; unset where that is in the same file."""
     nats_inbox_prefix: str = Field(default="_INBOX", pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")
     """Begin of the subjects on which answers arrive."""
+    nats_links: int = Field(default=4, ge=0, le=1000)
+    """Connections that threads and event loops which enqueue again and again may have in all."""
     server_store_limit: str = "10GB"
     """What the embedded server may put on disk before it refuses new runs."""
     server_sync: Sync = "interval"

@@ -2,17 +2,18 @@
 
 from typing import TYPE_CHECKING, Any
 
-from jtask.flows import AsyncFlow, SyncFlow, flow
-from jtask.states import State, StateName
-from jtask.tagging import tags
-from jtask.tasks import AsyncGeneratorTask, AsyncTask, GeneratorTask, SyncTask, Task, task
-
 if TYPE_CHECKING:
     from jtask.annotations import allow_failure, unmapped
     from jtask.client.client import get_run
     from jtask.client.connection import Connection, aclose, aconnect, close, connect
     from jtask.execution.run_logger import get_run_logger
+    from jtask.flows import AsyncFlow, SyncFlow, flow
     from jtask.runs import Run
+    from jtask.states import State, StateName
+    from jtask.tagging import tags
+    from jtask.tasks.decorator import task
+    from jtask.tasks.kinds import AsyncGeneratorTask, AsyncTask, GeneratorTask, SyncTask
+    from jtask.tasks.task import Task
 
 __all__ = [
     "AsyncFlow",
@@ -39,17 +40,30 @@ __all__ = [
     "unmapped",
 ]
 
-# Imported when first used: a program that only declares tasks does not wait for the client.
+# Imported when first used: a program that only declares tasks does not wait for the client, and the
+# process that watches leases needs none of it.
 _LAZY = {
+    "AsyncFlow": "jtask.flows",
+    "AsyncGeneratorTask": "jtask.tasks",
+    "AsyncTask": "jtask.tasks",
     "Connection": "jtask.client.connection",
+    "GeneratorTask": "jtask.tasks",
     "Run": "jtask.runs",
+    "State": "jtask.states",
+    "StateName": "jtask.states",
+    "SyncFlow": "jtask.flows",
+    "SyncTask": "jtask.tasks",
+    "Task": "jtask.tasks",
     "aclose": "jtask.client.connection",
     "aconnect": "jtask.client.connection",
     "allow_failure": "jtask.annotations",
     "close": "jtask.client.connection",
     "connect": "jtask.client.connection",
+    "flow": "jtask.flows",
     "get_run": "jtask.client",
     "get_run_logger": "jtask.execution.run_logger",
+    "tags": "jtask.tagging",
+    "task": "jtask.tasks",
     "unmapped": "jtask.annotations",
 }
 

@@ -17,6 +17,7 @@ from jtask.settings import Settings
 from jtask_nats.access import Access
 from jtask_nats.broker import NatsBroker
 from jtask_nats.client.connection import Connection
+from jtask_nats.settings import NatsSettings
 from jtask_nats.stores import results
 
 QUEUE = "mails"
@@ -30,7 +31,9 @@ async def broker_on(cluster: NatsCluster, first: int = 0) -> AsyncIterator[NatsB
     urls = urls[first:] + urls[:first]
     connection = await Connection.open(urls, name="test", connect_timeout=20)
     access = Access(tuple(urls))
-    broker = await NatsBroker.open(connection, RunIds().client, Settings(), access, replicas=3)
+    broker = await NatsBroker.open(
+        connection, RunIds().client, Settings(), NatsSettings(replicas=3), access
+    )
     try:
         yield broker
     finally:

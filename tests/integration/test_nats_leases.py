@@ -29,12 +29,14 @@ from jtask.settings import Settings
 from jtask_nats.access import Access
 from jtask_nats.broker import NatsBroker
 from jtask_nats.client.connection import Connection
+from jtask_nats.settings import NatsSettings
 
 async def main():
     url, lease = sys.argv[1], float(sys.argv[2])
     connection = await Connection.open([url], name="worker", connect_timeout=20.0)
     settings = Settings(lease=lease)
-    broker = await NatsBroker.open(connection, "0123456789", settings, Access((url,)))
+    own, access = NatsSettings(), Access((url,))
+    broker = await NatsBroker.open(connection, "0123456789", settings, own, access)
     taken = asyncio.get_running_loop().create_future()
     await broker.runs.consume(["mails"], 1, taken.set_result)
     delivery = await taken

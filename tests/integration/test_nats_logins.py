@@ -10,13 +10,14 @@ import pytest
 from nats_clients import Run, open_connection
 from nats_logins import Authority, Key, Operator
 from nats_servers import NatsServer, StartNats
-from waiting import until
+from waiting import PATIENCE, until
 
 from jtask.contract import Delivery, Message
 from jtask.errors import BrokerUnavailable, ConfigurationError, PermissionDenied
 from jtask.ids import RunIds
 from jtask.settings import Settings
 from jtask_nats.broker import NatsBroker
+from jtask_nats.client.blocking_link import BlockingLink
 from jtask_nats.client.connection import Connection
 from jtask_nats.opening import access_to
 from jtask_nats.queues.lease_renewer import open_renewer
@@ -26,13 +27,22 @@ GetsIn = Callable[..., None]
 Refused = Callable[..., str]
 
 
+def publish_on_a_link(connection: Connection) -> None:
+    inbox = connection.new_inbox()
+    link = BlockingLink.open(connection.url, connection.greeting, inbox, PATIENCE)
+    # Nobody is there to take it, which the server says at once.
+    assert link.publish("nobody.there", b"", b"") is None
+    link.close()
+
+
 @pytest.fixture
 def gets_in(run: Run) -> GetsIn:
-    """Connect, and be answered; options as for `open_connection`."""
+    """Connect and be answered, also on a thread's own link; options as for `open_connection`."""
 
     async def main(url: str, way: dict[str, Any]) -> None:
         connection = await open_connection(url, **way)
         assert (await connection.request("nobody.there")).status == 503
+        await asyncio.to_thread(publish_on_a_link, connection)
         await connection.close()
 
     def connect(url: str, **way: Any) -> None:
@@ -301,7 +311,9 @@ def test_a_run_goes_its_whole_way_with_an_inbox_prefix(start_nats: StartNats, ru
 
     async def main() -> None:
         connection = await access.connect("test", 20)
-        broker = await NatsBroker.open(connection, RunIds().client, Settings(), access)
+        broker = await NatsBroker.open(
+            connection, RunIds().client, Settings(), NatsSettings(), access
+        )
         taken: asyncio.Future[Delivery] = asyncio.get_running_loop().create_future()
         run_id = RunIds().new()
         await broker.runs.enqueue([Message(run_id, "q", b"{}")])

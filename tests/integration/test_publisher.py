@@ -476,6 +476,19 @@ def test_closing_tells_whoever_still_waits(publishing: Publishing, nats_server: 
     publishing(main)
 
 
+def test_what_is_published_after_the_close_is_told_so_at_once(publishing: Publishing) -> None:
+    async def main(connection: Connection, publisher: Publisher) -> None:
+        await connection.close()
+        with pytest.raises(BrokerUnavailable, match="closed before"):
+            await publisher.publish("s.x", b"", msg_id(1))
+        with pytest.raises(BrokerUnavailable, match="closed before"):
+            await asyncio.to_thread(publisher.publish_from_thread, "s.x", b"", msg_id(2))
+        with pytest.raises(BrokerUnavailable, match="closed before"):
+            await publisher.publish_batch([("s.x", msg_id(n), b"") for n in range(3)])
+
+    publishing(main, timeout=1000)
+
+
 @pytest.mark.parametrize(
     ("answer", "ack"),
     [

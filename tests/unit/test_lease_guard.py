@@ -9,9 +9,9 @@ import pytest
 
 from jtask.errors import ConfigurationError
 from jtask.lease_guard import LeaseGuard, Renew
-from jtask.lease_guard.decision import Observation, must_end, must_renew
-from jtask.lease_guard.renewer import load, name_of
-from jtask.lease_guard.table import CAPACITY, NO_SLOT, SIZE, LeaseTable
+from jtask.lease_watch.decision import Observation, must_end, must_renew
+from jtask.lease_watch.renewer import load, name_of
+from jtask.lease_watch.table import CAPACITY, NO_SLOT, SIZE, LeaseTable
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from jtask_nats.client.addresses import Address
 from jtask_nats.client.callbacks import call_all
 from jtask_nats.client.certificates import Certificates
 from jtask_nats.client.gate import Gate
+from jtask_nats.client.greeting import Greeting
 from jtask_nats.client.jetstream_api import call_api
 from jtask_nats.client.logins import NOBODY, Login
 from jtask_nats.client.nats_client import NatsClient
@@ -57,18 +58,18 @@ class Connection:
     Made by `open`. All methods belong to the loop that opened it, except `write_from_thread` and
     `call_from_thread`.
 
+    Attributes:
+        greeting: How this process introduces itself to servers.
+
     Args:
         servers: URLs without credentials, for messages.
-        login: Who we are.
-        certificates: For TLS; None speaks it only with a server that insists.
+        greeting: See above.
     """
 
-    def __init__(
-        self, servers: Sequence[str], login: Login, certificates: Certificates | None
-    ) -> None:
+    def __init__(self, servers: Sequence[str], greeting: Greeting) -> None:
         self._loop = asyncio.get_running_loop()
         self._servers = ",".join(servers)
-        self._login = login
+        self.greeting = greeting
         self._handlers: dict[bytes, Handler] = {}
         self._subjects: dict[bytes, str] = {}
         self._numbers = itertools.count(1)
@@ -79,8 +80,7 @@ class Connection:
             up=self._on_up,
             down=self._on_down,
             server_error=self._on_server_error,
-            login=login,
-            certificates=certificates,
+            greeting=greeting,
         )
         self._out: list[bytes] = []
         self._send_buffer = SendBuffer()
@@ -134,7 +134,8 @@ class Connection:
         needs_tls = certificates.are_set or any(url.startswith("tls:") for url in bare)
         if certificates.are_set:
             certificates.context()  # what will not do is told before a server is looked for
-        connection = cls(bare, urls[0].login or login, certificates if needs_tls else None)
+        greeting = Greeting(name, urls[0].login or login, certificates if needs_tls else None, gate)
+        connection = cls(bare, greeting)
         connection._connect_deadline = connection._loop.time() + connect_timeout
         try:
             await connection._client.connect_to(
@@ -142,8 +143,6 @@ class Connection:
                 connect_timeout,
                 connection._on_error,
                 lambda: connection._last_error,
-                gate,
-                name=name,
             )
             check_version(connection.server_version)
             await connection._open_inbox(inbox_prefix, connect_timeout)
@@ -490,7 +489,7 @@ class Connection:
         if not self._opened and isinstance(error, (BrokerError, ConfigurationError)):
             raise error
         if not self._opened and is_access_error(text):
-            raise access_refused(self._servers, text, self._login.origin)
+            raise access_refused(self._servers, text, self.greeting.login.origin)
         if text != self._last_error:
             _log.debug("the NATS server at %s cannot be reached: %s", self._servers, text)
         self._last_error = text

@@ -16,12 +16,10 @@ from nats.aio.client import Server, Srv
 from nats.errors import UnexpectedEOF
 
 from jtask.background import BackgroundTasks
-from jtask.errors import BrokerError, BrokerUnavailable, ConfigurationError
+from jtask.errors import BrokerError, ConfigurationError
 from jtask.randomness import RANDOM
-from jtask_nats.client.certificates import Certificates
-from jtask_nats.client.gate import Gate
-from jtask_nats.client.logins import Login
-from jtask_nats.client.nats_errors import certificate_wanted, unreachable
+from jtask_nats.client.greeting import Greeting
+from jtask_nats.client.nats_errors import unreachable
 from jtask_nats.client.protocol import Handler, Parser
 from jtask_nats.client.shared_socket import SharedSocket
 
@@ -42,8 +40,7 @@ class NatsClient(BaseClient):
         up: Called after each handshake; may write at once.
         down: Called when the connection is lost, with the reason; never without an `up` before it.
         server_error: Called with the text of each `-ERR` line.
-        login: Who we are.
-        certificates: For TLS; None speaks it only with a server that insists.
+        greeting: How this process introduces itself to servers.
     """
 
     _reading_task: asyncio.Task[None] | None
@@ -59,8 +56,7 @@ class NatsClient(BaseClient):
         up: Callable[[], None],
         down: Callable[[str], None],
         server_error: Callable[[str], None],
-        login: Login,
-        certificates: Certificates | None,
+        greeting: Greeting,
     ) -> None:
         super().__init__()
         self._socket = self._transport = socket
@@ -68,10 +64,7 @@ class NatsClient(BaseClient):
         self._up = up
         self._down = down
         self._server_error = server_error
-        self._login = login
-        self._needs_tls = certificates is not None
-        self._certificates = certificates or Certificates()
-        self._gate: Gate | None = None
+        self._greeting = greeting
         self._is_up = False
         self._infos = BackgroundTasks()
 
@@ -83,7 +76,7 @@ class NatsClient(BaseClient):
     @property
     def url(self) -> str | None:
         """The server connected to; the one behind a gate while it is away, too."""
-        if self._current_server is None or not (self._is_up or self._gate):
+        if self._current_server is None or not (self._is_up or self._greeting.gate):
             return None
         uri = self._current_server.uri
         return f"{uri.scheme}://{uri.hostname}:{uri.port}"
@@ -99,8 +92,6 @@ class NatsClient(BaseClient):
         timeout: float,
         on_error: Callable[[Exception], Awaitable[None]],
         last_error: Callable[[], str],
-        gate: Gate | None,
-        **options: Any,
     ) -> None:
         """Connect to one of some servers, trying until the time is up.
 
@@ -109,15 +100,12 @@ class NatsClient(BaseClient):
             timeout: Seconds.
             on_error: Called with what fails on the way, now and at each reconnect.
             last_error: Returns why the last try failed.
-            gate: Says at each try where the one server is, and as whom to log in.
-            options: Of nats-py's `connect`.
 
         Raises:
             BrokerUnavailable: No server accepted the connection in time.
             ConfigurationError: A file of the login or of the certificates will not do.
             BrokerError: What `on_error` has raised.
         """
-        self._gate = gate
         names = ",".join(servers)
         try:
             async with asyncio.timeout(timeout):
@@ -132,7 +120,6 @@ class NatsClient(BaseClient):
                     connect_timeout=timeout / len(servers),  # type: ignore[arg-type]
                     ping_interval=_PING_EVERY,  # type: ignore[arg-type]
                     max_outstanding_pings=2,
-                    **options,
                 )
         except (BrokerError, ConfigurationError):
             raise
@@ -153,33 +140,22 @@ class NatsClient(BaseClient):
         await asyncio.gather(*left, return_exceptions=True)
 
     async def _connect_to_server(self, s: Srv) -> None:
-        if self._gate is not None:
-            s.uri = urlparse(self._gate.find())
+        if self._greeting.gate is not None:
+            s.uri = urlparse(self._greeting.gate.find())
         await super()._connect_to_server(s)
 
     @property
     def ssl_context(self) -> ssl.SSLContext:
         """What nats-py begins TLS with."""
-        return self._certificates.context()
+        return self._greeting.tls_context()
 
     def _connect_command(self) -> bytes:
-        command, _, options = super()._connect_command().partition(b" ")
-        login = self._login.answer(self._server_info)
-        return b"%b %b\r\n" % (command, json.dumps(json.loads(options) | dict(login)).encode())
+        return self._greeting.connect_command(self._server_info, self._socket.own_port)
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
-        if initial_connection and self._gate is not None:
-            # Here, because nats-py sends the credential right after this.
-            login = self._gate.login(info, self._socket.own_port)
-            self.options["user"], self.options["password"] = login
-        if initial_connection and self._needs_tls and not info.get("tls_required"):
-            if not info.get("tls_available"):
-                raise BrokerUnavailable("the server does not offer TLS, which tls:// requires")
+        if initial_connection and self._greeting.wants_tls(info):
             # nats-py continues in plain text where TLS is only offered.
             info["tls_required"] = True
-        if initial_connection and info.get("tls_verify") and not self._certificates.certificate:
-            # It would end the connection without a word that reaches us for certain.
-            raise certificate_wanted(str(info.get("host", "")))
         await super()._process_info(info, initial_connection)
 
     async def _process_connect_init(self) -> None:

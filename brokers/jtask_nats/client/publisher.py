@@ -1,6 +1,7 @@
 """Publish to JetStream streams: pipelined, in atomic batches, or from any thread."""
 
 import asyncio
+import concurrent.futures
 import itertools
 import time
 from collections.abc import Sequence
@@ -8,7 +9,10 @@ from functools import partial
 from secrets import token_hex
 
 from jtask.errors import BrokerError, BrokerUnavailable
+from jtask_nats.client.blocking_links import BlockingLinks
 from jtask_nats.client.connection import Connection
+from jtask_nats.client.link_supply import LinkSupply
+from jtask_nats.client.loop_links import LoopLinks
 from jtask_nats.client.nats_errors import (
     DUPLICATE_IN_BATCH,
     ApiError,
@@ -54,9 +58,10 @@ class Publisher:
     Args:
         connection: Where to publish.
         timeout: Total seconds to try, for each message.
+        links: How many connections threads and event loops may have of their own.
     """
 
-    def __init__(self, connection: Connection, *, timeout: float) -> None:
+    def __init__(self, connection: Connection, *, timeout: float, links: int = 0) -> None:
         self._connection = connection
         self._timeout = timeout
         self._loop = asyncio.get_running_loop()
@@ -66,9 +71,13 @@ class Publisher:
         self._prefix = connection.new_inbox() + "."
         self._prefix_size = len(self._prefix)
         self._timer: asyncio.TimerHandle | None = None
+        self._is_closed = False
         self._last_token = self._seen_token = "0"
         self._seen_at = 0.0
         self._batches = asyncio.Semaphore(_BATCHES_IN_FLIGHT)
+        supply = LinkSupply(connection, timeout=min(timeout, _RESEND_AFTER), limit=links)
+        self._blocking_links = BlockingLinks(supply)
+        self._loop_links = LoopLinks(supply)
         connection.subscribe(self._prefix + "*", self._on_answer)
         connection.on_reconnect(self._resend_all)
         connection.on_denied(self._on_denied)
@@ -109,7 +118,11 @@ class Publisher:
         token = str(next(self._numbers))
         command = publish_command(subject, self._prefix + token, headers, body)
         deadline = time.monotonic() + self._timeout
-        self._pending[token] = PendingPublish((subject,), command, size, deadline, resolve)
+        pending = PendingPublish((subject,), command, size, deadline, resolve)
+        if self._is_closed:
+            resolve(self._closed_error(pending))
+            return
+        self._pending[token] = pending
         self._connection.write(command)
         if self._timer is None:
             self._timer = self._loop.call_later(_CHECK_EVERY, self._check)
@@ -145,7 +158,9 @@ class Publisher:
     def publish_from_thread(self, subject: str, body: bytes, headers: bytes = b"") -> PubAck:
         """Do `publish` from any thread but the loop's, blocking it.
 
-        With nothing else in flight the thread itself writes to the socket.
+        The quick way first: on a connection of its own the thread reads the answer itself, and no
+        other one has to be woken. Whatever goes wrong there is left to the way by the loop, on
+        which the thread, with nothing else in flight, itself writes to the socket.
 
         Args:
             subject: As for `publish`; likewise the next two.
@@ -156,14 +171,19 @@ class Publisher:
             BrokerError: As the future of `publish` does.
         """
         size = self._connection.check(subject, headers, body)
+        deadline = time.monotonic() + self._timeout
+        if (answered := self._blocking_links.publish(subject, headers, body)) is not None:
+            return read_ack(answered)
         token = str(next(self._numbers))
         command = publish_command(subject, self._prefix + token, headers, body)
-        deadline = time.monotonic() + self._timeout
         answer = BlockingOutcome()
         pending = PendingPublish((subject,), command, size, deadline, answer.resolve)
         # Before it is written: the loop may read the answer before this thread runs again.
         self._pending[token] = pending
         try:
+            # After that: whoever closes the publisher looks at what is pending only once.
+            if self._is_closed:
+                raise self._closed_error(pending)
             # More than one: the loop joins their commands, which beats a system call for each.
             alone = len(self._pending) == 1
             self._connection.write_from_thread(command, direct=alone)
@@ -174,6 +194,28 @@ class Publisher:
         if isinstance(outcome, bytes):
             return read_ack(outcome)
         raise outcome or self._timeout_error(pending)
+
+    async def publish_from_loop(self, subject: str, body: bytes, headers: bytes = b"") -> PubAck:
+        """Do `publish` from any loop but the one that the publisher is on.
+
+        As `publish_from_thread` does, the quick way first.
+
+        Args:
+            subject: As for `publish`; likewise the next two.
+            body: The message.
+            headers: Header lines.
+
+        Raises:
+            BrokerError: As the future of `publish` does.
+        """
+        self._connection.check(subject, headers, body)
+        answering = self._loop_links.publish(subject, headers, body)
+        if answering is not None and (answered := await answering) is not None:
+            return read_ack(answered)
+        common: concurrent.futures.Future[PubAck] = concurrent.futures.Future()
+        resolve = partial(_resolve_elsewhere, common)
+        self._connection.call_from_thread(self.publish_then, subject, body, headers, resolve)
+        return await asyncio.wrap_future(common)
 
     def _block(self, answer: BlockingOutcome, deadline: float) -> None:
         """Wait for the answer; start the timer that sends again only when it takes long."""
@@ -194,6 +236,9 @@ class Publisher:
         subjects = frozenset(subject for subject, _, _ in messages)
         deadline = time.monotonic() + self._timeout
         batch = PendingPublish(subjects, b"".join(commands), size, deadline, resolve)
+        if self._is_closed:
+            resolve(self._closed_error(batch))
+            return batch
         self._pending[token] = batch
         self._connection.write(batch.command)
         self._start_timer()
@@ -324,16 +369,30 @@ class Publisher:
                 self._finish(token, pending, error)
 
     def _on_close(self) -> None:
+        self._is_closed = True
         if self._timer is not None:
             self._timer.cancel()
         for token, pending in self._pending.copy().items():
-            closed = BrokerUnavailable(
-                f"the connection to {self._connection.url} was closed before "
-                f"{pending.subject} was acknowledged"
-            )
-            self._finish(token, pending, closed)
+            self._finish(token, pending, self._closed_error(pending))
+
+    def _closed_error(self, pending: PendingPublish) -> BrokerUnavailable:
+        return BrokerUnavailable(
+            f"the connection to {self._connection.url} was closed before "
+            f"{pending.subject} was acknowledged"
+        )
 
     def _finish(self, token: str, pending: PendingPublish, outcome: bytes | BrokerError) -> None:
         # The thread that waits may have removed it meanwhile, when its time was up.
         self._pending.pop(token, None)
         pending.resolve(outcome)
+
+
+def _resolve_elsewhere(
+    future: "concurrent.futures.Future[PubAck]", outcome: bytes | BrokerError
+) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    if isinstance(outcome, BrokerError):
+        future.set_exception(outcome)
+    else:
+        future.set_result(read_ack(outcome))

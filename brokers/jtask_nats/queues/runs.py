@@ -1,7 +1,8 @@
 """Put runs on their queues, and take them off again before they have started."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 
 from jtask.contract import ATOMIC_LIMIT, DEFAULT_PRIORITY, Delivery, Message, check_message
 from jtask.errors import BrokerUnavailable, MessageRefused
@@ -60,28 +61,47 @@ class NatsRuns:
                 raise _too_large(message, limit)
         ready = [new_run_message(subjects, one, clock) for one in messages]
         await self._session.topology.ensure(Stream.RUNS)
-        try:
+        with self._doubting_stream():
             await self._store(ready)
-        except BrokerUnavailable:
-            # Somebody may have removed the stream: check at the next use.
-            self._session.topology.forget()
-            raise
 
     def enqueue_from_thread(self, message: Message) -> None:
         """Do `enqueue([message])` from any thread but the loop's, blocking it."""
-        check_message(message)
-        session = self._session
-        if not session.topology.is_ready_for(message.queue, message.priority):
+        ready = self._ready_at_once(message)
+        if ready is None:
             whole = self.enqueue([message])
             result_of(asyncio.run_coroutine_threadsafe(whole, self._loop))
             return
+        with self._doubting_stream():
+            self._session.publisher.publish_from_thread(ready.subject, ready.body, ready.headers)
+
+    async def enqueue_from_loop(self, message: Message) -> None:
+        """Do `enqueue([message])` from any loop but the broker's."""
+        ready = self._ready_at_once(message)
+        if ready is None:
+            whole = self.enqueue([message])
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(whole, self._loop))
+            return
+        with self._doubting_stream():
+            publish = self._session.publisher.publish_from_loop
+            await publish(ready.subject, ready.body, ready.headers)
+
+    def _ready_at_once(self, message: Message) -> OutgoingMessage | None:
+        """Return what to publish; None where the topology has to be looked at before."""
+        check_message(message)
+        session = self._session
+        if not session.topology.is_ready_for(message.queue, message.priority):
+            return None
         if len(message.body) > session.inline_limit:
             raise _too_large(message, session.inline_limit)
-        ready = new_run_message(session.subjects, message, session.topology.clock)
+        return new_run_message(session.subjects, message, session.topology.clock)
+
+    @contextmanager
+    def _doubting_stream(self) -> Generator[None]:
         try:
-            session.publisher.publish_from_thread(ready.subject, ready.body, ready.headers)
+            yield
         except BrokerUnavailable:
-            session.topology.forget()
+            # Somebody may have removed the stream: check at the next use.
+            self._session.topology.forget()
             raise
 
     async def replace(self, message: Message) -> bool:

@@ -4,7 +4,7 @@ import asyncio
 import concurrent.futures
 import logging
 import os
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, TypeVar, cast, overload
 
 from jtask.client.cancellation import cancel_run
@@ -83,6 +83,9 @@ class Client:
         self._enqueue_from_thread: Callable[[Message], None] | None = getattr(
             self.broker.runs, "enqueue_from_thread", None
         )
+        self._enqueue_from_loop: Callable[[Message], Awaitable[None]] | None = getattr(
+            self.broker.runs, "enqueue_from_loop", None
+        )
         self.slots = LeasedSlots(self.io, self.broker)
         self._waits = Waits(self.io, self.broker, self.ids.client)
         self._sender = RunSender(self.broker, self._waits.track, self.events.extend)
@@ -145,7 +148,13 @@ class Client:
             BrokerFull: The broker has no room.
             JTaskError: A plugin refused the run.
         """
-        return (await self.io.bridge(self._sender.send([prepared])))[0]
+        if prepared.blob is not None or prepared.claims or self._enqueue_from_loop is None:
+            return (await self.io.bridge(self._sender.send([prepared])))[0]
+        # Before it is sent: it may have ended when this coroutine goes on.
+        self._waits.track(prepared.handle)
+        await self._enqueue_from_loop(prepared.message)
+        self.events.add(scheduled(prepared))
+        return prepared.handle
 
     def enqueue_many_blocking(self, groups: Iterable[list[OutgoingRun]]) -> list[Run[Any]]:
         """Store groups of runs, blocking this thread; one is prepared while others are sent.

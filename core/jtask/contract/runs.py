@@ -154,8 +154,9 @@ class Consumption(Protocol):
 class RunQueue(Protocol):
     """Hold runs durably until a worker has settled them.
 
-    A broker may also have `enqueue_from_thread(message)`, which does `enqueue([message])` from any
-    thread but the loop's and blocks it: a shorter way for synchronous callers.
+    A broker may also have shorter ways for callers who are not on its loop:
+    `enqueue_from_thread(message)` does `enqueue([message])` from any other thread, and blocks it;
+    the coroutine function `enqueue_from_loop(message)` does so on any other event loop.
     """
 
     async def enqueue(self, messages: Sequence[Message]) -> None:

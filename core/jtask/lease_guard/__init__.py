@@ -4,7 +4,7 @@ docs/brokers.md has an example.
 """
 
 from jtask.lease_guard.guard import LeaseGuard, end_with
-from jtask.lease_guard.renewer import OpenRenewer, Renew
-from jtask.lease_guard.table import NO_SLOT
+from jtask.lease_watch.renewer import OpenRenewer, Renew
+from jtask.lease_watch.table import NO_SLOT
 
 __all__ = ["NO_SLOT", "LeaseGuard", "OpenRenewer", "Renew", "end_with"]

@@ -18,11 +18,11 @@ import subprocess
 import sys
 from typing import Any
 
-from jtask.lease_guard.assignment import Assignment
-from jtask.lease_guard.renewer import OpenRenewer, name_of
-from jtask.lease_guard.table import NO_SLOT, SIZE, LeaseTable
+from jtask.lease_watch.assignment import Assignment
+from jtask.lease_watch.renewer import OpenRenewer, name_of
+from jtask.lease_watch.table import NO_SLOT, SIZE, LeaseTable
 
-_PROGRAM = "jtask.lease_guard.process"
+_PROGRAM = "jtask.lease_watch.process"
 _BEATS_PER_LEASE = 6  # so that the guard notices a standstill within a third of a lease
 _LONGEST_BEAT = 1.0  # seconds
 _EXIT_TIMEOUT = 2.0  # seconds

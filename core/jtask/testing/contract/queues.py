@@ -1,5 +1,6 @@
 """Rules for storing runs and delivering them."""
 
+import asyncio
 import threading
 
 import pytest
@@ -241,6 +242,24 @@ class QueueContract(Contract):
         threading.Thread(target=enqueue, daemon=True).start()
         await until(stored.is_set, "the thread has stored its run")
         assert await producer.queues.depth("reports") == 1
+
+    @rule
+    async def test_a_run_enqueued_from_another_loop_is_stored_on_return(self, bench: Bench) -> None:
+        producer = await bench.broker()
+        enqueue_from_loop = getattr(producer.runs, "enqueue_from_loop", None)
+        if enqueue_from_loop is None:
+            pytest.skip("this broker has no shorter way for other loops")
+        messages = bench.messages("reports", 20)
+        stored = threading.Event()
+
+        async def enqueue() -> None:
+            for message in messages:
+                await enqueue_from_loop(message)
+            stored.set()
+
+        threading.Thread(target=lambda: asyncio.run(enqueue()), daemon=True).start()
+        await until(stored.is_set, "the other loop has stored its runs")
+        assert await producer.queues.depth("reports") == 20
 
     @rule
     async def test_the_depth_counts_runs_that_wait_and_runs_in_hand(self, bench: Bench) -> None:

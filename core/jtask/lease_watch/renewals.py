@@ -1,22 +1,71 @@
-"""The renewals that the guard does, through the broker's renewer."""
+"""The renewals that the watch has done, through the broker's renewer."""
 
 import asyncio
+import json
 import logging
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from jtask.errors import JTaskError
-from jtask.lease_guard.renewer import Renew, load
+from jtask.lease_watch.assignment import Assignment
+from jtask.lease_watch.renewer import Renew, load
 
 _log = logging.getLogger("jtask")
 
 
-class Renewals:
-    """Renew on request, in a task of their own: a slow broker must not stop the watch.
+class RenewalThread:
+    """Renew on request, in a thread: a slow broker must not stop the watch.
+
+    It connects at once, to be ready.
 
     Args:
-        renewer: What opens the broker's renewer, as `module:name`. Imported when it is needed: a
-            guard that only watches stays small.
+        assignment: How to renew.
+        claims: Returns what to renew.
+    """
+
+    def __init__(self, assignment: Assignment, claims: Callable[[], Sequence[str]]) -> None:
+        self._assignment = assignment
+        self._claims = claims
+        self._loop = asyncio.new_event_loop()
+        self._renewals: Renewals | None = None
+        self._thread = threading.Thread(target=self._run, name="jtask-renewals", daemon=True)
+        self._thread.start()
+
+    def request(self) -> None:
+        """Renew soon."""
+        self._loop.call_soon_threadsafe(self._request)
+
+    def close(self, timeout: float) -> None:
+        """Close the renewer.
+
+        Args:
+            timeout: Seconds that this may take.
+        """
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(timeout)
+
+    def _request(self) -> None:
+        if self._renewals is not None:
+            self._renewals.request()
+
+    def _run(self) -> None:
+        config = json.loads(self._assignment.config)
+        lease = self._assignment.lease
+        asyncio.set_event_loop(self._loop)
+        self._renewals = Renewals(self._assignment.renewer, config, lease, self._claims)
+        self._renewals.prepare()
+        renewing = self._loop.create_task(self._renewals.run())
+        self._loop.run_forever()
+        renewing.cancel()
+        self._loop.run_until_complete(asyncio.wait([renewing]))
+
+
+class Renewals:
+    """Renew on request; everything on one loop.
+
+    Args:
+        renewer: What opens the broker's renewer, as `module:name`.
         config: What it is called with.
         lease: Seconds; a renewal that takes longer comes too late.
         claims: Returns what to renew.

@@ -1,0 +1,114 @@
+"""Connections for threads that publish one message after the other."""
+
+import asyncio
+import logging
+import time
+
+from jtask_nats.client.blocking_link import BlockingLink
+from jtask_nats.client.link_supply import CLOSE_TOGETHER, LinkSupply
+from jtask_nats.client.protocol import ProtocolError
+
+_IDLE = 30.0  # seconds without use, after which one is closed
+_log = logging.getLogger("jtask")
+
+
+class BlockingLinks:
+    """Lend connections to threads; opened when they are worth it, closed when nobody uses them.
+
+    A thread that gets none publishes through the I/O loop, which many threads share well.
+
+    Args:
+        supply: Opens them.
+    """
+
+    def __init__(self, supply: LinkSupply) -> None:
+        self._supply = supply
+        self._loop = asyncio.get_running_loop()
+        self._free: list[BlockingLink] = []
+        self._open: set[BlockingLink] = set()
+        self._last = -CLOSE_TOGETHER
+        self._timer: asyncio.TimerHandle | None = None
+        supply.connection.on_close(self._close)
+
+    def publish(self, subject: str, headers: bytes, body: bytes) -> bytes | None:
+        """Publish a message and wait for the stream's answer; from any thread.
+
+        Args:
+            subject: One that a stream captures.
+            headers: Header lines; a Nats-Msg-Id among them, since what got no answer here is
+                published again otherwise.
+            body: The message.
+
+        Returns:
+            bytes | None: See `read_ack`; None when nothing is known: publish it otherwise.
+        """
+        link = self._take()
+        if link is None:
+            return None
+        try:
+            answer = link.publish(subject, headers, body)
+        except (OSError, ProtocolError) as error:
+            _log.debug("a message to %s goes another way: %s", subject, error)
+            self._drop(link)
+            return None
+        except BaseException:
+            # The thread was interrupted: the next message would take the answer to this one.
+            self._drop(link)
+            raise
+        self._free.append(link)
+        if self._supply.is_closed:
+            self._drop_all()
+        return answer
+
+    def _take(self) -> BlockingLink | None:
+        if not self._supply.is_own():
+            return None
+        now, last = time.monotonic(), self._last
+        self._last = now
+        try:
+            # The one that was used last: the others may grow idle.
+            link = self._free.pop()
+        except IndexError:
+            is_worth_it = now < last + CLOSE_TOGETHER and self._supply.may_open()
+            return self._open_one() if is_worth_it else None
+        link.used = now
+        return link
+
+    def _open_one(self) -> BlockingLink | None:
+        connection = self._supply.connection
+        link = self._supply.open(BlockingLink, connection.new_inbox())
+        if link is not None:
+            self._open.add(link)
+            connection.call_from_thread(self._watch)
+        return link
+
+    def _drop(self, link: BlockingLink) -> None:
+        if link in self._open:
+            self._open.discard(link)
+            self._supply.closed()
+        link.close()
+
+    def _watch(self) -> None:
+        if self._timer is None and not self._supply.is_closed:
+            self._timer = self._loop.call_later(_IDLE, self._close_idle)
+
+    def _close_idle(self) -> None:
+        self._timer = None
+        before = time.monotonic() - _IDLE
+        # Threads take from the end of the list meanwhile.
+        while self._free and self._free[0].used < before:
+            try:
+                self._drop(self._free.pop(0))
+            except IndexError:
+                break
+        if self._open:
+            self._watch()
+
+    def _close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._drop_all()
+
+    def _drop_all(self) -> None:
+        for link in self._open.copy():
+            self._drop(link)

@@ -1,0 +1,170 @@
+"""A connection of an event loop's own: it publishes, and reads the answers on that loop."""
+
+import asyncio
+import contextlib
+import itertools
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from jtask_nats.client.link import Link, LinkLost
+from jtask_nats.client.pending import refusal_in
+from jtask_nats.client.protocol import ProtocolError, publish_command
+
+_CHECK_EVERY = 1.0  # seconds
+_IDLE = 30.0  # seconds without use, after which it is closed
+
+
+class _Waiting(NamedTuple):
+    subject: str
+    answer: "asyncio.Future[bytes | None]"
+    deadline: float
+
+
+class LoopLink(Link):
+    """Publish any number of messages at once, on one event loop; no task is left on it.
+
+    Opened on any thread; then `attach` gives it to its loop, where everything else is called.
+    """
+
+    def __init__(self, plain: socket.socket, replies: str) -> None:
+        super().__init__(plain, replies)
+        self._prefix = replies.removesuffix("*")
+        self._numbers = itertools.count(1)
+        self._waiting: dict[str, _Waiting] = {}
+        self._out: list[bytes] = []
+        self._carry = b""
+        self._timeout = 0.0
+        self._used = time.monotonic()
+        self._timer: asyncio.TimerHandle | None = None
+        self._on_close: Callable[[LoopLink], None] | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
+        """Its loop."""
+        self.is_open = True
+        """Whether it can be used."""
+
+    def attach(
+        self, loop: asyncio.AbstractEventLoop, on_close: "Callable[[LoopLink], None]"
+    ) -> None:
+        """Belong to a loop from now on; on that loop.
+
+        Args:
+            loop: Which.
+            on_close: Called with the link once it is closed.
+        """
+        self.loop, self._on_close = loop, on_close
+        loop.add_reader(self._socket, self._on_readable)
+        self._timer = loop.call_later(_CHECK_EVERY, self._check)
+
+    def publish(self, subject: str, headers: bytes, body: bytes) -> "asyncio.Future[bytes | None]":
+        """Publish a message.
+
+        Args:
+            subject: One that a stream captures.
+            headers: Header lines, each with its line end.
+            body: The message.
+
+        Returns:
+            asyncio.Future[bytes | None]: See `read_ack`; None when there is no clean answer: the
+            message may be stored, and is to be published otherwise.
+        """
+        assert self.loop is not None
+        answer: asyncio.Future[bytes | None] = self.loop.create_future()
+        token = str(next(self._numbers))
+        self._used = now = time.monotonic()
+        command = publish_command(subject, self._prefix + token, headers, body)
+        is_alone = not self._waiting
+        self._waiting[token] = _Waiting(subject, answer, now + self._timeout)
+        if is_alone:
+            self._write(command)
+        else:
+            # Several: one system call for all of this pass beats one for each.
+            if not self._out:
+                self.loop.call_soon(self._flush)
+            self._out.append(command)
+        return answer
+
+    def close(self) -> None:
+        """End the connection; what has no answer yet is for others. On its loop."""
+        if not self.is_open:
+            return
+        self.is_open = False
+        if self.loop is not None and not self.loop.is_closed():
+            self.loop.remove_reader(self._socket)
+            self.loop.remove_writer(self._socket)
+        if self._timer is not None:
+            self._timer.cancel()
+        super().close()
+        if self._on_close is not None:
+            self._on_close(self)
+        waiting, self._waiting = self._waiting, {}
+        for one in waiting.values():
+            if not one.answer.done():
+                one.answer.set_result(None)
+
+    def close_soon(self) -> None:
+        """Do `close`, from any thread."""
+        try:
+            if self.loop is not None:
+                self.loop.call_soon_threadsafe(self.close)
+        except RuntimeError:
+            # The loop is closed: nobody waits.
+            self.close()
+
+    def _begin(self, timeout: float) -> None:
+        if isinstance(self._socket, ssl.SSLSocket):
+            raise LinkLost("TLS goes by the common connection")
+        self._timeout = timeout
+        self._socket.settimeout(0)
+
+    def _on_message(self, subject: str, reply: str, data: bytes, headers: bytes | None) -> None:
+        del reply, headers
+        waiting = self._waiting.pop(subject.removeprefix(self._prefix), None)
+        if waiting is not None and not waiting.answer.done():
+            is_clean = refusal_in(data, waiting.subject) is None
+            waiting.answer.set_result(data if is_clean else None)
+
+    def _on_readable(self) -> None:
+        try:
+            self._read()
+        except (BlockingIOError, InterruptedError):
+            return
+        except (OSError, ProtocolError):
+            self.close()
+
+    def _flush(self) -> None:
+        out, self._out = self._out, []
+        if self.is_open:
+            self._write(b"".join(out))
+
+    def _write(self, data: bytes) -> None:
+        if self._carry:
+            self._carry += data
+            return
+        sent = 0
+        with contextlib.suppress(BlockingIOError, InterruptedError):
+            try:
+                sent = self._socket.send(data)
+            except ConnectionError:
+                self.close()
+                return
+        if sent < len(data) and self.loop is not None:
+            self._carry = data[sent:]
+            self.loop.add_writer(self._socket, self._on_writable)
+
+    def _on_writable(self) -> None:
+        assert self.loop is not None
+        self.loop.remove_writer(self._socket)
+        carry, self._carry = self._carry, b""
+        self._write(carry)
+
+    def _check(self) -> None:
+        assert self.loop is not None
+        now = time.monotonic()
+        oldest = next(iter(self._waiting.values()), None)
+        if now > (self._used + _IDLE if oldest is None else oldest.deadline):
+            self.close()
+        else:
+            self._timer = self.loop.call_later(_CHECK_EVERY, self._check)

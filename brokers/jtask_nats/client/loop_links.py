@@ -1,0 +1,89 @@
+"""Connections for event loops whose coroutines publish again and again."""
+
+import asyncio
+import threading
+import time
+
+from jtask_nats.client.link_supply import CLOSE_TOGETHER, LinkSupply
+from jtask_nats.client.loop_link import LoopLink
+
+
+class LoopLinks:
+    """Give each event loop a connection of its own; opened when it is worth it.
+
+    Args:
+        supply: Opens them.
+    """
+
+    def __init__(self, supply: LinkSupply) -> None:
+        self._supply = supply
+        # A loop belongs to its thread.
+        self._here = threading.local()
+        self._open: set[LoopLink] = set()
+        supply.connection.on_close(self._close)
+
+    def publish(
+        self, subject: str, headers: bytes, body: bytes
+    ) -> "asyncio.Future[bytes | None] | None":
+        """Publish a message; on any loop but the I/O thread's.
+
+        Args:
+            subject: One that a stream captures.
+            headers: Header lines; a Nats-Msg-Id among them, since what got no answer here is
+                published again otherwise.
+            body: The message.
+
+        Returns:
+            asyncio.Future[bytes | None] | None: See `LoopLink.publish`; None when there is no
+            connection for this loop.
+        """
+        if not self._supply.is_own():
+            return None
+        here = self._here
+        loop = asyncio.get_running_loop()
+        link: LoopLink | None = getattr(here, "link", None)
+        if link is not None and link.is_open and link.loop is loop:
+            return link.publish(subject, headers, body)
+        now, last = time.monotonic(), getattr(here, "last", -CLOSE_TOGETHER)
+        here.last = now
+        if now < last + CLOSE_TOGETHER and not getattr(here, "is_opening", False):
+            self._drop_dead()
+            if self._supply.may_open():
+                here.is_opening = True
+                threading.Thread(
+                    target=self._open_one, args=(loop,), name="jtask-link", daemon=True
+                ).start()
+        return None
+
+    def _open_one(self, loop: asyncio.AbstractEventLoop) -> None:
+        link = self._supply.open(LoopLink, self._supply.connection.new_inbox() + ".*")
+        try:
+            loop.call_soon_threadsafe(self._adopt, link)
+        except RuntimeError:
+            # The loop has ended meanwhile.
+            if link is not None:
+                self._supply.closed()
+                link.close()
+
+    def _adopt(self, link: LoopLink | None) -> None:
+        self._here.is_opening = False
+        if link is None:
+            return
+        link.attach(asyncio.get_running_loop(), self._forget)
+        self._here.link = link
+        self._open.add(link)
+        if self._supply.is_closed:
+            link.close()
+
+    def _forget(self, link: LoopLink) -> None:
+        self._open.discard(link)
+        self._supply.closed()
+
+    def _drop_dead(self) -> None:
+        for link in self._open.copy():
+            if link.loop is not None and link.loop.is_closed():
+                link.close()
+
+    def _close(self) -> None:
+        for link in self._open.copy():
+            link.close_soon()
