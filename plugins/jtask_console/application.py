@@ -131,7 +131,7 @@ class ConsoleApp:
         client = get_client()
         pages = PageServer(
             hub=self.feed.hub,
-            trouble=lambda: self.feed.trouble,
+            trouble=lambda: self.feed.liveness.trouble,
             index=self.index,
             settings=self.settings,
             broker=f"{client.broker.url} · {get_settings().namespace}",

@@ -66,6 +66,18 @@ def test_a_page_whose_first_connection_fails_becomes_live_by_itself(
     playwright.expect(tab.locator(f"#run-{run.run_id}")).to_be_visible(timeout=MILLISECONDS)
 
 
+def test_a_connection_that_the_extension_gives_up_is_made_anew(
+    open_tab: OpenTab, console: ConsoleProcess
+) -> None:
+    tab = open_tab("/runs")
+    give_up = "document.addEventListener('htmx:sse:before:connection', %s, {once: true})"
+    tab.evaluate(give_up % "(event) => { event.preventDefault(); window.hasGivenUp = true; }")
+    console.restart()
+    tab.wait_for_function("window.hasGivenUp")
+    run = slow.delay()
+    playwright.expect(tab.locator(f"#run-{run.run_id}")).to_be_visible(timeout=MILLISECONDS)
+
+
 def test_a_page_whose_scripts_come_slowly_becomes_live(open_tab: OpenTab) -> None:
     def hold_back(route: Any) -> None:
         time.sleep(0.5)  # in which a browser comes to whatever does not wait for it

@@ -9,8 +9,9 @@ from waiting import PATIENCE, eventually
 
 from jtask import get_run_logger, task
 from jtask.ids import created_at
-from jtask_console.live import stream
+from jtask_console.live import liveness, stream
 from jtask_index import searching
+from jtask_index.reader import IndexReader
 from jtask_queues.operations import pause_queue
 
 go_on = threading.Event()
@@ -171,6 +172,19 @@ def test_a_browser_has_to_come_back_and_say_who_it_is(
     monkeypatch.setattr(stream, "_LIFETIME", 0.5)
     with console.open_page("/runs") as page, pytest.raises(AssertionError, match="ended"):
         page.until_it_says("never")
+
+
+def test_an_open_page_is_told_that_the_index_is_behind_until_it_is_not(
+    console: ServedConsole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(liveness, "_CHECK", 0.1)
+    letter.delay("Ada")
+    with monkeypatch.context() as patch, console.open_page("/runs") as page:
+        patch.setattr(IndexReader, "position", lambda _: None)
+        page.until_it_says("the index of runs is behind")
+        patch.undo()
+        # Without anything new.
+        eventually(lambda: not console.app.feed.liveness.trouble)
 
 
 def test_queues_show_what_waits_and_what_is_paused(

@@ -10,6 +10,7 @@ from jtask.contract import Broker, Event
 from jtask.errors import JTaskError
 from jtask.states import StateName
 from jtask_console.live.hub import CLOCK, DEAD_LETTERS, RUNS, Hub, run_topic
+from jtask_console.live.liveness import Liveness
 from jtask_console.run_index import RunIndex
 
 _TICK = 2.0  # seconds between two looks at what a broker tells nobody by itself
@@ -32,8 +33,7 @@ class Feed:
 
     def __init__(self, index: RunIndex) -> None:
         self.hub = Hub(self._start, self._stop)
-        self.trouble = ""
-        """Why nothing is heard of the broker; empty while all is well."""
+        self.liveness = Liveness(index, self.hub.tell_all)
         self._index = index
         self._work: list[asyncio.Task[None]] = []
 
@@ -44,9 +44,11 @@ class Feed:
 
     def _start(self) -> None:
         loop = asyncio.get_running_loop()
-        self._work = [loop.create_task(work()) for work in (self._tick, self._check, self._follow)]
+        self._work = [loop.create_task(self._tick()), loop.create_task(self._follow())]
+        self.liveness.start()
 
     def _stop(self) -> None:
+        self.liveness.stop()
         for work in self._work:
             work.cancel()
         self._work = []
@@ -55,14 +57,6 @@ class Feed:
         while True:
             await asyncio.sleep(_TICK)
             self.hub.tell([CLOCK])
-
-    async def _check(self) -> None:
-        while True:
-            trouble = await _trouble()
-            if trouble != self.trouble:
-                self.trouble = trouble
-                self.hub.tell_all()
-            await asyncio.sleep(_CHECK)
 
     async def _follow(self) -> None:
         while True:
@@ -98,15 +92,6 @@ class Feed:
             if known is not None and known.position >= position:
                 return
             await asyncio.sleep(_INDEX_LOOK)
-
-
-async def _trouble() -> str:
-    try:
-        client = get_client()
-        await client.bridge(client.broker.events.bounds())
-    except JTaskError as error:
-        return str(error)
-    return ""
 
 
 def topics_of(events: Iterable[Event]) -> set[str]:

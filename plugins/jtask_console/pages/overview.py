@@ -1,6 +1,7 @@
 """The first page: where runs stand, how many ended, how long they took, what goes on and wrong."""
 
 import asyncio
+import math
 import time
 from collections.abc import Mapping
 
@@ -29,7 +30,8 @@ async def _facts(asked: Asked) -> Facts:
     span = asked.query.get("span", "")
     span = span if span in _SPANS else "1h"
     now = time.time()
-    since = now - _SPANS[span][1]
+    # To the end of this minute, so that an hour has 60 of them.
+    since = math.ceil(now / 60) * 60 - _SPANS[span][1]
 
     def look(index: IndexReader) -> Facts:
         buckets = index.timeline(RunFilter(), since=since, until=now, buckets=_BUCKETS)

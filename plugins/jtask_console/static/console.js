@@ -52,6 +52,7 @@
   const RETRY = 1000; // ms
   let connection = null;
   let heard = 0;
+  let retry = 0;
 
   function say(state, text, why = "") {
     light.dataset.state = state;
@@ -80,15 +81,22 @@
   stream?.addEventListener("stuck", (event) => say("off", "out of date", event.detail.data));
   document.addEventListener("htmx:sse:after:message", () => { heard = Date.now(); });
   document.addEventListener("htmx:sse:error", (event) => lost(event.detail.status));
-  document.addEventListener("htmx:sse:close", () => { connection = null; });
   document.addEventListener("visibilitychange", () => {
     if (document.hidden && connection) say("off", "paused");
   });
-  // The extension comes back when a connection was lost; one that never was is tried again here.
+  // The extension comes back when a connection was lost. One that never was is tried again here, and
+  // one that the extension has given up.
+  function connectAgain(status) {
+    lost(status);
+    clearTimeout(retry);
+    retry = setTimeout(connect, RETRY * (1 + Math.random()));
+  }
   document.addEventListener("htmx:finally:request", (event) => {
-    if (connection) return;
-    lost(event.detail.ctx.response?.status);
-    setTimeout(connect, RETRY * (1 + Math.random()));
+    if (!connection) connectAgain(event.detail.ctx.response?.status);
+  });
+  document.addEventListener("htmx:sse:close", () => {
+    connection = null;
+    connectAgain();
   });
   // A connection can be dead without anybody being told.
   setInterval(() => {
