@@ -61,8 +61,9 @@ for name in ("ada", "eve", "bob"):
     get_user_model().objects.create_user(name, is_staff=name == "ada")
 print(json.dumps("ready"))
 """
+THREADS = 8
 SERVERS = {
-    "wsgi": ("gunicorn", "--threads", "8", "--bind", "127.0.0.1:0", "apps:wsgi"),
+    "wsgi": ("gunicorn", "--threads", str(THREADS), "--bind", "127.0.0.1:0", "apps:wsgi"),
     "asgi": ("uvicorn", "--port", "0", "apps:asgi"),
 }
 PAGE = {"Accept": "text/html"}
@@ -128,6 +129,17 @@ def test_its_pages_are_live_and_its_links_stay_in_their_place(site: httpx.Client
         # Others are answered meanwhile.
         assert site.post("/ops/jtask/queues/parcels/pause").status_code == 303
         assert any("parcels" in line for line in lines)
+
+
+def test_pages_that_were_left_keep_no_thread(site: httpx.Client) -> None:
+    site.get("/enter/ada")
+    page = site.get("/ops/jtask/queues", headers=PAGE)
+    live = re.search(r'hx-sse:connect="([^"]+)"', page.text)
+    assert live is not None
+    for _ in range(THREADS + 1):
+        with site.stream("GET", live[1].replace("&amp;", "&")) as events:
+            assert next(events.iter_lines()) == ": here"
+    assert site.get("/ops/jtask/queues", headers=PAGE).status_code == 200
 
 
 def test_a_server_of_one_request_at_a_time_gets_pages_that_are_not_live(

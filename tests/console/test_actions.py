@@ -170,7 +170,7 @@ def test_a_run_that_is_not_over_is_not_executed_twice(
 ) -> None:
     jtask_worker(slow)
     run = slow.delay()
-    eventually(lambda: console.shows(f"/runs/{run.run_id}", "Running"))
+    eventually(lambda: console.shows("/runs?state=Running", "<b data-meant>1</b>"))
     assert "it is not over" in said(console, console.post("/runs/rerun", {"run": run.run_id}))
     go_on.set()
 
