@@ -14,6 +14,7 @@ from waiting import PATIENCE, eventually
 from jtask import task
 from jtask.cli import main
 from jtask.errors import JTaskError
+from jtask_console.actions import operations
 from jtask_dead_letters.operations import list_letters
 from jtask_index.bulk import BulkOperations
 from jtask_index.operations import whoami
@@ -38,7 +39,9 @@ def slow() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _as_at_first() -> None:
+def _as_at_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Or a busy machine would have it go on in the background.
+    monkeypatch.setattr(operations, "_QUICK", PATIENCE)
     go_on.clear()
     is_wrong.clear()
     calls.clear()
