@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from jtask.bulk_actions import BulkAction, BulkItem
-from jtask.errors import BrokerUnavailable, IndexUnavailable, JTaskError
+from jtask.errors import BrokerUnavailable, IndexUnavailable, JTaskError, MessageRefused
 from jtask_index import bulk, operations
 from jtask_index.bulk import BulkOperations, Progress
 from jtask_index.carrier import asking, carrier
@@ -48,7 +48,8 @@ def test_each_run_is_dealt_with_once_and_counted(reader: IndexReader, log: Opera
 
     async def begin_and_end() -> Counter[str]:
         mends = made(reader, mend)
-        operation = await mends.begin_with("mend runs", RUNS, "ann", about="old ones")
+        twice = [*RUNS, *RUNS[:3]]
+        operation = await mends.begin_with("mend runs", twice, "ann", about="old ones")
         assert log.find(operation.operation_id).finished is None
         return await mends.carry_out(operation, seen.append)
 
@@ -75,6 +76,8 @@ def test_what_the_broker_does_not_take_waits_and_what_cannot_be_done_stops_no_ot
             raise BrokerUnavailable("it is away")
         if item.run_id == "run-020":
             raise JTaskError("it is beyond repair")
+        if item.run_id == "run-040":
+            raise MessageRefused("it is too large")
         if item.run_id == "run-030":
             raise ZeroDivisionError
         return "mended"
@@ -82,8 +85,9 @@ def test_what_the_broker_does_not_take_waits_and_what_cannot_be_done_stops_no_ot
     results = carrier(reader, [BulkAction("mend runs", mend)])(
         "mend runs", RUNS, "", lambda done, total: seen.append(Progress(done, total))
     )
-    assert Counter(results.values())["mended"] == 98
+    assert Counter(results.values())["mended"] == 97
     assert results["run-020"] == "it is beyond repair"
+    assert results["run-040"] == "it is too large"
     assert results["run-030"].startswith("ZeroDivisionError")
     assert tries == Counter(RUNS) + Counter(dict.fromkeys(RUNS[:10], 2))
 
