@@ -1,6 +1,7 @@
 """The console as an ASGI application."""
 
 import asyncio
+import logging
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -9,12 +10,13 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from jtask.client import get_client
+from jtask.errors import JTaskError
 from jtask.settings import get_settings, settings_of
 from jtask_console.access.callers import Access, Authorize
 from jtask_console.access.guard import Guard
@@ -55,6 +57,7 @@ PAGES = (
     limits.PAGE,
     dead_letters.PAGE,
 )
+_log = logging.getLogger("jtask.console")
 _STATIC = Path(__file__).parent / "static"
 
 
@@ -92,8 +95,15 @@ class ConsoleApp:
             await self._lifespan(receive, send)
             return
         if self._app is None:
-            async with self._starting:
-                await self._start()
+            try:
+                async with self._starting:
+                    await self._start()
+            except JTaskError as error:
+                _log.error("the console cannot be served: %s", error)
+                # Nobody has been asked yet who they are.
+                answer = PlainTextResponse("the console cannot be served: see its log", 503)
+                await answer(scope, receive, send)
+                return
         assert self._app is not None
         await self._app(scope, receive, send)
 

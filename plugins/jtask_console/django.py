@@ -33,6 +33,9 @@ _urls: Any = import_module("django.urls")
 
 _CALLER = "jtask_caller"
 _STREAM = "text/event-stream"
+# A thread hears that its browser has gone when it sends something: it should not wait long.
+_SILENCE = 2.0  # seconds
+_SIGN_OF_LIFE = b": still here\n\n"
 _OUR_OWN = frozenset({"content-type", "content-length", "set-cookie"})
 
 
@@ -111,10 +114,10 @@ class _PlainStream(_Stream):
         return self
 
     def __next__(self) -> bytes:
-        chunk = self._thread.run(self._exchange.next_chunk())
+        chunk = self._thread.run(self._exchange.next_chunk(_SILENCE))
         if chunk is None:
             raise StopIteration
-        return chunk
+        return chunk or _SIGN_OF_LIFE
 
 
 class _AsyncStream(_Stream):

@@ -51,9 +51,18 @@ class Exchange:
             self.close()
             raise
 
-    async def next_chunk(self) -> bytes | None:
-        """Wait for more of the answer; None is its end."""
-        return await self._chunks.get()
+    async def next_chunk(self, patience: float | None = None) -> bytes | None:
+        """Wait for more of the answer; None is its end.
+
+        Args:
+            patience: Seconds after which there is none yet, b""; None waits for ever.
+        """
+        try:
+            # A chunk that comes at that very moment stays in the queue.
+            async with asyncio.timeout(patience):
+                return await self._chunks.get()
+        except TimeoutError:
+            return b""
 
     async def rest(self) -> bytes:
         """Wait for the rest of the answer."""

@@ -29,6 +29,7 @@ from jtask.client import get_client
 from jtask.contract import Broker, Event, Message, Record
 from jtask.errors import JTaskError, RunRefused
 from jtask.ids import is_run_id
+from jtask.run_arguments import recorded
 from jtask.settings import get_settings
 from jtask.states import StateName
 from jtask.wire.envelope import Envelope
@@ -172,9 +173,20 @@ async def _enqueue(client: "Client", letter: Letter, run_id: str) -> None:
         # Before the run, which a worker may have at once.
         await broker.blobs.put(f"{run_id}.args", blob)
     await broker.runs.enqueue([Message(run_id, letter.queue, envelope.encode(), letter.priority)])
-    scheduled = Event(run_id, StateName.SCHEDULED, envelope.created, envelope.task_key)
-    said = f"replay of run {letter.run_id}"
-    client.events.add(scheduled._replace(detail=said, queue=letter.queue))
+    client.events.add(
+        Event(
+            run_id,
+            StateName.SCHEDULED,
+            envelope.created,
+            envelope.task_key,
+            detail=f"replay of run {letter.run_id}",
+            tags=envelope.tags,
+            parent=envelope.parent or "",
+            version=envelope.version or "",
+            queue=letter.queue,
+            arguments=_recorded(envelope, blob),
+        )
+    )
 
 
 async def _first_attempt(
@@ -214,6 +226,14 @@ async def _first_attempt(
     if len(envelope.encode()) <= client.inline_limit:
         return envelope, None
     return envelope.with_blob(old.payload), old.payload
+
+
+def _recorded(envelope: Envelope, blob: bytes | None) -> str:
+    """Return what the event of a replay says of its arguments, as that of its run did."""
+    limit = get_settings().event_arguments
+    if envelope.serializer != "json" or not limit:
+        return ""
+    return recorded(envelope.payload if blob is None else blob, limit, envelope.redact)
 
 
 async def _is_current(broker: Broker, letter_id: str, run_id: str) -> bool:

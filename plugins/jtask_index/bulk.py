@@ -16,7 +16,14 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from jtask.bulk_actions import BulkAction, BulkItem
 from jtask.client import get_client
-from jtask.errors import BrokerError, IndexUnavailable, JTaskError
+from jtask.errors import (
+    BrokerError,
+    BrokerTooOld,
+    IndexUnavailable,
+    JTaskError,
+    MessageRefused,
+    PermissionDenied,
+)
 from jtask.ids import get_run_ids
 from jtask.plugins import get_plugins
 from jtask.run_filters import RunFilter
@@ -29,6 +36,8 @@ T = TypeVar("T")
 PAGE = 1000  # runs that are chosen at once
 _AT_ONCE = 32  # runs; what was done of these and not yet noted is looked at again when resumed
 _PAUSE = 1.0  # seconds before a broker is asked again that did not answer
+# What a broker answers another time as well: to wait for it would be to wait for ever.
+_FOR_GOOD = (MessageRefused, PermissionDenied, BrokerTooOld)
 _log = logging.getLogger("jtask.index")
 
 
@@ -103,6 +112,7 @@ class BulkOperations:
             about: What they are, for people; empty lists them.
             arguments: JSON that takes the place of the runs' own; empty where those stay.
         """
+        run_ids = list(dict.fromkeys(run_ids))
         operation = new_operation(kind, about or ", ".join(run_ids), who)
         chosen = operation._replace(runs=len(run_ids), chosen=operation.at)
         return await self._note(chosen, arguments, self._with_new_ids(kind, run_ids))
@@ -236,6 +246,8 @@ async def _deal_with(action: BulkAction, items: Sequence[BulkItem]) -> tuple[dic
 async def _result_of(action: BulkAction, item: BulkItem) -> str | BrokerError:
     try:
         return await action.act(item)
+    except _FOR_GOOD as error:
+        return str(error)
     except BrokerError as error:
         return error
     except IndexUnavailable:

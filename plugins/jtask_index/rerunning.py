@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jtask.contract import Event, Message
-from jtask.errors import EnvelopeError, JTaskError
+from jtask.errors import ArgumentError, EnvelopeError
 from jtask.run_arguments import REDACTED, is_whole, recorded, redacted_names
 from jtask.run_summaries import RunSummary
 from jtask.settings import get_settings
@@ -82,19 +82,19 @@ def checked(text: str) -> str:
     """Return arguments that somebody has written as they are sent.
 
     Raises:
-        JTaskError: Those are no arguments; says what is wrong.
+        ArgumentError: Those are no arguments; says what is wrong.
     """
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise JTaskError(f"the arguments are not JSON: {error}") from error
+        raise ArgumentError(f"the arguments are not JSON: {error}") from error
     if not isinstance(found, dict):
-        raise JTaskError("the arguments must be a JSON object: a value for each parameter")
+        raise ArgumentError("the arguments must be a JSON object: a value for each parameter")
     written = json.dumps(found, ensure_ascii=False, separators=(",", ":"))
     if f'"{REDACTED}"' in written:
-        raise JTaskError(f"replace {REDACTED} in the arguments by the value that was there")
+        raise ArgumentError(f"replace {REDACTED} in the arguments by the value that was there")
     if _HOLE in written:
-        raise JTaskError("the arguments take the value of another run: write that value instead")
+        raise ArgumentError("the arguments take the value of another run: write that value instead")
     return written
 
 

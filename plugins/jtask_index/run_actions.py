@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 CANCEL = "cancel runs"
 RERUN = "rerun runs"
-UNKNOWN = "not in the index any more"
+UNKNOWN = "not known to the index"
 NOT_OVER = "not rerun: it is not over"
 
 _PAGE = 1000

@@ -12,10 +12,16 @@ from waiting import PATIENCE, eventually
 
 from jtask.cli import main
 from jtask.errors import JTaskError
+from jtask_console.actions import operations
 from jtask_dead_letters.operations import list_letters
 from jtask_index.bulk import BulkOperations
 from jtask_index.operations import whoami
 from jtask_queues.operations import list_queues
+
+@pytest.fixture(autouse=True)
+def _patiently(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Or a busy machine would have it go on in the background.
+    monkeypatch.setattr(operations, "_QUICK", PATIENCE)
 
 
 def said(console: ServedConsole, answer: Any) -> str:
@@ -144,7 +150,7 @@ def test_a_run_that_is_not_over_is_not_executed_twice(
 ) -> None:
     jtask_worker(slow)
     run = slow.delay()
-    eventually(lambda: console.shows(f"/runs/{run.run_id}", "Running"))
+    eventually(lambda: console.shows("/runs?state=Running", "<b data-meant>1</b>"))
     assert "it is not over" in said(console, console.post("/runs/rerun", {"run": run.run_id}))
     go_on.set()
 

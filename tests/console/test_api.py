@@ -88,6 +88,12 @@ def test_a_problem_is_a_sentence(console: ServedConsole) -> None:
         assert answer.status_code == status, path
         assert answer.json()["error"]
     assert console.client.post("/api/runs/cancel", content=b"{").status_code == 400
+    for given in ({}, {"runs": ["a"], "arguments": "{"}, {"runs": ["a", "b"], "arguments": {}}):
+        answer = console.client.post("/api/runs/rerun", json=given)
+        assert (answer.status_code, bool(answer.json()["error"])) == (400, True), given
+    hidden = {"runs": ["a"], "arguments": {"card": "[redacted]"}}
+    refused = console.client.post("/api/runs/rerun", json=hidden).json()
+    assert refused["error"].startswith("replace [redacted] in the arguments")
 
 
 def test_who_may_only_look_cannot_act(start_console: StartConsole) -> None:

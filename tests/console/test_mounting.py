@@ -9,8 +9,8 @@ from served_console import PAGE, ServedConsole
 from starlette.requests import Request
 
 import jtask_console
-from jtask.errors import ConfigurationError
-from jtask_console import Caller, Role
+from jtask.errors import BrokerUnavailable, ConfigurationError
+from jtask_console import Caller, Role, application
 
 ADA = Caller("ada", Role.OPERATOR)
 
@@ -63,3 +63,17 @@ def test_the_application_says_who_may_look_and_who_may_act(shop: httpx.Client) -
 def test_it_is_not_mounted_where_nobody_is_asked_who_they_are() -> None:
     with pytest.raises(ConfigurationError, match="authorize"):
         jtask_console.mount(FastAPI())
+
+
+def test_without_a_broker_a_page_says_that_it_cannot_be_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def unreachable() -> None:
+        raise BrokerUnavailable("nats://secret-host is away")
+
+    monkeypatch.setattr(application, "open_follower", unreachable)
+    app = FastAPI()
+    served = ServedConsole(jtask_console.mount(app, authorize=authorize), app)
+    answer = served.client.get("/jtask/runs", headers=PAGE)
+    served.close()
+    assert (answer.status_code, "secret-host" in answer.text) == (503, False)

@@ -462,6 +462,10 @@ def test_the_program_replays_by_id_and_by_condition() -> None:
     assert program("replay", "--all").stderr == "no such dead letters\n"
     execute()
     assert sorted(value for value, _, _ in switch.executed) == ["a", "b", "c"]
+    # What is known of a replay is what was known of its run.
+    wanted = ["runs", "ls", "--where", "args.value=a", "--tag", "nightly", "--json"]
+    known = {one["run_id"] for one in json.loads(CliRunner().invoke(main, wanted).stdout)}
+    assert known == {run.run_id, again}
     unknown = program("replay", get_client().ids.new())
     assert (unknown.exit_code, "no dead letter" in unknown.stderr) == (1, True)
 

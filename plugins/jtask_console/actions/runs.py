@@ -1,6 +1,6 @@
 """Cancel runs and run them again: one, those that are selected, or all that a filter takes."""
 
-from jtask.errors import JTaskError
+from jtask.errors import FilterError
 from jtask.run_filters import RunFilter
 from jtask_console.actions.action import Choice, Given, ManyAction
 from jtask_console.live.hub import RUNS
@@ -12,7 +12,7 @@ async def _chosen(given: Given) -> Choice:
     if given["all"]:
         return Choice(RunFilter.from_query(given["filter"]))
     if not given.runs:
-        raise JTaskError("No run is meant: select some.")
+        raise FilterError("no run is meant: select some")
     return Choice(given.runs)
 
 
@@ -21,7 +21,7 @@ async def _to_rerun(given: Given) -> Choice:
     if not given["arguments"]:
         return choice
     if len(given.runs) != 1:
-        raise JTaskError("other arguments are for a single run: select one")
+        raise FilterError("other arguments are for a single run: select one")
     return Choice(given.runs, arguments=checked(given["arguments"]))
 
 

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 
-from jtask.errors import FilterError, IndexUnavailable, JTaskError, RunNotFound
+from jtask.errors import ArgumentError, FilterError, IndexUnavailable, JTaskError, RunNotFound
 from jtask_console.access.forms import body_of
 from jtask_console.actions.action import Given
 from jtask_console.actions.operations import AnyAction, Operations, Performed
@@ -77,7 +77,8 @@ def problem(error: JTaskError) -> Response:
     """Answer with the sentence of an error."""
     if isinstance(error, RunNotFound):
         return _json({"error": str(error)}, 404)
-    return _json({"error": str(error)}, 400 if isinstance(error, FilterError) else 503)
+    is_theirs = isinstance(error, FilterError | ArgumentError)
+    return _json({"error": str(error)}, 400 if is_theirs else 503)
 
 
 async def _given(request: Request) -> Given:
