@@ -12,11 +12,15 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    literal_column,
     text,
 )
 from sqlalchemy.dialects.postgresql import TEXT
 
 metadata = MetaData()
+EMPTY = literal_column("''", Text)
+"""What an index leaves out; SQLite uses such an index only where it is said in so many words."""
+
 # By bytes, as SQLite compares: quicker than by a language, and the order is the same everywhere.
 _TEXT = Text().with_variant(TEXT(collation="C"), "postgresql")
 
