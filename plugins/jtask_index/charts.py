@@ -11,7 +11,7 @@ from jtask_index.latency import percentile
 from jtask_index.minutes import HOUR
 from jtask_index.queries import RunQuery
 from jtask_index.rows import name
-from jtask_index.schema import task_run, task_run_hour, task_run_minute
+from jtask_index.schema import EMPTY, task_run, task_run_hour, task_run_minute
 
 MINUTE = 60  # seconds
 _LONGEST_BY_MINUTES = 6 * 3600.0  # seconds
@@ -20,8 +20,7 @@ _NEWEST = (
     .where(
         task_run.c.task == bindparam("of_task"),
         task_run.c.error == bindparam("of_error"),
-        # Said in so many words, or SQLite does not use the index that leaves these out.
-        task_run.c.error != "",
+        task_run.c.error != EMPTY,
     )
     .order_by(desc(task_run.c.run_id))
     .limit(1)
@@ -95,7 +94,8 @@ def timeline(
     number = (columns.minute - start) // minutes
     rows = connection.execute(
         select(number, columns.state, columns.step, func.sum(columns.runs))
-        .where(*_meant(columns, query, start, math.ceil(until / MINUTE)))
+        .where(columns.minute >= start, columns.minute < math.ceil(until / MINUTE))
+        .where(*_meant(columns, query))
         .group_by(number, columns.state, columns.step)
     )
     for place, state, step, runs in rows:
@@ -110,15 +110,16 @@ def failures(
 ) -> list[FailureGroup]:
     """Return what `IndexReader.failures` does."""
     columns = task_run_minute.c
+    # No index is by this, so it leaves the choice of one to the groups: by its minutes SQLite
+    # reads all that ended in them, and sorts what failed.
+    minute = columns.minute + 0
     runs = func.sum(columns.runs)
     rows = connection.execute(
         select(
             columns.task, columns.error, runs, func.min(columns.minute), func.max(columns.minute)
         )
-        .where(
-            columns.error != "",
-            *_meant(columns, query, int(since // MINUTE), math.ceil(until / MINUTE)),
-        )
+        .where(minute >= int(since // MINUTE), minute < math.ceil(until / MINUTE))
+        .where(columns.error != EMPTY, *_meant(columns, query))
         .group_by(columns.task, columns.error)
         .having(runs > 0)
         .order_by(desc(runs), columns.task, columns.error)
@@ -135,9 +136,9 @@ def _group(connection: Connection, row: Sequence[Any]) -> FailureGroup:
     return FailureGroup(task, error, int(runs), first * MINUTE, last * MINUTE, run_id, detail)
 
 
-def _meant(columns: Any, query: RunQuery, first: int, beyond: int) -> list[ColumnElement[bool]]:
+def _meant(columns: Any, query: RunQuery) -> list[ColumnElement[bool]]:
     wanted = query.wanted
-    clauses = [columns.minute >= first, columns.minute < beyond]
+    clauses: list[ColumnElement[bool]] = []
     if query.tasks is not None:
         clauses.append(columns.task.in_(query.tasks))
     if wanted.queue:

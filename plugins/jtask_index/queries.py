@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from jtask.run_filters import NUMBER_FIELDS, ORDERS, Condition, RunFilter
 from jtask_index.rows import name
-from jtask_index.schema import task_run, task_run_argument, task_run_tag
+from jtask_index.schema import EMPTY, task_run, task_run_argument, task_run_tag
 
 _MOST_ALTERNATIVES = 32  # that are looked up each by itself; more are a condition as others
 _COLUMNS = {"name": "run_name"}
@@ -278,8 +278,7 @@ def _of_values(wanted: Mapping[Any, Sequence[str]]) -> Stream:
 
 
 def _has(column: Any, value: str) -> ColumnElement[bool]:
-    # SQLite uses an index that leaves out what is empty only where that is said in so many words.
-    return and_(column == value, column != "") if column.name in _NOT_EMPTY else column == value
+    return and_(column == value, column != EMPTY) if column.name in _NOT_EMPTY else column == value
 
 
 def _compared(column: ColumnElement[Any], condition: Condition) -> ColumnElement[bool]:

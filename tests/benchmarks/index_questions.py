@@ -125,15 +125,16 @@ class Questions:
 
     def _charts(self) -> Iterator[Question]:
         end = many_runs.instant(self._runs)
+        index, every = self._index, RunFilter()
         for name, seconds in (("hour", 3600), ("day", 86_400), ("week", 604_800)):
-            span = {"since": end - seconds, "until": end}
+            since = end - seconds
             yield (
                 f"the chart of a {name}",
-                lambda span=span: self._index.timeline(RunFilter(), **span),
+                lambda since=since: index.timeline(every, since=since, until=end),
             )
             yield (
                 f"the failures of a {name}",
-                lambda span=span: self._index.failures(RunFilter(), **span),
+                lambda since=since: index.failures(every, since=since, until=end),
             )
 
     def _run(self) -> None:

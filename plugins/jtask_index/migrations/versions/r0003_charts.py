@@ -46,7 +46,7 @@ def upgrade() -> None:
     op.create_index(
         "task_run_minute_by_failure",
         "task_run_minute",
-        ["minute", "task", "error", "state", "queue", "runs"],
+        ["task", "error", "minute", "state", "queue", "runs"],
         unique=False,
         sqlite_where=sa.text("error <> ''"),
         postgresql_where=sa.text("error <> ''"),
