@@ -81,7 +81,7 @@ class ConsoleApp:
         self.settings = settings or settings_of(ConsoleSettings)
         self.access = Access(self.settings, authorize, is_mounted=is_mounted)
         self.index = RunIndex()
-        self.feed = Feed(self.index)
+        self.feed = Feed()
         self.audit = AuditLog(self.index)
         self.operations = Operations(self.audit, self.feed.hub.tell)
         self.run_actions = RunActions(self.index)
@@ -116,7 +116,7 @@ class ConsoleApp:
         if self._app is not None:
             return
         # In a thread: it may have to connect, and to make tables.
-        self._follower = await asyncio.to_thread(open_follower)
+        self._follower = await asyncio.to_thread(open_follower, on_change=self.feed.hear)
         threading.Thread(target=self._follower.run, name="jtask-index", daemon=True).start()
         self._app = Guard(self._starlette(), self.access)
         await self.operations.resume(self.run_actions.actions)
