@@ -49,7 +49,7 @@ class SilentRuns:
         client: Client,
         writer: IndexWriter,
         quiet: float,
-        on_change: Callable[[Sequence[Event]], object],
+        on_change: Callable[[Sequence[Event] | None], object],
     ) -> None:
         self._client = client
         self._writer = writer
@@ -72,7 +72,8 @@ class SilentRuns:
             if self._asking.done():
                 asked, self._asking = self._asking, None
                 if answers := asked.result():
-                    self._on_change(amend(self._writer, answers))
+                    # Runs may have been deleted, of which there is no event.
+                    self._on_change(amend(self._writer, answers) or None)
         elif time.monotonic() >= self._due:
             self._due = time.monotonic() + _PAUSE
             runs = [run for one in self._rounds for run in self._next(one)]
