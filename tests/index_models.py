@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from sqlalchemy import text
+
 from jtask.cli.history import summarise
 from jtask.contract import Event
 from jtask.ids import created_at
@@ -13,6 +15,7 @@ from jtask.run_filters import Condition, RunFilter
 from jtask.run_summaries import RunSummary
 from jtask.states import StateName
 from jtask_index.reader import IndexReader
+from jtask_index.silent_runs import Answer, SilentRun
 from jtask_index.writer import Followed, IndexWriter
 
 # The same ones in each process.
@@ -63,6 +66,14 @@ class Chance:
             where=tuple(self._condition() for _ in range(self.random.choice((0, 0, 1, 2)))),
             text=self.random.choice(("", "", "", "Ann", "tenant", "disk", "Disk")),
         )
+
+    def answer(self, run: SilentRun) -> Answer:
+        """Returns what may become of a run that is not over."""
+        if self.random.random() < 0.3:
+            return Answer(run, [])
+        at = run.summary.at + self.random.randrange(100)
+        state = self.random.choice(_STATES)
+        return Answer(run, [self._event()._replace(run_id=run.summary.run_id, state=state, at=at)])
 
     def _event(self) -> Event:
         choice = self.random.choice
@@ -127,6 +138,33 @@ def all_runs(reader: IndexReader, wanted: RunFilter | None = None, limit: int = 
         after = page.after
         if after is None:
             return found
+
+
+def silent_runs(reader: IndexReader) -> list[SilentRun]:
+    return [
+        SilentRun(run, len(reader.states(run.run_id)))
+        for run in all_runs(reader)
+        if run.ended is None
+    ]
+
+
+def check_whole(reader: IndexReader) -> None:
+    """Checks that tables agree with each other: what a run has is there, and nothing else."""
+    with reader.engine.connect() as connection:
+
+        def ask(query: str) -> list[tuple[Any, ...]]:
+            return sorted(map(tuple, connection.execute(text(query))))
+
+        kept = "SELECT task, queue, state, runs FROM task_run_count WHERE runs <> 0"
+        assert ask(kept) == ask(
+            "SELECT task, queue, state, count(*) FROM task_run GROUP BY task, queue, state"
+        )
+        assert ask("SELECT run_id, states FROM task_run") == ask(
+            "SELECT run_id, count(*) FROM task_run_state GROUP BY run_id"
+        )
+        for table in ("task_run_tag", "task_run_argument"):
+            of_no_run = "WHERE run_id NOT IN (SELECT run_id FROM task_run)"
+            assert ask(f"SELECT run_id FROM {table} {of_no_run}") == []
 
 
 def check(reader: IndexReader, told: Sequence[Event]) -> None:

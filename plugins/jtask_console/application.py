@@ -124,7 +124,7 @@ class ConsoleApp:
         if self._app is not None:
             return
         # In a thread: it may have to connect, and to make tables.
-        self._follower = await asyncio.to_thread(open_follower)
+        self._follower = await asyncio.to_thread(open_follower, on_change=self.feed.hear)
         threading.Thread(target=self._follower.run, name="jtask-index", daemon=True).start()
         self._app = Guard(self._starlette(), self.access)
         if not self.settings.console_read_only:

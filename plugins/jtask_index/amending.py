@@ -41,7 +41,7 @@ class SilentRuns:
         client: Whose broker knows.
         writer: Of the index.
         quiet: Seconds after which no news is worth a question, and between two about one run.
-        on_events: Called with what was written.
+        on_change: Told what was written.
     """
 
     def __init__(
@@ -49,12 +49,12 @@ class SilentRuns:
         client: Client,
         writer: IndexWriter,
         quiet: float,
-        on_events: Callable[[Sequence[Event]], object] = len,
+        on_change: Callable[[Sequence[Event] | None], object],
     ) -> None:
         self._client = client
         self._writer = writer
         self._quiet = quiet
-        self._on_events = on_events
+        self._on_change = on_change
         self._rounds = [_Round(state) for state in _OPEN]
         self._asking: Future[list[Answer]] | None = None
         self._due = 0.0
@@ -72,7 +72,8 @@ class SilentRuns:
             if self._asking.done():
                 asked, self._asking = self._asking, None
                 if answers := asked.result():
-                    self._on_events(amend(self._writer, answers))
+                    # Runs may have been deleted, of which there is no event.
+                    self._on_change(amend(self._writer, answers) or None)
         elif time.monotonic() >= self._due:
             self._due = time.monotonic() + _PAUSE
             runs = [run for one in self._rounds for run in self._next(one)]

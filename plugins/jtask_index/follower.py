@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -32,6 +32,14 @@ QUIET = 300.0
 _SHARE = 20  # times as long as such a look took, the next one waits at least
 
 
+OnChange = Callable[[Sequence[Event] | None], object]
+"""Takes the events that the index has taken in; None where it is not known what has changed."""
+
+
+def tell_nobody(_events: Sequence[Event] | None) -> None:
+    """Tell nobody."""
+
+
 class _Batch(NamedTuple):
     events: list[Event]
     first: int
@@ -46,6 +54,7 @@ class Follower:
         writer: Of the index.
         limits: How much it keeps.
         quiet: Seconds without news of a run, which is not over, after which it is asked about.
+        on_change: Told what is new in the index, in the thread of `run`.
     """
 
     def __init__(
@@ -55,6 +64,7 @@ class Follower:
         limits: Limits,
         *,
         quiet: float = QUIET,
+        on_change: OnChange = tell_nobody,
     ) -> None:
         self._client = client
         self._writer = writer
@@ -62,7 +72,9 @@ class Follower:
         self._news = threading.Event()
         self._stopped = threading.Event()
         self._failures = RateLimitedLog(60.0)
-        self._silent = SilentRuns(client, writer, quiet)
+        self._on_change = on_change
+        self._told = Followed("", 0)
+        self._silent = SilentRuns(client, writer, quiet, on_change)
         self._trim_at = self._mirror_at = 0.0
         self.applied = 0
         """How many events this follower has applied."""
@@ -126,6 +138,10 @@ class Follower:
     def _begin(self) -> Followed | None:
         """Return where to read on; None where somebody else has just changed that."""
         followed = self._writer.followed()
+        if followed != self._told:
+            # Somebody else has gone on.
+            self._told = followed
+            self._on_change(None)
         bounds = self._client.io.run(self._client.broker.events.bounds())
         start, missed = starting_point(followed, bounds)
         if start == followed:
@@ -150,7 +166,8 @@ class Follower:
                 ):
                     return applied, False
                 applied += len(batch.events)
-                before = after
+                before = self._told = after
+                self._on_change(batch.events)
         finally:
             reading.cancel()
         return applied, True

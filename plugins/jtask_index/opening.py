@@ -1,18 +1,19 @@
 """Open what follows the event log, by the settings."""
 
 from jtask_index.engines import open_engine
-from jtask_index.follower import Follower
+from jtask_index.follower import Follower, OnChange, tell_nobody
 from jtask_index.reader import index_url
 from jtask_index.retention import Limits
 from jtask_index.settings import IndexSettings
 from jtask_index.writer import IndexWriter
 
 
-def open_follower(url: str | None = None) -> Follower:
+def open_follower(url: str | None = None, on_change: OnChange = tell_nobody) -> Follower:
     """Return what follows the event log of this process's broker; makes the tables.
 
     Args:
         url: Of the database; None is that of the settings.
+        on_change: See `Follower`.
 
     Raises:
         BrokerError: The broker cannot be reached.
@@ -26,4 +27,4 @@ def open_follower(url: str | None = None) -> Follower:
     writer = IndexWriter(open_engine(url or index_url()))
     writer.prepare()
     limits = Limits(settings.index_ttl, settings.index_runs, settings.index_size)
-    return Follower(get_client(), writer, limits)
+    return Follower(get_client(), writer, limits, on_change=on_change)

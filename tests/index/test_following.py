@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import index_models as m
 import pytest
@@ -80,6 +80,23 @@ def test_two_followers_of_one_database_apply_each_event_once(
             thread.join()
     assert follower.applied + other.applied == 400
     m.check(reader, events)
+
+
+def test_whoever_shows_the_index_is_told_of_what_any_follower_has_applied(
+    jtask_memory: str, writer: IndexWriter
+) -> None:
+    told: list[Sequence[Event] | None] = []
+    showing = Follower(get_client(), writer, Limits(1e9), on_change=told.append)
+    other = Follower(get_client(), writer, Limits(1e9))
+    events = m.Chance(6).events(20)
+    append(events[:10])
+    showing.catch_up()
+    assert told == [events[:10]]
+    append(events[10:])
+    other.catch_up()
+    showing.catch_up()
+    showing.catch_up()
+    assert told == [events[:10], None]
 
 
 def test_an_index_that_is_rebuilt_says_the_same(follower: Follower, reader: IndexReader) -> None:

@@ -98,7 +98,8 @@ def test_an_end_that_was_not_heard_is_that_of_the_result_store(
     for run in runs:
         assert run.wait(PATIENCE)
     hear(writer, lambda: reader.counts(RunFilter()).get("Running") == 2)
-    silent = SilentRuns(get_client(), writer, AT_ONCE)
+    told: list[Sequence[Event] | None] = []
+    silent = SilentRuns(get_client(), writer, AT_ONCE, told.append)
 
     def is_told() -> bool:
         silent.look()

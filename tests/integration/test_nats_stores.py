@@ -64,6 +64,38 @@ def test_more_events_than_fit_a_message_are_kept_in_order(with_brokers: WithBrok
     with_brokers(main)
 
 
+def test_who_watches_the_events_is_not_sent_each_of_them_and_told_of_the_last(
+    with_brokers: WithBrokers,
+) -> None:
+    async def main(open_broker: OpenBroker) -> None:
+        writer, reader = await open_broker(), await open_broker()
+        read: list[Event] = []
+        news = asyncio.Event()
+        told = 0
+
+        def on_news() -> None:
+            nonlocal told
+            told += 1
+            news.set()
+
+        watch = await reader.events.watch(on_news)
+        run_id = RunIds().new()
+        for number in range(300):
+            writer.events.append([Event(run_id, "Running", number, "task")])
+        position = 0
+        while len(read) < 300:
+            await news.wait()
+            news.clear()
+            async for page in reader.events.read_pages(after=position):
+                read += page.events
+                position = page.position
+        await watch.close()
+        assert [event.at for event in read] == list(range(300))
+        assert told < 300
+
+    with_brokers(main)
+
+
 def test_a_reason_may_say_anything(with_brokers: WithBrokers) -> None:
     async def main(open_broker: OpenBroker) -> None:
         broker = await open_broker()

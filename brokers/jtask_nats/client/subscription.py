@@ -44,6 +44,10 @@ class Subscription:
         """End it; no message is delivered after this."""
         self._subscriber.unsubscribe(self._sid)
 
+    def take_one(self) -> None:
+        """Have the server send one message; after a reconnect it sends more until `unsubscribe`."""
+        self._subscriber.write(b"UNSUB %b 1\r\n" % self._sid)
+
     async def drain(self) -> None:
         """End it; messages on the way are still delivered before this returns."""
         if self._subscriber.is_connected:

@@ -23,6 +23,8 @@ from jtask_nats.streams.stream_configs import Stream
 _OVERHEAD = 1024  # bytes; max_payload counts headers too
 _FIELDS = len(Event._fields)
 _BRIEF = Event._fields.index("tags")  # fields of an event that is not the first of its run
+# Seconds: the batches that clients send in this time are told of together.
+_REST = 0.05
 _SHARDS = frozenset("0123456789abcdef")
 _NO_RUN_ID = "0"
 _STATES = frozenset(map(str, StateName))
@@ -37,7 +39,7 @@ class NatsEventLog:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._news = News(session.connection)
+        self._news = News(session.connection, rest=_REST)
 
     def append(self, events: Sequence[Event]) -> None:
         """Send a batch; fire and forget."""

@@ -44,7 +44,7 @@ class EventLogContract(Contract):
         parent, tags = bench.run_ids.new(), ("eu", "web")
         event = event._replace(until=1234567899.5, tags=tags, parent=parent)
         event = event._replace(version="7", queue="reports", arguments='{"to": "ärger"}')
-        event = event._replace(error="ValueError")
+        event = event._replace(error="ValueError", trace_id="4bf92f3577b34da6a3ce929d0e0e4736")
         writer.events.append([event])
         await _until_kept(reader, [event])
         assert await _read(reader) == [event]

@@ -7,7 +7,7 @@ from sqlalchemy.dialects import postgresql
 TEXT = sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
 
 revision = "0004"
-down_revision = "0001"
+down_revision = "0003"
 
 
 def upgrade() -> None:
