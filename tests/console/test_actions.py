@@ -18,6 +18,7 @@ from jtask_index.bulk import BulkOperations
 from jtask_index.operations import whoami
 from jtask_queues.operations import list_queues
 
+
 @pytest.fixture(autouse=True)
 def _patiently(monkeypatch: pytest.MonkeyPatch) -> None:
     # Or a busy machine would have it go on in the background.
