@@ -11,6 +11,7 @@ import pytest
 from processes import JTASK, Program
 from waiting import PATIENCE, eventually
 
+pytestmark = pytest.mark.timeout(300)
 RUNS = 1000
 TASKS = """
 import os
@@ -86,7 +87,7 @@ def start_console(place: Any) -> tuple[Program, httpx.Client]:
     return console, client
 
 
-def kill_halfway(program: Program, index: Index, beyond: int) -> None:
+def kill_on_the_way(program: Program, index: Index, beyond: int) -> None:
     eventually(lambda: index.dealt_with() > beyond)
     program.kill()
     assert index.dealt_with() < RUNS
@@ -102,10 +103,10 @@ def test_a_command_that_is_killed_is_resumed_and_reruns_each_run_once(
     place: Any, index: Index
 ) -> None:
     command = place.start(JTASK, "runs", "rerun", "--state", "failed", "--yes")
-    kill_halfway(command, index, 100)
+    kill_on_the_way(command, index, 100)
     operation_id, kind, who, runs, _ = index.operation()
     assert (kind, runs, "@" in who) == ("rerun runs", RUNS, True)
-    kill_halfway(place.start(JTASK, "runs", "resume", operation_id), index, 400)
+    kill_on_the_way(place.start(JTASK, "runs", "resume", operation_id), index, 200)
     done = place.jtask("runs", "resume", operation_id, "--json")
     assert json.loads(done.stdout)["results"] == {"rerun": RUNS}, done.stderr
     eventually(lambda: index.counts() == {"Failed": RUNS, "Completed": RUNS})
@@ -119,16 +120,16 @@ def test_consoles_and_commands_go_on_with_what_others_were_killed_at(
     console, client = start_console(place)
     begun = client.post("/api/runs/rerun", json={"filter": "state=Failed"})
     assert begun.status_code in (200, 202), begun.text
-    kill_halfway(console, index, 50)
+    kill_on_the_way(console, index, 50)
     listed = json.loads(place.jtask("runs", "operations", "--json").stdout)
     assert [(one["who"], one["kind"], one["runs"]) for one in listed] == [
         ("local", "rerun runs", RUNS)
     ]
     # By itself, when the one that was killed is believed to be dead.
     second, _ = start_console(place)
-    kill_halfway(second, index, 300)
+    kill_on_the_way(second, index, 150)
     command = place.start(JTASK, "runs", "resume", listed[0]["operation_id"])
-    kill_halfway(command, index, 600)
+    kill_on_the_way(command, index, 250)
     third, client = start_console(place)
     del third
     eventually(lambda: index.operation()[-1] is not None)
@@ -143,7 +144,7 @@ def test_dead_letters_whose_replay_is_killed_are_resumed_and_executed_once(
     place: Any, index: Index
 ) -> None:
     command = place.start(JTASK, "dead", "replay", "--all", "--yes")
-    kill_halfway(command, index, 300)
+    kill_on_the_way(command, index, 100)
     operation_id, kind, _, runs, _ = index.operation()
     assert (kind, runs) == ("replay dead letters", RUNS)
     done = place.jtask("runs", "resume", operation_id, "--json")

@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from typing import Any
 
+import pytest
 from processes import JTASK
 
 TASKS = """
@@ -110,6 +111,7 @@ def test_an_index_that_is_killed_and_one_that_joins_count_each_run_once(
     assert counts(place) == {"Completed": 40, "Failed": 10}
 
 
+@pytest.mark.timeout(300)
 def test_a_rerun_that_is_killed_again_and_again_executes_each_run_once(
     place: Any, eventually: Any
 ) -> None:
