@@ -68,7 +68,7 @@ def test_it_is_not_mounted_where_nobody_is_asked_who_they_are() -> None:
 def test_without_a_broker_a_page_says_that_it_cannot_be_shown(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def unreachable() -> None:
+    def unreachable(**_: object) -> None:
         raise BrokerUnavailable("nats://secret-host is away")
 
     monkeypatch.setattr(application, "open_follower", unreachable)
