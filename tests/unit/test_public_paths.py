@@ -97,6 +97,7 @@ PUBLISHED = {
         "remove_limit",
         "update_limit",
     ],
+    "jtask_console": ["Caller", "Role", "mount"],
     "jtask_queues.operations": ["list_queues", "pause_queue", "purge_queue", "resume_queue"],
     "jtask_queues.upkeep": ["list_queues", "pause_queue", "purge_queue", "resume_queue"],
     "jtask_transactions": [
