@@ -11,8 +11,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from jtask.contract import TOP_PRIORITY, Message, is_name
+from jtask.contract import TOP_PRIORITY, Event, Message, is_name
+from jtask.run_arguments import recorded
 from jtask.serialization import codecs_of
+from jtask.settings import get_settings
+from jtask.states import StateName
 from jtask.wire.envelope import Envelope
 from jtask.wire.fields import count, if_given, items, known_fields, mapping, name, seconds, text
 from jtask_schedules.headers import CHAIN, HEADER, INSTANT
@@ -140,6 +143,25 @@ class Schedule:
     def message_now(self, run_id: str, now: float) -> Message:
         """Return a run beside the schedule, which starts at once."""
         return self._message(run_id, now, {}, None)
+
+    def event(self, run_id: str, at: float) -> Event:
+        """Return the first event of a run: it says on which queue it is, and with what.
+
+        Args:
+            run_id: Of this schedule.
+            at: When it was due, seconds since the epoch.
+        """
+        declared = self.declaration
+        limit = get_settings().event_arguments if declared.serializer == "json" else 0
+        return Event(
+            run_id,
+            StateName.SCHEDULED.value,
+            at,
+            declared.task,
+            tags=declared.tags,
+            queue=declared.queue,
+            arguments=recorded(base64.b64decode(declared.payload), limit) if limit else "",
+        )
 
     def _message(
         self, run_id: str, created: float, headers: dict[str, str], at: float | None

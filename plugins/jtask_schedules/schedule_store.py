@@ -130,6 +130,9 @@ class ScheduleStore:
             if after.pending != schedule.pending:
                 await self._put_next(after)
             if after == schedule or await self._store(found.revision, after):
+                if tick.instant not in schedule.started:
+                    # Nobody has called it, whose process would have told of it.
+                    self._broker.events.append([schedule.event(tick.run_id, tick.instant)])
                 late = decisions.is_late(schedule, tick, now)
                 return "it was missed, and its schedule skips missed runs" if late else None
 
@@ -225,7 +228,9 @@ class ScheduleStore:
         schedule = (await self._existing(key)).schedule
         # Without the header of a schedule's run: it starts although the schedule is paused, and the
         # next run is none of its business.
-        await self._broker.runs.enqueue([schedule.message_now(run_id, self._clock())])
+        now = self._clock()
+        await self._broker.runs.enqueue([schedule.message_now(run_id, now)])
+        self._broker.events.append([schedule.event(run_id, now)])
 
     # --- steps -----------------------------------------------------------------------------
 

@@ -339,3 +339,19 @@ async def test_other_runs_are_no_ticks(house: House) -> None:
     run_id = get_run_ids().new()
     await house.broker.runs.enqueue([Message(run_id, "chores", b"")])
     assert tick_of(run_id, {"traceparent": "00"}) is None
+
+
+@in_a_house
+async def test_a_run_that_nobody_has_called_is_told_of_once_as_it_begins(house: House) -> None:
+    await house.store.declare(DECLARED)
+    tick = await house.due()
+    for _ in range(2):  # its first worker is lost
+        assert await house.store.admit(tick) is None
+    beside = get_run_ids().new()
+    await house.store.run_now(KEY, beside)
+    told = [event async for event in house.broker.events.read()]
+    assert [event.run_id for event in told] == [tick.run_id, beside]
+    for event in told:
+        assert (event.state, event.queue, event.tags) == ("Scheduled", "chores", ("night",))
+        assert event.arguments == "{}"
+    assert told[0].at == tick.instant
