@@ -83,9 +83,8 @@ class BlockingLinks:
         return link
 
     def _drop(self, link: BlockingLink) -> None:
-        if link in self._open:
-            self._open.discard(link)
-            self._supply.closed()
+        self._open.discard(link)
+        self._supply.closed(link)
         link.close()
 
     def _watch(self) -> None:

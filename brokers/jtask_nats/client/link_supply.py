@@ -37,8 +37,9 @@ class LinkSupply:
         self._timeout = timeout
         self._limit = limit
         self._pid = os.getpid()
-        self._lock = threading.Lock()
-        self._count = 0
+        self._opening = threading.Lock()
+        # A set, for each change of it is one step: threads and signal handlers come together here.
+        self._open: set[Link] = set()
         self._not_before = 0.0
         connection.on_close(self._close)
 
@@ -49,7 +50,7 @@ class LinkSupply:
     def may_open(self) -> bool:
         """Tell whether it is worth trying to open one."""
         return (
-            self._count < self._limit
+            len(self._open) < self._limit
             and time.monotonic() >= self._not_before
             and self.connection.is_connected
             and not self.is_closed
@@ -66,26 +67,25 @@ class LinkSupply:
             AnyLink | None: None where that cannot be now.
         """
         # Nobody waits for the handshake of another.
-        if not self._lock.acquire(blocking=False):
+        if not self._opening.acquire(blocking=False):
             return None
         try:
             if not self.may_open():
                 return None
             connection = self.connection
             link = kind.open(connection.url, connection.greeting, replies, self._timeout)
-            self._count += 1
+            self._open.add(link)
         except (OSError, ProtocolError, JTaskError) as error:
             self._not_before = time.monotonic() + _PAUSE
             _log.debug("no connection beside the main one: %s", error)
             return None
         finally:
-            self._lock.release()
+            self._opening.release()
         return link
 
-    def closed(self) -> None:
+    def closed(self, link: Link) -> None:
         """Take note of the end of one."""
-        with self._lock:
-            self._count -= 1
+        self._open.discard(link)
 
     def _close(self) -> None:
         self.is_closed = True

@@ -26,7 +26,7 @@ class _Waiting(NamedTuple):
 class LoopLink(Link):
     """Publish any number of messages at once, on one event loop; no task is left on it.
 
-    Opened on any thread; then `attach` gives it to its loop, where everything else is called.
+    Opened on any thread; then it belongs to its loop, where everything else is called.
     """
 
     def __init__(self, plain: socket.socket, replies: str) -> None:
@@ -45,18 +45,26 @@ class LoopLink(Link):
         self.is_open = True
         """Whether it can be used."""
 
-    def attach(
+    def __del__(self) -> None:
+        # Its loop has ended before it could close it.
+        self._socket.close()
+
+    def belong_to(
         self, loop: asyncio.AbstractEventLoop, on_close: "Callable[[LoopLink], None]"
     ) -> None:
-        """Belong to a loop from now on; on that loop.
+        """Belong to a loop from now on; from any thread.
 
         Args:
             loop: Which.
             on_close: Called with the link once it is closed.
         """
         self.loop, self._on_close = loop, on_close
-        loop.add_reader(self._socket, self._on_readable)
-        self._timer = loop.call_later(_CHECK_EVERY, self._check)
+
+    def attach(self) -> None:
+        """Begin to listen; on its loop, as everything from now on."""
+        assert self.loop is not None
+        self.loop.add_reader(self._socket, self._on_readable)
+        self._timer = self.loop.call_later(_CHECK_EVERY, self._check)
 
     def publish(self, subject: str, headers: bytes, body: bytes) -> "asyncio.Future[bytes | None]":
         """Publish a message.
@@ -92,17 +100,10 @@ class LoopLink(Link):
             return
         self.is_open = False
         if self.loop is not None and not self.loop.is_closed():
-            self.loop.remove_reader(self._socket)
-            self.loop.remove_writer(self._socket)
-        if self._timer is not None:
-            self._timer.cancel()
+            self._leave(self.loop)
         super().close()
         if self._on_close is not None:
             self._on_close(self)
-        waiting, self._waiting = self._waiting, {}
-        for one in waiting.values():
-            if not one.answer.done():
-                one.answer.set_result(None)
 
     def close_soon(self) -> None:
         """Do `close`, from any thread."""
@@ -112,6 +113,16 @@ class LoopLink(Link):
         except RuntimeError:
             # The loop is closed: nobody waits.
             self.close()
+
+    def _leave(self, loop: asyncio.AbstractEventLoop) -> None:
+        loop.remove_reader(self._socket)
+        loop.remove_writer(self._socket)
+        if self._timer is not None:
+            self._timer.cancel()
+        waiting, self._waiting = self._waiting, {}
+        for one in waiting.values():
+            if not one.answer.done():
+                one.answer.set_result(None)
 
     def _begin(self, timeout: float) -> None:
         if isinstance(self._socket, ssl.SSLSocket):

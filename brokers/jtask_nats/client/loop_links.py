@@ -46,10 +46,10 @@ class LoopLinks:
             return link.publish(subject, headers, body)
         now, last = time.monotonic(), getattr(here, "last", -CLOSE_TOGETHER)
         here.last = now
-        if now < last + CLOSE_TOGETHER and not getattr(here, "is_opening", False):
+        if now < last + CLOSE_TOGETHER and getattr(here, "opening_for", None) is not loop:
             self._drop_dead()
             if self._supply.may_open():
-                here.is_opening = True
+                here.opening_for = loop
                 threading.Thread(
                     target=self._open_one, args=(loop,), name="jtask-link", daemon=True
                 ).start()
@@ -57,27 +57,29 @@ class LoopLinks:
 
     def _open_one(self, loop: asyncio.AbstractEventLoop) -> None:
         link = self._supply.open(LoopLink, self._supply.connection.new_inbox() + ".*")
+        if link is not None:
+            link.belong_to(loop, self._forget)
+            # Before its loop hears of it, which may end without.
+            self._open.add(link)
         try:
             loop.call_soon_threadsafe(self._adopt, link)
         except RuntimeError:
-            # The loop has ended meanwhile.
             if link is not None:
-                self._supply.closed()
                 link.close()
 
     def _adopt(self, link: LoopLink | None) -> None:
-        self._here.is_opening = False
+        self._here.opening_for = None
         if link is None:
             return
-        link.attach(asyncio.get_running_loop(), self._forget)
-        self._here.link = link
-        self._open.add(link)
         if self._supply.is_closed:
             link.close()
+        if link.is_open:
+            link.attach()
+            self._here.link = link
 
     def _forget(self, link: LoopLink) -> None:
         self._open.discard(link)
-        self._supply.closed()
+        self._supply.closed(link)
 
     def _drop_dead(self) -> None:
         for link in self._open.copy():
