@@ -4,6 +4,7 @@ import json
 import re
 import sqlite3
 from collections import Counter
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
@@ -77,14 +78,28 @@ def index(place: Any) -> Index:
     return index
 
 
-def start_console(place: Any) -> tuple[Program, httpx.Client]:
-    console = place.start(JTASK, "console", "--port", "0")
-    console.says("jtask console: ")
-    address = re.search(r"jtask console: (\S+)", console.log)
-    assert address is not None
-    client = httpx.Client(base_url=address[1], timeout=PATIENCE)
-    assert client.get("/api/counts").status_code == 200  # from now on it goes on with things
-    return console, client
+StartConsole = Callable[[], tuple[Program, httpx.Client]]
+
+
+@pytest.fixture
+def start_console(place: Any) -> Iterator[StartConsole]:
+    """Start consoles; each with a client of its API."""
+    clients: list[httpx.Client] = []
+
+    def start() -> tuple[Program, httpx.Client]:
+        console = place.start(JTASK, "console", "--port", "0")
+        console.says("jtask console: ")
+        address = re.search(r"jtask console: (\S+)", console.log)
+        assert address is not None
+        client = httpx.Client(base_url=address[1], timeout=PATIENCE)
+        clients.append(client)
+        # From now on it goes on with things.
+        assert client.get("/api/counts").status_code == 200
+        return console, client
+
+    yield start
+    for client in clients:
+        client.close()
 
 
 def kill_on_the_way(program: Program, index: Index, beyond: int) -> None:
@@ -115,9 +130,9 @@ def test_a_command_that_is_killed_is_resumed_and_reruns_each_run_once(
 
 
 def test_consoles_and_commands_go_on_with_what_others_were_killed_at(
-    place: Any, index: Index
+    place: Any, index: Index, start_console: StartConsole
 ) -> None:
-    console, client = start_console(place)
+    console, client = start_console()
     begun = client.post("/api/runs/rerun", json={"filter": "state=Failed"})
     assert begun.status_code in (200, 202), begun.text
     kill_on_the_way(console, index, 50)
@@ -126,12 +141,11 @@ def test_consoles_and_commands_go_on_with_what_others_were_killed_at(
         ("local", "rerun runs", RUNS)
     ]
     # By itself, when the one that was killed is believed to be dead.
-    second, _ = start_console(place)
+    second, _ = start_console()
     kill_on_the_way(second, index, 150)
     command = place.start(JTASK, "runs", "resume", listed[0]["operation_id"])
     kill_on_the_way(command, index, 250)
-    third, client = start_console(place)
-    del third
+    _, client = start_console()
     eventually(lambda: index.operation()[-1] is not None)
     audit = client.get("/audit", headers={"Accept": "text/html"}).text
     assert "rerun runs" in audit
