@@ -137,7 +137,7 @@ class Task(SubmittableTask[P, R], HookedTask[P, R]):
             BrokerUnavailable: Not stored within the setting `enqueue_timeout`.
             TaskDefinitionError: A copy has an option that its runs cannot carry.
         """
-        return self.apply_async(args, kwargs)
+        return self._delayed(self.definition, args, kwargs)
 
     async def adelay(self, *args: P.args, **kwargs: P.kwargs) -> "Run[R]":
         """Do what `delay` does without blocking the event loop."""
@@ -212,8 +212,6 @@ class Task(SubmittableTask[P, R], HookedTask[P, R]):
         Raises:
             TaskDefinitionError: A value is not acceptable.
         """
-        from jtask.client.client import get_client
-
         args = () if args is None else args
         if not isinstance(args, tuple):
             _check_sequence(args)
@@ -227,10 +225,7 @@ class Task(SubmittableTask[P, R], HookedTask[P, R]):
                 queue=queue,
                 priority=priority,
             )
-        client = get_client()
-        with self._builder(client, definition, wait_for) as builder:
-            prepared = builder.one((*self.bound, *args), dict(kwargs or {}))
-            return cast("Run[R]", builder.sent([client.enqueue_blocking(prepared)])[0])
+        return self._delayed(definition, args, dict(kwargs or {}), wait_for)
 
     def serve(self, *, concurrency: int = 10) -> None:
         """Start a worker for just this task; see `jtask.task_worker.serve`."""
@@ -243,6 +238,20 @@ class Task(SubmittableTask[P, R], HookedTask[P, R]):
         from jtask.task_worker import aserve
 
         await aserve(self, concurrency=concurrency)
+
+    def _delayed(
+        self,
+        definition: Definition,
+        args: Sequence[Any],
+        kwargs: dict[str, Any],
+        wait_for: Awaited = None,
+    ) -> "Run[R]":
+        from jtask.client.client import get_client
+
+        client = get_client()
+        with self._builder(client, definition, wait_for) as builder:
+            prepared = builder.one((*self.bound, *args), kwargs)
+            return cast("Run[R]", builder.sent([client.enqueue_blocking(prepared)])[0])
 
     def _deferred(
         self, calls: list[tuple[tuple[Any, ...], dict[str, Any]]], wait_for: Awaited
@@ -268,9 +277,12 @@ class Task(SubmittableTask[P, R], HookedTask[P, R]):
         wait_for: Awaited = None,
     ) -> "RunBuilder":
         from jtask.client.enqueueing import RunBuilder
-        from jtask.execution.awaited_futures import gathered
 
-        awaited = () if wait_for is None else (gathered(wait_for),)
+        awaited: tuple[Any, ...] = ()
+        if wait_for is not None:
+            from jtask.execution.awaited_futures import gathered
+
+            awaited = (gathered(wait_for),)
         changed = definition or self.definition
         return RunBuilder(client, client.ids, client.inline_limit, self, changed, awaited)
 
