@@ -3,10 +3,12 @@
 import asyncio
 import itertools
 import json
+import socket
 import sys
 import time
 import uuid
 from typing import Any
+from urllib.parse import urlsplit
 
 from harness import percentile, raw_connection
 from nats.aio.client import Client
@@ -15,6 +17,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, RetentionPolicy, StreamConfig
 
 BODY = b'{"v":1,"task":"bench-0123456789ab","id":"' + b"0" * 36 + b'"}\n{"text":"hello"}'
 _REPLY_WINDOW = 1 << 20
+_CHUNK = 1 << 16
 
 
 class PipelinedPublisher:
@@ -168,25 +171,68 @@ async def exchange_seconds(count: int) -> list[float]:
     return times
 
 
-def hop_rate(count: int) -> float:
-    """Return publishes a second of one thread that hands each to a loop in another thread."""
-    import threading
+class BlockingSocket:
+    """The least that publishes one by one from a thread: a socket, no client library."""
 
-    loop = _new_loop()
-    threading.Thread(target=loop.run_forever, daemon=True).start()
+    def __init__(self) -> None:
+        from jtask_nats.server.embedded import ensure_server
 
-    def run(coroutine: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(coroutine, loop).result()
+        server = ensure_server()
+        address = urlsplit(server.url)
+        self._socket = socket.create_connection((address.hostname, address.port))
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket.recv(_CHUNK)  # INFO
+        login = {"user": server.user, "pass": server.password, "verbose": False, "headers": True}
+        self._socket.sendall(b"CONNECT %b\r\nSUB inbox 1\r\nPING\r\n" % json.dumps(login).encode())
+        while b"PONG" not in self._socket.recv(_CHUNK):
+            pass
+        self._numbers = itertools.count()
 
-    nc = run(raw_connection())
-    js = nc.jetstream()
-    begun = time.perf_counter()
-    for number in range(count):
-        run(js.publish(f"bound.q.h{number}", BODY, headers={"Nats-Msg-Id": f"h{number}"}))
-    rate = count / (time.perf_counter() - begun)
-    run(nc.close())
-    loop.call_soon_threadsafe(loop.stop)
-    return rate
+    def rate(self, count: int) -> float:
+        """Return publishes a second, each answered before the next."""
+        begun = time.perf_counter()
+        for _ in range(count):
+            number = next(self._numbers)
+            head = b"NATS/1.0\r\nNats-Msg-Id: s%d\r\n\r\n" % number
+            sizes = (len(head), len(head) + len(BODY))
+            line = b"HPUB bound.q.s%d inbox %d %d\r\n" % (number, *sizes)
+            self._socket.sendall(line + head + BODY + b"\r\n")
+            assert b'"seq"' in self._socket.recv(_CHUNK)
+        return count / (time.perf_counter() - begun)
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._socket.close()
+
+
+class InLoop:
+    """nats-py on the caller's own loop.
+
+    Args:
+        nc: Its connection.
+    """
+
+    def __init__(self, nc: Client) -> None:
+        self._js = nc.jetstream()
+        self._numbers = itertools.count()
+
+    async def one_by_one(self, count: int) -> float:
+        """Return publishes a second, each awaited before the next."""
+        begun = time.perf_counter()
+        for _ in range(count):
+            await self._publish()
+        return count / (time.perf_counter() - begun)
+
+    async def at_once(self, count: int) -> float:
+        """Return publishes a second, all awaited together."""
+        begun = time.perf_counter()
+        await asyncio.gather(*(self._publish() for _ in range(count)))
+        return count / (time.perf_counter() - begun)
+
+    async def _publish(self) -> None:
+        number = next(self._numbers)
+        headers = {"Nats-Msg-Id": f"l{number}"}
+        await self._js.publish(f"bound.q.l{number}", BODY, headers=headers)
 
 
 def run(coroutine: Any) -> Any:

@@ -84,7 +84,16 @@ def until(condition: Callable[[], bool], timeout: float = 120.0, pause: float = 
 
 def resident(pid: int) -> float:
     """Return a process's resident memory in MiB."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
+    return _memory(pid, "status", "VmRSS:")
+
+
+def share_of_memory(pid: int) -> float:
+    """Return a process's share of what it and others have in memory (PSS), in MiB."""
+    return _memory(pid, "smaps_rollup", "Pss:")
+
+
+def _memory(pid: int, file: str, name: str) -> float:
+    for line in Path(f"/proc/{pid}/{file}").read_text().splitlines():
+        if line.startswith(name):
             return int(line.split()[1]) / 1024
     raise ProcessLookupError(pid)
