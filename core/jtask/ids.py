@@ -34,19 +34,19 @@ class RunIds:
 
     def new(self) -> str:
         """Return a new run id, greater than every earlier one of this process."""
-        number, millis = self._reserve(1)
-        return _prefix(millis) + self._rest(number)
+        return self.new_many(1)[0]
 
     def new_many(self, count: int) -> list[str]:
         """Return `count` run ids in ascending order."""
         first, millis = self._reserve(count)
-        prefix, rest = _prefix(millis), self._rest
-        return [prefix + rest(number) for number in range(first, first + count)]
-
-    def _rest(self, number: int) -> str:
-        # 12 bits of the counter, the variant (binary 10) with 14 more, the last 8; then the client.
-        variant = 0x8000 | (number >> 8) & 0x3FFF
-        return f"{number >> 22:03x}-{variant:04x}-{number & 0xFF:02x}{self.client}"
+        # 48 bits of time, the version (7), 12 bits of the counter, the variant (binary 10) with 14
+        # more, the last 8; then the client.
+        prefix = f"{millis >> 16:08x}-{millis & 0xFFFF:04x}-7"
+        client = self.client
+        return [
+            f"{prefix}{n >> 22:03x}-{0x8000 | (n >> 8) & 0x3FFF:04x}-{n & 0xFF:02x}{client}"
+            for n in range(first, first + count)
+        ]
 
     def _reserve(self, count: int) -> tuple[int, int]:
         with self._lock:
@@ -70,11 +70,6 @@ class RunIds:
         first = self._counter
         self._counter += count
         return first, millis
-
-
-def _prefix(millis: int) -> str:
-    # 48 bits of time, and the version.
-    return f"{millis >> 16:08x}-{millis & 0xFFFF:04x}-7"
 
 
 @cache
