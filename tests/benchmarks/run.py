@@ -64,6 +64,7 @@ def import_time() -> None:
 
 def memory() -> None:
     """Memory of an idle worker: of each page its share (PSS), for what several processes have."""
+    noop.delay()  # starts the server, which else the worker would
     with worker("bench_tasks.py:noop", concurrency=10) as process:
         time.sleep(4)  # an idle system has no condition to wait for
         shares = [share_of_memory(pid) for pid in (process.pid, *_children(process.pid))]
@@ -260,8 +261,9 @@ def _best_of(times: int, code: str) -> float:
 
 
 def _children(pid: int) -> list[int]:
-    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(child) for child in listed]
+    # Of each thread: any of them may have started one.
+    listed = [file.read_text().split() for file in Path(f"/proc/{pid}/task").glob("*/children")]
+    return [int(child) for children in listed for child in children]
 
 
 def index() -> None:
