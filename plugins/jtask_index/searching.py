@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Select
 
 from jtask_index.queries import RunQuery
 
-LONGEST = 0.03
+LONGEST = 0.02
 """Seconds after which a search does not begin another part."""
 
 _FIRST_COUNTED = 1000  # ids of the first part that is counted

@@ -16,8 +16,8 @@ from index_questions import Questions
 from jtask.contract import Event
 from jtask.ids import RunIds
 
-RUNS = int(os.environ.get("JTASK_BENCH_INDEX_RUNS", "10000000"))
-FILE = os.environ.get("JTASK_BENCH_INDEX_FILE", "")
+RUNS = int(os.environ.get("BENCH_INDEX_RUNS", "10000000"))
+FILE = os.environ.get("BENCH_INDEX_FILE", "")
 """Where to keep the filled index, to ask it again; else it is deleted."""
 
 _TIMES = 40
@@ -36,7 +36,7 @@ def writing() -> None:
 
 
 def reading() -> None:
-    """Ask an index of many runs (JTASK_BENCH_INDEX_RUNS) what the console asks."""
+    """Ask an index of many runs (BENCH_INDEX_RUNS) what the console asks."""
     from jtask_index.reader import IndexReader
 
     with tempfile.TemporaryDirectory(prefix="jtask-bench-") as folder:
