@@ -95,6 +95,17 @@ async def stored(connection: Connection) -> int:
     return info["state"]["messages"]
 
 
+async def publisher_with_link(connection: Connection, way: Way, **config: Any) -> Publisher:
+    """Return a publisher to a stream that it has published two messages to; options of the stream."""
+    await make_stream(connection, **config)
+    publisher = Publisher(connection, timeout=PATIENT, links=LIMIT)
+    await way.publish(publisher)
+    assert way.links(publisher) == set()  # one message is not worth it
+    await way.publish(publisher)
+    await until(lambda: len(way.links(publisher)) == 1)
+    return publisher
+
+
 @pytest.fixture
 def publishing(connected: Connected, way: Way) -> Publishing:
     """Run a coroutine function with a connection, and a publisher that has opened a link."""
@@ -106,13 +117,7 @@ def publishing(connected: Connected, way: Way) -> Publishing:
         **access: Any,
     ) -> None:
         async def around(connection: Connection) -> None:
-            await make_stream(connection, **(config or {}))
-            publisher = Publisher(connection, timeout=PATIENT, links=LIMIT)
-            await way.publish(publisher)
-            assert way.links(publisher) == set()  # one message is not worth it
-            await way.publish(publisher)
-            await until(lambda: len(way.links(publisher)) == 1)
-            await main(connection, publisher)
+            await main(connection, await publisher_with_link(connection, way, **(config or {})))
 
         connected(around, to, **access)
 
@@ -286,11 +291,8 @@ def test_an_interrupted_thread_takes_its_link_along(
         raise KeyboardInterrupt
 
     async def main(connection: Connection) -> None:
-        await make_stream(connection)
-        publisher = Publisher(connection, timeout=PATIENT, links=LIMIT)
         way = FromThreads()
-        for _ in range(2):
-            await way.publish(publisher)
+        publisher = await publisher_with_link(connection, way)
         [link] = way.links(publisher)
         with monkeypatch.context() as patched:
             patched.setattr(link, "_read", raise_interrupt)
@@ -305,11 +307,8 @@ def test_an_interrupted_thread_takes_its_link_along(
 
 def test_a_forked_child_leaves_the_parents_links_alone(connected: Connected) -> None:
     async def main(connection: Connection) -> None:
-        await make_stream(connection)
-        publisher = Publisher(connection, timeout=PATIENT, links=LIMIT)
         way = FromThreads()
-        for _ in range(2):
-            await way.publish(publisher)
+        publisher = await publisher_with_link(connection, way)
         [link] = way.links(publisher)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # fork with threads, Python 3.12
@@ -373,12 +372,8 @@ def test_a_coroutine_that_gives_up_disturbs_no_other(
     connected: Connected, nats_server: NatsServer
 ) -> None:
     async def main(connection: Connection) -> None:
-        await make_stream(connection)
-        publisher = Publisher(connection, timeout=PATIENT, links=LIMIT)
         way = FromAnotherLoop()
-        for _ in range(2):
-            await way.publish(publisher)
-        await until(lambda: bool(way.links(publisher)))
+        publisher = await publisher_with_link(connection, way)
         nats_server.pause()
         one, other = (asyncio.create_task(way.publish(publisher)) for _ in range(2))
         [link] = open_links(publisher)
