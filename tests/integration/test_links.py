@@ -96,7 +96,7 @@ async def stored(connection: Connection) -> int:
 
 
 async def publisher_with_link(connection: Connection, way: Way, **config: Any) -> Publisher:
-    """Return a publisher to a stream that it has published two messages to; options of the stream."""
+    """Return a publisher that has published two messages to a stream; options of the stream."""
     await make_stream(connection, **config)
     publisher = Publisher(connection, timeout=PATIENT, links=LIMIT)
     await way.publish(publisher)
