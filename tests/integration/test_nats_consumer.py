@@ -340,9 +340,9 @@ def test_a_run_put_off_comes_once_even_when_its_message_was_never_acked(
         broker = await open_broker(lease=1)
         worker = await holder_of_one_run(broker)
         delivery: Any = worker.got[0]
-        answer, delivery._in_flight.respond = delivery._in_flight.respond, lambda *_: None
+        answer, delivery.in_flight.respond = delivery.in_flight.respond, lambda *_: None
         await delivery.reschedule(time.time() + delay, b"next")
-        delivery._in_flight.respond = answer
+        delivery.in_flight.respond = answer
         await until(lambda: has_stored(broker, 1))  # the server has given up the first one
         await until(lambda: len(worker.got) == (1 if delay == 60 else 2))
         assert [one.body for one in worker.got[1:]] == [b"next"] * (delay != 60)
@@ -358,7 +358,7 @@ def test_putting_off_a_run_that_another_has_put_off_meanwhile_changes_nothing(
         worker = await holder_of_one_run(broker)
         held: Any = worker.got[0]
         other = NatsDelivery(
-            held._in_flight, held.run_id, held.body, held._deliveries, held.reply, held.seq
+            held.in_flight, held.run_id, held.body, held._deliveries, held.reply, held.seq
         )
         await other.reschedule(time.time(), b"by the heir")
         await until(lambda: len(worker.got) == 2)

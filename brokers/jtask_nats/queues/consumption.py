@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 
 from jtask.background import BackgroundTasks
 from jtask.contract import DEFAULT_PRIORITY, Delivery
-from jtask.errors import BrokerError, BrokerUnavailable, JTaskError
+from jtask.errors import BrokerError, BrokerUnavailable, JTaskError, PermissionDenied
 from jtask_nats.client.connection import Subscription
 from jtask_nats.client.nats_errors import not_permitted
 from jtask_nats.queues.deliveries import InFlight, NatsDelivery
+from jtask_nats.queues.doubts import may_have_forgotten
 from jtask_nats.queues.leases import Leases
 from jtask_nats.queues.messages import EARLY
 from jtask_nats.queues.pull_health import PullHealth
@@ -118,6 +119,7 @@ class NatsConsumption:
         self._queues = {queue: [] for queue in names}
         for queue, priority in wanted:
             self._add(queue, priority)
+        await asyncio.gather(*(self._doubt_what_was_forgotten(*one) for one in found))
         self._health_timer = self._loop.call_later(_CHECK_EVERY, self._check_health)
         self._pull()
 
@@ -167,7 +169,7 @@ class NatsConsumption:
 
     def on_disconnect(self) -> None:
         """Expect nothing of the pulls any more: the server has forgotten them."""
-        self._redeliveries.on_disconnect()
+        self._redeliveries.doubt(puller.in_flight for puller in self._pullers())
         for puller in self._pullers():
             # Broken, so that nothing is pulled before the reconnect has looked at the consumers.
             puller.reset()
@@ -234,6 +236,15 @@ class NatsConsumption:
 
     def _pullers(self) -> list[Puller]:
         return [puller for pullers in self._queues.values() for puller in pullers]
+
+    async def _doubt_what_was_forgotten(self, queue: str, priority: int) -> None:
+        try:
+            info = await self._session.topology.consumers.find(queue, priority)
+        except PermissionDenied:
+            return
+        if info is not None and may_have_forgotten(info):
+            mine = [one for one in self._queues[queue] if one.priority == priority]
+            self._redeliveries.doubt(puller.in_flight for puller in mine)
 
     def _add(self, queue: str, priority: int) -> None:
         in_flight = InFlight(

@@ -102,9 +102,9 @@ class NatsDelivery:
 
     __slots__ = (
         "_deliveries",
-        "_in_flight",
         "_open",
         "body",
+        "in_flight",
         "is_doubtful",
         "lost_workers",
         "own_priority",
@@ -120,7 +120,7 @@ class NatsDelivery:
     def __init__(
         self, in_flight: InFlight, run_id: str, body: bytes, deliveries: int, reply: str, seq: str
     ) -> None:
-        self._in_flight = in_flight
+        self.in_flight = in_flight
         self._open = True
         self._deliveries = deliveries
         self.lost_workers = 0
@@ -154,7 +154,7 @@ class NatsDelivery:
     @property
     def level(self) -> int:
         """The priority of the runs among which it is delivered."""
-        return self._in_flight.priority
+        return self.in_flight.priority
 
     async def count_lost_workers(self) -> int:
         """Find out how many of the deliveries before this one ended with a lapsed lease.
@@ -165,7 +165,7 @@ class NatsDelivery:
         Raises:
             BrokerError: It could not be looked up.
         """
-        released = await self._in_flight.releases.count(self.run_id, self.seq)
+        released = await self.in_flight.releases.count(self.run_id, self.seq)
         # A release that was counted and never sent, as its worker died in between, is too many.
         losses = max(0, self._deliveries - 1 - released)
         self.lost_workers += losses
@@ -183,7 +183,7 @@ class NatsDelivery:
             BrokerError: The release could not be counted; the run is still held.
         """
         if self._open:
-            await self._in_flight.releases.add(self.run_id, self.seq)
+            await self.in_flight.releases.add(self.run_id, self.seq)
             self._settle(NAK)
 
     async def reschedule(self, at: float, body: bytes | None = None) -> None:
@@ -210,7 +210,7 @@ class NatsDelivery:
         new_body = self.body if body is None else body
         message = Message(self.run_id, self.queue, new_body, self.priority, at)
         in_hand = InHand(self.level, int(self.seq), self.lost_workers)
-        session = self._in_flight.session
+        session = self.in_flight.session
         clock = session.topology.clock
         again = rescheduled_message(session.subjects, message, in_hand, clock, key)
         try:
@@ -229,7 +229,7 @@ class NatsDelivery:
         """
         if not self._open:
             return
-        session = self._in_flight.session
+        session = self.in_flight.session
         await session.topology.ensure(Stream.DEAD_LETTERS)
         # Stored before the ack. A worker that dies in between leaves the run to another, whose
         # letter is recognised by its id.
@@ -241,13 +241,13 @@ class NatsDelivery:
     def let_lapse(self) -> None:
         """Renew the lease no more: the run is delivered again once it is over."""
         self._open = False
-        self._in_flight.remove(self)
+        self.in_flight.remove(self)
 
     def _settle(self, answer: bytes) -> None:
         # Closed only now: until the broker has answered, the claim is kept and the lease renewed,
         # so that whoever settles the run can try again.
         self._open = False
-        self._in_flight.respond(self.reply, answer)
+        self.in_flight.respond(self.reply, answer)
         if self._deliveries > 1 and answer is ACK:
-            self._in_flight.releases.forget(self.run_id, self.seq)
-        self._in_flight.remove(self)
+            self.in_flight.releases.forget(self.run_id, self.seq)
+        self.in_flight.remove(self)

@@ -4,19 +4,17 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Iterable
 from enum import Enum
 
 from jtask.errors import BrokerError
 from jtask_nats.client.outages import RECONNECT_GRACE
-from jtask_nats.queues.deliveries import NatsDelivery
+from jtask_nats.queues.deliveries import InFlight, NatsDelivery
+from jtask_nats.queues.doubts import Doubts
 from jtask_nats.queues.holders import Holders
 from jtask_nats.queues.releases import Releases
 from jtask_nats.queues.requeued import is_requeued
 from jtask_nats.streams.session import Session
-from jtask_nats.streams.subjects import parse_ack_subject
-
-_SKEW = 1.0
-"""Seconds by which the server's clock may be behind, or a lost connection noticed too late."""
 
 _log = logging.getLogger("jtask.worker")
 
@@ -46,29 +44,25 @@ class Redeliveries:
         self._loop = asyncio.get_running_loop()
         self._holders = Holders(session)
         self._forgets = not session.topology.is_replicated
-        self._lost_at = 0.0
+        self._doubts = Doubts(session.topology.clock, self._loop.time)
         self._reconnects = 0
         self._graceful_until = 0.0
         self._stopped = asyncio.Event()
         self.inbox = self._holders.inbox
         """Where the answers to its questions arrive: who asks must not answer."""
 
-    def on_disconnect(self) -> None:
-        """Note when: what was stored by then may have been delivered by then."""
-        self._lost_at = time.time()
-
-    def doubts(self, delivery: NatsDelivery) -> bool:
-        """Tell whether a run may be in somebody's hands although the server says it is new.
+    def doubt(self, consumers: Iterable[InFlight]) -> None:
+        """Doubt what some consumers deliver of what is stored by now.
 
         A server that is killed forgets what it has delivered in the last moment; where streams have
         replicas, the others know it.
         """
-        if not self._graceful_until or not self._forgets:
-            return False
-        if self._loop.time() > self._graceful_until:
-            self._graceful_until = 0.0
-            return False
-        return parse_ack_subject(delivery.reply).stored_at < self._lost_at + _SKEW
+        if self._forgets:
+            self._doubts.begin(consumers, time.time())
+
+    def doubts(self, delivery: NatsDelivery) -> bool:
+        """Tell whether a run may be over or in somebody's hands although it is said to be new."""
+        return self._doubts.about(delivery)
 
     def on_reconnect(self) -> None:
         """Give others a moment: the server may have been away from all."""
