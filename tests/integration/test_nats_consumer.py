@@ -18,6 +18,7 @@ from jtask.errors import BrokerUnavailable, JTaskError
 from jtask.ids import RunIds
 from jtask_nats.broker import NatsBroker
 from jtask_nats.queues.deliveries import NatsDelivery
+from jtask_nats.queues.holders import Holders
 from jtask_nats.streams.server_clock import ServerClock
 
 RUN_IDS = RunIds()
@@ -477,5 +478,25 @@ def test_a_delay_lasts_as_long_as_it_should_although_the_clocks_differ(
         await until(lambda: worker.got)
         # A busy machine adds to it.
         assert 1.4 < worker.at[0] - begun < 8
+
+    with_brokers(main)
+
+
+def test_a_run_is_not_taken_for_a_waiting_one_while_its_worker_is_slow_to_answer(
+    with_brokers: WithBrokers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main(open_broker: OpenBroker) -> None:
+        broker, worker, caller = await open_broker(), Worker(acks=False), await open_broker()
+        await broker.runs.consume(["mails"], 1, worker.receive)
+        [held] = runs("mails", 1)
+        await caller.runs.enqueue([held])
+        await until(lambda: worker.ids == {held.run_id})
+        cancelling = asyncio.create_task(caller.runs.cancel(held.run_id))
+        asked = asyncio.Event()
+        send = Holders._send
+        monkeypatch.setattr(Holders, "_send", lambda it: (send(it), asked.set()))
+        await asked.wait()
+        time.sleep(1.0)  # the machine is so busy that nobody gets any time
+        assert await cancelling is False
 
     with_brokers(main)

@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+from collections.abc import Iterable
 
 from jtask.errors import BrokerUnavailable
+from jtask_nats.client.protocol import status_of
 from jtask_nats.streams.session import Session
 
 _COLLECT = 0.01  # seconds; the runs of a lost worker come together
@@ -14,6 +16,7 @@ _PATIENCE = (
 )  # seconds; least and most. A living worker answers at once, if it is not busy
 _STALLED = 1.2  # of the patience: a wait that took longer was no wait
 _STALLS = 5  # waits, at most
+_NO_RESPONDERS = 503
 _LEASE_SHARE = 5  # of the lease: short ones are there to be quick
 
 
@@ -22,16 +25,17 @@ class Holders:
 
     Args:
         session: To the server.
+        patience: Seconds to wait for an answer, at most 1; a share of the lease where it is None.
 
     Attributes:
         inbox: Where the answers arrive: who asks knows its own questions by it.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, patience: float | None = None) -> None:
         self._connection = session.connection
         self._subject = session.subjects.held
         least, most = _PATIENCE
-        self._patience = min(most, max(least, session.settings.lease / _LEASE_SHARE))
+        self._patience = patience or min(most, max(least, session.settings.lease / _LEASE_SHARE))
         self._loop = asyncio.get_running_loop()
         self._asked: dict[str, list[asyncio.Future[bool]]] = {}
         self._unsent: list[str] = []
@@ -50,7 +54,7 @@ class Holders:
             for _ in range(_STALLS):
                 if await self._waited_well(answer):
                     break
-            return answer.done()
+            return answer.done() and answer.result()
         finally:
             self._asked[run_id].remove(answer)
             if not self._asked[run_id]:
@@ -79,8 +83,15 @@ class Holders:
             self._connection.send(self._subject, question, reply=self.inbox)
 
     def _on_answer(self, subject: str, reply: str, data: bytes, block: bytes | None) -> None:
-        del subject, reply, block
-        for run_id in data.decode(errors="replace").split():
+        del subject, reply
+        if status_of(block)[0] == _NO_RESPONDERS:
+            # No process lives that could hold any.
+            self._answer(self._asked, is_held=False)
+        else:
+            self._answer(data.decode(errors="replace").split(), is_held=True)
+
+    def _answer(self, run_ids: Iterable[str], *, is_held: bool) -> None:
+        for run_id in run_ids:
             for answer in self._asked.get(run_id, ()):
                 if not answer.done():
-                    answer.set_result(True)
+                    answer.set_result(is_held)

@@ -16,6 +16,7 @@ from jtask_nats.client.nats_errors import (
 from jtask_nats.client.purging import purge
 from jtask_nats.queues.consumption import NatsConsumption
 from jtask_nats.queues.deletion import delete_message
+from jtask_nats.queues.holders import Holders
 from jtask_nats.queues.leases import Leases
 from jtask_nats.queues.messages import OutgoingMessage, new_run_message
 from jtask_nats.queues.parked import ParkedRuns
@@ -26,7 +27,7 @@ from jtask_nats.streams.session import Session
 from jtask_nats.streams.stream_configs import Stream
 
 _GROUPS_IN_FLIGHT = 4  # batches; a stream allows 50 in all, of all its publishers (ADR-50)
-_HELD_TIMEOUT = 0.25  # seconds; a worker that holds the run answers at once
+_HELD_PATIENCE = 0.25  # seconds; a worker that holds the run answers at once
 
 
 class NatsRuns:
@@ -43,6 +44,7 @@ class NatsRuns:
         self._leases = leases
         self._releases = releases
         self._parked = ParkedRuns(session, self._open_priority)
+        self._holders: Holders | None = None
         self._consumptions: set[NatsConsumption] = set()
         self._loop = asyncio.get_running_loop()
         self._in_flight = asyncio.Semaphore(_GROUPS_IN_FLIGHT)
@@ -173,6 +175,8 @@ class NatsRuns:
         for consumption in list(self._consumptions):
             await consumption.close()
         await self._leases.close()
+        if self._holders is not None:
+            self._holders.close()
 
     def on_disconnect(self) -> None:
         """Tell the consumptions that the connection is lost."""
@@ -235,16 +239,10 @@ class NatsRuns:
         return info["num_ack_pending"] > 0 and await self._is_held(run_id)
 
     async def _is_held(self, run_id: str) -> bool:
-        held = self._session.subjects.held
-        try:
-            reply = await self._session.connection.request(
-                held, run_id.encode(), timeout=_HELD_TIMEOUT
-            )
-        except BrokerUnavailable:
-            # Nobody answered in time: those who listen do not hold it.
-            return False
-        # With a status nobody listens: no worker lives.
-        return reply.status is None
+        # Not before: nearly nobody cancels.
+        if self._holders is None:
+            self._holders = Holders(self._session, _HELD_PATIENCE)
+        return await self._holders.hold(run_id)
 
 
 def _too_large(message: Message, limit: int) -> MessageRefused:
