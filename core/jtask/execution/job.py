@@ -54,7 +54,6 @@ class Job:
         is_released: Whether another worker may have it although it still executes here.
         is_abandoned: Whether its function still executes although the run has ended.
         cancelled: Why it was cancelled; None while it is not.
-        on_wait: See `RunContext.on_wait`; set by the worker.
         decision: How it ends without being attempted; None when it is to be attempted.
         notify_only: Whether its end is stored already, and only the plugins are to be notified.
     """
@@ -74,7 +73,6 @@ class Job:
     is_released: bool = False
     is_abandoned: bool = False
     cancelled: str | None = None
-    on_wait: Callable[[int, Collection[str]], object] | None = None
     decision: Finish | None = None
     notify_only: bool = False
 
@@ -171,6 +169,7 @@ async def perform(
     on_state: Callable[[RunContext, State], None],
     stopping: Callable[[], bool],
     abandon: Callable[[Job, BaseException], None],
+    on_wait: Callable[[Job, int, Collection[str]], object] | None = None,
 ) -> Disposition:
     """Execute one delivered run; on the thread or loop that its task belongs to.
 
@@ -182,6 +181,8 @@ async def perform(
         stopping: Tells whether the worker interrupts its runs in order to stop.
         abandon: Ends a job with an error although its function still executes; called at most
             once, from the job's loop or from any thread.
+        on_wait: Takes note that a job waits for other runs, as `RunContext.on_wait` says; None
+            where it has no slot.
 
     Returns:
         Disposition: What to do with the delivery; nothing of it is done yet.
@@ -210,7 +211,9 @@ async def perform(
         # The broker did not answer when they were asked for.
         waits = await engine.put_off(run, hooks, unanswered())
         return _disposition(job, run, waits, inline_limit)
-    run.abandon, run.on_wait = partial(abandon, job), job.on_wait
+    # Both lead back to the run: `let_go` drops them, or the garbage collector would have to.
+    run.abandon = partial(abandon, job)
+    run.on_wait = None if on_wait is None else partial(on_wait, job)
     # For the rest of this context, which is the run's own.
     if run.tags:
         inherit(run.tags, run.task.tags)

@@ -7,7 +7,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Collection, Coroutine, Iterable
-from functools import partial
 from typing import Any, TypeVar
 
 from jtask.background import BackgroundTasks
@@ -95,7 +94,7 @@ class Worker:
         self._background = BackgroundTasks()
         self._settlement = Settlement(self._broker, client.events, self.info.name)
         self._executions = Executions(
-            client, self.info.name, concurrency, self._finish, self.give_up
+            client, self.info.name, concurrency, self._finish, self._note_wait, self.give_up
         )
         # Two runners cannot keep to one number of slots each by itself.
         of_one_kind = len({task.is_async for task in served}) == 1
@@ -316,7 +315,6 @@ class Worker:
     def _start(self, job: Job) -> None:
         self._executing[job.delivery.run_id] = job
         self._idle.clear()
-        job.on_wait = partial(self.client.io.post, self._note_wait, job)
         envelope = job.envelope
         delivery = job.delivery
         is_plain = envelope.blob is None and envelope.expires is None
