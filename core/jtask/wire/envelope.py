@@ -206,6 +206,11 @@ def decode_envelope(body: bytes) -> Envelope:
         raise EnvelopeError(f"the envelope has no field {error}") from None
 
 
+def is_plain(body: bytes) -> bool:
+    """Tell whether a body that can be read is of a first attempt without any extras."""
+    return _split(body)[0].keys() == _PLAIN
+
+
 def unstarted_record(run_id: str, envelope: Envelope, state: State, worker: str = "") -> SettledRun:
     """Return what is to be stored of a run that ends without being executed.
 
