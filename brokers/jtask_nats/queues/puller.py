@@ -170,13 +170,18 @@ class Puller:
             if deliveries > 1:
                 self._owner.on_redelivered(mine)
             return
-        delivery = self._delivery(subject[self._prefix :], data, deliveries, reply, seq)
+        run_id = subject[self._prefix :]
+        if is_run_id(run_id):
+            delivery = NatsDelivery(self.in_flight, run_id, data, deliveries, reply, seq)
+        else:
+            delivery = self._unaddressed(run_id, data, deliveries, reply, seq)
         at = 0.0
         if block is not None and headers.OWN in block:
             if (millis := headers.number(block, headers.AT)) is not None:
                 at = self.in_flight.session.topology.clock.to_ours(millis / 1000)
             delivery.lost_workers = headers.number(block, headers.LOST) or 0
-            delivery.own_priority = headers.number(block, headers.PRIORITY)
+            if (own := headers.number(block, headers.PRIORITY)) is not None:
+                delivery.set_own_priority(own)
             delivery.token = headers.token_of(block)
         self.in_flight.hold(delivery)
         if self.is_broken:
@@ -186,11 +191,9 @@ class Puller:
         else:
             self._owner.on_delivery(delivery, at)
 
-    def _delivery(
+    def _unaddressed(
         self, token: str, data: bytes, deliveries: int, reply: str, seq: str
     ) -> NatsDelivery:
-        if is_run_id(token):
-            return NatsDelivery(self.in_flight, token, data, deliveries, reply, seq)
         # Nothing may be addressed by it: it can hold wildcards, controls or broken UTF-8.
         run_id = get_run_ids().new()
         delivery = NatsDelivery(self.in_flight, run_id, data, deliveries, reply, seq)

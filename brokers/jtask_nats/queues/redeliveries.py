@@ -50,6 +50,8 @@ class Redeliveries:
         self._reconnects = 0
         self._graceful_until = 0.0
         self._stopped = asyncio.Event()
+        self.may_doubt = False
+        """Whether `doubts` has anything to say: only for a while after a reconnect."""
         self.inbox = self._holders.inbox
         """Where the answers to its questions arrive: who asks must not answer."""
 
@@ -67,6 +69,7 @@ class Redeliveries:
             return False
         if self._loop.time() > self._graceful_until:
             self._graceful_until = 0.0
+            self.may_doubt = False
             return False
         return parse_ack_subject(delivery.reply).stored_at < self._lost_at + _SKEW
 
@@ -74,6 +77,7 @@ class Redeliveries:
         """Give others a moment: the server may have been away from all."""
         self._reconnects += 1
         self._graceful_until = self._loop.time() + RECONNECT_GRACE
+        self.may_doubt = self._forgets
 
     def stop(self) -> None:
         """Wait for nobody any more."""

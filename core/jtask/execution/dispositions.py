@@ -37,11 +37,6 @@ class StoreOutcome:
     blob: bytes | None = None
     letter: DeadLetterBody | None = None
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether storing the body is all there is to do."""
-        return self.blob is None and self.letter is None
-
 
 @dataclass(frozen=True, slots=True)
 class Requeue:

@@ -57,7 +57,7 @@ class Executions:
 
     def submit(self, job: Job) -> None:
         """Execute a job when its runner has room; on the I/O thread."""
-        self._runner(job).submit(job)
+        (self._loop_runner if job.task.is_async else self._thread_runner).submit(job)
 
     def take_back(self, job: Job) -> bool:
         """Keep a job from starting; False when it has started."""

@@ -51,7 +51,9 @@ class Lineup:
         """Let a run begin as soon as it is its turn."""
         if not self._suspects.add(job):
             rank = _rank(job.delivery)
-            self._slots.add(job, self._loans.rank_of(job) or rank)
+            if self._loans.are_any:
+                rank = self._loans.rank_of(job) or rank
+            self._slots.add(job, rank)
         self._dispatch()
 
     def begin_now(self, job: Job) -> None:
@@ -65,9 +67,11 @@ class Lineup:
     def ended(self, job: Job) -> None:
         """Give the slot of a run that has ended, or was released, to the next."""
         self._moves += 1
-        self._loans.end(job)
+        if self._loans.are_any:
+            self._loans.end(job)
         self._slots.free_slot()
-        self._suspects.ended(job)
+        if self._suspects.are_any:
+            self._suspects.ended(job)
         if not self._is_closed:
             if self._pace is None:
                 self._look_at_pace_soon()
@@ -95,19 +99,20 @@ class Lineup:
         return [*self._slots.take_all(), *self._suspects.take_all()]
 
     def _dispatch(self) -> None:
-        # A suspect that waits has counted no start yet (`StartChecks`), so it is not charged when
-        # the one that executes kills this worker.
-        while self._suspects.is_one_next() and self._slots.take_slot():
-            self._begin(self._suspects.next_job())
-        while (job := self._slots.next_job(self._loans.may_begin)) is not None:
-            self._begin_one(job)
-        if self._slots.puts_off and self._patience is None:
+        slots = self._slots
+        if self._suspects.are_any:
+            # One that waits has counted no start yet (`StartChecks`), so it is not charged when the
+            # one that executes kills this worker.
+            while self._suspects.is_one_next() and slots.take_slot():
+                self._begin(self._suspects.next_job())
+        may_begin = self._loans.may_begin if self._loans.are_any else None
+        while (job := slots.next_job(may_begin)) is not None:
+            self._moves += 1
+            self._begin(job)
+        if slots.puts_off and self._patience is None:
             self._wait_patiently()
-        self._tell_credit()
-
-    def _begin_one(self, job: Job) -> None:
-        self._moves += 1
-        self._begin(job)
+        if slots.credit != self._credit:
+            self._tell_credit()
 
     def _wait_patiently(self) -> None:
         # Longer and longer: where what is waited for takes hours elsewhere, each that begins may
@@ -125,7 +130,8 @@ class Lineup:
         if self._is_closed:
             return
         if moves == self._moves and self._slots.puts_off and (job := self._slots.next_job()):
-            self._begin_one(job)
+            self._moves += 1
+            self._begin(job)
         self._dispatch()
 
     def _tell_credit(self) -> None:

@@ -20,6 +20,10 @@ class SlotPool:
         reaches_ahead: Whether the runner gets more runs than there are slots while they end fast,
             so that it need not wait for the I/O thread after each; it must keep to the slots
             itself.
+
+    Attributes:
+        credit: How many deliveries the worker wants to hold.
+        puts_off: Whether a slot is free, and what waits for one may not begin yet.
     """
 
     PACE_SECONDS = 0.02
@@ -40,16 +44,12 @@ class SlotPool:
         go."""
         self._ended = 0
         self._looks: deque[int] = deque(maxlen=_LOOKS)
+        self._recount()
 
-    @property
-    def credit(self) -> int:
-        """How many deliveries the worker wants to hold."""
-        return self._slots + self._lent + self._prefetch + self._put_off
-
-    @property
-    def puts_off(self) -> bool:
-        """Whether a slot is free, and what waits for one may not begin yet."""
-        return self._put_off > 0
+    def _recount(self) -> None:
+        # Looked at for each run that comes and ends, and changed seldom.
+        self.credit = self._slots + self._lent + self._prefetch + self._put_off
+        self.puts_off = self._put_off > 0
 
     def add(self, job: Job, rank: int = 0) -> None:
         """Let a run wait for a slot, behind those of its rank that wait already.
@@ -74,9 +74,12 @@ class SlotPool:
             Job | None: The run, which does not wait any more; None when none waits, no slot is
             free, or the next one is put off.
         """
-        rank = 0 if len(self._lines) == 1 else max(self._lines)
-        line = self._lines[rank]
-        self._put_off = 0
+        lines = self._lines
+        rank = 0 if len(lines) == 1 else max(lines)
+        line = lines[rank]
+        if self._put_off:
+            self._put_off = 0
+            self._recount()
         if not line:
             return None
         if self._lent and may_begin is not None and self._puts_off(rank, may_begin):
@@ -84,7 +87,8 @@ class SlotPool:
         if not self.take_slot():
             return None
         job = line.popleft()
-        self._close(rank)
+        if rank:
+            self._close(rank)
         return job
 
     def take_slot(self) -> bool:
@@ -103,6 +107,7 @@ class SlotPool:
         if self._free <= 0 or may_begin(rank):
             return False
         self._put_off = len(self.waiting())
+        self._recount()
         # Else what is waited for may be behind more than can be held.
         return self._put_off < _LARGEST_PREFETCH
 
@@ -115,11 +120,13 @@ class SlotPool:
         """Let another run have the slot of one that waits for others."""
         self._free += 1
         self._lent += 1
+        self._recount()
 
     def end_loan(self) -> None:
         """Count a run that goes on as one that has its slot, over their number if need be."""
         self._free -= 1
         self._lent -= 1
+        self._recount()
 
     def move(self, run_ids: Collection[str], rank: int) -> None:
         """Give some of the runs that wait for a slot a higher rank.
@@ -179,4 +186,5 @@ class SlotPool:
             self._ahead = min(ended // _AHEAD_SHARE, _FARTHEST_AHEAD)
         if not self._fixed:
             self._prefetch = max(1, min(ended, _LARGEST_PREFETCH))
+            self._recount()
         return ended > 0

@@ -280,21 +280,18 @@ class Worker:
 
     def _receive(self, delivery: Delivery) -> None:
         try:
-            self._take(delivery)
+            envelope = self._settlement.accept(delivery)
+            if envelope is None:
+                return
+            task = self._tasks.get(envelope.task_key)
+            if task is None:
+                self._settlement.reschedule_unknown(delivery, envelope)
+                return
+            job = Job(delivery, envelope, task, time.time())
+            if self._stopping.is_set or not self._lookups.add(job):
+                self._line_up(job)
         except Exception as error:
             self._settlement.fail(delivery, None, error)
-
-    def _take(self, delivery: Delivery) -> None:
-        envelope = self._settlement.accept(delivery)
-        if envelope is None:
-            return
-        task = self._tasks.get(envelope.task_key)
-        if task is None:
-            self._settlement.reschedule_unknown(delivery, envelope)
-            return
-        job = Job(delivery, envelope, task, time.time())
-        if self._stopping.is_set or not self._lookups.add(job):
-            self._line_up(job)
 
     def _looked_up(self, job: Job, known: Disposition | Exception | None) -> None:
         if known is None:
@@ -313,8 +310,9 @@ class Worker:
             self._lineup.add(job)
 
     def _start(self, job: Job) -> None:
+        if not self._executing:
+            self._idle.clear()
         self._executing[job.delivery.run_id] = job
-        self._idle.clear()
         envelope = job.envelope
         delivery = job.delivery
         is_plain = envelope.blob is None and envelope.expires is None
