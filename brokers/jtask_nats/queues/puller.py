@@ -175,14 +175,8 @@ class Puller:
             delivery = NatsDelivery(self.in_flight, run_id, data, deliveries, reply, seq)
         else:
             delivery = self._unaddressed(run_id, data, deliveries, reply, seq)
-        at = 0.0
-        if block is not None and headers.OWN in block:
-            if (millis := headers.number(block, headers.AT)) is not None:
-                at = self.in_flight.session.topology.clock.to_ours(millis / 1000)
-            delivery.lost_workers = headers.number(block, headers.LOST) or 0
-            if (own := headers.number(block, headers.PRIORITY)) is not None:
-                delivery.set_own_priority(own)
-            delivery.token = headers.token_of(block)
+        has_more = block is not None and headers.OWN in block
+        at = self._read_headers(delivery, block) if has_more else 0.0
         self.in_flight.hold(delivery)
         if self.is_broken:
             self._revive()
@@ -190,6 +184,17 @@ class Puller:
             self._owner.refuse(delivery)
         else:
             self._owner.on_delivery(delivery, at)
+
+    def _read_headers(self, delivery: NatsDelivery, block: bytes | None) -> float:
+        """Take what jtask's own headers say of a run; return when it may start."""
+        delivery.lost_workers = headers.number(block, headers.LOST) or 0
+        if (own := headers.number(block, headers.PRIORITY)) is not None:
+            delivery.set_own_priority(own)
+        delivery.token = headers.token_of(block)
+        millis = headers.number(block, headers.AT)
+        if millis is None:
+            return 0.0
+        return self.in_flight.session.topology.clock.to_ours(millis / 1000)
 
     def _unaddressed(
         self, token: str, data: bytes, deliveries: int, reply: str, seq: str

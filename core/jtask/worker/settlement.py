@@ -397,7 +397,7 @@ class Settlement:
     async def _without_payload(self, delivery: Delivery) -> bytes:
         """Move the arguments in a message to a blob; empty when it cannot be read."""
         try:
-            envelope = decode_envelope(delivery.body)
+            envelope = self._envelopes.read(delivery.body)
         except EnvelopeError:
             return b""
         payload = envelope.payload
