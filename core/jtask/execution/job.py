@@ -192,12 +192,13 @@ async def perform(
         asyncio.CancelledError: The coroutine was cancelled outside of the attempt.
         Exception: jtask itself failed: the run would fail like this in every worker.
     """
-    unfit = _take_options(job)
+    unfit = _take_options(job) if job.envelope.options else None
     hooks = _hooks(job)
     run = job.context or _context(job, worker, on_state)
     run.cancelled = job.cancelled
     job.run = run
-    await _tell_loss(job, run, hooks)
+    if job.delivery.lost_workers:
+        await _tell_loss(job, run, hooks)
     # Looked at once the run can be found: whoever cancels does it the other way round.
     if job.cancelled is not None and job.decision is None:
         job.decision = Finish(StateName.CANCELLED, job.cancelled)
@@ -299,9 +300,9 @@ async def finish_abandoned(job: Job, error: BaseException, inline_limit: int) ->
 
 
 def _hooks(job: Job) -> TaskHooks:
-    hooks = hooks_of(job.task)
-    if concerns := job.concerns:
-        hooks = hooks.concerning(concerns)
+    hooks, envelope = hooks_of(job.task), job.envelope
+    if envelope.headers or envelope.tags:
+        hooks = hooks.concerning(job.concerns)
     return hooks if job.isolate is None else hooks.invoking(job.isolate)
 
 
