@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable, Collection
 
-from jtask.contract import Delivery
 from jtask.execution.job import Job
 from jtask.worker.loans import WOKEN_RANK, Loans
 from jtask.worker.slots import SlotPool
@@ -49,8 +48,10 @@ class Lineup:
 
     def add(self, job: Job) -> None:
         """Let a run begin as soon as it is its turn."""
-        if not self._suspects.add(job):
-            rank = _rank(job.delivery)
+        delivery = job.delivery
+        if not delivery.lost_workers or not self._suspects.add(job):
+            # One that was woken with what it waited for goes first: it holds that for others.
+            rank = delivery.priority if delivery.token is None else WOKEN_RANK
             if self._loans.are_any:
                 rank = self._loans.rank_of(job) or rank
             self._slots.add(job, rank)
@@ -106,7 +107,7 @@ class Lineup:
             while self._suspects.is_one_next() and slots.take_slot():
                 self._begin(self._suspects.next_job())
         may_begin = self._loans.may_begin if self._loans.are_any else None
-        while (job := slots.next_job(may_begin)) is not None:
+        for job in slots.next_jobs(may_begin):
             self._moves += 1
             self._begin(job)
         if slots.puts_off and self._patience is None:
@@ -149,11 +150,3 @@ class Lineup:
     def _look_at_pace_soon(self) -> None:
         loop = asyncio.get_running_loop()
         self._pace = loop.call_later(SlotPool.PACE_SECONDS, self._follow_pace)
-
-
-def _rank(delivery: Delivery) -> int:
-    """Return whom a run goes before that this worker has: those of a lower priority.
-
-    One that was woken with what it waited for goes first: it holds that for others.
-    """
-    return delivery.priority if delivery.token is None else WOKEN_RANK

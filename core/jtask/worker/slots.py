@@ -91,6 +91,16 @@ class SlotPool:
             self._close(rank)
         return job
 
+    def next_jobs(self, may_begin: Callable[[int], bool] | None = None) -> list[Job]:
+        """Take slots for all runs that may begin now; see `next_job`."""
+        jobs: list[Job] = []
+        # Looked at first: this is asked for each run that comes, and mostly no slot is free.
+        while self._free + self._ahead > 0 or self._put_off:
+            if (job := self.next_job(may_begin)) is None:
+                break
+            jobs.append(job)
+        return jobs
+
     def take_slot(self) -> bool:
         """Take a slot if one is free, or will be in a moment.
 
