@@ -7,8 +7,8 @@ from jtask.execution.job import Job
 
 _LARGEST_PREFETCH = 1000  # each is a lease to renew
 _LOOKS = 5  # make the pace: what ended in a tenth of a second
-_AHEAD_SHARE = 20  # of that: what ends in 5 ms
-_FARTHEST_AHEAD = 200  # they count as executing, though the runner has not begun them
+_AHEAD_SHARE = 5  # of that: what ends in 20 ms; less, and the two threads wait for each other
+_FARTHEST_AHEAD = 400  # they count as executing, though the runner has not begun them
 
 
 class SlotPool:
