@@ -172,6 +172,10 @@ class TaskHooks:
         plugins: Whose hooks.
         task: The task.
         without: Plugins to leave out; those that have nothing to do with the task unless given.
+
+    Attributes:
+        asks_first: Whether any is called before a run is admitted.
+        asks_to_admit: Whether any admits runs, or hears that their attempts are over.
     """
 
     __slots__ = (
@@ -181,6 +185,8 @@ class TaskHooks:
         "_without",
         "admit",
         "around",
+        "asks_first",
+        "asks_to_admit",
         "attempt_over",
         "completed",
         "enqueue",
@@ -215,6 +221,9 @@ class TaskHooks:
         self.state: HookCaller | None = plugins.caller("jtask_state", without)
         self.completed: HookCaller | None = plugins.caller("jtask_completed", without)
         self.settled: HookCaller | None = plugins.caller("jtask_settled", without)
+        before = (self.state, self.run_name, self.lookup)
+        self.asks_first = any(one is not None for one in before)
+        self.asks_to_admit = self.admit is not None or self.attempt_over is not None
 
     def isolation(self) -> "Callable[[RunContext], Callable[..., Any]] | None":
         """Return what a plugin executes a suspect with, or None; see `jtask_isolate`."""

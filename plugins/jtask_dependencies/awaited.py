@@ -47,7 +47,8 @@ class AwaitedRuns:
         self._requests, self._runs = broker.requests, broker.runs
         self._until: dict[str, float] = {}
         """For how long each counts as awaited, on the monotonic clock; in that order."""
-        self._recent: dict[str, None] = {}
+        # In two halves, so that the older one goes in one step.
+        self._recent, self._less_recent = set[str](), set[str]()
         self._telling = Counter[str]()
         self._gaps = 1
         self._users = 0
@@ -76,10 +77,9 @@ class AwaitedRuns:
 
     def may_be_awaited(self, run_id: str) -> bool:
         """Tell whether somebody may wait for a run whose end was stored here."""
-        recent = self._recent
-        recent[run_id] = None
-        if len(recent) > _RECENT:
-            del recent[next(iter(recent))]
+        self._recent.add(run_id)
+        if len(self._recent) > _RECENT:
+            self._recent, self._less_recent = set(), self._recent
         return bool(self._gaps) or run_id in self._until
 
     async def tell(self, run_id: str) -> None:
@@ -115,7 +115,7 @@ class AwaitedRuns:
     def _on_news(self, question: bytes) -> bytes | None:
         run_id = question.decode(errors="replace")
         self._add(run_id)
-        if run_id in self._recent:
+        if run_id in self._recent or run_id in self._less_recent:
             self._background.start(self._wake(run_id))
         return b"heard" if run_id in self._telling else None
 

@@ -89,28 +89,38 @@ async def publish_rate(count: int) -> float:
     return rate
 
 
-async def drain_rate(count: int, concurrency: int) -> float:
-    """Return runs a second of: pull by callback, publish a result, ack once it is stored."""
+async def drain_span(count: int, concurrency: int) -> tuple[float, float]:
+    """Return when the first came, and when the last of these was acked: pull, publish, ack.
+
+    By a callback, with a result that is stored before the ack. Several can share a queue: none
+    pulls more than it acks.
+    """
     nc: Any = await raw_connection()
     publisher = await PipelinedPublisher(nc).open()
     inbox = nc.new_inbox()
     done = asyncio.get_running_loop().create_future()
-    state = {"outstanding": 0, "acked": 0, "begun": 0.0}
+    state = {"outstanding": 0, "pulled": 0, "acked": 0, "begun": 0.0}
     request = "$JS.API.CONSUMER.MSG.NEXT.BOUND.w"
 
-    async def pull(batch: int) -> None:
+    async def pull() -> None:
+        batch = min(concurrency, count - int(state["pulled"]))
+        if not batch:
+            return
+        state["pulled"] += batch
         state["outstanding"] += batch
         body = json.dumps({"batch": batch, "expires": 30_000_000_000}).encode()
         await nc.publish(request, body, reply=inbox)
 
     async def received(message: Msg) -> None:
-        state["begun"] = state["begun"] or time.perf_counter()
+        if not message.reply:
+            return  # the end of a pull
+        state["begun"] = state["begun"] or time.time()
         state["outstanding"] -= 1
         run = message.subject.rpartition(".")[2]
         answer = await publisher.publish(f"bound.r.{run}", message.data, run)
         answer.add_done_callback(lambda _: acknowledge(message))
         if state["outstanding"] <= concurrency // 2:
-            await pull(concurrency)
+            await pull()
 
     acks: set[asyncio.Task[None]] = set()
 
@@ -120,14 +130,14 @@ async def drain_rate(count: int, concurrency: int) -> float:
         ack.add_done_callback(acks.discard)
         state["acked"] += 1
         if state["acked"] == count:
-            done.set_result(time.perf_counter())
+            done.set_result(time.time())
 
     await nc.subscribe(inbox, cb=received, pending_msgs_limit=_REPLY_WINDOW)
-    await pull(concurrency)
-    rate = count / (await done - state["begun"])
+    await pull()
+    ended = await done
     await nc.flush()
     await nc.close()
-    return rate
+    return state["begun"], ended
 
 
 async def echo_worker() -> None:
@@ -256,7 +266,7 @@ def main() -> None:
     name, *arguments = sys.argv[1:]
     numbers = [int(argument) for argument in arguments]
     if name == "drain":
-        print(json.dumps(run(drain_rate(*numbers))))
+        print(json.dumps(run(drain_span(*numbers))))
     elif name == "publish":
         print(json.dumps(run(publish_rate(*numbers))))
     elif name == "echo":

@@ -1,7 +1,7 @@
 """Measure jtask beside bare nats-py in the same run: `python tests/benchmarks/run.py [NAME ...]`.
 
-Names: direct, import, memory, enqueue, bulk, drain, plugins, roundtrip, naps, delays, pending,
-limits, priorities, fairness, otel, submit, gather, index.
+Names: direct, import, memory, enqueue, bulk, drain, processes, plugins, roundtrip, naps, delays,
+pending, limits, priorities, fairness, otel, submit, gather, index.
 Without a name, all of them.
 """
 
@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import bounds
 import composing
 import delayed
+import draining
 import fairness
 import indexing
 import limits
@@ -192,8 +193,7 @@ def naps() -> None:
 
 def _drain_task(name: str, task: Task[[], None], concurrency: int) -> None:
     def bound() -> float:
-        _bound("publish", RUNS)
-        return _bound("drain", RUNS, concurrency)
+        return draining.bare_rate(RUNS, 1, concurrency)
 
     best, bound_of = _best_in_turn(lambda: _drain_rate(name, task, concurrency), bound)
     show(f"drain of {RUNS:,}, {name}", best, "runs/s", bound_of, "goal >= 0.5")
@@ -279,6 +279,7 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "enqueue": enqueue,
     "bulk": bulk,
     "drain": drain,
+    "processes": draining.processes,
     "plugins": plugins,
     "roundtrip": roundtrip,
     "naps": naps,

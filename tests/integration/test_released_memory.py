@@ -15,7 +15,10 @@ from in_process import StartWorker, on_each_broker
 from waiting import PATIENCE, eventually
 
 from jtask import Task, task
+from jtask.execution.job import Job
+from jtask.runtime import RunContext
 from jtask.testing import run_worker
+from jtask.wire.envelope import Envelope
 
 pytestmark = pytest.mark.usefixtures("jtask_broker")
 jtask_broker = on_each_broker
@@ -89,6 +92,30 @@ def test_the_arguments_of_a_failed_run_are_free_at_once(
         assert run.state.name in {"Failed", "TimedOut"}
     assert len(_arguments) >= 3
     eventually(lambda: [kept for kept in _arguments if kept() is not None] == [])
+
+
+async def succeed_on_loop(large: Large) -> int:
+    return large.size
+
+
+def succeed(large: Large) -> int:
+    return large.size
+
+
+@pytest.mark.parametrize(
+    "serving", [task(succeed), task(succeed_on_loop), task(fail), task(fail_on_loop)]
+)
+def test_a_run_that_is_over_leaves_a_worker_nothing_to_collect(
+    serving: Task[..., Any], jtask_worker: StartWorker
+) -> None:
+    def left() -> list[object]:
+        return [one for one in gc.get_objects() if isinstance(one, Job | RunContext | Envelope)]
+
+    eventually(lambda: left() == [])  # what others have left
+    jtask_worker(serving)
+    for run in serving.delay_many([(Large(size=n),) for n in range(3)]):
+        assert run.wait(PATIENCE)
+    eventually(lambda: left() == [])
 
 
 @pytest.mark.parametrize("function", [fail, fail_in_handling])

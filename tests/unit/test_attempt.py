@@ -23,6 +23,7 @@ from jtask.errors import (
 )
 from jtask.execution.attempt import run_attempt
 from jtask.execution.sync_await import run_sync
+from jtask.hook_callers import HookCaller
 from jtask.hooks import TAGGED, hookimpl
 from jtask.lifecycle import Release, Reschedule, Retry
 from jtask.outcomes import Outcome
@@ -274,7 +275,7 @@ def test_all_plugins_that_ask_for_runs_with_tags_concern_them() -> None:
 
 def implemented(hooks: TaskHooks) -> list[str]:
     names = [name for name in TaskHooks.__slots__ if not name.startswith("_")]
-    return [name for name in names if getattr(hooks, name) is not None]
+    return [name for name in names if isinstance(getattr(hooks, name), HookCaller)]
 
 
 # --- failures of hooks ---------------------------------------------------------------------------

@@ -30,10 +30,10 @@ from jtask_nats.client.nats_errors import (
 )
 from jtask_nats.client.protocol import (
     CRLF,
+    HEADER_OVERHEAD,
     Handler,
     Reply,
     is_subject,
-    message_size,
     publish_command,
 )
 from jtask_nats.client.requests import PendingRequests
@@ -400,7 +400,7 @@ class Connection:
                 f"{quoted(subject)} is not a valid NATS subject: "
                 "it is empty, too long or contains spaces"
             )
-        size = message_size(headers, body)
+        size = len(body) + (len(headers) + HEADER_OVERHEAD if headers else 0)
         if size > self._client.max_payload:
             raise too_large(subject, size, self._client.max_payload)
         return size

@@ -113,7 +113,7 @@ def token(text: str) -> bytes:
     return line(TOKEN, quote(text))
 
 
-def token_of(block: bytes) -> str | None:
+def token_of(block: bytes | None) -> str | None:
     """Return what a run was given, or None."""
     found = header_value(block, TOKEN)
     return None if found is None else unquote(found.decode("utf-8", "replace"))

@@ -102,11 +102,16 @@ def resolve_future(future: "asyncio.Future[PubAck]", outcome: bytes | BrokerErro
         future.set_result(read_ack(outcome))
 
 
-def refusal_in(data: bytes, subject: str) -> ApiError | None:
-    """Return the error in a stream's answer to a publish, if it is one."""
+def is_stored(data: bytes) -> bool:
+    """Tell whether a stream's answer to a publish says that it has the message."""
     # By bytes, not json.loads: this runs for every publish. An error is the first field, so the
     # word cannot come from a stream's name.
-    if data.find(b'"seq":') >= 0 and data.find(b'"error":', 0, 16) < 0:
+    return b'"seq":' in data and data.find(b'"error":', 0, 16) < 0
+
+
+def refusal_in(data: bytes, subject: str) -> ApiError | None:
+    """Return the error in a stream's answer to a publish, if it is one."""
+    if is_stored(data):
         return None
     try:
         return api_error(json.loads(data)["error"], subject)

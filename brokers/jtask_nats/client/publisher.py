@@ -27,6 +27,7 @@ from jtask_nats.client.pending import (
     OnOutcome,
     PendingPublish,
     PubAck,
+    is_stored,
     read_ack,
     refusal_in,
     resolve_future,
@@ -270,6 +271,10 @@ class Publisher:
             # To a copy: another one was answered before, or the time was up.
             return
         self._last_token = token
+        if headers is None and is_stored(data):  # nearly all
+            self._pending.pop(token, None)
+            pending.resolve(data)
+            return
         refusal = self._refusal(pending, data, headers)
         if refusal is None:
             self._finish(token, pending, data)

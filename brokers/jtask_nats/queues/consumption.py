@@ -195,13 +195,16 @@ class NatsConsumption:
 
     def on_delivery(self, delivery: NatsDelivery, at: float) -> None:
         """Hand a delivery out, or keep it until its instant and until there is credit."""
-        delivery.is_doubtful = self._redeliveries.doubts(delivery)
+        if self._redeliveries.may_doubt and self._redeliveries.doubts(delivery):
+            delivery.doubt()
         # Only then can it be queued twice; a NAK counts too, so most of these are not.
         if delivery.redelivered:
             self._in_question.add(delivery)
             self._background.start(self._judge(delivery, at))
-        else:
+        elif at or self._surplus or self._handed_out >= self._credit:
             self._admit(delivery, at)
+        else:
+            self._hand_out(delivery)
 
     def _admit(self, delivery: NatsDelivery, at: float) -> None:
         delay = at - time.time() if at else 0.0

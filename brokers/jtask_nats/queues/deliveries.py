@@ -93,9 +93,11 @@ class NatsDelivery:
         seq: Sequence in the stream, as text: it is only compared on the hot path.
 
     Attributes:
+        redelivered: Whether it may have been delivered before.
         lost_workers: How many workers were lost with the run.
         problem: Why the message cannot be a run; None for nearly all.
-        own_priority: That of a run which is delivered among others; None for nearly all.
+        priority: Of the run, 0 to 9.
+        level: The priority of the runs among which it is delivered.
         token: What it was given when it was woken; None for nearly all.
         is_doubtful: Whether the server may have delivered it before and forgotten that.
     """
@@ -106,10 +108,12 @@ class NatsDelivery:
         "body",
         "in_flight",
         "is_doubtful",
+        "level",
         "lost_workers",
-        "own_priority",
+        "priority",
         "problem",
         "queue",
+        "redelivered",
         "reply",
         "run_id",
         "seq",
@@ -123,8 +127,9 @@ class NatsDelivery:
         self.in_flight = in_flight
         self._open = True
         self._deliveries = deliveries
+        self.redelivered = deliveries > 1
         self.lost_workers = 0
-        self.own_priority: int | None = None
+        self.level = self.priority = in_flight.priority
         self.problem: str | None = None
         self.token: str | None = None
         self.is_doubtful = False
@@ -135,26 +140,18 @@ class NatsDelivery:
         self.seq = seq
         self.slot = NO_SLOT
 
-    @property
-    def redelivered(self) -> bool:
-        """Whether it may have been delivered before."""
-        return self._deliveries > 1 or self.is_doubtful
+    def doubt(self) -> None:
+        """Count it as one that the server may have delivered before and forgotten."""
+        self.is_doubtful = self.redelivered = True
+
+    def set_own_priority(self, own: int) -> None:
+        """Take the priority of a run that is delivered among others."""
+        self.priority = min(max(own, DEFAULT_PRIORITY), TOP_PRIORITY)
 
     @property
     def is_counted(self) -> bool:
         """Whether the server itself says that it was delivered before."""
         return self._deliveries > 1
-
-    @property
-    def priority(self) -> int:
-        """Of the run, 0 to 9."""
-        own = self.own_priority
-        return self.level if own is None else min(max(own, DEFAULT_PRIORITY), TOP_PRIORITY)
-
-    @property
-    def level(self) -> int:
-        """The priority of the runs among which it is delivered."""
-        return self.in_flight.priority
 
     async def count_lost_workers(self) -> int:
         """Find out how many of the deliveries before this one ended with a lapsed lease.

@@ -42,6 +42,11 @@ class Doubts:
         self._now = now
         self._of: dict[InFlight, _Doubt] = {}
 
+    @property
+    def are_left(self) -> bool:
+        """Whether any consumer's deliveries are doubted."""
+        return bool(self._of)
+
     def begin(self, consumers: Iterable[InFlight], before: float) -> None:
         """Doubt what some consumers deliver next.
 

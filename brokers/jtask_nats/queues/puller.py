@@ -170,14 +170,13 @@ class Puller:
             if deliveries > 1:
                 self._owner.on_redelivered(mine)
             return
-        delivery = self._delivery(subject[self._prefix :], data, deliveries, reply, seq)
-        at = 0.0
-        if block is not None and headers.OWN in block:
-            if (millis := headers.number(block, headers.AT)) is not None:
-                at = self.in_flight.session.topology.clock.to_ours(millis / 1000)
-            delivery.lost_workers = headers.number(block, headers.LOST) or 0
-            delivery.own_priority = headers.number(block, headers.PRIORITY)
-            delivery.token = headers.token_of(block)
+        run_id = subject[self._prefix :]
+        if is_run_id(run_id):
+            delivery = NatsDelivery(self.in_flight, run_id, data, deliveries, reply, seq)
+        else:
+            delivery = self._unaddressed(run_id, data, deliveries, reply, seq)
+        has_more = block is not None and headers.OWN in block
+        at = self._read_headers(delivery, block) if has_more else 0.0
         self.in_flight.hold(delivery)
         if self.is_broken:
             self._revive()
@@ -186,11 +185,20 @@ class Puller:
         else:
             self._owner.on_delivery(delivery, at)
 
-    def _delivery(
+    def _read_headers(self, delivery: NatsDelivery, block: bytes | None) -> float:
+        """Take what jtask's own headers say of a run; return when it may start."""
+        delivery.lost_workers = headers.number(block, headers.LOST) or 0
+        if (own := headers.number(block, headers.PRIORITY)) is not None:
+            delivery.set_own_priority(own)
+        delivery.token = headers.token_of(block)
+        millis = headers.number(block, headers.AT)
+        if millis is None:
+            return 0.0
+        return self.in_flight.session.topology.clock.to_ours(millis / 1000)
+
+    def _unaddressed(
         self, token: str, data: bytes, deliveries: int, reply: str, seq: str
     ) -> NatsDelivery:
-        if is_run_id(token):
-            return NatsDelivery(self.in_flight, token, data, deliveries, reply, seq)
         # Nothing may be addressed by it: it can hold wildcards, controls or broken UTF-8.
         run_id = get_run_ids().new()
         delivery = NatsDelivery(self.in_flight, run_id, data, deliveries, reply, seq)

@@ -48,6 +48,8 @@ class Redeliveries:
         self._reconnects = 0
         self._graceful_until = 0.0
         self._stopped = asyncio.Event()
+        self.may_doubt = False
+        """Whether `doubts` has anything to say: nearly never."""
         self.inbox = self._holders.inbox
         """Where the answers to its questions arrive: who asks must not answer."""
 
@@ -59,10 +61,13 @@ class Redeliveries:
         """
         if self._forgets:
             self._doubts.begin(consumers, time.time())
+            self.may_doubt = True
 
     def doubts(self, delivery: NatsDelivery) -> bool:
         """Tell whether a run may be over or in somebody's hands although it is said to be new."""
-        return self._doubts.about(delivery)
+        is_doubtful = self._doubts.about(delivery)
+        self.may_doubt = self._doubts.are_left
+        return is_doubtful
 
     def on_reconnect(self) -> None:
         """Give others a moment: the server may have been away from all."""

@@ -26,6 +26,7 @@ _BRIEF = Event._fields.index("tags")  # fields of an event that is not the first
 # Seconds: the batches that clients send in this time are told of together.
 _REST = 0.05
 _SHARDS = frozenset("0123456789abcdef")
+_DIGIT = slice(-CLIENT_HEX - 1, -CLIENT_HEX)  # of a run id, the last of its counter
 _NO_RUN_ID = "0"
 _STATES = frozenset(map(str, StateName))
 
@@ -102,16 +103,20 @@ def shard_of(run_id: str) -> str:
     The counter ends where the id of the client begins; run ids of one process follow each other, so
     they spread evenly.
     """
-    digit = run_id[-CLIENT_HEX - 1 : -CLIENT_HEX]
+    digit = run_id[_DIGIT]
     # An id that is not a run id must not make a subject of its own.
     return digit if digit in _SHARDS else _NO_RUN_ID
 
 
 def by_shard(events: Sequence[Event]) -> dict[str, list[Event]]:
     """Group events by shard, in order."""
-    shards: dict[str, list[Event]] = {}
+    digits: dict[str, list[Event]] = {}
     for event in events:
-        shards.setdefault(shard_of(event.run_id), []).append(event)
+        # As `shard_of`, which is asked once for each digit and not for each event.
+        digits.setdefault(event[0][_DIGIT], []).append(event)
+    shards: dict[str, list[Event]] = {}
+    for batch in digits.values():
+        shards.setdefault(shard_of(batch[0].run_id), []).extend(batch)
     return shards
 
 

@@ -5,7 +5,7 @@ import re
 from typing import NamedTuple
 
 from jtask.contract import TOP_PRIORITY
-from jtask.ids import client_of
+from jtask.ids import CLIENT_HEX
 
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+")
 _UNSAFE = re.compile(rb"[^A-Za-z0-9_-]")
@@ -82,7 +82,8 @@ class Subjects:
 
     def outcome(self, run_id: str) -> str:
         """Return where a run's outcome is stored."""
-        return f"{self.root}.r.{client_of(run_id)}.{run_id}"
+        # As `client_of`: each run that ends comes here.
+        return f"{self.root}.r.{run_id[-CLIENT_HEX:]}.{run_id}"
 
     def republished(self, client: str, run_id: str = "*") -> str:
         """Return where outcomes are pushed once they are stored."""

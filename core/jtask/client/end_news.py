@@ -33,9 +33,10 @@ class EndNews:
         rest: list[Awaitable[None]] = []
         if self._hook is None:
             return rest
+        facts = {"end": end}
         for implementation in self._hook.implementations:
             try:
-                answer = implementation.call({"end": end})
+                answer = implementation.call(facts)
             except Exception as error:
                 about = f"for run {end.run_id}"
                 self._hook.log_failure(implementation, error, about, run_id=end.run_id)

@@ -15,6 +15,8 @@ from jtask.states import State, StateName
 _log = logging.getLogger("jtask")
 FLUSH_SECONDS = 0.05  # how long an event may wait for others to be sent with
 BATCH = 500  # events in one call of the log
+_make_event = tuple.__new__
+_NO_MORE = tuple(Event("", "", 0.0, ""))[8:]  # what only a run's first event says
 _BUFFERED = 100_000  # beyond this, while the broker is away, the oldest events go
 
 
@@ -39,7 +41,9 @@ class EventBuffer:
             run: The run; what it says of its attempt and worker is copied now.
             state: What it entered.
         """
-        self.add(event_of(run, state))
+        self._events.append(event_of(run, state))
+        if not self._armed:
+            self._wake()
 
     def add(self, event: Event) -> None:
         """Add one event; from any thread. It is sent within FLUSH_SECONDS."""
@@ -86,23 +90,28 @@ def event_of(run: RunContext, state: State) -> Event:
         run: The run; what it says of its attempt and worker is copied now.
         state: What it entered.
     """
-    event = Event(
-        run.run_id,
-        state.name,
-        state.at,
-        run.task.key,
-        run.attempt,
-        run.worker,
-        state.message,
-        cast("Any", state.details.get("until")) if state.details else None,
+    # Past the named tuple's own function, for every state of every run comes here.
+    event = _make_event(
+        Event,
+        (
+            run.run_id,
+            state.name,
+            state.at,
+            run.task.key,
+            run.attempt,
+            run.worker,
+            state.message,
+            cast("Any", state.details.get("until")) if state.details else None,
+            *_NO_MORE,
+        ),
     )
     if run.queue is None and state.name is StateName.PENDING:
         # Of a direct call, which nobody has enqueued.
         about = (run.tags, run.parent_id or "", run.version or "")
         event = event._replace(tags=about[0], parent=about[1], version=about[2])
-    if (name := run.own_name) is not None:
+    if run.headers and (name := run.own_name) is not None:
         event = event._replace(run_name=name)
-    if isinstance(state.data, BaseException):
+    if state.data is not None and isinstance(state.data, BaseException):
         event = event._replace(error=type(state.data).__name__)
     if run.trace_id:
         event = event._replace(trace_id=run.trace_id)

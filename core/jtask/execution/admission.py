@@ -24,7 +24,7 @@ async def ask_for_admission(run: RunContext, hooks: TaskHooks) -> Retry | Park |
     if (caller := hooks.admit) is not None:
         for implementation in caller.implementations:
             try:
-                answer = implementation.call({"run": run})
+                answer = implementation.function(*implementation.pick({"run": run}))
                 if answer is not None:
                     answer = await value_of(answer, run)
             except RunRefused as refusal:

@@ -31,7 +31,7 @@ async def ask(
     # All are asked, although one answer counts: a hook may be there for what it does.
     for implementation in caller.implementations:
         try:
-            answer = implementation.call(facts)
+            answer = implementation.function(*implementation.pick(facts))
             # Nearly always None: a coroutine for each answer would cost more than the hooks do.
             if answer is not None:
                 answer = await value_of(answer, run)
@@ -66,7 +66,7 @@ async def tell(
         if only is not None and implementation.source not in only:
             continue
         try:
-            answer = implementation.call(facts)
+            answer = implementation.function(*implementation.pick(facts))
             if answer is not None:
                 await value_of(answer, run, is_elsewhere=is_elsewhere)
         except Exception as error:

@@ -70,7 +70,8 @@ async def run_attempt(
     except BaseException:
         await attempt_over(run, hooks, AttemptEnd.SETTLED)
         raise
-    await attempt_over(run, hooks, _end_of(result))
+    if hooks.attempt_over is not None or run.concerns:
+        await attempt_over(run, hooks, _end_of(result))
     return result
 
 
@@ -84,9 +85,9 @@ async def _perform(
 ) -> Result:
     instead: Outcome | Retry | Park | RunRefused | None = None
     try:
-        if not is_looked_up:
+        if hooks.asks_first and not is_looked_up:
             instead = await known_outcome(run, hooks, encode)
-        if instead is None and (hooks.admit is not None or hooks.attempt_over is not None):
+        if instead is None and hooks.asks_to_admit:
             instead = await ask_for_admission(run, hooks)
         if instead is None:
             await _begin(run, hooks)
@@ -156,7 +157,9 @@ async def _completed(
         return outcome
     if isinstance(verdict, RollBack):
         await _roll_back(run, hooks, outcome, verdict.message)
-    return await _notify_settled(run, hooks, outcome)
+    if hooks.settled is not None:
+        await ask(hooks.settled, run, outcome=outcome)
+    return outcome
 
 
 async def _settle_later(

@@ -9,7 +9,7 @@ from jtask.lifecycle import Park, Release, Reschedule
 from jtask.outcomes import Outcome, SettledRun
 from jtask.runtime import RunContext
 from jtask.runtime.settled_runs import settled_run
-from jtask.wire.envelope import VERSION, Envelope, encode_outcome
+from jtask.wire.envelope import VERSION, Envelope, encode_outcome, plain_outcome
 from jtask.wire.fields import json_line
 from jtask.wire.history import bare, remember, shortened, summary
 
@@ -36,11 +36,6 @@ class StoreOutcome:
     body: bytes
     blob: bytes | None = None
     letter: DeadLetterBody | None = None
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether storing the body is all there is to do."""
-        return self.blob is None and self.letter is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +70,12 @@ def store_outcome(
         outcome: How it ended.
         inline_limit: The largest outcome that needs no blob, in bytes.
     """
-    settled = settled_run(run, outcome, envelope, payload=outcome.payload or b"")
+    payload = outcome.payload or b""
+    if _says_nothing_more(run, envelope, outcome):  # nearly all
+        body = plain_outcome(envelope, outcome.state, run, payload)
+        if len(body) <= inline_limit:
+            return StoreOutcome(body)
+    settled = settled_run(run, outcome, envelope, payload=payload)
     body = encode_outcome(settled)
     # The value can go to a blob, what is said about the run cannot.
     if len(body) - len(settled.payload) > inline_limit:
@@ -89,6 +89,16 @@ def store_outcome(
     payload = settled.payload
     body = encode_outcome(replace(settled, payload=b"", blob=len(payload)))
     return StoreOutcome(body, payload, letter)
+
+
+def _says_nothing_more(run: RunContext, envelope: Envelope, outcome: Outcome) -> bool:
+    """Tell whether all that an outcome says is in the fields that each has."""
+    state = outcome.state
+    if outcome.error is not None or outcome.dead_letter is not None:
+        return False
+    if state.message or state.details or run.headers or run.history or envelope.needs:
+        return False
+    return not (run.tags or run.parent_id or run.root_id or run.version)
 
 
 def requeue(

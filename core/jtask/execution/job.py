@@ -54,7 +54,6 @@ class Job:
         is_released: Whether another worker may have it although it still executes here.
         is_abandoned: Whether its function still executes although the run has ended.
         cancelled: Why it was cancelled; None while it is not.
-        on_wait: See `RunContext.on_wait`; set by the worker.
         decision: How it ends without being attempted; None when it is to be attempted.
         notify_only: Whether its end is stored already, and only the plugins are to be notified.
     """
@@ -74,7 +73,6 @@ class Job:
     is_released: bool = False
     is_abandoned: bool = False
     cancelled: str | None = None
-    on_wait: Callable[[int, Collection[str]], object] | None = None
     decision: Finish | None = None
     notify_only: bool = False
 
@@ -171,6 +169,7 @@ async def perform(
     on_state: Callable[[RunContext, State], None],
     stopping: Callable[[], bool],
     abandon: Callable[[Job, BaseException], None],
+    on_wait: Callable[[Job, int, Collection[str]], object] | None = None,
 ) -> Disposition:
     """Execute one delivered run; on the thread or loop that its task belongs to.
 
@@ -182,6 +181,8 @@ async def perform(
         stopping: Tells whether the worker interrupts its runs in order to stop.
         abandon: Ends a job with an error although its function still executes; called at most
             once, from the job's loop or from any thread.
+        on_wait: Takes note that a job waits for other runs, as `RunContext.on_wait` says; None
+            where it has no slot.
 
     Returns:
         Disposition: What to do with the delivery; nothing of it is done yet.
@@ -191,12 +192,13 @@ async def perform(
         asyncio.CancelledError: The coroutine was cancelled outside of the attempt.
         Exception: jtask itself failed: the run would fail like this in every worker.
     """
-    unfit = _take_options(job)
+    unfit = _take_options(job) if job.envelope.options else None
     hooks = _hooks(job)
     run = job.context or _context(job, worker, on_state)
     run.cancelled = job.cancelled
     job.run = run
-    await _tell_loss(job, run, hooks)
+    if job.delivery.lost_workers:
+        await _tell_loss(job, run, hooks)
     # Looked at once the run can be found: whoever cancels does it the other way round.
     if job.cancelled is not None and job.decision is None:
         job.decision = Finish(StateName.CANCELLED, job.cancelled)
@@ -210,7 +212,9 @@ async def perform(
         # The broker did not answer when they were asked for.
         waits = await engine.put_off(run, hooks, unanswered())
         return _disposition(job, run, waits, inline_limit)
-    run.abandon, run.on_wait = partial(abandon, job), job.on_wait
+    # Both lead back to the run: `let_go` drops them, or the garbage collector would have to.
+    run.abandon = partial(abandon, job)
+    run.on_wait = None if on_wait is None else partial(on_wait, job)
     # For the rest of this context, which is the run's own.
     if run.tags:
         inherit(run.tags, run.task.tags)
@@ -296,9 +300,9 @@ async def finish_abandoned(job: Job, error: BaseException, inline_limit: int) ->
 
 
 def _hooks(job: Job) -> TaskHooks:
-    hooks = hooks_of(job.task)
-    if concerns := job.concerns:
-        hooks = hooks.concerning(concerns)
+    hooks, envelope = hooks_of(job.task), job.envelope
+    if envelope.headers or envelope.tags:
+        hooks = hooks.concerning(job.concerns)
     return hooks if job.isolate is None else hooks.invoking(job.isolate)
 
 

@@ -10,7 +10,7 @@ from jtask.declaration.binding import bind_arguments
 from jtask.declaration.task_info import TaskInfo
 from jtask.outcomes import AttemptRecord
 from jtask.runtime.flow_run import FlowRun
-from jtask.states import State, StateName, check_transition
+from jtask.states import TRANSITIONS, State, StateName, check_transition
 from jtask.wire.failures import capture
 
 RUN_NAME = "jtask-run-name"
@@ -256,7 +256,9 @@ class RunContext:
         Raises:
             IllegalTransition: The table in `jtask.states` does not allow it.
         """
-        check_transition(self.state.name if self.state else None, name)
+        current = self.state
+        if current is None or name not in TRANSITIONS[current.name]:
+            check_transition(current.name if current else None, name)
         state = State(name, time.time() if at is None else at, message, details or {}, data, load)
         self.state = state
         if self.on_state is not None:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from jtask.client.cancel_notices import no_event
 from jtask.client.client import Client
@@ -26,6 +26,7 @@ class Executions:
         worker: This worker's name.
         size: How many jobs each runner executes at once.
         finish: Called on the I/O thread with each job's end, once.
+        note_wait: Called on the I/O thread as a job begins to wait for other runs, and goes on.
         on_death: Called with the reason, from any thread, when nothing can be executed any more.
 
     Attributes:
@@ -38,11 +39,13 @@ class Executions:
         worker: str,
         size: int,
         finish: Callable[[Job, Disposition], None],
+        note_wait: Callable[[Job, int, Collection[str]], None],
         on_death: Callable[[str], object],
     ) -> None:
         self._client = client
         self._worker = worker
         self._finish = finish
+        self._note_wait = note_wait
         self.interrupting = False
         self._loop_runner = LoopRunner(self._perform, size, on_death)
         self._thread_runner = ThreadRunner(self._perform, size)
@@ -54,7 +57,7 @@ class Executions:
 
     def submit(self, job: Job) -> None:
         """Execute a job when its runner has room; on the I/O thread."""
-        self._runner(job).submit(job)
+        (self._loop_runner if job.task.is_async else self._thread_runner).submit(job)
 
     def take_back(self, job: Job) -> bool:
         """Keep a job from starting; False when it has started."""
@@ -99,6 +102,7 @@ class Executions:
                 no_event if job.notify_only else self._client.events.on_state,
                 lambda: self.interrupting,
                 self._abandon,
+                self._on_wait,
             )
         except RunAbandoned:
             # Its end has been reported: by `_perform_end`, when it was abandoned.
@@ -108,6 +112,9 @@ class Executions:
         # One that was left behind may come here too: when its loop has ended, it is torn down.
         if not job.is_abandoned:
             self._client.io.post(self._finish, job, disposition)
+
+    def _on_wait(self, job: Job, change: int, run_ids: Collection[str]) -> None:
+        self._client.io.post(self._note_wait, job, change, run_ids)
 
     def _abandon(self, job: Job, error: BaseException) -> None:
         job.is_abandoned = True

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable, Collection
 
-from jtask.contract import Delivery
 from jtask.execution.job import Job
 from jtask.worker.loans import WOKEN_RANK, Loans
 from jtask.worker.slots import SlotPool
@@ -49,9 +48,13 @@ class Lineup:
 
     def add(self, job: Job) -> None:
         """Let a run begin as soon as it is its turn."""
-        if not self._suspects.add(job):
-            rank = _rank(job.delivery)
-            self._slots.add(job, self._loans.rank_of(job) or rank)
+        delivery = job.delivery
+        if not delivery.lost_workers or not self._suspects.add(job):
+            # One that was woken with what it waited for goes first: it holds that for others.
+            rank = delivery.priority if delivery.token is None else WOKEN_RANK
+            if self._loans.are_any:
+                rank = self._loans.rank_of(job) or rank
+            self._slots.add(job, rank)
         self._dispatch()
 
     def begin_now(self, job: Job) -> None:
@@ -65,9 +68,11 @@ class Lineup:
     def ended(self, job: Job) -> None:
         """Give the slot of a run that has ended, or was released, to the next."""
         self._moves += 1
-        self._loans.end(job)
+        if self._loans.are_any:
+            self._loans.end(job)
         self._slots.free_slot()
-        self._suspects.ended(job)
+        if self._suspects.are_any:
+            self._suspects.ended(job)
         if not self._is_closed:
             if self._pace is None:
                 self._look_at_pace_soon()
@@ -95,19 +100,20 @@ class Lineup:
         return [*self._slots.take_all(), *self._suspects.take_all()]
 
     def _dispatch(self) -> None:
-        # A suspect that waits has counted no start yet (`StartChecks`), so it is not charged when
-        # the one that executes kills this worker.
-        while self._suspects.is_one_next() and self._slots.take_slot():
-            self._begin(self._suspects.next_job())
-        while (job := self._slots.next_job(self._loans.may_begin)) is not None:
-            self._begin_one(job)
-        if self._slots.puts_off and self._patience is None:
+        slots = self._slots
+        if self._suspects.are_any:
+            # One that waits has counted no start yet (`StartChecks`), so it is not charged when the
+            # one that executes kills this worker.
+            while self._suspects.is_one_next() and slots.take_slot():
+                self._begin(self._suspects.next_job())
+        may_begin = self._loans.may_begin if self._loans.are_any else None
+        for job in slots.next_jobs(may_begin):
+            self._moves += 1
+            self._begin(job)
+        if slots.puts_off and self._patience is None:
             self._wait_patiently()
-        self._tell_credit()
-
-    def _begin_one(self, job: Job) -> None:
-        self._moves += 1
-        self._begin(job)
+        if slots.credit != self._credit:
+            self._tell_credit()
 
     def _wait_patiently(self) -> None:
         # Longer and longer: where what is waited for takes hours elsewhere, each that begins may
@@ -125,7 +131,8 @@ class Lineup:
         if self._is_closed:
             return
         if moves == self._moves and self._slots.puts_off and (job := self._slots.next_job()):
-            self._begin_one(job)
+            self._moves += 1
+            self._begin(job)
         self._dispatch()
 
     def _tell_credit(self) -> None:
@@ -143,11 +150,3 @@ class Lineup:
     def _look_at_pace_soon(self) -> None:
         loop = asyncio.get_running_loop()
         self._pace = loop.call_later(SlotPool.PACE_SECONDS, self._follow_pace)
-
-
-def _rank(delivery: Delivery) -> int:
-    """Return whom a run goes before that this worker has: those of a lower priority.
-
-    One that was woken with what it waited for goes first: it holds that for others.
-    """
-    return delivery.priority if delivery.token is None else WOKEN_RANK

@@ -25,6 +25,9 @@ class Loans:
         executions: What has to make room as well.
         suspects: Whose turns are lent in the same way.
         waiters: Counts the runs that wait.
+
+    Attributes:
+        are_any: Whether any slot is lent; in most workers none ever is, and they need not ask.
     """
 
     def __init__(
@@ -34,6 +37,7 @@ class Loans:
         self._executions = executions
         self._suspects = suspects
         self._waiters = waiters
+        self.are_any = False
 
     def note(self, job: Job, change: int, run_ids: Collection[str]) -> None:
         """Take note that a run begins to wait, or goes on.
@@ -49,17 +53,18 @@ class Loans:
                 self._end(job)
             return
         if self._waiters.add(run_id, run_ids):
+            self.are_any = True
             self._begin(job)
         self._slots.move(run_ids, self._rank(self._waiters.depth_of_waiter(run_id) + 1))
 
     def end(self, job: Job) -> None:
         """End the loan of a run that is over, if its slot is lent."""
-        if self._waiters and self._waiters.forget(job.delivery.run_id):
+        if self.are_any and self._waiters.forget(job.delivery.run_id):
             self._end(job)
 
     def rank_of(self, job: Job) -> int:
         """Return whom a run goes before, for those that wait for it; 0 when none does."""
-        depth = self._waiters.depth_of(job.delivery.run_id) if self._waiters else 0
+        depth = self._waiters.depth_of(job.delivery.run_id) if self.are_any else 0
         return self._rank(depth) if depth else 0
 
     @property
@@ -80,6 +85,7 @@ class Loans:
         self._suspects.ended(job)
 
     def _end(self, job: Job) -> None:
+        self.are_any = len(self._waiters) > 0
         self._slots.end_loan()
         self._executions.resize(job, -1)
         self._suspects.goes_on(job)

@@ -39,11 +39,10 @@ class Lookups:
 
     def add(self, job: Job) -> bool:
         """Ask for a run; False, at no cost, where there is nothing to ask."""
-        hooks, concerns = hooks_of(job.task), job.concerns
-        is_looked_up = hooks.lookup is not None or (
-            bool(concerns) and hooks.concerning(concerns).lookup is not None
-        )
-        if not is_looked_up and job.envelope.needs is None:
+        hooks, envelope = hooks_of(job.task), job.envelope
+        if envelope.headers or envelope.tags:
+            hooks = hooks.concerning(job.concerns)
+        if hooks.lookup is None and envelope.needs is None:
             return False
         self._asking[job] = asyncio.get_running_loop().create_task(self._ask(job))
         return True

@@ -316,6 +316,7 @@ class ThreadRunner:
             # Its substitute has its place: `_threads` counts one of the two.
             if job.is_abandoned:
                 return
+            del job  # the thread would keep it until its next one
             with self._lock:
                 self._unfinished -= 1
             if self._is_surplus():

@@ -28,7 +28,8 @@ from jtask.rate_limited_log import RateLimitedLog
 from jtask.settings import get_settings
 from jtask.states import State, StateName
 from jtask.stored_ends import StoredEnd
-from jtask.wire.envelope import Envelope, decode_envelope, encode_outcome, unstarted_record
+from jtask.wire.envelope import Envelope, encode_outcome, unstarted_record
+from jtask.wire.envelope_reader import EnvelopeReader
 from jtask.wire.history import bare
 
 UNKNOWN_TASK_SECONDS = (10.0, 300.0)
@@ -62,6 +63,7 @@ class Settlement:
         # Optional in the contract.
         self._put_then: PutThen = getattr(broker.results, "put_then", self._put_slowly)
         self._end_news = EndNews()
+        self._envelopes = EnvelopeReader()
         self._rejected_hook = get_plugins().caller("jtask_rejected")
         self._refused = RateLimitedLog(_REFUSED_PAUSE)
         self.unsettled: set[Job] = set()
@@ -78,11 +80,13 @@ class Settlement:
             job: The run.
             disposition: What to do with it. It is tried until the broker has taken it.
         """
+        if not self.unsettled:
+            self._done.clear()
         self.unsettled.add(job)
-        self._done.clear()
         if (
             isinstance(disposition, StoreOutcome)
-            and disposition.is_plain
+            and disposition.blob is None
+            and disposition.letter is None
             and job.envelope.blob is None
             and not job.counted
         ):
@@ -135,7 +139,7 @@ class Settlement:
         try:
             if delivery.problem is not None:
                 raise EnvelopeError(delivery.problem)
-            return decode_envelope(delivery.body)
+            return self._envelopes.read(delivery.body)
         except EnvelopeError as error:
             reason = f"the message cannot be read: {error}"
             unknown = Envelope(delivery.run_id, "", "", "json", b"", created=time.time())
@@ -242,7 +246,9 @@ class Settlement:
                 self._background.start(self._leave(job, end, rest))
                 return
         job.delivery.ack()
-        self._one_settled(job)
+        self.unsettled.discard(job)
+        if not self.unsettled:
+            self._look_whether_done()
 
     async def _leave(self, job: Job, end: StoredEnd, rest: list[Awaitable[None]]) -> None:
         # Not in a `finally`: a worker that is torn down here leaves the run to the next one.
@@ -391,7 +397,7 @@ class Settlement:
     async def _without_payload(self, delivery: Delivery) -> bytes:
         """Move the arguments in a message to a blob; empty when it cannot be read."""
         try:
-            envelope = decode_envelope(delivery.body)
+            envelope = self._envelopes.read(delivery.body)
         except EnvelopeError:
             return b""
         payload = envelope.payload

@@ -7,8 +7,8 @@ from jtask.execution.job import Job
 
 _LARGEST_PREFETCH = 1000  # each is a lease to renew
 _LOOKS = 5  # make the pace: what ended in a tenth of a second
-_AHEAD_SHARE = 20  # of that: what ends in 5 ms
-_FARTHEST_AHEAD = 200  # they count as executing, though the runner has not begun them
+_AHEAD_SHARE = 5  # of that: what ends in 20 ms; less, and the two threads wait for each other
+_FARTHEST_AHEAD = 400  # they count as executing, though the runner has not begun them
 
 
 class SlotPool:
@@ -20,6 +20,10 @@ class SlotPool:
         reaches_ahead: Whether the runner gets more runs than there are slots while they end fast,
             so that it need not wait for the I/O thread after each; it must keep to the slots
             itself.
+
+    Attributes:
+        credit: How many deliveries the worker wants to hold.
+        puts_off: Whether a slot is free, and what waits for one may not begin yet.
     """
 
     PACE_SECONDS = 0.02
@@ -40,16 +44,12 @@ class SlotPool:
         go."""
         self._ended = 0
         self._looks: deque[int] = deque(maxlen=_LOOKS)
+        self._recount()
 
-    @property
-    def credit(self) -> int:
-        """How many deliveries the worker wants to hold."""
-        return self._slots + self._lent + self._prefetch + self._put_off
-
-    @property
-    def puts_off(self) -> bool:
-        """Whether a slot is free, and what waits for one may not begin yet."""
-        return self._put_off > 0
+    def _recount(self) -> None:
+        # Looked at for each run that comes and ends, and changed seldom.
+        self.credit = self._slots + self._lent + self._prefetch + self._put_off
+        self.puts_off = self._put_off > 0
 
     def add(self, job: Job, rank: int = 0) -> None:
         """Let a run wait for a slot, behind those of its rank that wait already.
@@ -74,9 +74,12 @@ class SlotPool:
             Job | None: The run, which does not wait any more; None when none waits, no slot is
             free, or the next one is put off.
         """
-        rank = 0 if len(self._lines) == 1 else max(self._lines)
-        line = self._lines[rank]
-        self._put_off = 0
+        lines = self._lines
+        rank = 0 if len(lines) == 1 else max(lines)
+        line = lines[rank]
+        if self._put_off:
+            self._put_off = 0
+            self._recount()
         if not line:
             return None
         if self._lent and may_begin is not None and self._puts_off(rank, may_begin):
@@ -84,8 +87,19 @@ class SlotPool:
         if not self.take_slot():
             return None
         job = line.popleft()
-        self._close(rank)
+        if rank:
+            self._close(rank)
         return job
+
+    def next_jobs(self, may_begin: Callable[[int], bool] | None = None) -> list[Job]:
+        """Take slots for all runs that may begin now; see `next_job`."""
+        jobs: list[Job] = []
+        # Looked at first: this is asked for each run that comes, and mostly no slot is free.
+        while self._free + self._ahead > 0 or self._put_off:
+            if (job := self.next_job(may_begin)) is None:
+                break
+            jobs.append(job)
+        return jobs
 
     def take_slot(self) -> bool:
         """Take a slot if one is free, or will be in a moment.
@@ -103,6 +117,7 @@ class SlotPool:
         if self._free <= 0 or may_begin(rank):
             return False
         self._put_off = len(self.waiting())
+        self._recount()
         # Else what is waited for may be behind more than can be held.
         return self._put_off < _LARGEST_PREFETCH
 
@@ -115,11 +130,13 @@ class SlotPool:
         """Let another run have the slot of one that waits for others."""
         self._free += 1
         self._lent += 1
+        self._recount()
 
     def end_loan(self) -> None:
         """Count a run that goes on as one that has its slot, over their number if need be."""
         self._free -= 1
         self._lent -= 1
+        self._recount()
 
     def move(self, run_ids: Collection[str], rank: int) -> None:
         """Give some of the runs that wait for a slot a higher rank.
@@ -179,4 +196,5 @@ class SlotPool:
             self._ahead = min(ended // _AHEAD_SHARE, _FARTHEST_AHEAD)
         if not self._fixed:
             self._prefetch = max(1, min(ended, _LARGEST_PREFETCH))
+            self._recount()
         return ended > 0

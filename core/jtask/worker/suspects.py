@@ -19,12 +19,16 @@ class Suspects:
 
     Args:
         max_crashes: How many workers a run may lose.
+
+    Attributes:
+        are_any: Whether any waits or executes; False for nearly all workers, which need not ask.
     """
 
     def __init__(self, max_crashes: int) -> None:
         self._max_crashes = max_crashes
         self._isolated = _Turns(_PROCESSES)
         self._shared = _Turns(1)
+        self.are_any = False
 
     def add(self, job: Job) -> bool:
         """Let a run wait for its turn if it is a suspect.
@@ -40,6 +44,7 @@ class Suspects:
         if may_isolate(self._max_crashes):
             self._isolate(job)
         self._turns(job).waiting.append(job)
+        self.are_any = True
         return True
 
     def limit(self, job: Job) -> int:
@@ -81,11 +86,13 @@ class Suspects:
     def ended(self, job: Job) -> None:
         """Give the turn of a suspect that has ended, or waits for other runs, to the next."""
         self._turns(job).executing.discard(job)
+        self.are_any = self._isolated.are_any() or self._shared.are_any()
 
     def goes_on(self, job: Job) -> None:
         """Count one that has waited for other runs as executing."""
         if is_suspect(job.delivery.lost_workers):
             self._turns(job).executing.add(job)
+            self.are_any = True
 
     def _turns(self, job: Job) -> "_Turns":
         return self._shared if job.isolate is None else self._isolated
@@ -104,6 +111,9 @@ class _Turns:
         self._limit = limit
         self.waiting: deque[Job] = deque()
         self.executing: set[Job] = set()
+
+    def are_any(self) -> bool:
+        return bool(self.waiting or self.executing)
 
     def is_one_next(self) -> bool:
         return bool(self.waiting) and len(self.executing) < self._limit

@@ -7,7 +7,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Collection, Coroutine, Iterable
-from functools import partial
 from typing import Any, TypeVar
 
 from jtask.background import BackgroundTasks
@@ -95,7 +94,7 @@ class Worker:
         self._background = BackgroundTasks()
         self._settlement = Settlement(self._broker, client.events, self.info.name)
         self._executions = Executions(
-            client, self.info.name, concurrency, self._finish, self.give_up
+            client, self.info.name, concurrency, self._finish, self._note_wait, self.give_up
         )
         # Two runners cannot keep to one number of slots each by itself.
         of_one_kind = len({task.is_async for task in served}) == 1
@@ -281,21 +280,18 @@ class Worker:
 
     def _receive(self, delivery: Delivery) -> None:
         try:
-            self._take(delivery)
+            envelope = self._settlement.accept(delivery)
+            if envelope is None:
+                return
+            task = self._tasks.get(envelope.task_key)
+            if task is None:
+                self._settlement.reschedule_unknown(delivery, envelope)
+                return
+            job = Job(delivery, envelope, task, time.time())
+            if self._stopping.is_set or not self._lookups.add(job):
+                self._line_up(job)
         except Exception as error:
             self._settlement.fail(delivery, None, error)
-
-    def _take(self, delivery: Delivery) -> None:
-        envelope = self._settlement.accept(delivery)
-        if envelope is None:
-            return
-        task = self._tasks.get(envelope.task_key)
-        if task is None:
-            self._settlement.reschedule_unknown(delivery, envelope)
-            return
-        job = Job(delivery, envelope, task, time.time())
-        if self._stopping.is_set or not self._lookups.add(job):
-            self._line_up(job)
 
     def _looked_up(self, job: Job, known: Disposition | Exception | None) -> None:
         if known is None:
@@ -314,9 +310,9 @@ class Worker:
             self._lineup.add(job)
 
     def _start(self, job: Job) -> None:
+        if not self._executing:
+            self._idle.clear()
         self._executing[job.delivery.run_id] = job
-        self._idle.clear()
-        job.on_wait = partial(self.client.io.post, self._note_wait, job)
         envelope = job.envelope
         delivery = job.delivery
         is_plain = envelope.blob is None and envelope.expires is None
