@@ -43,6 +43,10 @@ class RunSource(StreamSource, Protocol):
         """End a run, wherever it is."""
         ...
 
+    def fetch_end(self, run: "Run[Any]", timeout: float | None) -> None:
+        """Resolve a handle if its run ends in a moment, for which this thread blocks."""
+        ...
+
     def expect(self, run: "Run[Any]") -> None:
         """Resolve a handle when its run ends; returns at once."""
         ...
@@ -176,6 +180,9 @@ class Run(Future[R]):
     def expect(self) -> None:
         """See to it that the handle is resolved when its run ends; returns at once."""
         self._source.expect(self)
+
+    def _fetch_end(self, timeout: float | None) -> None:
+        self._source.fetch_end(self, timeout)
 
     def _hold(self) -> None:
         self._source.hold(self)

@@ -195,6 +195,21 @@ class Publisher:
             return read_ack(outcome)
         raise outcome or self._timeout_error(pending)
 
+    def await_from_thread(
+        self, subject: str, question: tuple[str, bytes], seconds: float
+    ) -> bytes | None:
+        """Wait for a message for a moment, on a connection of the calling thread's own.
+
+        Args:
+            subject: See `BlockingLink.await_message`; likewise the next two.
+            question: What is asked in case that it came before.
+            seconds: How long.
+
+        Returns:
+            bytes | None: The message; None when nothing is known: wait for it otherwise.
+        """
+        return self._blocking_links.await_message(subject, question, seconds)
+
     async def publish_from_loop(self, subject: str, body: bytes, headers: bytes = b"") -> PubAck:
         """Do `publish` from any loop but the one that the publisher is on.
 
