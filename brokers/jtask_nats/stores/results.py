@@ -63,6 +63,15 @@ class NatsResults:
         answered = partial(self._on_published, outcome, done)
         session.publisher.publish_then(subject, outcome.body, FIRST_ONLY, answered)
 
+    def put_from_thread(
+        self, outcome: OutcomeRecord, done: Callable[[bool | BrokerError], None]
+    ) -> None:
+        """Do `put_then` from any thread but the loop's, where `done` is called all the same."""
+        session = self._session
+        subject = session.subjects.outcome(outcome.run_id)
+        answered = partial(self._on_published, outcome, done)
+        session.publisher.send_from_thread(subject, outcome.body, FIRST_ONLY, answered)
+
     async def get(self, run_id: str) -> OutcomeRecord | None:
         """Return a run's outcome, or None."""
         if not is_run_id(run_id):

@@ -14,6 +14,7 @@ from jtask.lifecycle import Release
 from jtask.states import State, StateName
 from jtask.wire.envelope import encode_outcome, unstarted_record
 from jtask.worker.runners import LoopRunner, ThreadRunner
+from jtask.worker.sent_outcomes import SentOutcome
 
 _log = logging.getLogger("jtask.worker")
 
@@ -25,6 +26,7 @@ class Executions:
         client: The process's link to the broker.
         worker: This worker's name.
         size: How many jobs each runner executes at once.
+        send: Called in the job's thread before that; may send its outcome off.
         finish: Called on the I/O thread with each job's end, once.
         on_death: Called with the reason, from any thread, when nothing can be executed any more.
 
@@ -37,12 +39,13 @@ class Executions:
         client: Client,
         worker: str,
         size: int,
-        finish: Callable[[Job, Disposition], None],
+        send: Callable[[Job, Disposition], SentOutcome | None],
+        finish: Callable[[Job, Disposition, SentOutcome | None], None],
         on_death: Callable[[str], object],
     ) -> None:
         self._client = client
         self._worker = worker
-        self._finish = finish
+        self._send, self._finish = send, finish
         self.interrupting = False
         self._loop_runner = LoopRunner(self._perform, size, on_death)
         self._thread_runner = ThreadRunner(self._perform, size)
@@ -107,7 +110,8 @@ class Executions:
             disposition = self._give_up_on(job, error)
         # One that was left behind may come here too: when its loop has ended, it is torn down.
         if not job.is_abandoned:
-            self._client.io.post(self._finish, job, disposition)
+            sent = self._send(job, disposition)
+            self._client.io.post(self._finish, job, disposition, sent)
 
     def _abandon(self, job: Job, error: BaseException) -> None:
         job.is_abandoned = True
@@ -124,7 +128,7 @@ class Executions:
             disposition = await finish_abandoned(job, error, self._client.inline_limit)
         except BaseException as failure:
             disposition = self._give_up_on(job, failure)
-        self._client.io.post(self._finish, job, disposition)
+        self._client.io.post(self._finish, job, disposition, None)
 
     def _give_up_on(self, job: Job, error: BaseException) -> Disposition:
         cancelled = isinstance(error, asyncio.CancelledError)
