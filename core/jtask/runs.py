@@ -12,7 +12,7 @@ from jtask.run_streams import Stream, StreamSource
 from jtask.serialization.codecs import codecs_of
 from jtask.serialization.results import read_untyped
 from jtask.states import State
-from jtask.wire.envelope import decode_outcome
+from jtask.wire.envelope import decode_outcome, plain_value
 from jtask.wire.failures import error_of
 from jtask.wire.progress import Progress
 
@@ -41,6 +41,10 @@ class RunSource(StreamSource, Protocol):
 
     async def cancel(self, run_id: str, message: str) -> CancelAnswer:
         """End a run, wherever it is."""
+        ...
+
+    def fetch_end(self, run: "Run[Any]", timeout: float | None) -> None:
+        """Resolve a handle if its run ends in a moment, for which this thread blocks."""
         ...
 
     def expect(self, run: "Run[Any]") -> None:
@@ -177,6 +181,9 @@ class Run(Future[R]):
         """See to it that the handle is resolved when its run ends; returns at once."""
         self._source.expect(self)
 
+    def _fetch_end(self, timeout: float | None) -> None:
+        self._source.fetch_end(self, timeout)
+
     def _hold(self) -> None:
         self._source.hold(self)
 
@@ -190,12 +197,16 @@ class Run(Future[R]):
         return replace(self._record.state, load=self._value)
 
     def _value(self, raise_on_failure: bool) -> R:
+        if (plain := self._plain_value()) is not None:
+            return cast("R", self._decode(plain, "json"))
         record = self._record
         blob = record.blob is not None
         payload = self._source.run(self._source.load_blob(record)) if blob else record.payload
         return self._unpack(payload, raise_on_failure=raise_on_failure)
 
     async def _value_async(self, raise_on_failure: bool) -> R:
+        if (plain := self._plain_value()) is not None:
+            return cast("R", self._decode(plain, "json"))
         record = self._record
         blob = record.blob is not None
         payload = (
@@ -225,22 +236,24 @@ class Run(Future[R]):
             # Of a direct call: what a worker stores has a payload, even for None.
             error = ResultMissing(f"run {self.run_id}: {record.state.message or 'no result'}")
         if error is None:
-            return cast("R", self._decode(payload))
+            return cast("R", self._decode(payload, record.serializer))
         if raise_on_failure:
             raise error
         return cast("R", error)
 
-    def _decode(self, payload: bytes) -> Any:
-        record = self._record
+    def _plain_value(self) -> bytes | None:
+        return plain_value(cast("bytes", self._end)) if self._settled is None else None
+
+    def _decode(self, payload: bytes, serializer: str) -> Any:
         if self._task is not None:
             codecs = codecs_of(self._task)
             # A pickle is read for a task that declares cloudpickle, and never because a message
             # says so.
-            codecs.check(record.serializer)
+            codecs.check(serializer)
             return codecs.result.decode(payload)
-        if record.serializer != "json":
+        if serializer != "json":
             raise JTaskError(
-                f"run {self.run_id}: its result is encoded with {record.serializer!r}, "
+                f"run {self.run_id}: its result is encoded with {serializer!r}, "
                 f"which can be read only with the task's own code: "
                 f"use the handle that .delay() returned, or get_run(run_id, task)"
             )

@@ -10,7 +10,7 @@ import uuid
 from typing import Any
 from urllib.parse import urlsplit
 
-from harness import percentile, raw_connection
+from harness import raw_connection
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig, RetentionPolicy, StreamConfig
@@ -140,62 +140,28 @@ async def drain_span(count: int, concurrency: int) -> tuple[float, float]:
     return state["begun"], ended
 
 
-async def echo_worker() -> None:
-    """Answer every message of the work queue with a result, for ever."""
-    nc: Any = await raw_connection()
-    inbox = nc.new_inbox()
+def bare_socket() -> socket.socket:
+    """Return a blocking socket that is logged in to this process's embedded server."""
+    from jtask_nats.server.embedded import ensure_server
 
-    async def received(message: Msg) -> None:
-        if not message.reply:
-            return
-        run = message.subject.rpartition(".")[2]
-        await nc.publish(f"bound.r.{run}", message.data)
-        await nc.publish(message.reply, b"+ACK")
-
-    await nc.subscribe(inbox, cb=received)
-    body = json.dumps({"batch": 100_000, "expires": 300_000_000_000}).encode()
-    await nc.publish("$JS.API.CONSUMER.MSG.NEXT.BOUND.w", body, reply=inbox)
-    await asyncio.get_running_loop().create_future()
-
-
-async def exchange_seconds(count: int) -> list[float]:
-    """Return the times of single messages there and results back, on an idle system."""
-    nc = await raw_connection()
-    waiting: dict[str, asyncio.Future[None]] = {}
-
-    async def received(message: Msg) -> None:
-        waiting[message.subject].set_result(None)
-
-    await nc.subscribe("bound.r.>", cb=received)
-    js = nc.jetstream()
-    times: list[float] = []
-    for number in range(count):
-        subject = f"bound.r.x{number}"
-        waiting[subject] = asyncio.get_running_loop().create_future()
-        begun = time.perf_counter()
-        await js.publish(f"bound.q.x{number}", BODY)
-        await waiting[subject]
-        times.append(time.perf_counter() - begun)
-        await asyncio.sleep(0.002)
-    await nc.close()
-    return times
+    server = ensure_server()
+    address = urlsplit(server.url)
+    plain = socket.create_connection((address.hostname, address.port))
+    plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    plain.recv(_CHUNK)  # INFO
+    login = {"user": server.user, "pass": server.password, "verbose": False, "headers": True}
+    plain.sendall(b"CONNECT %b\r\nPING\r\n" % json.dumps(login).encode())
+    while b"PONG" not in plain.recv(_CHUNK):
+        pass
+    return plain
 
 
 class BlockingSocket:
     """The least that publishes one by one from a thread: a socket, no client library."""
 
     def __init__(self) -> None:
-        from jtask_nats.server.embedded import ensure_server
-
-        server = ensure_server()
-        address = urlsplit(server.url)
-        self._socket = socket.create_connection((address.hostname, address.port))
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._socket.recv(_CHUNK)  # INFO
-        login = {"user": server.user, "pass": server.password, "verbose": False, "headers": True}
-        self._socket.sendall(b"CONNECT %b\r\nSUB inbox 1\r\nPING\r\n" % json.dumps(login).encode())
-        while b"PONG" not in self._socket.recv(_CHUNK):
-            pass
+        self._socket = bare_socket()
+        self._socket.sendall(b"SUB inbox 1\r\n")
         self._numbers = itertools.count()
 
     def rate(self, count: int) -> float:
@@ -269,11 +235,6 @@ def main() -> None:
         print(json.dumps(run(drain_span(*numbers))))
     elif name == "publish":
         print(json.dumps(run(publish_rate(*numbers))))
-    elif name == "echo":
-        run(echo_worker())
-    elif name == "exchange":
-        times = run(exchange_seconds(*numbers))
-        print(json.dumps([percentile(times, share) for share in (0.5, 0.95, 0.99)]))
 
 
 if __name__ == "__main__":

@@ -28,12 +28,12 @@ import fairness
 import indexing
 import limits
 import priorities
+import roundtrips
 import tracing
 from bench_tasks import echo, nap, noop, noop_sync
 from harness import (
     HERE,
     own_server,
-    percentile,
     raw_connection,
     share_of_memory,
     show,
@@ -151,34 +151,6 @@ def plugins() -> None:
     _drain_with_plugins("noop_sync", noop_sync, concurrency=10)
 
 
-def roundtrip() -> None:
-    """delay() to result(), one at a time on an idle system."""
-    count = 1_000
-    with worker("bench_tasks.py:noop", concurrency=10):
-        noop.delay().result(timeout=30)
-        times: list[float] = []
-        for _ in range(count):
-            begun = time.perf_counter()
-            noop.delay().result(timeout=30)
-            times.append(time.perf_counter() - begun)
-            time.sleep(0.002)
-    _output("publish", 1)
-    echoing = subprocess.Popen([sys.executable, str(HERE / "bounds.py"), "echo"])
-    try:
-        exchange: list[float] = _output("exchange", count)
-    finally:
-        echoing.terminate()
-        echoing.wait()
-    for index, share in enumerate((0.5, 0.95, 0.99)):
-        show(
-            f"delay() to result(), p{share * 100:.0f}",
-            percentile(times, share) * 1e3,
-            "ms",
-            exchange[index] * 1e3,
-            "goal p50 <= 2x" if not index else "",
-        )
-
-
 def naps() -> None:
     """2,000 sleeps of 50 ms at concurrency 100: 1.0 s if nothing else took time."""
     runs = nap.delay_many([(0.05,)] * 2_000)
@@ -281,7 +253,7 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "drain": drain,
     "processes": draining.processes,
     "plugins": plugins,
-    "roundtrip": roundtrip,
+    "roundtrip": roundtrips.roundtrip,
     "naps": naps,
     "delays": delayed.delays,
     "pending": delayed.pending,

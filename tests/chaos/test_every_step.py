@@ -83,7 +83,9 @@ if "STRIKE" in os.environ:
     if name == "acknowledge":
         Connection.respond = striking_answer(Connection.respond)
     elif name == "put":
-        NatsResults.put_then = striking_put(NatsResults.put_then)
+        # What is sent by the thread that executed the run, or by the I/O thread.
+        for way in ("put_then", "put_from_thread"):
+            setattr(NatsResults, way, striking_put(getattr(NatsResults, way)))
     else:
         owner, method = OWNERS[name]
         setattr(owner, method, striking(getattr(owner, method)))

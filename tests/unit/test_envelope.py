@@ -1,7 +1,9 @@
 """The wire format: what is written can be read, and its bytes do not change unnoticed."""
 
 import json
+import random
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from jtask.wire.envelope import (
     decode_envelope,
     decode_outcome,
     encode_outcome,
+    plain_value,
 )
 
 RUN_ID = "01a1fff5-44eb-7316-bfb5-63cd9960aef8"
@@ -94,6 +97,42 @@ def test_an_envelope_comes_back_as_it_was(envelope: Envelope) -> None:
 @given(settled_runs)
 def test_an_outcome_comes_back_as_it_was(run: SettledRun) -> None:
     assert decode_outcome(encode_outcome(run)) == run
+
+
+@given(settled_runs)
+def test_a_plain_value_is_found_in_what_says_nothing_else(run: SettledRun) -> None:
+    end = State(StateName.COMPLETED, run.state.at)
+    quoted = 'a "name","state":"Failed","at": \\'
+    plain = SettledRun(
+        RUN_ID, "key", quoted, end, run.attempt, 1.0, None, 2.0, 0.5, run.worker, "json", b"[1]"
+    )
+    assert plain_value(encode_outcome(plain)) == b"[1]"
+    for unusual in (
+        replace(plain, state=State(StateName.CACHED, run.state.at)),
+        replace(plain, serializer="cloudpickle"),
+        replace(plain, payload=b""),
+        replace(plain, blob=7),
+    ):
+        assert plain_value(encode_outcome(unusual)) is None
+
+
+@given(settled_runs, st.randoms(use_true_random=False), st.booleans())
+def test_a_plain_value_is_what_the_whole_outcome_says_in_any_order(
+    run: SettledRun, chance: random.Random, is_nested: bool
+) -> None:
+    head, _, payload = encode_outcome(run).partition(b"\n")
+    facts = json.loads(head)
+    if is_nested:
+        # Looks like the end of another run, written as jtask does.
+        told = {"name": "", "state": "Completed", "at": 0.0, "ser": "json"}
+        facts["details"] = {"told": told, '","state":"Completed","at":': '"ser":"json"}'}
+    mixed = list(facts.items())
+    chance.shuffle(mixed)
+    body = json.dumps(dict(mixed), separators=(",", ":")).encode() + b"\n" + payload
+    if (found := plain_value(body)) is not None:
+        whole = decode_outcome(body)
+        said = (whole.state.name, whole.serializer, whole.blob, whole.payload)
+        assert said == (StateName.COMPLETED, "json", None, found)
 
 
 @given(

@@ -6,7 +6,8 @@ from typing import Any, cast
 import pytest
 
 from jtask.contract import Broker, Delivery
-from jtask.worker.settlement import Settlement, unknown_task_seconds
+from jtask.worker.settlement import Settlement
+from jtask.worker.unknown_tasks import unknown_task_seconds
 
 
 class SlowResults:

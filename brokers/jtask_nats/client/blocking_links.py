@@ -3,11 +3,15 @@
 import asyncio
 import logging
 import time
+from collections.abc import Callable
+from typing import Concatenate, ParamSpec, TypeVar
 
 from jtask_nats.client.blocking_link import BlockingLink
 from jtask_nats.client.link_supply import CLOSE_TOGETHER, LinkSupply
 from jtask_nats.client.protocol import ProtocolError
 
+P = ParamSpec("P")
+T = TypeVar("T")
 _IDLE = 30.0  # seconds without use, after which one is closed
 _log = logging.getLogger("jtask")
 
@@ -42,13 +46,33 @@ class BlockingLinks:
         Returns:
             bytes | None: See `read_ack`; None when nothing is known: publish it otherwise.
         """
+        return self._use(BlockingLink.publish, subject, headers, body)
+
+    def await_message(
+        self, subject: str, question: tuple[str, bytes], seconds: float
+    ) -> bytes | None:
+        """Wait for a message for a moment; from any thread.
+
+        Args:
+            subject: See `BlockingLink.await_message`; likewise the next two.
+            question: What is asked in case that it came before.
+            seconds: How long.
+
+        Returns:
+            bytes | None: The message; None when nothing is known: wait for it otherwise.
+        """
+        return self._use(BlockingLink.await_message, subject, question, seconds)
+
+    def _use(
+        self, do: Callable[Concatenate[BlockingLink, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T | None:
         link = self._take()
         if link is None:
             return None
         try:
-            answer = link.publish(subject, headers, body)
+            answer = do(link, *args, **kwargs)
         except (OSError, ProtocolError) as error:
-            _log.debug("a message to %s goes another way: %s", subject, error)
+            _log.debug("what was begun on a thread's own connection goes another way: %s", error)
             self._drop(link)
             return None
         except BaseException:
@@ -76,7 +100,7 @@ class BlockingLinks:
 
     def _open_one(self) -> BlockingLink | None:
         connection = self._supply.connection
-        link = self._supply.open(BlockingLink, connection.new_inbox())
+        link = self._supply.open(BlockingLink, connection.new_inbox() + ".*")
         if link is not None:
             self._open.add(link)
             connection.call_from_thread(self._watch)

@@ -72,6 +72,11 @@ async def last_message(connection: Connection, stream: str, subject: str) -> Sto
     return await _single(connection, stream, {"last_by_subj": subject})
 
 
+def last_message_question(stream: str, subject: str) -> tuple[str, bytes]:
+    """Return subject and body of the request that `last_message` makes, for who asks elsewhere."""
+    return _api(stream), json.dumps({"last_by_subj": subject}).encode()
+
+
 async def last_message_of_leader(
     connection: Connection, stream: str, subject: str
 ) -> StoredMessage | None:

@@ -1,4 +1,4 @@
-"""A connection beside the main one, for one thread or one event loop: it publishes, no more.
+"""A connection beside the main one, for one thread or one event loop.
 
 What has no clean answer on it is for the main connection, which waits, retries and explains.
 """
@@ -10,7 +10,7 @@ from typing import Any, Self, cast
 from urllib.parse import urlsplit
 
 from jtask_nats.client.greeting import Greeting
-from jtask_nats.client.protocol import CRLF, Parser
+from jtask_nats.client.protocol import CRLF, Handler, Parser
 
 _CHUNK = 1 << 16  # bytes read at once
 _LONGEST_INFO = 1 << 20  # bytes
@@ -33,7 +33,8 @@ class Link:
         self._socket = plain
         self._replies = replies
         self._pongs = 0
-        self._parser = Parser({_SID: self._on_message}, self._on_line)
+        self._handlers: dict[bytes, Handler] = {_SID: self._on_message}
+        self._parser = Parser(self._handlers, self._on_line)
 
     @classmethod
     def open(cls, url: str, greeting: Greeting, replies: str, timeout: float) -> Self:

@@ -196,6 +196,48 @@ class Publisher:
             return read_ack(outcome)
         raise outcome or self._timeout_error(pending)
 
+    def send_from_thread(
+        self, subject: str, body: bytes, headers: bytes, resolve: OnOutcome
+    ) -> None:
+        """Do `publish_then` from a thread that is not the loop's: it writes, the loop reads.
+
+        Args:
+            subject: As for `publish`; likewise the next two.
+            body: The message.
+            headers: Header lines.
+            resolve: Called on the loop.
+
+        Raises:
+            BrokerError: It is too large, or the connection is closed.
+        """
+        size = self._connection.check(subject, headers, body)
+        token = str(next(self._numbers))
+        command = publish_command(subject, self._prefix + token, headers, body)
+        deadline = time.monotonic() + self._timeout
+        pending = PendingPublish((subject,), command, size, deadline, resolve)
+        # In this order, see `publish_from_thread`.
+        self._pending[token] = pending
+        if self._is_closed:
+            self._pending.pop(token, None)
+            raise self._closed_error(pending)
+        self._connection.write_from_thread(command, direct=True)
+        self._connection.call_from_thread(self._start_timer)
+
+    def await_from_thread(
+        self, subject: str, question: tuple[str, bytes], seconds: float
+    ) -> bytes | None:
+        """Wait for a message for a moment, on a connection of the calling thread's own.
+
+        Args:
+            subject: See `BlockingLink.await_message`; likewise the next two.
+            question: What is asked in case that it came before.
+            seconds: How long.
+
+        Returns:
+            bytes | None: The message; None when nothing is known: wait for it otherwise.
+        """
+        return self._blocking_links.await_message(subject, question, seconds)
+
     async def publish_from_loop(self, subject: str, body: bytes, headers: bytes = b"") -> PubAck:
         """Do `publish` from any loop but the one that the publisher is on.
 

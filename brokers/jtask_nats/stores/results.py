@@ -12,7 +12,11 @@ from jtask.errors import BrokerError, PermissionDenied
 from jtask.ids import CLIENT_HEX, client_of, is_run_id
 from jtask.randomness import RANDOM
 from jtask_nats.client.connection import Subscription
-from jtask_nats.client.direct_reads import last_message, last_message_of_leader
+from jtask_nats.client.direct_reads import (
+    last_message,
+    last_message_of_leader,
+    last_message_question,
+)
 from jtask_nats.client.headers import FIRST_ONLY
 from jtask_nats.client.nats_errors import WRONG_LAST_SEQUENCE, ApiError
 from jtask_nats.streams.session import Session
@@ -59,6 +63,15 @@ class NatsResults:
         answered = partial(self._on_published, outcome, done)
         session.publisher.publish_then(subject, outcome.body, FIRST_ONLY, answered)
 
+    def put_from_thread(
+        self, outcome: OutcomeRecord, done: Callable[[bool | BrokerError], None]
+    ) -> None:
+        """Do `put_then` from any thread but the loop's, where `done` is called all the same."""
+        session = self._session
+        subject = session.subjects.outcome(outcome.run_id)
+        answered = partial(self._on_published, outcome, done)
+        session.publisher.send_from_thread(subject, outcome.body, FIRST_ONLY, answered)
+
     async def get(self, run_id: str) -> OutcomeRecord | None:
         """Return a run's outcome, or None."""
         if not is_run_id(run_id):
@@ -73,6 +86,23 @@ class NatsResults:
             with contextlib.suppress(PermissionDenied):
                 found = await last_message_of_leader(session.connection, stream, subject)
         return None if found is None else OutcomeRecord(run_id, found.body)
+
+    def get_from_thread(self, run_id: str, seconds: float) -> OutcomeRecord | None:
+        """Wait for an outcome for a moment, in any thread but the loop's.
+
+        Args:
+            run_id: The run.
+            seconds: How long.
+
+        Returns:
+            OutcomeRecord | None: None when nothing is known: `watch`, and `get` it.
+        """
+        session = self._session
+        stream = session.topology.stream_name(Stream.RESULTS)
+        question = last_message_question(stream, session.subjects.outcome(run_id))
+        pushed = session.subjects.republished(client_of(run_id), run_id)
+        body = session.publisher.await_from_thread(pushed, question, seconds)
+        return None if body is None else OutcomeRecord(run_id, body)
 
     async def watch(
         self, target: str, deliver: Callable[[OutcomeRecord], None], on_gap: Callable[[], None]

@@ -217,6 +217,15 @@ class Client:
         known = self._waits.find(run_id)
         return known if known is not None and task is None else Run(run_id, self, task)
 
+    def fetch_end(self, run: Run[Any], timeout: float | None) -> None:
+        """Resolve a handle if its run ends in a moment, for which this thread blocks.
+
+        Args:
+            run: The handle.
+            timeout: Seconds that may be waited at most; None for ever.
+        """
+        self._here()._waits.fetch(run, timeout)
+
     def expect(self, run: Run[Any]) -> None:
         """Resolve a handle when its run ends; returns at once, from any thread."""
         self._here()._waits.expect(run)

@@ -8,6 +8,7 @@ from typing import Any
 
 from jtask.background import BackgroundTasks
 from jtask.client.io_thread import IoThread
+from jtask.client.short_waits import ShortWaits
 from jtask.client.whereabouts import find_lost_outcome
 from jtask.contract import Broker, OutcomeRecord, Subscription
 from jtask.errors import BrokerUnavailable, JTaskError
@@ -18,6 +19,7 @@ from jtask.wire.envelope import is_outcome_of
 
 _RETRY_SECONDS = 0.5  # between two questions while the broker is away
 _RECOVERY_REQUESTS = 64  # at once, after a gap
+_KEEP_SECONDS = 1.0  # that the ends of all own runs are pushed after somebody wanted one
 _log = logging.getLogger("jtask")
 
 
@@ -40,7 +42,10 @@ class Waits:
         self._held: dict[int, Run[Any]] = {}
         self._own: Subscription | None = None
         self._own_lock: asyncio.Lock | None = None
+        self._wanted = 0.0  # when somebody began to wait in this way, on the monotonic clock
+        self._resting: asyncio.TimerHandle | None = None
         self._background = BackgroundTasks()
+        self._short = ShortWaits(broker.results)
         self.is_closed = False
         """Set before `close`: whoever begins to wait from then on gets an error."""
 
@@ -51,9 +56,23 @@ class Waits:
     def track(self, run: Run[Any]) -> None:
         """Take a handle of a run that this process is about to store."""
         run.is_stored = True
+        # In this order, see `_listen_no_more`.
+        handles = self._handles
         # Before the first wait nobody listens, and a program that never waits is spared the pushes.
         if self._own is not None:
-            self._handles[run.run_id] = run
+            handles[run.run_id] = run
+
+    def fetch(self, run: Run[Any], timeout: float | None) -> None:
+        """Resolve a handle if its run ends in a moment, for which this thread blocks.
+
+        Args:
+            run: The handle.
+            timeout: Seconds that may be waited at most; None for ever.
+        """
+        if not self.is_closed and not self._io.is_current:
+            body = self._short.fetch(run.run_id, timeout)
+            if body is not None:
+                run.resolve(body)
 
     def expect(self, run: Run[Any]) -> None:
         """Resolve a handle when its run ends; returns at once, from any thread.
@@ -61,6 +80,7 @@ class Waits:
         Args:
             run: The handle; it is held weakly.
         """
+        self._wanted = time.monotonic()
         if self._handles.get(run.run_id) is not run:
             self._io.submit(self._expect(run))
 
@@ -78,7 +98,9 @@ class Waits:
 
     def close(self) -> None:
         """Give whoever waits an error; on the I/O thread."""
-        for run in self._waited_for():
+        if self._resting is not None:
+            self._resting.cancel()
+        for run in _unended(self._handles):
             self._disconnect(run)
         self._background.cancel()
 
@@ -91,7 +113,7 @@ class Waits:
             run.follow(known)
             return
         self._handles[run.run_id] = run
-        own = client_of(run.run_id) == self._client
+        own = self._is_own(run)
         while not run.done():
             if self.is_closed:
                 self._disconnect(run)
@@ -131,6 +153,9 @@ class Waits:
         if not run.when_over(lambda _: close()):
             close()
 
+    def _is_own(self, run: Run[Any]) -> bool:
+        return client_of(run.run_id) == self._client
+
     def _close_soon(self, watch: Subscription) -> None:
         self._io.post(lambda: self._background.start(watch.close()))
 
@@ -140,6 +165,31 @@ class Waits:
         async with self._own_lock:
             if self._own is None:
                 self._own = await self._broker.results.watch(self._client, self._deliver, self._gap)
+                self._rest_later()
+
+    def _rest_later(self) -> None:
+        self._resting = asyncio.get_running_loop().call_later(_KEEP_SECONDS, self._rest)
+
+    def _rest(self) -> None:
+        """Spare the process what is pushed when nobody waits for it here any more."""
+        is_new = time.monotonic() < self._wanted + _KEEP_SECONDS
+        if is_new or any(run.is_awaited and self._is_own(run) for run in _unended(self._handles)):
+            self._rest_later()
+        elif self._own is not None:
+            self._listen_no_more(self._own)
+
+    def _listen_no_more(self, own: Subscription) -> None:
+        # In this order: who tracks a run takes what is there first and asks whether we listen then,
+        # and who waits has said so before it looks for its handle. So none is taken for one that is
+        # told of its end.
+        self._own = None
+        before, self._handles = self._handles, weakref.WeakValueDictionary()
+        for run in _unended(before):
+            if not self._is_own(run):
+                self._handles[run.run_id] = run
+            elif run.is_awaited:
+                self._background.start(self._expect(run))
+        self._background.start(own.close())
 
     async def _ask(self, run: Run[Any]) -> bool:
         record = await self._broker.results.get(run.run_id)
@@ -185,18 +235,19 @@ class Waits:
             async with limit:
                 await self._ask(run)
 
-        answers = await asyncio.gather(*map(ask, self._waited_for()), return_exceptions=True)
+        answers = await asyncio.gather(*map(ask, _unended(self._handles)), return_exceptions=True)
         for error in answers:
             if isinstance(error, Exception):
                 _log.debug("an outcome could not be fetched: %s", error)
 
-    def _waited_for(self) -> list[Run[Any]]:
-        # valuerefs copies in one step; other threads add handles meanwhile.
-        return [run for ref in self._handles.valuerefs() if (run := ref()) and not run.done()]
-
     def _disconnect(self, run: Run[Any]) -> None:
         self._handles.pop(run.run_id, None)
         run.fail_waiters(disconnected(run))
+
+
+def _unended(handles: "weakref.WeakValueDictionary[str, Run[Any]]") -> list[Run[Any]]:
+    # valuerefs copies in one step; other threads add handles meanwhile.
+    return [run for ref in handles.valuerefs() if (run := ref()) and not run.done()]
 
 
 def disconnected(run: Run[Any]) -> BrokerUnavailable:

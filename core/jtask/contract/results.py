@@ -28,7 +28,9 @@ class ResultStore(Protocol):
 
         Sends at once, before the result is awaited, so that outcomes can be pipelined. A store may
         also have `put_then(outcome, done)`, which does the same and calls a function on the loop
-        with the answer or the `BrokerError`: workers use it, for it spares a future a run.
+        with the answer or the `BrokerError`: workers use it, for it spares a future a run. And it
+        may have `put_from_thread(outcome, done)`, which does so from any other thread: `done` is
+        called on the loop all the same.
 
         Returns:
             Awaitable[bool]: True when this outcome is now the stored one; False when another
@@ -37,7 +39,12 @@ class ResultStore(Protocol):
         ...
 
     async def get(self, run_id: str) -> OutcomeRecord | None:
-        """Return a run's outcome, or None when there is none yet or no more."""
+        """Return a run's outcome, or None when there is none yet or no more.
+
+        A store may also have `get_from_thread(run_id, seconds)`, which blocks any thread but the
+        loop's until there is one, no longer than that. None says nothing: whoever gets it watches
+        and asks here. It returns soon where a thread cannot be served at the moment.
+        """
         ...
 
     async def watch(

@@ -35,7 +35,7 @@ MOST_ASKED = 5
 
 _log = logging.getLogger("jtask")
 _INTERNAL = frozenset(
-    {"check_blocking", "expect", "fail_waiters", "forget", "notify", "when_over"}
+    {"check_blocking", "expect", "fail_waiters", "forget", "is_awaited", "notify", "when_over"}
     | {"tell_why", "tell_why_soon"}
 )
 
@@ -159,20 +159,11 @@ class Future(Handle, Generic[R]):
         check_timeout(timeout)
         self.check_blocking(is_endless=timeout is None)
         deadline = None if timeout is None else time.monotonic() + timeout
-        over: concurrent.futures.Future[None] = concurrent.futures.Future()
-        wake = functools.partial(_end_wait, over)
-        if not self.notify(wake):
-            return True
-        try:
-            with blocked((self.run_id,), is_endless=timeout is None):
-                self._block(over, deadline)
-        except TimeoutError:
-            return self.done()
-        finally:
-            # Or a caller that polls with short timeouts would leave one each time.
-            if not over.done():
-                self.forget(wake)
-        return True
+        with blocked((self.run_id,), is_endless=timeout is None):
+            # Who has callbacks is told of its end by the I/O thread, and so is everybody else.
+            if not self.is_awaited:
+                self._fetch_end(timeout)
+            return self._end is not None or self._block(deadline)
 
     async def wait_async(self, timeout: float | None = None) -> bool:
         """Do what `wait` does without blocking the event loop."""
@@ -306,6 +297,11 @@ class Future(Handle, Generic[R]):
 
     # --- for jtask itself --------------------------------------------------------------------
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether anybody is to be told of the run's end."""
+        return bool(self._callbacks)
+
     def check_blocking(self, *, is_endless: bool) -> None:
         """Check that this thread may block until the run is over.
 
@@ -405,7 +401,25 @@ class Future(Handle, Generic[R]):
     async def _explanation_async(self) -> str:
         return ""
 
-    def _block(self, over: "concurrent.futures.Future[None]", deadline: float | None) -> None:
+    def _fetch_end(self, timeout: float | None) -> None:
+        """Wait for a moment in this very thread, where that is quicker than to be woken."""
+
+    def _block(self, deadline: float | None) -> bool:
+        over: concurrent.futures.Future[None] = concurrent.futures.Future()
+        wake = functools.partial(_end_wait, over)
+        if not self.notify(wake):
+            return True
+        try:
+            self._until(over, deadline)
+        except TimeoutError:
+            return self.done()
+        finally:
+            # Or a caller that polls with short timeouts would leave one each time.
+            if not over.done():
+                self.forget(wake)
+        return True
+
+    def _until(self, over: "concurrent.futures.Future[None]", deadline: float | None) -> None:
         if deadline is None or deadline - time.monotonic() > SILENT_SECONDS:
             with contextlib.suppress(TimeoutError):
                 return result_of(over, SILENT_SECONDS)

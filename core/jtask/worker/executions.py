@@ -14,6 +14,7 @@ from jtask.lifecycle import Release
 from jtask.states import State, StateName
 from jtask.wire.envelope import encode_outcome, unstarted_record
 from jtask.worker.runners import LoopRunner, ThreadRunner
+from jtask.worker.sent_outcomes import SentOutcome
 
 _log = logging.getLogger("jtask.worker")
 
@@ -25,6 +26,7 @@ class Executions:
         client: The process's link to the broker.
         worker: This worker's name.
         size: How many jobs each runner executes at once.
+        send: Called in the job's thread before that; may send its outcome off.
         finish: Called on the I/O thread with each job's end, once.
         note_wait: Called on the I/O thread as a job begins to wait for other runs, and goes on.
         on_death: Called with the reason, from any thread, when nothing can be executed any more.
@@ -38,13 +40,14 @@ class Executions:
         client: Client,
         worker: str,
         size: int,
-        finish: Callable[[Job, Disposition], None],
+        send: Callable[[Job, Disposition], SentOutcome | None],
+        finish: Callable[[Job, Disposition, SentOutcome | None], None],
         note_wait: Callable[[Job, int, Collection[str]], None],
         on_death: Callable[[str], object],
     ) -> None:
         self._client = client
         self._worker = worker
-        self._finish = finish
+        self._send, self._finish = send, finish
         self._note_wait = note_wait
         self.interrupting = False
         self._loop_runner = LoopRunner(self._perform, size, on_death)
@@ -111,7 +114,8 @@ class Executions:
             disposition = self._give_up_on(job, error)
         # One that was left behind may come here too: when its loop has ended, it is torn down.
         if not job.is_abandoned:
-            self._client.io.post(self._finish, job, disposition)
+            sent = self._send(job, disposition)
+            self._client.io.post(self._finish, job, disposition, sent)
 
     def _on_wait(self, job: Job, change: int, run_ids: Collection[str]) -> None:
         self._client.io.post(self._note_wait, job, change, run_ids)
@@ -131,7 +135,7 @@ class Executions:
             disposition = await finish_abandoned(job, error, self._client.inline_limit)
         except BaseException as failure:
             disposition = self._give_up_on(job, failure)
-        self._client.io.post(self._finish, job, disposition)
+        self._client.io.post(self._finish, job, disposition, None)
 
     def _give_up_on(self, job: Job, error: BaseException) -> Disposition:
         cancelled = isinstance(error, asyncio.CancelledError)

@@ -46,6 +46,11 @@ class Lineup:
         """How many deliveries the worker wants to hold."""
         return self._slots.credit
 
+    @property
+    def is_any_waiting(self) -> bool:
+        """Whether a run waits for a slot; from any thread."""
+        return self._slots.is_any_waiting
+
     def add(self, job: Job) -> None:
         """Let a run begin as soon as it is its turn."""
         delivery = job.delivery

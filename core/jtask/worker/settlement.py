@@ -31,10 +31,8 @@ from jtask.stored_ends import StoredEnd
 from jtask.wire.envelope import Envelope, encode_outcome, unstarted_record
 from jtask.wire.envelope_reader import EnvelopeReader
 from jtask.wire.history import bare
-
-UNKNOWN_TASK_SECONDS = (10.0, 300.0)
-"""How long a run of a task that is not served here waits before it is delivered again: at first and
-at most. A new deploy is found soon, and runs that nobody serves cost little, however many."""
+from jtask.worker.sent_outcomes import SentOutcome, is_one_message
+from jtask.worker.unknown_tasks import unknown_task_seconds
 
 START_COUNTER_TTL = 7 * 86_400.0
 """Seconds after its last start for which a run that loses workers is remembered."""
@@ -62,6 +60,7 @@ class Settlement:
         self._worker = worker
         # Optional in the contract.
         self._put_then: PutThen = getattr(broker.results, "put_then", self._put_slowly)
+        self._put_from_thread: PutThen | None = getattr(broker.results, "put_from_thread", None)
         self._end_news = EndNews()
         self._envelopes = EnvelopeReader()
         self._rejected_hook = get_plugins().caller("jtask_rejected")
@@ -73,31 +72,49 @@ class Settlement:
         self._done.set()
         self._background = BackgroundTasks()
 
-    def settle(self, job: Job, disposition: Disposition) -> None:
+    def send(self, job: Job, disposition: Disposition) -> SentOutcome | None:
+        """Send an outcome from the thread that executed the run; `settle` does the rest.
+
+        Args:
+            job: The run.
+            disposition: What to do with it.
+
+        Returns:
+            SentOutcome | None: None when nothing was sent, for whatever reason.
+        """
+        if self._put_from_thread is None or not is_one_message(disposition, job):
+            return None
+        sent = SentOutcome()
+        try:
+            self._put_from_thread(
+                OutcomeRecord(job.delivery.run_id, disposition.body), sent.answered
+            )
+        except Exception:
+            return None  # `settle` meets it as well
+        return sent
+
+    def settle(self, job: Job, disposition: Disposition, sent: SentOutcome | None = None) -> None:
         """Do what follows from an execution; returns at once.
 
         Args:
             job: The run.
             disposition: What to do with it. It is tried until the broker has taken it.
+            sent: What `send` has returned.
         """
         if not self.unsettled:
             self._done.clear()
         self.unsettled.add(job)
-        if (
-            isinstance(disposition, StoreOutcome)
-            and disposition.blob is None
-            and disposition.letter is None
-            and job.envelope.blob is None
-            and not job.counted
-        ):
+        if not is_one_message(disposition, job):
+            self._settle_slowly(job, disposition)
+        elif sent is not None:
+            sent.then(partial(self._stored, job, disposition))
+        else:
             record = OutcomeRecord(job.delivery.run_id, disposition.body)
             # Nearly all runs: one message, without a coroutine or a future for each.
             try:
                 self._put_then(record, partial(self._stored, job, disposition))
             except Exception:  # it is refused before it is sent
                 self._settle_slowly(job, disposition)
-        else:
-            self._settle_slowly(job, disposition)
 
     async def wait(self) -> None:
         """Return once the broker has taken everything; never, while it is away."""
@@ -481,16 +498,6 @@ class Settlement:
     def _look_whether_done(self) -> None:
         if not self.unsettled and not self._rejecting:
             self._done.set()
-
-
-def unknown_task_seconds(age: float) -> float:
-    """Return how long a run waits whose task is not served: the longer, the older it is.
-
-    Args:
-        age: Seconds since it was enqueued, by the caller's clock.
-    """
-    least, most = UNKNOWN_TASK_SECONDS
-    return min(max(age, least), most)
 
 
 def start_counter(run_id: str) -> str:

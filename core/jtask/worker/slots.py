@@ -169,6 +169,11 @@ class SlotPool:
                 return
         raise ValueError(f"{job} does not wait")
 
+    @property
+    def is_any_waiting(self) -> bool:
+        """Whether any run waits for a slot; from any thread."""
+        return any(list(self._lines.values()))  # copied in one step
+
     def waiting(self) -> list[Job]:
         """Return what waits for a slot."""
         return [job for rank in sorted(self._lines, reverse=True) for job in self._lines[rank]]

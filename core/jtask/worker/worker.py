@@ -32,6 +32,7 @@ from jtask.worker.heartbeat import accompany
 from jtask.worker.lineup import Lineup
 from jtask.worker.loans import Loans
 from jtask.worker.lookups import Lookups
+from jtask.worker.sent_outcomes import SentOutcome
 from jtask.worker.settlement import Settlement
 from jtask.worker.slots import SlotPool
 from jtask.worker.start_checks import StartChecks
@@ -94,7 +95,13 @@ class Worker:
         self._background = BackgroundTasks()
         self._settlement = Settlement(self._broker, client.events, self.info.name)
         self._executions = Executions(
-            client, self.info.name, concurrency, self._finish, self._note_wait, self.give_up
+            client,
+            self.info.name,
+            concurrency,
+            self._send,
+            self._finish,
+            self._note_wait,
+            self.give_up,
         )
         # Two runners cannot keep to one number of slots each by itself.
         of_one_kind = len({task.is_async for task in served}) == 1
@@ -367,7 +374,14 @@ class Worker:
         if self._executing.get(job.delivery.run_id) is job:
             self._lineup.note_wait(job, change, run_ids)
 
-    def _finish(self, job: Job, disposition: Disposition) -> None:
+    def _send(self, job: Job, disposition: Disposition) -> SentOutcome | None:
+        # In the job's thread. Where there is company, the I/O thread joins many outcomes in one
+        # write, which takes less of everybody's time; alone, it would have to be woken first.
+        if len(self._executing) > 1 or self._lineup.is_any_waiting or job.is_released:
+            return None
+        return None if job.notify_only else self._settlement.send(job, disposition)
+
+    def _finish(self, job: Job, disposition: Disposition, sent: SentOutcome | None) -> None:
         # Another worker may have the run by now: what comes of it here comes too late.
         if job.is_released:
             return
@@ -375,7 +389,7 @@ class Worker:
         if job.notify_only:
             job.delivery.ack()
             return
-        self._settlement.settle(job, disposition)
+        self._settlement.settle(job, disposition, sent)
         is_kept = isinstance(disposition, StoreOutcome) and disposition.letter is not None
         if is_kept and job.decision is not None and job.decision.dead_letter:
             self._settlement.notify_rejected(job.delivery, job.decision.message)

@@ -1,7 +1,8 @@
 """Rules for outcomes."""
 
 import asyncio
-from collections.abc import Callable
+import time
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 import pytest
@@ -11,6 +12,10 @@ from jtask.errors import BrokerError
 from jtask.ids import RunIds
 from jtask.testing.contract.base import Contract, broker_of, rule
 from jtask.testing.contract.bench import Bench, eventually, until
+
+OnAnswer = Callable[[bool | BrokerError], None]
+_MOMENT = 0.1  # seconds
+_PATIENCE = 30.0  # seconds
 
 
 def _no_gap() -> None:
@@ -27,6 +32,32 @@ def _bodies(seen: list[OutcomeRecord], run_id: str) -> list[bytes]:
 
 def _has(seen: list[OutcomeRecord], run_id: str) -> Callable[[], bool]:
     return partial(lambda: bool(_bodies(seen, run_id)))
+
+
+async def _check_quick_put(
+    bench: Bench, put: Callable[[OutcomeRecord, OnAnswer], Awaitable[None]]
+) -> None:
+    run_ids = bench.run_ids.new_many(50)
+    answers: list[bool | BrokerError] = []
+    for run_id in run_ids:
+        await put(OutcomeRecord(run_id, b"first"), answers.append)
+    await until(lambda: len(answers) == len(run_ids), "all are answered")
+    assert answers == [True] * len(run_ids)
+    await put(OutcomeRecord(run_ids[0], b"second"), answers.append)
+    await until(lambda: len(answers) > len(run_ids), "the second one is answered")
+    assert answers[-1] is False
+    reader = await bench.broker()
+    assert await reader.results.get(run_ids[0]) == OutcomeRecord(run_ids[0], b"first")
+
+
+def _ask_until_known(
+    get_from_thread: Callable[[str, float], OutcomeRecord | None], run_id: str
+) -> OutcomeRecord:
+    deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline:
+        if (found := get_from_thread(run_id, _MOMENT)) is not None:
+            return found
+    raise TimeoutError("the outcome is not found")
 
 
 class ResultStoreContract(Contract):
@@ -98,20 +129,40 @@ class ResultStoreContract(Contract):
 
     @rule
     async def test_a_quick_put_answers_like_a_put(self, bench: Bench) -> None:
-        broker = await bench.broker()
-        put_then = getattr(broker.results, "put_then", None)
+        put_then = getattr((await bench.broker()).results, "put_then", None)
         if put_then is None:
             pytest.skip("it has no quick put")
-        run_ids = bench.run_ids.new_many(50)
-        answers: list[bool | BrokerError] = []
-        for run_id in run_ids:
-            put_then(OutcomeRecord(run_id, b"first"), answers.append)
-        await until(lambda: len(answers) == len(run_ids), "all are answered")
-        assert answers == [True] * len(run_ids)
-        put_then(OutcomeRecord(run_ids[0], b"second"), answers.append)
-        await until(lambda: len(answers) > len(run_ids), "the second one is answered")
-        assert answers[-1] is False
-        assert await broker.results.get(run_ids[0]) == OutcomeRecord(run_ids[0], b"first")
+
+        async def put(outcome: OutcomeRecord, done: OnAnswer) -> None:
+            put_then(outcome, done)
+
+        await _check_quick_put(bench, put)
+
+    @rule
+    async def test_a_put_by_a_thread_answers_like_a_put(self, bench: Bench) -> None:
+        put_from_thread = getattr((await bench.broker()).results, "put_from_thread", None)
+        if put_from_thread is None:
+            pytest.skip("its threads cannot put themselves")
+
+        async def put(outcome: OutcomeRecord, done: OnAnswer) -> None:
+            await asyncio.to_thread(put_from_thread, outcome, done)
+
+        await _check_quick_put(bench, put)
+
+    @rule
+    async def test_a_thread_that_waits_for_a_moment_gets_what_is_stored(self, bench: Bench) -> None:
+        broker, worker = await bench.broker(), await bench.broker()
+        get_from_thread = getattr(broker.results, "get_from_thread", None)
+        if get_from_thread is None:
+            pytest.skip("its threads cannot wait themselves")
+        outcome = OutcomeRecord(bench.run_ids.new(), b"done")
+        waits = [asyncio.to_thread(_ask_until_known, get_from_thread, outcome.run_id)]
+        waits.append(asyncio.to_thread(_ask_until_known, get_from_thread, outcome.run_id))
+        early = asyncio.gather(*waits)
+        await worker.results.put(outcome)
+        assert await early == [outcome, outcome]
+        late = asyncio.to_thread(_ask_until_known, get_from_thread, outcome.run_id)
+        assert await late == outcome
 
     @rule
     async def test_an_outcome_of_the_inline_limit_is_stored_and_pushed_whole(
