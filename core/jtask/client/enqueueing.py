@@ -118,6 +118,7 @@ class RunBuilder:
         self._about = (self._tags, self._parent or "", task.version or "")
         # Many runs of one call differ in id and arguments only: a sixth of what an envelope costs.
         self._template = _template_of(task.key, task.name, task.serializer)
+        self._ending = self._template.ending(now)
 
     def __enter__(self) -> "RunBuilder":
         return self
@@ -194,14 +195,14 @@ class RunBuilder:
     def _prepare(self, run_id: str, call: EncodedCall, count: int) -> OutgoingRun:
         payload, needs = call.payload, call.needs
         blob = None
-        headers = dict(self._inherited)
+        headers = self._inherited
         claims: tuple[Claim, ...] = ()
         trace_id = ""
         if self._hook is not None:
             request, claims = self._ask_plugins(self._hook, run_id, call, count)
             headers, trace_id = request.headers, request.trace_id
         is_plain = self._plain and not headers and needs is None
-        body = self._template.encode(run_id, self._created, payload) if is_plain else b""
+        body = self._template.encode(run_id, self._ending, payload) if is_plain else b""
         if not is_plain or len(body) > self._limit:
             body, blob = self._encode(run_id, headers, payload, needs)
         limit = self._recorded_bytes
