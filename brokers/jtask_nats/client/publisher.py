@@ -31,6 +31,7 @@ from jtask_nats.client.pending import (
     PubAck,
     read_ack,
     refusal_in,
+    resolve_elsewhere,
     resolve_future,
 )
 from jtask_nats.client.protocol import publish_command, status_of
@@ -274,7 +275,7 @@ class Publisher:
         if answering is not None and (answered := await answering) is not None:
             return read_ack(answered)
         common: concurrent.futures.Future[PubAck] = concurrent.futures.Future()
-        resolve = partial(_resolve_elsewhere, common)
+        resolve = partial(resolve_elsewhere, common)
         self._connection.call_from_thread(self.publish_then, subject, body, headers, resolve)
         return await asyncio.wrap_future(common)
 
@@ -430,14 +431,3 @@ class Publisher:
         # The thread that waits may have removed it meanwhile, when its time was up.
         self._pending.pop(token, None)
         pending.resolve(outcome)
-
-
-def _resolve_elsewhere(
-    future: "concurrent.futures.Future[PubAck]", outcome: bytes | BrokerError
-) -> None:
-    if not future.set_running_or_notify_cancel():
-        return
-    if isinstance(outcome, BrokerError):
-        future.set_exception(outcome)
-    else:
-        future.set_result(read_ack(outcome))
