@@ -1,8 +1,11 @@
 """Background tasks for Python on NATS JetStream."""
 
-from typing import TYPE_CHECKING, Any
+from __future__ import annotations
 
+TYPE_CHECKING = False  # true for type checkers; `typing` alone would be a third of a lease watch
 if TYPE_CHECKING:
+    from typing import Any
+
     from jtask.annotations import allow_failure, unmapped
     from jtask.client.client import get_run
     from jtask.client.connection import Connection, aclose, aconnect, close, connect

@@ -16,9 +16,11 @@ from nats_servers import NatsServer, Proxy, StartNats
 from waiting import PATIENCE, until
 
 from jtask.errors import BrokerUnavailable, PermissionDenied
-from jtask_nats.client import blocking_links, loop_link
+from jtask_nats.client import link_supply
+from jtask_nats.client.blocking_link import BlockingLink
 from jtask_nats.client.connection import Connection
 from jtask_nats.client.link import Link
+from jtask_nats.client.loop_link import LoopLink
 from jtask_nats.client.nats_errors import ApiError
 from jtask_nats.client.publisher import Publisher
 
@@ -46,7 +48,7 @@ class FromThreads:
         return (await asyncio.to_thread(publish, subject, b"x", headers(name))).seq
 
     def links(self, publisher: Publisher) -> set[Link]:
-        return set(publisher._blocking_links._open)
+        return set(publisher._blocking_links._supply.links(BlockingLink))
 
 
 class FromAnotherLoop:
@@ -64,7 +66,7 @@ class FromAnotherLoop:
         return (await asyncio.wrap_future(future)).seq
 
     def links(self, publisher: Publisher) -> set[Link]:
-        return set(publisher._loop_links._open)
+        return set(open_links(publisher))
 
     def close(self) -> None:
         self.loop.call_soon_threadsafe(self.loop.stop)
@@ -248,8 +250,7 @@ def test_without_a_second_connection_all_goes_on_the_first(
 def test_a_link_that_nobody_uses_is_closed(
     publishing: Publishing, way: Way, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (blocking_links, loop_link):
-        monkeypatch.setattr(module, "_IDLE", 0.2)
+    monkeypatch.setattr(link_supply, "_IDLE", 0.2)
 
     async def main(connection: Connection, publisher: Publisher) -> None:
         await until(lambda: way.links(publisher) == set())
@@ -277,7 +278,7 @@ def test_closing_tells_who_waits_on_a_link(
 
 def is_in_use(way: Way, publisher: Publisher) -> bool:
     [link] = way.links(publisher)
-    if isinstance(link, loop_link.LoopLink):
+    if isinstance(link, LoopLink):
         return bool(link._waiting)
     return link not in publisher._blocking_links._free
 
@@ -364,8 +365,8 @@ def test_a_loop_that_has_ended_leaves_its_place_to_the_next_one(connected: Conne
     connected(main)
 
 
-def open_links(publisher: Publisher) -> set[loop_link.LoopLink]:
-    return publisher._loop_links._open.copy()
+def open_links(publisher: Publisher) -> list[LoopLink]:
+    return publisher._loop_links._supply.links(LoopLink)
 
 
 def test_a_coroutine_that_gives_up_disturbs_no_other(

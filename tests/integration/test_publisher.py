@@ -166,6 +166,9 @@ def test_headers_count_towards_the_servers_limit(publishing: Publishing) -> None
             await asyncio.to_thread(publisher.publish_from_thread, "s.x", body + b"x", headers)
         with pytest.raises(BrokerError, match="at most 1048576"):
             await publisher.publish_batch([("s.x", msg_id(1), b""), ("s.x", headers, body)])
+        for subject in ("s.with blank", "", "s.x\r\nPING", "s." + "x" * 2000):
+            with pytest.raises(BrokerError, match="not a valid NATS subject"):
+                publisher.prepare_batch([("s.x", msg_id(1), b""), (subject, msg_id(2), b"")])
         await publisher.publish("s.x", body, headers)
         assert await stored(connection) == 1
         assert lost == []
@@ -338,6 +341,40 @@ def test_a_torn_batch_is_stored_once_and_whole(publishing: Publishing, proxy: Pr
     publishing(main, proxy)
 
 
+def test_a_batch_begun_in_a_thread_is_stored_once_although_its_answer_was_lost(
+    publishing: Publishing, proxy: Proxy
+) -> None:
+    async def main(connection: Connection, publisher: Publisher) -> None:
+        proxy.cut_before_answer = b'"batch"'
+        batch = publisher.prepare_batch([("s.x", msg_id(n), b"%d" % n) for n in range(50)])
+        finish = await asyncio.to_thread(publisher.begin_from_thread, batch)
+        assert finish is not None
+        await finish()
+        assert proxy.cuts == 1
+        assert await stored(connection) == 50
+
+    publishing(main, proxy)
+
+
+def test_threads_begin_no_more_batches_than_a_stream_allows(publishing: Publishing) -> None:
+    async def main(connection: Connection, publisher: Publisher) -> None:
+        batches = [
+            publisher.prepare_batch([("s.x", msg_id(f"{k}-{n}"), b"") for n in range(20)])
+            for k in range(60)
+        ]
+        begun = [await asyncio.to_thread(publisher.begin_from_thread, batch) for batch in batches]
+        late = [batch for batch, finish in zip(batches, begun, strict=True) if finish is None]
+        assert late
+        await asyncio.gather(*(finish() for finish in begun if finish is not None))
+        assert await stored(connection) == 20 * (60 - len(late))
+        # There is room again.
+        finish = await asyncio.to_thread(publisher.begin_from_thread, late[0])
+        assert finish is not None
+        await finish()
+
+    publishing(main)
+
+
 def test_killing_the_server_keeps_batches_whole(
     publishing: Publishing, nats_server: NatsServer
 ) -> None:
@@ -485,6 +522,9 @@ def test_what_is_published_after_the_close_is_told_so_at_once(publishing: Publis
             await asyncio.to_thread(publisher.publish_from_thread, "s.x", b"", msg_id(2))
         with pytest.raises(BrokerUnavailable, match="closed before"):
             await publisher.publish_batch([("s.x", msg_id(n), b"") for n in range(3)])
+        batch = publisher.prepare_batch([("s.x", msg_id(n), b"") for n in range(3)])
+        with pytest.raises(BrokerUnavailable, match="closed before"):
+            await asyncio.to_thread(publisher.begin_from_thread, batch)
 
     publishing(main, timeout=1000)
 

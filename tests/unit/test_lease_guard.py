@@ -2,13 +2,18 @@
 
 import contextlib
 import os
+import subprocess
+import sys
 from collections.abc import AsyncGenerator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import jtask
 from jtask.errors import ConfigurationError
 from jtask.lease_guard import LeaseGuard, Renew
+from jtask.lease_watch.assignment import Assignment
 from jtask.lease_watch.decision import Observation, must_end, must_renew
 from jtask.lease_watch.renewer import load, name_of
 from jtask.lease_watch.table import CAPACITY, NO_SLOT, SIZE, LeaseTable
@@ -75,6 +80,23 @@ def test_what_the_table_has_no_room_for_is_left_out(
     assert all(worker.put(str(n)) != NO_SLOT for n in range(CAPACITY))
     assert worker.put("one more") == NO_SLOT
     assert len(guard.claims()) == CAPACITY
+
+
+def test_an_assignment_arrives_as_it_was() -> None:
+    given = Assignment(12, 3, 6.5, 1.0, "a.b:c", '{"url": "nats://\\u0000\\n"}', 7, 0.25)
+    assert vars(Assignment.from_line(given.to_line())) == vars(given)
+
+
+def test_the_watch_imports_next_to_nothing() -> None:
+    """Each worker has one, which takes as much memory as what it imports."""
+    program = "import sys; before = set(sys.modules); import jtask.lease_watch.process\n"
+    program += "print(*(set(sys.modules) - before))"
+    # -S: what is installed here may import anything as the interpreter starts.
+    command = [sys.executable, "-S", "-c", program]
+    core = str(Path(jtask.__file__).parents[1])
+    found = subprocess.run(command, env={"PYTHONPATH": core}, capture_output=True, check=True)
+    heavy = {"asyncio", "collections", "contextlib", "json", "re", "subprocess", "typing"}
+    assert heavy & set(found.stdout.decode().split()) == set()
 
 
 def test_a_renewer_is_found_by_its_name() -> None:

@@ -12,7 +12,6 @@ from jtask_nats.client.protocol import ProtocolError
 
 P = ParamSpec("P")
 T = TypeVar("T")
-_IDLE = 30.0  # seconds without use, after which one is closed
 _log = logging.getLogger("jtask")
 
 
@@ -29,7 +28,6 @@ class BlockingLinks:
         self._supply = supply
         self._loop = asyncio.get_running_loop()
         self._free: list[BlockingLink] = []
-        self._open: set[BlockingLink] = set()
         self._last = -CLOSE_TOGETHER
         self._timer: asyncio.TimerHandle | None = None
         supply.connection.on_close(self._close)
@@ -102,29 +100,27 @@ class BlockingLinks:
         connection = self._supply.connection
         link = self._supply.open(BlockingLink, connection.new_inbox() + ".*")
         if link is not None:
-            self._open.add(link)
             connection.call_from_thread(self._watch)
         return link
 
     def _drop(self, link: BlockingLink) -> None:
-        self._open.discard(link)
         self._supply.closed(link)
         link.close()
 
     def _watch(self) -> None:
         if self._timer is None and not self._supply.is_closed:
-            self._timer = self._loop.call_later(_IDLE, self._close_idle)
+            self._timer = self._loop.call_later(self._supply.idle, self._close_idle)
 
     def _close_idle(self) -> None:
         self._timer = None
-        before = time.monotonic() - _IDLE
+        before = time.monotonic() - self._supply.idle
         # Threads take from the end of the list meanwhile.
         while self._free and self._free[0].used < before:
             try:
                 self._drop(self._free.pop(0))
             except IndexError:
                 break
-        if self._open:
+        if self._supply.links(BlockingLink):
             self._watch()
 
     def _close(self) -> None:
@@ -133,5 +129,5 @@ class BlockingLinks:
         self._drop_all()
 
     def _drop_all(self) -> None:
-        for link in self._open.copy():
+        for link in self._supply.links(BlockingLink):
             self._drop(link)

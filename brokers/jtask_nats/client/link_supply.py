@@ -13,6 +13,7 @@ from jtask_nats.client.protocol import ProtocolError
 
 CLOSE_TOGETHER = 1.0  # seconds between two messages, else a connection is not worth its price
 _PAUSE = 10.0  # seconds after one could not be opened
+_IDLE = 30.0  # seconds without use
 _log = logging.getLogger("jtask")
 
 AnyLink = TypeVar("AnyLink", bound=Link)
@@ -24,6 +25,7 @@ class LinkSupply:
     Attributes:
         connection: The main one; they go to its server.
         is_closed: It is over; there are no more.
+        idle: After how many seconds without use one is to be closed.
 
     Args:
         connection: See above.
@@ -34,6 +36,7 @@ class LinkSupply:
     def __init__(self, connection: Connection, *, timeout: float, limit: int) -> None:
         self.connection = connection
         self.is_closed = False
+        self.idle = _IDLE
         self._timeout = timeout
         self._limit = limit
         self._pid = os.getpid()
@@ -82,6 +85,10 @@ class LinkSupply:
         finally:
             self._opening.release()
         return link
+
+    def links(self, kind: type[AnyLink]) -> list[AnyLink]:
+        """Return those of a kind that are open."""
+        return [link for link in self._open.copy() if isinstance(link, kind)]
 
     def closed(self, link: Link) -> None:
         """Take note of the end of one."""

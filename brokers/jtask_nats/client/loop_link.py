@@ -14,7 +14,6 @@ from jtask_nats.client.pending import refusal_in
 from jtask_nats.client.protocol import ProtocolError, publish_command
 
 _CHECK_EVERY = 1.0  # seconds
-_IDLE = 30.0  # seconds without use, after which it is closed
 
 
 class _Waiting(NamedTuple):
@@ -38,6 +37,7 @@ class LoopLink(Link):
         self._carry = b""
         self._timeout = 0.0
         self._used = time.monotonic()
+        self._idle = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._on_close: Callable[[LoopLink], None] | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -50,15 +50,19 @@ class LoopLink(Link):
         self._socket.close()
 
     def belong_to(
-        self, loop: asyncio.AbstractEventLoop, on_close: "Callable[[LoopLink], None]"
+        self,
+        loop: asyncio.AbstractEventLoop,
+        on_close: "Callable[[LoopLink], None]",
+        idle: float,
     ) -> None:
         """Belong to a loop from now on; from any thread.
 
         Args:
             loop: Which.
             on_close: Called with the link once it is closed.
+            idle: After how many seconds without use it is.
         """
-        self.loop, self._on_close = loop, on_close
+        self.loop, self._on_close, self._idle = loop, on_close, idle
 
     def attach(self) -> None:
         """Begin to listen; on its loop, as everything from now on."""
@@ -175,7 +179,7 @@ class LoopLink(Link):
         assert self.loop is not None
         now = time.monotonic()
         oldest = next(iter(self._waiting.values()), None)
-        if now > (self._used + _IDLE if oldest is None else oldest.deadline):
+        if now > (self._used + self._idle if oldest is None else oldest.deadline):
             self.close()
         else:
             self._timer = self.loop.call_later(_CHECK_EVERY, self._check)

@@ -19,7 +19,6 @@ class LoopLinks:
         self._supply = supply
         # A loop belongs to its thread.
         self._here = threading.local()
-        self._open: set[LoopLink] = set()
         supply.connection.on_close(self._close)
 
     def publish(
@@ -58,9 +57,7 @@ class LoopLinks:
     def _open_one(self, loop: asyncio.AbstractEventLoop) -> None:
         link = self._supply.open(LoopLink, self._supply.connection.new_inbox() + ".*")
         if link is not None:
-            link.belong_to(loop, self._forget)
-            # Before its loop hears of it, which may end without.
-            self._open.add(link)
+            link.belong_to(loop, self._supply.closed, self._supply.idle)
         try:
             loop.call_soon_threadsafe(self._adopt, link)
         except RuntimeError:
@@ -77,15 +74,11 @@ class LoopLinks:
             link.attach()
             self._here.link = link
 
-    def _forget(self, link: LoopLink) -> None:
-        self._open.discard(link)
-        self._supply.closed(link)
-
     def _drop_dead(self) -> None:
-        for link in self._open.copy():
+        for link in self._supply.links(LoopLink):
             if link.loop is not None and link.loop.is_closed():
                 link.close()
 
     def _close(self) -> None:
-        for link in self._open.copy():
+        for link in self._supply.links(LoopLink):
             link.close_soon()

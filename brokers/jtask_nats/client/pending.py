@@ -1,6 +1,7 @@
 """A message that a stream has not acknowledged yet, and how its acknowledgement reads."""
 
 import asyncio
+import concurrent.futures
 import json
 import threading
 from collections.abc import Callable
@@ -95,6 +96,18 @@ class BlockingOutcome:
 def resolve_future(future: "asyncio.Future[PubAck]", outcome: bytes | BrokerError) -> None:
     """Complete a future with a stream's answer or an error."""
     if future.done():
+        return
+    if isinstance(outcome, BrokerError):
+        future.set_exception(outcome)
+    else:
+        future.set_result(read_ack(outcome))
+
+
+def resolve_elsewhere(
+    future: "concurrent.futures.Future[PubAck]", outcome: bytes | BrokerError
+) -> None:
+    """Do `resolve_future` for one that is awaited elsewhere than on the loop."""
+    if not future.set_running_or_notify_cancel():
         return
     if isinstance(outcome, BrokerError):
         future.set_exception(outcome)

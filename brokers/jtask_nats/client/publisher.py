@@ -3,12 +3,14 @@
 import asyncio
 import concurrent.futures
 import itertools
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable
 from functools import partial
-from secrets import token_hex
+from typing import NamedTuple
 
 from jtask.errors import BrokerError, BrokerUnavailable
+from jtask_nats.client.batches import BATCH_LIMIT, AtomicBatch, BatchMessages, are_subjects
 from jtask_nats.client.blocking_links import BlockingLinks
 from jtask_nats.client.connection import Connection
 from jtask_nats.client.link_supply import LinkSupply
@@ -30,13 +32,12 @@ from jtask_nats.client.pending import (
     is_stored,
     read_ack,
     refusal_in,
+    resolve_elsewhere,
     resolve_future,
 )
 from jtask_nats.client.protocol import publish_command, status_of
 
 __all__ = ["BATCH_LIMIT", "PubAck", "Publisher"]
-
-BATCH_LIMIT = 1000
 
 _CHECK_EVERY = 0.25  # seconds, while anything is pending
 # Seconds without an answer; doubled with each copy, because copies wait in the same line.
@@ -45,8 +46,14 @@ _STALLED_AFTER = 1.0  # seconds without any answer
 _REFUSED_PAUSE = 0.05  # seconds after a "not now"; doubled with each copy
 _LONGEST_PAUSE = 0.5  # seconds
 _GRACE = 2.0  # seconds that a thread gives the loop to time it out
-_BATCHES_IN_FLIGHT = 16  # of the 50 that a stream allows all its publishers (ADR-50)
+# From the loop, and as many from threads; of 50 that a stream allows all publishers (ADR-50).
+_BATCHES_IN_FLIGHT = 16
 _NO_RESPONDERS = 503
+
+
+class _BegunBatch(NamedTuple):
+    stored: "asyncio.Future[PubAck]"
+    pending: PendingPublish
 
 
 class Publisher:
@@ -76,6 +83,7 @@ class Publisher:
         self._last_token = self._seen_token = "0"
         self._seen_at = 0.0
         self._batches = asyncio.Semaphore(_BATCHES_IN_FLIGHT)
+        self._begun = threading.Semaphore(_BATCHES_IN_FLIGHT)
         supply = LinkSupply(connection, timeout=min(timeout, _RESEND_AFTER), limit=links)
         self._blocking_links = BlockingLinks(supply)
         self._loop_links = LoopLinks(supply)
@@ -128,7 +136,7 @@ class Publisher:
         if self._timer is None:
             self._timer = self._loop.call_later(_CHECK_EVERY, self._check)
 
-    async def publish_batch(self, messages: Sequence[tuple[str, bytes, bytes]]) -> None:
+    async def publish_batch(self, messages: BatchMessages) -> None:
         """Publish 1 to 1000 messages to one stream, all or none.
 
         Args:
@@ -142,19 +150,73 @@ class Publisher:
             BrokerError: One is too large; nothing was sent.
         """
         if len(messages) == 1:
-            subject, headers, body = messages[0]
-            await self.publish(subject, body, headers)
+            await self.publish_each(messages)
             return
+        await self.publish_prepared(self.prepare_batch(messages))
+
+    def prepare_batch(self, messages: BatchMessages) -> AtomicBatch:
+        """Do what has to be done before 2 to 1000 messages are sent all or none; in any thread.
+
+        Args:
+            messages: As for `publish_batch`.
+
+        Raises:
+            BrokerError: They are too few or too many, or a subject is none.
+        """
+        batch = AtomicBatch(messages)
+        if not are_subjects(batch.subjects):
+            for subject in batch.subjects:
+                self._connection.check(subject, b"", b"")
+        return batch
+
+    async def publish_prepared(self, batch: AtomicBatch) -> None:
+        """Publish what `prepare_batch` has returned; raises as `publish_batch` does."""
         async with self._batches:
-            stored: asyncio.Future[PubAck] = self._loop.create_future()
-            batch = self._send_batch(messages, partial(resolve_future, stored))
-            try:
-                await stored
-            except ApiError as error:
-                if error.err_code != DUPLICATE_IN_BATCH or batch.sent == 1:
-                    raise
-                # The copy before was stored and its answer lost; each message proves it.
-                await asyncio.gather(*(self.publish(s, b, h) for s, h, b in messages))
+            await self._ended(batch, self._begin_batch(batch, self._connection.write))
+
+    def begin_from_thread(self, batch: AtomicBatch) -> Callable[[], Awaitable[None]] | None:
+        """Begin `publish_prepared` in any thread but the loop's: it is sent on return.
+
+        Args:
+            batch: What `prepare_batch` has returned.
+
+        Returns:
+            Callable | None: A coroutine function, to be called on the loop, that does the rest and
+            raises as `publish_batch` does; None when so many are on the way that nothing was sent.
+
+        Raises:
+            BrokerError: One of the messages is too large; or this is a forked child.
+        """
+        if not self._begun.acquire(blocking=False):
+            return None
+        # However large: the loop would copy it once more, and be late while threads compute.
+        write = partial(self._connection.write_from_thread, direct=True)
+        try:
+            begun = self._begin_batch(batch, write)
+        except BaseException:
+            self._begun.release()
+            raise
+        return partial(self._end_begun, batch, begun)
+
+    async def _end_begun(self, batch: AtomicBatch, begun: _BegunBatch) -> None:
+        try:
+            await self._ended(batch, begun)
+        finally:
+            self._begun.release()
+
+    async def _ended(self, batch: AtomicBatch, begun: _BegunBatch) -> None:
+        self._start_timer()
+        try:
+            await begun.stored
+        except ApiError as error:
+            if error.err_code != DUPLICATE_IN_BATCH or begun.pending.sent == 1:
+                raise
+            # The copy before was stored and its answer lost; each message proves it.
+            await self.publish_each(batch.messages)
+
+    async def publish_each(self, messages: BatchMessages) -> None:
+        """Publish messages on their own: those of a batch of which some are stored already."""
+        await asyncio.gather(*(self.publish(s, body, lines) for s, lines, body in messages))
 
     def publish_from_thread(self, subject: str, body: bytes, headers: bytes = b"") -> PubAck:
         """Do `publish` from any thread but the loop's, blocking it.
@@ -256,7 +318,7 @@ class Publisher:
         if answering is not None and (answered := await answering) is not None:
             return read_ack(answered)
         common: concurrent.futures.Future[PubAck] = concurrent.futures.Future()
-        resolve = partial(_resolve_elsewhere, common)
+        resolve = partial(resolve_elsewhere, common)
         self._connection.call_from_thread(self.publish_then, subject, body, headers, resolve)
         return await asyncio.wrap_future(common)
 
@@ -269,41 +331,25 @@ class Publisher:
             if answer.wait(_RESEND_AFTER):
                 return
 
-    def _send_batch(
-        self, messages: Sequence[tuple[str, bytes, bytes]], resolve: OnOutcome
-    ) -> PendingPublish:
-        if not 1 < len(messages) <= BATCH_LIMIT:
-            raise BrokerError(f"a batch has 1 to {BATCH_LIMIT} messages, not {len(messages)}")
+    def _begin_batch(self, batch: AtomicBatch, write: Callable[[bytes], None]) -> _BegunBatch:
+        if batch.size > (limit := self._connection.max_payload):
+            raise too_large(batch.largest, batch.size, limit)
         token = str(next(self._numbers))
-        commands, size = self._batch_commands(messages, self._prefix + token)
-        subjects = frozenset(subject for subject, _, _ in messages)
+        command = batch.command(self._prefix + token)
         deadline = time.monotonic() + self._timeout
-        batch = PendingPublish(subjects, b"".join(commands), size, deadline, resolve)
-        if self._is_closed:
-            resolve(self._closed_error(batch))
-            return batch
-        self._pending[token] = batch
-        self._connection.write(batch.command)
-        self._start_timer()
-        return batch
-
-    def _batch_commands(
-        self, messages: Sequence[tuple[str, bytes, bytes]], reply: str
-    ) -> tuple[list[bytes], int]:
-        # A copy that is sent again has the same batch id: with what the server still holds of a
-        # torn copy it finds a gap, refuses the batch as incomplete and forgets both (ADR-50).
-        line = b"Nats-Batch-Id: %b\r\nNats-Batch-Sequence: " % token_hex(8).encode()
-        check = self._connection.check
-        commands: list[bytes] = []
-        largest = 0
-        for number, (subject, headers, body) in enumerate(messages, 1):
-            last = number == len(messages)
-            end = b"\r\nNats-Batch-Commit: 1\r\n" if last else b"\r\n"
-            block = b"%b%b%d%b" % (headers, line, number, end)
-            largest = max(largest, check(subject, block, body))
-            # Only the commit is answered: to wait for the first message would cost a round trip.
-            commands.append(publish_command(subject, reply if last else "", block, body))
-        return commands, largest
+        stored: asyncio.Future[PubAck] = self._loop.create_future()
+        resolve = partial(resolve_future, stored)
+        pending = PendingPublish(batch.subjects, command, batch.size, deadline, resolve)
+        # Before it is written and the end is looked at, for the reasons of `publish_from_thread`.
+        self._pending[token] = pending
+        try:
+            if self._is_closed:
+                raise self._closed_error(pending)
+            write(command)
+        except BaseException:
+            self._pending.pop(token, None)
+            raise
+        return _BegunBatch(stored, pending)
 
     def _on_answer(self, subject: str, reply: str, data: bytes, headers: bytes | None) -> None:
         del reply
@@ -432,14 +478,3 @@ class Publisher:
         # The thread that waits may have removed it meanwhile, when its time was up.
         self._pending.pop(token, None)
         pending.resolve(outcome)
-
-
-def _resolve_elsewhere(
-    future: "concurrent.futures.Future[PubAck]", outcome: bytes | BrokerError
-) -> None:
-    if not future.set_running_or_notify_cancel():
-        return
-    if isinstance(outcome, BrokerError):
-        future.set_exception(outcome)
-    else:
-        future.set_result(read_ack(outcome))

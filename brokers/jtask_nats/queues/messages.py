@@ -5,11 +5,13 @@ scheduled that much early and carries its exact instant, which the worker that r
 for; what is due sooner goes to the queue at once, with its instant.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 from jtask.contract import EXPIRY_GRACE, HORIZON, Message
 from jtask_nats.client import headers
+from jtask_nats.client.batches import BatchMessage
 from jtask_nats.streams.server_clock import ServerClock
 from jtask_nats.streams.subjects import Subjects
 
@@ -62,6 +64,39 @@ def new_run_message(subjects: Subjects, message: Message, clock: ServerClock) ->
         )
     lines = headers.message_id(message.run_id) + _expiry(message, clock)
     return _timed(subjects, message, lines, clock, message.parked_under)
+
+
+class NewRunMessages:
+    """What `new_run_message` returns for many runs, made anew each time that it is looked at.
+
+    Args:
+        subjects: Of the namespace.
+        messages: The runs.
+        clock: The server's.
+    """
+
+    # Not kept: of some objects for each of many runs the collector of garbage would see too much.
+    def __init__(self, subjects: Subjects, messages: Sequence[Message], clock: ServerClock) -> None:
+        self._subjects = subjects
+        self._messages = messages
+        self._clock = clock
+
+    def __len__(self) -> int:
+        return len(self._messages)
+
+    def __iter__(self) -> Iterator[BatchMessage]:
+        known: tuple[str, int] | None = None
+        place = ""
+        for message in self._messages:
+            if message.at is not None or message.expires is not None:
+                yield new_run_message(self._subjects, message, self._clock)
+                continue
+            # Nearly always the same for all of them.
+            if (message.queue, message.priority) != known:
+                known = message.queue, message.priority
+                place = self._subjects.queued(*known, "")
+            run_id = message.run_id
+            yield place + run_id, headers.message_id(run_id), message.body
 
 
 def replacing_message(

@@ -1,25 +1,29 @@
 """Put runs on their queues, and take them off again before they have started."""
 
 import asyncio
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from itertools import starmap
 
-from jtask.contract import ATOMIC_LIMIT, DEFAULT_PRIORITY, Delivery, Message, check_message
+from jtask.contract import (
+    ATOMIC_LIMIT,
+    DEFAULT_PRIORITY,
+    Delivery,
+    Message,
+    check_message,
+    check_messages,
+)
 from jtask.errors import BrokerUnavailable, MessageRefused
 from jtask.ids import is_run_id
 from jtask.signal_safety import result_of
 from jtask_nats.client.direct_reads import last_message
-from jtask_nats.client.nats_errors import (
-    DUPLICATE_IN_BATCH,
-    ApiError,
-)
 from jtask_nats.client.purging import purge
 from jtask_nats.queues.consumption import NatsConsumption
 from jtask_nats.queues.deletion import delete_message
 from jtask_nats.queues.holders import Holders
 from jtask_nats.queues.leases import Leases
-from jtask_nats.queues.messages import OutgoingMessage, new_run_message
+from jtask_nats.queues.messages import NewRunMessages, OutgoingMessage, new_run_message
 from jtask_nats.queues.parked import ParkedRuns
+from jtask_nats.queues.prepared_runs import PreparedBatch
 from jtask_nats.queues.queue_counts import is_level, level_of
 from jtask_nats.queues.releases import Releases
 from jtask_nats.queues.replacing import replace_delayed
@@ -51,20 +55,28 @@ class NatsRuns:
 
     async def enqueue(self, messages: Sequence[Message]) -> None:
         """Store messages; they are durable on return."""
-        for message in messages:
-            check_message(message)
+        check_messages(messages)
         for message in messages:
             if message.priority != DEFAULT_PRIORITY:
                 await self._open_priority(message.queue, message.priority)
-        subjects, clock = self._session.subjects, self._session.topology.clock
-        limit = self._session.inline_limit
-        for message in messages:
-            if len(message.body) > limit:
-                raise _too_large(message, limit)
-        ready = [new_run_message(subjects, one, clock) for one in messages]
+        self._check_sizes(messages)
         await self._session.topology.ensure(Stream.RUNS)
-        with self._doubting_stream():
-            await self._store(ready)
+        try:
+            await self._store(messages)
+        except BrokerUnavailable:
+            self._doubt_streams()
+            raise
+
+    def prepare_enqueue(self, messages: Sequence[Message]) -> PreparedBatch | None:
+        """Prepare `enqueue`, in any thread but the loop's; see `jtask.contract.RunQueue`."""
+        session = self._session
+        levels = {(message.queue, message.priority) for message in messages}
+        is_group = 1 < len(messages) <= ATOMIC_LIMIT
+        if not is_group or not all(starmap(session.topology.is_ready_for, levels)):
+            return None
+        check_messages(messages)
+        self._check_sizes(messages)
+        return PreparedBatch(session, session.publisher.prepare_batch(self._outgoing(messages)))
 
     def enqueue_from_thread(self, message: Message) -> None:
         """Do `enqueue([message])` from any thread but the loop's, blocking it."""
@@ -73,8 +85,11 @@ class NatsRuns:
             whole = self.enqueue([message])
             result_of(asyncio.run_coroutine_threadsafe(whole, self._loop))
             return
-        with self._doubting_stream():
+        try:
             self._session.publisher.publish_from_thread(ready.subject, ready.body, ready.headers)
+        except BrokerUnavailable:
+            self._doubt_streams()
+            raise
 
     async def enqueue_from_loop(self, message: Message) -> None:
         """Do `enqueue([message])` from any loop but the broker's."""
@@ -83,9 +98,12 @@ class NatsRuns:
             whole = self.enqueue([message])
             await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(whole, self._loop))
             return
-        with self._doubting_stream():
+        try:
             publish = self._session.publisher.publish_from_loop
             await publish(ready.subject, ready.body, ready.headers)
+        except BrokerUnavailable:
+            self._doubt_streams()
+            raise
 
     def _ready_at_once(self, message: Message) -> OutgoingMessage | None:
         """Return what to publish; None where the topology has to be looked at before."""
@@ -93,25 +111,23 @@ class NatsRuns:
         session = self._session
         if not session.topology.is_ready_for(message.queue, message.priority):
             return None
-        if len(message.body) > session.inline_limit:
-            raise _too_large(message, session.inline_limit)
+        self._check_sizes((message,))
         return new_run_message(session.subjects, message, session.topology.clock)
 
-    @contextmanager
-    def _doubting_stream(self) -> Generator[None]:
-        try:
-            yield
-        except BrokerUnavailable:
-            # Somebody may have removed the stream: check at the next use.
-            self._session.topology.forget()
-            raise
+    def _check_sizes(self, messages: Sequence[Message]) -> None:
+        limit = self._session.inline_limit
+        for message in messages:
+            if len(message.body) > limit:
+                raise _too_large(message, limit)
+
+    def _doubt_streams(self) -> None:
+        # Somebody may have removed the one of runs: check at the next use.
+        self._session.topology.forget()
 
     async def replace(self, message: Message) -> bool:
         """Put another message in the place of a delayed run that no worker has had yet."""
         check_message(message)
-        limit = self._session.inline_limit
-        if len(message.body) > limit:
-            raise _too_large(message, limit)
+        self._check_sizes((message,))
         return await replace_delayed(self._session, message)
 
     async def consume(
@@ -205,25 +221,24 @@ class NatsRuns:
             news = f"{queue} {priority}".encode()
             self._session.connection.send(self._session.subjects.new_priority, news)
 
-    async def _store(self, ready: Sequence[OutgoingMessage]) -> None:
-        if len(ready) == 1:
-            subject, lines, body = ready[0]
-            await self._session.publisher.publish(subject, body, lines)
-            return
-        groups = [ready[i : i + ATOMIC_LIMIT] for i in range(0, len(ready), ATOMIC_LIMIT)]
-        await asyncio.gather(*(self._store_group(group) for group in groups))
+    def _outgoing(self, messages: Sequence[Message]) -> NewRunMessages:
+        return NewRunMessages(self._session.subjects, messages, self._session.topology.clock)
 
-    async def _store_group(self, group: Sequence[OutgoingMessage]) -> None:
+    async def _store(self, messages: Sequence[Message]) -> None:
+        if len(messages) == 1:
+            await self._session.publisher.publish_each(self._outgoing(messages))
+            return
+        starts = range(0, len(messages), ATOMIC_LIMIT)
+        groups = (self._outgoing(messages[i : i + ATOMIC_LIMIT]) for i in starts)
+        await asyncio.gather(*map(self._store_group, groups))
+
+    async def _store_group(self, group: NewRunMessages) -> None:
+        publisher = self._session.publisher
+        if len(group) == 1:
+            await publisher.publish_each(group)
+            return
         async with self._in_flight:
-            try:
-                await self._session.publisher.publish_batch(group)
-            except ApiError as error:
-                if error.err_code != DUPLICATE_IN_BATCH:
-                    raise
-                # Some are stored already, by an earlier call: add what is missing. The others are
-                # recognised by their ids.
-                publish = self._session.publisher.publish
-                await asyncio.gather(*(publish(s, body, lines) for s, lines, body in group))
+            await PreparedBatch(self._session, publisher.prepare_batch(group)).finish()
 
     async def _purge(self, subject: str) -> bool:
         stream = self._session.topology.stream_name(Stream.RUNS)

@@ -174,7 +174,7 @@ def _enqueue_key(
 ) -> "tuple[Run[Any], str, str]":
     from jtask.client.client import get_client
     from jtask.client.enqueueing import OutgoingRun
-    from jtask.contract import Message, is_name
+    from jtask.contract import is_name
     from jtask.declaration.definition import Definition
     from jtask.declaration.keys import check_name
     from jtask.settings import get_settings
@@ -198,6 +198,13 @@ def _enqueue_key(
     run_id = client.ids.new()
     # Written here and not by `RunBuilder`, which needs the task's code.
     envelope = Envelope(run_id, key, key, "json", payload, now)
-    message = Message(run_id, on, envelope.encode(), at=Definition(delay=delay).not_before(now))
-    run = client.handle(run_id)
-    return client.enqueue_blocking(OutgoingRun(run, message, key, now)), key, on
+    prepared = OutgoingRun(
+        run_id,
+        on,
+        envelope.encode(),
+        at=Definition(delay=delay).not_before(now),
+        handle=client.handle(run_id),
+        task_key=key,
+        created=now,
+    )
+    return client.enqueue_blocking(prepared), key, on

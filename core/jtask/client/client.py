@@ -40,6 +40,7 @@ R = TypeVar("R")
 T = TypeVar("T")
 _CLOSE_SECONDS = 5.0  # a program must be able to end although the broker is away
 _LAST_LINES_SECONDS = 2.0  # of those, for what runs have logged
+_GROUPS_IN_FLIGHT = 2  # of one call; beside them the next one is prepared
 _EXPLAIN_SECONDS = 0.5  # a wait that timed out takes so much longer at most
 _log = logging.getLogger("jtask")
 
@@ -130,7 +131,7 @@ class Client:
             return self.io.run(self._sender.send([prepared]))[0]
         # Before it is sent: it may have ended when this thread goes on.
         self._waits.track(prepared.handle)
-        self._enqueue_from_thread(prepared.message)
+        self._enqueue_from_thread(prepared)
         self.events.add(scheduled(prepared))
         return prepared.handle
 
@@ -152,7 +153,7 @@ class Client:
             return (await self.io.bridge(self._sender.send([prepared])))[0]
         # Before it is sent: it may have ended when this coroutine goes on.
         self._waits.track(prepared.handle)
-        await self._enqueue_from_loop(prepared.message)
+        await self._enqueue_from_loop(prepared)
         self.events.add(scheduled(prepared))
         return prepared.handle
 
@@ -170,23 +171,25 @@ class Client:
             JTaskError: Called on the I/O thread.
         """
         self._refuse_own_thread()
-        sending = self._start_sending(groups)
-        for seconds in wait_steps(None):
-            if not concurrent.futures.wait(sending, seconds).not_done:
+        sending: list[concurrent.futures.Future[list[Run[Any]]]] = []
+        for group in groups:
+            begin = self._sender.prepare(group)
+            if len(sending) >= _GROUPS_IN_FLIGHT and not _is_stored(sending[-_GROUPS_IN_FLIGHT]):
                 break
-        return _stored([one.exception() or one.result() for one in sending])
+            sending.append(self.io.submit(begin()))
+        return _stored([one.exception() or one.result() for one in sending if _is_over(one)])
 
     async def enqueue_many(self, groups: Iterable[list[OutgoingRun]]) -> list[Run[Any]]:
         """Store groups of runs from any event loop; as `enqueue_many_blocking` does."""
-        sending = self._start_sending(groups)
-        answers = await asyncio.gather(*map(asyncio.wrap_future, sending), return_exceptions=True)
-        return _stored(answers)
-
-    def _start_sending(
-        self, groups: Iterable[list[OutgoingRun]]
-    ) -> "list[concurrent.futures.Future[list[Run[Any]]]]":
-        # Nothing else of a group is kept: it can go once it is stored.
-        return [self.io.submit(self._sender.send(group)) for group in groups]
+        sending: list[asyncio.Future[list[Run[Any]]]] = []
+        for group in groups:
+            begin = self._sender.prepare(group)
+            if len(sending) >= _GROUPS_IN_FLIGHT:
+                await asyncio.wait([oldest := sending[-_GROUPS_IN_FLIGHT]])
+                if oldest.exception() is not None:
+                    break
+            sending.append(asyncio.wrap_future(self.io.submit(begin())))
+        return _stored(await asyncio.gather(*sending, return_exceptions=True))
 
     def _refuse_own_thread(self) -> None:
         refuse_in_interrupted_thread()
@@ -325,6 +328,17 @@ class Client:
 def _separate_parts(settings: Settings) -> dict[str, str]:
     urls = {part: getattr(settings, f"{part}_url") for part in SEPARABLE}
     return {part: url for part, url in urls.items() if url is not None}
+
+
+def _is_stored(sending: "concurrent.futures.Future[list[Run[Any]]]") -> bool:
+    return _is_over(sending) and sending.exception() is None
+
+
+def _is_over(sending: "concurrent.futures.Future[list[Run[Any]]]") -> bool:
+    """Wait until it is; always true."""
+    return any(
+        not concurrent.futures.wait([sending], seconds).not_done for seconds in wait_steps(None)
+    )
 
 
 def _stored(groups: Iterable[list[Run[Any]] | BaseException]) -> list[Run[Any]]:

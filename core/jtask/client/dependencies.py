@@ -4,7 +4,7 @@ The state in which one has ended stands for its value as well.
 """
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 from jtask.client.submitted_upstreams import value_of_state, value_of_submitted
@@ -82,13 +82,16 @@ def encode_call(
 
 def encode_calls(
     task: TaskInfo[..., Any], calls: Sequence[tuple[Any, ...]], wait_for: Sequence[Any] = ()
-) -> list[EncodedCall]:
+) -> Iterator[EncodedCall]:
     """Do `encode_call` for many calls, each given by its positional arguments.
 
     Args:
         task: The task.
         calls: The arguments of each.
         wait_for: What each waits for, see `encode_call`.
+
+    Returns:
+        Iterator[EncodedCall]: In order; all of them are encoded before it is returned.
 
     Raises:
         JTaskError: As for `encode_call`.
@@ -98,8 +101,8 @@ def encode_calls(
         with contextlib.suppress(ArgumentError, SerializationError):
             payloads = codecs_of(task).arguments.encode_many(calls)
             both = zip(payloads, calls, strict=True)
-            return [EncodedCall(payload, args, _NO_NAMES) for payload, args in both]
-    return [encode_call(task, args, _NO_NAMES, wait_for) for args in calls]
+            return (EncodedCall(payload, args, _NO_NAMES) for payload, args in both)
+    return iter([encode_call(task, args, _NO_NAMES, wait_for) for args in calls])
 
 
 class _Uses:

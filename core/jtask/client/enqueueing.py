@@ -3,9 +3,8 @@
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import islice
 from typing import Any, cast
 
 from jtask.claims import Claim
@@ -33,25 +32,23 @@ _log = logging.getLogger("jtask")
 
 
 @dataclass(slots=True)
-class OutgoingRun:
-    """A checked and encoded run that only has to be sent.
+class OutgoingRun(Message):
+    """A checked and encoded run that only has to be sent: what the broker gets, and more.
 
     Attributes:
         handle: What the caller gets.
-        message: What the broker gets.
         task_key: For the event.
         created: When it was prepared, seconds since the epoch.
         blob: Arguments that are too big for the message.
         about: Its tags, parent and version, for the event.
-        arguments: What is recorded of its arguments, likewise.
         claims: What plugins claim for it before it is sent.
-        trace_id: The trace that it is sent in, for the event.
+        arguments: What is recorded of its arguments, for the event.
+        trace_id: The trace that it is sent in, likewise.
     """
 
-    handle: Run[Any]
-    message: Message
-    task_key: str
-    created: float
+    handle: Run[Any] = field(kw_only=True)
+    task_key: str = field(kw_only=True)
+    created: float = field(kw_only=True)
     blob: bytes | None = None
     about: tuple[tuple[str, ...], str, str] = ((), "", "")
     claims: tuple[Claim, ...] = ()
@@ -121,6 +118,7 @@ class RunBuilder:
         self._about = (self._tags, self._parent or "", task.version or "")
         # Many runs of one call differ in id and arguments only: a sixth of what an envelope costs.
         self._template = _template_of(task.key, task.name, task.serializer)
+        self._ending = self._template.ending(now)
 
     def __enter__(self) -> "RunBuilder":
         return self
@@ -179,44 +177,51 @@ class RunBuilder:
         if not bound and all(type(call) is tuple for call in calls):
             encoded = encode_calls(self._task, cast("list[tuple[Any, ...]]", calls), self._wait_for)
         else:
-            encoded = [
-                encode_call(self._task, *_arguments(bound, call), self._wait_for) for call in calls
-            ]
-        ids = self._ids.new_many(len(encoded))
-        runs = (
-            self._prepare(run_id, call, len(ids)) for run_id, call in zip(ids, encoded, strict=True)
-        )
+            encoded = iter(
+                [
+                    encode_call(self._task, *_arguments(bound, call), self._wait_for)
+                    for call in calls
+                ]
+            )
+        groups = self._groups(encoded, len(calls))
         # A hook may refuse the last of the runs, when nothing may have been sent.
-        ready = runs if self._hook is None else iter(list(runs))
-        return iter(lambda: list(islice(ready, ATOMIC_LIMIT)), [])
+        return groups if self._hook is None else iter(list(groups))
+
+    def _groups(self, encoded: Iterator[EncodedCall], count: int) -> Iterator[list[OutgoingRun]]:
+        for begun in range(0, count, ATOMIC_LIMIT):
+            ids = self._ids.new_many(min(count - begun, ATOMIC_LIMIT))
+            yield [self._prepare(run_id, next(encoded), count) for run_id in ids]
 
     def _prepare(self, run_id: str, call: EncodedCall, count: int) -> OutgoingRun:
         payload, needs = call.payload, call.needs
         blob = None
-        headers = dict(self._inherited)
+        headers = self._inherited
         claims: tuple[Claim, ...] = ()
         trace_id = ""
         if self._hook is not None:
             request, claims = self._ask_plugins(self._hook, run_id, call, count)
             headers, trace_id = request.headers, request.trace_id
         is_plain = self._plain and not headers and needs is None
-        body = self._template.encode(run_id, self._created, payload) if is_plain else b""
+        body = self._template.encode(run_id, self._ending, payload) if is_plain else b""
         if not is_plain or len(body) > self._limit:
             body, blob = self._encode(run_id, headers, payload, needs)
-        message = Message(run_id, self._queue, body, self._priority, self._at, self._expires)
-        handle: Run[Any] = Run(run_id, self._source, self._task)
         limit = self._recorded_bytes
-        arguments = recorded(payload, limit, self._redact) if limit else ""
         return OutgoingRun(
-            handle,
-            message,
-            self._task.key,
-            self._created,
+            run_id,
+            self._queue,
+            body,
+            self._priority,
+            self._at,
+            self._expires,
+            None,
             blob,
             self._about,
             claims,
-            arguments,
+            recorded(payload, limit, self._redact) if limit else "",
             trace_id,
+            handle=Run(run_id, self._source, self._task),
+            task_key=self._task.key,
+            created=self._created,
         )
 
     def _ask_plugins(

@@ -1,17 +1,19 @@
 """Send prepared runs: what plugins claim for them, their arguments, their messages, the news."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from typing import Any, cast
 
 from jtask.client.claims import ClaimedRun
 from jtask.client.enqueueing import OutgoingRun, put_arguments
-from jtask.contract import Broker, Event
+from jtask.contract import Broker, Event, Message, PreparedRuns
 from jtask.errors import BrokerUnavailable, JTaskError
 from jtask.runs import Run
 from jtask.states import StateName
 
 _SCHEDULED = StateName.SCHEDULED.value
+_Sending = Coroutine[Any, Any, list[Run[Any]]]
 _PARKED = "it waits for its turn"
 
 
@@ -33,6 +35,9 @@ class RunSender:
         self._broker = broker
         self._track = track
         self._record = record
+        # Optional in the contract.
+        self._prepare: Callable[[Sequence[Message]], PreparedRuns | None] | None
+        self._prepare = getattr(broker.runs, "prepare_enqueue", None)
 
     async def send(self, prepared: Sequence[OutgoingRun]) -> list[Run[Any]]:
         """Store runs, all or none; durable on return.
@@ -53,13 +58,45 @@ class RunSender:
         await self._store(prepared)
         return [run.handle for run in prepared]
 
+    def prepare(self, prepared: Sequence[OutgoingRun]) -> Callable[[], _Sending]:
+        """Do what `send` needs no loop for; in any thread but the loop's.
+
+        Args:
+            prepared: At most ATOMIC_LIMIT runs.
+
+        Returns:
+            Callable: Begins to send, in any thread, and returns a coroutine that does the rest on
+            the loop.
+        """
+        if self._prepare is None or any(run.claims or run.blob is not None for run in prepared):
+            return partial(self.send, prepared)
+        ready = self._prepare(prepared)
+        if ready is None:
+            return partial(self.send, prepared)
+        return partial(self._begin, prepared, ready)
+
+    def _begin(self, prepared: Sequence[OutgoingRun], ready: PreparedRuns) -> _Sending:
+        self._track_all(prepared)
+        ready.begin()
+        # Here, while the broker is busy with them: the loop has others to serve.
+        events = [scheduled(run) for run in prepared]
+        return self._finish(ready, events, [run.handle for run in prepared])
+
+    async def _finish(
+        self, ready: PreparedRuns, events: list[Event], handles: list[Run[Any]]
+    ) -> list[Run[Any]]:
+        await ready.finish()
+        # Last, for what was not stored has not happened.
+        self._record(events)
+        return handles
+
     async def _send_claimed(self, prepared: Sequence[OutgoingRun]) -> list[Run[Any]]:
-        claimed = [ClaimedRun(run.message, run.claims, self._broker) for run in prepared]
+        claimed = [ClaimedRun(run, run.claims, self._broker) for run in prepared]
         instead = await _take_all(claimed)
         sent = [run for run in claimed if run.run_id not in instead]
         wanted = {run.run_id for run in sent}
         try:
-            await self._store([run for run in prepared if run.message.run_id in wanted])
+            await self._store([run for run in prepared if run.run_id in wanted])
         except BrokerUnavailable:
             raise  # they may be stored
         except JTaskError:
@@ -72,40 +109,43 @@ class RunSender:
     async def _store(self, prepared: Sequence[OutgoingRun]) -> None:
         if not prepared:
             return
-        for run in prepared:
-            self._track(run.handle)
+        self._track_all(prepared)
         large = [run for run in prepared if run.blob is not None]
         # Before the messages: a worker may have those at once, and wants the arguments.
         for run in large:
-            await put_arguments(self._broker, run.message, cast("bytes", run.blob))
+            await put_arguments(self._broker, run, cast("bytes", run.blob))
         try:
-            await self._broker.runs.enqueue([run.message for run in prepared])
+            await self._broker.runs.enqueue(prepared)
         except BrokerUnavailable:
             raise  # they may be stored
         except JTaskError:
             for run in large:
-                await self._broker.blobs.delete(f"{run.message.run_id}.args")
+                await self._broker.blobs.delete(f"{run.run_id}.args")
             raise
         # Last, for what was not stored has not happened.
         self._record([scheduled(run) for run in prepared])
 
+    def _track_all(self, prepared: Sequence[OutgoingRun]) -> None:
+        # Before they are sent: they may end at once.
+        for run in prepared:
+            self._track(run.handle)
+
 
 def scheduled(run: OutgoingRun) -> Event:
     """Return the event of a run that is stored."""
-    message = run.message
-    detail = "" if message.parked_under is None else _PARKED
+    detail = "" if run.parked_under is None else _PARKED
     # By position, for names would take as long again; every run that is sent comes by.
     return Event(
-        message.run_id,
+        run.run_id,
         _SCHEDULED,
         run.created,
         run.task_key,
         1,
         "",
         detail,
-        message.at,
+        run.at,
         *run.about,
-        message.queue,
+        run.queue,
         "",
         run.arguments,
         "",

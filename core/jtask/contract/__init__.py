@@ -1,12 +1,12 @@
 """What a broker promises, as small protocols: a broker is a handful of parts.
 
 Everything here runs on one event loop: the I/O thread's. A broker is opened there and all methods
-of its parts are called there, save `enqueue_from_thread` and `enqueue_from_loop`. Times are
-seconds, instants seconds since the epoch, sizes bytes. Bodies are opaque to a broker
-(docs/wire-format.md says what is in them). A broker raises `jtask.errors` only.
+of its parts are called there, save `enqueue_from_thread`, `enqueue_from_loop` and
+`prepare_enqueue`. Times are seconds, instants seconds since the epoch, sizes bytes. Bodies are
+opaque to a broker (docs/wire-format.md says what is in them). A broker raises `jtask.errors` only.
 """
 
-from jtask.contract.addresses import check_message, check_queue
+from jtask.contract.addresses import check_message, check_messages, check_queue
 from jtask.contract.blobs import BLOB_MARGIN, BlobStore
 from jtask.contract.broker import (
     SEPARABLE,
@@ -32,6 +32,7 @@ from jtask.contract.runs import (
     Consumption,
     Delivery,
     Message,
+    PreparedRuns,
     RunQueue,
 )
 from jtask.contract.separate import SeparatePart
@@ -74,6 +75,7 @@ __all__ = [
     "OutcomeRecord",
     "PartFactory",
     "Pause",
+    "PreparedRuns",
     "QueueInfo",
     "Queues",
     "Record",
@@ -88,6 +90,7 @@ __all__ = [
     "Subscription",
     "WaitingRun",
     "check_message",
+    "check_messages",
     "check_queue",
     "in_process",
     "is_in_process",

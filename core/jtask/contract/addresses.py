@@ -4,6 +4,8 @@ A run id, a queue or a priority becomes part of a subject, a key or a path. `*` 
 address what belongs to others.
 """
 
+from collections.abc import Iterable
+
 from jtask.contract.runs import Message
 from jtask.errors import MessageRefused
 from jtask.foreign_text import quoted
@@ -33,8 +35,28 @@ def check_message(message: Message) -> None:
     Raises:
         MessageRefused: Its id, its queue or its priority is none; or it is parked for ever.
     """
+    _check_run_id(message)
+    _check_place(message)
+
+
+def check_messages(messages: Iterable[Message]) -> None:
+    """Do `check_message` for many."""
+    good: tuple[object, ...] | None = None
+    for message in messages:
+        _check_run_id(message)
+        # Nearly always the same for all of them.
+        place = (message.queue, message.priority, message.parked_under, message.at)
+        if place != good:
+            _check_place(message)
+            good = place
+
+
+def _check_run_id(message: Message) -> None:
     if not is_run_id(message.run_id):
         raise MessageRefused(f"{quoted(message.run_id)} is not a run id: that is a UUIDv7")
+
+
+def _check_place(message: Message) -> None:
     check_queue(message.queue)
     if not 0 <= message.priority <= TOP_PRIORITY:
         raise MessageRefused(

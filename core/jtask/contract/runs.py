@@ -151,12 +151,26 @@ class Consumption(Protocol):
         ...
 
 
+class PreparedRuns(Protocol):
+    """Runs that only have to be sent: while some are stored, others can be prepared."""
+
+    def begin(self) -> None:
+        """Begin to send them, in any thread but the loop's; `finish` must be awaited then."""
+        ...
+
+    async def finish(self) -> None:
+        """Return when they are durable, or raise as `RunQueue.enqueue` does; on the loop."""
+        ...
+
+
 class RunQueue(Protocol):
     """Hold runs durably until a worker has settled them.
 
     A broker may also have shorter ways for callers who are not on its loop:
     `enqueue_from_thread(message)` does `enqueue([message])` from any other thread, and blocks it;
     the coroutine function `enqueue_from_loop(message)` does so on any other event loop.
+    `prepare_enqueue(messages)` prepares `enqueue` in any other thread, see `PreparedRuns`, or
+    returns None.
     """
 
     async def enqueue(self, messages: Sequence[Message]) -> None:

@@ -22,7 +22,8 @@ from jtask.lease_watch.assignment import Assignment
 from jtask.lease_watch.renewer import OpenRenewer, name_of
 from jtask.lease_watch.table import NO_SLOT, SIZE, LeaseTable
 
-_PROGRAM = "jtask.lease_watch.process"
+# Not by -m: what finds and runs a module takes another MiB.
+_PROGRAM = "from jtask.lease_watch.process import main; main()"
 _BEATS_PER_LEASE = 6  # so that the guard notices a standstill within a third of a lease
 _LONGEST_BEAT = 1.0  # seconds
 _EXIT_TIMEOUT = 2.0  # seconds
@@ -189,7 +190,7 @@ def end_with(supervisor: int, patience: float) -> None:
 def _popen(descriptor: int) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         # -P: a file in the working directory must not shadow what the guard imports.
-        [sys.executable, "-P", "-m", _PROGRAM],
+        [sys.executable, "-P", "-c", _PROGRAM],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         pass_fds=[descriptor],

@@ -1,25 +1,24 @@
 """When the guard renews for the worker."""
 
-from typing import NamedTuple
-
 _RENEWALS_PER_LEASE = 3
 _NOT_RUNNING = frozenset("TtZX")  # states in /proc/<pid>/stat: stopped, traced, zombie, dead
 
 
-class Observation(NamedTuple):
+class Observation:
     """The worker at one moment.
 
-    Attributes:
+    Args:
         beats: How often its loop has turned.
         cpu_ticks: Its CPU time.
         state: Letter in /proc/<pid>/stat.
         parent: Process id of its parent.
     """
 
-    beats: int
-    cpu_ticks: int
-    state: str
-    parent: int = 0
+    def __init__(self, beats: int, cpu_ticks: int, state: str, parent: int = 0) -> None:
+        self.beats = beats
+        self.cpu_ticks = cpu_ticks
+        self.state = state
+        self.parent = parent
 
 
 def must_renew(before: Observation, now: Observation, still_for: float, lease: float) -> bool:

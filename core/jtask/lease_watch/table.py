@@ -26,7 +26,8 @@ class LeaseTable:
 
     def __init__(self, descriptor: int) -> None:
         self._memory = mmap.mmap(descriptor, SIZE)
-        self._free = list(range(CAPACITY - 1, -1, -1))
+        self._free: list[int] = []  # of the slots that were used
+        self._unused = 0  # the first of the others
         self._beats = 0
 
     def beat(self) -> None:
@@ -46,9 +47,9 @@ class LeaseTable:
             int: Its slot, or NO_SLOT when there is no room for it.
         """
         encoded = claim.encode()
-        if not self._free or len(encoded) > _SLOT - _LENGTH.size:
+        slot = self._free_slot() if len(encoded) <= _SLOT - _LENGTH.size else NO_SLOT
+        if slot == NO_SLOT:
             return NO_SLOT
-        slot = self._free.pop()
         start = _HEAD + slot * _SLOT
         entry = _LENGTH.pack(len(encoded)) + encoded
         self._memory[start : start + len(entry)] = entry
@@ -59,6 +60,14 @@ class LeaseTable:
         start = _HEAD + slot * _SLOT
         self._memory[start : start + _LENGTH.size] = _EMPTY
         self._free.append(slot)
+
+    def _free_slot(self) -> int:
+        if self._free:
+            return self._free.pop()
+        if self._unused == CAPACITY:
+            return NO_SLOT
+        self._unused += 1
+        return self._unused - 1
 
     def claims(self) -> list[str]:
         """Return the claims of all leases."""

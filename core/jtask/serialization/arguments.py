@@ -58,9 +58,7 @@ class ArgumentCodec:
             ArgumentError: As for `encode`.
             SerializationError: As for `encode`.
         """
-        encode = self._arguments.encode
-        nothing: dict[str, Any] = {}
-        return [encode(args, nothing) for args in calls]
+        return self._arguments.encode_many(calls)
 
     def encode_open(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
         """Do `encode` for arguments with holes, which are checked when they are filled.
@@ -106,6 +104,8 @@ class ArgumentCodec:
 class _Arguments(Protocol):
     def encode(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes: ...
 
+    def encode_many(self, calls: Iterable[tuple[Any, ...]]) -> list[bytes]: ...
+
     def encode_open(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes: ...
 
     def decode(
@@ -126,6 +126,9 @@ class _PickledArguments:
             raise self._unpicklable(record, error) from error
 
     encode_open = encode
+
+    def encode_many(self, calls: Iterable[tuple[Any, ...]]) -> list[bytes]:
+        return [self.encode(args, {}) for args in calls]
 
     def decode(self, payload: bytes, fillings: Fillings) -> tuple[tuple[Any, ...], dict[str, Any]]:
         content = unpickled(payload, f"the arguments of task {self._call.task_name!r}")

@@ -55,6 +55,11 @@ class CallSignature:
         self._flat = not (self._positional_only or self._var_positional or self._var_keyword)
         self.tells_apart = _tells_apart(fn)
 
+    @property
+    def plain_names(self) -> list[str] | None:
+        """The names of its parameters where `bind` only puts them to the values; else None."""
+        return self._positional if self._flat and not self.tells_apart else None
+
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Return the record of a call.
 

@@ -1,7 +1,7 @@
 """`Task`: a task's facts with its verbs."""
 
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import (
     TYPE_CHECKING,
@@ -141,9 +141,7 @@ class Task(SubmittableTask[P, R], HookedTask[P, R]):
 
     async def adelay(self, *args: P.args, **kwargs: P.kwargs) -> "Run[R]":
         """Do what `delay` does without blocking the event loop."""
-        from jtask.client.client import connected_client
-
-        client = await connected_client()
+        client = await _connected_client()()
         with self._builder(client) as builder:
             prepared = builder.one((*self.bound, *args), kwargs)
             return cast("Run[R]", builder.sent([await client.enqueue(prepared)])[0])
@@ -164,9 +162,7 @@ class Task(SubmittableTask[P, R], HookedTask[P, R]):
         Returns:
             list[Run[R]]: One handle each, in order.
         """
-        from jtask.client.client import get_client
-
-        client = get_client()
+        client = _get_client()()
         with self._builder(client, wait_for=wait_for) as builder:
             groups = builder.many(self.bound, calls)
             return cast("list[Run[R]]", builder.sent(client.enqueue_many_blocking(groups)))
@@ -178,9 +174,7 @@ class Task(SubmittableTask[P, R], HookedTask[P, R]):
         wait_for: Awaited = None,
     ) -> "list[Run[R]]":
         """Do what `delay_many` does without blocking the event loop."""
-        from jtask.client.client import connected_client
-
-        client = await connected_client()
+        client = await _connected_client()()
         with self._builder(client, wait_for=wait_for) as builder:
             groups = builder.many(self.bound, calls)
             return cast("list[Run[R]]", builder.sent(await client.enqueue_many(groups)))
@@ -246,9 +240,7 @@ class Task(SubmittableTask[P, R], HookedTask[P, R]):
         kwargs: dict[str, Any],
         wait_for: Awaited = None,
     ) -> "Run[R]":
-        from jtask.client.client import get_client
-
-        client = get_client()
+        client = _get_client()()
         with self._builder(client, definition, wait_for) as builder:
             prepared = builder.one((*self.bound, *args), kwargs)
             return cast("Run[R]", builder.sent([client.enqueue_blocking(prepared)])[0])
@@ -276,15 +268,13 @@ class Task(SubmittableTask[P, R], HookedTask[P, R]):
         definition: Definition | None = None,
         wait_for: Awaited = None,
     ) -> "RunBuilder":
-        from jtask.client.enqueueing import RunBuilder
-
         awaited: tuple[Any, ...] = ()
         if wait_for is not None:
             from jtask.execution.awaited_futures import gathered
 
             awaited = (gathered(wait_for),)
         changed = definition or self.definition
-        return RunBuilder(client, client.ids, client.inline_limit, self, changed, awaited)
+        return _run_builder()(client, client.ids, client.inline_limit, self, changed, awaited)
 
     def _bind(self, instance: object, owner: type | None) -> "Task[..., R]":
         if self.owner is None:
@@ -298,6 +288,29 @@ class Task(SubmittableTask[P, R], HookedTask[P, R]):
         vars(copy).update(vars(self))
         copy.bound, copy.unbound = (target,), self
         return copy
+
+
+# Once: an import inside a function looks the module up again at each call. Not at the top of this
+# file, for a program that only declares tasks is spared them.
+@functools.cache
+def _get_client() -> "Callable[[], Client]":
+    from jtask.client.client import get_client
+
+    return get_client
+
+
+@functools.cache
+def _connected_client() -> "Callable[[], Awaitable[Client]]":
+    from jtask.client.client import connected_client
+
+    return connected_client
+
+
+@functools.cache
+def _run_builder() -> "type[RunBuilder]":
+    from jtask.client.enqueueing import RunBuilder
+
+    return RunBuilder
 
 
 def _check_sequence(args: object) -> None:

@@ -138,23 +138,32 @@ class EnvelopeTemplate:
         serializer: How the payloads are written.
     """
 
-    __slots__ = ("_middle", "_tail")
+    __slots__ = ("_middle",)
 
     def __init__(self, task_key: str, task_name: str, serializer: str) -> None:
         fixed = to_json({"v": VERSION, "task": task_key, "name": task_name, "ser": serializer})
         self._middle = fixed[:-1] + b',"id":"'
-        self._tail = b'","created":'
 
-    def encode(self, run_id: str, created: float, payload: bytes) -> bytes:
+    @staticmethod
+    def ending(created: float) -> bytes:
+        """Return what ends the envelopes of runs that were enqueued together.
+
+        Args:
+            created: When, seconds since the epoch.
+        """
+        # Six decimals are all that a float of this size holds.
+        return b'","created":%.6f}\n' % created
+
+    def encode(self, run_id: str, ending: bytes, payload: bytes) -> bytes:
         """Return the message body of a first attempt without any extras.
 
         Args:
             run_id: The run.
-            created: When it was enqueued, seconds since the epoch.
+            ending: Of the envelope.
             payload: The arguments.
         """
-        # An id needs no escaping; six decimals are all that a float of this size holds.
-        return b"%b%b%b%.6f}\n%b" % (self._middle, run_id.encode(), self._tail, created, payload)
+        # An id needs no escaping.
+        return b"%b%b%b%b" % (self._middle, run_id.encode(), ending, payload)
 
 
 def decode_envelope(body: bytes) -> Envelope:

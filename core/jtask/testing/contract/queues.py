@@ -262,6 +262,27 @@ class QueueContract(Contract):
         assert await producer.queues.depth("reports") == 20
 
     @rule
+    async def test_runs_prepared_in_a_thread_are_stored_once_they_are_finished(
+        self, bench: Bench
+    ) -> None:
+        producer = await bench.broker()
+        prepare_enqueue = getattr(producer.runs, "prepare_enqueue", None)
+        if prepare_enqueue is None:
+            pytest.skip("this broker prepares nothing in a thread")
+        first, last = bench.messages("reports", 1)[0], bench.messages("reports", 20)
+        # Before anything is there, a broker may have to look at it first.
+        await producer.runs.enqueue([first])
+        ready = await asyncio.to_thread(prepare_enqueue, last)
+        assert ready is not None
+        await asyncio.to_thread(ready.begin)
+        await ready.finish()
+        assert await producer.queues.depth("reports") == 21
+        # Also by who has not begun before; and once only.
+        again = await asyncio.to_thread(prepare_enqueue, last)
+        await again.finish()
+        assert await producer.queues.depth("reports") == 21
+
+    @rule
     async def test_the_depth_counts_runs_that_wait_and_runs_in_hand(self, bench: Bench) -> None:
         producer = await bench.broker()
         await producer.runs.enqueue(bench.messages("reports", 5))
