@@ -1,6 +1,7 @@
 """Put runs on their queues, and take them off again before they have started."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 
@@ -18,12 +19,12 @@ from jtask_nats.queues.consumption import NatsConsumption
 from jtask_nats.queues.deletion import delete_message
 from jtask_nats.queues.leases import Leases
 from jtask_nats.queues.messages import OutgoingMessage, new_run_message
+from jtask_nats.queues.over_streams import first_found
 from jtask_nats.queues.parked import ParkedRuns
 from jtask_nats.queues.queue_counts import is_level, level_of
 from jtask_nats.queues.releases import Releases
 from jtask_nats.queues.replacing import replace_delayed
 from jtask_nats.streams.session import Session
-from jtask_nats.streams.stream_configs import Stream
 
 _GROUPS_IN_FLIGHT = 4  # batches; a stream allows 50 in all, of all its publishers (ADR-50)
 _HELD_TIMEOUT = 0.25  # seconds; a worker that holds the run answers at once
@@ -45,7 +46,9 @@ class NatsRuns:
         self._parked = ParkedRuns(session, self._open_priority)
         self._consumptions: set[NatsConsumption] = set()
         self._loop = asyncio.get_running_loop()
-        self._in_flight = asyncio.Semaphore(_GROUPS_IN_FLIGHT)
+        self._in_flight = defaultdict[str, asyncio.Semaphore](
+            lambda: asyncio.Semaphore(_GROUPS_IN_FLIGHT)
+        )
 
     async def enqueue(self, messages: Sequence[Message]) -> None:
         """Store messages; they are durable on return."""
@@ -59,10 +62,15 @@ class NatsRuns:
         for message in messages:
             if len(message.body) > limit:
                 raise _too_large(message, limit)
-        ready = [new_run_message(subjects, one, clock) for one in messages]
-        await self._session.topology.ensure(Stream.RUNS)
+        queues = {message.queue for message in messages}
+        await self._session.topology.ensure_runs(*queues)
+        # A batch is for one stream.
+        parts = [
+            (stream, [new_run_message(subjects, one, clock) for one in messages if one.queue in of])
+            for stream, of in self._session.topology.run_streams.of_queues(queues).items()
+        ]
         with self._doubting_stream():
-            await self._store(ready)
+            await asyncio.gather(*(self._store(stream, ready) for stream, ready in parts))
 
     def enqueue_from_thread(self, message: Message) -> None:
         """Do `enqueue([message])` from any thread but the loop's, blocking it."""
@@ -152,21 +160,9 @@ class NatsRuns:
         if not is_run_id(run_id):
             return False  # it could address the runs of others
         session = self._session
-        stream = session.topology.stream_name(Stream.RUNS)
-        # Safe only because no consumer covers these subjects: a purge that hits deliveries makes
-        # the server forget them, see `_delete`.
-        delayed = await self._purge(session.subjects.schedule("*", "*", run_id))
-        delayed |= await self._purge(session.subjects.parked("*", None, run_id))
-        waiting = await last_message(
-            session.connection, stream, session.subjects.queued("*", "*", run_id)
-        )
-        if waiting is None or await self._is_with_worker(run_id, waiting.subject, waiting.sequence):
-            return delayed
-        removed = await delete_message(session, stream, waiting.sequence)
-        # A worker may have received it a moment ago, and the deletion does not say so. Nor does the
-        # consumer: a server that was killed has forgotten what it had delivered last.
-        taken = await self._is_held(run_id)
-        return delayed or (removed and not taken)
+        await session.topology.ensure_runs()
+        streams = session.topology.run_streams.names
+        return bool(await first_found(self._cancel_in(stream, run_id) for stream in streams))
 
     async def close(self) -> None:
         """Close all consumptions, and renew no leases any more."""
@@ -201,16 +197,16 @@ class NatsRuns:
             news = f"{queue} {priority}".encode()
             self._session.connection.send(self._session.subjects.new_priority, news)
 
-    async def _store(self, ready: Sequence[OutgoingMessage]) -> None:
+    async def _store(self, stream: str, ready: Sequence[OutgoingMessage]) -> None:
         if len(ready) == 1:
             subject, lines, body = ready[0]
             await self._session.publisher.publish(subject, body, lines)
             return
         groups = [ready[i : i + ATOMIC_LIMIT] for i in range(0, len(ready), ATOMIC_LIMIT)]
-        await asyncio.gather(*(self._store_group(group) for group in groups))
+        await asyncio.gather(*(self._store_group(stream, group) for group in groups))
 
-    async def _store_group(self, group: Sequence[OutgoingMessage]) -> None:
-        async with self._in_flight:
+    async def _store_group(self, stream: str, group: Sequence[OutgoingMessage]) -> None:
+        async with self._in_flight[stream]:
             try:
                 await self._session.publisher.publish_batch(group)
             except ApiError as error:
@@ -221,9 +217,21 @@ class NatsRuns:
                 publish = self._session.publisher.publish
                 await asyncio.gather(*(publish(s, body, lines) for s, lines, body in group))
 
-    async def _purge(self, subject: str) -> bool:
-        stream = self._session.topology.stream_name(Stream.RUNS)
-        return await purge(self._session.connection, stream, subject)
+    async def _cancel_in(self, stream: str, run_id: str) -> bool:
+        session = self._session
+        connection, subjects = session.connection, session.subjects
+        # Safe only because no consumer covers these subjects: a purge that hits deliveries makes
+        # the server forget them, see `delete_message`.
+        delayed = await purge(connection, stream, subjects.schedule("*", "*", run_id))
+        delayed |= await purge(connection, stream, subjects.parked("*", None, run_id))
+        waiting = await last_message(connection, stream, subjects.queued("*", "*", run_id))
+        if waiting is None or await self._is_with_worker(run_id, waiting.subject, waiting.sequence):
+            return delayed
+        removed = await delete_message(session, stream, waiting.sequence)
+        # A worker may have received it a moment ago, and the deletion does not say so. Nor does the
+        # consumer: a server that was killed has forgotten what it had delivered last.
+        taken = await self._is_held(run_id)
+        return delayed or (removed and not taken)
 
     async def _is_with_worker(self, run_id: str, subject: str, sequence: int) -> bool:
         queue, priority = level_of(subject)
