@@ -72,12 +72,18 @@ async def open_connection(url: str, connect_timeout: float = 20.0, **way: Any) -
     return await Access([url], **way).connect("test", connect_timeout)
 
 
-async def open_broker(url: str, user: str | None = None, **settings: Any) -> NatsBroker:
+async def open_broker(
+    url: str, user: str | None = None, streams: int = 1, **settings: Any
+) -> NatsBroker:
     """Open a broker, as a user with the password `pw` perhaps."""
     connection = await open_connection(url, user=user, password=user and "pw")
     access = Access((url,))
     return await NatsBroker.open(
-        connection, RunIds().client, Settings(**settings), NatsSettings(), access
+        connection,
+        RunIds().client,
+        Settings(**settings),
+        NatsSettings(nats_streams=streams),
+        access,
     )
 
 
@@ -128,8 +134,8 @@ def with_brokers(run: Run, request: pytest.FixtureRequest) -> WithBrokers:
         async def around(far: NatsServer | Proxy) -> None:
             async with reached(far) as url, contextlib.AsyncExitStack() as opened:
 
-                async def open_one(user: str | None = None, **settings: Any) -> NatsBroker:
-                    broker = await open_broker(url, user, **settings)
+                async def open_one(user: str | None = None, **options: Any) -> NatsBroker:
+                    broker = await open_broker(url, user, **options)
                     opened.push_async_callback(broker.close)
                     return broker
 

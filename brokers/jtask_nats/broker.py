@@ -57,7 +57,7 @@ class NatsBroker:
         own: NatsSettings,
         access: Access,
     ) -> None:
-        subjects = Subjects(settings.namespace)
+        subjects = Subjects(settings.namespace, own.nats_streams)
         self._connection = connection
         self._topology = Topology(connection, subjects, settings, own.replicas)
         publisher = Publisher(connection, timeout=settings.enqueue_timeout, links=own.nats_links)
@@ -132,7 +132,7 @@ class NatsBroker:
         while True:
             await asyncio.sleep(_COMPARE_EVERY * RANDOM.uniform(0.75, 1.25))
             try:
-                await self._topology.recheck(Stream.RUNS)
+                await self._topology.recheck(self._topology.run_streams.first)
             except JTaskError as error:
                 _log.debug("the server's clock cannot be asked for now: %s", error)
 

@@ -33,6 +33,8 @@ class NatsSettings(SettingsModel):
     """Begin of the subjects on which answers arrive."""
     nats_links: int = Field(default=4, ge=0, le=1000)
     """Connections that threads and event loops which enqueue again and again may have in all."""
+    nats_streams: int = Field(default=1, ge=1, le=64)
+    """Over how many streams the runs of the namespace are spread; the same in all processes."""
     server_store_limit: str = "10GB"
     """What the embedded server may put on disk before it refuses new runs."""
     server_sync: Sync = "interval"

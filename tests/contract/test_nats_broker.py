@@ -6,11 +6,19 @@ import pytest
 from nats_servers import NatsServer
 
 from jtask.contract import Broker
-from jtask.testing.contract import BrokerContract
+from jtask.testing.contract import (
+    BrokerContract,
+    Contract,
+    ParkingContract,
+    PauseContract,
+    QueueContract,
+    QueueStateContract,
+    ReplacingContract,
+)
 from jtask_nats import open_broker
 
 
-class TestNatsBroker(BrokerContract):
+class OnServer(Contract):
     server: NatsServer
 
     @pytest.fixture(autouse=True)
@@ -24,3 +32,15 @@ class TestNatsBroker(BrokerContract):
         self.server.kill()
         await asyncio.sleep(away)
         await asyncio.to_thread(self.server.start)
+
+
+class TestNatsBroker(OnServer, BrokerContract):
+    pass
+
+
+class TestNatsRunsOverSeveralStreams(
+    OnServer, QueueContract, ReplacingContract, ParkingContract, PauseContract, QueueStateContract
+):
+    @pytest.fixture(autouse=True)
+    def _spread(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("JTASK_NATS_STREAMS", "4")

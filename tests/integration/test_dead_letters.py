@@ -19,7 +19,7 @@ from jtask.hooks import hookimpl
 from jtask.ids import created_at
 from jtask.lifecycle import Retry
 from jtask.testing import run_worker
-from jtask.worker.settlement import START_COUNTER_TTL, start_counter
+from jtask.worker.start_counters import START_COUNTER_TTL, start_counter
 from jtask_dead_letters.headers import REPLAY_OF
 from jtask_dead_letters.operations import (
     drop_letters,

@@ -23,8 +23,8 @@ class Api(Protocol):
         ...
 
 
-async def list_subjects(api: Api, stream: str, pattern: str) -> AsyncIterator[str]:
-    """Yield the subjects of a stream's messages that match a pattern.
+async def list_subjects(api: Api, stream: str, pattern: str) -> AsyncIterator[tuple[str, int]]:
+    """Yield the subjects of a stream's messages that match a pattern, with how many each has.
 
     Args:
         api: The connection.
@@ -39,8 +39,8 @@ async def list_subjects(api: Api, stream: str, pattern: str) -> AsyncIterator[st
         asked: dict[str, object] = {"subjects_filter": pattern, "offset": offset}
         answer = await api.api(f"STREAM.INFO.{stream}", asked)
         page: dict[str, int] = answer["state"].get("subjects") or {}
-        for subject in page:
-            yield subject
+        for found in page.items():
+            yield found
         offset += len(page)
         if not page or offset >= answer.get("total", 0):
             return

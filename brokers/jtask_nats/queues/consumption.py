@@ -10,11 +10,10 @@ from collections.abc import Callable, Sequence
 
 from jtask.background import BackgroundTasks
 from jtask.contract import DEFAULT_PRIORITY, Delivery
-from jtask.errors import BrokerError, BrokerUnavailable, JTaskError, PermissionDenied
+from jtask.errors import BrokerError, BrokerUnavailable, JTaskError
 from jtask_nats.client.connection import Subscription
 from jtask_nats.client.nats_errors import not_permitted
 from jtask_nats.queues.deliveries import InFlight, NatsDelivery
-from jtask_nats.queues.doubts import may_have_forgotten
 from jtask_nats.queues.leases import Leases
 from jtask_nats.queues.messages import EARLY
 from jtask_nats.queues.pull_health import PullHealth
@@ -23,7 +22,6 @@ from jtask_nats.queues.puller import Puller
 from jtask_nats.queues.redeliveries import Redeliveries, Verdict
 from jtask_nats.queues.releases import Releases
 from jtask_nats.streams.session import Session
-from jtask_nats.streams.stream_configs import Stream
 from jtask_nats.streams.subjects import PRIORITIES
 
 _CHECK_EVERY = 0.25  # seconds
@@ -110,8 +108,8 @@ class NatsConsumption:
             ConfigurationError: A stream cannot be what jtask needs.
         """
         topology = self._session.topology
-        await topology.ensure(Stream.RUNS)
         names = list(dict.fromkeys(queues))
+        await topology.ensure_runs(*names)
         found = await topology.consumers.priorities(names)
         # A queue has other priorities than the default only once somebody has used them.
         wanted = {*found, *((queue, DEFAULT_PRIORITY) for queue in names)}
@@ -119,7 +117,9 @@ class NatsConsumption:
         self._queues = {queue: [] for queue in names}
         for queue, priority in wanted:
             self._add(queue, priority)
-        await asyncio.gather(*(self._doubt_what_was_forgotten(*one) for one in found))
+        await self._redeliveries.doubt_what_was_forgotten(
+            one.in_flight for one in self._pullers() if (one.queue, one.priority) in found
+        )
         self._health_timer = self._loop.call_later(_CHECK_EVERY, self._check_health)
         self._pull()
 
@@ -239,15 +239,6 @@ class NatsConsumption:
 
     def _pullers(self) -> list[Puller]:
         return [puller for pullers in self._queues.values() for puller in pullers]
-
-    async def _doubt_what_was_forgotten(self, queue: str, priority: int) -> None:
-        try:
-            info = await self._session.topology.consumers.find(queue, priority)
-        except PermissionDenied:
-            return
-        if info is not None and may_have_forgotten(info):
-            mine = [one for one in self._queues[queue] if one.priority == priority]
-            self._redeliveries.doubt(puller.in_flight for puller in mine)
 
     def _add(self, queue: str, priority: int) -> None:
         in_flight = InFlight(
@@ -430,18 +421,29 @@ class NatsConsumption:
             _log.warning("cannot consume: %s", reason)
 
     async def _repair(self) -> None:
+        streams = self._session.topology.run_streams.of_queues(self._queues)
+        # Each by itself: one may have no leader just now.
+        repairs = itertools.starmap(self._repair_in, streams.items())
+        for error in await asyncio.gather(*repairs, return_exceptions=True):
+            if error is not None:
+                raise error
+
+    async def _repair_in(self, stream: str, queues: Sequence[str]) -> None:
         topology = self._session.topology
         # The stream may be what is missing.
-        await topology.recheck(Stream.RUNS)
-        await topology.ensure(Stream.RUNS)
-        await self._discover_priorities()
-        on_broken = [puller for puller in self._pullers() if puller.is_broken]
+        await topology.recheck(stream)
+        await topology.ensure_runs(*queues)
+        await self._discover_priorities(queues)
+        pullers = [puller for queue in queues for puller in self._queues[queue]]
+        on_broken = [puller for puller in pullers if puller.is_broken]
         for puller in on_broken:
             await topology.ensure_consumer(puller.queue, puller.priority, owner=True)
             # Reset only now: pulls at a consumer that is missing would break it again. Unless it
             # has come back meanwhile.
             if puller.is_broken:
                 puller.reset()
+        if on_broken:
+            self.schedule_pull()
         if on_broken and self._second_look is None:
             self._second_look = self._loop.call_later(_FOLDER_SECONDS, self._look_again)
 
@@ -458,11 +460,9 @@ class NatsConsumption:
                 topology = self._session.topology
                 await topology.ensure_consumer(puller.queue, puller.priority, owner=True)
 
-    async def _discover_priorities(self) -> None:
+    async def _discover_priorities(self, queues: Sequence[str]) -> None:
         known = {(puller.queue, puller.priority) for puller in self._pullers()}
-        for queue, priority in await self._session.topology.consumers.priorities(
-            list(self._queues)
-        ):
+        for queue, priority in await self._session.topology.consumers.priorities(queues):
             if (queue, priority) not in known:
                 self._add(queue, priority)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from jtask.contract import TOP_PRIORITY
 from jtask_nats.client import headers
@@ -11,7 +11,6 @@ from jtask_nats.client.jetstream_api import list_subjects
 from jtask_nats.client.nats_errors import WRONG_LAST_SEQUENCE, ApiError
 from jtask_nats.queues.queue_counts import level_of
 from jtask_nats.streams.session import Session
-from jtask_nats.streams.stream_configs import Stream
 from jtask_nats.streams.subjects import last_token
 
 _MOST = 100  # runs that are looked at together
@@ -30,7 +29,7 @@ class ParkedRuns:
     ) -> None:
         self._session = session
         self._open_priority = open_priority
-        self._stream = session.topology.stream_name(Stream.RUNS)
+        self._streams = session.topology.run_streams.names
 
     async def wake(
         self, key: str, count: int, tokens: Sequence[str] = (), *, first: bool = True
@@ -47,18 +46,16 @@ class ParkedRuns:
             BrokerError: The server refuses, or does not answer.
         """
         session = self._session
-        await session.topology.ensure(Stream.RUNS)
+        await session.topology.ensure_runs()
         subject = session.subjects.parked("*", key, "*")
-        woken, after = 0, 0
+        woken, after = 0, dict.fromkeys(self._streams, 0)
         while woken < count:
-            most = min(count - woken, _MOST)
-            found = await first_messages(
-                session.connection, self._stream, subject, most, after=after
-            )
+            found = await self._oldest(subject, min(count - woken, _MOST), after)
             if not found:
                 break
-            woken += await self._wake_all(found, tokens[woken:], first=first)
-            after = found[-1].sequence
+            parked = [one for _, one in found]
+            woken += await self._wake_all(parked, tokens[woken:], first=first)
+            after |= {stream: one.sequence for stream, one in found}
         return woken
 
     async def count(self, key: str) -> int:
@@ -68,9 +65,10 @@ class ParkedRuns:
             BrokerError: The server refuses, or does not answer.
         """
         session = self._session
-        await session.topology.ensure(Stream.RUNS)
+        await session.topology.ensure_runs()
         subject = session.subjects.parked("*", key, "*")
-        return await count(session.connection, self._stream, subject)
+        counting = (count(session.connection, stream, subject) for stream in self._streams)
+        return sum(await asyncio.gather(*counting))
 
     async def keys(self, prefix: str) -> set[str]:
         """Return the keys that begin so and that runs are parked under.
@@ -79,15 +77,37 @@ class ParkedRuns:
             BrokerError: The server refuses, or does not answer.
         """
         session = self._session
-        await session.topology.ensure(Stream.RUNS)
+        await session.topology.ensure_runs()
         found: set[str] = set()
-        async for subject in list_subjects(
-            session.connection, self._stream, session.subjects.parked("*", None, "*")
-        ):
-            key = session.subjects.parked_key(subject)
-            if key.startswith(prefix):
-                found.add(key)
+        everything = session.subjects.parked("*", None, "*")
+        for stream in self._streams:
+            async for subject, _ in list_subjects(session.connection, stream, everything):
+                key = session.subjects.parked_key(subject)
+                if key.startswith(prefix):
+                    found.add(key)
         return found
+
+    async def _oldest(
+        self, subject: str, most: int, after: Mapping[str, int]
+    ) -> list[tuple[str, StoredMessage]]:
+        """Return the oldest messages of all streams, each with its stream.
+
+        Args:
+            subject: Which.
+            most: How many, at most.
+            after: Skip those up to a sequence, by stream.
+        """
+        connection = self._session.connection
+        pages = await asyncio.gather(
+            *(
+                first_messages(connection, stream, subject, most, after=sequence)
+                for stream, sequence in after.items()
+            )
+        )
+        found = [(name, one) for name, page in zip(after, pages, strict=True) for one in page]
+        if len(pages) > 1:
+            found.sort(key=lambda named: named[1].at)
+        return found[:most]
 
     async def _wake_all(
         self, parked: Sequence[StoredMessage], tokens: Sequence[str], *, first: bool

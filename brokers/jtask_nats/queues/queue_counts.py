@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from jtask.contract import DEFAULT_PRIORITY, Pause, QueueInfo, check_queue, is_name
 from jtask.ids import is_run_id
 from jtask_nats.client.direct_reads import count
+from jtask_nats.client.jetstream_api import list_subjects
 from jtask_nats.streams.session import Session
 from jtask_nats.streams.stream_configs import Stream
 from jtask_nats.streams.subjects import PRIORITIES, Subjects, last_token
@@ -17,10 +18,10 @@ Level = tuple[str, str]
 
 
 class Extent(NamedTuple):
-    """How much there is in a stream; while it is the same, nothing was stored or removed."""
+    """How much there is in all streams; while it is the same, nothing was stored or removed."""
 
     messages: int
-    last_sequence: int
+    last_sequences: tuple[int, ...]
 
 
 class ConsumerCounts(NamedTuple):
@@ -51,12 +52,12 @@ class QueueCounts:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._stream = session.topology.stream_name(Stream.RUNS)
 
     async def list(self) -> list[QueueInfo]:
         """Return all queues that hold runs, are or were served, or are paused, by name."""
         topology = self._session.topology
-        await topology.ensure(Stream.RUNS, Stream.RECORDS)
+        await topology.ensure_runs()
+        await topology.ensure(Stream.RECORDS)
         before = await self._extent()
         infos, pauses = await asyncio.gather(topology.consumers.all(), topology.pauses.all())
         served = [counts for info in infos if (counts := read_counts(info)) is not None]
@@ -87,14 +88,16 @@ class QueueCounts:
         """Deliver nothing of a queue until an instant; None is until `resume`."""
         check_queue(queue)
         session = self._session
-        await session.topology.ensure(Stream.RECORDS, Stream.RUNS)
+        await session.topology.ensure_runs(queue)
+        await session.topology.ensure(Stream.RECORDS)
         await session.topology.pauses.pause(session.publisher, queue, until)
 
     async def resume(self, queue: str) -> bool:
         """End a pause; False when there was none."""
         check_queue(queue)
         topology = self._session.topology
-        await topology.ensure(Stream.RECORDS, Stream.RUNS)
+        await topology.ensure_runs(queue)
+        await topology.ensure(Stream.RECORDS)
         return await topology.pauses.resume(queue)
 
     async def _load(self, queue: str, priority: int) -> int:
@@ -102,17 +105,24 @@ class QueueCounts:
         return 0 if info is None else int(info["num_pending"]) + int(info["num_ack_pending"])
 
     async def _extent(self) -> Extent:
-        state = (await self._session.connection.api(f"STREAM.INFO.{self._stream}"))["state"]
-        return Extent(state["messages"], state["last_seq"])
+        session = self._session
+        asked = (f"STREAM.INFO.{stream}" for stream in session.topology.run_streams.names)
+        infos = await asyncio.gather(*map(session.connection.api, asked))
+        states = [info["state"] for info in infos]
+        return Extent(
+            sum(state["messages"] for state in states),
+            tuple(state["last_seq"] for state in states),
+        )
 
     async def _delayed(self, queues: set[str]) -> Counter[str]:
         """Count the delayed and the parked runs of some queues."""
         connection, subjects = self._session.connection, self._session.subjects
+        stream_of = self._session.topology.run_streams.of
         delayed = Counter[str]()
         places = [(name, subjects.schedule(name, "*", "*")) for name in queues]
         places += [(name, subjects.parked(name, None, "*")) for name in queues]
         counts = await asyncio.gather(
-            *(count(connection, self._stream, subject) for _, subject in places)
+            *(count(connection, stream_of(name), subject) for name, subject in places)
         )
         for (name, _), runs in zip(places, counts, strict=True):
             delayed[name] += runs
@@ -121,14 +131,10 @@ class QueueCounts:
     async def _listed(self) -> tuple[Counter[Level], Counter[str]]:
         """Count the runs on queues by level and the delayed ones by queue, from all subjects."""
         queued, delayed = Counter[Level](), Counter[str]()
-        subjects, offset = self._session.subjects, 0
-        while True:
-            answer = await self._session.connection.api(
-                f"STREAM.INFO.{self._stream}",
-                {"subjects_filter": subjects.runs("*"), "offset": offset},
-            )
-            page: dict[str, int] = answer["state"].get("subjects") or {}
-            for subject, runs in page.items():
+        session, subjects = self._session, self._session.subjects
+        for stream in session.topology.run_streams.names:
+            listed = list_subjects(session.connection, stream, subjects.runs("*"))
+            async for subject, runs in listed:
                 level = level_of(subject)
                 if not is_place(subjects, subject):
                     continue
@@ -136,9 +142,7 @@ class QueueCounts:
                     delayed[level[0]] += runs
                 else:
                     queued[level] += runs
-            offset += len(page)
-            if not page or offset >= answer.get("total", 0):
-                return queued, delayed
+        return queued, delayed
 
 
 def queue_infos(

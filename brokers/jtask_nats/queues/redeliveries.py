@@ -7,10 +7,10 @@ import time
 from collections.abc import Iterable
 from enum import Enum
 
-from jtask.errors import BrokerError
+from jtask.errors import BrokerError, PermissionDenied
 from jtask_nats.client.outages import RECONNECT_GRACE
 from jtask_nats.queues.deliveries import InFlight, NatsDelivery
-from jtask_nats.queues.doubts import Doubts
+from jtask_nats.queues.doubts import Doubts, may_have_forgotten
 from jtask_nats.queues.holders import Holders
 from jtask_nats.queues.releases import Releases
 from jtask_nats.queues.requeued import is_requeued
@@ -62,6 +62,18 @@ class Redeliveries:
         if self._forgets:
             self._doubts.begin(consumers, time.time())
             self.may_doubt = True
+
+    async def doubt_what_was_forgotten(self, consumers: Iterable[InFlight]) -> None:
+        """Do `doubt` for those that nobody has used since the server was started."""
+
+        async def doubt_one(consumer: InFlight) -> None:
+            find = self._session.topology.consumers.find
+            with contextlib.suppress(PermissionDenied):
+                info = await find(consumer.queue, consumer.priority)
+                if info is not None and may_have_forgotten(info):
+                    self.doubt([consumer])
+
+        await asyncio.gather(*map(doubt_one, consumers))
 
     def doubts(self, delivery: NatsDelivery) -> bool:
         """Tell whether a run may be over or in somebody's hands although it is said to be new."""

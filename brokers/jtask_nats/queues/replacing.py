@@ -14,7 +14,6 @@ from jtask_nats.client.direct_reads import (
 from jtask_nats.client.nats_errors import WRONG_LAST_SEQUENCE, ApiError
 from jtask_nats.queues.messages import is_new, replacing_message
 from jtask_nats.streams.session import Session
-from jtask_nats.streams.stream_configs import Stream
 
 _PAUSE_SECONDS = 0.02  # at most, until somebody who lost a race tries again
 
@@ -29,10 +28,11 @@ async def replace_delayed(session: Session, message: Message) -> bool:
     Raises:
         BrokerError: The server refuses, or does not answer.
     """
-    await session.topology.ensure(Stream.RUNS)
+    await session.topology.ensure_runs(message.queue)
+    stream = session.topology.run_streams.of(message.queue)
     subject = session.subjects.schedule(message.queue, message.priority, message.run_id)
     while True:
-        stored = await _find(session, subject)
+        stored = await _find(session, stream, subject)
         if stored is None or not is_new(message.run_id, stored.headers):
             return False
         if await _replace(session, message, stored.sequence):
@@ -41,8 +41,7 @@ async def replace_delayed(session: Session, message: Message) -> bool:
         await asyncio.sleep(RANDOM.uniform(0.0, _PAUSE_SECONDS))
 
 
-async def _find(session: Session, subject: str) -> StoredMessage | None:
-    stream = session.topology.stream_name(Stream.RUNS)
+async def _find(session: Session, stream: str, subject: str) -> StoredMessage | None:
     # The leader's word: a follower may not have it yet, or still have one that was replaced.
     with contextlib.suppress(PermissionDenied):
         return await last_message_of_leader(session.connection, stream, subject)

@@ -18,7 +18,7 @@ _log = logging.getLogger("jtask.worker")
 
 async def is_requeued(session: Session, delivery: NatsDelivery) -> bool:
     """Return whether a later message of the run is stored; False when that cannot be read."""
-    stream = session.topology.consumers.stream_of(delivery.queue)
+    stream = session.topology.run_streams.of(delivery.queue)
     subject = session.subjects.runs(delivery.queue, delivery.run_id)
     try:
         latest = await last_message(session.connection, stream, subject)

@@ -1,6 +1,7 @@
 """Put runs on their queues, and take them off again before they have started."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from itertools import starmap
 
@@ -22,13 +23,13 @@ from jtask_nats.queues.deletion import delete_message
 from jtask_nats.queues.holders import Holders
 from jtask_nats.queues.leases import Leases
 from jtask_nats.queues.messages import NewRunMessages, OutgoingMessage, new_run_message
+from jtask_nats.queues.over_streams import first_found
 from jtask_nats.queues.parked import ParkedRuns
 from jtask_nats.queues.prepared_runs import PreparedBatch
 from jtask_nats.queues.queue_counts import is_level, level_of
 from jtask_nats.queues.releases import Releases
 from jtask_nats.queues.replacing import replace_delayed
 from jtask_nats.streams.session import Session
-from jtask_nats.streams.stream_configs import Stream
 
 _GROUPS_IN_FLIGHT = 4  # batches; a stream allows 50 in all, of all its publishers (ADR-50)
 _HELD_PATIENCE = 0.25  # seconds; a worker that holds the run answers at once
@@ -51,7 +52,9 @@ class NatsRuns:
         self._holders: Holders | None = None
         self._consumptions: set[NatsConsumption] = set()
         self._loop = asyncio.get_running_loop()
-        self._in_flight = asyncio.Semaphore(_GROUPS_IN_FLIGHT)
+        self._in_flight = defaultdict[str, asyncio.Semaphore](
+            lambda: asyncio.Semaphore(_GROUPS_IN_FLIGHT)
+        )
 
     async def enqueue(self, messages: Sequence[Message]) -> None:
         """Store messages; they are durable on return."""
@@ -60,9 +63,14 @@ class NatsRuns:
             if message.priority != DEFAULT_PRIORITY:
                 await self._open_priority(message.queue, message.priority)
         self._check_sizes(messages)
-        await self._session.topology.ensure(Stream.RUNS)
+        queues = {message.queue for message in messages}
+        await self._session.topology.ensure_runs(*queues)
+        # A batch is for one stream.
+        parts = self._session.topology.run_streams.of_queues(queues).items()
         try:
-            await self._store(messages)
+            await asyncio.gather(
+                *(self._store(to, [one for one in messages if one.queue in of]) for to, of in parts)
+            )
         except BrokerUnavailable:
             self._doubt_streams()
             raise
@@ -72,7 +80,10 @@ class NatsRuns:
         session = self._session
         levels = {(message.queue, message.priority) for message in messages}
         is_group = 1 < len(messages) <= ATOMIC_LIMIT
-        if not is_group or not all(starmap(session.topology.is_ready_for, levels)):
+        is_one_batch = (
+            len(session.topology.run_streams.of_queues(queue for queue, _ in levels)) == 1
+        )
+        if not (is_group and is_one_batch and all(starmap(session.topology.is_ready_for, levels))):
             return None
         check_messages(messages)
         self._check_sizes(messages)
@@ -170,21 +181,9 @@ class NatsRuns:
         if not is_run_id(run_id):
             return False  # it could address the runs of others
         session = self._session
-        stream = session.topology.stream_name(Stream.RUNS)
-        # Safe only because no consumer covers these subjects: a purge that hits deliveries makes
-        # the server forget them, see `_delete`.
-        delayed = await self._purge(session.subjects.schedule("*", "*", run_id))
-        delayed |= await self._purge(session.subjects.parked("*", None, run_id))
-        waiting = await last_message(
-            session.connection, stream, session.subjects.queued("*", "*", run_id)
-        )
-        if waiting is None or await self._is_with_worker(run_id, waiting.subject, waiting.sequence):
-            return delayed
-        removed = await delete_message(session, stream, waiting.sequence)
-        # A worker may have received it a moment ago, and the deletion does not say so. Nor does the
-        # consumer: a server that was killed has forgotten what it had delivered last.
-        taken = await self._is_held(run_id)
-        return delayed or (removed and not taken)
+        await session.topology.ensure_runs()
+        streams = session.topology.run_streams.names
+        return bool(await first_found(self._cancel_in(stream, run_id) for stream in streams))
 
     async def close(self) -> None:
         """Close all consumptions, and renew no leases any more."""
@@ -224,25 +223,37 @@ class NatsRuns:
     def _outgoing(self, messages: Sequence[Message]) -> NewRunMessages:
         return NewRunMessages(self._session.subjects, messages, self._session.topology.clock)
 
-    async def _store(self, messages: Sequence[Message]) -> None:
+    async def _store(self, stream: str, messages: Sequence[Message]) -> None:
         if len(messages) == 1:
             await self._session.publisher.publish_each(self._outgoing(messages))
             return
         starts = range(0, len(messages), ATOMIC_LIMIT)
         groups = (self._outgoing(messages[i : i + ATOMIC_LIMIT]) for i in starts)
-        await asyncio.gather(*map(self._store_group, groups))
+        await asyncio.gather(*(self._store_group(stream, group) for group in groups))
 
-    async def _store_group(self, group: NewRunMessages) -> None:
+    async def _store_group(self, stream: str, group: NewRunMessages) -> None:
         publisher = self._session.publisher
         if len(group) == 1:
             await publisher.publish_each(group)
             return
-        async with self._in_flight:
+        async with self._in_flight[stream]:
             await PreparedBatch(self._session, publisher.prepare_batch(group)).finish()
 
-    async def _purge(self, subject: str) -> bool:
-        stream = self._session.topology.stream_name(Stream.RUNS)
-        return await purge(self._session.connection, stream, subject)
+    async def _cancel_in(self, stream: str, run_id: str) -> bool:
+        session = self._session
+        connection, subjects = session.connection, session.subjects
+        # Safe only because no consumer covers these subjects: a purge that hits deliveries makes
+        # the server forget them, see `delete_message`.
+        delayed = await purge(connection, stream, subjects.schedule("*", "*", run_id))
+        delayed |= await purge(connection, stream, subjects.parked("*", None, run_id))
+        waiting = await last_message(connection, stream, subjects.queued("*", "*", run_id))
+        if waiting is None or await self._is_with_worker(run_id, waiting.subject, waiting.sequence):
+            return delayed
+        removed = await delete_message(session, stream, waiting.sequence)
+        # A worker may have received it a moment ago, and the deletion does not say so. Nor does the
+        # consumer: a server that was killed has forgotten what it had delivered last.
+        taken = await self._is_held(run_id)
+        return delayed or (removed and not taken)
 
     async def _is_with_worker(self, run_id: str, subject: str, sequence: int) -> bool:
         queue, priority = level_of(subject)

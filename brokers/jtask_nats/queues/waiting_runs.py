@@ -1,13 +1,15 @@
 """List the runs that no worker holds, without taking any."""
 
 import contextlib
-from collections.abc import AsyncIterator, Sequence, Set
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence, Set
 from datetime import datetime
+from typing import Any
 
 from jtask.contract import RunPlace, WaitingRun, check_queue
 from jtask.errors import PermissionDenied
 from jtask.ids import is_run_id
 from jtask_nats.client import headers
+from jtask_nats.client.connection import Connection
 from jtask_nats.client.direct_reads import (
     StoredMessage,
     last_message,
@@ -16,11 +18,13 @@ from jtask_nats.client.direct_reads import (
 )
 from jtask_nats.client.request_many import request_many
 from jtask_nats.queues.deletion import delete_message
+from jtask_nats.queues.over_streams import first_found, merged
 from jtask_nats.queues.queue_counts import Level, is_run, level_of
 from jtask_nats.streams.server_clock import ServerClock
 from jtask_nats.streams.session import Session
-from jtask_nats.streams.stream_configs import Stream
 from jtask_nats.streams.subjects import is_for_parked, last_token
+
+_Read = Callable[[Connection, str, str], Coroutine[Any, Any, StoredMessage | None]]
 
 _HELD_TIMEOUT = 0.25  # seconds; a worker that holds one of the runs answers at once
 
@@ -38,27 +42,19 @@ class WaitingRuns:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._stream = session.topology.stream_name(Stream.RUNS)
 
     async def waiting(self, queue: str | None = None) -> AsyncIterator[WaitingRun]:
         """Yield the waiting and delayed runs of one queue or of all, in the order of storing."""
         if queue is not None:
             check_queue(queue)
-        session = self._session
-        await session.topology.ensure(Stream.RUNS)
-        subject = session.subjects.runs(queue or "*")
-        # A delayed run that comes due meanwhile is found again on its queue.
-        seen: set[str] = set()
-        async for page in read_pages(session.connection, self._stream, subject):
-            # Others are set aside by the worker that gets them.
-            page = newest([one for one in page if is_run(session.subjects, one.subject)])
-            queued = [one for one in page if not session.subjects.is_schedule(one.subject)]
-            in_hand = await self._in_hand(queued)
-            for stored in page:
-                run_id = last_token(stored.subject)
-                if run_id not in in_hand and run_id not in seen:
-                    seen.add(run_id)
-                    yield waiting_run(stored, session.topology.clock)
+        topology = self._session.topology
+        queues = [] if queue is None else [queue]
+        await topology.ensure_runs(*queues)
+        streams = topology.run_streams.of_queues(queues) or topology.run_streams.names
+        subject = self._session.subjects.runs(queue or "*")
+        found = [self._waiting_in(stream, subject) for stream in streams]
+        async for stored in merged(found, lambda stored: stored.at):
+            yield waiting_run(stored, topology.clock)
 
     async def find(self, run_id: str) -> WaitingRun | None:
         """Return a run that waits or is delayed; may show one that a worker holds."""
@@ -71,19 +67,37 @@ class WaitingRuns:
             return None
         stored = await self._last(run_id)
         if stored is None:
-            session = self._session
-            subject = session.subjects.runs("*", run_id)
             with contextlib.suppress(PermissionDenied):  # then what any server knows must do
-                stored = await last_message_of_leader(session.connection, self._stream, subject)
+                stored = await self._search(run_id, last_message_of_leader)
         return None if stored is None else await self._place(stored)
 
     async def _last(self, run_id: str) -> StoredMessage | None:
-        session = self._session
-        await session.topology.ensure(Stream.RUNS)
-        subject = session.subjects.runs("*", run_id)
-        stored = await last_message(session.connection, self._stream, subject)
-        is_one = stored is not None and is_run(session.subjects, stored.subject)
+        await self._session.topology.ensure_runs()
+        stored = await self._search(run_id, last_message)
+        is_one = stored is not None and is_run(self._session.subjects, stored.subject)
         return stored if is_one else None
+
+    async def _search(self, run_id: str, read: _Read) -> StoredMessage | None:
+        """Read the last message of a run, in whichever stream it is."""
+        session = self._session
+        subject, streams = session.subjects.runs("*", run_id), session.topology.run_streams.names
+        return await first_found(read(session.connection, stream, subject) for stream in streams)
+
+    async def _waiting_in(self, stream: str, subject: str) -> AsyncIterator[StoredMessage]:
+        """Yield the runs of a stream that no worker holds."""
+        session = self._session
+        # A delayed run that comes due meanwhile is found again on its queue.
+        seen: set[str] = set()
+        async for page in read_pages(session.connection, stream, subject):
+            # Others are set aside by the worker that gets them.
+            page = newest([one for one in page if is_run(session.subjects, one.subject)])
+            queued = [one for one in page if not session.subjects.is_schedule(one.subject)]
+            in_hand = await self._in_hand(stream, queued)
+            for stored in page:
+                run_id = last_token(stored.subject)
+                if run_id not in in_hand and run_id not in seen:
+                    seen.add(run_id)
+                    yield stored
 
     async def _place(self, stored: StoredMessage) -> RunPlace:
         run = waiting_run(stored, self._session.topology.clock)
@@ -101,18 +115,18 @@ class WaitingRuns:
         """Delete what is on a queue and cannot be a run; return how many messages that were."""
         check_queue(queue)
         session = self._session
-        await session.topology.ensure(Stream.RUNS)
+        await session.topology.ensure_runs(queue)
         discarded = 0
-        subject = session.subjects.runs(queue)
-        async for page in read_pages(session.connection, self._stream, subject):
+        stream, subject = session.topology.run_streams.of(queue), session.subjects.runs(queue)
+        async for page in read_pages(session.connection, stream, subject):
             for stored in page:
                 # By its sequence, for nothing else addresses it alone.
                 if not is_run(session.subjects, stored.subject):
-                    discarded += await delete_message(session, self._stream, stored.sequence)
+                    discarded += await delete_message(session, stream, stored.sequence)
         return discarded
 
-    async def _in_hand(self, queued: Sequence[StoredMessage]) -> set[str]:
-        """Return which of some runs a worker holds or has settled by now."""
+    async def _in_hand(self, stream: str, queued: Sequence[StoredMessage]) -> set[str]:
+        """Return which of some runs in a stream a worker holds or has settled by now."""
         delivered = await self._delivered({level_of(one.subject) for one in queued})
         doubtful = {
             last_token(one.subject): one
@@ -122,7 +136,7 @@ class WaitingRuns:
         in_hand = await self._held(doubtful.keys()) if doubtful else set[str]()
         for run_id in doubtful.keys() - in_hand:
             # Nobody holds it: released, or settled since the page was read.
-            if not await self._is_there(doubtful[run_id]):
+            if not await self._is_there(stream, doubtful[run_id]):
                 in_hand.add(run_id)
         return in_hand
 
@@ -150,8 +164,8 @@ class WaitingRuns:
         await request_many(session.connection, session.subjects.held, payload, _HELD_TIMEOUT, take)
         return held
 
-    async def _is_there(self, stored: StoredMessage) -> bool:
-        last = await last_message(self._session.connection, self._stream, stored.subject)
+    async def _is_there(self, stream: str, stored: StoredMessage) -> bool:
+        last = await last_message(self._session.connection, stream, stored.subject)
         return last is not None and last.sequence == stored.sequence
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from jtask.contract import DEFAULT_PRIORITY
@@ -9,6 +10,7 @@ from jtask.errors import PermissionDenied
 from jtask.randomness import RANDOM
 from jtask_nats.client.connection import Connection
 from jtask_nats.client.nats_errors import CONSUMER_NOT_FOUND, ApiError
+from jtask_nats.streams.run_streams import RunStreams
 from jtask_nats.streams.stream_configs import Config
 from jtask_nats.streams.subjects import PRIORITIES
 
@@ -28,21 +30,16 @@ class Consumers:
 
     Args:
         connection: To the server.
-        stream: Name of the stream that holds the runs.
+        streams: Those that hold runs.
     """
 
-    def __init__(self, connection: Connection, stream: str) -> None:
+    def __init__(self, connection: Connection, streams: RunStreams) -> None:
         self._connection = connection
-        self._stream = stream
-
-    def stream_of(self, queue: str) -> str:
-        """Return the stream that holds the runs of a queue; the only place that decides it."""
-        del queue
-        return self._stream
+        self._streams = streams
 
     def path(self, queue: str, priority: int) -> str:
         """Return the end of an API subject that names a consumer."""
-        return f"{self.stream_of(queue)}.{consumer_name(queue, priority)}"
+        return f"{self._streams.of(queue)}.{consumer_name(queue, priority)}"
 
     async def find(self, queue: str, priority: int) -> Config | None:
         """Return the server's info about a queue's consumer; None when there is none."""
@@ -50,21 +47,18 @@ class Consumers:
 
     async def all(self) -> list[Config]:
         """Return the server's info about every consumer."""
-        return await self._pages(f"CONSUMER.LIST.{self._stream}", "consumers")
+        listed = [
+            self._pages(f"CONSUMER.LIST.{stream}", "consumers") for stream in self._streams.names
+        ]
+        return [info for page in await asyncio.gather(*listed) for info in page]
 
-    async def priorities(self, queues: list[str]) -> list[tuple[str, int]]:
+    async def priorities(self, queues: Sequence[str]) -> list[tuple[str, int]]:
         """List the (queue, priority) of some queues that have a consumer."""
-        wanted, found = set(queues), list[tuple[str, int]]()
-        try:
-            names: list[str] = await self._pages(f"CONSUMER.NAMES.{self._stream}", "consumers")
-        except PermissionDenied:
-            _log.debug("no permission to list the consumers: only the default priority is known")
-            names = [consumer_name(queue) for queue in queues]
-        for name in names:
-            queue, _, priority = name.rpartition("_")
-            if queue in wanted and priority in PRIORITIES:
-                found.append((queue, int(priority)))
-        return found
+        listed = [
+            self._priorities_in(stream, wanted)
+            for stream, wanted in self._streams.of_queues(queues).items()
+        ]
+        return [one for found in await asyncio.gather(*listed) for one in found]
 
     async def create(self, path: str, body: Config) -> Config | None:
         """Create a consumer, or update it where the body allows that.
@@ -103,6 +97,19 @@ class Consumers:
             # Not at the same moment as others who found it like this.
             await asyncio.sleep(pause * RANDOM.uniform(1.0, 2.0))
         return await self._api(f"CONSUMER.CREATE.{path}", body)
+
+    async def _priorities_in(self, stream: str, queues: Sequence[str]) -> list[tuple[str, int]]:
+        wanted, found = set(queues), list[tuple[str, int]]()
+        try:
+            names: list[str] = await self._pages(f"CONSUMER.NAMES.{stream}", "consumers")
+        except PermissionDenied:
+            _log.debug("no permission to list the consumers: only the default priority is known")
+            names = [consumer_name(queue) for queue in queues]
+        for name in names:
+            queue, _, priority = name.rpartition("_")
+            if queue in wanted and priority in PRIORITIES:
+                found.append((queue, int(priority)))
+        return found
 
     async def _find(self, path: str) -> Config | None:
         try:

@@ -11,6 +11,8 @@ Config = dict[str, Any]
 
 _VERSION = "3"
 """To be raised when a setting below changes; a stream of a newer version is left alone."""
+_STREAMS = "jtask_streams"
+"""In a stream's metadata: over how many the runs are spread; absent where it is one."""
 NANO = 1_000_000_000
 _DEDUP_WINDOW = 30 * NANO  # the server keeps each id that long in memory, 200-300 bytes each
 _EVENTS_SIZE = 256 << 20  # bytes; the server reserves them, and drops the oldest events beyond
@@ -67,7 +69,7 @@ def stream_configs(
         # holds a full disk off is the server's own max_file_store, which refuses new ones.
         Stream.RUNS: {
             **disk,
-            "subjects": [subjects.all_queued, subjects.all_schedules, subjects.all_parked],
+            "subjects": subjects.of_part(1),
             # An acked run is removed by the server. Consumers may not overlap in such a stream
             # (10100): one for each priority of a queue.
             "retention": "workqueue",
@@ -180,6 +182,29 @@ def stream_configs(
             "duplicate_window": _DEDUP_WINDOW,
         },
     }
+
+
+def run_stream_configs(first: Config, subjects: Subjects) -> list[Config]:
+    """Return what each of the streams that hold runs must be set to.
+
+    Args:
+        first: The config of the first one, where it is the only one.
+        subjects: Of the namespace.
+    """
+    if subjects.streams == 1:
+        return [first]
+    metadata = {**first["metadata"], _STREAMS: str(subjects.streams)}
+    return [
+        {**first, "subjects": subjects.of_part(part), "metadata": metadata}
+        for part in range(1, subjects.streams + 1)
+    ]
+
+
+def number_of_streams(have: Config) -> int:
+    """Return over how many streams the runs are spread, by the config of one of them."""
+    tags: dict[str, str] = have.get("metadata") or {}
+    number = tags.get(_STREAMS, "1")
+    return int(number) if number.isdecimal() else 1
 
 
 def drift_of(have: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from jtask.contract import TOP_PRIORITY
 from jtask.ids import CLIENT_HEX
+from jtask_nats.streams.run_streams import part_of, part_token
 
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+")
 _UNSAFE = re.compile(rb"[^A-Za-z0-9_-]")
@@ -23,15 +24,14 @@ class Subjects:
 
     Args:
         namespace: From the settings.
+        streams: Over how many streams the runs are spread.
     """
 
-    def __init__(self, namespace: str) -> None:
+    def __init__(self, namespace: str, streams: int = 1) -> None:
         self.root = f"jtask.{namespace}"
-        self.all_queued = f"{self.root}.q.>"
+        self.streams = streams
         self._schedules = f"{self.root}.s."
-        self.all_schedules = f"{self._schedules}>"
         self._parked = f"{self.root}.{_PARKED}."
-        self.all_parked = f"{self._parked}>"
         self.all_outcomes = f"{self.root}.r.>"
         self.all_republished = f"{self.root}.o.>"
         self.all_blobs = f"{self.root}.b.>"
@@ -52,17 +52,23 @@ class Subjects:
         self.held = f"{self.root}.c.held"
         """Core subject: which worker holds these runs? Answered only by one that does."""
 
+    def of_part(self, part: int) -> list[str]:
+        """Return the subjects of one of the streams that hold runs."""
+        token = "" if self.streams == 1 else f"{part_token(part, self.streams)}."
+        return [f"{self.root}.{kind}.{token}>" for kind in ("q", "s", _PARKED)]
+
     def queued(self, queue: str, priority: int | str, run_id: str) -> str:
         """Return where a run waits; `*` stands for any."""
-        return f"{self.root}.q.{queue}.{priority}.{run_id}"
+        return f"{self.root}.q.{self._place(queue)}.{priority}.{run_id}"
 
     def schedule(self, queue: str, priority: int | str, run_id: str) -> str:
         """Return where a run waits for its time."""
-        return f"{self.root}.s.{queue}.{priority}.{run_id}"
+        return f"{self._schedules}{self._place(queue)}.{priority}.{run_id}"
 
     def parked(self, queue: str, key: str | None, run_id: str) -> str:
         """Return where a run waits under a key; None is any key, `*` any queue or run."""
-        return f"{self._parked}{queue}.{'*' if key is None else _short_token(key)}.{run_id}"
+        token = "*" if key is None else _short_token(key)
+        return f"{self._parked}{self._place(queue)}.{token}.{run_id}"
 
     def parked_key(self, subject: str) -> str:
         """Return what the run at a subject is parked under; a hash of a long one."""
@@ -70,7 +76,7 @@ class Subjects:
 
     def runs(self, queue: str, run_id: str = "*") -> str:
         """Return where runs of a queue are, waiting, delayed, parked or held; `*` is any."""
-        return f"{self.root}.*.{queue}.*.{run_id}"
+        return f"{self.root}.*.{self._place(queue)}.*.{run_id}"
 
     def is_schedule(self, subject: str) -> bool:
         """Tell whether the run at a subject waits for its time, or to be woken."""
@@ -149,6 +155,14 @@ class Subjects:
         """Return the core subject on which a topic's questions are asked."""
         return f"{self.root}.c.ask.{encode_token(topic)}"
 
+    def _place(self, queue: str) -> str:
+        """Return the tokens of a queue: its name, and which of several streams has it."""
+        if self.streams == 1:
+            return queue
+        # One with a wildcard is asked for in each stream.
+        part = "*" if queue == "*" else part_token(part_of(queue, self.streams), self.streams)
+        return f"{part}.{queue}"
+
 
 def _short_token(text: str) -> str:
     """Return a string as one token, a hash of it where it is too long."""
@@ -178,7 +192,7 @@ def decode_token(part: str) -> str:
 
 def is_for_parked(place: str) -> bool:
     """Tell whether runs are parked at subjects that begin so; the queue follows."""
-    return last_token(place) == _PARKED
+    return place.split(".", 3)[2] == _PARKED
 
 
 def last_token(subject: str) -> str:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from jtask.contract import DEFAULT_PRIORITY
@@ -13,6 +13,7 @@ from jtask_nats.client.connection import Connection
 from jtask_nats.client.nats_errors import ApiError
 from jtask_nats.streams.consumers import ANSWER_TIMEOUT, Consumers, consumer_name
 from jtask_nats.streams.pausing import Pauses, paused_until
+from jtask_nats.streams.run_streams import RunStreams
 from jtask_nats.streams.server_clock import ServerClock
 from jtask_nats.streams.stream_configs import (
     ESSENTIAL,
@@ -21,6 +22,8 @@ from jtask_nats.streams.stream_configs import (
     Stream,
     drift_of,
     is_newer,
+    number_of_streams,
+    run_stream_configs,
     stream_configs,
 )
 from jtask_nats.streams.subjects import Subjects
@@ -55,6 +58,7 @@ class Topology:
 
     Attributes:
         is_replicated: Whether each stream has more than one copy.
+        run_streams: Those that hold runs.
     """
 
     def __init__(
@@ -65,22 +69,26 @@ class Topology:
         self._base = f"JTASK_{settings.namespace}"
         self._replicas = replicas
         self.is_replicated = replicas > 1
-        self._configs = stream_configs(subjects, settings, replicas)
+        configs = stream_configs(subjects, settings, replicas)
+        self._configs = {self.stream_name(stream): config for stream, config in configs.items()}
+        self.run_streams = RunStreams(settings.namespace, subjects.streams)
+        wanted = run_stream_configs(configs[Stream.RUNS], subjects)
+        self._configs |= zip(self.run_streams.names, wanted, strict=True)
         self._subjects = subjects
-        self.consumers = Consumers(connection, self.stream_name(Stream.RUNS))
+        self.consumers = Consumers(connection, self.run_streams)
         """Of the queues' priorities."""
         self.pauses = Pauses(connection, subjects, self.stream_name(Stream.RECORDS), self.consumers)
         """Which queues are paused; needs the stream of records."""
         self.clock = ServerClock()
         """The server's, compared whenever it is asked about a stream."""
         self._timeout = ANSWER_TIMEOUT if replicas == 1 else _CLUSTER_TIMEOUT
-        self._known: dict[Stream, str] = {}
+        self._known: dict[str, str] = {}
         """The streams that are there, with the instant at which the server has made each."""
-        self._making: dict[Stream, asyncio.Future[None]] = {}
+        self._making: dict[str, asyncio.Future[None]] = {}
         self._known_consumers: set[tuple[str, int]] = set()
 
     def stream_name(self, stream: Stream) -> str:
-        """Return a stream's name."""
+        """Return a stream's name; of those that hold runs, that of the first."""
         return self._base + stream.value
 
     def forget(self) -> None:
@@ -88,7 +96,7 @@ class Topology:
         self._known.clear()
         self._known_consumers.clear()
 
-    async def recheck(self, *streams: Stream) -> None:
+    async def recheck(self, *names: str) -> None:
         """Check known streams, all by default, while they are used on as if nothing had happened.
 
         After a reconnect the server is the same as before most of the time, and to wait for its
@@ -99,8 +107,8 @@ class Topology:
             ConfigurationError: A stream is there and cannot be made what jtask needs.
             BrokerUnavailable: No answer.
         """
-        known = [stream for stream in streams or tuple(self._known) if stream in self._known]
-        await asyncio.gather(*(self._ensure_stream(stream) for stream in known))
+        known = [name for name in names or tuple(self._known) if name in self._known]
+        await asyncio.gather(*map(self._ensure_stream, known))
 
     async def recheck_until_done(self, reported: Callable[[str], None]) -> None:
         """Do `recheck` until it succeeds.
@@ -128,20 +136,33 @@ class Topology:
 
     def is_ready_for(self, queue: str, priority: int) -> bool:
         """Tell whether a run can be stored without making anything first; from any thread."""
-        if Stream.RUNS not in self._known:
+        if self.run_streams.of(queue) not in self._known:
             return False
         return priority == DEFAULT_PRIORITY or self.knows_consumer(queue, priority)
 
     async def ensure(self, *streams: Stream) -> None:
         """Make streams that are not there and update those that are of an older version.
 
+        Args:
+            streams: Which; of those that hold runs, the first.
+
         Raises:
             ConfigurationError: A stream is there and cannot be made what jtask needs.
             BrokerUnavailable: No answer.
         """
-        missing = [stream for stream in streams if stream not in self._known]
-        if missing:
-            await asyncio.gather(*map(self._made_once, missing))
+        await self._ensure_named([self.stream_name(stream) for stream in streams])
+
+    async def ensure_runs(self, *queues: str) -> None:
+        """Do `ensure` for the streams that hold the runs of some queues, of all by default.
+
+        Raises:
+            ConfigurationError: As above; or the runs are spread over another number of streams.
+            BrokerUnavailable: No answer.
+        """
+        runs = self.run_streams
+        # It says how many there are, before one is made that should not be there.
+        await self._ensure_named([runs.first])
+        await self._ensure_named(runs.of_queues(queues) if queues else runs.names)
 
     async def ensure_consumer(self, queue: str, priority: int, *, owner: bool) -> bool:
         """Make the consumer of a queue's priority.
@@ -156,13 +177,14 @@ class Topology:
         """
         if not owner and (queue, priority) in self._known_consumers:
             return False
-        await self.ensure(Stream.RUNS, Stream.RECORDS)
+        await self.ensure_runs(queue)
+        await self.ensure(Stream.RECORDS)
         config = self._consumer_config(queue, priority)
         paused = await self.pauses.until(queue)
         if paused is not None:
             # The server leaves it alone where the consumer is there already.
             config["pause_until"] = headers.instant(paused)
-        body: Config = {"stream_name": self.consumers.stream_of(queue), "config": config}
+        body: Config = {"stream_name": self.run_streams.of(queue), "config": config}
         if not owner:
             # Fails where it is there with another lease, which must not change under its workers.
             body["action"] = "create"
@@ -177,23 +199,28 @@ class Topology:
         self._known_consumers.add((queue, priority))
         return True
 
-    def _made_once(self, stream: Stream) -> Awaitable[None]:
+    async def _ensure_named(self, names: Iterable[str]) -> None:
+        missing = [name for name in names if name not in self._known]
+        if missing:
+            await asyncio.gather(*map(self._made_once, missing))
+
+    def _made_once(self, name: str) -> Awaitable[None]:
         """Return what awaits that a stream is made: once for all who need it at the same time."""
-        making = self._making.get(stream)
+        making = self._making.get(name)
         if making is None:
-            making = self._making[stream] = asyncio.ensure_future(self._ensure_stream(stream))
-            making.add_done_callback(lambda made: self._made(stream, made))
+            making = self._making[name] = asyncio.ensure_future(self._ensure_stream(name))
+            making.add_done_callback(lambda made: self._made(name, made))
         # One of them may be cancelled.
         return asyncio.shield(making)
 
-    def _made(self, stream: Stream, made: asyncio.Future[None]) -> None:
-        self._making.pop(stream, None)
+    def _made(self, name: str, made: asyncio.Future[None]) -> None:
+        self._making.pop(name, None)
         if not made.cancelled():
             # Retrieved, also where nobody waits for it any more: else asyncio logs it.
             made.exception()
 
-    async def _ensure_stream(self, stream: Stream) -> None:
-        name, wanted = self.stream_name(stream), self._configs[stream]
+    async def _ensure_stream(self, name: str) -> None:
+        wanted = self._configs[name]
         made: Config = {}
         sent = self.clock.time()
         try:
@@ -224,15 +251,17 @@ class Topology:
             made = await self._bring_up_to_date(name, wanted)
         self.clock.note(sent, str(made.get("ts", "")))
         created = str(made.get("created", ""))
-        if self._known.get(stream, created) != created and stream is Stream.RUNS:
+        if self._known.get(name, created) != created and name in self.run_streams.names:
             # Another stream of that name: its consumers are not those we know.
             self._known_consumers.clear()
-        self._known[stream] = created
+        self._known[name] = created
 
     async def _bring_up_to_date(self, name: str, wanted: Config) -> Config:
         """Update a stream where that is needed, and return the server's info about it."""
         info = await self._api(f"STREAM.INFO.{name}")
         have: Config = info["config"]
+        if name in self.run_streams.names:
+            self._check_number(number_of_streams(have))
         drift = drift_of(have, wanted)
         if not drift or is_newer(have):
             return info
@@ -244,6 +273,15 @@ class Topology:
         else:
             _log.info("updated the stream %s: %s", name, _listed(drift))
         return info
+
+    def _check_number(self, found: int) -> None:
+        wanted = self._subjects.streams
+        if found != wanted:
+            raise ConfigurationError(
+                f"the runs of namespace {self._settings.namespace!r} are spread over "
+                f"{_streams(found)}, but JTASK_NATS_STREAMS is {wanted}: set it to {found} in all "
+                "processes, or choose another JTASK_NAMESPACE"
+            )
 
     def _consumer_config(self, queue: str, priority: int) -> Config:
         name = consumer_name(queue, priority)
@@ -277,6 +315,10 @@ def _report_drift(name: str, drift: dict[str, tuple[Any, Any]], error: ApiError)
         _listed(drift),
         error.description,
     )
+
+
+def _streams(number: int) -> str:
+    return "1 stream" if number == 1 else f"{number} streams"
 
 
 def _listed(drift: dict[str, tuple[Any, Any]]) -> str:

@@ -176,8 +176,8 @@ class RunQueue(Protocol):
     async def enqueue(self, messages: Sequence[Message]) -> None:
         """Store messages; they are durable on return.
 
-        Up to ATOMIC_LIMIT messages are stored all or none; more are stored in such groups, in
-        order. Lost answers are retried without storing twice.
+        Up to ATOMIC_LIMIT messages of one queue are stored all or none; more are stored in such
+        groups, in order. Lost answers are retried without storing twice.
 
         Raises:
             BrokerUnavailable: Not stored within the enqueue timeout of the settings.

@@ -32,10 +32,8 @@ from jtask.wire.envelope import Envelope, encode_outcome, unstarted_record
 from jtask.wire.envelope_reader import EnvelopeReader
 from jtask.wire.history import bare
 from jtask.worker.sent_outcomes import SentOutcome, is_one_message
+from jtask.worker.start_counters import start_counter
 from jtask.worker.unknown_tasks import unknown_task_seconds
-
-START_COUNTER_TTL = 7 * 86_400.0
-"""Seconds after its last start for which a run that loses workers is remembered."""
 
 PutThen = Callable[[OutcomeRecord, Callable[[bool | BrokerError], None]], None]
 
@@ -498,8 +496,3 @@ class Settlement:
     def _look_whether_done(self) -> None:
         if not self.unsettled and not self._rejecting:
             self._done.set()
-
-
-def start_counter(run_id: str) -> str:
-    """Return the name of the counter of a run's starts since it lost its first worker."""
-    return f"starts-{run_id}"

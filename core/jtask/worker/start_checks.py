@@ -11,7 +11,7 @@ from jtask.errors import BrokerError
 from jtask.execution.job import Job
 from jtask.lifecycle import Execute, Finish, StartDecision, decide_start
 from jtask.states import StateName
-from jtask.worker.settlement import START_COUNTER_TTL, start_counter
+from jtask.worker.start_counters import START_COUNTER_TTL, start_counter
 from jtask.worker.suspects import Suspects
 
 _FRESH_SECONDS = 1.0  # in which what the workers said of themselves is not read again
