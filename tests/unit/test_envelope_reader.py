@@ -11,8 +11,14 @@ from jtask.wire.envelope_reader import EnvelopeReader
 ID = "01937789-0000-7000-8000-000000000001"
 OTHER_ID = "01937789-0000-7000-8000-0000000000ff"
 template = EnvelopeTemplate('k "1",', "näme", "json")
-FIRST = template.encode(ID, 1.7e9, b"[]")
-AGAIN = template.encode(OTHER_ID, 1.8e9 + 0.25, b'{"a":"\\n"}\n,"id":"')
+
+
+def encoded(template: EnvelopeTemplate) -> bytes:
+    return template.encode(ID, template.ending(1.0), b"")
+
+
+FIRST = template.encode(ID, template.ending(1.7e9), b"[]")
+AGAIN = template.encode(OTHER_ID, template.ending(1.8e9 + 0.25), b'{"a":"\\n"}\n,"id":"')
 
 
 def plain(**others: object) -> bytes:
@@ -26,7 +32,7 @@ BODIES = [
     AGAIN,
     Envelope(ID, "t", "n", "json", b"p", 1.25).encode(),
     Envelope(ID, "t", "n", "json", b"p", 1.25, attempt=2, tags=("x",)).encode(),
-    EnvelopeTemplate("t" * 3000, "n", "json").encode(ID, 1.0, b""),
+    encoded(EnvelopeTemplate("t" * 3000, "n", "json")),
     plain(),
     plain(attempt=2),
     plain(headers={"id": "x"}),
@@ -64,6 +70,6 @@ def test_a_reader_reads_what_the_decoder_reads(times: int) -> None:
 def test_what_one_task_has_taught_does_not_speak_for_another() -> None:
     reader = EnvelopeReader()
     assert reader.read(FIRST).task_name == "näme"
-    other = EnvelopeTemplate('k "1",', "another", "json").encode(ID, 1.0, b"")
+    other = encoded(EnvelopeTemplate('k "1",', "another", "json"))
     assert reader.read(other).task_name == "another"
     assert reader.read(AGAIN).run_id == OTHER_ID

@@ -32,7 +32,7 @@ from jtask.wire.envelope import Envelope, encode_outcome, unstarted_record
 from jtask.wire.envelope_reader import EnvelopeReader
 from jtask.wire.history import bare
 from jtask.worker.sent_outcomes import SentOutcome, is_one_message
-from jtask.worker.start_counters import start_counter
+from jtask.worker.start_counters import START_COUNTER_TTL, start_counter
 from jtask.worker.unknown_tasks import unknown_task_seconds
 
 PutThen = Callable[[OutcomeRecord, Callable[[bool | BrokerError], None]], None]
