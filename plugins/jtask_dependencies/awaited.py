@@ -79,7 +79,7 @@ class AwaitedRuns:
         """Tell whether somebody may wait for a run whose end was stored here."""
         self._recent.add(run_id)
         if len(self._recent) > _RECENT:
-            self._recent, self._less_recent = set(), self._recent
+            self._recent, self._less_recent = set[str](), self._recent
         return bool(self._gaps) or run_id in self._until
 
     async def tell(self, run_id: str) -> None:

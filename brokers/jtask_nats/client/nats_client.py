@@ -41,6 +41,9 @@ class NatsClient(BaseClient):
         down: Called when the connection is lost, with the reason; never without an `up` before it.
         server_error: Called with the text of each `-ERR` line.
         greeting: How this process introduces itself to servers.
+
+    Attributes:
+        is_up: Whether messages can be sent right now.
     """
 
     _reading_task: asyncio.Task[None] | None
@@ -65,7 +68,7 @@ class NatsClient(BaseClient):
         self._down = down
         self._server_error = server_error
         self._greeting = greeting
-        self._is_up = False
+        self.is_up = False
         self._infos = BackgroundTasks()
 
     @property
@@ -76,15 +79,10 @@ class NatsClient(BaseClient):
     @property
     def url(self) -> str | None:
         """The server connected to; the one behind a gate while it is away, too."""
-        if self._current_server is None or not (self._is_up or self._greeting.gate):
+        if self._current_server is None or not (self.is_up or self._greeting.gate):
             return None
         uri = self._current_server.uri
         return f"{uri.scheme}://{uri.hostname}:{uri.port}"
-
-    @property
-    def is_up(self) -> bool:
-        """Whether messages can be sent right now."""
-        return self._is_up
 
     async def connect_to(
         self,
@@ -165,7 +163,7 @@ class NatsClient(BaseClient):
         if not self.is_connected:
             self._cancel_tasks()
             raise ConnectionError("the server closed the connection during the handshake")
-        self._is_up = True
+        self.is_up = True
         self._up()
         # Last: a thread must not publish before the subscription for its answer is back.
         self._socket.share()
@@ -219,8 +217,8 @@ class NatsClient(BaseClient):
         self._infos.start(self._process_info(info))
 
     def _set_down(self, reason: str) -> None:
-        if self._is_up:
-            self._is_up = False
+        if self.is_up:
+            self.is_up = False
             self._down(reason)
 
     def _cancel_tasks(self) -> None:

@@ -36,7 +36,7 @@ class EndNews:
         facts = {"end": end}
         for implementation in self._hook.implementations:
             try:
-                answer = implementation.call(facts)
+                answer = implementation.function(*implementation.pick(facts))
             except Exception as error:
                 about = f"for run {end.run_id}"
                 self._hook.log_failure(implementation, error, about, run_id=end.run_id)

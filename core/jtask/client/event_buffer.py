@@ -5,6 +5,7 @@ What is lost with a process that dies is the history of 50 ms: no run depends on
 
 import logging
 from collections import deque
+from collections.abc import Callable
 from typing import Any, cast
 
 from jtask.client.io_thread import IoThread
@@ -15,7 +16,7 @@ from jtask.states import State, StateName
 _log = logging.getLogger("jtask")
 FLUSH_SECONDS = 0.05  # how long an event may wait for others to be sent with
 BATCH = 500  # events in one call of the log
-_make_event = tuple.__new__
+_make_event: Callable[..., Event] = getattr(tuple, "__new__")  # noqa: B009 - untyped
 _NO_MORE = tuple(Event("", "", 0.0, ""))[8:]  # what only a run's first event says
 _BUFFERED = 100_000  # beyond this, while the broker is away, the oldest events go
 
