@@ -33,7 +33,7 @@ class LoopLink(Link):
     def __init__(self, plain: socket.socket, replies: str) -> None:
         super().__init__(plain, replies)
         self._prefix = replies.removesuffix("*")
-        self._numbers = itertools.count(1)
+        self._numbers = itertools.count(2)  # 1 is the subscription of the answers
         self._waiting: dict[str, _Waiting] = {}
         # By the number that is the subscription of one, and the end of its reply subject.
         self._awaited: dict[str, asyncio.Future[bytes | None]] = {}
