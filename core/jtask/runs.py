@@ -47,6 +47,10 @@ class RunSource(StreamSource, Protocol):
         """Resolve a handle if its run ends in a moment, for which this thread blocks."""
         ...
 
+    async def fetch_end_async(self, run: "Run[Any]", timeout: float | None) -> None:
+        """Do what `fetch_end` does without blocking the event loop."""
+        ...
+
     def expect(self, run: "Run[Any]") -> None:
         """Resolve a handle when its run ends; returns at once."""
         ...
@@ -183,6 +187,9 @@ class Run(Future[R]):
 
     def _fetch_end(self, timeout: float | None) -> None:
         self._source.fetch_end(self, timeout)
+
+    async def _fetch_end_async(self, timeout: float | None) -> None:
+        await self._source.fetch_end_async(self, timeout)
 
     def _hold(self) -> None:
         self._source.hold(self)

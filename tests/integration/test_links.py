@@ -19,6 +19,7 @@ from jtask.errors import BrokerUnavailable, PermissionDenied
 from jtask_nats.client import link_supply
 from jtask_nats.client.blocking_link import BlockingLink
 from jtask_nats.client.connection import Connection
+from jtask_nats.client.direct_reads import last_message_question
 from jtask_nats.client.link import Link
 from jtask_nats.client.loop_link import LoopLink
 from jtask_nats.client.nats_errors import ApiError
@@ -26,6 +27,7 @@ from jtask_nats.client.publisher import Publisher
 
 LIMIT = 4
 PATIENT = 50.0  # seconds
+PUSHED = {"allow_direct": True, "republish": {"src": "s.>", "dest": "p.>"}}
 GUEST = """
 authorization { users: [
   { user: guest, password: guest, permissions: { publish: { deny: "s.closed.>" } } }
@@ -39,6 +41,10 @@ def headers(name: object = None) -> bytes:
     return f"Nats-Msg-Id: m{next(numbers) if name is None else name}\r\n".encode()
 
 
+def question(name: str) -> tuple[str, bytes]:
+    return last_message_question("S", f"s.{name}")
+
+
 class FromThreads:
     """Publish from other threads, which block."""
 
@@ -46,6 +52,11 @@ class FromThreads:
         """Publish a message, and return its number in the stream."""
         publish = publisher.publish_from_thread
         return (await asyncio.to_thread(publish, subject, b"x", headers(name))).seq
+
+    async def wait(self, publisher: Publisher, name: str, seconds: float) -> bytes | None:
+        """Wait for what is pushed under a name, or was before."""
+        wait = publisher.await_from_thread
+        return await asyncio.to_thread(wait, f"p.{name}", question(name), seconds)
 
     def links(self, publisher: Publisher) -> set[Link]:
         return set(publisher._blocking_links._supply.links(BlockingLink))
@@ -64,6 +75,11 @@ class FromAnotherLoop:
         publishing = publisher.publish_from_loop(subject, b"x", headers(name))
         future = asyncio.run_coroutine_threadsafe(publishing, self.loop)
         return (await asyncio.wrap_future(future)).seq
+
+    async def wait(self, publisher: Publisher, name: str, seconds: float) -> bytes | None:
+        """Wait for what is pushed under a name, or was before."""
+        waiting = publisher.await_from_loop(f"p.{name}", question(name), seconds)
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(waiting, self.loop))
 
     def links(self, publisher: Publisher) -> set[Link]:
         return set(open_links(publisher))
@@ -105,6 +121,9 @@ async def publisher_with_link(connection: Connection, way: Way, **config: Any) -
     assert way.links(publisher) == set()  # one message is not worth it
     await way.publish(publisher)
     await until(lambda: len(way.links(publisher)) == 1)
+    [link] = way.links(publisher)
+    # The loop that it is for takes it a moment later.
+    await until(lambda: not isinstance(link, LoopLink) or link._timer is not None)
     return publisher
 
 
@@ -276,15 +295,103 @@ def test_closing_tells_who_waits_on_a_link(
     publishing(main)
 
 
+def test_a_link_hears_what_is_pushed_and_asks_for_what_was_before(
+    publishing: Publishing, way: Way
+) -> None:
+    async def main(connection: Connection, publisher: Publisher) -> None:
+        [link] = way.links(publisher)
+        early = asyncio.create_task(way.wait(publisher, "a", PATIENCE))
+        await until(lambda: is_in_use(way, publisher))
+        await publisher.publish("s.a", b"one", headers())
+        assert await early == b"one"
+        assert await way.wait(publisher, "a", PATIENCE) == b"one"
+        assert way.links(publisher) == {link}
+
+    publishing(main, config=PUSHED)
+
+
+def test_what_comes_too_late_is_taken_for_nothing_else(publishing: Publishing, way: Way) -> None:
+    async def main(connection: Connection, publisher: Publisher) -> None:
+        [link] = way.links(publisher)
+        for number in range(3, 13):
+            assert await way.wait(publisher, f"a{number}", 0.01) is None
+            late = publisher.publish(f"s.a{number}", b"late", headers())
+            assert await way.wait(publisher, "b", 0.01) is None
+            await late
+            assert await way.publish(publisher) == 2 * number - 2
+        early = asyncio.create_task(way.wait(publisher, "b", PATIENCE))
+        await publisher.publish("s.b", b"two", headers())
+        assert await early == b"two"
+        assert way.links(publisher) == {link}
+
+    publishing(main, config=PUSHED)
+
+
+def test_who_waits_on_a_link_that_is_cut_waits_otherwise(
+    publishing: Publishing, way: Way, nats_server: NatsServer
+) -> None:
+    async def main(connection: Connection, publisher: Publisher) -> None:
+        waiting = asyncio.create_task(way.wait(publisher, "a", PATIENT))
+        await until(lambda: is_in_use(way, publisher))
+        nats_server.kill()
+        assert await waiting is None
+        assert way.links(publisher) == set()
+        nats_server.start()
+        assert await way.wait(publisher, "a", 0.01) is None
+        assert await way.publish(publisher) == 3
+
+    publishing(main, config=PUSHED)
+
+
+def test_closing_ends_the_waits_on_links(publishing: Publishing, way: Way) -> None:
+    async def main(connection: Connection, publisher: Publisher) -> None:
+        waiting = asyncio.create_task(way.wait(publisher, "a", PATIENT))
+        await until(lambda: is_in_use(way, publisher))
+        await connection.close()
+        assert await waiting is None
+        await until(lambda: way.links(publisher) == set())
+
+    publishing(main, config=PUSHED)
+
+
+def test_many_waits_on_one_loop_take_the_common_way(connected: Connected) -> None:
+    other = FromAnotherLoop()
+
+    async def main(connection: Connection) -> None:
+        publisher = await publisher_with_link(connection, other, **PUSHED)
+        [link] = other.links(publisher)
+        assert isinstance(link, LoopLink)
+        first = [asyncio.create_task(other.wait(publisher, f"a{n}", PATIENT)) for n in range(4)]
+        await until(lambda: link.awaited == 4)
+        assert await other.wait(publisher, "b", PATIENT) is None
+        for number in range(4):
+            await publisher.publish(f"s.a{number}", b"x", headers())
+        assert await asyncio.gather(*first) == [b"x"] * 4
+        await until(lambda: link.awaited == 0)
+
+    try:
+        connected(main)
+    finally:
+        other.close()
+
+
 def is_in_use(way: Way, publisher: Publisher) -> bool:
     [link] = way.links(publisher)
     if isinstance(link, LoopLink):
-        return bool(link._waiting)
+        return bool(link._waiting or link.awaited)
     return link not in publisher._blocking_links._free
 
 
+@pytest.mark.parametrize(
+    "begin",
+    [
+        lambda publisher: publisher.publish_from_thread("s.x", b"x", headers()),
+        lambda publisher: publisher.await_from_thread("p.a", question("a"), PATIENCE),
+    ],
+    ids=["publishing", "waiting"],
+)
 def test_an_interrupted_thread_takes_its_link_along(
-    connected: Connected, monkeypatch: pytest.MonkeyPatch
+    connected: Connected, monkeypatch: pytest.MonkeyPatch, begin: Callable[[Publisher], object]
 ) -> None:
     """Else the next message would take the answer to this one for its own."""
 
@@ -298,7 +405,7 @@ def test_an_interrupted_thread_takes_its_link_along(
         with monkeypatch.context() as patched:
             patched.setattr(link, "_read", raise_interrupt)
             with pytest.raises(KeyboardInterrupt):
-                publisher.publish_from_thread("s.x", b"x", headers())
+                begin(publisher)
         assert link not in way.links(publisher)
         last = await way.publish(publisher)
         assert last == await stored(connection)

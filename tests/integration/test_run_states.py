@@ -24,7 +24,7 @@ from jtask.errors import (
     RunNotFound,
     RunUnfinished,
 )
-from jtask.futures import FutureList, completion, future
+from jtask.futures import FutureList, completion, future, silence
 from jtask.ids import RunIds
 from jtask.settings import get_settings
 
@@ -247,7 +247,8 @@ def test_who_waits_for_long_is_told_that_no_worker_serves_the_queue(
     def work() -> int:
         return 5
 
-    monkeypatch.setattr("jtask.futures.future.SILENT_SECONDS", 0.01)
+    for module in (future, silence):
+        monkeypatch.setattr(module, "SILENT_SECONDS", 0.01)
     monkeypatch.setattr("jtask.client.client._EXPLAIN_SECONDS", PATIENCE)
     blocking, on_loop = work.delay(), work.delay()
     with ThreadPoolExecutor(2) as pool:
@@ -268,9 +269,10 @@ def test_who_waits_for_several_runs_for_long_is_told_as_well(
     @task(queue="late")
     def work() -> None: ...
 
-    monkeypatch.setattr(completion, "SILENT_SECONDS", 0.01)
+    for module in (completion, silence):
+        monkeypatch.setattr(module, "SILENT_SECONDS", 0.01)
     monkeypatch.setattr("jtask.client.client._EXPLAIN_SECONDS", PATIENCE)
-    monkeypatch.setattr(future, "_asked", deque(maxlen=future.MOST_ASKED))
+    monkeypatch.setattr(silence, "_asked", deque(maxlen=silence.MOST_ASKED))
     blocking, on_loop = FutureList([work.delay()]), FutureList([work.delay()])
     with ThreadPoolExecutor(2) as pool:
         waits = [
@@ -286,9 +288,9 @@ def test_who_waits_for_several_runs_for_long_is_told_as_well(
 
 
 def test_of_very_many_who_wait_a_few_ask_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(future, "_asked", deque(maxlen=future.MOST_ASKED))
-    monkeypatch.setattr(future, "SILENT_SECONDS", 3600)
-    assert [future._may_ask() for _ in range(7)] == [True] * 5 + [False] * 2
+    monkeypatch.setattr(silence, "_asked", deque(maxlen=silence.MOST_ASKED))
+    monkeypatch.setattr(silence, "SILENT_SECONDS", 3600)
+    assert [silence.may_ask() for _ in range(7)] == [True] * 5 + [False] * 2
 
 
 def test_a_run_that_waits_on_a_queue_can_be_waited_for_from_anywhere(

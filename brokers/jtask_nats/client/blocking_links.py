@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Concatenate, ParamSpec, TypeVar
 
 from jtask_nats.client.blocking_link import BlockingLink
+from jtask_nats.client.link import LinkLost
 from jtask_nats.client.link_supply import CLOSE_TOGETHER, LinkSupply
 from jtask_nats.client.protocol import ProtocolError
 
@@ -72,6 +73,8 @@ class BlockingLinks:
         except (OSError, ProtocolError) as error:
             _log.debug("what was begun on a thread's own connection goes another way: %s", error)
             self._drop(link)
+            if not _is_of_link(error):
+                raise
             return None
         except BaseException:
             # The thread was interrupted: the next message would take the answer to this one.
@@ -131,3 +134,8 @@ class BlockingLinks:
     def _drop_all(self) -> None:
         for link in self._supply.links(BlockingLink):
             self._drop(link)
+
+
+def _is_of_link(error: OSError | ProtocolError) -> bool:
+    """Tell whether an error is the connection's: a signal handler may raise TimeoutError, say."""
+    return not isinstance(error, OSError) or isinstance(error, LinkLost) or error.errno is not None

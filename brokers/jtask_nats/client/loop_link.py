@@ -1,4 +1,4 @@
-"""A connection of an event loop's own: it publishes, and reads the answers on that loop."""
+"""A connection of an event loop's own: what comes on it is read on that loop."""
 
 import asyncio
 import contextlib
@@ -7,11 +7,12 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from jtask_nats.client.link import Link, LinkLost
 from jtask_nats.client.pending import refusal_in
-from jtask_nats.client.protocol import ProtocolError, publish_command
+from jtask_nats.client.protocol import ProtocolError, publish_command, status_of
 
 _CHECK_EVERY = 1.0  # seconds
 
@@ -31,8 +32,10 @@ class LoopLink(Link):
     def __init__(self, plain: socket.socket, replies: str) -> None:
         super().__init__(plain, replies)
         self._prefix = replies.removesuffix("*")
-        self._numbers = itertools.count(1)
+        self._numbers = itertools.count(2)  # 1 is the subscription of the answers
         self._waiting: dict[str, _Waiting] = {}
+        # By the number that is the subscription of one, and the end of its reply subject.
+        self._awaited: dict[str, asyncio.Future[bytes | None]] = {}
         self._out: list[bytes] = []
         self._carry = b""
         self._timeout = 0.0
@@ -98,6 +101,54 @@ class LoopLink(Link):
             self._out.append(command)
         return answer
 
+    @property
+    def awaited(self) -> int:
+        """How many messages are waited for."""
+        return len(self._awaited)
+
+    def await_message(
+        self, subject: str, question: tuple[str, bytes], seconds: float
+    ) -> "asyncio.Future[bytes | None]":
+        """Wait for the first message on a subject, or for a good answer to a question.
+
+        Listens, then asks: what is published in between is not missed.
+
+        Args:
+            subject: Where the message will come.
+            question: Subject and body of a request that is answered with the message if it came
+                before, else with a status.
+            seconds: How long.
+
+        Returns:
+            asyncio.Future[bytes | None]: The message; None when there was none in time.
+        """
+        assert self.loop is not None
+        answer: asyncio.Future[bytes | None] = self.loop.create_future()
+        token = str(next(self._numbers))
+        sid = token.encode()
+        self._awaited[token] = answer
+        self._handlers[sid] = partial(self._on_pushed, token)
+        self._used = time.monotonic()
+        listen = b"SUB %b %b\r\nUNSUB %b 1\r\n" % (subject.encode(), sid, sid)
+        self._write(listen + publish_command(question[0], self._prefix + token, b"", question[1]))
+        timer = self.loop.call_later(seconds, _answer, answer, None)
+        answer.add_done_callback(partial(self._await_no_more, token, timer))
+        return answer
+
+    def _await_no_more(self, token: str, timer: asyncio.TimerHandle, _: object) -> None:
+        timer.cancel()
+        self._awaited.pop(token, None)
+        if self._handlers.pop(token.encode(), None) is not None and self.is_open:
+            # Nothing was pushed, which would have ended the subscription.
+            self._write(b"UNSUB %b\r\n" % token.encode())
+
+    def _on_pushed(
+        self, token: str, subject: str, reply: str, data: bytes, headers: bytes | None
+    ) -> None:
+        del subject, reply, headers
+        self._handlers.pop(token.encode(), None)
+        _answer(self._awaited.get(token), data)
+
     def close(self) -> None:
         """End the connection; what has no answer yet is for others. On its loop."""
         if not self.is_open:
@@ -125,8 +176,9 @@ class LoopLink(Link):
             self._timer.cancel()
         waiting, self._waiting = self._waiting, {}
         for one in waiting.values():
-            if not one.answer.done():
-                one.answer.set_result(None)
+            _answer(one.answer, None)
+        for answer in list(self._awaited.values()):
+            _answer(answer, None)
 
     def _begin(self, timeout: float) -> None:
         if isinstance(self._socket, ssl.SSLSocket):
@@ -135,11 +187,14 @@ class LoopLink(Link):
         self._socket.settimeout(0)
 
     def _on_message(self, subject: str, reply: str, data: bytes, headers: bytes | None) -> None:
-        del reply, headers
-        waiting = self._waiting.pop(subject.removeprefix(self._prefix), None)
-        if waiting is not None and not waiting.answer.done():
+        del reply
+        token = subject.removeprefix(self._prefix)
+        waiting = self._waiting.pop(token, None)
+        if waiting is not None:
             is_clean = refusal_in(data, waiting.subject) is None
-            waiting.answer.set_result(data if is_clean else None)
+            _answer(waiting.answer, data if is_clean else None)
+        elif token in self._awaited and status_of(headers)[0] is None:
+            _answer(self._awaited[token], data)
 
     def _on_readable(self) -> None:
         try:
@@ -183,3 +238,8 @@ class LoopLink(Link):
             self.close()
         else:
             self._timer = self.loop.call_later(_CHECK_EVERY, self._check)
+
+
+def _answer(waiting: "asyncio.Future[bytes | None] | None", data: bytes | None) -> None:
+    if waiting is not None and not waiting.done():
+        waiting.set_result(data)

@@ -7,6 +7,9 @@ import time
 from jtask_nats.client.link_supply import CLOSE_TOGETHER, LinkSupply
 from jtask_nats.client.loop_link import LoopLink
 
+# More are served better by one subscription for all.
+_AWAITED_AT_ONCE = 4
+
 
 class LoopLinks:
     """Give each event loop a connection of its own; opened when it is worth it.
@@ -40,8 +43,7 @@ class LoopLinks:
             return None
         here = self._here
         loop = asyncio.get_running_loop()
-        link: LoopLink | None = getattr(here, "link", None)
-        if link is not None and link.is_open and link.loop is loop:
+        if (link := self._link()) is not None:
             return link.publish(subject, headers, body)
         now, last = time.monotonic(), getattr(here, "last", -CLOSE_TOGETHER)
         here.last = now
@@ -53,6 +55,32 @@ class LoopLinks:
                     target=self._open_one, args=(loop,), name="jtask-link", daemon=True
                 ).start()
         return None
+
+    def await_message(
+        self, subject: str, question: tuple[str, bytes], seconds: float
+    ) -> "asyncio.Future[bytes | None] | None":
+        """Wait for a message for a moment; on any loop but the I/O thread's.
+
+        Args:
+            subject: See `LoopLink.await_message`; likewise the next two.
+            question: What is asked in case that it came before.
+            seconds: How long.
+
+        Returns:
+            asyncio.Future[bytes | None] | None: None when there is no connection for this loop, or
+            enough is waited for on it.
+        """
+        if not self._supply.is_own():
+            return None
+        link = self._link()
+        if link is None or link.awaited >= _AWAITED_AT_ONCE:
+            return None
+        return link.await_message(subject, question, seconds)
+
+    def _link(self) -> LoopLink | None:
+        link: LoopLink | None = getattr(self._here, "link", None)
+        usable = link is not None and link.is_open and link.loop is asyncio.get_running_loop()
+        return link if usable else None
 
     def _open_one(self, loop: asyncio.AbstractEventLoop) -> None:
         link = self._supply.open(LoopLink, self._supply.connection.new_inbox() + ".*")

@@ -300,6 +300,19 @@ class Publisher:
         """
         return self._blocking_links.await_message(subject, question, seconds)
 
+    async def await_from_loop(
+        self, subject: str, question: tuple[str, bytes], seconds: float
+    ) -> bytes | None:
+        """Do `await_from_thread` on any loop but the one that the publisher is on.
+
+        Args:
+            subject: See `LoopLink.await_message`; likewise the next two.
+            question: What is asked in case that it came before.
+            seconds: How long.
+        """
+        answering = self._loop_links.await_message(subject, question, seconds)
+        return None if answering is None else await answering
+
     async def publish_from_loop(self, subject: str, body: bytes, headers: bytes = b"") -> PubAck:
         """Do `publish` from any loop but the one that the publisher is on.
 

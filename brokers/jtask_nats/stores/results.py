@@ -97,12 +97,27 @@ class NatsResults:
         Returns:
             OutcomeRecord | None: None when nothing is known: `watch`, and `get` it.
         """
+        publisher = self._session.publisher
+        body = publisher.await_from_thread(*self._pushed_or_asked(run_id), seconds)
+        return None if body is None else OutcomeRecord(run_id, body)
+
+    async def get_from_loop(self, run_id: str, seconds: float) -> OutcomeRecord | None:
+        """Do what `get_from_thread` does on any loop but the broker's, without blocking it.
+
+        Args:
+            run_id: The run.
+            seconds: How long.
+        """
+        publisher = self._session.publisher
+        body = await publisher.await_from_loop(*self._pushed_or_asked(run_id), seconds)
+        return None if body is None else OutcomeRecord(run_id, body)
+
+    def _pushed_or_asked(self, run_id: str) -> tuple[str, tuple[str, bytes]]:
+        """Return where an outcome is pushed, and the question for what was pushed before."""
         session = self._session
         stream = session.topology.stream_name(Stream.RESULTS)
         question = last_message_question(stream, session.subjects.outcome(run_id))
-        pushed = session.subjects.republished(client_of(run_id), run_id)
-        body = session.publisher.await_from_thread(pushed, question, seconds)
-        return None if body is None else OutcomeRecord(run_id, body)
+        return session.subjects.republished(client_of(run_id), run_id), question
 
     async def watch(
         self, target: str, deliver: Callable[[OutcomeRecord], None], on_gap: Callable[[], None]

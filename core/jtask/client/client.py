@@ -229,6 +229,11 @@ class Client:
         """
         self._here()._waits.fetch(run, timeout)
 
+    async def fetch_end_async(self, run: Run[Any], timeout: float | None) -> None:
+        """Do what `fetch_end` does without blocking the event loop."""
+        here = await connected_client() if self.is_inherited else self
+        await here._waits.fetch_async(run, timeout)
+
     def expect(self, run: Run[Any]) -> None:
         """Resolve a handle when its run ends; returns at once, from any thread."""
         self._here()._waits.expect(run)

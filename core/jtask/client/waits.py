@@ -74,6 +74,13 @@ class Waits:
             if body is not None:
                 run.resolve(body)
 
+    async def fetch_async(self, run: Run[Any], timeout: float | None) -> None:
+        """Do what `fetch` does without blocking the event loop."""
+        if not self.is_closed and not self._io.is_current:
+            body = await self._short.fetch_async(run.run_id, timeout)
+            if body is not None:
+                run.resolve(body)
+
     def expect(self, run: Run[Any]) -> None:
         """Resolve a handle when its run ends; returns at once, from any thread.
 

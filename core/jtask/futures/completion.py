@@ -10,7 +10,8 @@ from collections.abc import AsyncGenerator, Callable, Collection, Generator, Ite
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from jtask.errors import JTaskError
-from jtask.futures.future import MOST_ASKED, SILENT_SECONDS, Callback, Future, check_timeout
+from jtask.futures.future import Callback, Future, check_timeout
+from jtask.futures.silence import MOST_ASKED, SILENT_SECONDS, wait_aloud
 from jtask.runtime.blocking import blocked
 from jtask.signal_safety import wait_steps
 
@@ -163,16 +164,15 @@ def _next(
     wanted: Collection[Future[Any]],
     left: int,
 ) -> Ended:
-    with contextlib.suppress(queue.Empty):
-        if deadline is not None and deadline - time.monotonic() <= SILENT_SECONDS:
-            return _get(inbox, max(0.0, deadline - time.monotonic()))
-        with contextlib.suppress(queue.Empty):
-            return _get(inbox, SILENT_SECONDS)
+    def tell_why() -> None:
         for future in _speakers(wanted):
             if inbox.empty():
                 future.tell_why()
-        return _get(inbox, None if deadline is None else max(0.0, deadline - time.monotonic()))
-    raise _unfinished(left, len(wanted))
+
+    try:
+        return wait_aloud(functools.partial(_get, inbox), deadline, tell_why)
+    except TimeoutError:
+        raise _unfinished(left, len(wanted)) from None
 
 
 async def _next_async(
@@ -195,7 +195,7 @@ def _get(inbox: "queue.SimpleQueue[Ended]", timeout: float | None) -> Ended:
     for seconds in wait_steps(timeout):
         with contextlib.suppress(queue.Empty):
             return inbox.get(timeout=seconds)
-    raise queue.Empty
+    raise TimeoutError
 
 
 def _speakers(wanted: Iterable[Future[Any]]) -> list[Future[Any]]:

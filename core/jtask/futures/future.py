@@ -2,12 +2,10 @@
 
 import asyncio
 import concurrent.futures
-import contextlib
 import functools
 import logging
 import os
 import time
-from collections import deque
 from collections.abc import Callable, Generator
 from typing import Any, Generic, Self, TypeVar, cast
 
@@ -15,6 +13,7 @@ from jtask.annotations import Handle, StandIns
 from jtask.background import BackgroundTasks
 from jtask.declaration.task_info import is_internal
 from jtask.errors import JTaskError, ResultTimeout, RunDeadlock
+from jtask.futures.silence import SILENT_SECONDS, may_ask, wait_aloud
 from jtask.numbers import is_number
 from jtask.outcomes import CANCEL_MESSAGE, CancelAnswer, SettledRun
 from jtask.run_streams import Stream
@@ -27,12 +26,6 @@ from jtask.wire.progress import Progress
 R = TypeVar("R")
 Callback = Callable[["JTaskError | None"], object]
 """Called when a run is over, or with the error that keeps its end from being known here."""
-SILENT_SECONDS = 10.0
-"""How long somebody waits for a run before a reason why it has not ended is logged."""
-
-MOST_ASKED = 5
-"""Of handles that look for a reason within that time: where very many wait, a few speak for all."""
-
 _log = logging.getLogger("jtask")
 _INTERNAL = frozenset(
     {"check_blocking", "expect", "fail_waiters", "forget", "is_awaited", "notify", "when_over"}
@@ -40,7 +33,6 @@ _INTERNAL = frozenset(
 )
 
 _telling = BackgroundTasks()
-_asked: deque[float] = deque(maxlen=MOST_ASKED)  # when, by the monotonic clock
 # One lock for all handles: held for a few instructions only.
 _callbacks_lock = SignalSafeLock()
 
@@ -170,22 +162,12 @@ class Future(Handle, Generic[R]):
         if self._end is not None:
             return True
         check_timeout(timeout)
-        loop = asyncio.get_running_loop()
-        over = loop.create_future()
-        wake = functools.partial(_wake, loop, over)
-        if not self.notify(wake):
-            return True
-        telling = loop.call_later(SILENT_SECONDS, self.tell_why_soon)
-        try:
-            async with blocked_async((self.run_id,), is_endless=timeout is None):
-                await asyncio.wait_for(over, timeout)
-        except TimeoutError:
-            return self.done()
-        finally:
-            telling.cancel()
-            if not over.done() or over.cancelled():
-                self.forget(wake)
-        return True
+        deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
+        async with blocked_async((self.run_id,), is_endless=timeout is None):
+            # As in `wait`.
+            if not self.is_awaited:
+                await self._fetch_end_async(timeout)
+            return self._end is not None or await self._until_async(deadline)
 
     def result(
         self,
@@ -358,12 +340,12 @@ class Future(Handle, Generic[R]):
 
     def tell_why(self) -> None:
         """Log why the run has not ended for `SILENT_SECONDS`, if that is a reason to act."""
-        if _may_ask():
+        if may_ask():
             self._log_why(self._explanation())
 
     def tell_why_soon(self) -> None:
         """Do what `tell_why` does on the event loop that runs; returns at once."""
-        if _may_ask():
+        if may_ask():
             _telling.start(self._tell_why_async())
 
     def _settle(self, end: Any) -> None:
@@ -410,7 +392,7 @@ class Future(Handle, Generic[R]):
         if not self.notify(wake):
             return True
         try:
-            self._until(over, deadline)
+            wait_aloud(functools.partial(result_of, over), deadline, self.tell_why)
         except TimeoutError:
             return self.done()
         finally:
@@ -419,12 +401,26 @@ class Future(Handle, Generic[R]):
                 self.forget(wake)
         return True
 
-    def _until(self, over: "concurrent.futures.Future[None]", deadline: float | None) -> None:
-        if deadline is None or deadline - time.monotonic() > SILENT_SECONDS:
-            with contextlib.suppress(TimeoutError):
-                return result_of(over, SILENT_SECONDS)
-            self.tell_why()
-        return result_of(over, None if deadline is None else deadline - time.monotonic())
+    async def _fetch_end_async(self, timeout: float | None) -> None:
+        """Do what `_fetch_end` does without blocking the event loop."""
+
+    async def _until_async(self, deadline: float | None) -> bool:
+        loop = asyncio.get_running_loop()
+        over = loop.create_future()
+        wake = functools.partial(_wake, loop, over)
+        if not self.notify(wake):
+            return True
+        telling = loop.call_later(SILENT_SECONDS, self.tell_why_soon)
+        try:
+            async with asyncio.timeout_at(deadline):
+                await over
+        except TimeoutError:
+            return self.done()
+        finally:
+            telling.cancel()
+            if not over.done() or over.cancelled():
+                self.forget(wake)
+        return True
 
     async def _tell_why_async(self) -> None:
         self._log_why(await self._explanation_async())
@@ -436,14 +432,6 @@ class Future(Handle, Generic[R]):
     def _too_late(self, timeout: float | None, why: str) -> ResultTimeout:
         reason = f": {why}" if why else ""
         return ResultTimeout(f"run {self.run_id} did not end within {timeout} seconds{reason}")
-
-
-def _may_ask() -> bool:
-    now = time.monotonic()
-    if len(_asked) == MOST_ASKED and now - _asked[0] < SILENT_SECONDS:
-        return False
-    _asked.append(now)
-    return True
 
 
 def check_timeout(timeout: object) -> None:
