@@ -7,6 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from jtask import freed_memory
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import ConfigurationError, TargetError, WorkerUnhealthy
 from jtask.real_threads import require_real_threads
@@ -151,6 +152,7 @@ class _Serving:
             self._lifetime = lifetime = WorkerLifetime(tasks, concurrency, prefetch)
             lifetime.worker.on_give_up(self._give_up)
             _calm_collector()
+            freed_memory.give_back()
             self._signalled.wait()
             if self._signals > 1:  # before there was anything to hurry
                 lifetime.hurry()

@@ -38,7 +38,7 @@ class Monitor:
         self._tracker = ProblemTracker(settings.give_up_after)
         self._closed = threading.Event()
         self._ended: Future[None] = Future()
-        self._server: "HealthServer | None" = None
+        self._server: HealthServer | None = None
         self._has_warned = False
         self._try_to_listen()
         threading.Thread(target=self._watch, name="jtask-health", daemon=True).start()
