@@ -3,7 +3,7 @@
 from contextlib import suppress
 
 
-def give_back() -> None:
+def give_back_freed_memory() -> None:
     """Return it to the system: after a start, a MiB and more that would lie idle."""
     # Only glibc has the call, and not every Python the module.
     with suppress(ImportError, OSError, AttributeError):
