@@ -3,8 +3,8 @@
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 
+from jtask.close_names import close_names
 from jtask.declaration.definition import OWN_OPTIONS
 from jtask.errors import TaskDefinitionError
 
@@ -120,5 +120,5 @@ def _hint(name: str, declared: Mapping[str, Option], unloaded: str | None) -> st
     known = [*declared, *OWN_OPTIONS, *_ELSEWHERE]
     # A beginning is the better guess: timeout is nearer to timeout_seconds than to any likeness.
     longer = [one for one in known if one.startswith(f"{name}_")]
-    near = longer if len(longer) == 1 else get_close_matches(name, known, n=1)
+    near = longer if len(longer) == 1 else close_names(name, known)
     return f"did you mean {near[0]!r}?" if near else "no installed plugin declares it"

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from copy import copy
-from difflib import get_close_matches
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, cast
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pluggy
 
 import jtask.hooks
+from jtask.close_names import close_names
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import ConfigurationError
 from jtask.hook_callers import HookCaller, HookFailures, Implementation
@@ -287,7 +287,7 @@ def _chosen(installed: dict[str, EntryPoint], names: Iterable[str] | None) -> li
     wanted = list(names)
     for name in wanted:
         if name not in installed:
-            near = get_close_matches(name, installed, n=1)
+            near = close_names(name, installed)
             hint = f"did you mean {near[0]!r}?" if near else f"installed: {sorted(installed)}"
             raise ConfigurationError(f"JTASK_PLUGINS names {name!r}, which is not there: {hint}")
     return [installed[name] for name in wanted]

@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
-from difflib import get_close_matches
 from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
+from jtask.close_names import close_names
 from jtask.durations import parse_seconds
 from jtask.errors import FilterError
 from jtask.run_arguments import VALUE_LENGTH, values_of
@@ -55,7 +55,7 @@ class Condition:
     def __post_init__(self) -> None:
         if self.path is None and self.field not in TEXT_FIELDS + NUMBER_FIELDS:
             known = (*TEXT_FIELDS, *NUMBER_FIELDS, f"{ARGUMENTS}<name>")
-            near = get_close_matches(self.field, known, n=1)
+            near = close_names(self.field, known)
             hint = f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(known)}"
             raise FilterError(f"runs have no field {self.field!r}: {hint}")
         if self.op in ORDERS or self.field in NUMBER_FIELDS:
@@ -264,7 +264,7 @@ def state_named(given: str) -> str:
     names = {name.lower(): name.value for name in StateName}
     if given.lower() in names:
         return names[given.lower()]
-    near = get_close_matches(given.lower(), names, n=1)
+    near = close_names(given.lower(), names)
     hint = f"did you mean {names[near[0]]}?" if near else f"use one of {', '.join(StateName)}"
     raise FilterError(f"there is no state {given!r}: {hint}")
 

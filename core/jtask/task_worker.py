@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import ConfigurationError, TargetError, WorkerUnhealthy
+from jtask.freed_memory import give_back_freed_memory
 from jtask.real_threads import require_real_threads
 from jtask.worker.log_output import log_to_stderr
 from jtask.worker.signals import stop_signals_to
@@ -151,6 +152,7 @@ class _Serving:
             self._lifetime = lifetime = WorkerLifetime(tasks, concurrency, prefetch)
             lifetime.worker.on_give_up(self._give_up)
             _calm_collector()
+            give_back_freed_memory()
             self._signalled.wait()
             if self._signals > 1:  # before there was anything to hurry
                 lifetime.hurry()

@@ -4,13 +4,16 @@ import logging
 import threading
 import time
 from concurrent.futures import Future
+from typing import TYPE_CHECKING
 
 from jtask.durations import describe_seconds
 from jtask.runtime import WorkerInfo
-from jtask_health.http import HealthServer
 from jtask_health.settings import HealthSettings
 from jtask_health.status import WorkerStatus
 from jtask_health.tracker import Change, Notice, ProblemTracker
+
+if TYPE_CHECKING:
+    from jtask_health.http import HealthServer
 
 # A worker is to say within ten seconds that it gets no runs, and the broker needs most of those to
 # notice.
@@ -69,6 +72,9 @@ class Monitor:
         """Listen unless it does already; tried at each check, for a taken port may be freed."""
         if self._port is None or self._server is not None:
             return
+        # Most workers have no port: they are spared an HTTP server.
+        from jtask_health.http import HealthServer
+
         try:
             self._server = HealthServer(self._host, self._port, self._status)
         except OSError as error:

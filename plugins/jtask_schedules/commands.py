@@ -3,7 +3,6 @@
 import time
 from collections.abc import Coroutine
 from datetime import datetime
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -11,6 +10,7 @@ import click
 
 from jtask.cli.output import say, say_json
 from jtask.cli.parameters import as_json
+from jtask.close_names import close_names
 
 if TYPE_CHECKING:
     from jtask_schedules.schedule import Schedule
@@ -110,7 +110,7 @@ def _find(store: "ScheduleStore", name: str) -> "Schedule":
     known = _run(store.all())
     found = [one for one in known if name in (one.key, one.declaration.name)]
     if not found:
-        near = get_close_matches(name, [one.declaration.name for one in known], n=1)
+        near = close_names(name, [one.declaration.name for one in known])
         hint = f"did you mean {near[0]!r}?" if near else "`jtask schedules ls` lists them"
         raise ScheduleError(f"there is no schedule {name!r}: {hint}")
     if len(found) > 1:

@@ -4,7 +4,6 @@ import json
 import re
 import time
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from inspect import Parameter
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,6 +12,7 @@ import click
 from jtask.cli.output import say, say_json
 from jtask.cli.parameters import SECONDS, as_json
 from jtask.cli.result import print_end
+from jtask.close_names import close_names
 from jtask.errors import ArgumentError, ConfigurationError, TargetError
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def _say_if_unserved(queue: str) -> None:
     served = {queue for queues in lists for queue in queues if isinstance(queue, str)}
     if queue not in served:
         near = [other for other in served if name_of(other) == queue]
-        near = near or get_close_matches(queue, served, n=1)
+        near = near or close_names(queue, served)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         say(f"no worker serves queue {queue!r} now, the run waits for one{hint}", err=True)
 

@@ -40,7 +40,7 @@ R = TypeVar("R")
 T = TypeVar("T")
 _CLOSE_SECONDS = 5.0  # a program must be able to end although the broker is away
 _LAST_LINES_SECONDS = 2.0  # of those, for what runs have logged
-_GROUPS_IN_FLIGHT = 2  # of one call; beside them the next one is prepared
+_GROUPS_IN_FLIGHT = 6  # of one call: the broker has work while this process collects garbage
 _EXPLAIN_SECONDS = 0.5  # a wait that timed out takes so much longer at most
 _log = logging.getLogger("jtask")
 

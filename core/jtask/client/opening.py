@@ -3,11 +3,11 @@
 import asyncio
 import re
 from collections.abc import Mapping
-from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, NamedTuple
 
 from jtask.client.separate_parts import compose
+from jtask.close_names import close_names
 from jtask.contract import Broker, BrokerFactory, PartFactory, SeparatePart, is_in_process
 from jtask.errors import ConfigurationError, JTaskError
 
@@ -119,7 +119,7 @@ def _find_factory(kind: _Kind, url: str) -> Any:
             f"{kind.setting} is {without_credentials(url)!r}, which has no scheme; known: {known}"
         )
     if scheme not in points:
-        near = get_close_matches(scheme, points, n=1)
+        near = close_names(scheme, points)
         hint = f"did you mean {near[0]}://...?" if near else "is its package installed?"
         raise ConfigurationError(
             f"{kind.setting} is {without_credentials(url)!r}: no {kind.name} has the scheme "

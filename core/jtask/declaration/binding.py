@@ -1,10 +1,10 @@
 """Bind the arguments of a call to the parameters of a task, or say in a sentence what is wrong."""
 
-import difflib
 import inspect
 from collections.abc import Mapping
 from typing import Any
 
+from jtask.close_names import close_names
 from jtask.errors import ArgumentError
 
 _VAR = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -42,7 +42,7 @@ def bind_arguments(
 def unknown_argument(signature: inspect.Signature, name: str) -> str:
     """Return what is wrong with an argument that no parameter takes."""
     known = [other for other in signature.parameters if other != name]
-    near = difflib.get_close_matches(name, known, n=1)
+    near = close_names(name, known)
     hint = f"; did you mean {near[0]!r}?" if near else _OF_THE_RUN.get(name, "")
     return f"has no argument {name!r}{hint}"
 

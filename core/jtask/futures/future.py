@@ -56,7 +56,9 @@ class Future(Handle, Generic[R]):
         self._end: Any = None
         # No list for each: most of many handles are never asked.
         self._callbacks: tuple[Callback, ...] = ()
-        StandIns.exist = True
+        # Not each time: to set what a class has makes the interpreter forget what it knows of it.
+        if not StandIns.exist:
+            StandIns.exist = True
 
     def __dir__(self) -> list[str]:
         # What a console completes: not what only jtask itself uses.

@@ -1,12 +1,12 @@
 """What is said of a setting that is wrong: one sentence that names it."""
 
-import difflib
 import re
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
+from jtask.close_names import close_names
 from jtask.settings.masking import masked, may_hold_secret
 from jtask.settings.model import NAME_PATTERN, SettingsModel, owner_of
 from jtask.settings.sources import PREFIX
@@ -40,16 +40,14 @@ def wrong_value(model: type[SettingsModel], error: "ErrorDetails") -> str:
 
 def unknown_name(name: str, known: Collection[str]) -> str:
     """Say of a name in a file that no setting has it."""
-    near = difflib.get_close_matches(name, known, n=1)
+    near = close_names(name, known)
     hint = f"did you mean {near[0]!r}?" if near else "leave it out"
     return f"{setting(name)} is unknown: {hint}"
 
 
 def unknown_variable(variable: str, known: Collection[str]) -> str:
     """Say of an environment variable that it is not a setting."""
-    near = difflib.get_close_matches(
-        variable.removeprefix(PREFIX), [name.upper() for name in known], n=1
-    )
+    near = close_names(variable.removeprefix(PREFIX), [name.upper() for name in known])
     hint = f"did you mean {PREFIX}{near[0]}?" if near else "jtask reads no such setting"
     return f"unknown setting {variable} in the environment: {hint}"
 

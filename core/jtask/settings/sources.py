@@ -1,7 +1,6 @@
 """Where settings come from: the environment, jtask.toml and pyproject.toml, read once for all."""
 
 import os
-import tomllib
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -122,6 +121,8 @@ def _read(name: str, *table: str) -> SettingsFile | None:
     path = _search_upwards(name)
     if path is None:
         return None
+    import tomllib  # most processes find no file
+
     try:
         values: object = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

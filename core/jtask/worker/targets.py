@@ -5,12 +5,12 @@ import importlib.util
 import sys
 import traceback
 from contextvars import ContextVar
-from difflib import get_close_matches
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
+from jtask.close_names import close_names
 from jtask.declaration.keys import canonical_module, key_of, module_of_file, qualified_name
 from jtask.declaration.registry import conflict
 from jtask.declaration.task_info import TaskInfo
@@ -262,7 +262,7 @@ def _named(module: ModuleType, name: str, target: str) -> TaskInfo[..., Any]:
     if isinstance(found, TaskInfo):
         return cast("TaskInfo[..., Any]", found)
     tasks = _tasks_in(module)
-    near = get_close_matches(name, tasks, n=1)
+    near = close_names(name, tasks)
     hint = f"did you mean {near[0]!r}?" if near else f"its tasks: {', '.join(tasks) or 'none'}"
     raise TargetError(f"{target!r}: module {module.__name__!r} {_lack(found)} {name!r}; {hint}")
 
@@ -302,5 +302,5 @@ def _tasks_in(module: ModuleType) -> dict[str, TaskInfo[..., Any]]:
 def _near_files(file: Path) -> str:
     folder = file.parent
     names = [path.name for path in folder.glob("*.py")] if folder.is_dir() else []
-    near = get_close_matches(file.name, names, n=1)
+    near = close_names(file.name, names)
     return f"; did you mean {str(folder / near[0])!r}?" if near else ""
