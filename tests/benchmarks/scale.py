@@ -155,12 +155,15 @@ def _measured(pids: Mapping[str, int], runs: int, do: Callable[[], object]) -> S
 
 def _drained(pids: Mapping[str, int], left: int) -> Spent:
     """Measure from when the workers have begun until so many runs are left."""
-    stored = _stored()
+    asked = _cpu(pids), time.perf_counter(), _stored()
     _resume(noop.queue)
-    until(lambda: _stored() < stored - _BEGUN, timeout=_PATIENCE, pause=_LOOK)
-    cpu, begun, stored = _cpu(pids), time.perf_counter(), _stored()
+    until(lambda: _stored() < asked[2] - _BEGUN, timeout=_PATIENCE, pause=_LOOK)
+    begun = _cpu(pids), time.perf_counter(), _stored()
     _until_left(left)
-    return _since(cpu, begun, pids, stored - _stored())
+    now = _stored()
+    # A server that is too busy to answer may tell of the begin when all is over.
+    cpu, at, stored = begun if begun[2] > now else asked
+    return _since(cpu, at, pids, stored - now)
 
 
 def _cpu(pids: Mapping[str, int]) -> dict[str, float]:
