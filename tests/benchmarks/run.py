@@ -1,8 +1,8 @@
 """Measure jtask beside bare nats-py in the same run: `python tests/benchmarks/run.py [NAME ...]`.
 
 Names: direct, import, memory, enqueue, bulk, drain, processes, plugins, roundtrip, naps, delays,
-pending, limits, priorities, fairness, otel, submit, gather, index.
-Without a name, all of them.
+pending, limits, priorities, fairness, otel, submit, gather, index, scale (or one of its parts:
+scale-queued, scale-queues, scale-workers). Without a name, all of them.
 """
 
 import asyncio
@@ -29,6 +29,7 @@ import indexing
 import limits
 import priorities
 import roundtrips
+import scale
 import tracing
 from bench_tasks import echo, nap, noop, noop_sync
 from harness import (
@@ -268,12 +269,18 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "submit": composing.submit,
     "gather": composing.gather,
     "index": index,
+    "scale-queued": scale.queued,
+    "scale-queues": scale.queues,
+    "scale-workers": scale.workers,
 }
 
 
 def main() -> None:
     """Run the named benchmarks, each on a server of its own."""
     chosen = sys.argv[1:] or list(BENCHMARKS)
+    if "scale" in chosen:
+        chosen.remove("scale")
+        chosen += [name for name in BENCHMARKS if name.startswith("scale-")]
     if unknown := set(chosen) - set(BENCHMARKS):
         sys.exit(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
     for name in chosen:

@@ -21,7 +21,8 @@ STREAMS = {
     "q5": f"{FIRST}_RUNS_4",
 }
 """A queue of each stream that holds runs."""
-VICTIM = "q1"
+VICTIM = "q0"
+"""Its stream is the one that all processes look at first."""
 OTHERS = STREAMS.keys() - {VICTIM}
 
 TASKS = """

@@ -96,6 +96,20 @@ def test_a_namespace_whose_first_stream_was_removed_takes_another_number(
     with_brokers(main)
 
 
+def test_a_stream_that_should_not_be_there_is_not_made_again(with_brokers: WithBrokers) -> None:
+    async def main(open_broker: OpenBroker) -> None:
+        old = await open_broker(streams=4)
+        await old.runs.enqueue([message("q5")])
+        for name in (STREAMS[0], STREAMS[3]):
+            await old._connection.api(f"STREAM.DELETE.{name}")
+        new = await open_broker(streams=2)
+        with pytest.raises(ConfigurationError, match="spread over 2 streams"):
+            await old._topology.recheck()
+        assert await stored(new) == {STREAMS[0]: 0}
+
+    with_brokers(main)
+
+
 def test_runs_are_listed_in_the_order_of_storing_whatever_their_stream(
     with_brokers: WithBrokers,
 ) -> None:

@@ -107,7 +107,12 @@ class Topology:
             ConfigurationError: A stream is there and cannot be made what jtask needs.
             BrokerUnavailable: No answer.
         """
-        known = [name for name in names or tuple(self._known) if name in self._known]
+        known = {name for name in names or tuple(self._known) if name in self._known}
+        first, *others = self.run_streams.names
+        if not known.isdisjoint(others):
+            # It says how many there are, before one is made again that should not be there.
+            await self._ensure_stream(first)
+            known.discard(first)
         await asyncio.gather(*map(self._ensure_stream, known))
 
     async def recheck_until_done(self, reported: Callable[[str], None]) -> None:
