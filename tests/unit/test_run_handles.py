@@ -23,6 +23,12 @@ class Source:
     def __init__(self) -> None:
         self.waiting = threading.Semaphore(0)
 
+    def fetch_end(self, run: "Run[Any]", timeout: float | None) -> None:
+        """It does not end soon."""
+
+    async def fetch_end_async(self, run: "Run[Any]", timeout: float | None) -> None:
+        """It does not end soon."""
+
     def expect(self, run: "Run[Any]") -> None:
         self.waiting.release()
 
