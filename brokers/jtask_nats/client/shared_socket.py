@@ -291,7 +291,8 @@ async def _open_socket(loop: asyncio.AbstractEventLoop, host: str, port: int) ->
             plain.settimeout(0)
             # Else the kernel would hold a small command back until the one before is acknowledged.
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            await loop.sock_connect(plain, address)
+            # As bytes: for text, uvloop imports what turns any alphabet into the names of hosts.
+            await loop.sock_connect(plain, (str(address[0]).encode(), *address[1:]))
         except OSError as failure:
             plain.close()
             error = failure

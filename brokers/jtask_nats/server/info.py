@@ -21,7 +21,10 @@ class ServerInfo(NamedTuple):
 def ask_info(port: int) -> ServerInfo | None:
     """Return what the server on a local port says of itself; None when there is none."""
     try:
-        with socket.create_connection((HOST, port), timeout=_TIMEOUT) as connection:
+        # Not `create_connection`, which looks the host's name up, in any alphabet.
+        with socket.socket() as connection:
+            connection.settimeout(_TIMEOUT)
+            connection.connect((HOST, port))
             greeting = _first_line(connection)
     except OSError:
         return None
