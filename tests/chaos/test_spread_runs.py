@@ -50,23 +50,25 @@ def five(n: int) -> int:
 """
 
 CALLER = """
-import pathlib, threading, time, tasks
+import itertools, pathlib, threading, time, tasks
 
-def call(task, ends, errors):
-    n = 0
+def call(task, numbers, ends, errors):
     while not pathlib.Path("stop").exists():
+        n = next(numbers)
         try:
             assert task.delay(n).result(60) == n
         except Exception as error:
             errors.append(f"{task.key} {n}: {error!r}")
         ends.append(time.time())
-        n += 1
 
 errors = []
 ends = {task.key: [] for task in (tasks.zero, tasks.one, tasks.four, tasks.five)}
+# Several, since a run that is on its way to a worker by the killed server waits for its lease.
 threads = [
-    threading.Thread(target=call, args=(task, ends[task.key], errors))
+    threading.Thread(target=call, args=(task, numbers, ends[task.key], errors))
     for task in (tasks.zero, tasks.one, tasks.four, tasks.five)
+    for numbers in [itertools.count()]
+    for _ in range(4)
 ]
 for thread in threads:
     thread.start()
