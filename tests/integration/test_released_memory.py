@@ -108,12 +108,16 @@ def succeed(large: Large) -> int:
 def test_a_run_that_is_over_leaves_a_worker_nothing_to_collect(
     serving: Task[..., Any], jtask_worker: StartWorker
 ) -> None:
-    def left() -> list[object]:
-        return [one for one in gc.get_objects() if isinstance(one, Job | RunContext | Envelope)]
-
-    eventually(lambda: left() == [])  # what others have left
     jtask_worker(serving)
-    for run in serving.delay_many([(Large(size=n),) for n in range(3)]):
+    runs = serving.delay_many([(Large(size=n),) for n in range(3)])
+    run_ids = {run.run_id for run in runs}
+
+    def left() -> list[object]:
+        found = [one for one in gc.get_objects() if isinstance(one, RunContext | Envelope)]
+        jobs = [one for one in gc.get_objects() if isinstance(one, Job)]
+        return [one for one in (*found, *(job.envelope for job in jobs)) if one.run_id in run_ids]
+
+    for run in runs:
         assert run.wait(PATIENCE)
     eventually(lambda: left() == [])
 
