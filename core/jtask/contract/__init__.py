@@ -1,7 +1,7 @@
 """What a broker promises, as small protocols: a broker is a handful of parts.
 
 Everything here runs on one event loop: the I/O thread's. A broker is opened there and all methods
-of its parts are called there, save `enqueue_from_thread`, `enqueue_from_loop` and
+of its parts are called there, save those named `..._from_thread` and `..._from_loop`, and
 `prepare_enqueue`. Times are seconds, instants seconds since the epoch, sizes bytes. Bodies are
 opaque to a broker (docs/wire-format.md says what is in them). A broker raises `jtask.errors` only.
 """

@@ -43,7 +43,8 @@ class ResultStore(Protocol):
 
         A store may also have `get_from_thread(run_id, seconds)`, which blocks any thread but the
         loop's until there is one, no longer than that. None says nothing: whoever gets it watches
-        and asks here. It returns soon where a thread cannot be served at the moment.
+        and asks here. It returns soon where a thread cannot be served at the moment. Likewise the
+        coroutine function `get_from_loop(run_id, seconds)`, on any other event loop.
         """
         ...
 

@@ -262,8 +262,9 @@ class Future(Handle, Generic[R]):
     def add_done_callback(self, callback: "Callable[[Self], object]") -> None:
         """Call a function with this handle once the run is over; at once if it is.
 
-        The call is made in the thread that learns of the end, jtask's I/O thread for a run in the
-        background: it must be quick and must not wait for runs. What it raises is logged.
+        The call is made in the thread that learns of the end, for a run in the background jtask's
+        I/O thread or one that waits for it: it must be quick and must not wait for runs. What it
+        raises is logged.
         """
 
         def call(trouble: JTaskError | None = None) -> None:
