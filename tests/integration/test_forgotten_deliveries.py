@@ -3,6 +3,7 @@
 What it forgets is put back here: its files of a moment before the deliveries.
 """
 
+import asyncio
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -120,11 +121,12 @@ def test_a_worker_that_starts_afterwards_doubts_what_it_is_given_as_new(
     with_brokers(main)
 
 
-def test_a_worker_that_is_the_first_of_a_queue_doubts_nothing(with_brokers: WithBrokers) -> None:
+def test_workers_of_a_new_queue_doubt_nothing(with_brokers: WithBrokers) -> None:
     async def main(open_broker: OpenBroker) -> None:
-        broker, worker = await open_broker(), Worker()
-        await broker.runs.enqueue(runs := new_runs(3))
-        await broker.runs.consume(["mails"], 10, worker.receive)
+        broker, other, worker = await open_broker(), await open_broker(), Worker()
+        await broker.runs.enqueue(runs := new_runs(30))
+        first = broker.runs.consume(["mails"], 3, worker.receive)
+        await asyncio.gather(first, other.runs.consume(["mails"], 3, worker.receive))
         await until(worker.has_had(runs))
         assert not any(it.redelivered for it in worker.got)
 
@@ -140,6 +142,8 @@ def test_of_a_long_backlog_only_the_first_is_doubted(
     async def main(open_broker: OpenBroker) -> None:
         broker, worker = await open_broker(), Worker()
         consumption = await broker.runs.consume(["mails"], 10, worker.receive)
+        await broker.runs.enqueue(before := new_runs(1))
+        await until(worker.has_had(before))
         await consumption.close()
         await broker.runs.enqueue(backlog := new_runs(50))
         memory.keep()

@@ -28,7 +28,7 @@ Refused = Callable[..., str]
 
 
 def publish_on_a_link(connection: Connection) -> None:
-    inbox = connection.new_inbox()
+    inbox = connection.new_inbox() + ".*"
     link = BlockingLink.open(connection.url, connection.greeting, inbox, PATIENCE)
     # Nobody is there to take it, which the server says at once.
     assert link.publish("nobody.there", b"", b"") is None

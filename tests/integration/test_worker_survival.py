@@ -138,7 +138,7 @@ def test_a_message_that_cannot_be_taken_takes_no_slot_away(
 ) -> None:
     runs = [size_of.delay("x") for _ in range(4)]
     with monkeypatch.context() as patch:
-        patch.setattr("jtask.worker.settlement.decode_envelope", fail)
+        patch.setattr("jtask.wire.envelope_reader.EnvelopeReader.read", fail)
         jtask_worker(size_of, concurrency=1, prefetch=0)
         assert_set_aside(runs)
     assert size_of.delay("y").result(PATIENCE) == 1

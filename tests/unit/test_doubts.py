@@ -59,8 +59,8 @@ def test_what_the_server_itself_counts_needs_no_doubt(doubts: Doubts) -> None:
 def test_nothing_is_doubted_any_more_after_something_that_is_newer(doubts: Doubts) -> None:
     one = a_consumer()
     doubts.begin([one], LOSS)
-    assert doubts.about(delivery(one, LOSS + 0.5))  # as late as a loss may be noticed
-    assert not doubts.about(delivery(one, LOSS + 2))
+    assert doubts.about(delivery(one, LOSS - 0.5))
+    assert not doubts.about(delivery(one, LOSS + 0.5))
     assert not doubts.about(delivery(one, LOSS - 5))
 
 
@@ -91,7 +91,9 @@ def test_the_servers_clock_is_translated(now: list[float]) -> None:
 
 
 def test_a_consumer_in_use_has_forgotten_nothing() -> None:
-    idle, used = {"stream_seq": 5}, {"stream_seq": 5, "last_active": "2026-11-30T04:57:53Z"}
+    new, idle = {"consumer_seq": 0}, {"consumer_seq": 5}
+    used = {**idle, "last_active": "2026-11-30T04:57:53Z"}
     assert may_have_forgotten({"delivered": idle, "ack_floor": idle})
+    assert not may_have_forgotten({"delivered": new, "ack_floor": new})
     assert not may_have_forgotten({"delivered": used, "ack_floor": idle})
     assert not may_have_forgotten({"delivered": idle, "ack_floor": used})

@@ -26,7 +26,7 @@ class Link:
 
     Args:
         plain: The socket.
-        replies: The subject on which answers arrive, wildcards allowed.
+        replies: The subject on which answers arrive, which ends in `.*`.
     """
 
     def __init__(self, plain: socket.socket, replies: str) -> None:
@@ -43,7 +43,7 @@ class Link:
         Args:
             url: Of the server, without credentials.
             greeting: How to introduce ourselves.
-            replies: Where answers shall arrive; nobody else uses it.
+            replies: Where answers shall arrive, which ends in `.*`; nobody else uses it.
             timeout: Seconds for each step, and later for each answer.
 
         Raises:

@@ -117,7 +117,7 @@ class NatsConsumption:
         self._queues = {queue: [] for queue in names}
         for queue, priority in wanted:
             self._add(queue, priority)
-        await self._redeliveries.doubt_what_was_forgotten(
+        await self._redeliveries.on_open(
             one.in_flight for one in self._pullers() if (one.queue, one.priority) in found
         )
         self._health_timer = self._loop.call_later(_CHECK_EVERY, self._check_health)
@@ -169,7 +169,7 @@ class NatsConsumption:
 
     def on_disconnect(self) -> None:
         """Expect nothing of the pulls any more: the server has forgotten them."""
-        self._redeliveries.doubt(puller.in_flight for puller in self._pullers())
+        self._redeliveries.on_disconnect(puller.in_flight for puller in self._pullers())
         for puller in self._pullers():
             # Broken, so that nothing is pulled before the reconnect has looked at the consumers.
             puller.reset()

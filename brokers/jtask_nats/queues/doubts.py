@@ -13,9 +13,6 @@ from jtask_nats.streams.server_clock import ServerClock
 from jtask_nats.streams.stream_configs import Config
 from jtask_nats.streams.subjects import parse_ack_subject
 
-_SKEW = 1.0
-"""Seconds by which a lost connection may be noticed too late, or the server's clock be behind."""
-
 # What a consumer delivers first is doubted for this many seconds, and at least so many of it: by
 # then more was delivered than is forgotten. Not all that is older, which may be a million runs.
 _SECONDS = 3.0
@@ -52,10 +49,10 @@ class Doubts:
 
         Args:
             consumers: Whose deliveries.
-            before: Only what was stored by then, seconds since the epoch.
+            before: Only what was stored before, seconds since the epoch by our clock.
         """
         for consumer in consumers:
-            self._of[consumer] = _Doubt(before + _SKEW, _AT_LEAST)
+            self._of[consumer] = _Doubt(before, _AT_LEAST)
 
     def about(self, delivery: NatsDelivery) -> bool:
         """Tell whether a run may have been delivered before although the server says it is new."""
@@ -82,4 +79,6 @@ def may_have_forgotten(consumer: Config) -> bool:
         consumer: The server's info. It says when something was last delivered and acknowledged
             only if that was since the server's start.
     """
-    return not any("last_active" in consumer[side] for side in ("delivered", "ack_floor"))
+    sides = consumer["delivered"], consumer["ack_floor"]
+    has_delivered = sides[0]["consumer_seq"] > 0
+    return has_delivered and not any("last_active" in side for side in sides)

@@ -5,6 +5,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Iterable
+from datetime import datetime
 from enum import Enum
 
 from jtask.errors import BrokerError, PermissionDenied
@@ -15,6 +16,9 @@ from jtask_nats.queues.holders import Holders
 from jtask_nats.queues.releases import Releases
 from jtask_nats.queues.requeued import is_requeued
 from jtask_nats.streams.session import Session
+
+_SKEW = 1.0
+"""Seconds by which a lost connection may be noticed too late, or the server's clock be behind."""
 
 _log = logging.getLogger("jtask.worker")
 
@@ -53,27 +57,30 @@ class Redeliveries:
         self.inbox = self._holders.inbox
         """Where the answers to its questions arrive: who asks must not answer."""
 
-    def doubt(self, consumers: Iterable[InFlight]) -> None:
+    def on_disconnect(self, consumers: Iterable[InFlight]) -> None:
         """Doubt what some consumers deliver of what is stored by now.
 
         A server that is killed forgets what it has delivered in the last moment; where streams have
         replicas, the others know it.
         """
+        self._doubt(consumers, time.time() + _SKEW)
+
+    async def on_open(self, consumers: Iterable[InFlight]) -> None:
+        """Do so for those that nobody has used since the server was started."""
+        await asyncio.gather(*map(self._doubt_if_forgotten, consumers))
+
+    async def _doubt_if_forgotten(self, consumer: InFlight) -> None:
+        topology = self._session.topology
+        with contextlib.suppress(PermissionDenied):
+            info = await topology.consumers.find(consumer.queue, consumer.priority)
+            if info is not None and may_have_forgotten(info):
+                asked = datetime.fromisoformat(info["ts"]).timestamp()
+                self._doubt([consumer], topology.clock.to_ours(asked))
+
+    def _doubt(self, consumers: Iterable[InFlight], before: float) -> None:
         if self._forgets:
-            self._doubts.begin(consumers, time.time())
+            self._doubts.begin(consumers, before)
             self.may_doubt = True
-
-    async def doubt_what_was_forgotten(self, consumers: Iterable[InFlight]) -> None:
-        """Do `doubt` for those that nobody has used since the server was started."""
-
-        async def doubt_one(consumer: InFlight) -> None:
-            find = self._session.topology.consumers.find
-            with contextlib.suppress(PermissionDenied):
-                info = await find(consumer.queue, consumer.priority)
-                if info is not None and may_have_forgotten(info):
-                    self.doubt([consumer])
-
-        await asyncio.gather(*map(doubt_one, consumers))
 
     def doubts(self, delivery: NatsDelivery) -> bool:
         """Tell whether a run may be over or in somebody's hands although it is said to be new."""
