@@ -195,7 +195,7 @@ class NatsConsumption:
 
     def on_delivery(self, delivery: NatsDelivery, at: float) -> None:
         """Hand a delivery out, or keep it until its instant and until there is credit."""
-        if self._redeliveries.may_doubt and self._redeliveries.doubts(delivery):
+        if self._redeliveries.in_doubt and self._redeliveries.doubts(delivery):
             delivery.doubt()
         # Only then can it be queued twice; a NAK counts too, so most of these are not.
         if delivery.redelivered:

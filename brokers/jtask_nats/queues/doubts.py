@@ -32,17 +32,15 @@ class Doubts:
     Args:
         clock: The server's.
         now: Tells the time in seconds, from whenever.
+
+    Attributes:
+        consumers: Whose deliveries are doubted.
     """
 
     def __init__(self, clock: ServerClock, now: Callable[[], float]) -> None:
         self._clock = clock
         self._now = now
-        self._of: dict[InFlight, _Doubt] = {}
-
-    @property
-    def are_left(self) -> bool:
-        """Whether any consumer's deliveries are doubted."""
-        return bool(self._of)
+        self.consumers: dict[InFlight, _Doubt] = {}
 
     def begin(self, consumers: Iterable[InFlight], before: float) -> None:
         """Doubt what some consumers deliver next.
@@ -52,14 +50,12 @@ class Doubts:
             before: Only what was stored before, seconds since the epoch by our clock.
         """
         for consumer in consumers:
-            self._of[consumer] = _Doubt(before, _AT_LEAST)
+            self.consumers[consumer] = _Doubt(before, _AT_LEAST)
 
     def about(self, delivery: NatsDelivery) -> bool:
         """Tell whether a run may have been delivered before although the server says it is new."""
-        if not self._of or delivery.is_counted:
-            return False
-        doubt = self._of.get(delivery.in_flight)
-        if doubt is None:
+        doubt = self.consumers.get(delivery.in_flight)
+        if doubt is None or delivery.is_counted:
             return False
         stored_at = self._clock.to_ours(parse_ack_subject(delivery.reply).stored_at)
         doubt.left -= 1
@@ -68,7 +64,7 @@ class Doubts:
         # New ones come in the order in which they were stored: nothing older follows.
         is_over = stored_at >= doubt.before or (doubt.left < 0 and self._now() > doubt.until)
         if is_over:
-            del self._of[delivery.in_flight]
+            del self.consumers[delivery.in_flight]
         return not is_over
 
 

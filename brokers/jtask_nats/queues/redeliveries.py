@@ -52,8 +52,8 @@ class Redeliveries:
         self._reconnects = 0
         self._graceful_until = 0.0
         self._stopped = asyncio.Event()
-        self.may_doubt = False
-        """Whether `doubts` has anything to say: nearly never."""
+        self.in_doubt = self._doubts.consumers
+        """Those whose deliveries `doubts` has to look at: nearly never any."""
         self.inbox = self._holders.inbox
         """Where the answers to its questions arrive: who asks must not answer."""
 
@@ -63,11 +63,13 @@ class Redeliveries:
         A server that is killed forgets what it has delivered in the last moment; where streams have
         replicas, the others know it.
         """
-        self._doubt(consumers, time.time() + _SKEW)
+        if self._forgets:
+            self._doubts.begin(consumers, time.time() + _SKEW)
 
     async def on_open(self, consumers: Iterable[InFlight]) -> None:
         """Do so for those that nobody has used since the server was started."""
-        await asyncio.gather(*map(self._doubt_if_forgotten, consumers))
+        if self._forgets:
+            await asyncio.gather(*map(self._doubt_if_forgotten, consumers))
 
     async def _doubt_if_forgotten(self, consumer: InFlight) -> None:
         topology = self._session.topology
@@ -75,18 +77,11 @@ class Redeliveries:
             info = await topology.consumers.find(consumer.queue, consumer.priority)
             if info is not None and may_have_forgotten(info):
                 asked = datetime.fromisoformat(info["ts"]).timestamp()
-                self._doubt([consumer], topology.clock.to_ours(asked))
-
-    def _doubt(self, consumers: Iterable[InFlight], before: float) -> None:
-        if self._forgets:
-            self._doubts.begin(consumers, before)
-            self.may_doubt = True
+                self._doubts.begin([consumer], topology.clock.to_ours(asked))
 
     def doubts(self, delivery: NatsDelivery) -> bool:
         """Tell whether a run may be over or in somebody's hands although it is said to be new."""
-        is_doubtful = self._doubts.about(delivery)
-        self.may_doubt = self._doubts.are_left
-        return is_doubtful
+        return self._doubts.about(delivery)
 
     def on_reconnect(self) -> None:
         """Give others a moment: the server may have been away from all."""
