@@ -15,6 +15,7 @@ from waiting import until
 
 from jtask.contract import Delivery, Message
 from jtask.ids import RunIds
+from jtask_nats.broker import NatsBroker
 from jtask_nats.queues import doubts
 
 RUN_IDS = RunIds()
@@ -62,6 +63,14 @@ def new_runs(count: int) -> list[Message]:
     return [Message(run_id, "mails", b"{}") for run_id in RUN_IDS.new_many(count)]
 
 
+async def use_queue(broker: NatsBroker, worker: Worker) -> None:
+    """Have a run executed, so that its consumer has delivered something."""
+    consumption = await broker.runs.consume(["mails"], 10, worker.receive)
+    await broker.runs.enqueue(before := new_runs(1))
+    await until(worker.has_had(before))
+    await consumption.close()
+
+
 def second_ones(worker: Worker, runs: list[Message], first: int) -> Callable[[], bool]:
     """Tell whether all runs came a second time, after the first so many deliveries."""
     wanted = {run.run_id for run in runs}
@@ -102,10 +111,7 @@ def test_a_worker_that_starts_afterwards_doubts_what_it_is_given_as_new(
 ) -> None:
     async def main(open_broker: OpenBroker) -> None:
         broker, worker = await open_broker(), Worker()
-        consumption = await broker.runs.consume(["mails"], 10, worker.receive)
-        await broker.runs.enqueue(before := new_runs(3))
-        await until(worker.has_had(before))
-        await consumption.close()
+        await use_queue(broker, worker)
         await broker.runs.enqueue(forgotten := new_runs(5))
         memory.keep()
         consumption = await broker.runs.consume(["mails"], 10, worker.receive)
@@ -141,10 +147,7 @@ def test_of_a_long_backlog_only_the_first_is_doubted(
 
     async def main(open_broker: OpenBroker) -> None:
         broker, worker = await open_broker(), Worker()
-        consumption = await broker.runs.consume(["mails"], 10, worker.receive)
-        await broker.runs.enqueue(before := new_runs(1))
-        await until(worker.has_had(before))
-        await consumption.close()
+        await use_queue(broker, worker)
         await broker.runs.enqueue(backlog := new_runs(50))
         memory.keep()
         await broker.runs.consume(["mails"], 10, worker.receive)

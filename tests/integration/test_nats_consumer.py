@@ -157,15 +157,21 @@ def test_a_consumer_without_its_folder_stays_while_a_run_is_held(
     with_brokers(main)
 
 
+async def hold_one(open_broker: OpenBroker) -> tuple[NatsBroker, NatsBroker, Message]:
+    """Return a broker whose worker holds a run, another one, and the run."""
+    broker, worker, caller = await open_broker(), Worker(acks=False), await open_broker()
+    await broker.runs.consume(["mails"], 1, worker.receive)
+    [held] = runs("mails", 1)
+    await caller.runs.enqueue([held])
+    await until(lambda: worker.ids == {held.run_id})
+    return broker, caller, held
+
+
 def test_a_run_that_only_its_worker_knows_of_is_not_cancelled_as_a_waiting_one(
     with_brokers: WithBrokers,
 ) -> None:
     async def main(open_broker: OpenBroker) -> None:
-        broker, worker, caller = await open_broker(), Worker(acks=False), await open_broker()
-        await broker.runs.consume(["mails"], 1, worker.receive)
-        [held] = runs("mails", 1)
-        await caller.runs.enqueue([held])
-        await until(lambda: worker.ids == {held.run_id})
+        broker, caller, held = await hold_one(open_broker)
         api = broker._connection.api
         consumer = "JTASK_default.mails_0"
         config = (await api(f"CONSUMER.INFO.{consumer}"))["config"]
@@ -486,11 +492,7 @@ def test_a_run_is_not_taken_for_a_waiting_one_while_its_worker_is_slow_to_answer
     with_brokers: WithBrokers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def main(open_broker: OpenBroker) -> None:
-        broker, worker, caller = await open_broker(), Worker(acks=False), await open_broker()
-        await broker.runs.consume(["mails"], 1, worker.receive)
-        [held] = runs("mails", 1)
-        await caller.runs.enqueue([held])
-        await until(lambda: worker.ids == {held.run_id})
+        _, caller, held = await hold_one(open_broker)
         cancelling = asyncio.create_task(caller.runs.cancel(held.run_id))
         asked = asyncio.Event()
         send = Holders._send
