@@ -9,7 +9,8 @@ _BEAT = struct.Struct("<Q")
 _HEAD = 16  # bytes; the heartbeat counter
 _SLOT = 256  # bytes: a length (2) and a claim
 _LENGTH = struct.Struct("<H")
-_EMPTY = _LENGTH.pack(0)
+_LONGEST = _SLOT - _LENGTH.size
+_ENTRY = struct.Struct(f"<H{_LONGEST}s")
 SIZE = _HEAD + CAPACITY * _SLOT
 NO_SLOT = -1
 
@@ -17,7 +18,7 @@ NO_SLOT = -1
 class LeaseTable:
     """Both sides' view of the memory; one writes, the other reads.
 
-    A write is one slice assignment by a thread that has the interpreter, and the guard acts only
+    A write is one call into C by a thread that has the interpreter, and the guard acts only
     while no thread can have it for long: no lock is needed.
 
     Args:
@@ -47,18 +48,14 @@ class LeaseTable:
             int: Its slot, or NO_SLOT when there is no room for it.
         """
         encoded = claim.encode()
-        slot = self._free_slot() if len(encoded) <= _SLOT - _LENGTH.size else NO_SLOT
-        if slot == NO_SLOT:
-            return NO_SLOT
-        start = _HEAD + slot * _SLOT
-        entry = _LENGTH.pack(len(encoded)) + encoded
-        self._memory[start : start + len(entry)] = entry
+        slot = self._free_slot() if len(encoded) <= _LONGEST else NO_SLOT
+        if slot != NO_SLOT:
+            _ENTRY.pack_into(self._memory, _HEAD + slot * _SLOT, len(encoded), encoded)
         return slot
 
     def clear(self, slot: int) -> None:
         """Remove a lease."""
-        start = _HEAD + slot * _SLOT
-        self._memory[start : start + _LENGTH.size] = _EMPTY
+        _LENGTH.pack_into(self._memory, _HEAD + slot * _SLOT, 0)
         self._free.append(slot)
 
     def _free_slot(self) -> int:
