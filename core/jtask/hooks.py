@@ -11,7 +11,7 @@ may return an awaitable: it is awaited on one event loop of the process's own, i
 
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pluggy
 
@@ -39,6 +39,28 @@ hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
 AroundCall = AbstractContextManager[Any] | AbstractAsyncContextManager[Any]
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def only_with(header: str) -> Callable[[F], F]:
+    """Have one hook of a plugin called only for runs that carry a header: others pay nothing.
+
+    For hooks that are about a run.
+
+    Args:
+        header: One that the plugin names (`jtask_headers`).
+    """
+
+    def mark(function: F) -> F:
+        function.jtask_only_with = header  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+def wanted_header(function: Callable[..., Any]) -> str | None:
+    """Return the header that `only_with` was given; None for a hook of all runs."""
+    return getattr(function, "jtask_only_with", None)
 
 
 @hookspec

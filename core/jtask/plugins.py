@@ -1,7 +1,7 @@
 """Find, load and ask the plugins."""
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from copy import copy
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -78,12 +78,15 @@ class Plugins:
 
             remove_owner(plugin)
 
-    def caller(self, hook: str, without: Iterable[object] = ()) -> HookCaller | None:
+    def caller(
+        self, hook: str, without: Iterable[object] = (), headers: Collection[str] = ()
+    ) -> HookCaller | None:
         """Return what calls a hook of all plugins but some.
 
         Args:
             hook: The hook's name.
             without: The plugins to leave out.
+            headers: What runs carry, for those that are called only for runs with one.
 
         Returns:
             HookCaller | None: Calls the one that was registered last first; None when no plugin
@@ -95,6 +98,7 @@ class Plugins:
         implementations = [
             Implementation.of(self._name(impl), impl.function, impl.argnames, id(impl.plugin))
             for impl in reversed(impls)
+            if (wanted := jtask.hooks.wanted_header(impl.function)) is None or wanted in headers
         ]
         return HookCaller(hook, implementations, self._failures) if implementations else None
 
@@ -172,6 +176,7 @@ class TaskHooks:
         plugins: Whose hooks.
         task: The task.
         without: Plugins to leave out; those that have nothing to do with the task unless given.
+        headers: What the runs carry, of what plugins name.
 
     Attributes:
         asks_first: Whether any is called before a run is admitted.
@@ -180,6 +185,7 @@ class TaskHooks:
 
     __slots__ = (
         "_by_headers",
+        "_headers",
         "_plugins",
         "_task",
         "_without",
@@ -203,24 +209,30 @@ class TaskHooks:
         plugins: Plugins,
         task: TaskInfo[..., Any],
         without: Sequence[object] | None = None,
+        headers: tuple[str, ...] = (),
     ) -> None:
         if without is None:
             without = plugins.uninterested(task)
         self._plugins = plugins
         self._task = task
         self._without = without
+        self._headers = headers
         self._by_headers: dict[tuple[str, ...], TaskHooks] = {}
-        self.enqueue: HookCaller | None = plugins.caller("jtask_enqueue", without)
-        self.run_name: HookCaller | None = plugins.caller("jtask_run_name", without)
-        self.lookup: HookCaller | None = plugins.caller("jtask_lookup", without)
-        self.admit: HookCaller | None = plugins.caller("jtask_admit", without)
-        self.attempt_over: HookCaller | None = plugins.caller("jtask_attempt_over", without)
-        self.around: HookCaller | None = plugins.caller("jtask_around", without)
-        self.invoke: HookCaller | None = plugins.caller("jtask_invoke", without)
-        self.failed: HookCaller | None = plugins.caller("jtask_failed", without)
-        self.state: HookCaller | None = plugins.caller("jtask_state", without)
-        self.completed: HookCaller | None = plugins.caller("jtask_completed", without)
-        self.settled: HookCaller | None = plugins.caller("jtask_settled", without)
+
+        def caller(hook: str) -> HookCaller | None:
+            return plugins.caller(hook, without, headers)
+
+        self.enqueue: HookCaller | None = caller("jtask_enqueue")
+        self.run_name: HookCaller | None = caller("jtask_run_name")
+        self.lookup: HookCaller | None = caller("jtask_lookup")
+        self.admit: HookCaller | None = caller("jtask_admit")
+        self.attempt_over: HookCaller | None = caller("jtask_attempt_over")
+        self.around: HookCaller | None = caller("jtask_around")
+        self.invoke: HookCaller | None = caller("jtask_invoke")
+        self.failed: HookCaller | None = caller("jtask_failed")
+        self.state: HookCaller | None = caller("jtask_state")
+        self.completed: HookCaller | None = caller("jtask_completed")
+        self.settled: HookCaller | None = caller("jtask_settled")
         before = (self.state, self.run_name, self.lookup)
         self.asks_first = any(one is not None for one in before)
         self.asks_to_admit = self.admit is not None or self.attempt_over is not None
@@ -246,7 +258,8 @@ class TaskHooks:
         if known not in self._by_headers:
             concerned = [plugin for name in known for plugin in self._plugins.headers[name]]
             without = [plugin for plugin in self._without if plugin not in concerned]
-            self._by_headers[known] = TaskHooks(self._plugins, self._task, without)
+            carried = (*self._headers, *known)
+            self._by_headers[known] = TaskHooks(self._plugins, self._task, without, carried)
         return self._by_headers[known]
 
     def concerned_with(self, run: "RunContext") -> "TaskHooks":

@@ -8,7 +8,7 @@ plugin.
 from collections.abc import Awaitable, Iterable
 from typing import TYPE_CHECKING
 
-from jtask.hooks import hookimpl
+from jtask.hooks import hookimpl, only_with
 from jtask.options import Option
 from jtask.states import StateName
 from jtask_dead_letters.headers import REPLAY_OF
@@ -51,10 +51,15 @@ def jtask_settled(run: "RunContext", outcome: "Outcome") -> None:
 
 
 @hookimpl
-def jtask_admit(run: "RunContext") -> Awaitable[None] | None:
+def jtask_headers() -> list[str]:
+    """Name the header of replays."""
+    return [REPLAY_OF]
+
+
+@hookimpl
+@only_with(REPLAY_OF)
+def jtask_admit(run: "RunContext") -> Awaitable[None]:
     """Let only one of several replays of a letter start: the one that counts."""
-    if REPLAY_OF not in run.headers:
-        return None
     from jtask_dead_letters.replaying import admitted
 
     return admitted(run.headers[REPLAY_OF], run.run_id)

@@ -24,7 +24,7 @@ from jtask.errors import (
 from jtask.execution.attempt import run_attempt
 from jtask.execution.sync_await import run_sync
 from jtask.hook_callers import HookCaller
-from jtask.hooks import TAGGED, hookimpl
+from jtask.hooks import TAGGED, hookimpl, only_with
 from jtask.lifecycle import Release, Reschedule, Retry
 from jtask.outcomes import Outcome
 from jtask.plugins import Plugins, TaskHooks, get_plugins
@@ -244,6 +244,34 @@ def test_a_header_concerns_the_plugin_that_names_it_whatever_it_says_of_the_task
     marked = hooks.concerning(["else", "mark"])
     assert implemented(marked) == ["admit"]
     assert hooks.concerning(["mark"]) is marked
+
+
+def test_a_hook_for_runs_with_a_header_is_not_there_for_others() -> None:
+    class Marks:
+        @hookimpl
+        def jtask_headers(self) -> list[str]:
+            return ["mark", "other-mark"]
+
+        @hookimpl
+        @only_with("mark")
+        def jtask_admit(self) -> None: ...
+
+        @hookimpl
+        def jtask_settled(self) -> None: ...
+
+    @task
+    def work() -> None: ...
+
+    plugins = Plugins([])
+    plugins.add(Marks())
+    hooks = TaskHooks(plugins, work)
+    assert implemented(hooks) == ["settled"]
+    assert implemented(hooks.concerning(["other-mark"])) == ["settled"]
+    assert implemented(hooks.concerning(["mark"])) == ["admit", "settled"]
+    assert implemented(hooks.concerning(["mark"]).concerning(["other-mark"])) == [
+        "admit",
+        "settled",
+    ]
 
 
 def test_all_plugins_that_ask_for_runs_with_tags_concern_them() -> None:
