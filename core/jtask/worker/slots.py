@@ -39,7 +39,8 @@ class SlotPool:
         self._put_off = 0  # held on top of the credit, to come to what is waited for
         self._fixed = prefetch is not None
         self._prefetch = 1 if prefetch is None else prefetch  # 1: the pace is not known yet
-        self._lines: dict[int, deque[Job]] = {0: deque()}
+        self._line = deque[Job]()  # of rank 0, which most have
+        self._lines: dict[int, deque[Job]] = {0: self._line}
         """What waits, by its rank: the highest goes first. That of 0 stays, the others come and
         go."""
         self._ended = 0
@@ -94,7 +95,10 @@ class SlotPool:
     def next_jobs(self, may_begin: Callable[[int], bool] | None = None) -> list[Job]:
         """Take slots for all runs that may begin now; see `next_job`."""
         jobs: list[Job] = []
-        # Looked at first: this is asked for each run that comes, and mostly no slot is free.
+        # Looked at first: this is asked for each run that comes or ends, and mostly no slot is
+        # free, or nothing waits.
+        if not self._line and len(self._lines) == 1 and not self._put_off:
+            return jobs
         while self._free + self._ahead > 0 or self._put_off:
             if (job := self.next_job(may_begin)) is None:
                 break
@@ -181,7 +185,8 @@ class SlotPool:
     def take_all(self) -> list[Job]:
         """Return what waits, and let nothing wait any more."""
         waiting = self.waiting()
-        self._lines = {0: deque()}
+        self._line.clear()
+        self._lines = {0: self._line}
         return waiting
 
     def _close(self, rank: int) -> None:
