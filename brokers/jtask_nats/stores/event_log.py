@@ -23,6 +23,7 @@ from jtask_nats.streams.stream_configs import Stream
 _OVERHEAD = 1024  # bytes; max_payload counts headers too
 _FIELDS = len(Event._fields)
 _BRIEF = Event._fields.index("tags")  # fields of an event that is not the first of its run
+_NO_MORE = tuple(Event("", "", 0.0, ""))[_BRIEF:]
 # Seconds: the batches that clients send in this time are told of together.
 _REST = 0.05
 _SHARDS = frozenset("0123456789abcdef")
@@ -172,7 +173,7 @@ def _encode(events: Sequence[Event]) -> bytes:
     # Plain strings in plain tuples are encoded several times as fast as enums in named ones.
     # What only the first event of a run says is left out of the others.
     rows: list[tuple[Any, ...]] = [
-        (event.run_id, str(event.state), *event[2 : None if any(event[_BRIEF:]) else _BRIEF])
+        (event[0], str(event[1]), *event[2 : _BRIEF if event[_BRIEF:] == _NO_MORE else None])
         for event in events
     ]
     try:

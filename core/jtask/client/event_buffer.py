@@ -92,20 +92,17 @@ def event_of(run: RunContext, state: State) -> Event:
         state: What it entered.
     """
     # Past the named tuple's own function, for every state of every run comes here.
-    event = _make_event(
-        Event,
-        (
-            run.run_id,
-            state.name,
-            state.at,
-            run.task.key,
-            run.attempt,
-            run.worker,
-            state.message,
-            cast("Any", state.details.get("until")) if state.details else None,
-            *_NO_MORE,
-        ),
+    fields = (
+        run.run_id,
+        state.name,
+        state.at,
+        run.task.key,
+        run.attempt,
+        run.worker,
+        state.message,
+        cast("Any", state.details.get("until")) if state.details else None,
     )
+    event = _make_event(Event, fields + _NO_MORE)
     if run.queue is None and state.name is StateName.PENDING:
         # Of a direct call, which nobody has enqueued.
         about = (run.tags, run.parent_id or "", run.version or "")

@@ -6,7 +6,7 @@ so `run_sync` can run it to its end without an event loop for a synchronous dire
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any, cast
 
@@ -89,8 +89,8 @@ async def _perform(
             instead = await known_outcome(run, hooks, encode)
         if instead is None and hooks.asks_to_admit:
             instead = await ask_for_admission(run, hooks)
-        if instead is None:
-            await _begin(run, hooks)
+        if instead is None and (telling := _begin(run, hooks)) is not None:
+            await telling
     except asyncio.CancelledError as error:
         return await _failed(run, hooks, error, stopping)
     if instead is not None:
@@ -130,13 +130,13 @@ def _leave_if_handed_back(run: RunContext) -> None:
         raise RunAbandoned(f"run {run.run_id} was handed back")
 
 
-async def _begin(run: RunContext, hooks: TaskHooks) -> None:
+def _begin(run: RunContext, hooks: TaskHooks) -> Coroutine[Any, Any, object] | None:
+    """Enter the attempt, and return what tells the plugins; None where none wants to hear."""
     running = run.enter(StateName.RUNNING if run.attempt == 1 else StateName.RETRYING)
-    if hooks.state is not None:
-        await ask(hooks.state, run, state=running)
     run.attempt_started_at = running.at
     if run.started_at is None:
         run.started_at = running.at
+    return None if hooks.state is None else ask(hooks.state, run, state=running)
 
 
 async def _completed(

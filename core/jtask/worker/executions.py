@@ -49,6 +49,7 @@ class Executions:
         self._worker = worker
         self._send, self._finish = send, finish
         self._note_wait = note_wait
+        self._on_state = client.events.on_state
         self.interrupting = False
         self._loop_runner = LoopRunner(self._perform, size, on_death)
         self._thread_runner = ThreadRunner(self._perform, size)
@@ -102,8 +103,8 @@ class Executions:
                 job,
                 self._worker,
                 self._client.inline_limit,
-                no_event if job.notify_only else self._client.events.on_state,
-                lambda: self.interrupting,
+                no_event if job.notify_only else self._on_state,
+                self._is_interrupting,
                 self._abandon,
                 self._on_wait,
             )
@@ -116,6 +117,9 @@ class Executions:
         if not job.is_abandoned:
             sent = self._send(job, disposition)
             self._client.io.post(self._finish, job, disposition, sent)
+
+    def _is_interrupting(self) -> bool:
+        return self.interrupting
 
     def _on_wait(self, job: Job, change: int, run_ids: Collection[str]) -> None:
         self._client.io.post(self._note_wait, job, change, run_ids)
