@@ -47,7 +47,7 @@ class RunIds:
         while count:
             low = first & 0xFF
             beginning = f"{time_part}{first >> 22:03x}-{0x8000 | (first >> 8) & 0x3FFF:04x}-"
-            # All that differ in the last 8 bits only: the rest of thousands is written once for 256.
+            # All that differ in the last 8 bits only: what is common is written once for 256.
             endings = self._endings[low : low + count]
             run_ids += [beginning + ending for ending in endings]
             first += len(endings)

@@ -21,6 +21,7 @@ from jtask.contract.events import Event, EventBounds, EventLog, EventPage
 from jtask.contract.heartbeats import Heartbeats
 from jtask.contract.in_process import in_process, is_in_process
 from jtask.contract.logs import END_OF_ATTEMPT, ITEM, LogLine, LogPage, LogStore
+from jtask.contract.message_group import MessageGroup
 from jtask.contract.queues import Pause, QueueInfo, Queues, RunPlace, WaitingRun
 from jtask.contract.records import KeyValueStore, Record
 from jtask.contract.requests import RequestReply
@@ -71,6 +72,7 @@ __all__ = [
     "LogPage",
     "LogStore",
     "Message",
+    "MessageGroup",
     "OpenResultStore",
     "OutcomeRecord",
     "PartFactory",
