@@ -80,7 +80,7 @@ def new_run_messages(
         place = subjects.queued(messages.queue, messages.priority, "")
         return BatchMessages(
             [place + run_id for run_id in messages.run_ids],
-            list(map(headers.message_id, messages.run_ids)),
+            headers.message_ids(messages.run_ids),
             messages.bodies,
         )
     return BatchMessages.of(new_run_message(subjects, message, clock) for message in messages)

@@ -223,6 +223,7 @@ class RunBuilder:
                 created=self._created,
                 about=self._about,
                 arguments=recorded_all(some, self._recorded_bytes),
+                trace_ids=[""] * len(some),
             )
 
     def _groups(self, encoded: Iterator[EncodedCall], count: int) -> Iterator[OutgoingGroup]:

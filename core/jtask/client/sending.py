@@ -31,7 +31,7 @@ class RunSender:
         self,
         broker: Broker,
         track: Callable[[Run[Any]], None],
-        record: Callable[[list[Event]], None],
+        record: Callable[[Sequence[Event]], None],
     ) -> None:
         self._broker = broker
         self._track = track
@@ -79,17 +79,14 @@ class RunSender:
         for handle in group.handles:
             self._track(handle)
         if ready is None:
-            return self._finish(group, self._broker.runs.enqueue(group), group.events())
+            return self._finish(group, self._broker.runs.enqueue(group))
         ready.begin()
-        # Here, while the broker is busy with them: the loop has others to serve.
-        return self._finish(group, ready.finish(), group.events())
+        return self._finish(group, ready.finish())
 
-    async def _finish(
-        self, group: RunGroup, storing: Coroutine[Any, Any, None], events: list[Event]
-    ) -> list[Run[Any]]:
+    async def _finish(self, group: RunGroup, storing: Coroutine[Any, Any, None]) -> list[Run[Any]]:
         await storing
         # Last, for what was not stored has not happened.
-        self._record(events)
+        self._record(group.events())
         return group.handles
 
     async def _send_claimed(self, prepared: Sequence[OutgoingRun]) -> list[Run[Any]]:

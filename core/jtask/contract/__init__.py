@@ -17,6 +17,7 @@ from jtask.contract.broker import (
 )
 from jtask.contract.counters import Counters, SlotHolder, Slots
 from jtask.contract.dead_letters import DeadLetter, DeadLetters
+from jtask.contract.event_group import EventGroup
 from jtask.contract.events import Event, EventBounds, EventLog, EventPage
 from jtask.contract.heartbeats import Heartbeats
 from jtask.contract.in_process import in_process, is_in_process
@@ -63,6 +64,7 @@ __all__ = [
     "Delivery",
     "Event",
     "EventBounds",
+    "EventGroup",
     "EventLog",
     "EventPage",
     "FullBroker",
