@@ -187,7 +187,7 @@ def _event_of(row: object) -> Event | None:
     """Return what a row says, or None: one that anybody wrote must not hide all others."""
     try:
         event = Event(*cast("list[Any]", row)[:_FIELDS])
-        event = event._replace(tags=tuple(event.tags)) if event.tags else event
+        event = event._replace(tags=tuple(event.tags)) if event.tags != () else event
         is_readable = (
             is_run_id(event.run_id)
             and event.state in _STATES
