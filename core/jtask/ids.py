@@ -31,6 +31,7 @@ class RunIds:
         self._is_reserving = False
         self._millis = 0
         self._counter = 0
+        self._endings = [f"{low:02x}{self.client}" for low in range(256)]
 
     def new(self) -> str:
         """Return a new run id, greater than every earlier one of this process."""
@@ -41,12 +42,17 @@ class RunIds:
         first, millis = self._reserve(count)
         # 48 bits of time, the version (7), 12 bits of the counter, the variant (binary 10) with 14
         # more, the last 8; then the client.
-        prefix = f"{millis >> 16:08x}-{millis & 0xFFFF:04x}-7"
-        client = self.client
-        return [
-            f"{prefix}{n >> 22:03x}-{0x8000 | (n >> 8) & 0x3FFF:04x}-{n & 0xFF:02x}{client}"
-            for n in range(first, first + count)
-        ]
+        time_part = f"{millis >> 16:08x}-{millis & 0xFFFF:04x}-7"
+        run_ids: list[str] = []
+        while count:
+            low = first & 0xFF
+            beginning = f"{time_part}{first >> 22:03x}-{0x8000 | (first >> 8) & 0x3FFF:04x}-"
+            # All that differ in the last 8 bits only: what is common is written once for 256.
+            endings = self._endings[low : low + count]
+            run_ids += [beginning + ending for ending in endings]
+            first += len(endings)
+            count -= len(endings)
+        return run_ids
 
     def _reserve(self, count: int) -> tuple[int, int]:
         with self._lock:

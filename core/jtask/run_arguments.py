@@ -1,7 +1,7 @@
 """The arguments of a run as text: what is recorded of them, and what can be looked for."""
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple, cast
 
@@ -46,6 +46,17 @@ def recorded(payload: bytes, limit: int, redact: Collection[str] = ()) -> str:
     if len(payload) <= limit:
         return payload.decode(errors="replace")
     return f"{payload[:limit].decode(errors='ignore')}..." if limit > 0 else ""
+
+
+def recorded_all(
+    payloads: Sequence[bytes], limit: int, redact: Collection[str] = ()
+) -> Sequence[str]:
+    """Do `recorded` for many runs."""
+    if limit <= 0:
+        return [""] * len(payloads)
+    if redact or max(map(len, payloads)) > limit:
+        return [recorded(payload, limit, redact) for payload in payloads]
+    return [payload.decode(errors="replace") for payload in payloads]
 
 
 def is_whole(arguments: str) -> bool:

@@ -15,6 +15,7 @@ from nats_servers import NatsServer, Proxy, StartNats
 from waiting import until
 
 from jtask.errors import BrokerError, BrokerFull, BrokerUnavailable, PermissionDenied
+from jtask_nats.client.batches import BatchMessages
 from jtask_nats.client.connection import Connection
 from jtask_nats.client.nats_errors import DUPLICATE_IN_BATCH, WRONG_LAST_SEQUENCE, ApiError
 from jtask_nats.client.pending import PubAck, read_ack, refusal_in
@@ -168,7 +169,9 @@ def test_headers_count_towards_the_servers_limit(publishing: Publishing) -> None
             await publisher.publish_batch([("s.x", msg_id(1), b""), ("s.x", headers, body)])
         for subject in ("s.with blank", "", "s.x\r\nPING", "s." + "x" * 2000):
             with pytest.raises(BrokerError, match="not a valid NATS subject"):
-                publisher.prepare_batch([("s.x", msg_id(1), b""), (subject, msg_id(2), b"")])
+                publisher.prepare_batch(
+                    BatchMessages.of([("s.x", msg_id(1), b""), (subject, msg_id(2), b"")])
+                )
         await publisher.publish("s.x", body, headers)
         assert await stored(connection) == 1
         assert lost == []
@@ -346,7 +349,9 @@ def test_a_batch_begun_in_a_thread_is_stored_once_although_its_answer_was_lost(
 ) -> None:
     async def main(connection: Connection, publisher: Publisher) -> None:
         proxy.cut_before_answer = b'"batch"'
-        batch = publisher.prepare_batch([("s.x", msg_id(n), b"%d" % n) for n in range(50)])
+        batch = publisher.prepare_batch(
+            BatchMessages.of([("s.x", msg_id(n), b"%d" % n) for n in range(50)])
+        )
         finish = await asyncio.to_thread(publisher.begin_from_thread, batch)
         assert finish is not None
         await finish()
@@ -359,7 +364,9 @@ def test_a_batch_begun_in_a_thread_is_stored_once_although_its_answer_was_lost(
 def test_threads_begin_no_more_batches_than_a_stream_allows(publishing: Publishing) -> None:
     async def main(connection: Connection, publisher: Publisher) -> None:
         batches = [
-            publisher.prepare_batch([("s.x", msg_id(f"{k}-{n}"), b"") for n in range(20)])
+            publisher.prepare_batch(
+                BatchMessages.of([("s.x", msg_id(f"{k}-{n}"), b"") for n in range(20)])
+            )
             for k in range(60)
         ]
         begun = [await asyncio.to_thread(publisher.begin_from_thread, batch) for batch in batches]
@@ -522,7 +529,9 @@ def test_what_is_published_after_the_close_is_told_so_at_once(publishing: Publis
             await asyncio.to_thread(publisher.publish_from_thread, "s.x", b"", msg_id(2))
         with pytest.raises(BrokerUnavailable, match="closed before"):
             await publisher.publish_batch([("s.x", msg_id(n), b"") for n in range(3)])
-        batch = publisher.prepare_batch([("s.x", msg_id(n), b"") for n in range(3)])
+        batch = publisher.prepare_batch(
+            BatchMessages.of([("s.x", msg_id(n), b"") for n in range(3)])
+        )
         with pytest.raises(BrokerUnavailable, match="closed before"):
             await asyncio.to_thread(publisher.begin_from_thread, batch)
 

@@ -560,7 +560,7 @@ def test_a_class_outside_the_owners_family_is_refused_and_not_imported(name):
 def test_many_calls_give_what_each_gives_alone():
     own = codec(resize)
     calls = [("a",), ("b", 2), ("c", "3")]
-    assert own.encode_many(iter(calls)) == [own.encode(call, {}) for call in calls]
+    assert own.encode_many(calls) == [own.encode(call, {}) for call in calls]
     with pytest.raises(ArgumentError, match="is missing argument 'path'"):
         own.encode_many([("a",), ()])
 

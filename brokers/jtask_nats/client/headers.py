@@ -4,6 +4,7 @@ OutgoingMessage blocks are lines only; what comes in is raw, version line in fro
 """
 
 import math
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from urllib.parse import quote, unquote
 
@@ -39,6 +40,11 @@ def line(name: bytes, value: str | int) -> bytes:
 def message_id(text: str) -> bytes:
     """Return the line by which the server recognises a message that was sent twice."""
     return b"Nats-Msg-Id: %b\r\n" % text.encode()
+
+
+def message_ids(texts: Iterable[str]) -> list[bytes]:
+    """Do `message_id` for many."""
+    return [b"Nats-Msg-Id: %b\r\n" % text for text in map(str.encode, texts)]
 
 
 def expected(sequence: int, subject: str = "") -> bytes:

@@ -4,7 +4,7 @@ import asyncio
 import concurrent.futures
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from jtask.errors import BrokerError
@@ -25,7 +25,6 @@ class PubAck(NamedTuple):
     value: int | None = None
 
 
-Subjects = tuple[str, ...] | frozenset[str]
 OnOutcome = Callable[[bytes | BrokerError], None]
 """Called with the stream's raw answer (see `read_ack`), or with an error."""
 
@@ -54,7 +53,12 @@ class PendingPublish:
     )
 
     def __init__(
-        self, subjects: Subjects, command: bytes, size: int, deadline: float, resolve: OnOutcome
+        self,
+        subjects: Sequence[str],
+        command: bytes,
+        size: int,
+        deadline: float,
+        resolve: OnOutcome,
     ) -> None:
         self.subjects = subjects
         self.command = command

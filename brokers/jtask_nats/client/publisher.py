@@ -5,12 +5,18 @@ import concurrent.futures
 import itertools
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import NamedTuple
 
 from jtask.errors import BrokerError, BrokerUnavailable
-from jtask_nats.client.batches import BATCH_LIMIT, AtomicBatch, BatchMessages, are_subjects
+from jtask_nats.client.batches import (
+    BATCH_LIMIT,
+    AtomicBatch,
+    BatchMessage,
+    BatchMessages,
+    are_subjects,
+)
 from jtask_nats.client.blocking_links import BlockingLinks
 from jtask_nats.client.connection import Connection
 from jtask_nats.client.link_supply import LinkSupply
@@ -136,7 +142,7 @@ class Publisher:
         if self._timer is None:
             self._timer = self._loop.call_later(_CHECK_EVERY, self._check)
 
-    async def publish_batch(self, messages: BatchMessages) -> None:
+    async def publish_batch(self, messages: Sequence[BatchMessage]) -> None:
         """Publish 1 to 1000 messages to one stream, all or none.
 
         Args:
@@ -152,20 +158,20 @@ class Publisher:
         if len(messages) == 1:
             await self.publish_each(messages)
             return
-        await self.publish_prepared(self.prepare_batch(messages))
+        await self.publish_prepared(self.prepare_batch(BatchMessages.of(messages)))
 
     def prepare_batch(self, messages: BatchMessages) -> AtomicBatch:
         """Do what has to be done before 2 to 1000 messages are sent all or none; in any thread.
 
         Args:
-            messages: As for `publish_batch`.
+            messages: As for `publish_batch`, by column.
 
         Raises:
             BrokerError: They are too few or too many, or a subject is none.
         """
         batch = AtomicBatch(messages)
-        if not are_subjects(batch.subjects):
-            for subject in batch.subjects:
+        if not are_subjects(batch.messages.subjects):
+            for subject in batch.messages.subjects:
                 self._connection.check(subject, b"", b"")
         return batch
 
@@ -214,7 +220,7 @@ class Publisher:
             # The copy before was stored and its answer lost; each message proves it.
             await self.publish_each(batch.messages)
 
-    async def publish_each(self, messages: BatchMessages) -> None:
+    async def publish_each(self, messages: Iterable[BatchMessage]) -> None:
         """Publish messages on their own: those of a batch of which some are stored already."""
         await asyncio.gather(*(self.publish(s, body, lines) for s, lines, body in messages))
 
@@ -352,7 +358,7 @@ class Publisher:
         deadline = time.monotonic() + self._timeout
         stored: asyncio.Future[PubAck] = self._loop.create_future()
         resolve = partial(resolve_future, stored)
-        pending = PendingPublish(batch.subjects, command, batch.size, deadline, resolve)
+        pending = PendingPublish(batch.messages.subjects, command, batch.size, deadline, resolve)
         # Before it is written and the end is looked at, for the reasons of `publish_from_thread`.
         self._pending[token] = pending
         try:

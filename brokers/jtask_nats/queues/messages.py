@@ -5,13 +5,13 @@ scheduled that much early and carries its exact instant, which the worker that r
 for; what is due sooner goes to the queue at once, with its instant.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from jtask.contract import EXPIRY_GRACE, HORIZON, Message
+from jtask.contract import EXPIRY_GRACE, HORIZON, Message, MessageGroup
 from jtask_nats.client import headers
-from jtask_nats.client.batches import BatchMessage
+from jtask_nats.client.batches import BatchMessages
 from jtask_nats.streams.server_clock import ServerClock
 from jtask_nats.streams.subjects import Subjects
 
@@ -66,37 +66,24 @@ def new_run_message(subjects: Subjects, message: Message, clock: ServerClock) ->
     return _timed(subjects, message, lines, clock, message.parked_under)
 
 
-class NewRunMessages:
-    """What `new_run_message` returns for many runs, made anew each time that it is looked at.
+def new_run_messages(
+    subjects: Subjects, messages: Sequence[Message], clock: ServerClock
+) -> BatchMessages:
+    """Return what `new_run_message` returns for many runs.
 
     Args:
         subjects: Of the namespace.
         messages: The runs.
         clock: The server's.
     """
-
-    # Not kept: of some objects for each of many runs the collector of garbage would see too much.
-    def __init__(self, subjects: Subjects, messages: Sequence[Message], clock: ServerClock) -> None:
-        self._subjects = subjects
-        self._messages = messages
-        self._clock = clock
-
-    def __len__(self) -> int:
-        return len(self._messages)
-
-    def __iter__(self) -> Iterator[BatchMessage]:
-        known: tuple[str, int] | None = None
-        place = ""
-        for message in self._messages:
-            if message.at is not None or message.expires is not None:
-                yield new_run_message(self._subjects, message, self._clock)
-                continue
-            # Nearly always the same for all of them.
-            if (message.queue, message.priority) != known:
-                known = message.queue, message.priority
-                place = self._subjects.queued(*known, "")
-            run_id = message.run_id
-            yield place + run_id, headers.message_id(run_id), message.body
+    if isinstance(messages, MessageGroup) and messages.at is None and messages.expires is None:
+        place = subjects.queued(messages.queue, messages.priority, "")
+        return BatchMessages(
+            [place + run_id for run_id in messages.run_ids],
+            headers.message_ids(messages.run_ids),
+            messages.bodies,
+        )
+    return BatchMessages.of(new_run_message(subjects, message, clock) for message in messages)
 
 
 def replacing_message(

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import starmap
 
 from jtask.contract import (
@@ -10,19 +10,21 @@ from jtask.contract import (
     DEFAULT_PRIORITY,
     Delivery,
     Message,
+    MessageGroup,
     check_message,
     check_messages,
 )
 from jtask.errors import BrokerUnavailable, MessageRefused
 from jtask.ids import is_run_id
 from jtask.signal_safety import result_of
+from jtask_nats.client.batches import BatchMessages
 from jtask_nats.client.direct_reads import last_message
 from jtask_nats.client.purging import purge
 from jtask_nats.queues.consumption import NatsConsumption
 from jtask_nats.queues.deletion import delete_message
 from jtask_nats.queues.holders import Holders
 from jtask_nats.queues.leases import Leases
-from jtask_nats.queues.messages import NewRunMessages, OutgoingMessage, new_run_message
+from jtask_nats.queues.messages import OutgoingMessage, new_run_message, new_run_messages
 from jtask_nats.queues.over_streams import first_found
 from jtask_nats.queues.parked import ParkedRuns
 from jtask_nats.queues.prepared_runs import PreparedBatch
@@ -65,29 +67,23 @@ class NatsRuns:
         self._check_sizes(messages)
         queues = {message.queue for message in messages}
         await self._session.topology.ensure_runs(*queues)
-        # A batch is for one stream.
-        parts = self._session.topology.run_streams.of_queues(queues).items()
         try:
-            await asyncio.gather(
-                *(self._store(to, [one for one in messages if one.queue in of]) for to, of in parts)
-            )
+            await asyncio.gather(*starmap(self._store, self._by_stream(messages, queues)))
         except BrokerUnavailable:
             self._doubt_streams()
             raise
 
-    def prepare_enqueue(self, messages: Sequence[Message]) -> PreparedBatch | None:
+    def prepare_enqueue(self, group: MessageGroup) -> PreparedBatch | None:
         """Prepare `enqueue`, in any thread but the loop's; see `jtask.contract.RunQueue`."""
         session = self._session
-        levels = {(message.queue, message.priority) for message in messages}
-        is_group = 1 < len(messages) <= ATOMIC_LIMIT
-        is_one_batch = (
-            len(session.topology.run_streams.of_queues(queue for queue, _ in levels)) == 1
-        )
-        if not (is_group and is_one_batch and all(starmap(session.topology.is_ready_for, levels))):
+        is_ready = session.topology.is_ready_for(group.queue, group.priority)
+        if not is_ready or not 1 < len(group) <= ATOMIC_LIMIT:
             return None
-        check_messages(messages)
-        self._check_sizes(messages)
-        return PreparedBatch(session, session.publisher.prepare_batch(self._outgoing(messages)))
+        # The place of all; the ids are our own.
+        check_message(group[0])
+        if max(map(len, group.bodies)) > session.inline_limit:
+            self._check_sizes(group)
+        return PreparedBatch(session, session.publisher.prepare_batch(self._outgoing(group)))
 
     def enqueue_from_thread(self, message: Message) -> None:
         """Do `enqueue([message])` from any thread but the loop's, blocking it."""
@@ -220,8 +216,17 @@ class NatsRuns:
             news = f"{queue} {priority}".encode()
             self._session.connection.send(self._session.subjects.new_priority, news)
 
-    def _outgoing(self, messages: Sequence[Message]) -> NewRunMessages:
-        return NewRunMessages(self._session.subjects, messages, self._session.topology.clock)
+    def _outgoing(self, messages: Sequence[Message]) -> BatchMessages:
+        return new_run_messages(self._session.subjects, messages, self._session.topology.clock)
+
+    def _by_stream(
+        self, messages: Sequence[Message], queues: Collection[str]
+    ) -> Iterator[tuple[str, Sequence[Message]]]:
+        """Yield streams and what is to be stored in each: a batch is for one stream."""
+        streams = self._session.topology.run_streams.of_queues(queues)
+        for stream, its in streams.items():
+            is_only = len(streams) == 1
+            yield stream, messages if is_only else [one for one in messages if one.queue in its]
 
     async def _store(self, stream: str, messages: Sequence[Message]) -> None:
         if len(messages) == 1:
@@ -231,7 +236,7 @@ class NatsRuns:
         groups = (self._outgoing(messages[i : i + ATOMIC_LIMIT]) for i in starts)
         await asyncio.gather(*(self._store_group(stream, group) for group in groups))
 
-    async def _store_group(self, stream: str, group: NewRunMessages) -> None:
+    async def _store_group(self, stream: str, group: BatchMessages) -> None:
         publisher = self._session.publisher
         if len(group) == 1:
             await publisher.publish_each(group)

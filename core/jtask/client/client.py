@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, TypeVar, cast, overload
 
 from jtask.client.cancellation import cancel_run
-from jtask.client.enqueueing import OutgoingRun
+from jtask.client.enqueueing import OutgoingGroup, OutgoingRun
 from jtask.client.event_buffer import EventBuffer
 from jtask.client.io_thread import get_io_thread
 from jtask.client.leased_slots import LeasedSlots
@@ -157,7 +157,7 @@ class Client:
         self.events.add(scheduled(prepared))
         return prepared.handle
 
-    def enqueue_many_blocking(self, groups: Iterable[list[OutgoingRun]]) -> list[Run[Any]]:
+    def enqueue_many_blocking(self, groups: Iterable[OutgoingGroup]) -> list[Run[Any]]:
         """Store groups of runs, blocking this thread; one is prepared while others are sent.
 
         Args:
@@ -179,7 +179,7 @@ class Client:
             sending.append(self.io.submit(begin()))
         return _stored([one.exception() or one.result() for one in sending if _is_over(one)])
 
-    async def enqueue_many(self, groups: Iterable[list[OutgoingRun]]) -> list[Run[Any]]:
+    async def enqueue_many(self, groups: Iterable[OutgoingGroup]) -> list[Run[Any]]:
         """Store groups of runs from any event loop; as `enqueue_many_blocking` does."""
         sending: list[asyncio.Future[list[Run[Any]]]] = []
         for group in groups:

@@ -4,7 +4,7 @@ The state in which one has ended stands for its value as well.
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 from jtask.client.submitted_upstreams import value_of_state, value_of_submitted
@@ -36,8 +36,8 @@ class EncodedCall(NamedTuple):
     """
 
     payload: bytes
-    args: tuple[Any, ...]
-    kwargs: Mapping[str, Any]
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = _NO_NAMES
     needs: Needs | None = None
 
 
@@ -80,29 +80,23 @@ def encode_call(
     return EncodedCall(payload, call.args, call.kwargs, needs)
 
 
-def encode_calls(
-    task: TaskInfo[..., Any], calls: Sequence[tuple[Any, ...]], wait_for: Sequence[Any] = ()
-) -> Iterator[EncodedCall]:
-    """Do `encode_call` for many calls, each given by its positional arguments.
+def encode_plain_calls(
+    task: TaskInfo[..., Any], calls: Sequence[tuple[Any, ...]]
+) -> list[bytes] | None:
+    """Check and encode many calls, each given by its positional arguments, all at once.
 
     Args:
         task: The task.
         calls: The arguments of each.
-        wait_for: What each waits for, see `encode_call`.
 
     Returns:
-        Iterator[EncodedCall]: In order; all of them are encoded before it is returned.
-
-    Raises:
-        JTaskError: As for `encode_call`.
+        list[bytes] | None: The payloads; None where a run is among the arguments, or something is
+        wrong with them: `encode_call` tells which.
     """
-    if task.serializer == "json" and not wait_for:
-        # All at once, as nearly always none has a run among its arguments.
+    if task.serializer == "json":
         with contextlib.suppress(ArgumentError, SerializationError):
-            payloads = codecs_of(task).arguments.encode_many(calls)
-            both = zip(payloads, calls, strict=True)
-            return (EncodedCall(payload, args, _NO_NAMES) for payload, args in both)
-    return iter([encode_call(task, args, _NO_NAMES, wait_for) for args in calls])
+            return codecs_of(task).arguments.encode_many(calls)
+    return None
 
 
 class _Uses:

@@ -5,10 +5,12 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import repeat
 from typing import Any, cast
 
 from jtask.claims import Claim
-from jtask.client.dependencies import EncodedCall, encode_call, encode_calls
+from jtask.client.dependencies import EncodedCall, encode_call, encode_plain_calls
+from jtask.client.run_groups import RunGroup
 from jtask.contract import ATOMIC_LIMIT, BLOB_MARGIN, EXPIRY_GRACE, HORIZON, Broker, Message
 from jtask.declaration.definition import Definition
 from jtask.declaration.registry import refuse_ambiguous
@@ -19,7 +21,7 @@ from jtask.hook_callers import HookCaller
 from jtask.ids import RunIds
 from jtask.needs import Needs
 from jtask.plugins import hooks_of
-from jtask.run_arguments import REDACT, recorded
+from jtask.run_arguments import REDACT, recorded, recorded_all
 from jtask.runs import Run, RunSource
 from jtask.runtime import EnqueueRequest, WhenSent, current_run
 from jtask.runtime.flow_runs import headers_from
@@ -54,6 +56,10 @@ class OutgoingRun(Message):
     claims: tuple[Claim, ...] = ()
     arguments: str = ""
     trace_id: str = ""
+
+
+OutgoingGroup = list[OutgoingRun] | RunGroup
+"""Runs that are stored all or none: by column, save where one has claims or large arguments."""
 
 
 class RunBuilder:
@@ -114,6 +120,8 @@ class RunBuilder:
             and task.version is None
             and not self._redact
         )
+        # Nor does anything but id and arguments tell such runs of one call apart.
+        self._is_alike = self._plain and self._hook is None and not self._inherited
         self._recorded_bytes = get_settings().event_arguments if task.serializer == "json" else 0
         self._about = (self._tags, self._parent or "", task.version or "")
         # Many runs of one call differ in id and arguments only: a sixth of what an envelope costs.
@@ -154,7 +162,7 @@ class RunBuilder:
         call = encode_call(self._task, args, kwargs, self._wait_for)
         return self._prepare(self._ids.new(), call, 1)
 
-    def many(self, bound: tuple[Any, ...], calls: Iterable[Call]) -> Iterator[list[OutgoingRun]]:
+    def many(self, bound: tuple[Any, ...], calls: Iterable[Call]) -> Iterator[OutgoingGroup]:
         """Prepare many runs in groups that are stored all or none.
 
         All arguments are checked and all hooks are asked before the first group is there; what
@@ -165,7 +173,7 @@ class RunBuilder:
             calls: For each run a tuple of positional arguments, or a dict of arguments by name.
 
         Returns:
-            Iterator[list[OutgoingRun]]: Groups of at most ATOMIC_LIMIT runs, in order.
+            Iterator[OutgoingGroup]: Groups of at most ATOMIC_LIMIT runs, in order.
 
         Raises:
             ArgumentError: The arguments of one call do not fit.
@@ -174,23 +182,54 @@ class RunBuilder:
             TaskDefinitionError: A call is neither a tuple nor a dict.
         """
         calls = list(calls)
-        if not bound and all(type(call) is tuple for call in calls):
-            encoded = encode_calls(self._task, cast("list[tuple[Any, ...]]", calls), self._wait_for)
+        payloads = self._encode_at_once(bound, calls)
+        if payloads is not None and self._is_alike:
+            return self._alike_groups(payloads)
+        encoded: Iterator[EncodedCall]
+        if payloads is not None:
+            encoded = map(EncodedCall, payloads, cast("list[tuple[Any, ...]]", calls))
         else:
-            encoded = iter(
-                [
-                    encode_call(self._task, *_arguments(bound, call), self._wait_for)
-                    for call in calls
-                ]
-            )
+            encoded = iter([self._encode_call(bound, call) for call in calls])
         groups = self._groups(encoded, len(calls))
         # A hook may refuse the last of the runs, when nothing may have been sent.
         return groups if self._hook is None else iter(list(groups))
 
-    def _groups(self, encoded: Iterator[EncodedCall], count: int) -> Iterator[list[OutgoingRun]]:
+    def _encode_at_once(self, bound: tuple[Any, ...], calls: list[Call]) -> list[bytes] | None:
+        if bound or self._wait_for or not all(type(call) is tuple for call in calls):
+            return None
+        return encode_plain_calls(self._task, cast("list[tuple[Any, ...]]", calls))
+
+    def _encode_call(self, bound: tuple[Any, ...], call: Call) -> EncodedCall:
+        return encode_call(self._task, *_arguments(bound, call), self._wait_for)
+
+    def _alike_groups(self, payloads: list[bytes]) -> Iterator[OutgoingGroup]:
+        for begun in range(0, len(payloads), ATOMIC_LIMIT):
+            some = payloads[begun : begun + ATOMIC_LIMIT]
+            run_ids = self._ids.new_many(len(some))
+            bodies = self._template.encode_many(run_ids, self._ending, some)
+            if max(map(len, bodies)) > self._limit:
+                calls = map(EncodedCall, some)
+                yield list(map(self._prepare, run_ids, calls, repeat(len(payloads))))
+                continue
+            yield RunGroup(
+                run_ids,
+                bodies,
+                self._queue,
+                self._priority,
+                self._at,
+                self._expires,
+                handles=[Run(run_id, self._source, self._task) for run_id in run_ids],
+                task_key=self._task.key,
+                created=self._created,
+                about=self._about,
+                arguments=recorded_all(some, self._recorded_bytes),
+                trace_ids=[""] * len(some),
+            )
+
+    def _groups(self, encoded: Iterator[EncodedCall], count: int) -> Iterator[OutgoingGroup]:
         for begun in range(0, count, ATOMIC_LIMIT):
-            ids = self._ids.new_many(min(count - begun, ATOMIC_LIMIT))
-            yield [self._prepare(run_id, next(encoded), count) for run_id in ids]
+            run_ids = self._ids.new_many(min(count - begun, ATOMIC_LIMIT))
+            yield _grouped([self._prepare(run_id, next(encoded), count) for run_id in run_ids])
 
     def _prepare(self, run_id: str, call: EncodedCall, count: int) -> OutgoingRun:
         payload, needs = call.payload, call.needs
@@ -280,6 +319,26 @@ class RunBuilder:
                 f"whose ids alone fill a message: join them in several steps"
             )
         return body, payload
+
+
+def _grouped(runs: list[OutgoingRun]) -> OutgoingGroup:
+    if any(run.claims or run.blob is not None for run in runs):
+        return runs
+    first = runs[0]
+    return RunGroup(
+        [run.run_id for run in runs],
+        [run.body for run in runs],
+        first.queue,
+        first.priority,
+        first.at,
+        first.expires,
+        handles=[run.handle for run in runs],
+        task_key=first.task_key,
+        created=first.created,
+        about=first.about,
+        arguments=[run.arguments for run in runs],
+        trace_ids=[run.trace_id for run in runs],
+    )
 
 
 _template_of = lru_cache(maxsize=1024)(EnvelopeTemplate)

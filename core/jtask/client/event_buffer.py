@@ -5,11 +5,11 @@ What is lost with a process that dies is the history of 50 ms: no run depends on
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from jtask.client.io_thread import IoThread
-from jtask.contract import Event, EventLog
+from jtask.contract import ATOMIC_LIMIT, Event, EventGroup, EventLog
 from jtask.runtime import RunContext
 from jtask.states import State, StateName
 
@@ -33,6 +33,7 @@ class EventBuffer:
         self._io = io
         self._log = log
         self._events: deque[Event] = deque(maxlen=_BUFFERED)
+        self._groups: deque[EventGroup] = deque(maxlen=_BUFFERED // ATOMIC_LIMIT)
         self._armed = False
 
     def on_state(self, run: RunContext, state: State) -> None:
@@ -51,20 +52,26 @@ class EventBuffer:
         self._events.append(event)
         self._wake()
 
-    def extend(self, events: list[Event]) -> None:
-        """Add many events; from any thread."""
-        self._events.extend(events)
+    def extend(self, events: Sequence[Event]) -> None:
+        """Add many events; from any thread. A group of them is sent as it is."""
+        if isinstance(events, EventGroup):
+            self._groups.append(events)
+        else:
+            self._events.extend(events)
         self._wake()
 
     def flush(self) -> None:
         """Send what is there; on the I/O thread only."""
         # First: an event that comes after the loop below then arms the buffer again.
         self._armed = False
+        # The first events of their runs: before what else is said of these.
+        while self._groups:
+            self._append(self._groups.popleft())
         events = self._events
         while events:
             self._append([events.popleft() for _ in range(min(len(events), BATCH))])
 
-    def _append(self, events: list[Event]) -> None:
+    def _append(self, events: Sequence[Event]) -> None:
         try:
             self._log.append(events)
         except Exception as error:

@@ -6,8 +6,9 @@ from functools import partial
 from typing import Any, cast
 
 from jtask.client.claims import ClaimedRun
-from jtask.client.enqueueing import OutgoingRun, put_arguments
-from jtask.contract import Broker, Event, Message, PreparedRuns
+from jtask.client.enqueueing import OutgoingGroup, OutgoingRun, put_arguments
+from jtask.client.run_groups import RunGroup
+from jtask.contract import Broker, Event, MessageGroup, PreparedRuns
 from jtask.errors import BrokerUnavailable, JTaskError
 from jtask.runs import Run
 from jtask.states import StateName
@@ -30,13 +31,13 @@ class RunSender:
         self,
         broker: Broker,
         track: Callable[[Run[Any]], None],
-        record: Callable[[list[Event]], None],
+        record: Callable[[Sequence[Event]], None],
     ) -> None:
         self._broker = broker
         self._track = track
         self._record = record
         # Optional in the contract.
-        self._prepare: Callable[[Sequence[Message]], PreparedRuns | None] | None
+        self._prepare: Callable[[MessageGroup], PreparedRuns | None] | None
         self._prepare = getattr(broker.runs, "prepare_enqueue", None)
 
     async def send(self, prepared: Sequence[OutgoingRun]) -> list[Run[Any]]:
@@ -58,37 +59,35 @@ class RunSender:
         await self._store(prepared)
         return [run.handle for run in prepared]
 
-    def prepare(self, prepared: Sequence[OutgoingRun]) -> Callable[[], _Sending]:
-        """Do what `send` needs no loop for; in any thread but the loop's.
+    def prepare(self, group: OutgoingGroup) -> Callable[[], _Sending]:
+        """Do what sending needs no loop for; in any thread but the loop's.
 
         Args:
-            prepared: At most ATOMIC_LIMIT runs.
+            group: At most ATOMIC_LIMIT runs.
 
         Returns:
             Callable: Begins to send, in any thread, and returns a coroutine that does the rest on
-            the loop.
+            the loop, as `send` does.
         """
-        if self._prepare is None or any(run.claims or run.blob is not None for run in prepared):
-            return partial(self.send, prepared)
-        ready = self._prepare(prepared)
+        if not isinstance(group, RunGroup):
+            return partial(self.send, group)
+        ready = None if self._prepare is None else self._prepare(group)
+        return partial(self._begin, group, ready)
+
+    def _begin(self, group: RunGroup, ready: PreparedRuns | None) -> _Sending:
+        # Before they are sent: they may end at once.
+        for handle in group.handles:
+            self._track(handle)
         if ready is None:
-            return partial(self.send, prepared)
-        return partial(self._begin, prepared, ready)
-
-    def _begin(self, prepared: Sequence[OutgoingRun], ready: PreparedRuns) -> _Sending:
-        self._track_all(prepared)
+            return self._finish(group, self._broker.runs.enqueue(group))
         ready.begin()
-        # Here, while the broker is busy with them: the loop has others to serve.
-        events = [scheduled(run) for run in prepared]
-        return self._finish(ready, events, [run.handle for run in prepared])
+        return self._finish(group, ready.finish())
 
-    async def _finish(
-        self, ready: PreparedRuns, events: list[Event], handles: list[Run[Any]]
-    ) -> list[Run[Any]]:
-        await ready.finish()
+    async def _finish(self, group: RunGroup, storing: Coroutine[Any, Any, None]) -> list[Run[Any]]:
+        await storing
         # Last, for what was not stored has not happened.
-        self._record(events)
-        return handles
+        self._record(group.events())
+        return group.handles
 
     async def _send_claimed(self, prepared: Sequence[OutgoingRun]) -> list[Run[Any]]:
         claimed = [ClaimedRun(run, run.claims, self._broker) for run in prepared]
@@ -109,7 +108,9 @@ class RunSender:
     async def _store(self, prepared: Sequence[OutgoingRun]) -> None:
         if not prepared:
             return
-        self._track_all(prepared)
+        # Before they are sent: they may end at once.
+        for run in prepared:
+            self._track(run.handle)
         large = [run for run in prepared if run.blob is not None]
         # Before the messages: a worker may have those at once, and wants the arguments.
         for run in large:
@@ -124,11 +125,6 @@ class RunSender:
             raise
         # Last, for what was not stored has not happened.
         self._record([scheduled(run) for run in prepared])
-
-    def _track_all(self, prepared: Sequence[OutgoingRun]) -> None:
-        # Before they are sent: they may end at once.
-        for run in prepared:
-            self._track(run.handle)
 
 
 def scheduled(run: OutgoingRun) -> Event:

@@ -17,10 +17,12 @@ from jtask.contract.broker import (
 )
 from jtask.contract.counters import Counters, SlotHolder, Slots
 from jtask.contract.dead_letters import DeadLetter, DeadLetters
+from jtask.contract.event_group import EventGroup
 from jtask.contract.events import Event, EventBounds, EventLog, EventPage
 from jtask.contract.heartbeats import Heartbeats
 from jtask.contract.in_process import in_process, is_in_process
 from jtask.contract.logs import END_OF_ATTEMPT, ITEM, LogLine, LogPage, LogStore
+from jtask.contract.message_group import MessageGroup
 from jtask.contract.queues import Pause, QueueInfo, Queues, RunPlace, WaitingRun
 from jtask.contract.records import KeyValueStore, Record
 from jtask.contract.requests import RequestReply
@@ -62,6 +64,7 @@ __all__ = [
     "Delivery",
     "Event",
     "EventBounds",
+    "EventGroup",
     "EventLog",
     "EventPage",
     "FullBroker",
@@ -71,6 +74,7 @@ __all__ = [
     "LogPage",
     "LogStore",
     "Message",
+    "MessageGroup",
     "OpenResultStore",
     "OutcomeRecord",
     "PartFactory",

@@ -169,8 +169,8 @@ class RunQueue(Protocol):
     A broker may also have shorter ways for callers who are not on its loop:
     `enqueue_from_thread(message)` does `enqueue([message])` from any other thread, and blocks it;
     the coroutine function `enqueue_from_loop(message)` does so on any other event loop.
-    `prepare_enqueue(messages)` prepares `enqueue` in any other thread, see `PreparedRuns`, or
-    returns None.
+    `prepare_enqueue(group)` prepares `enqueue` of a `MessageGroup` in any other thread, see
+    `PreparedRuns`, or returns None.
     """
 
     async def enqueue(self, messages: Sequence[Message]) -> None:

@@ -1,6 +1,6 @@
 """How arguments travel."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from jtask.declaration.definition import SerializerName
@@ -51,7 +51,7 @@ class ArgumentCodec:
         """
         return self._arguments.encode(args, kwargs)
 
-    def encode_many(self, calls: Iterable[tuple[Any, ...]]) -> list[bytes]:
+    def encode_many(self, calls: Sequence[tuple[Any, ...]]) -> list[bytes]:
         """Do `encode` for many calls, each given by its positional arguments.
 
         Raises:
@@ -104,7 +104,7 @@ class ArgumentCodec:
 class _Arguments(Protocol):
     def encode(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes: ...
 
-    def encode_many(self, calls: Iterable[tuple[Any, ...]]) -> list[bytes]: ...
+    def encode_many(self, calls: Sequence[tuple[Any, ...]]) -> list[bytes]: ...
 
     def encode_open(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes: ...
 
@@ -127,7 +127,7 @@ class _PickledArguments:
 
     encode_open = encode
 
-    def encode_many(self, calls: Iterable[tuple[Any, ...]]) -> list[bytes]:
+    def encode_many(self, calls: Sequence[tuple[Any, ...]]) -> list[bytes]:
         return [self.encode(args, {}) for args in calls]
 
     def decode(self, payload: bytes, fillings: Fillings) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -3,8 +3,10 @@
 Importing this imports pydantic: do it where it is first needed.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
+from itertools import repeat
 from typing import Any
 
 from pydantic import ValidationError
@@ -21,7 +23,7 @@ from jtask.serialization.json_losses import (
     named,
     others,
 )
-from jtask.serialization.json_safety import lossless_up_to
+from jtask.serialization.json_safety import NEVER, lossless_up_to
 from jtask.serialization.json_types import (
     JsonType,
     at,
@@ -72,28 +74,28 @@ class JsonArguments:
         record = self._call.bind(args, kwargs)
         return self._with_count(self._encode(self._record, record, args, kwargs), record, args)
 
-    def encode_many(self, calls: Iterable[tuple[Any, ...]]) -> list[bytes]:
+    def encode_many(self, calls: Sequence[tuple[Any, ...]]) -> list[bytes]:
         """Do `encode` for many calls, each given by its positional arguments.
 
         Raises:
             ArgumentError: As for `encode`.
             SerializationError: As for `encode`.
         """
-        names = self._call.plain_names
-        if names is None or self._record.typed_dicts > 1:
-            return [self.encode(args, {}) for args in calls]
-        # As `encode` does where all goes well, in one step: there may be a hundred thousand.
-        check, dump = self._record.check, self._record.dump
-        most, longest = len(names), self._all_lossless
-        payloads: list[bytes] = []
-        for args in calls:
-            try:
-                payload = dump(check(dict(zip(names, args, strict=False))))
-                is_good = len(payload) <= longest and len(args) <= most
-            except Exception:  # a validator or a serializer in an annotation may raise anything
-                is_good, payload = False, b""
-            payloads.append(payload if is_good else self.encode(args, {}))
-        return payloads
+        names, longest = self._call.plain_names, self._all_lossless
+        if names is not None and self._record.typed_dicts <= 1 and longest != NEVER:
+            # As `encode` does where all goes well, in a few steps for all of them.
+            records = map(dict, map(zip, repeat(names), calls))
+            # A validator or a serializer may raise anything, which `encode` then says.
+            with suppress(Exception):
+                payloads = list(map(self._record.dump, map(self._record.check, records)))
+                both = zip(payloads, calls, strict=True)
+                return [
+                    payload
+                    if len(payload) <= longest and len(args) <= len(names)
+                    else self.encode(args, {})
+                    for payload, args in both
+                ]
+        return [self.encode(args, {}) for args in calls]
 
     def encode_open(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
         """Do `encode` for arguments with holes; those without are checked as ever.

@@ -1,7 +1,9 @@
 """The wire format, version 1: one line of JSON, a newline, the payload (docs/wire-format.md)."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import repeat
 from typing import Any, Protocol
 
 from pydantic_core import to_json
@@ -164,6 +166,13 @@ class EnvelopeTemplate:
         """
         # An id needs no escaping.
         return b"%b%b%b%b" % (self._middle, run_id.encode(), ending, payload)
+
+    def encode_many(
+        self, run_ids: Sequence[str], ending: bytes, payloads: Sequence[bytes]
+    ) -> list[bytes]:
+        """Do `encode` for many runs."""
+        parts = (repeat(self._middle), map(str.encode, run_ids), repeat(ending), payloads)
+        return list(map(b"".join, zip(*parts, strict=False)))
 
 
 def decode_envelope(body: bytes) -> Envelope:

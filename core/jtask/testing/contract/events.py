@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 
-from jtask.contract import Broker, Event
+from jtask.contract import Broker, Event, EventGroup
 from jtask.testing.contract.base import Contract, rule
 from jtask.testing.contract.bench import Bench, eventually
 
@@ -59,6 +59,16 @@ class EventLogContract(Contract):
             broker.events.append(events[start : start + 7])
         await _until_kept(broker, events)
         assert await _read(broker) == events
+
+    @rule
+    async def test_a_group_of_events_is_read_back_as_its_events(self, bench: Bench) -> None:
+        broker, run_ids = await bench.broker(), bench.run_ids.new_many(40)
+        arguments = [f'{{"to":"\\"ärger\\" {number}"}}' for number in range(40)]
+        common = Event("", "Scheduled", 1234567890.25, "reports.build", queue="reports")
+        group = EventGroup(common, run_ids, arguments, ["4bf92f3577b34da6a3ce929d0e0e4736"] * 40)
+        broker.events.append(group)
+        await _until_kept(broker, group)
+        assert sorted(await _read(broker)) == sorted(group)
 
     @rule
     async def test_reading_ends_when_nothing_is_kept(self, bench: Bench) -> None:

@@ -2,10 +2,11 @@
 
 import asyncio
 import threading
+from collections.abc import Sequence
 
 import pytest
 
-from jtask.contract import ATOMIC_LIMIT
+from jtask.contract import ATOMIC_LIMIT, Message, MessageGroup
 from jtask.errors import JTaskError
 from jtask.testing.contract.base import Contract, rule
 from jtask.testing.contract.bench import Bench, eventually, ids, until
@@ -269,7 +270,7 @@ class QueueContract(Contract):
         prepare_enqueue = getattr(producer.runs, "prepare_enqueue", None)
         if prepare_enqueue is None:
             pytest.skip("this broker prepares nothing in a thread")
-        first, last = bench.messages("reports", 1)[0], bench.messages("reports", 20)
+        first, last = bench.messages("reports", 1)[0], _group(bench.messages("reports", 20))
         # Before anything is there, a broker may have to look at it first.
         await producer.runs.enqueue([first])
         ready = await asyncio.to_thread(prepare_enqueue, last)
@@ -281,6 +282,16 @@ class QueueContract(Contract):
         again = await asyncio.to_thread(prepare_enqueue, last)
         await again.finish()
         assert await producer.queues.depth("reports") == 21
+
+    @rule
+    async def test_a_group_of_messages_is_delivered_as_its_messages_are(self, bench: Bench) -> None:
+        producer, messages = await bench.broker(), bench.messages("reports", 5)
+        await producer.runs.enqueue(_group(messages))
+        await producer.runs.enqueue(_group(messages))
+        worker = await bench.worker("reports", credit=10)
+        taken = await worker.take(5)
+        assert [(it.run_id, it.body) for it in taken] == [(it.run_id, it.body) for it in messages]
+        assert await producer.queues.depth("reports") == 5
 
     @rule
     async def test_the_depth_counts_runs_that_wait_and_runs_in_hand(self, bench: Bench) -> None:
@@ -340,3 +351,8 @@ class QueueContract(Contract):
     @rule
     async def test_the_url_of_a_broker_shows_no_credentials(self, bench: Bench) -> None:
         assert "@" not in (await bench.broker()).url
+
+
+def _group(messages: Sequence[Message]) -> MessageGroup:
+    bodies = [message.body for message in messages]
+    return MessageGroup([message.run_id for message in messages], bodies, messages[0].queue)
