@@ -7,6 +7,7 @@ import threading
 import warnings
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
@@ -34,6 +35,7 @@ authorization { users: [
 ] }
 """
 Publishing = Callable[..., None]  # the fixture `publishing`
+Question = Callable[[], tuple[str, bytes]]
 numbers = itertools.count()
 
 
@@ -41,22 +43,26 @@ def headers(name: object = None) -> bytes:
     return f"Nats-Msg-Id: m{next(numbers) if name is None else name}\r\n".encode()
 
 
-def question(name: str) -> tuple[str, bytes]:
-    return last_message_question("S", f"s.{name}")
+def question(name: str) -> Question:
+    return lambda: last_message_question("S", f"s.{name}")
 
 
 class FromThreads:
     """Publish from other threads, which block."""
 
-    async def publish(self, publisher: Publisher, subject: str = "s.x", name: object = None) -> int:
+    async def publish(
+        self, publisher: Publisher, subject: str = "s.x", name: object = None, followed_at: str = ""
+    ) -> int:
         """Publish a message, and return its number in the stream."""
         publish = publisher.publish_from_thread
-        return (await asyncio.to_thread(publish, subject, b"x", headers(name))).seq
+        return (await asyncio.to_thread(publish, subject, b"x", headers(name), followed_at)).seq
 
-    async def wait(self, publisher: Publisher, name: str, seconds: float) -> bytes | None:
+    async def wait(
+        self, publisher: Publisher, name: str, seconds: float, ask: Question | None = None
+    ) -> bytes | None:
         """Wait for what is pushed under a name, or was before."""
         wait = publisher.await_from_thread
-        return await asyncio.to_thread(wait, f"p.{name}", question(name), seconds)
+        return await asyncio.to_thread(wait, f"p.{name}", ask or question(name), seconds)
 
     def links(self, publisher: Publisher) -> set[Link]:
         return set(publisher._blocking_links._supply.links(BlockingLink))
@@ -70,15 +76,19 @@ class FromAnotherLoop:
         self._thread = threading.Thread(target=self.loop.run_forever)
         self._thread.start()
 
-    async def publish(self, publisher: Publisher, subject: str = "s.x", name: object = None) -> int:
+    async def publish(
+        self, publisher: Publisher, subject: str = "s.x", name: object = None, followed_at: str = ""
+    ) -> int:
         """Publish a message, and return its number in the stream."""
-        publishing = publisher.publish_from_loop(subject, b"x", headers(name))
+        publishing = publisher.publish_from_loop(subject, b"x", headers(name), followed_at)
         future = asyncio.run_coroutine_threadsafe(publishing, self.loop)
         return (await asyncio.wrap_future(future)).seq
 
-    async def wait(self, publisher: Publisher, name: str, seconds: float) -> bytes | None:
+    async def wait(
+        self, publisher: Publisher, name: str, seconds: float, ask: Question | None = None
+    ) -> bytes | None:
         """Wait for what is pushed under a name, or was before."""
-        waiting = publisher.await_from_loop(f"p.{name}", question(name), seconds)
+        waiting = publisher.await_from_loop(f"p.{name}", ask or question(name), seconds)
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(waiting, self.loop))
 
     def links(self, publisher: Publisher) -> set[Link]:
@@ -306,6 +316,63 @@ def test_a_link_hears_what_is_pushed_and_asks_for_what_was_before(
         assert await early == b"one"
         assert await way.wait(publisher, "a", PATIENCE) == b"one"
         assert way.links(publisher) == {link}
+
+    publishing(main, config=PUSHED)
+
+
+def test_who_waits_for_what_follows_each_message_has_nothing_to_ask(
+    publishing: Publishing, way: Way
+) -> None:
+    async def main(connection: Connection, publisher: Publisher) -> None:
+        [link] = way.links(publisher)
+        asked: list[int] = []
+
+        def ask(number: int) -> tuple[str, bytes]:
+            asked.append(number)
+            return question(f"a{number}")()
+
+        for number in range(5):
+            followed_at = f"p.a{number}"
+            await way.publish(publisher, name=f"a{number}", followed_at=followed_at)
+            await publisher.publish(f"s.a{number}", b"%d" % number, headers())
+            found = await way.wait(publisher, f"a{number}", PATIENCE, partial(ask, number))
+            assert found == b"%d" % number
+        # Of the first it is not known yet.
+        assert asked == [0]
+        assert way.links(publisher) == {link}
+
+    publishing(main, config=PUSHED)
+
+
+def test_where_nobody_waits_for_what_follows_nobody_listens(
+    publishing: Publishing, way: Way
+) -> None:
+    async def main(connection: Connection, publisher: Publisher) -> None:
+        [link] = way.links(publisher)
+        await publisher.publish("s.a", b"x", headers())
+        assert await way.wait(publisher, "a", PATIENCE) == b"x"
+        for number in range(20):
+            await way.publish(publisher, followed_at=f"p.b{number}")
+        assert len(link._handlers) == 1  # for the answers
+        # And one that is waited for all the same is asked for.
+        await publisher.publish("s.b7", b"y", headers())
+        assert await way.wait(publisher, "b7", PATIENCE) == b"y"
+        assert way.links(publisher) == {link}
+
+    publishing(main, config=PUSHED)
+
+
+def test_what_followed_a_message_before_it_is_waited_for_is_there(
+    publishing: Publishing, way: Way
+) -> None:
+    async def main(connection: Connection, publisher: Publisher) -> None:
+        await publisher.publish("s.a", b"x", headers())
+        assert await way.wait(publisher, "a", PATIENCE) == b"x"
+        await way.publish(publisher, followed_at="p.b")
+        await publisher.publish("s.b", b"y", headers())
+        # Its place is read on the way to the answer of another.
+        assert await way.wait(publisher, "c", 0.01) is None
+        assert await way.wait(publisher, "b", PATIENCE) == b"y"
 
     publishing(main, config=PUSHED)
 

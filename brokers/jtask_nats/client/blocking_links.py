@@ -33,7 +33,9 @@ class BlockingLinks:
         self._timer: asyncio.TimerHandle | None = None
         supply.connection.on_close(self._close)
 
-    def publish(self, subject: str, headers: bytes, body: bytes) -> bytes | None:
+    def publish(
+        self, subject: str, headers: bytes, body: bytes, followed_at: str = ""
+    ) -> bytes | None:
         """Publish a message and wait for the stream's answer; from any thread.
 
         Args:
@@ -41,14 +43,16 @@ class BlockingLinks:
             headers: Header lines; a Nats-Msg-Id among them, since what got no answer here is
                 published again otherwise.
             body: The message.
+            followed_at: See `BlockingLink.publish`.
 
         Returns:
             bytes | None: See `read_ack`; None when nothing is known: publish it otherwise.
         """
-        return self._use(BlockingLink.publish, subject, headers, body)
+        link = self._take()
+        return self._use(link, BlockingLink.publish, subject, headers, body, followed_at)
 
     def await_message(
-        self, subject: str, question: tuple[str, bytes], seconds: float
+        self, subject: str, question: Callable[[], tuple[str, bytes]], seconds: float
     ) -> bytes | None:
         """Wait for a message for a moment; from any thread.
 
@@ -60,12 +64,16 @@ class BlockingLinks:
         Returns:
             bytes | None: The message; None when nothing is known: wait for it otherwise.
         """
-        return self._use(BlockingLink.await_message, subject, question, seconds)
+        link = self._take_listener(subject) or self._take()
+        return self._use(link, BlockingLink.await_message, subject, question, seconds)
 
     def _use(
-        self, do: Callable[Concatenate[BlockingLink, P], T], *args: P.args, **kwargs: P.kwargs
+        self,
+        link: BlockingLink | None,
+        do: Callable[Concatenate[BlockingLink, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
     ) -> T | None:
-        link = self._take()
         if link is None:
             return None
         try:
@@ -98,6 +106,20 @@ class BlockingLinks:
             return self._open_one() if is_worth_it else None
         link.used = now
         return link
+
+    def _take_listener(self, subject: str) -> BlockingLink | None:
+        """Take the link that listens to a subject already."""
+        if not self._supply.is_own():
+            return None
+        for link in reversed(self._free):
+            if link.listens_to == subject:
+                try:
+                    self._free.remove(link)
+                except ValueError:  # another thread has it now
+                    return None
+                self._last = link.used = time.monotonic()
+                return link
+        return None
 
     def _open_one(self) -> BlockingLink | None:
         connection = self._supply.connection

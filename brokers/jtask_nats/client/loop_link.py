@@ -15,12 +15,19 @@ from jtask_nats.client.pending import refusal_in
 from jtask_nats.client.protocol import ProtocolError, publish_command, status_of
 
 _CHECK_EVERY = 1.0  # seconds
+_EARLY_AT_ONCE = 4  # messages that are listened to before anybody waits for them
 
 
 class _Waiting(NamedTuple):
     subject: str
     answer: "asyncio.Future[bytes | None]"
     deadline: float
+
+
+class _Listening(NamedTuple):
+    token: str
+    """Its number: of the subscription, and the end of the subject where a question is answered."""
+    message: "asyncio.Future[bytes | None]"
 
 
 class LoopLink(Link):
@@ -34,8 +41,10 @@ class LoopLink(Link):
         self._prefix = replies.removesuffix("*")
         self._numbers = itertools.count(2)  # 1 is the subscription of the answers
         self._waiting: dict[str, _Waiting] = {}
-        # By the number that is the subscription of one, and the end of its reply subject.
         self._awaited: dict[str, asyncio.Future[bytes | None]] = {}
+        # By subject: of these, nobody has asked for any yet.
+        self._early: dict[str, _Listening] = {}
+        self._is_followed = False  # what is published is waited for here
         self._out: list[bytes] = []
         self._carry = b""
         self._timeout = 0.0
@@ -73,13 +82,16 @@ class LoopLink(Link):
         self.loop.add_reader(self._socket, self._on_readable)
         self._timer = self.loop.call_later(_CHECK_EVERY, self._check)
 
-    def publish(self, subject: str, headers: bytes, body: bytes) -> "asyncio.Future[bytes | None]":
+    def publish(
+        self, subject: str, headers: bytes, body: bytes, followed_at: str = ""
+    ) -> "asyncio.Future[bytes | None]":
         """Publish a message.
 
         Args:
             subject: One that a stream captures.
             headers: Header lines, each with its line end.
             body: The message.
+            followed_at: See `BlockingLink.publish`.
 
         Returns:
             asyncio.Future[bytes | None]: See `read_ack`; None when there is no clean answer: the
@@ -90,6 +102,8 @@ class LoopLink(Link):
         token = str(next(self._numbers))
         self._used = now = time.monotonic()
         command = publish_command(subject, self._prefix + token, headers, body)
+        if self._is_followed and followed_at:
+            command = self._listen_early(followed_at) + command
         is_alone = not self._waiting
         self._waiting[token] = _Waiting(subject, answer, now + self._timeout)
         if is_alone:
@@ -107,7 +121,7 @@ class LoopLink(Link):
         return len(self._awaited)
 
     def await_message(
-        self, subject: str, question: tuple[str, bytes], seconds: float
+        self, subject: str, question: Callable[[], tuple[str, bytes]], seconds: float
     ) -> "asyncio.Future[bytes | None]":
         """Wait for the first message on a subject, or for a good answer to a question.
 
@@ -115,39 +129,71 @@ class LoopLink(Link):
 
         Args:
             subject: Where the message will come.
-            question: Subject and body of a request that is answered with the message if it came
-                before, else with a status.
+            question: Returns subject and body of a request that is answered with the message if it
+                came before, else with a status.
             seconds: How long.
 
         Returns:
             asyncio.Future[bytes | None]: The message; None when there was none in time.
         """
         assert self.loop is not None
-        answer: asyncio.Future[bytes | None] = self.loop.create_future()
-        token = str(next(self._numbers))
-        sid = token.encode()
-        self._awaited[token] = answer
-        self._handlers[sid] = partial(self._on_pushed, token)
         self._used = time.monotonic()
-        listen = b"SUB %b %b\r\nUNSUB %b 1\r\n" % (subject.encode(), sid, sid)
-        self._write(listen + publish_command(question[0], self._prefix + token, b"", question[1]))
-        timer = self.loop.call_later(seconds, _answer, answer, None)
-        answer.add_done_callback(partial(self._await_no_more, token, timer))
-        return answer
+        listening = self._early.pop(subject, None)
+        if listening is None:
+            command, listening = self._listen(subject)
+            ask, body = question()
+            self._write(command + publish_command(ask, self._prefix + listening.token, b"", body))
+        token, message = listening
+        self._awaited[token] = message
+        timer = self.loop.call_later(seconds, _answer, message, None)
+        message.add_done_callback(partial(self._await_no_more, token, timer))
+        return message
 
-    def _await_no_more(self, token: str, timer: asyncio.TimerHandle, _: object) -> None:
+    def _listen(self, subject: str) -> tuple[bytes, _Listening]:
+        assert self.loop is not None
+        token = str(next(self._numbers))
+        message: asyncio.Future[bytes | None] = self.loop.create_future()
+        self._handlers[token.encode()] = partial(self._on_pushed, token, message)
+        sid = token.encode()
+        command = b"SUB %b %b\r\nUNSUB %b 1\r\n" % (subject.encode(), sid, sid)
+        return command, _Listening(token, message)
+
+    def _listen_early(self, subject: str) -> bytes:
+        if len(self._early) < _EARLY_AT_ONCE:
+            command, self._early[subject] = self._listen(subject)
+            return command
+        # Nobody waits for what follows.
+        self._is_followed = False
+        early, self._early = self._early, {}
+        return b"".join(self._end_listening(one.token) for one in early.values())
+
+    def _end_listening(self, token: str) -> bytes:
+        """Take nothing more for a message; return what to tell the server."""
+        # Else it was pushed, which has ended the subscription.
+        is_open = self._handlers.pop(token.encode(), None) is not None
+        return b"UNSUB %b\r\n" % token.encode() if is_open else b""
+
+    def _await_no_more(
+        self, token: str, timer: asyncio.TimerHandle, message: "asyncio.Future[bytes | None]"
+    ) -> None:
         timer.cancel()
         self._awaited.pop(token, None)
-        if self._handlers.pop(token.encode(), None) is not None and self.is_open:
-            # Nothing was pushed, which would have ended the subscription.
-            self._write(b"UNSUB %b\r\n" % token.encode())
+        self._is_followed = not message.cancelled() and message.result() is not None
+        if (end := self._end_listening(token)) and self.is_open:
+            self._write(end)
 
     def _on_pushed(
-        self, token: str, subject: str, reply: str, data: bytes, headers: bytes | None
+        self,
+        token: str,
+        message: "asyncio.Future[bytes | None]",
+        subject: str,
+        reply: str,
+        data: bytes,
+        headers: bytes | None,
     ) -> None:
         del subject, reply, headers
         self._handlers.pop(token.encode(), None)
-        _answer(self._awaited.get(token), data)
+        _answer(message, data)
 
     def close(self) -> None:
         """End the connection; what has no answer yet is for others. On its loop."""

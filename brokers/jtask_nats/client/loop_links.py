@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+from collections.abc import Callable
 
 from jtask_nats.client.link_supply import CLOSE_TOGETHER, LinkSupply
 from jtask_nats.client.loop_link import LoopLink
@@ -25,7 +26,7 @@ class LoopLinks:
         supply.connection.on_close(self._close)
 
     def publish(
-        self, subject: str, headers: bytes, body: bytes
+        self, subject: str, headers: bytes, body: bytes, followed_at: str = ""
     ) -> "asyncio.Future[bytes | None] | None":
         """Publish a message; on any loop but the I/O thread's.
 
@@ -34,6 +35,7 @@ class LoopLinks:
             headers: Header lines; a Nats-Msg-Id among them, since what got no answer here is
                 published again otherwise.
             body: The message.
+            followed_at: See `BlockingLink.publish`.
 
         Returns:
             asyncio.Future[bytes | None] | None: See `LoopLink.publish`; None when there is no
@@ -44,7 +46,7 @@ class LoopLinks:
         here = self._here
         loop = asyncio.get_running_loop()
         if (link := self._link()) is not None:
-            return link.publish(subject, headers, body)
+            return link.publish(subject, headers, body, followed_at)
         now, last = time.monotonic(), getattr(here, "last", -CLOSE_TOGETHER)
         here.last = now
         if now < last + CLOSE_TOGETHER and getattr(here, "opening_for", None) is not loop:
@@ -57,7 +59,7 @@ class LoopLinks:
         return None
 
     def await_message(
-        self, subject: str, question: tuple[str, bytes], seconds: float
+        self, subject: str, question: Callable[[], tuple[str, bytes]], seconds: float
     ) -> "asyncio.Future[bytes | None] | None":
         """Wait for a message for a moment; on any loop but the I/O thread's.
 

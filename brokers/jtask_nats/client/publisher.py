@@ -224,7 +224,9 @@ class Publisher:
         """Publish messages on their own: those of a batch of which some are stored already."""
         await asyncio.gather(*(self.publish(s, body, lines) for s, lines, body in messages))
 
-    def publish_from_thread(self, subject: str, body: bytes, headers: bytes = b"") -> PubAck:
+    def publish_from_thread(
+        self, subject: str, body: bytes, headers: bytes = b"", followed_at: str = ""
+    ) -> PubAck:
         """Do `publish` from any thread but the loop's, blocking it.
 
         The quick way first: on a connection of its own the thread reads the answer itself, and no
@@ -235,13 +237,15 @@ class Publisher:
             subject: As for `publish`; likewise the next two.
             body: The message.
             headers: Header lines.
+            followed_at: See `BlockingLink.publish`.
 
         Raises:
             BrokerError: As the future of `publish` does.
         """
         size = self._connection.check(subject, headers, body)
         deadline = time.monotonic() + self._timeout
-        if (answered := self._blocking_links.publish(subject, headers, body)) is not None:
+        answered = self._blocking_links.publish(subject, headers, body, followed_at)
+        if answered is not None:
             return read_ack(answered)
         token = str(next(self._numbers))
         command = publish_command(subject, self._prefix + token, headers, body)
@@ -292,7 +296,7 @@ class Publisher:
         self._connection.call_from_thread(self._start_timer)
 
     def await_from_thread(
-        self, subject: str, question: tuple[str, bytes], seconds: float
+        self, subject: str, question: Callable[[], tuple[str, bytes]], seconds: float
     ) -> bytes | None:
         """Wait for a message for a moment, on a connection of the calling thread's own.
 
@@ -307,7 +311,7 @@ class Publisher:
         return self._blocking_links.await_message(subject, question, seconds)
 
     async def await_from_loop(
-        self, subject: str, question: tuple[str, bytes], seconds: float
+        self, subject: str, question: Callable[[], tuple[str, bytes]], seconds: float
     ) -> bytes | None:
         """Do `await_from_thread` on any loop but the one that the publisher is on.
 
@@ -319,7 +323,9 @@ class Publisher:
         answering = self._loop_links.await_message(subject, question, seconds)
         return None if answering is None else await answering
 
-    async def publish_from_loop(self, subject: str, body: bytes, headers: bytes = b"") -> PubAck:
+    async def publish_from_loop(
+        self, subject: str, body: bytes, headers: bytes = b"", followed_at: str = ""
+    ) -> PubAck:
         """Do `publish` from any loop but the one that the publisher is on.
 
         As `publish_from_thread` does, the quick way first.
@@ -328,12 +334,13 @@ class Publisher:
             subject: As for `publish`; likewise the next two.
             body: The message.
             headers: Header lines.
+            followed_at: See `BlockingLink.publish`.
 
         Raises:
             BrokerError: As the future of `publish` does.
         """
         self._connection.check(subject, headers, body)
-        answering = self._loop_links.publish(subject, headers, body)
+        answering = self._loop_links.publish(subject, headers, body, followed_at)
         if answering is not None and (answered := await answering) is not None:
             return read_ack(answered)
         common: concurrent.futures.Future[PubAck] = concurrent.futures.Future()

@@ -92,8 +92,11 @@ class NatsRuns:
             whole = self.enqueue([message])
             result_of(asyncio.run_coroutine_threadsafe(whole, self._loop))
             return
+        session = self._session
+        pushed = session.subjects.pushed(message.run_id)
         try:
-            self._session.publisher.publish_from_thread(ready.subject, ready.body, ready.headers)
+            publish = session.publisher.publish_from_thread
+            publish(ready.subject, ready.body, ready.headers, pushed)
         except BrokerUnavailable:
             self._doubt_streams()
             raise
@@ -105,9 +108,11 @@ class NatsRuns:
             whole = self.enqueue([message])
             await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(whole, self._loop))
             return
+        session = self._session
+        pushed = session.subjects.pushed(message.run_id)
         try:
-            publish = self._session.publisher.publish_from_loop
-            await publish(ready.subject, ready.body, ready.headers)
+            publish = session.publisher.publish_from_loop
+            await publish(ready.subject, ready.body, ready.headers, pushed)
         except BrokerUnavailable:
             self._doubt_streams()
             raise

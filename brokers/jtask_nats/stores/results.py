@@ -97,8 +97,10 @@ class NatsResults:
         Returns:
             OutcomeRecord | None: None when nothing is known: `watch`, and `get` it.
         """
-        publisher = self._session.publisher
-        body = publisher.await_from_thread(*self._pushed_or_asked(run_id), seconds)
+        session = self._session
+        question = partial(self._question, run_id)
+        pushed = session.subjects.pushed(run_id)
+        body = session.publisher.await_from_thread(pushed, question, seconds)
         return None if body is None else OutcomeRecord(run_id, body)
 
     async def get_from_loop(self, run_id: str, seconds: float) -> OutcomeRecord | None:
@@ -108,16 +110,17 @@ class NatsResults:
             run_id: The run.
             seconds: How long.
         """
-        publisher = self._session.publisher
-        body = await publisher.await_from_loop(*self._pushed_or_asked(run_id), seconds)
+        session = self._session
+        question = partial(self._question, run_id)
+        pushed = session.subjects.pushed(run_id)
+        body = await session.publisher.await_from_loop(pushed, question, seconds)
         return None if body is None else OutcomeRecord(run_id, body)
 
-    def _pushed_or_asked(self, run_id: str) -> tuple[str, tuple[str, bytes]]:
-        """Return where an outcome is pushed, and the question for what was pushed before."""
+    def _question(self, run_id: str) -> tuple[str, bytes]:
+        """Return how to ask for an outcome that was stored before."""
         session = self._session
         stream = session.topology.stream_name(Stream.RESULTS)
-        question = last_message_question(stream, session.subjects.outcome(run_id))
-        return session.subjects.republished(client_of(run_id), run_id), question
+        return last_message_question(stream, session.subjects.outcome(run_id))
 
     async def watch(
         self, target: str, deliver: Callable[[OutcomeRecord], None], on_gap: Callable[[], None]

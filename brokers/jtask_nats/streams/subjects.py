@@ -95,6 +95,10 @@ class Subjects:
         """Return where outcomes are pushed once they are stored."""
         return f"{self.root}.o.{client}.{run_id}"
 
+    def pushed(self, run_id: str) -> str:
+        """Return where the outcome of a run is pushed."""
+        return f"{self.root}.o.{run_id[-CLIENT_HEX:]}.{run_id}"
+
     def chunk(self, key: str, number: int | str) -> str:
         """Return where one piece of a blob lies; `*` stands for all."""
         return f"{self.root}.b.{encode_token(key)}.{number}"
