@@ -164,7 +164,7 @@ def test_a_worker_that_cannot_hear_that_its_supervisor_was_killed_is_ended(
     place: Any, eventually: Eventually, is_alive: IsAlive
 ) -> None:
     place.write("tasks.py", TASKS)
-    program = place.serve("tasks.py", "-p", "2", "--shutdown-timeout", "1", JTASK_LEASE="2")
+    program = place.serve("tasks.py", "-p", "2", "--shutdown-timeout", "1")
     program.is_ready(2)
     workers = program.children()
     place.enqueue("tasks.py:deaf")

@@ -42,6 +42,7 @@ from harness import (
     worker,
 )
 
+import jtask
 from jtask import Task
 
 RUNS = 20_000
@@ -66,12 +67,15 @@ def import_time() -> None:
 
 def memory() -> None:
     """Memory of an idle worker: of each page its share (PSS), for what several processes have."""
-    noop.delay()  # starts the server, which else the worker would
+    jtask.connect()  # starts the server, which else the worker would
     with worker("bench_tasks.py:noop", concurrency=10) as process:
         time.sleep(4)  # an idle system has no condition to wait for
-        shares = [share_of_memory(pid) for pid in (process.pid, *_children(process.pid))]
-        show("idle worker", shares[0], "MiB")
-        show("  and its lease guard", sum(shares), "MiB", goal="goal <= 45")
+        show("idle worker", sum(_shares_of_memory(process.pid)), "MiB", goal="goal <= 45")
+        noop.delay().result(timeout=60)
+        time.sleep(1)
+        after, *guard = _shares_of_memory(process.pid)
+        show("  after a run", after, "MiB")
+        show("  and its lease guard, for a minute", sum(guard), "MiB")
 
 
 def enqueue() -> None:
@@ -235,6 +239,10 @@ def _best_of(times: int, code: str) -> float:
         return time.perf_counter() - begun
 
     return min(once() for _ in range(times))
+
+
+def _shares_of_memory(pid: int) -> list[float]:
+    return [share_of_memory(process) for process in (pid, *_children(pid))]
 
 
 def _children(pid: int) -> list[int]:

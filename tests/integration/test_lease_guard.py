@@ -13,6 +13,8 @@ from processes import freeze, is_alive
 from waiting import eventually
 
 LEASE = 1.5  # seconds
+LONG_LEASE = 6.0  # seconds; so long that there is a guard only when it is needed
+REST = 0.1  # seconds without a lease after which it goes
 
 BROKER = """
 import contextlib, os, pathlib
@@ -44,15 +46,16 @@ from jtask.lease_guard import LeaseGuard
 
 async def main():
     config = {"renewed": sys.argv[1], "password": "s3cret"}
-    guard = LeaseGuard(open_renewer, config, lease=float(sys.argv[2]))
+    lease, rest = map(float, sys.argv[2:4])
+    guard = LeaseGuard(open_renewer, config, lease, rest)
     guard.start()
-    for claim in sys.argv[3:]:
+    for claim in sys.argv[4:]:
         guard.hold(claim)
     guard.drop(guard.hold("settled"))
-    while guard.pid is None:
-        await asyncio.sleep(0.01)
     print(guard.pid, flush=True)
-    while (order := await asyncio.to_thread(sys.stdin.readline)) == "block\\n":
+    while (order := (await asyncio.to_thread(sys.stdin.readline)).split()) != ["close"]:
+        for claim in order[1:]:
+            guard.hold(claim)
         # A regular expression backtracks, and never releases the interpreter.
         re.match("(a|aa)+$", "a" * 60 + "b")
     await guard.close()
@@ -70,7 +73,7 @@ class Worker:
         (folder / "file_broker.py").write_text(BROKER)
         with (folder / "log").open("w") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", WORKER, str(folder / "renewed"), str(lease), *claims],
+                [sys.executable, "-c", WORKER, folder / "renewed", str(lease), str(REST), *claims],
                 env=os.environ | {"PYTHONPATH": str(folder)},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -170,6 +173,28 @@ def test_a_guard_that_dies_is_replaced(start_worker: StartWorker) -> None:
     worker.order("block")
     eventually(lambda: worker.lines("renewed"))
     assert set(worker.lines("renewed")) == {"a"}
+
+
+def test_a_guard_goes_when_there_is_nothing_to_guard(start_worker: StartWorker) -> None:
+    worker = start_worker(lease=LONG_LEASE)
+    eventually(lambda: not is_alive(worker.guard))
+    assert worker.log == ""
+
+
+def test_a_lease_is_kept_that_blocks_a_rested_worker_from_its_first_moment(
+    start_worker: StartWorker,
+) -> None:
+    worker = start_worker(lease=LONG_LEASE)
+    eventually(lambda: not is_alive(worker.guard))
+    worker.order("block late")
+    eventually(lambda: worker.lines("renewed"))
+    assert set(worker.lines("renewed")) == {"late"}
+
+
+def test_a_guard_stays_where_leases_are_short(start_worker: StartWorker) -> None:
+    worker = start_worker()
+    time.sleep(LEASE)
+    assert is_alive(worker.guard)
 
 
 def test_a_renewer_that_fails_is_opened_anew(start_worker: StartWorker) -> None:

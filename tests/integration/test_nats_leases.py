@@ -40,8 +40,6 @@ async def main():
     taken = asyncio.get_running_loop().create_future()
     await broker.runs.consume(["mails"], 1, taken.set_result)
     delivery = await taken
-    while broker.runs._leases._guard.pid is None:
-        await asyncio.sleep(0.01)
     print("taken", broker.runs._leases._guard.pid, flush=True)
     work(lease)
     delivery.ack()
@@ -273,15 +271,18 @@ def test_the_guard_ends_with_its_worker(
     with_brokers(main)
 
 
-def test_closing_a_broker_ends_its_guard(with_brokers: WithBrokers) -> None:
+def test_a_broker_has_a_guard_from_its_first_run_to_its_close(with_brokers: WithBrokers) -> None:
     async def main(open_broker: OpenBroker) -> None:
         broker = await open_broker()
-        await broker.runs.consume(["mails"], 1, lambda delivery: None)
         guard = broker.runs._leases._guard
-        assert guard is not None
-        await until(lambda: guard.pid is not None)
+        guards: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+        await broker.runs.consume(["mails"], 1, lambda delivery: guards.set_result(guard.pid))
+        assert guard.pid is None
+        await broker.runs.enqueue([Message(RunIds().new(), "mails", b"{}")])
+        pid = await guards
+        assert pid is not None
+        assert is_alive(pid)
         await broker.close()
-        assert guard.pid is not None
-        assert not is_alive(guard.pid)
+        assert not is_alive(pid)
 
     with_brokers(main)

@@ -1,6 +1,7 @@
 """What the lease guard decides, sees and refuses; tests/integration has it at work."""
 
 import contextlib
+import errno
 import os
 import subprocess
 import sys
@@ -13,6 +14,8 @@ import pytest
 import jtask
 from jtask.errors import ConfigurationError
 from jtask.lease_guard import LeaseGuard, Renew
+from jtask.lease_guard.keeper import GuardKeeper
+from jtask.lease_guard.process import GuardProcess
 from jtask.lease_watch.assignment import Assignment
 from jtask.lease_watch.decision import Observation, must_end, must_renew
 from jtask.lease_watch.renewer import load, name_of
@@ -121,3 +124,40 @@ def test_a_guard_that_is_not_started_guards_nothing() -> None:
     slot = guard.hold("claim")
     assert (slot, guard.pid) == (NO_SLOT, None)
     guard.drop(slot)
+
+
+@pytest.fixture
+def assignment() -> Iterator[Assignment]:
+    """To guard this process, for no lease at all."""
+    descriptor = os.memfd_create("test")
+    os.ftruncate(descriptor, SIZE)
+    yield Assignment(os.getpid(), descriptor, 15.0, 60.0, "a:b", "{}")
+    os.close(descriptor)
+
+
+def test_a_guard_ends_though_another_process_holds_its_standard_input(
+    assignment: Assignment,
+) -> None:
+    process = GuardProcess(assignment)
+    elsewhere = os.dup(process._orders.fileno())
+    process.ask_to_end()
+    process.end(timeout=60.0)
+    assert process.exit_status() == 0
+    os.close(elsewhere)
+
+
+def test_guards_that_cannot_be_started_are_told_once(
+    assignment: Assignment, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(assignment: Assignment) -> GuardProcess:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("jtask.lease_guard.keeper.GuardProcess", refuse)
+    keeper = GuardKeeper(assignment)
+    for _ in range(3):
+        keeper.ensure()
+        keeper.let_go()  # so that the next start need not wait
+    assert keeper.pid is None
+    assert [record.message.partition(":")[0] for record in caplog.records] == [
+        "no lease guard ([Errno 11] Resource temporarily unavailable)"
+    ]

@@ -1,5 +1,7 @@
 """What a worker tells its lease guard on standard input."""
 
+SHORT_LEASE = 5.0
+"""Seconds; under this there is no time to start, import and connect when it is needed."""
 _BETWEEN = "\0"  # stands in no number, no name, and no JSON
 
 

@@ -9,7 +9,7 @@ import select
 import sys
 import time
 
-from jtask.lease_watch.assignment import Assignment
+from jtask.lease_watch.assignment import SHORT_LEASE, Assignment
 from jtask.lease_watch.decision import Observation, must_end, must_renew
 from jtask.lease_watch.table import LeaseTable
 
@@ -17,7 +17,6 @@ TYPE_CHECKING = False  # true for type checkers; `typing` alone takes a MiB
 if TYPE_CHECKING:
     from jtask.lease_watch.renewals import RenewalThread
 
-_EAGER_LEASE = 5.0  # seconds; under this there is no time to import and connect when it is needed
 _CLOSE_TIMEOUT = 1.0  # seconds; less than the worker waits
 _SIGKILL = 9  # the module `signal` takes half a MiB
 
@@ -45,7 +44,7 @@ class LeaseWatch:
 
     def _watch(self) -> None:
         worker, supervisor = self._assignment.worker, self._assignment.supervisor
-        if self._assignment.lease < _EAGER_LEASE:
+        if self._assignment.lease < SHORT_LEASE:
             self._renewer()
         before, moved_at = observe(worker, self._table), time.monotonic()
         supervised_at = moved_at
@@ -67,7 +66,7 @@ class LeaseWatch:
 
     def _is_orphaned(self) -> bool:
         """Wait for the next look; tell whether the worker has gone meanwhile."""
-        # Readable at its end: the worker closed it, or died in whatever way.
+        # The worker says that it is over, or has died in whatever way, which ends the input.
         readable, _, _ = select.select([sys.stdin.fileno()], [], [], self._assignment.beat)
         return bool(readable)
 
@@ -96,6 +95,9 @@ def observe(pid: int, table: LeaseTable) -> Observation:
 
 def main() -> None:
     """Guard the process that started this one; it says how on standard input."""
-    LeaseWatch(Assignment.from_line(sys.stdin.buffer.readline())).run()
+    # Unbuffered: of what follows the line, `select` has to tell.
+    with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as orders:
+        line = orders.readline()
+    LeaseWatch(Assignment.from_line(line)).run()
     # At once: tasks and threads that a broker's renewer leaves behind must not outlive the worker.
     os._exit(0)

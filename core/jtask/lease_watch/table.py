@@ -58,6 +58,10 @@ class LeaseTable:
         _LENGTH.pack_into(self._memory, _HEAD + slot * _SLOT, 0)
         self._free.append(slot)
 
+    def holds_any(self) -> bool:
+        """Tell whether this side has entered a lease that it has not removed."""
+        return len(self._free) < self._unused
+
     def _free_slot(self) -> int:
         if self._free:
             return self._free.pop()
