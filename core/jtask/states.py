@@ -16,6 +16,7 @@ from jtask.errors import (
     RunTimedOut,
     RunUnfinished,
 )
+from jtask.field_defaults import new_dict
 
 
 class StateName(StrEnum):
@@ -159,7 +160,7 @@ class State:
     name: StateName
     at: float
     message: str = ""
-    details: Mapping[str, object] = field(default_factory=dict[str, object])
+    details: Mapping[str, object] = field(default_factory=new_dict)
     data: Any = field(default=None, compare=False, repr=False)
     load: Callable[[bool], Any] | None = field(default=None, compare=False, repr=False)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jtask.declaration.task_info import TaskInfo
+from jtask.field_defaults import new_dict, new_list
 from jtask.needs import Needs
 from jtask.runtime.run_context import parameters_of
 
@@ -45,10 +46,10 @@ class EnqueueRequest:
     at: float | None
     expires: float | None
     tags: tuple[str, ...]
-    headers: dict[str, str] = field(default_factory=dict[str, str])
-    shared: dict[str, Any] = field(default_factory=dict[str, Any])
+    headers: dict[str, str] = field(default_factory=new_dict)
+    shared: dict[str, Any] = field(default_factory=new_dict)
     count: int = 1
-    when_sent: list[WhenSent] = field(default_factory=list["WhenSent"])
+    when_sent: list[WhenSent] = field(default_factory=new_list)
     trace_id: str = ""
     needs: Needs | None = None
 

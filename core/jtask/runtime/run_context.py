@@ -8,6 +8,7 @@ from typing import Any
 from jtask.admissions import Admission
 from jtask.declaration.binding import bind_arguments
 from jtask.declaration.task_info import TaskInfo
+from jtask.field_defaults import new_dict
 from jtask.outcomes import AttemptRecord
 from jtask.runtime.flow_run import FlowRun
 from jtask.states import TRANSITIONS, State, StateName, check_transition
@@ -88,13 +89,13 @@ class RunContext:
     root_id: str | None = None
     queue: str | None = None
     worker: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    headers: Mapping[str, str] = field(default_factory=new_dict)
     scheduled_for: float | None = None
     started_at: float | None = None
     run_time: float = 0.0
     history: tuple[AttemptRecord, ...] = ()
     args: tuple[Any, ...] = ()
-    kwargs: dict[str, Any] = field(default_factory=dict[str, Any])
+    kwargs: dict[str, Any] = field(default_factory=new_dict)
     state: State | None = None
     attempt_started_at: float | None = None
     attempt_ended_at: float | None = None
@@ -112,7 +113,7 @@ class RunContext:
     token: str | None = None
     trace_id: str = ""
     admission: Admission | None = None
-    notes: dict[str, Any] = field(default_factory=dict[str, Any])
+    notes: dict[str, Any] = field(default_factory=new_dict)
     caller: "RunContext | None" = None
     submitted_in: FlowRun | None = None
     is_copy: bool = False

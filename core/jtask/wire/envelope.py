@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from pydantic_core import to_json
 
 from jtask.errors import EnvelopeError, Failure
+from jtask.field_defaults import new_dict
 from jtask.foreign_text import quoted
 from jtask.needs import Needs
 from jtask.outcomes import AttemptRecord, SettledRun
@@ -61,14 +62,14 @@ class Envelope:
     tags: tuple[str, ...] = ()
     parent: str | None = None
     root: str | None = None
-    headers: dict[str, str] = field(default_factory=dict[str, str])
+    headers: dict[str, str] = field(default_factory=new_dict)
     started: float | None = None
     run_time: float = 0.0
     expires: float | None = None
     blob: int | None = None
     history: tuple[AttemptRecord, ...] = ()
     blob_sha256: str | None = None
-    options: dict[str, object] = field(default_factory=dict[str, object])
+    options: dict[str, object] = field(default_factory=new_dict)
     version: str | None = None
     waits_for: str = ""
     needs: Needs | None = None
