@@ -8,8 +8,6 @@ from jtask_nats.client.direct_reads import StoredMessage
 from jtask_nats.client.nats_errors import ApiError, is_gone
 from jtask_nats.opening import servers_of
 from jtask_nats.queues.messages import InHand, new_run_message, rescheduled_message
-from jtask_nats.queues.pull_sizes import Pull, PullerState, allocate
-from jtask_nats.queues.puller import PullMode
 from jtask_nats.queues.queue_counts import ConsumerCounts, queue_infos
 from jtask_nats.queues.waiting_runs import waiting_run
 from jtask_nats.stores.blobs import assemble
@@ -24,58 +22,9 @@ from jtask_nats.streams.subjects import (
     parse_ack_subject,
 )
 
-NOTHING = Pull(0, PullMode.LONG)
-BUSY, IDLE = PullerState(0, idle=False), PullerState(0, idle=True)
 SUBJECTS = Subjects("shop")
 NOW = 1_000_000.0
 CLOCK = ServerClock(lambda: NOW)
-
-
-@pytest.mark.parametrize(
-    ("levels", "credit", "taken", "pulls"),
-    [
-        ([[BUSY]], 10, 0, [Pull(10, PullMode.LONG)]),
-        ([[BUSY]], 10, 10, [NOTHING]),
-        ([[PullerState(6, idle=False)]], 10, 0, [NOTHING]),
-        ([[PullerState(4, idle=False)]], 10, 0, [Pull(6, PullMode.LONG)]),
-        ([[PullerState(0, idle=False, is_broken=True)]], 10, 0, [NOTHING]),
-        ([[BUSY, IDLE]], 10, 0, [Pull(10, PullMode.NO_WAIT), Pull(1, PullMode.SHORT)]),
-        ([[BUSY, BUSY]], 10, 0, [Pull(5, PullMode.NO_WAIT), Pull(5, PullMode.NO_WAIT)]),
-        ([[IDLE, IDLE]], 10, 0, [Pull(1, PullMode.LONG), Pull(1, PullMode.LONG)]),
-        ([[BUSY, BUSY]], 10, 10, [NOTHING, NOTHING]),
-        ([[BUSY], [BUSY]], 10, 0, [Pull(10, PullMode.NO_WAIT), NOTHING]),
-        ([[IDLE], [BUSY]], 10, 0, [Pull(1, PullMode.LONG), Pull(10, PullMode.NO_WAIT)]),
-    ],
-    ids=[
-        "alone",
-        "full",
-        "above-half",
-        "refilled-at-half",
-        "broken",
-        "busy-gets-all",
-        "busy-share",
-        "idle-wait",
-        "no-credit",
-        "higher-first",
-        "lower-when-higher-is-idle",
-    ],
-)
-def test_pulls_share_the_credit(
-    levels: list[list[PullerState]], credit: int, taken: int, pulls: list[Pull]
-) -> None:
-    assert allocate(levels, credit, taken) == pulls
-
-
-@pytest.mark.parametrize("credit", [1, 2, 3, 7, 100])
-@pytest.mark.parametrize("taken", [0, 1, 5])
-def test_at_most_one_run_of_each_consumer_is_pulled_beyond_the_credit(
-    credit: int, taken: int
-) -> None:
-    standings = [[BUSY, PullerState(1, idle=True), IDLE], [BUSY, BUSY]]
-    every = [one for level in standings for one in level]
-    pulls = allocate(standings, credit, taken)
-    outstanding = sum(one.outstanding for one in every) + sum(pull.size for pull in pulls)
-    assert outstanding <= max(0, credit - taken) + len(every)
 
 
 def test_a_holder_keeps_its_slot() -> None:

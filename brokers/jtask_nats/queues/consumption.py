@@ -17,7 +17,7 @@ from jtask_nats.queues.deliveries import InFlight, NatsDelivery
 from jtask_nats.queues.leases import Leases
 from jtask_nats.queues.messages import EARLY
 from jtask_nats.queues.pull_health import PullHealth
-from jtask_nats.queues.pull_sizes import PullerState, allocate
+from jtask_nats.queues.pull_sizes import Turns
 from jtask_nats.queues.puller import Puller
 from jtask_nats.queues.redeliveries import Redeliveries, Verdict
 from jtask_nats.queues.releases import Releases
@@ -69,9 +69,7 @@ class NatsConsumption:
         self._on_closed = on_closed
         self._loop = asyncio.get_running_loop()
         self._queues: dict[str, list[Puller]] = {}
-        self._levels: list[list[Puller]] = []
-        """The same by priority, highest first."""
-        self._rotation = itertools.count()
+        self._turns = Turns[Puller]()
         self._handed_out = 0
         """Runs with the worker, which count against the credit."""
         self._surplus: list[tuple[int, int, NatsDelivery]] = []
@@ -174,6 +172,7 @@ class NatsConsumption:
             # Broken, so that nothing is pulled before the reconnect has looked at the consumers.
             puller.reset()
             puller.is_broken = True
+            self._turns.note(puller)
 
     def on_reconnect(self) -> None:
         """Pull again after a repair: the server may be another one, without our consumers."""
@@ -224,9 +223,15 @@ class NatsConsumption:
         self._pull_scheduled = True
         self._pull_handle = self._loop.call_soon(self._pull)
 
+    def on_answered(self, puller: Puller) -> None:
+        """Take note of what is asked for and of what is known now; pull again soon."""
+        self._turns.note(puller)
+        self.schedule_pull()
+
     def on_broken(self, puller: Puller, reason: str) -> None:
         """Repair a consumer, then pull from it again."""
         puller.is_broken = True
+        self._turns.note(puller)
         if self._stopped:
             return
         _log.debug("cannot pull from %s_%s: %s", puller.queue, puller.priority, reason)
@@ -245,11 +250,9 @@ class NatsConsumption:
             self._session, self._leases, queue, priority, self._freed, self._releases
         )
         self._leases.add(in_flight)
-        self._queues[queue].append(Puller(in_flight, self))
-        by_priority: dict[int, list[Puller]] = {}
-        for puller in self._pullers():
-            by_priority.setdefault(puller.priority, []).append(puller)
-        self._levels = [by_priority[level] for level in sorted(by_priority, reverse=True)]
+        puller = Puller(in_flight, self)
+        self._queues[queue].append(puller)
+        self._turns.add(puller, priority)
 
     def _wait(self, delivery: NatsDelivery, at: float, delay: float) -> None:
         self._not_due[delivery] = self._loop.call_later(delay, self._on_due, delivery, at)
@@ -333,22 +336,10 @@ class NatsConsumption:
         self._pull_scheduled = False
         if self._stopped or not self._session.connection.is_connected:
             return
-        levels = [self._rotated(level) for level in self._levels]
-        states = [
-            [PullerState(one.outstanding, one.idle, one.is_broken) for one in level]
-            for level in levels
-        ]
         taken = self._handed_out + len(self._surplus) + len(self._in_question)
         taken += max(0, len(self._not_due) - _EARLY_LIMIT)
-        flat = (one for level in levels for one in level)
-        for puller, (size, mode) in zip(flat, allocate(states, self._credit, taken), strict=True):
-            if size:
-                puller.pull(size, mode)
-
-    def _rotated(self, level: list[Puller]) -> list[Puller]:
-        """Begin with another queue each time, so that none is always served last."""
-        start = next(self._rotation) % len(level)
-        return level[start:] + level[:start] if start else level
+        for puller, (size, mode) in self._turns.next(self._credit, taken):
+            puller.pull(size, mode)
 
     def _check_health(self) -> None:
         pullers, is_connected = self._pullers(), self._session.connection.is_connected
@@ -369,6 +360,7 @@ class NatsConsumption:
         for puller in self._health.quiet(pullers):
             self._background.start(_drained(puller.withdraw()))
             puller.probe()
+            self._turns.note(puller)
 
     def _is_ping_due(self) -> bool:
         return self._ping is None and next(self._checks) % _PING_EVERY == 0
@@ -442,6 +434,7 @@ class NatsConsumption:
             # has come back meanwhile.
             if puller.is_broken:
                 puller.reset()
+                self._turns.note(puller)
         if on_broken:
             self.schedule_pull()
         if on_broken and self._second_look is None:

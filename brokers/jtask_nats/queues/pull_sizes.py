@@ -1,13 +1,17 @@
 """Decide how much to pull from which consumer."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from jtask_nats.queues.puller import PullMode
 
+SHARERS = 10
+"""Consumers that share a credit at a time; the others have their turn after them. What the server
+does for each pull and each consumer that wakes up counts for as many runs as that gives each."""
 
-class PullerState(NamedTuple):
-    """Where the pulls at one consumer stand.
+
+class PullerState(Protocol):
+    """Where the pulls at one consumer stand; see `jtask_nats.queues.puller.Puller`.
 
     Attributes:
         outstanding: Asked for and not come.
@@ -17,14 +21,17 @@ class PullerState(NamedTuple):
 
     outstanding: int
     idle: bool
-    is_broken: bool = False
+    is_broken: bool
+
+
+P = TypeVar("P", bound=PullerState)
 
 
 class Pull(NamedTuple):
     """One pull.
 
     Attributes:
-        size: How many messages; 0 for no pull.
+        size: How many messages.
         mode: How long it stands.
     """
 
@@ -32,56 +39,121 @@ class Pull(NamedTuple):
     mode: PullMode
 
 
-_NOTHING = Pull(0, PullMode.LONG)
-
-
-def allocate(levels: Sequence[Sequence[PullerState]], credit: int, taken: int) -> list[Pull]:
-    """Spread what is left of a credit over consumers.
+class Turns(Generic[P]):
+    """Spread what is left of a credit over consumers, in turn. Without I/O.
 
     A single consumer gets all of it as a long pull. Of several, those where something waits share
     it and are asked for what is there now; each idle one has one long pull of one message, which
     is not counted: no idle queue keeps credit from a busy one, and none is forgotten. So at most
     one run of each consumer can arrive without room for it.
 
-    Args:
-        levels: The consumers of each priority, highest first.
-        credit: How many runs the worker takes.
-        taken: How many it has.
-
-    Returns:
-        list[Pull]: One for each consumer, in order.
+    What it does takes as long as there are pulls to be made, however many consumers there are: of
+    each that has changed it must be told.
     """
-    every = [one for consumers in levels for one in consumers]
-    free = credit - taken - sum(max(0, one.outstanding - 1) for one in every)
-    if len(every) == 1:
-        return [_pull_alone(every[0], credit - taken)]
-    pulls: list[Pull] = []
-    in_turn = True
-    for consumers in levels:
-        busy = sum(1 for one in consumers if not one.idle and not one.is_broken)
-        portion = max(1, free // max(1, busy))
-        for one in consumers:
-            pull = _pull_among(one, min(free, portion), len(every)) if in_turn else _NOTHING
-            free -= max(0, pull.size - 1)
-            pulls.append(pull)
-        # A lower priority is pulled from only while nothing waits at the higher ones.
-        in_turn = in_turn and all(one.idle or one.is_broken for one in consumers)
-    return pulls
+
+    def __init__(self) -> None:
+        self._levels: dict[int, _Level[P]] = {}
+        """By priority, highest first."""
+        self._level_of: dict[P, _Level[P]] = {}
+        self._counted: dict[P, int] = {}
+        """Those whose pulls keep room from others, save for so many messages."""
+
+    def add(self, one: P, priority: int) -> None:
+        """Take a new consumer into account."""
+        self._levels.setdefault(priority, _Level())
+        self._levels = dict(sorted(self._levels.items(), reverse=True))
+        self._level_of[one] = self._levels[priority]
+        self.note(one)
+
+    def note(self, one: P) -> None:
+        """Take note of where the pulls at a consumer stand now."""
+        self._level_of[one].note(one)
+
+    def next(self, credit: int, taken: int) -> list[tuple[P, Pull]]:
+        """Return what to pull now; it counts as asked for.
+
+        Args:
+            credit: How many runs the worker takes.
+            taken: How many it has.
+        """
+        if len(self._level_of) == 1:
+            (one,) = self._level_of
+            # Another that comes must not wait for the end of a pull which nothing may answer.
+            self._counted = {one: 1}
+            return [*_alone(one, credit - taken)]
+        self._counted = {one: n for one, n in self._counted.items() if one.outstanding > n}
+        room = credit - taken - sum(one.outstanding - n for one, n in self._counted.items())
+        if room <= 0:
+            return []
+        pulls: list[tuple[P, Pull]] = []
+        for level in self._levels.values():
+            for one, size in level.serve(room, credit, is_more_to_come=0 in self._counted.values()):
+                room -= size
+                pulls.append((one, Pull(size, PullMode.NO_WAIT)))
+                self._counted[one] = 0
+            # More consumers than room: each of these may bring a run that nobody can take yet.
+            mode = PullMode.SHORT if room < len(self._level_of) else PullMode.LONG
+            pulls += [(one, Pull(1, mode)) for one in level.watch()]
+            # A lower priority is pulled from only while nothing waits at the higher ones.
+            if level.is_busy:
+                break
+        return pulls
 
 
-def _pull_alone(one: PullerState, free: int) -> Pull:
+class _Level(Generic[P]):
+    """The consumers of one priority."""
+
+    def __init__(self) -> None:
+        # Ordered: who has waited longest comes first.
+        self.waiting: dict[P, None] = {}
+        """Those where something is, and of which nothing is asked for."""
+        self._served: set[P] = set()
+        """Those where something is, and of which something is asked for."""
+        self._unwatched: dict[P, None] = {}
+        """Idle ones without a pull."""
+
+    @property
+    def is_busy(self) -> bool:
+        return bool(self.waiting or self._served)
+
+    def note(self, one: P) -> None:
+        is_waiting = not (one.is_broken or one.idle or one.outstanding)
+        if not is_waiting:
+            self.waiting.pop(one, None)
+        self._served.discard(one)
+        self._unwatched.pop(one, None)
+        if one.is_broken:
+            return
+        if is_waiting:
+            self.waiting.setdefault(one)
+        elif not one.idle:
+            self._served.add(one)
+        elif not one.outstanding:
+            self._unwatched[one] = None
+
+    def serve(self, room: int, credit: int, *, is_more_to_come: bool) -> Iterator[tuple[P, int]]:
+        """Yield those whose turn it is, and how much of the room each gets."""
+        sharers = min(len(self.waiting) + len(self._served), SHARERS)
+        portion = max(1, credit // max(1, sharers))
+        # What is on its way gives the worker enough to do until there is room for more than crumbs.
+        least = portion if is_more_to_come else 1
+        while room >= least and self.waiting:
+            one = next(iter(self.waiting))
+            del self.waiting[one]
+            self._served.add(one)
+            size = min(room, portion)
+            room, least = room - size, portion
+            yield one, size
+
+    def watch(self) -> Iterable[P]:
+        unwatched, self._unwatched = self._unwatched, {}
+        return unwatched
+
+
+def _alone(one: P, free: int) -> Iterator[tuple[P, Pull]]:
     missing = free - one.outstanding
     # Refilled at half: the next pull is there before the last one is used up, and small pulls for
     # one run each are avoided.
     if one.is_broken or missing <= 0 or (one.outstanding and missing * 2 < free):
-        return _NOTHING
-    return Pull(missing, PullMode.LONG)
-
-
-def _pull_among(one: PullerState, free: int, consumers: int) -> Pull:
-    if one.is_broken or one.outstanding or free <= 0:
-        return _NOTHING
-    if one.idle:
-        # More consumers than room: each of these pulls may bring a run that nobody can take yet.
-        return Pull(1, PullMode.SHORT if free < consumers else PullMode.LONG)
-    return Pull(free, PullMode.NO_WAIT)
+        return
+    yield one, Pull(missing, PullMode.LONG)

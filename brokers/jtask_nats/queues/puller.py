@@ -56,8 +56,8 @@ class Owner(Protocol):
         """Release a delivery that came while the pulls were withdrawn."""
         ...
 
-    def schedule_pull(self) -> None:
-        """Pull again soon, if there is room."""
+    def on_answered(self, puller: "Puller") -> None:
+        """Take note of what is asked for and of what is known now; pull again soon."""
         ...
 
     def on_broken(self, puller: "Puller", reason: str) -> None:
@@ -162,7 +162,7 @@ class Puller:
             self.outstanding -= 1
         if self.outstanding == 0:
             self.idle = pending == "0"
-            self._owner.schedule_pull()
+            self._owner.on_answered(self)
         if (mine := self.in_flight.held.get(seq)) is not None:
             # Our lease ran out, yet we live, or the server was killed and has forgotten that it
             # had delivered it: the run must not start a second time here.
@@ -207,7 +207,7 @@ class Puller:
 
     def _revive(self) -> None:
         self.is_broken = False
-        self._owner.schedule_pull()
+        self._owner.on_answered(self)
 
     def _on_status(self, block: bytes | None) -> None:
         """Take a status message about a pull."""
@@ -233,4 +233,4 @@ class Puller:
                 self.outstanding = 0
                 self.is_broken = True
                 self._owner.on_broken(self, description.strip() or f"status {status}")
-        self._owner.schedule_pull()
+        self._owner.on_answered(self)
