@@ -5,6 +5,7 @@ Importing this imports pydantic: do it where it is first needed.
 
 import reprlib
 from collections.abc import Callable, Container, Iterable, Mapping
+from functools import partial
 from typing import Annotated, Any, NotRequired, cast
 
 from pydantic import ConfigDict, GetCoreSchemaHandler, PlainSerializer, PlainValidator, TypeAdapter
@@ -35,6 +36,7 @@ class JsonType:
 
     Attributes:
         check: Return a value as the type wants it, or raise ValidationError.
+        dump: Return a checked value as JSON, or raise whatever its serializers raise.
         load: Read JSON bytes as the type, or raise ValidationError.
         schema: The core schema.
         typed_dicts: How many TypedDicts it has; the check drops what they do not declare.
@@ -48,14 +50,12 @@ class JsonType:
         schema: Any = adapter.core_schema
         self.typed_dicts = _count_typed_dicts(schema)
         self.schema = schema["schema"] if schema["type"] == "definitions" else schema
-        self._to_json = adapter.serializer.to_json
-        self._to_python = adapter.serializer.to_python
-
-    def dump(self, value: Any) -> bytes:
-        """Return a checked value as JSON, or raise whatever its serializers raise."""
         # `round_trip` leaves out computed fields, which no model takes back. No warnings: the value
         # has been checked.
-        return self._to_json(value, by_alias=True, round_trip=True, warnings=False)
+        self.dump: Callable[[Any], bytes] = partial(
+            adapter.serializer.to_json, by_alias=True, round_trip=True, warnings=False
+        )
+        self._to_python = adapter.serializer.to_python
 
     def take_apart(self, value: Any) -> Any:
         """Return a checked value with dicts in place of what has fields, or raise as `dump` does.
