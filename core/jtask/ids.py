@@ -14,6 +14,7 @@ from functools import cache
 _SHAPE = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 _COUNTER_BITS = 34  # rand_a (12) and what the caller's id leaves of rand_b (22)
 _COUNTER_MASK = (1 << _COUNTER_BITS) - 1
+_TEXT = "%08x-%04x-7%03x-%04x-%02x%s"
 CLIENT_HEX = 10  # 40 bits: about a million processes before two are likely to share a name
 
 
@@ -35,7 +36,10 @@ class RunIds:
 
     def new(self) -> str:
         """Return a new run id, greater than every earlier one of this process."""
-        return self.new_many(1)[0]
+        n, millis = self._reserve(1)
+        # As `new_many`, which says more; of one alone, its way takes twice as long.
+        counted = (n >> 22, 0x8000 | (n >> 8) & 0x3FFF, n & 0xFF)
+        return _TEXT % (millis >> 16, millis & 0xFFFF, *counted, self.client)
 
     def new_many(self, count: int) -> list[str]:
         """Return `count` run ids in ascending order."""

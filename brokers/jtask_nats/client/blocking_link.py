@@ -66,12 +66,9 @@ class BlockingLink(Link):
             command = self._listen(followed_at) + command
         self._answer = None
         self._write(command)
-        deadline = time.monotonic() + self._patience
-        while self._answer is None:
-            self._read_for_a_moment()
-            if self._answer is None and time.monotonic() >= deadline:
-                raise LinkLost("the server does not answer")
-        return self._answer if refusal_in(self._answer, subject) is None else None
+        self._read_for_a_moment()
+        answer = self._answer or self._await_answer()
+        return answer if refusal_in(answer, subject) is None else None
 
     def await_message(
         self, subject: str, question: Callable[[], tuple[str, bytes]], seconds: float
@@ -107,6 +104,14 @@ class BlockingLink(Link):
         if end := self._end_listening():
             self._write(end)
         return message
+
+    def _await_answer(self) -> bytes:
+        deadline = time.monotonic() + self._patience
+        while self._answer is None:
+            if time.monotonic() >= deadline:
+                raise LinkLost("the server does not answer")
+            self._read_for_a_moment()
+        return self._answer
 
     def _listen(self, subject: str) -> bytes:
         self._sid = sid = b"%d" % next(self._numbers)

@@ -123,7 +123,8 @@ class NatsRuns:
         session = self._session
         if not session.topology.is_ready_for(message.queue, message.priority):
             return None
-        self._check_sizes((message,))
+        if len(message.body) > (limit := session.inline_limit):
+            raise _too_large(message, limit)
         return new_run_message(session.subjects, message, session.topology.clock)
 
     def _check_sizes(self, messages: Sequence[Message]) -> None:

@@ -4,11 +4,11 @@ import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from itertools import repeat
 from typing import Any, cast
 
 from jtask.claims import Claim
+from jtask.client.common_parts import common_parts
 from jtask.client.dependencies import EncodedCall, encode_call, encode_plain_calls
 from jtask.client.run_groups import RunGroup
 from jtask.contract import ATOMIC_LIMIT, BLOB_MARGIN, EXPIRY_GRACE, HORIZON, Broker, Message
@@ -16,18 +16,15 @@ from jtask.declaration.definition import Definition
 from jtask.declaration.registry import refuse_ambiguous
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import ArgumentError, TaskDefinitionError
-from jtask.execution.run_options import carried_options
 from jtask.hook_callers import HookCaller
 from jtask.ids import RunIds
 from jtask.needs import Needs
-from jtask.plugins import hooks_of
-from jtask.run_arguments import REDACT, recorded, recorded_all
+from jtask.run_arguments import recorded, recorded_all
 from jtask.runs import Run, RunSource
 from jtask.runtime import EnqueueRequest, WhenSent, current_run
 from jtask.runtime.flow_runs import headers_from
-from jtask.settings import get_settings
 from jtask.tagging import tags_of_run
-from jtask.wire.envelope import Envelope, EnvelopeTemplate
+from jtask.wire.envelope import Envelope
 
 Call = Sequence[Any] | Mapping[str, Any]
 _log = logging.getLogger("jtask")
@@ -94,39 +91,34 @@ class RunBuilder:
         self._ids = ids
         self._limit = inline_limit
         self._task = task
+        self._common = common = common_parts(task)
         self._created = now = time.time()
-        self._queue = definition.queue or task.queue
+        self._queue = definition.queue or common.queue
         self._priority = definition.priority
         self._wait_for = wait_for
-        self._at = definition.not_before(now)
-        self._expires = definition.not_after(now)
+        self._at = self._expires = None
+        if definition is not common.timeless:
+            self._at, self._expires = definition.not_before(now), definition.not_after(now)
         self._tags = tags_of_run(task.tags)
+        self._parent: str | None = None
+        self._root: str | None = None
+        self._inherited: dict[str, str] = {}
         parent = current_run()
-        self._parent = None if parent is None else parent.run_id
-        self._root = None if parent is None else parent.root_id
-        self._inherited = headers_from(parent)
-        self._hook = hooks_of(task).enqueue
+        if parent is not None:
+            self._parent, self._root = parent.run_id, parent.root_id
+            self._inherited = headers_from(parent)
         self._shared: dict[str, Any] = {}
         self._when_sent: list[WhenSent] = []
         self._sent: Sequence[Run[Any]] = ()
-        self._carried = carried_options(task)
-        self._redact = tuple(cast("Sequence[str]", task.options.get(REDACT) or ()))
-        # Then the template below says it all.
+        # Then the template says it all. Many runs of one call differ in id and arguments only: a
+        # sixth of what an envelope costs.
         self._plain = (
-            parent is None
-            and not self._tags
-            and self._expires is None
-            and not self._carried
-            and task.version is None
-            and not self._redact
+            common.is_plain and parent is None and not self._tags and self._expires is None
         )
         # Nor does anything but id and arguments tell such runs of one call apart.
-        self._is_alike = self._plain and self._hook is None and not self._inherited
-        self._recorded_bytes = get_settings().event_arguments if task.serializer == "json" else 0
+        self._is_alike = self._plain and common.hook is None and not self._inherited
         self._about = (self._tags, self._parent or "", task.version or "")
-        # Many runs of one call differ in id and arguments only: a sixth of what an envelope costs.
-        self._template = _template_of(task.key, task.name, task.serializer)
-        self._ending = self._template.ending(now)
+        self._ending = common.template.ending(now)
 
     def __enter__(self) -> "RunBuilder":
         return self
@@ -192,7 +184,7 @@ class RunBuilder:
             encoded = iter([self._encode_call(bound, call) for call in calls])
         groups = self._groups(encoded, len(calls))
         # A hook may refuse the last of the runs, when nothing may have been sent.
-        return groups if self._hook is None else iter(list(groups))
+        return groups if self._common.hook is None else iter(list(groups))
 
     def _encode_at_once(self, bound: tuple[Any, ...], calls: list[Call]) -> list[bytes] | None:
         if bound or self._wait_for or not all(type(call) is tuple for call in calls):
@@ -206,7 +198,7 @@ class RunBuilder:
         for begun in range(0, len(payloads), ATOMIC_LIMIT):
             some = payloads[begun : begun + ATOMIC_LIMIT]
             run_ids = self._ids.new_many(len(some))
-            bodies = self._template.encode_many(run_ids, self._ending, some)
+            bodies = self._common.template.encode_many(run_ids, self._ending, some)
             if max(map(len, bodies)) > self._limit:
                 calls = map(EncodedCall, some)
                 yield list(map(self._prepare, run_ids, calls, repeat(len(payloads))))
@@ -222,7 +214,7 @@ class RunBuilder:
                 task_key=self._task.key,
                 created=self._created,
                 about=self._about,
-                arguments=recorded_all(some, self._recorded_bytes),
+                arguments=recorded_all(some, self._common.recorded_bytes),
                 trace_ids=[""] * len(some),
             )
 
@@ -232,19 +224,20 @@ class RunBuilder:
             yield _grouped([self._prepare(run_id, next(encoded), count) for run_id in run_ids])
 
     def _prepare(self, run_id: str, call: EncodedCall, count: int) -> OutgoingRun:
+        common = self._common
         payload, needs = call.payload, call.needs
         blob = None
         headers = self._inherited
         claims: tuple[Claim, ...] = ()
         trace_id = ""
-        if self._hook is not None:
-            request, claims = self._ask_plugins(self._hook, run_id, call, count)
+        if common.hook is not None:
+            request, claims = self._ask_plugins(common.hook, run_id, call, count)
             headers, trace_id = request.headers, request.trace_id
         is_plain = self._plain and not headers and needs is None
-        body = self._template.encode(run_id, self._ending, payload) if is_plain else b""
+        body = common.template.encode(run_id, self._ending, payload) if is_plain else b""
         if not is_plain or len(body) > self._limit:
             body, blob = self._encode(run_id, headers, payload, needs)
-        limit = self._recorded_bytes
+        limit = common.recorded_bytes
         return OutgoingRun(
             run_id,
             self._queue,
@@ -256,7 +249,7 @@ class RunBuilder:
             blob,
             self._about,
             claims,
-            recorded(payload, limit, self._redact) if limit else "",
+            recorded(payload, limit, common.redact) if limit else "",
             trace_id,
             handle=Run(run_id, self._source, self._task),
             task_key=self._task.key,
@@ -303,10 +296,10 @@ class RunBuilder:
             root=self._root,
             headers=headers,
             expires=self._expires,
-            options=self._carried,
+            options=self._common.carried,
             version=self._task.version,
             needs=needs,
-            redact=self._redact,
+            redact=self._common.redact,
         )
         body = envelope.encode()
         if len(body) <= self._limit:
@@ -339,9 +332,6 @@ def _grouped(runs: list[OutgoingRun]) -> OutgoingGroup:
         arguments=[run.arguments for run in runs],
         trace_ids=[run.trace_id for run in runs],
     )
-
-
-_template_of = lru_cache(maxsize=1024)(EnvelopeTemplate)
 
 
 async def put_arguments(broker: Broker, message: Message, arguments: bytes) -> None:

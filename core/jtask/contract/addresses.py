@@ -5,6 +5,7 @@ address what belongs to others.
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from jtask.contract.runs import Message
 from jtask.errors import MessageRefused
@@ -13,6 +14,7 @@ from jtask.ids import is_run_id
 from jtask.names import TOP_PRIORITY, is_name
 
 
+@lru_cache(maxsize=1024)  # a program has few, and names one for each run
 def check_queue(queue: str) -> None:
     """Return if that can be the name of a queue.
 

@@ -172,9 +172,9 @@ class TaskInfo(Generic[P, R]):
 
     def forget_settings(self) -> None:
         """Read the settings and ask the plugins anew at the next use; for tests."""
-        # All that is worked out once and kept in the task; the last four by `codecs_of`,
-        # `hooks_of`, `carried_options` and `with_carried`.
-        for name in ("queue", "serializer", "codecs", "hooks", "carried", "variants"):
+        # All that is worked out once and kept in the task; the last five by `codecs_of`,
+        # `hooks_of`, `carried_options`, `with_carried` and `common_parts`.
+        for name in ("queue", "serializer", "codecs", "hooks", "carried", "variants", "common"):
             vars(self).pop(name, None)
 
 

@@ -72,7 +72,8 @@ class JsonArguments:
         """
         # It may be incomplete: the check finds that, and `_refusal` then says it in words.
         record = self._call.bind(args, kwargs)
-        return self._with_count(self._encode(self._record, record, args, kwargs), record, args)
+        payload = self._encode(self._record, record, args, kwargs)
+        return self._with_count(payload, record, args) if self._call.tells_apart else payload
 
     def encode_many(self, calls: Sequence[tuple[Any, ...]]) -> list[bytes]:
         """Do `encode` for many calls, each given by its positional arguments.
@@ -109,7 +110,8 @@ class JsonArguments:
         others = {name: value for name, value in record.items() if name not in open_ones}
         payload = self._encode(self._partial, others, args, kwargs)
         trees = {name: self._open_tree(name, value) for name, value in open_ones.items()}
-        return self._with_count(with_trees(payload, trees), record, args)
+        payload = with_trees(payload, trees)
+        return self._with_count(payload, record, args) if self._call.tells_apart else payload
 
     def _open_tree(self, name: str, value: Any) -> Any:
         try:
@@ -121,7 +123,7 @@ class JsonArguments:
     def _with_count(
         self, payload: bytes, record: Mapping[str, Any], args: tuple[Any, ...]
     ) -> bytes:
-        if self._call.tells_apart and len(args) < len(self._call.leading(record)):
+        if len(args) < len(self._call.leading(record)):
             return b'%b,"%b":%d}' % (payload[:-1], BY_POSITION.encode(), len(args))
         return payload
 

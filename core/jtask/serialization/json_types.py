@@ -36,6 +36,7 @@ class JsonType:
 
     Attributes:
         check: Return a value as the type wants it, or raise ValidationError.
+        dump: Return a checked value as JSON, or raise whatever its serializers raise.
         load: Read JSON bytes as the type, or raise ValidationError.
         dump: Return a checked value as JSON, or raise whatever its serializers raise.
         schema: The core schema.

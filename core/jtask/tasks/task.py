@@ -143,8 +143,9 @@ class Task(SubmittableTask[P, R], HookedTask[P, R]):
         """Do what `delay` does without blocking the event loop."""
         client = await _connected_client()()
         with self._builder(client) as builder:
-            prepared = builder.one((*self.bound, *args), kwargs)
-            return cast("Run[R]", builder.sent([await client.enqueue(prepared)])[0])
+            run = await client.enqueue(builder.one((*self.bound, *args), kwargs))
+            builder.sent([run])
+            return run
 
     def delay_many(
         self,
@@ -242,8 +243,9 @@ class Task(SubmittableTask[P, R], HookedTask[P, R]):
     ) -> "Run[R]":
         client = _get_client()()
         with self._builder(client, definition, wait_for) as builder:
-            prepared = builder.one((*self.bound, *args), kwargs)
-            return cast("Run[R]", builder.sent([client.enqueue_blocking(prepared)])[0])
+            run = client.enqueue_blocking(builder.one((*self.bound, *args), kwargs))
+            builder.sent([run])
+            return run
 
     def _deferred(
         self, calls: list[tuple[tuple[Any, ...], dict[str, Any]]], wait_for: Awaited
