@@ -43,4 +43,8 @@ def pytest_unconfigure() -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # The longest first: one that comes last keeps one process busy while the others are done.
-    items.sort(key=lambda item: "chaos" not in item.path.parts)
+    items.sort(key=lambda item: not _is_long(item.path))
+
+
+def _is_long(path: Path) -> bool:
+    return "chaos" in path.parts or path.name.endswith("_model.py")
