@@ -36,6 +36,7 @@ from harness import (
     HERE,
     own_server,
     raw_connection,
+    resident,
     share_of_memory,
     show,
     until,
@@ -66,11 +67,16 @@ def import_time() -> None:
 
 
 def memory() -> None:
-    """Memory of an idle worker: of each page its share (PSS), for what several processes have."""
+    """Memory of an idle worker: of each page its share (PSS), for what several processes have.
+
+    This process is one of them. Of a worker that is the only Python of its machine the share is
+    nearly all that it has (RSS).
+    """
     jtask.connect()  # starts the server, which else the worker would
     with worker("bench_tasks.py:noop", concurrency=10) as process:
         time.sleep(4)  # an idle system has no condition to wait for
         show("idle worker", sum(_shares_of_memory(process.pid)), "MiB", goal="goal <= 45")
+        show("  all that it shares counted as its own", resident(process.pid), "MiB")
         noop.delay().result(timeout=60)
         time.sleep(1)
         after, *guard = _shares_of_memory(process.pid)
