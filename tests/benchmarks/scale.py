@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import bare_queues
 from bench_tasks import noop
 from harness import HERE, cpu_seconds, own_server, resident, until, worker
 
@@ -46,7 +47,7 @@ def queued() -> None:
 
 def queues() -> None:
     """One worker for 1 to 1,000 tasks, each with a queue of its own."""
-    _head("queues", "delay()", "drain", "idle, ms/s")
+    _head("queues", "delay()", "drain", "pulls and acks alone", "idle, ms/s")
     for count in _chosen(QUEUES):
         with own_server():
             _queues(count)
@@ -96,8 +97,12 @@ def _queues(count: int) -> None:
     import scale_tasks
 
     tasks = scale_tasks.make(count)
-    tasks[0].delay()
+    for each in tasks:
+        each.delay()
     pids = _pids()
+    # Which makes their consumers: once for each queue, and not for each run.
+    with worker("scale_tasks.py", concurrency=100):
+        _until_left(0)
 
     def delay_all() -> None:
         for number in range(_SAMPLE):
@@ -108,7 +113,9 @@ def _queues(count: int) -> None:
         pids |= _pids(worker=process.pid)
         drained = _drained(pids, _SAMPLE // 10)
         _until_left(0)
-        _row(f"{count:,}", [_cost([enqueued]), _cost([drained]), _idle(pids)], pids)
+        idle = _idle(pids)
+    bare = {"server": bare_queues.server_cost(count, _SAMPLE // 2, pids["server"]), "wall": 0.0}
+    _row(f"{count:,}", [_cost([enqueued]), _cost([drained]), bare, idle], pids)
 
 
 def _workers(count: int) -> None:
