@@ -19,6 +19,13 @@ _SHARERS = 10
 _PORTION = 10  # runs in a pull
 _AT_ONCE = 500  # publishes
 _TIMEOUT = 60.0  # seconds
+_CONSUMER = {
+    "ack_policy": "explicit",
+    "ack_wait": 30_000_000_000,
+    "max_deliver": -1,
+    "max_waiting": 8_192,
+    "max_ack_pending": 100_000,
+}
 
 
 def server_cost(queues: int, runs: int, pid: int) -> float:
@@ -34,17 +41,16 @@ def server_cost(queues: int, runs: int, pid: int) -> float:
 
 async def _server_cost(queues: int, runs: int, pid: int) -> float:
     nc = await raw_connection()
-    stream = await _like(nc, "STREAM.INFO.JTASK_default")
-    await _api(nc, "STREAM.CREATE.MANY", {**stream, "name": "MANY", "subjects": ["many.>"]})
-    (name,) = (await _api(nc, "CONSUMER.NAMES.JTASK_default"))["consumers"][:1]
-    consumer = await _like(nc, f"CONSUMER.INFO.JTASK_default.{name}")
+    found = dict((await _api(nc, "STREAM.INFO.JTASK_default"))["config"])
+    stream = {**found, "name": "MANY", "subjects": ["many.>"], "metadata": {}}
+    await _api(nc, "STREAM.CREATE.MANY", stream)
     for queue in range(queues):
         own = {
             "name": f"q{queue}",
             "durable_name": f"q{queue}",
             "filter_subject": f"many.{queue}.*",
         }
-        config = {"stream_name": "MANY", "config": {**consumer, **own}}
+        config = {"stream_name": "MANY", "config": {**_CONSUMER, **own}}
         await _api(nc, f"CONSUMER.CREATE.MANY.q{queue}", config)
     for first in range(0, runs, _AT_ONCE):
         numbers = range(first, min(first + _AT_ONCE, runs))
@@ -95,11 +101,6 @@ class _Drain:
         elif not self._coming[queue]:
             self._waiting.append(queue)
             await self._pull_next()
-
-
-async def _like(nc: Client, subject: str) -> dict[str, Any]:
-    config = dict((await _api(nc, subject))["config"])
-    return {key: value for key, value in config.items() if key not in {"metadata", "pause_until"}}
 
 
 async def _api(nc: Client, subject: str, body: object = None) -> dict[str, Any]:

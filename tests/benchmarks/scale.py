@@ -50,7 +50,10 @@ def queues() -> None:
     _head("queues", "delay()", "drain", "pulls and acks alone", "idle, ms/s")
     for count in _chosen(QUEUES):
         with own_server():
-            _queues(count)
+            noop.delay()
+            bare = bare_queues.server_cost(count, _SAMPLE // 2, _pids()["server"])
+        with own_server():
+            _queues(count, bare)
 
 
 def workers() -> None:
@@ -92,7 +95,7 @@ def _queued(count: int) -> None:
         _row(f"{count:,}", [_cost(filled), _cost([single]), _cost(drained)], pids)
 
 
-def _queues(count: int) -> None:
+def _queues(count: int, bare: float) -> None:
     os.environ["BENCH_QUEUES"] = str(count)
     import scale_tasks
 
@@ -113,9 +116,8 @@ def _queues(count: int) -> None:
         pids |= _pids(worker=process.pid)
         drained = _drained(pids, _SAMPLE // 10)
         _until_left(0)
-        idle = _idle(pids)
-    bare = {"server": bare_queues.server_cost(count, _SAMPLE // 2, pids["server"]), "wall": 0.0}
-    _row(f"{count:,}", [_cost([enqueued]), _cost([drained]), bare, idle], pids)
+        alone = {"server": bare}
+        _row(f"{count:,}", [_cost([enqueued]), _cost([drained]), alone, _idle(pids)], pids)
 
 
 def _workers(count: int) -> None:
