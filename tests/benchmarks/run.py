@@ -8,6 +8,7 @@ scale-queued, scale-queues, scale-workers). Without a name, all of them.
 import asyncio
 import contextlib
 import json
+import operator
 import os
 import statistics
 import subprocess
@@ -34,6 +35,7 @@ import tracing
 from bench_tasks import echo, nap, noop, noop_sync
 from harness import (
     HERE,
+    cpu_seconds,
     own_server,
     raw_connection,
     resident,
@@ -137,21 +139,40 @@ def _show_medians(name: str, rates: list[tuple[float, float]], goal: str) -> Non
 
 def bulk() -> None:
     """Many runs at once."""
+    from jtask_nats.server.embedded import ensure_server
+
     count = 50_000
     noop.delay()
     calls = [("hello", number) for number in range(count)]
     asyncio.run(bounds.make_batch_stream())
     bare = bounds.BlockingSocket()
 
-    def rate() -> float:
-        begun = time.perf_counter()
-        echo.delay_many(calls)
-        return count / (time.perf_counter() - begun)
+    server = ensure_server().pid or 0
 
-    rate()
-    rates = [(rate(), bare.batch_rate(count)) for _ in range(_ROUNDS)]
+    def spent(do: Callable[[], object]) -> tuple[float, float, float]:
+        """Return seconds by the clock, and of CPU time of this process and of the server."""
+        begun = time.perf_counter(), time.process_time(), cpu_seconds(server)
+        do()
+        now = time.perf_counter(), time.process_time(), cpu_seconds(server)
+        return tuple(map(operator.sub, now, begun))  # type: ignore[return-value]
+
+    def ours() -> tuple[float, float, float]:
+        return spent(lambda: echo.delay_many(calls))
+
+    def bound() -> tuple[float, float, float]:
+        return spent(lambda: bare.batch_rate(count))
+
+    ours()
+    rounds = [(ours(), bound()) for _ in range(_ROUNDS)]
     bare.close()
+    rates = [(count / mine[0], count / other[0]) for mine, other in rounds]
     _show_medians("delay_many()", rates, "goal >= 0.9 of bare atomic batches")
+    for place, of in enumerate(("caller", "server"), 1):
+        costs = [(mine[place], other[place]) for mine, other in rounds]
+        mine, other = (
+            statistics.median(column) * 1e6 / count for column in zip(*costs, strict=True)
+        )
+        show(f"  CPU time of the {of} for each run", mine, "us", other)
 
 
 def drain() -> None:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import bare_queues
 from bench_tasks import noop
 from harness import HERE, cpu_seconds, own_server, resident, until, worker
 
@@ -46,10 +47,13 @@ def queued() -> None:
 
 def queues() -> None:
     """One worker for 1 to 1,000 tasks, each with a queue of its own."""
-    _head("queues", "delay()", "drain", "idle, ms/s")
+    _head("queues", "delay()", "drain", "pulls and acks alone", "idle, ms/s")
     for count in _chosen(QUEUES):
         with own_server():
-            _queues(count)
+            noop.delay()
+            bare = bare_queues.server_cost(count, _SAMPLE // 2, _pids()["server"])
+        with own_server():
+            _queues(count, bare)
 
 
 def workers() -> None:
@@ -91,13 +95,17 @@ def _queued(count: int) -> None:
         _row(f"{count:,}", [_cost(filled), _cost([single]), _cost(drained)], pids)
 
 
-def _queues(count: int) -> None:
+def _queues(count: int, bare: float) -> None:
     os.environ["BENCH_QUEUES"] = str(count)
     import scale_tasks
 
     tasks = scale_tasks.make(count)
-    tasks[0].delay()
+    for each in tasks:
+        each.delay()
     pids = _pids()
+    # Which makes their consumers: once for each queue, and not for each run.
+    with worker("scale_tasks.py", concurrency=100):
+        _until_left(0)
 
     def delay_all() -> None:
         for number in range(_SAMPLE):
@@ -108,7 +116,8 @@ def _queues(count: int) -> None:
         pids |= _pids(worker=process.pid)
         drained = _drained(pids, _SAMPLE // 10)
         _until_left(0)
-        _row(f"{count:,}", [_cost([enqueued]), _cost([drained]), _idle(pids)], pids)
+        alone = {"server": bare}
+        _row(f"{count:,}", [_cost([enqueued]), _cost([drained]), alone, _idle(pids)], pids)
 
 
 def _workers(count: int) -> None:

@@ -32,9 +32,11 @@ def turns_of(consumers: list[Consumer]) -> Turns[Consumer]:
 def pulled(
     consumers: list[Consumer], credit: int, taken: int = 0, turns: Turns[Consumer] | None = None
 ) -> list[Pull | None]:
-    pulls = dict((turns or turns_of(consumers)).next(credit, taken))
+    turns = turns or turns_of(consumers)
+    pulls = dict(turns.next(credit, taken))
     for one, pull in pulls.items():
         one.outstanding += pull.size
+        turns.note(one)
     return [pulls.get(one) for one in consumers]
 
 
@@ -109,8 +111,10 @@ def test_what_is_on_its_way_is_waited_for_rather_than_pulling_crumbs() -> None:
     assert turns.next(100, taken=0) == [(consumers[SHARERS], now(10))]
 
 
-def test_a_consumer_that_comes_need_not_wait_for_the_long_pull_of_the_one_that_was_alone() -> None:
-    first = idle()
+@pytest.mark.parametrize("first", [idle(), busy()])
+def test_a_consumer_that_comes_need_not_wait_for_the_long_pull_of_the_one_that_was_alone(
+    first: Consumer,
+) -> None:
     turns = turns_of([first])
     assert pulled([first], 10, turns=turns) == [Pull(10, PullMode.LONG)]
     turns.add(second := busy(), 9)

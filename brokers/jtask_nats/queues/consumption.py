@@ -340,6 +340,7 @@ class NatsConsumption:
         taken += max(0, len(self._not_due) - _EARLY_LIMIT)
         for puller, (size, mode) in self._turns.next(self._credit, taken):
             puller.pull(size, mode)
+            self._turns.note(puller)
 
     def _check_health(self) -> None:
         pullers, is_connected = self._pullers(), self._session.connection.is_connected

@@ -28,13 +28,14 @@ class PreparedBatch:
     async def finish(self) -> None:
         """Send them if that was not done, and wait until they are stored; on the loop."""
         try:
-            await self._store()
+            await self.store()
         except BrokerUnavailable:
             # Somebody may have removed the stream: check at the next use.
             self._session.topology.forget()
             raise
 
-    async def _store(self) -> None:
+    async def store(self) -> None:
+        """Do `finish`, and leave it to the caller to doubt the stream where nothing answers."""
         publisher, batch = self._session.publisher, self._batch
         try:
             await (publisher.publish_prepared(batch) if self._rest is None else self._rest())

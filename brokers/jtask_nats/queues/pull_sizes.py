@@ -70,7 +70,7 @@ class Turns(Generic[P]):
         self._level_of[one].note(one)
 
     def next(self, credit: int, taken: int) -> list[tuple[P, Pull]]:
-        """Return what to pull now; it counts as asked for.
+        """Return what to pull now; each of these is to be noted once that is done.
 
         Args:
             credit: How many runs the worker takes.

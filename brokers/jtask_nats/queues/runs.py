@@ -248,7 +248,7 @@ class NatsRuns:
             await publisher.publish_each(group)
             return
         async with self._in_flight[stream]:
-            await PreparedBatch(self._session, publisher.prepare_batch(group)).finish()
+            await PreparedBatch(self._session, publisher.prepare_batch(group)).store()
 
     async def _cancel_in(self, stream: str, run_id: str) -> bool:
         session = self._session
