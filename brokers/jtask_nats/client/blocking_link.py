@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 from jtask_nats.client.link import Link, LinkLost
-from jtask_nats.client.pending import refusal_in
+from jtask_nats.client.pending import is_stored
 from jtask_nats.client.protocol import publish_command, status_of
 
 # Seconds. The kernel ends a read that takes longer: Python's own timeouts would ask it twice each
@@ -68,7 +68,7 @@ class BlockingLink(Link):
         self._write(command)
         self._read_for_a_moment()
         answer = self._answer or self._await_answer()
-        return answer if refusal_in(answer, subject) is None else None
+        return answer if is_stored(answer) else None
 
     def await_message(
         self, subject: str, question: Callable[[], tuple[str, bytes]], seconds: float

@@ -11,7 +11,7 @@ from functools import partial
 from typing import NamedTuple
 
 from jtask_nats.client.link import Link, LinkLost
-from jtask_nats.client.pending import refusal_in
+from jtask_nats.client.pending import is_stored
 from jtask_nats.client.protocol import ProtocolError, publish_command, status_of
 
 _CHECK_EVERY = 1.0  # seconds
@@ -19,7 +19,6 @@ _EARLY_AT_ONCE = 4  # messages that are listened to before anybody waits for the
 
 
 class _Waiting(NamedTuple):
-    subject: str
     answer: "asyncio.Future[bytes | None]"
     deadline: float
 
@@ -105,7 +104,7 @@ class LoopLink(Link):
         if self._is_followed and followed_at:
             command = self._listen_early(followed_at) + command
         is_alone = not self._waiting
-        self._waiting[token] = _Waiting(subject, answer, now + self._timeout)
+        self._waiting[token] = _Waiting(answer, now + self._timeout)
         if is_alone:
             self._write(command)
         else:
@@ -237,8 +236,7 @@ class LoopLink(Link):
         token = subject.removeprefix(self._prefix)
         waiting = self._waiting.pop(token, None)
         if waiting is not None:
-            is_clean = refusal_in(data, waiting.subject) is None
-            _answer(waiting.answer, data if is_clean else None)
+            _answer(waiting.answer, data if is_stored(data) else None)
         elif token in self._awaited and status_of(headers)[0] is None:
             _answer(self._awaited[token], data)
 
