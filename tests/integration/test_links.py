@@ -61,11 +61,11 @@ class FromThreads:
         self, publisher: Publisher, name: str, seconds: float, ask: Question | None = None
     ) -> bytes | None:
         """Wait for what is pushed under a name, or was before."""
-        wait = publisher.await_from_thread
+        wait = publisher.blocking_links.await_message
         return await asyncio.to_thread(wait, f"p.{name}", ask or question(name), seconds)
 
     def links(self, publisher: Publisher) -> set[Link]:
-        return set(publisher._blocking_links._supply.links(BlockingLink))
+        return set(publisher.blocking_links._supply.links(BlockingLink))
 
 
 class FromAnotherLoop:
@@ -88,8 +88,13 @@ class FromAnotherLoop:
         self, publisher: Publisher, name: str, seconds: float, ask: Question | None = None
     ) -> bytes | None:
         """Wait for what is pushed under a name, or was before."""
-        waiting = publisher.await_from_loop(f"p.{name}", ask or question(name), seconds)
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(waiting, self.loop))
+
+        async def waiting() -> bytes | None:
+            links = publisher.loop_links
+            message = links.await_message(f"p.{name}", ask or question(name), seconds)
+            return None if message is None else await message
+
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(waiting(), self.loop))
 
     def links(self, publisher: Publisher) -> set[Link]:
         return set(open_links(publisher))
@@ -446,14 +451,14 @@ def is_in_use(way: Way, publisher: Publisher) -> bool:
     [link] = way.links(publisher)
     if isinstance(link, LoopLink):
         return bool(link._waiting or link.awaited)
-    return link not in publisher._blocking_links._free
+    return link not in publisher.blocking_links._free
 
 
 @pytest.mark.parametrize(
     "begin",
     [
         lambda publisher: publisher.publish_from_thread("s.x", b"x", headers()),
-        lambda publisher: publisher.await_from_thread("p.a", question("a"), PATIENCE),
+        lambda publisher: publisher.blocking_links.await_message("p.a", question("a"), PATIENCE),
     ],
     ids=["publishing", "waiting"],
 )
@@ -540,7 +545,7 @@ def test_a_loop_that_has_ended_leaves_its_place_to_the_next_one(connected: Conne
 
 
 def open_links(publisher: Publisher) -> list[LoopLink]:
-    return publisher._loop_links._supply.links(LoopLink)
+    return publisher.loop_links._supply.links(LoopLink)
 
 
 def test_a_coroutine_that_gives_up_disturbs_no_other(

@@ -65,7 +65,7 @@ def test_a_thread_hears_of_the_ends_itself(
 ) -> None:
     jtask_worker(work)
     publisher = get_client().broker.runs._session.publisher  # type: ignore[attr-defined]
-    while not publisher._blocking_links._free:
+    while not publisher.blocking_links._free:
         work.delay()
     refuse_watches(monkeypatch)
     assert [work.delay(n).result(PATIENCE) for n in range(20)] == list(range(20))
@@ -94,7 +94,7 @@ def test_coroutines_hear_of_the_ends_on_their_own_loop(
 
     async def main() -> None:
         publisher = get_client().broker.runs._session.publisher  # type: ignore[attr-defined]
-        while publisher._loop_links._link() is None:
+        while publisher.loop_links._link() is None:
             await work.adelay()
         refuse_watches(monkeypatch)
         for n in range(20):

@@ -81,7 +81,7 @@ def other_thread() -> Iterator[ThreadPoolExecutor]:
 
 def links() -> list[BlockingLink]:
     runs: Any = get_client().broker.runs
-    found: list[BlockingLink] = runs._session.publisher._blocking_links._supply.links(BlockingLink)
+    found: list[BlockingLink] = runs._session.publisher.blocking_links._supply.links(BlockingLink)
     return found
 
 
@@ -97,7 +97,7 @@ def delay_and_wait(pool: ThreadPoolExecutor, link: BlockingLink) -> "Future[int]
     """Delay a run that is held, and have another thread wait for it on the link."""
     run: Run[int] = held.delay(3)
     assert link.listens_to.endswith(run.run_id)
-    free = get_client().broker.runs._session.publisher._blocking_links._free  # type: ignore[attr-defined]
+    free = get_client().broker.runs._session.publisher.blocking_links._free  # type: ignore[attr-defined]
     waiting = pool.submit(run.result, PATIENCE)
     eventually(lambda: link not in free)
     return waiting

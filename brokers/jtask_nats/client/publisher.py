@@ -73,6 +73,10 @@ class Publisher:
         connection: Where to publish.
         timeout: Total seconds to try, for each message.
         links: How many connections threads and event loops may have of their own.
+
+    Attributes:
+        blocking_links: Those of threads.
+        loop_links: Those of event loops.
     """
 
     def __init__(self, connection: Connection, *, timeout: float, links: int = 0) -> None:
@@ -91,8 +95,8 @@ class Publisher:
         self._batches = asyncio.Semaphore(_BATCHES_IN_FLIGHT)
         self._begun = threading.Semaphore(_BATCHES_IN_FLIGHT)
         supply = LinkSupply(connection, timeout=min(timeout, _RESEND_AFTER), limit=links)
-        self._blocking_links = BlockingLinks(supply)
-        self._loop_links = LoopLinks(supply)
+        self.blocking_links = BlockingLinks(supply)
+        self.loop_links = LoopLinks(supply)
         connection.subscribe(self._prefix + "*", self._on_answer)
         connection.on_reconnect(self._resend_all)
         connection.on_denied(self._on_denied)
@@ -244,7 +248,7 @@ class Publisher:
         """
         size = self._connection.check(subject, headers, body)
         deadline = time.monotonic() + self._timeout
-        answered = self._blocking_links.publish(subject, headers, body, followed_at)
+        answered = self.blocking_links.publish(subject, headers, body, followed_at)
         if answered is not None:
             return read_ack(answered)
         token = str(next(self._numbers))
@@ -295,34 +299,6 @@ class Publisher:
         self._connection.write_from_thread(command, direct=True)
         self._connection.call_from_thread(self._start_timer)
 
-    def await_from_thread(
-        self, subject: str, question: Callable[[], tuple[str, bytes]], seconds: float
-    ) -> bytes | None:
-        """Wait for a message for a moment, on a connection of the calling thread's own.
-
-        Args:
-            subject: See `BlockingLink.await_message`; likewise the next two.
-            question: What is asked in case that it came before.
-            seconds: How long.
-
-        Returns:
-            bytes | None: The message; None when nothing is known: wait for it otherwise.
-        """
-        return self._blocking_links.await_message(subject, question, seconds)
-
-    async def await_from_loop(
-        self, subject: str, question: Callable[[], tuple[str, bytes]], seconds: float
-    ) -> bytes | None:
-        """Do `await_from_thread` on any loop but the one that the publisher is on.
-
-        Args:
-            subject: See `LoopLink.await_message`; likewise the next two.
-            question: What is asked in case that it came before.
-            seconds: How long.
-        """
-        answering = self._loop_links.await_message(subject, question, seconds)
-        return None if answering is None else await answering
-
     async def publish_from_loop(
         self, subject: str, body: bytes, headers: bytes = b"", followed_at: str = ""
     ) -> PubAck:
@@ -340,7 +316,7 @@ class Publisher:
             BrokerError: As the future of `publish` does.
         """
         self._connection.check(subject, headers, body)
-        answering = self._loop_links.publish(subject, headers, body, followed_at)
+        answering = self.loop_links.publish(subject, headers, body, followed_at)
         if answering is not None and (answered := await answering) is not None:
             return read_ack(answered)
         common: concurrent.futures.Future[PubAck] = concurrent.futures.Future()

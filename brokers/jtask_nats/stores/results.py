@@ -100,7 +100,7 @@ class NatsResults:
         session = self._session
         question = partial(self._question, run_id)
         pushed = session.subjects.pushed(run_id)
-        body = session.publisher.await_from_thread(pushed, question, seconds)
+        body = session.publisher.blocking_links.await_message(pushed, question, seconds)
         return None if body is None else OutcomeRecord(run_id, body)
 
     async def get_from_loop(self, run_id: str, seconds: float) -> OutcomeRecord | None:
@@ -113,7 +113,8 @@ class NatsResults:
         session = self._session
         question = partial(self._question, run_id)
         pushed = session.subjects.pushed(run_id)
-        body = await session.publisher.await_from_loop(pushed, question, seconds)
+        awaiting = session.publisher.loop_links.await_message(pushed, question, seconds)
+        body = None if awaiting is None else await awaiting
         return None if body is None else OutcomeRecord(run_id, body)
 
     def _question(self, run_id: str) -> tuple[str, bytes]:
