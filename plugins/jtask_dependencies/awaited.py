@@ -9,10 +9,10 @@ missed something takes every run for awaited until it has learned what is parked
 import asyncio
 import logging
 import time
-import weakref
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import asynccontextmanager
+from weakref import WeakKeyDictionary
 
 from jtask.background import BackgroundTasks
 from jtask.contract import Broker, RunQueue, Subscription
@@ -147,16 +147,12 @@ class AwaitedRuns:
                 self._gaps -= gaps
 
 
-# By the broker's identity: a weak key is made anew for each look, and each run that ends is one.
-_awaited: dict[int, AwaitedRuns] = {}
+_awaited: WeakKeyDictionary[Broker, AwaitedRuns] = WeakKeyDictionary()
 
 
 def awaited_at(broker: Broker) -> AwaitedRuns:
     """Return what is known of the runs that are awaited at a broker, made by the first use."""
-    if id(broker) not in _awaited:
-        _awaited[id(broker)] = AwaitedRuns(broker)
-        weakref.finalize(broker, _awaited.pop, id(broker)).atexit = False
-    return _awaited[id(broker)]
+    return _awaited.setdefault(broker, AwaitedRuns(broker))
 
 
 @asynccontextmanager
@@ -177,7 +173,7 @@ def on_stored(end: StoredEnd) -> Awaitable[None] | None:
         end: The run's.
     """
     if end.is_news:
-        awaited = _awaited.get(id(end.broker))
+        awaited = _awaited.get(end.broker)
         if awaited is not None and not awaited.may_be_awaited(end.run_id):
             return None
     return wake(end.broker.runs, end.run_id)
