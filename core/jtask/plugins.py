@@ -142,8 +142,8 @@ class Plugins:
         self.manager.check_pending()
         for caller in self.manager.get_hookcallers(plugin) or ():
             for impl in caller.get_hookimpls():
-                if impl.plugin is plugin and (impl.wrapper or impl.hookwrapper):
-                    raise TypeError(f"{caller.name} is a hook wrapper, which jtask does not call")
+                if impl.plugin is plugin:
+                    _check_callable(caller.name, impl)
 
     def _name(self, impl: pluggy.HookImpl) -> str:
         """Return the name of a plugin's entry point; for an object added by hand, its class's."""
@@ -292,6 +292,19 @@ def _resolve(task: TaskInfo[..., Any]) -> TaskHooks:
     defaults = {option.name: option.default for option in plugins.options.values()}
     task.options = defaults | task.options
     return TaskHooks(plugins, task)
+
+
+def _check_callable(hook: str, impl: pluggy.HookImpl) -> None:
+    """Refuse a plugin's function that would just never be called."""
+    if impl.wrapper or impl.hookwrapper:
+        raise TypeError(f"{hook} is a hook wrapper, which jtask does not call")
+    wanted = jtask.hooks.wanted_header(impl.function)
+    if wanted is not None:
+        named: Iterable[str] = getattr(impl.plugin, "jtask_headers", tuple)() or ()
+        if wanted not in named:
+            raise TypeError(
+                f"{hook} is for runs with the header {wanted!r}, which jtask_headers does not name"
+            )
 
 
 def _chosen(installed: dict[str, EntryPoint], names: Iterable[str] | None) -> list[EntryPoint]:

@@ -1,6 +1,7 @@
 """Threads and event loops that publish on connections of their own, to a server that is hurt."""
 
 import asyncio
+import errno
 import itertools
 import os
 import threading
@@ -223,6 +224,31 @@ def test_an_answer_that_is_cut_off_is_got_otherwise(
         assert await stored(connection) == 3
 
     publishing(main, to=proxy)
+
+
+class NoRoute:
+    """A socket whose network has gone."""
+
+    def __init__(self, plain: Any) -> None:
+        self._plain = plain
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._plain, name)
+
+    def send(self, data: bytes) -> int:
+        raise OSError(errno.EHOSTUNREACH, "No route to host")
+
+    sendall = send
+
+
+def test_what_the_network_does_not_take_goes_another_way(publishing: Publishing, way: Way) -> None:
+    async def main(connection: Connection, publisher: Publisher) -> None:
+        [link] = way.links(publisher)
+        link._socket = NoRoute(link._socket)  # type: ignore[assignment]
+        assert await way.publish(publisher) == 3
+        await until(lambda: link not in way.links(publisher))
+
+    publishing(main)
 
 
 def test_a_server_that_is_silent_for_long_has_the_message_once(

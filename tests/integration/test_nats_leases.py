@@ -286,3 +286,25 @@ def test_a_broker_has_a_guard_from_its_first_run_to_its_close(with_brokers: With
         assert not is_alive(pid)
 
     with_brokers(main)
+
+
+def test_a_guard_has_nothing_to_guard_once_the_consumption_is_closed(
+    with_brokers: WithBrokers,
+) -> None:
+    async def main(open_broker: OpenBroker) -> None:
+        broker = await open_broker()
+        taken: asyncio.Future[Delivery] = asyncio.get_running_loop().create_future()
+        consumption = await broker.runs.consume(["mails"], 1, taken.set_result)
+        await broker.runs.enqueue([Message(RunIds().new(), "mails", b"{}")])
+        delivery = await taken
+        table = broker.runs._leases._guard._table
+        assert table is not None
+        assert table.holds_any()
+        await consumption.close()
+        assert not table.holds_any()
+        # Settled late, it frees no slot that another may have by now.
+        delivery.ack()
+        first, second = table.put("one"), table.put("two")
+        assert first != second
+
+    with_brokers(main)

@@ -1,9 +1,11 @@
 """Who waits on a connection of its own gets the result, whatever becomes of that connection."""
 
 import os
+import resource
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +105,30 @@ def delay_and_wait(pool: ThreadPoolExecutor, link: BlockingLink) -> "Future[int]
     return waiting
 
 
+def use_tls(start_nats: StartNats, use: Use, folder: Path) -> None:
+    """Use a server that speaks nothing but TLS."""
+    ours = Authority(folder, "ours")
+    signed = ours.sign("server", 2)
+    files = f'cert_file: "{signed.certificate}", key_file: "{signed.key}"'
+    use(start_nats(config=f"tls {{ {files} }}").url, JTASK_NATS_CA=str(ours.ca))
+
+
+@contextmanager
+def all_descriptors_taken_up_to(number: int) -> Iterator[None]:
+    """Have so many files open that all that follow have higher numbers."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2 * number), hard))
+    taken = [os.open(os.devnull, os.O_RDONLY)]
+    while taken[-1] < number:
+        taken.append(os.dup(taken[0]))
+    try:
+        yield
+    finally:
+        for descriptor in taken:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 def test_a_server_that_is_killed_and_comes_back_costs_no_result(
     start_nats: StartNats,
     use: Use,
@@ -164,10 +190,7 @@ def test_a_forked_child_waits_on_a_link_of_its_own(
 def test_over_tls_who_waits_gets_the_result_or_keeps_to_the_time(
     start_nats: StartNats, use: Use, jtask_worker: StartWorker, tmp_path: Path
 ) -> None:
-    ours = Authority(tmp_path, "ours")
-    signed = ours.sign("server", 2)
-    files = f'cert_file: "{signed.certificate}", key_file: "{signed.key}"'
-    use(start_nats(config=f"tls {{ {files} }}").url, JTASK_NATS_CA=str(ours.ca))
+    use_tls(start_nats, use, tmp_path)
     jtask_worker(work, held, echo)
     link = link_that_listens()
     assert [work.delay(n).result(PATIENCE) for n in range(5)] == list(range(5))
@@ -179,6 +202,22 @@ def test_over_tls_who_waits_gets_the_result_or_keeps_to_the_time(
     gate.set()
     assert run.result(PATIENCE) == 8
     assert links() == [link]
+
+
+def test_over_tls_any_number_of_files_may_be_open(
+    start_nats: StartNats, use: Use, jtask_worker: StartWorker, tmp_path: Path
+) -> None:
+    use_tls(start_nats, use, tmp_path)
+    jtask_worker(work, held)
+    with all_descriptors_taken_up_to(1024):  # of which `select` knows none
+        link = link_that_listens()
+        assert link._socket.fileno() > 1023
+        run = held.delay(8)
+        with pytest.raises(ResultTimeout):
+            run.result(0.2)
+        gate.set()
+        assert run.result(PATIENCE) == 8
+        assert links() == [link]
 
 
 @pytest.mark.timeout(200)

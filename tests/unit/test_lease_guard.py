@@ -1,5 +1,6 @@
 """What the lease guard decides, sees and refuses; tests/integration has it at work."""
 
+import asyncio
 import contextlib
 import errno
 import os
@@ -126,6 +127,21 @@ def test_a_guard_that_is_not_started_guards_nothing() -> None:
     guard.drop(slot)
 
 
+def test_a_guard_that_was_closed_can_be_started_again() -> None:
+    from jtask_nats.queues.lease_renewer import open_renewer
+
+    async def main() -> None:
+        guard = LeaseGuard(open_renewer, {}, lease=15.0)
+        for _ in range(2):
+            guard.start()
+            assert guard.hold("claim") != NO_SLOT
+            assert guard.pid is not None
+            await guard.close()
+            assert guard.pid is None
+
+    asyncio.run(main())
+
+
 @pytest.fixture
 def assignment() -> Iterator[Assignment]:
     """To guard this process, for no lease at all."""
@@ -161,3 +177,13 @@ def test_guards_that_cannot_be_started_are_told_once(
     assert [record.message.partition(":")[0] for record in caplog.records] == [
         "no lease guard ([Errno 11] Resource temporarily unavailable)"
     ]
+
+
+def test_without_a_python_to_start_there_is_no_guard(
+    assignment: Assignment, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sys, "executable", None)
+    keeper = GuardKeeper(assignment)
+    keeper.ensure()
+    assert keeper.pid is None
+    assert "no lease guard (it is not known where Python is" in caplog.text

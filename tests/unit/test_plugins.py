@@ -120,6 +120,12 @@ BROKEN = {
         "from jtask.hooks import hookimpl\n@hookimpl\ndef jtask_state(run, colour): ...",
         "colour",
     ),
+    "header": (
+        "from jtask.hooks import hookimpl, only_with\n"
+        "@hookimpl\ndef jtask_headers(): return ['mark']\n"
+        "@hookimpl\n@only_with('marc')\ndef jtask_admit(run): ...",
+        "jtask_admit is for runs with the header 'marc', which jtask_headers does not name",
+    ),
 }
 
 

@@ -10,8 +10,10 @@ from direct_calls import both, call_plain
 
 from jtask import Task, runtime, task
 from jtask.errors import RunCancelled, RunNotReady, RunTimedOut, TaskDefinitionError
+from jtask.execution.run_options import with_carried
 from jtask.hooks import hookimpl
 from jtask.outcomes import Outcome
+from jtask.plugins import hooks_of
 from jtask.states import State, StateName
 from jtask_state_hooks.options import STATES
 
@@ -281,6 +283,42 @@ def test_a_decorator_refuses_what_cannot_be_called_and_keeps_the_rest() -> None:
     hooks: Any = work.options["on_failure"]
     assert len(hooks) == 1
     assert work() is None
+
+
+@pytest.mark.usefixtures("jtask_memory")
+def test_a_hook_that_is_added_counts_for_runs_that_are_sent_from_then_on(
+    jtask_plugin: Any,
+) -> None:
+    sent: list[str] = []
+
+    class OfHookedTasks:
+        @hookimpl
+        def jtask_applies(self, task: Task[..., Any]) -> bool:
+            return bool(task.options.get("on_failure"))
+
+        @hookimpl
+        def jtask_enqueue(self, request: Any) -> None:
+            sent.append(request.run_id)
+
+    jtask_plugin(OfHookedTasks())
+
+    @task
+    def work() -> None: ...
+
+    work.delay()
+    work.on_failure(print)
+    assert sent == []
+    assert [work.delay().run_id] == sent
+
+
+def test_a_hook_that_is_added_counts_for_runs_with_options_of_their_own() -> None:
+    @task
+    def work() -> None: ...
+
+    carried = {"retries": 1}
+    assert hooks_of(with_carried(work, carried)).state is None
+    work.on_failure(print)
+    assert hooks_of(with_carried(work, carried)).state is not None
 
 
 def test_a_task_without_hooks_is_spared_the_plugin() -> None:

@@ -27,6 +27,7 @@ class BlockingLink(Link):
         self._numbers = itertools.count(2)  # 1 is the subscription of the answers
         self._patience = 0.0
         self._is_tls = False
+        self._descriptor = -1
         # What the stream has said to what was published.
         self._answer: bytes | None = None
         self._is_followed = False  # what is published is waited for here
@@ -133,7 +134,7 @@ class BlockingLink(Link):
         except BlockingIOError:
             return  # the kernel has waited
         except ssl.SSLWantReadError:
-            select.select([self._socket], (), (), _STEP)
+            self._await_socket(select.POLLIN, _STEP)
 
     def _on_message(self, subject: str, reply: str, data: bytes, headers: bytes | None) -> None:
         del reply
@@ -156,11 +157,18 @@ class BlockingLink(Link):
             try:
                 left = left[self._socket.send(left) :]
             except ssl.SSLWantWriteError:
-                if not select.select((), [self._socket], (), self._patience)[1]:
+                if not self._await_socket(select.POLLOUT, self._patience):
                     raise LinkLost("the server takes nothing") from None
+
+    def _await_socket(self, event: int, seconds: float) -> bool:
+        # Not select.select: it knows no descriptor above 1,023, and none that is closed meanwhile.
+        waiting = select.poll()
+        waiting.register(self._descriptor, event)
+        return bool(waiting.poll(seconds * 1000))
 
     def _begin(self, timeout: float) -> None:
         self._patience = timeout
+        self._descriptor = self._socket.fileno()
         self._is_tls = isinstance(self._socket, ssl.SSLSocket)
         if self._is_tls:
             # It goes on by itself where the kernel has ended a call.

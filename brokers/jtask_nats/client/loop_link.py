@@ -1,7 +1,6 @@
 """A connection of an event loop's own: what comes on it is read on that loop."""
 
 import asyncio
-import contextlib
 import itertools
 import socket
 import ssl
@@ -257,13 +256,13 @@ class LoopLink(Link):
         if self._carry:
             self._carry += data
             return
-        sent = 0
-        with contextlib.suppress(BlockingIOError, InterruptedError):
-            try:
-                sent = self._socket.send(data)
-            except ConnectionError:
-                self.close()
-                return
+        try:
+            sent = self._socket.send(data)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError:  # of the network, too: no route, or a time limit of the kernel's
+            self.close()
+            return
         if sent < len(data) and self.loop is not None:
             self._carry = data[sent:]
             self.loop.add_writer(self._socket, self._on_writable)

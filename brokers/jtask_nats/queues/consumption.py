@@ -156,7 +156,7 @@ class NatsConsumption:
         self._held_requests.unsubscribe()
         self._redeliveries.close()
         for puller in self._pullers():
-            self._leases.remove(puller.in_flight)
+            puller.in_flight.let_all_lapse()
         self._on_closed(self)
 
     def problem(self) -> str | None:

@@ -76,6 +76,13 @@ class InFlight:
             self.leases.drop(delivery.slot)
             self._on_freed()
 
+    def let_all_lapse(self) -> None:
+        """Renew no lease any more; what is still held may yet be settled."""
+        self.leases.remove(self)
+        for delivery in self.held.values():
+            self.leases.drop(delivery.slot)
+            delivery.slot = NO_SLOT
+
     def ack_subjects(self) -> Sequence[str]:
         """Return the ack subjects of the leases to renew."""
         return [delivery.reply for delivery in self.held.values()]

@@ -126,8 +126,10 @@ class LeaseGuard:
         """Stop the heartbeat and end the process; returns when it is gone."""
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
         if self._keeper is not None:
             self._keeper.close()
+            self._keeper = None
         if self._table is not None:
             table, self._table = self._table, None
             table.close()

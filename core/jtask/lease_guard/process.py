@@ -26,6 +26,8 @@ class GuardProcess:
     """
 
     def __init__(self, assignment: Assignment) -> None:
+        if not sys.executable:  # where a program embeds Python
+            raise FileNotFoundError("it is not known where Python is: sys.executable is empty")
         self._process = process = subprocess.Popen(
             # -P: a file in the working directory must not shadow what the guard imports.
             [sys.executable, "-P", "-c", _PROGRAM],

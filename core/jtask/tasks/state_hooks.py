@@ -68,8 +68,9 @@ class HookedTask(TaskInfo[P, R]):
         changed = self.definition.changed(options=given)
         self.options = checked_options(changed, self.fn)
         self.definition = changed
-        # Resolved anew at the next use, with the new option.
-        vars(self).pop("hooks", None)
+        # Worked out anew at the next use, with the new option: the hooks, and what has them.
+        for name in ("hooks", "common", "variants"):
+            vars(self).pop(name, None)
         return hook
 
 
