@@ -290,6 +290,22 @@ def test_an_idle_queue_keeps_no_credit_from_a_busy_one(with_brokers: WithBrokers
     with_brokers(main)
 
 
+@pytest.mark.parametrize("priority", [0, 5])
+def test_a_paused_queue_keeps_no_credit_from_a_busy_one(
+    with_brokers: WithBrokers, priority: int
+) -> None:
+    async def main(open_broker: OpenBroker) -> None:
+        broker, worker = await open_broker(), Worker(acks=False)
+        await broker.runs.enqueue(runs("paused", 20, priority=priority))
+        await broker.queues.pause("paused")
+        await broker.runs.consume(["paused", "busy"], 10, worker.receive)
+        await broker.runs.enqueue(sent := runs("busy", 50))
+        await until(lambda: len(worker.got) == 10)
+        assert worker.ids < ids(sent)
+
+    with_brokers(main)
+
+
 def test_a_run_is_delivered_at_its_instant_and_not_before(with_brokers: WithBrokers) -> None:
     async def main(open_broker: OpenBroker) -> None:
         broker, worker = await open_broker(), Worker()

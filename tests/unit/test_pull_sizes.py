@@ -1,5 +1,6 @@
 """How the credit of a worker is spread over the queues that it serves."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
@@ -119,6 +120,44 @@ def test_a_consumer_that_comes_need_not_wait_for_the_long_pull_of_the_one_that_w
     assert pulled([first], 10, turns=turns) == [Pull(10, PullMode.LONG)]
     turns.add(second := busy(), 9)
     assert turns.next(10, 0) == [(second, now(1))]
+
+
+def leave_unanswered(one: Consumer, turns: Turns[Consumer]) -> None:
+    """Ask anew, for one message, as is done where the server says nothing."""
+    one.outstanding = 0
+    turns.note(one)
+    one.outstanding = 1
+    turns.note(one)
+
+
+def break_down(one: Consumer, turns: Turns[Consumer]) -> None:
+    one.is_broken = True
+    turns.note(one)
+
+
+@pytest.mark.parametrize("fail", [leave_unanswered, break_down])
+def test_a_consumer_that_does_not_answer_keeps_no_credit_from_others(
+    fail: Callable[[Consumer, Turns[Consumer]], None],
+) -> None:
+    silent, other = consumers = [busy(), busy()]
+    turns = turns_of(consumers)
+    assert pulled(consumers, 10, turns=turns) == [now(5), now(5)]
+    # The five runs of the other go on for long.
+    other.outstanding = 0
+    turns.note(other)
+    fail(silent, turns)
+    assert turns.next(10, taken=5) == [(other, now(5))]
+
+
+@pytest.mark.parametrize("fail", [leave_unanswered, break_down])
+def test_a_consumer_that_does_not_answer_keeps_no_turn_from_lower_priorities(
+    fail: Callable[[Consumer, Turns[Consumer]], None],
+) -> None:
+    silent, other = consumers = [busy(1), busy()]
+    turns = turns_of(consumers)
+    assert pulled(consumers, 10, turns=turns) == [now(10), None]
+    fail(silent, turns)
+    assert turns.next(10, taken=0) == [(other, now(10))]
 
 
 LEVELS = st.lists(st.integers(min_value=0, max_value=2), min_size=2, max_size=40)

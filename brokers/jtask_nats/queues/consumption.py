@@ -231,7 +231,7 @@ class NatsConsumption:
     def on_broken(self, puller: Puller, reason: str) -> None:
         """Repair a consumer, then pull from it again."""
         puller.is_broken = True
-        self._turns.note(puller)
+        self.on_answered(puller)
         if self._stopped:
             return
         _log.debug("cannot pull from %s_%s: %s", puller.queue, puller.priority, reason)
@@ -360,8 +360,10 @@ class NatsConsumption:
         """
         for puller in self._health.quiet(pullers):
             self._background.start(_drained(puller.withdraw()))
-            puller.probe()
+            # In between: nobody is to wait for what was asked for before.
             self._turns.note(puller)
+            puller.probe()
+            self.on_answered(puller)
 
     def _is_ping_due(self) -> bool:
         return self._ping is None and next(self._checks) % _PING_EVERY == 0

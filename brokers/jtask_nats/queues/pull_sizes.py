@@ -67,6 +67,9 @@ class Turns(Generic[P]):
 
     def note(self, one: P) -> None:
         """Take note of where the pulls at a consumer stand now."""
+        # What is asked for after that, without a turn, is one message, as of an idle one.
+        if one.is_broken or not one.outstanding:
+            self._counted.pop(one, None)
         self._level_of[one].note(one)
 
     def next(self, credit: int, taken: int) -> list[tuple[P, Pull]]:
@@ -108,7 +111,7 @@ class _Level(Generic[P]):
         self.waiting: dict[P, None] = {}
         """Those where something is, and of which nothing is asked for."""
         self._served: set[P] = set()
-        """Those where something is, and of which something is asked for."""
+        """Those that had their turn, and of which that is still asked for."""
         self._unwatched: dict[P, None] = {}
         """Idle ones without a pull."""
 
@@ -117,19 +120,14 @@ class _Level(Generic[P]):
         return bool(self.waiting or self._served)
 
     def note(self, one: P) -> None:
-        is_waiting = not (one.is_broken or one.idle or one.outstanding)
-        if not is_waiting:
+        is_free = not (one.is_broken or one.outstanding)
+        if one.idle or not is_free:
             self.waiting.pop(one, None)
-        self._served.discard(one)
         self._unwatched.pop(one, None)
-        if one.is_broken:
-            return
-        if is_waiting:
-            self.waiting.setdefault(one)
-        elif not one.idle:
-            self._served.add(one)
-        elif not one.outstanding:
-            self._unwatched[one] = None
+        if one.is_broken or one.idle or not one.outstanding:
+            self._served.discard(one)
+        if is_free:
+            (self._unwatched if one.idle else self.waiting).setdefault(one)
 
     def serve(self, room: int, credit: int, *, is_more_to_come: bool) -> Iterator[tuple[P, int]]:
         """Yield those whose turn it is, and how much of the room each gets."""
