@@ -10,7 +10,7 @@ from jtask import task
 from jtask.client import event_buffer
 from jtask.client.event_buffer import BATCH, EventBuffer
 from jtask.client.io_thread import IoThread
-from jtask.contract import Event
+from jtask.contract import Event, EventGroup
 from jtask.execution import direct_call
 from jtask.runtime import RunContext
 from jtask.states import State, StateName
@@ -114,6 +114,19 @@ def test_the_oldest_events_go_when_too_many_wait(
     blocked.set()
     log.wait_for(5)
     assert log.events == [event(n) for n in range(3, 8)]
+
+
+def test_many_small_groups_lose_no_event_and_share_batches(io: IoThread) -> None:
+    log, blocked = Log(), threading.Event()
+    io.post(blocked.wait, 20)
+    buffer = EventBuffer(io, log)
+    for number in range(0, 2 * BATCH, 2):
+        run_ids = [event(n).run_id for n in (number, number + 1)]
+        buffer.extend(EventGroup(event(0), run_ids, ["", ""], ["", ""]))
+    blocked.set()
+    log.wait_for(2 * BATCH)
+    assert [one.run_id for one in log.events] == [event(n).run_id for n in range(2 * BATCH)]
+    assert len(log.batches) == 2
 
 
 def test_a_flush_sends_at_once(io: IoThread) -> None:

@@ -53,8 +53,9 @@ class EventBuffer:
         self._wake()
 
     def extend(self, events: Sequence[Event]) -> None:
-        """Add many events; from any thread. A group of them is sent as it is."""
-        if isinstance(events, EventGroup):
+        """Add many events; from any thread. A large group of them is sent as it is."""
+        # Small ones share a batch with all else: there may be thousands.
+        if isinstance(events, EventGroup) and len(events) >= BATCH:
             self._groups.append(events)
         else:
             self._events.extend(events)
