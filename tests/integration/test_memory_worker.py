@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -163,6 +163,22 @@ def test_of_many_runs_none_is_sent_when_one_is_wrong() -> None:
     with pytest.raises(ArgumentError, match="'b' must be a valid integer"):
         add.delay_many([(1,), (2, "x")])
     assert on_io(lambda broker: broker.queues.depth(add.queue)) == 0
+
+
+def test_a_broker_without_shorter_ways_is_called_on_its_loop_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client, is_on_loop = get_client(), list[bool]()
+    enqueue = client.broker.runs.enqueue
+
+    def watched(messages: Sequence[Message]) -> Awaitable[None]:
+        is_on_loop.append(client.io.is_current)
+        return enqueue(messages)
+
+    monkeypatch.setattr(client.broker.runs, "enqueue", watched)
+    add.delay_many([(1,), (2,)])
+    asyncio.run(add.adelay_many([(1,), {"a": 2}]))
+    assert is_on_loop == [True, True]
 
 
 def test_a_text_is_no_call() -> None:

@@ -79,12 +79,15 @@ class RunSender:
         for handle in group.handles:
             self._track(handle)
         if ready is None:
-            return self._finish(group, self._broker.runs.enqueue(group))
+            return self._finish(group, partial(self._broker.runs.enqueue, group))
         ready.begin()
-        return self._finish(group, ready.finish())
+        return self._finish(group, ready.finish)
 
-    async def _finish(self, group: RunGroup, storing: Coroutine[Any, Any, None]) -> list[Run[Any]]:
-        await storing
+    async def _finish(
+        self, group: RunGroup, store: Callable[[], Coroutine[Any, Any, None]]
+    ) -> list[Run[Any]]:
+        # Called here, on the loop: a broker need not expect it anywhere else.
+        await store()
         # Last, for what was not stored has not happened.
         self._record(group.events())
         return group.handles
