@@ -210,6 +210,14 @@ def test_many_calls_with_handles_are_sent_together(jtask_worker: StartWorker) ->
     assert [run.result(PATIENCE) for run in third] == [40, 21]
 
 
+def test_of_many_runs_none_is_sent_when_the_last_waits_for_too_many() -> None:
+    client = get_client()
+    handles = map(client.handle, client.ids.new_many(client.inline_limit // 36))
+    with pytest.raises(ArgumentError, match="join them in several steps"):
+        total.delay_many([*[([1],)] * 1000, (list(handles),)])
+    assert on_io(lambda broker: broker.queues.depth(total.queue)) == 0
+
+
 def test_a_large_value_goes_on_as_a_large_argument(jtask_worker: StartWorker) -> None:
     jtask_worker(*TASKS, large, length)
     size = get_client().inline_limit + 1000

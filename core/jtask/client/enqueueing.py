@@ -177,14 +177,17 @@ class RunBuilder:
         payloads = self._encode_at_once(bound, calls)
         if payloads is not None and self._is_alike:
             return self._alike_groups(payloads)
-        encoded: Iterator[EncodedCall]
+        encoded: Iterable[EncodedCall]
+        may_be_refused = self._common.hook is not None
         if payloads is not None:
             encoded = map(EncodedCall, payloads, cast("list[tuple[Any, ...]]", calls))
         else:
-            encoded = iter([self._encode_call(bound, call) for call in calls])
-        groups = self._groups(encoded, len(calls))
-        # A hook may refuse the last of the runs, when nothing may have been sent.
-        return groups if self._common.hook is None else iter(list(groups))
+            encoded = [self._encode_call(bound, call) for call in calls]
+            may_be_refused = may_be_refused or any(call.needs for call in encoded)
+        groups = self._groups(iter(encoded), len(calls))
+        # A hook may refuse the last of the runs, or it waits for too many, when nothing may have
+        # been sent.
+        return iter(list(groups)) if may_be_refused else groups
 
     def _encode_at_once(self, bound: tuple[Any, ...], calls: list[Call]) -> list[bytes] | None:
         if bound or self._wait_for or not all(type(call) is tuple for call in calls):
