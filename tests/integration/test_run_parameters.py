@@ -67,6 +67,18 @@ def test_without_recorded_arguments_the_parameters_are_those_of_the_message(
     assert json.loads(shown(run, "--json"))["parameters"]["item"] == "tea"
 
 
+def test_how_much_is_recorded_follows_the_settings_although_the_task_was_used_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = hold.delay("tea")
+    monkeypatch.setenv("JTASK_EVENT_ARGUMENTS", "0")
+    get_settings.cache_clear()
+    since = hold.delay("tea")
+    eventually(lambda: events_of(before.run_id) and events_of(since.run_id))
+    assert "tea" in events_of(before.run_id)[0].arguments
+    assert events_of(since.run_id)[0].arguments == ""
+
+
 def test_the_parameters_of_a_run_that_failed_are_those_of_its_dead_letter(
     jtask_worker: StartWorker,
 ) -> None:

@@ -11,7 +11,6 @@ from jtask.execution.run_options import carried_options
 from jtask.hook_callers import HookCaller
 from jtask.plugins import hooks_of
 from jtask.run_arguments import REDACT
-from jtask.settings import get_settings
 from jtask.wire.envelope import EnvelopeTemplate
 
 _CACHED = "common"
@@ -29,7 +28,6 @@ class CommonParts:
         hook: Asks the plugins about each run; None where none wants to be asked.
         carried: Options that they carry.
         redact: Names of parameters and keys whose values are not recorded.
-        recorded_bytes: How much of their arguments is recorded.
         is_plain: Whether `template` says it all, but for what the caller's context adds.
         template: Of their envelopes.
     """
@@ -39,7 +37,6 @@ class CommonParts:
     hook: HookCaller | None
     carried: dict[str, object]
     redact: tuple[str, ...]
-    recorded_bytes: int
     is_plain: bool
     template: EnvelopeTemplate
 
@@ -70,7 +67,6 @@ def _work_out(task: TaskInfo[..., Any]) -> CommonParts:
         hook=hook,
         carried=carried,
         redact=redact,
-        recorded_bytes=get_settings().event_arguments if task.serializer == "json" else 0,
         is_plain=not (carried or redact or task.version is not None),
         template=_template_of(task.key, task.name, task.serializer),
     )

@@ -23,6 +23,7 @@ from jtask.run_arguments import recorded, recorded_all
 from jtask.runs import Run, RunSource
 from jtask.runtime import EnqueueRequest, WhenSent, current_run
 from jtask.runtime.flow_runs import headers_from
+from jtask.settings import get_settings
 from jtask.tagging import tags_of_run
 from jtask.wire.envelope import Envelope
 
@@ -117,6 +118,8 @@ class RunBuilder:
         )
         # Nor does anything but id and arguments tell such runs of one call apart.
         self._is_alike = self._plain and common.hook is None and not self._inherited
+        # Not kept with the task: the settings may be others when the process connects again.
+        self._recorded_bytes = get_settings().event_arguments if task.serializer == "json" else 0
         self._about = (self._tags, self._parent or "", task.version or "")
         self._ending = common.template.ending(now)
 
@@ -217,7 +220,7 @@ class RunBuilder:
                 task_key=self._task.key,
                 created=self._created,
                 about=self._about,
-                arguments=recorded_all(some, self._common.recorded_bytes),
+                arguments=recorded_all(some, self._recorded_bytes),
                 trace_ids=[""] * len(some),
             )
 
@@ -240,7 +243,7 @@ class RunBuilder:
         body = common.template.encode(run_id, self._ending, payload) if is_plain else b""
         if not is_plain or len(body) > self._limit:
             body, blob = self._encode(run_id, headers, payload, needs)
-        limit = common.recorded_bytes
+        limit = self._recorded_bytes
         return OutgoingRun(
             run_id,
             self._queue,
