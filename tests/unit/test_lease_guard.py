@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 from typing import Any
@@ -187,3 +188,35 @@ def test_without_a_python_to_start_there_is_no_guard(
     keeper.ensure()
     assert keeper.pid is None
     assert "no lease guard (it is not known where Python is" in caplog.text
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_nothing_is_forked_while_a_guard_is_started(
+    assignment: Assignment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A child would hold a pipe of the start, which would last as long as the child then."""
+    has_forked = threading.Event()
+    children: list[int] = []
+
+    def fork() -> None:
+        child = os.fork()
+        if child == 0:
+            os._exit(0)
+        children.append(child)
+        has_forked.set()
+
+    forking = threading.Thread(target=fork)
+    start = subprocess.Popen
+
+    def start_meanwhile(*args: Any, **options: Any) -> Any:
+        forking.start()
+        assert not has_forked.wait(0.2)
+        return start(*args, **options)
+
+    monkeypatch.setattr(subprocess, "Popen", start_meanwhile)
+    process = GuardProcess(assignment)
+    forking.join()
+    os.waitpid(*children, 0)
+    process.ask_to_end()
+    process.end(timeout=60.0)
+    assert process.exit_status() == 0

@@ -1,8 +1,10 @@
 """The guard's process, as the worker has it: started, asked to end, ended."""
 
 import contextlib
+import os
 import subprocess
 import sys
+import threading
 from typing import IO
 
 from jtask.lease_watch.assignment import Assignment
@@ -10,6 +12,12 @@ from jtask.lease_watch.assignment import Assignment
 # Not by -m: what finds and runs a module takes another MiB.
 _PROGRAM = "from jtask.lease_watch.process import main; main()"
 _SAY_END = b"\n"
+# No fork while one is started: the child would have the pipe on which `Popen` hears that the start
+# has succeeded, and who starts it, the loop of all leases, would wait until that child has ended.
+_starts = threading.RLock()
+os.register_at_fork(
+    before=_starts.acquire, after_in_parent=_starts.release, after_in_child=_starts.release
+)
 
 
 class GuardProcess:
@@ -28,15 +36,16 @@ class GuardProcess:
     def __init__(self, assignment: Assignment) -> None:
         if not sys.executable:  # where a program embeds Python
             raise FileNotFoundError("it is not known where Python is: sys.executable is empty")
-        self._process = process = subprocess.Popen(
-            # -P: a file in the working directory must not shadow what the guard imports.
-            [sys.executable, "-P", "-c", _PROGRAM],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            pass_fds=[assignment.table],
-            # A Ctrl-C in the terminal is the worker's business.
-            start_new_session=True,
-        )
+        with _starts:
+            self._process = process = subprocess.Popen(
+                # -P: a file in the working directory must not shadow what the guard imports.
+                [sys.executable, "-P", "-c", _PROGRAM],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[assignment.table],
+                # A Ctrl-C in the terminal is the worker's business.
+                start_new_session=True,
+            )
         assert process.stdin is not None
         self._orders: IO[bytes] = process.stdin
         # Not as an argument, which every user of the machine can read: it holds the password.
