@@ -38,7 +38,6 @@ class JsonType:
         check: Return a value as the type wants it, or raise ValidationError.
         dump: Return a checked value as JSON, or raise whatever its serializers raise.
         load: Read JSON bytes as the type, or raise ValidationError.
-        dump: Return a checked value as JSON, or raise whatever its serializers raise.
         schema: The core schema.
         typed_dicts: How many TypedDicts it has; the check drops what they do not declare.
     """
