@@ -45,10 +45,11 @@ async def flush():
     get_client().events.flush()
 
 
+# Whatever the worker has to say dies with it. Set before there is anything to say: the timer of the
+# first event would send the worker's along.
+event_buffer.FLUSH_SECONDS = 3600.0
 print(work.delay().run_id, flush=True)
 get_client().io.run(flush())
-# Whatever the worker has to say from now on dies with it.
-event_buffer.FLUSH_SECONDS = 3600.0
 get_plugins().add(Killer())
 serve(work)
 """
