@@ -9,7 +9,7 @@ from functools import partial
 from jtask.background import BackgroundTasks
 from jtask.contract import OutcomeRecord
 from jtask.errors import BrokerError, PermissionDenied
-from jtask.ids import CLIENT_HEX, client_of, is_run_id
+from jtask.ids import CLIENT_HEX, is_run_id
 from jtask.randomness import RANDOM
 from jtask_nats.client.connection import Subscription
 from jtask_nats.client.direct_reads import (
@@ -97,10 +97,8 @@ class NatsResults:
         Returns:
             OutcomeRecord | None: None when nothing is known: `watch`, and `get` it.
         """
-        session = self._session
-        question = partial(self._question, run_id)
-        pushed = session.subjects.pushed(run_id)
-        body = session.publisher.blocking_links.await_message(pushed, question, seconds)
+        links = self._session.publisher.blocking_links
+        body = links.await_message(*self._pushed_or_asked(run_id), seconds)
         return None if body is None else OutcomeRecord(run_id, body)
 
     async def get_from_loop(self, run_id: str, seconds: float) -> OutcomeRecord | None:
@@ -110,12 +108,14 @@ class NatsResults:
             run_id: The run.
             seconds: How long.
         """
-        session = self._session
-        question = partial(self._question, run_id)
-        pushed = session.subjects.pushed(run_id)
-        awaiting = session.publisher.loop_links.await_message(pushed, question, seconds)
+        links = self._session.publisher.loop_links
+        awaiting = links.await_message(*self._pushed_or_asked(run_id), seconds)
         body = None if awaiting is None else await awaiting
         return None if body is None else OutcomeRecord(run_id, body)
+
+    def _pushed_or_asked(self, run_id: str) -> tuple[str, Callable[[], tuple[str, bytes]]]:
+        """Return where an outcome is pushed, and what makes the question for one pushed before."""
+        return self._session.subjects.pushed(run_id), partial(self._question, run_id)
 
     def _question(self, run_id: str) -> tuple[str, bytes]:
         """Return how to ask for an outcome that was stored before."""
@@ -135,9 +135,7 @@ class NatsResults:
         """
         subjects = self._session.subjects
         is_client = len(target) == CLIENT_HEX
-        subject = subjects.republished(target if is_client else client_of(target))
-        if not is_client:
-            subject = subjects.republished(client_of(target), target)
+        subject = subjects.republished(target) if is_client else subjects.pushed(target)
 
         def receive(subject: str, reply: str, data: bytes, block: bytes | None) -> None:
             del reply, block

@@ -97,7 +97,7 @@ class Subjects:
 
     def pushed(self, run_id: str) -> str:
         """Return where the outcome of a run is pushed."""
-        return f"{self.root}.o.{run_id[-CLIENT_HEX:]}.{run_id}"
+        return self.republished(run_id[-CLIENT_HEX:], run_id)
 
     def chunk(self, key: str, number: int | str) -> str:
         """Return where one piece of a blob lies; `*` stands for all."""
