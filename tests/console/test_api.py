@@ -1,6 +1,7 @@
 """The console for programs."""
 
 import re
+from typing import Any
 
 import pytest
 from in_process import StartWorker
@@ -47,6 +48,17 @@ def test_runs_are_found_by_the_same_filters_as_on_the_page(
     )
 
 
+def ended(console: ServedConsole, run_id: str) -> dict[str, Any]:
+    """The run as the console shows it once it knows the end; until it knows the run it says 404."""
+
+    def found() -> dict[str, Any] | None:
+        answer = console.client.get(f"/api/runs/{run_id}")
+        run = answer.json() if answer.is_success else {}
+        return run if run.get("ended") else None
+
+    return eventually(found)
+
+
 def test_one_run_has_its_states_and_its_end(
     console: ServedConsole, jtask_worker: StartWorker
 ) -> None:
@@ -54,11 +66,9 @@ def test_one_run_has_its_states_and_its_end(
     right, wrong = add.delay(7), divide.delay(7)
     right.result(PATIENCE)
     wrong.wait(PATIENCE)
-    eventually(lambda: console.client.get(f"/api/runs/{right.run_id}").json()["ended"])
-    found = console.client.get(f"/api/runs/{right.run_id}").json()
+    found, failed = ended(console, right.run_id), ended(console, wrong.run_id)
     assert found["result"] == "8"
     assert [one["state"] for one in found["states"]][-1] == "Completed"
-    failed = console.client.get(f"/api/runs/{wrong.run_id}").json()
     assert failed["error"]["type"] == "builtins.ZeroDivisionError"
 
 
