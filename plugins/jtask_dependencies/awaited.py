@@ -3,7 +3,8 @@
 Whoever parks a run tells the living workers under which id, and looks once more whether that run is
 over. So a worker that stores an end either was told before, or that look has found it, or it hears
 of it a moment later and finds it among those that it has just settled. A worker that may have
-missed something takes every run for awaited until it has learned what is parked.
+missed something learns what is parked first; what ends meanwhile waits for that, and where it
+cannot be learned, every run counts as awaited.
 """
 
 import asyncio
@@ -51,6 +52,9 @@ class AwaitedRuns:
         self._recent, self._less_recent = set[str](), set[str]()
         self._telling = Counter[str]()
         self._gaps = 1
+        self._is_tried = asyncio.Event()
+        """Unless it is being learned just now what is parked."""
+        self._is_tried.set()
         self._users = 0
         self._subscription: Subscription | None = None
         self._background = BackgroundTasks()
@@ -64,7 +68,7 @@ class AwaitedRuns:
         self._users += 1
         if self._users == 1:
             self._subscription = await self._requests.listen(_TOPIC, self._on_news, self._on_gap)
-            self._background.start(self._learn())
+            self._begin_to_learn()
 
     async def close(self) -> None:
         """Hear no more, once the last worker is over."""
@@ -72,15 +76,29 @@ class AwaitedRuns:
         if self._users == 0 and self._subscription is not None:
             self._background.cancel()
             self._gaps = 1
+            self._is_tried.set()
             await self._subscription.close()
             self._subscription = None
 
-    def may_be_awaited(self, run_id: str) -> bool:
-        """Tell whether somebody may wait for a run whose end was stored here."""
+    def ended(self, run_id: str) -> Awaitable[None] | None:
+        """Return what wakes those who wait for a run whose end was stored here.
+
+        Returns:
+            Awaitable[None] | None: None, as nearly always, if nobody does.
+        """
         self._recent.add(run_id)
         if len(self._recent) > _RECENT:
             self._recent, self._less_recent = set[str](), self._recent
-        return bool(self._gaps) or run_id in self._until
+        if run_id in self._until:
+            return wake(self._runs, run_id)
+        return self._wake_if_awaited(run_id) if self._gaps else None
+
+    async def _wake_if_awaited(self, run_id: str) -> None:
+        # Thousands of runs may end meanwhile: asking for each would take longer than learning of
+        # all, and would hold that up.
+        await self._is_tried.wait()
+        if self._gaps or run_id in self._until:
+            await wake(self._runs, run_id)
 
     async def tell(self, run_id: str) -> None:
         """Tell all workers that a run is awaited."""
@@ -128,23 +146,30 @@ class AwaitedRuns:
     def _on_gap(self) -> None:
         self._gaps += 1
         if self._gaps == 1:
-            self._background.start(self._learn())
+            self._begin_to_learn()
+
+    def _begin_to_learn(self) -> None:
+        self._is_tried.clear()
+        self._background.start(self._learn())
 
     async def _learn(self) -> None:
-        """Learn what is parked; until then every run counts as awaited."""
+        """Learn what is parked."""
         pause = _RETRY_SECONDS
         while self._gaps:
             gaps = self._gaps
+            self._is_tried.clear()
             try:
                 for key in await self._runs.parked_keys(PREFIX):
                     self._add(key.removeprefix(PREFIX))
             except BrokerError as error:
                 # Longer each time: it may not be allowed to.
                 _log.debug("cannot learn yet which runs are awaited: %s", error)
+                self._is_tried.set()
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
             else:
                 self._gaps -= gaps
+                self._is_tried.set()
 
 
 _awaited: WeakKeyDictionary[Broker, AwaitedRuns] = WeakKeyDictionary()
@@ -172,10 +197,8 @@ def on_stored(end: StoredEnd) -> Awaitable[None] | None:
     Args:
         end: The run's.
     """
-    if end.is_news:
-        awaited = _awaited.get(end.broker)
-        if awaited is not None and not awaited.may_be_awaited(end.run_id):
-            return None
+    if end.is_news and (awaited := _awaited.get(end.broker)) is not None:
+        return awaited.ended(end.run_id)
     return wake(end.broker.runs, end.run_id)
 
 

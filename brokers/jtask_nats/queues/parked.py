@@ -78,14 +78,16 @@ class ParkedRuns:
         """
         session = self._session
         await session.topology.ensure_runs()
-        found: set[str] = set()
         everything = session.subjects.parked("*", None, "*")
-        for stream in self._streams:
-            async for subject, _ in list_subjects(session.connection, stream, everything):
-                key = session.subjects.parked_key(subject)
-                if key.startswith(prefix):
-                    found.add(key)
-        return found
+        subjects = await asyncio.gather(
+            *(self._subjects(stream, everything) for stream in self._streams)
+        )
+        keys = {session.subjects.parked_key(one) for some in subjects for one in some}
+        return {key for key in keys if key.startswith(prefix)}
+
+    async def _subjects(self, stream: str, pattern: str) -> list[str]:
+        listing = list_subjects(self._session.connection, stream, pattern)
+        return [subject async for subject, _ in listing]
 
     async def _oldest(
         self, subject: str, most: int, after: Mapping[str, int]
