@@ -167,9 +167,9 @@ def test_who_goes_on_publishing_reads_the_answers_on_a_link(
     async def main(connection: Connection, publisher: Publisher) -> None:
         [link] = way.links(publisher)
         # Whatever took the common way would be seen there.
-        publisher._pending = None  # type: ignore[assignment]
+        publisher._unanswered._pending = None  # type: ignore[assignment]
         found = [await way.publish(publisher) for _ in range(20)]
-        publisher._pending = {}
+        publisher._unanswered._pending = {}
         assert found == list(range(3, 23))
         assert way.links(publisher) == {link}
 
@@ -258,7 +258,7 @@ def test_a_server_that_is_silent_for_long_has_the_message_once(
         nats_server.pause()
         waiting = asyncio.create_task(way.publish(publisher))
         # The link's patience is over: it goes the common way now.
-        await until(lambda: len(publisher._pending) == 1)
+        await until(lambda: len(publisher._unanswered._pending) == 1)
         assert way.links(publisher) == set()
         nats_server.resume()
         assert await waiting == 3

@@ -225,7 +225,9 @@ def test_a_paused_server_gets_each_message_once(
     async def main(connection: Connection, publisher: Publisher) -> None:
         nats_server.pause()
         acks = asyncio.gather(*(publisher.publish("s.x", b"x", msg_id(n)) for n in range(100)))
-        await until(lambda: all(pending.sent > 1 for pending in publisher._pending.values()))
+        await until(
+            lambda: all(pending.sent > 1 for pending in publisher._unanswered._pending.values())
+        )
         nats_server.resume()
         assert [ack.seq for ack in await acks] == list(range(1, 101))
         assert await stored(connection) == 100
@@ -241,7 +243,7 @@ def test_killing_the_server_loses_no_pipelined_publish(
         await futures[300]
         nats_server.pause()  # so that some are surely under way
         futures += [publisher.publish("s.x", b"x" * 200, msg_id(n)) for n in range(1000, 2000)]
-        await until(lambda: not connection._out)
+        await until(lambda: connection._outbox.is_empty)
         nats_server.kill()
         assert not futures[-1].done()
         nats_server.start()
@@ -443,7 +445,7 @@ def test_threads_and_loop_never_mix_their_bytes(
 
         threads = asyncio.create_task(in_threads(10, publish))
         futures = [publisher.publish("s.l", b"x" * 100_000, msg_id(f"l{n}")) for n in range(100)]
-        await until(lambda: len(publisher._pending) == 10 + len(futures))
+        await until(lambda: len(publisher._unanswered._pending) == 10 + len(futures))
         assert connection._socket._carry
         nats_server.resume()
         await asyncio.gather(threads, *futures)
@@ -511,7 +513,7 @@ def test_closing_tells_whoever_still_waits(publishing: Publishing, nats_server: 
         blocked = asyncio.create_task(
             asyncio.to_thread(publisher.publish_from_thread, "s.x", b"", msg_id(2))
         )
-        await until(lambda: len(publisher._pending) == 2)
+        await until(lambda: len(publisher._unanswered._pending) == 2)
         await connection.close()
         for future in (waiting, blocked):
             with pytest.raises(BrokerUnavailable, match="closed before"):

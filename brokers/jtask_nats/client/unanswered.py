@@ -1,0 +1,230 @@
+"""Messages that a stream has not answered yet: sent again until it has, or until a timeout."""
+
+import asyncio
+import itertools
+import time
+from collections.abc import Sequence
+
+from jtask.errors import BrokerError, BrokerUnavailable
+from jtask_nats.client.connection import Connection
+from jtask_nats.client.nats_errors import (
+    is_transient,
+    no_answer,
+    no_stream,
+    not_permitted,
+    too_large,
+)
+from jtask_nats.client.pending import OnOutcome, PendingPublish, is_stored, refusal_in
+from jtask_nats.client.protocol import status_of
+
+RESEND_AFTER = 2.0
+"""Seconds without an answer; doubled with each copy, because copies wait in the same line."""
+
+_CHECK_EVERY = 0.25  # seconds, while anything is pending
+_STALLED_AFTER = 1.0  # seconds without any answer
+_REFUSED_PAUSE = 0.05  # seconds after a "not now"; doubled with each copy
+_LONGEST_PAUSE = 0.5  # seconds
+_NO_RESPONDERS = 503
+
+
+class Unanswered:
+    """What was sent and is not answered; the answers arrive under one subscription.
+
+    On the connection's loop, except `new_token`, `address`, `add` and `forget`, which any thread
+    may call.
+
+    Args:
+        connection: Where it was sent.
+        timeout: Total seconds to try, for each message.
+    """
+
+    def __init__(self, connection: Connection, timeout: float) -> None:
+        self._connection = connection
+        self._timeout = timeout
+        self._loop = asyncio.get_running_loop()
+        self._pending: dict[str, PendingPublish] = {}
+        self._refused: dict[str, PendingPublish] = {}
+        self._numbers = itertools.count(1)
+        self._prefix = connection.new_inbox() + "."
+        self._prefix_size = len(self._prefix)
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_closed = False
+        self._last_token = self._seen_token = "0"
+        self._seen_at = 0.0
+        connection.subscribe(self._prefix + "*", self._on_answer)
+        connection.on_reconnect(self._resend_all)
+        connection.on_denied(self._on_denied)
+        connection.on_close(self._on_close)
+
+    def __len__(self) -> int:
+        return len(self._pending)
+
+    def new_token(self) -> str:
+        """Return what nothing else is called that is sent."""
+        return str(next(self._numbers))
+
+    def address(self, token: str) -> str:
+        """Return where the answer to a message is expected."""
+        return self._prefix + token
+
+    def add(
+        self, token: str, subjects: Sequence[str], command: bytes, size: int, resolve: OnOutcome
+    ) -> PendingPublish:
+        """Take a message before it is written: its answer may come before this thread goes on.
+
+        Args:
+            token: Its own.
+            subjects: See `PendingPublish`, as the others.
+            command: What goes over the wire.
+            size: Of the largest part.
+            resolve: Called once.
+
+        Raises:
+            BrokerUnavailable: The connection is closed for good.
+        """
+        deadline = time.monotonic() + self._timeout
+        pending = PendingPublish(subjects, command, size, deadline, resolve)
+        self._pending[token] = pending
+        # After that: whoever closes the connection looks at what is pending only once.
+        if self._is_closed:
+            self._pending.pop(token, None)
+            raise self._closed_error(pending)
+        return pending
+
+    def forget(self, token: str) -> None:
+        """Expect no answer any more."""
+        self._pending.pop(token, None)
+
+    def watch(self) -> None:
+        """Begin to send again what takes long."""
+        if self._timer is None:
+            self._start_timer()
+
+    def timeout_error(self, pending: PendingPublish) -> BrokerUnavailable:
+        """Return what ends a message that nobody has answered in time."""
+        state = "connected" if self._connection.is_connected else "not connected"
+        return no_answer(pending.subject, self._connection.url, self._timeout, state)
+
+    def _on_answer(self, subject: str, reply: str, data: bytes, headers: bytes | None) -> None:
+        del reply
+        token = subject[self._prefix_size :]
+        pending = self._pending.get(token)
+        if pending is None:
+            # To a copy: another one was answered before, or the time was up.
+            return
+        self._last_token = token
+        if headers is None and is_stored(data):  # nearly all
+            self._pending.pop(token, None)
+            pending.resolve(data)
+            return
+        refusal = self._refusal(pending, data, headers)
+        if refusal is None:
+            self._finish(token, pending, data)
+        elif not self._retry_later(token, pending, refusal):
+            self._finish(token, pending, refusal)
+
+    def _refusal(
+        self, pending: PendingPublish, data: bytes, headers: bytes | None
+    ) -> BrokerError | None:
+        if headers is not None and status_of(headers)[0] == _NO_RESPONDERS:
+            return no_stream(pending.subject, self._connection.url)
+        return refusal_in(data, pending.subject)
+
+    def _retry_later(self, token: str, pending: PendingPublish, refusal: BrokerError) -> bool:
+        """Send again in a moment what was refused only for now."""
+        if not is_transient(refusal):
+            return False
+        pause = min(_REFUSED_PAUSE * 2 ** (pending.sent - 1), _LONGEST_PAUSE)
+        pending.retry_at = time.monotonic() + pause
+        pending.refusal = refusal
+        self._refused[token] = pending
+        self._start_timer(_REFUSED_PAUSE)
+        return True
+
+    def _start_timer(self, delay: float = _CHECK_EVERY) -> None:
+        if self._timer is not None:
+            if self._timer.when() <= self._loop.time() + delay:
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_later(delay, self._check)
+
+    def _check(self) -> None:
+        """Send again what is due, fail what is over; runs while anything is pending."""
+        self._timer = None
+        now = time.monotonic()
+        self._note_progress(now)
+        # Threads add to the dictionary meanwhile: look at a copy, which is made in one step.
+        for token, pending in self._pending.copy().items():
+            if now >= pending.deadline:
+                self._time_out(token, pending)
+            elif now < pending.deadline - self._timeout + RESEND_AFTER:
+                break  # the others are younger still
+            elif self._seems_lost(token, pending, now):
+                self._resend(pending, now)
+        self._retry_refused(now)
+        if self._pending:
+            self._start_timer(_REFUSED_PAUSE if self._refused else _CHECK_EVERY)
+
+    def _note_progress(self, now: float) -> None:
+        if self._last_token != self._seen_token:
+            self._seen_token, self._seen_at = self._last_token, now
+
+    def _seems_lost(self, token: str, pending: PendingPublish, now: float) -> bool:
+        """Tell a lost message from one in a long line: overtaken, or nothing moves."""
+        # The first copy's instant follows from the deadline, and is not kept: it is the hot path.
+        since = pending.sent_at or pending.deadline - self._timeout
+        if pending.retry_at is not None or now < since + RESEND_AFTER * 2 ** (pending.sent - 1):
+            return False
+        return now > self._seen_at + _STALLED_AFTER or int(self._seen_token) > int(token)
+
+    def _retry_refused(self, now: float) -> None:
+        for token, pending in list(self._refused.items()):
+            if token not in self._pending:
+                del self._refused[token]
+            elif pending.retry_at is None or now >= pending.retry_at:
+                del self._refused[token]
+                self._resend(pending, now)
+
+    def _resend(self, pending: PendingPublish, now: float) -> None:
+        pending.sent += 1
+        pending.sent_at = now
+        pending.retry_at = None
+        self._connection.write(pending.command)
+
+    def _resend_all(self) -> None:
+        now = time.monotonic()
+        self._refused.clear()
+        limit = self._connection.max_payload
+        for token, pending in self._pending.copy().items():
+            # The server may be another one now, and would close the connection for this message.
+            if pending.size > limit:
+                self._finish(token, pending, too_large(pending.subject, pending.size, limit))
+            else:
+                self._resend(pending, now)
+
+    def _time_out(self, token: str, pending: PendingPublish) -> None:
+        self._finish(token, pending, pending.refusal or self.timeout_error(pending))
+
+    def _on_denied(self, subject: str) -> None:
+        for token, pending in self._pending.copy().items():
+            if subject in pending.subjects:
+                error = not_permitted("publish to", subject, self._connection.url)
+                self._finish(token, pending, error)
+
+    def _on_close(self) -> None:
+        self._is_closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        for token, pending in self._pending.copy().items():
+            self._finish(token, pending, self._closed_error(pending))
+
+    def _closed_error(self, pending: PendingPublish) -> BrokerUnavailable:
+        return BrokerUnavailable(
+            f"the connection to {self._connection.url} was closed before "
+            f"{pending.subject} was acknowledged"
+        )
+
+    def _finish(self, token: str, pending: PendingPublish, outcome: bytes | BrokerError) -> None:
+        # The thread that waits may have removed it meanwhile, when its time was up.
+        self._pending.pop(token, None)
+        pending.resolve(outcome)
