@@ -28,6 +28,7 @@ from jtask_nats.client.nats_errors import (
     not_permitted,
     too_large,
 )
+from jtask_nats.client.outbox import Outbox
 from jtask_nats.client.protocol import (
     CRLF,
     HEADER_OVERHEAD,
@@ -37,13 +38,11 @@ from jtask_nats.client.protocol import (
     publish_command,
 )
 from jtask_nats.client.requests import PendingRequests
-from jtask_nats.client.send_buffer import SendBuffer
 from jtask_nats.client.server_errors import ServerErrors, denied_publish, denied_subscribe, say
 from jtask_nats.client.shared_socket import SharedSocket
 from jtask_nats.client.subscription import Subscription
 from jtask_nats.client.versions import check_version
 
-_WRITE_AT_ONCE = 256  # commands; more would keep the server waiting
 _FLUSH_TIMEOUT = 2.0  # seconds
 _SUBSCRIBE_AGAIN = 1.0  # seconds after the server has denied it
 
@@ -82,8 +81,7 @@ class Connection:
             server_error=self._on_server_error,
             greeting=greeting,
         )
-        self._out: list[bytes] = []
-        self._send_buffer = SendBuffer()
+        self._outbox = Outbox(self._socket, self._client)
         self._requests = PendingRequests()
         self._up_event = asyncio.Event()
         self._reconnect_callbacks: list[Callable[[], None]] = []
@@ -211,7 +209,7 @@ class Connection:
         self.write(b"SUB %b %b\r\n" % (subject.encode(), sid))
         # Not at the end of this pass: a thread may publish in the same instant, and the answer must
         # find the subscription.
-        self._flush_out()
+        self._outbox.flush()
         return Subscription(self, sid, subject)
 
     def unsubscribe(self, sid: bytes) -> None:
@@ -238,19 +236,16 @@ class Connection:
         """
         self.check(subject, headers, data)
         command = publish_command(subject, reply, headers, data)
-        if self._client.is_up:
+        if reply:
             self.write(command)
-        elif not reply:
-            self._send_buffer.add(command)
+        else:
+            self._outbox.write_or_keep(command)
 
     def respond(self, reply: str, data: bytes) -> None:
         """Do `send` for a few bytes to a reply subject that the server gave: acks."""
         # Without `check`: this is the hot path of acks, and the server made the subject.
         command = f"PUB {reply}  {len(data)}\r\n".encode() + data + CRLF
-        if self._client.is_up:
-            self.write(command)
-        else:
-            self._send_buffer.add(command)
+        self._outbox.write_or_keep(command)
 
     async def request(
         self, subject: str, payload: bytes = b"", *, headers: bytes = b"", timeout: float = 5.0
@@ -325,7 +320,7 @@ class Connection:
         Raises:
             BrokerUnavailable: It did not in time.
         """
-        self._flush_out()
+        self._outbox.flush()
         try:
             async with asyncio.timeout(timeout):
                 # nats-py writes its PING past our buffer, so that was emptied first.
@@ -355,13 +350,7 @@ class Connection:
 
     def write(self, command: bytes) -> None:
         """Write a whole command in this pass of the loop; dropped when disconnected."""
-        out = self._out
-        # One system call for all commands of this pass; each alone would cost more than it carries.
-        if not out:
-            self._loop.call_soon(self._flush_out)
-        out.append(command)
-        if len(out) >= _WRITE_AT_ONCE:
-            self._flush_out()
+        self._outbox.write(command)
 
     def write_from_thread(self, command: bytes, *, direct: bool) -> None:
         """Write a whole command from a thread that is not the loop's; dropped when disconnected.
@@ -414,18 +403,10 @@ class Connection:
         if denied_subscribe(self._last_error) is not None:
             raise inbox_not_permitted(self._replies, self.url)
 
-    def _flush_out(self) -> None:
-        out, self._out = self._out, []
-        if out and self._client.is_up:
-            self._socket.write(out[0] if len(out) == 1 else b"".join(out))
-
     def _on_up(self) -> None:
         # Subscriptions first: what is sent next may be answered at once.
         lines = [b"SUB %b %b\r\n" % (s.encode(), sid) for sid, s in self._subjects.items()]
-        if commands := [*lines, *self._send_buffer.take()]:
-            self._socket.write(b"".join(commands))
-        # Meant for the lost connection: its requests have failed, the publisher sends again.
-        self._out.clear()
+        self._outbox.begin_anew(lines)
         self._up_event.set()
         self._last_error = ""
         self._server_errors.reset()
