@@ -23,6 +23,8 @@ class SlowResults:
 
 
 class SlowBroker:
+    blobs = runs = None
+
     def __init__(self) -> None:
         self.results = SlowResults()
 

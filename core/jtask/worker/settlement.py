@@ -30,16 +30,15 @@ from jtask.states import State, StateName
 from jtask.stored_ends import StoredEnd
 from jtask.wire.envelope import Envelope, encode_outcome, unstarted_record
 from jtask.wire.envelope_reader import EnvelopeReader
-from jtask.wire.history import bare
+from jtask.worker.insistence import Insistence
+from jtask.worker.letters import LONGEST_REASON, Letters
 from jtask.worker.sent_outcomes import SentOutcome, is_one_message
 from jtask.worker.start_counters import START_COUNTER_TTL, start_counter
 from jtask.worker.unknown_tasks import unknown_task_seconds
 
 PutThen = Callable[[OutcomeRecord, Callable[[bool | BrokerError], None]], None]
 
-_REASON = 2000  # characters of why a message was set aside
 _REFUSED_PAUSE = 5.0  # seconds between two lines about writes that are refused
-_RETRY_SECONDS = 0.5  # between two tries of a write, of which there is no last
 _log = logging.getLogger("jtask.worker")
 
 
@@ -63,6 +62,8 @@ class Settlement:
         self._envelopes = EnvelopeReader()
         self._rejected_hook = get_plugins().caller("jtask_rejected")
         self._refused = RateLimitedLog(_REFUSED_PAUSE)
+        self._insist = Insistence(self._refused)
+        self._letters = Letters(broker.blobs, self._envelopes, self._insist)
         self.unsettled: set[Job] = set()
         """What the broker has not taken yet."""
         self._rejecting = 0
@@ -165,7 +166,7 @@ class Settlement:
         self, delivery: Delivery, envelope: Envelope, state: StateName, reason: str
     ) -> None:
         """End a message that cannot be executed, where a person can see it."""
-        run_id, reason = delivery.run_id, cut(reason, _REASON)
+        run_id, reason = delivery.run_id, cut(reason, LONGEST_REASON)
         end = State(state, time.time(), reason)
         settled = unstarted_record(run_id, envelope, end, self._worker)
         try:
@@ -173,7 +174,7 @@ class Settlement:
             self.notify_rejected(delivery, reason)
             await self._try_to_store(OutcomeRecord(run_id, encode_outcome(settled)))
             letter = encode_dead_letter(reason, settled, delivery.body, delivery.priority)
-            await self._keep(delivery, envelope, DeadLetterBody(reason, letter))
+            await self._letters.keep(delivery, envelope, DeadLetterBody(reason, letter))
         except Exception:
             # Delivered again it would fail again, here or in every other worker.
             _log.exception("run %s is dropped, for it cannot even be kept: %s", run_id, reason)
@@ -299,7 +300,7 @@ class Settlement:
             await self._carry_out(job, disposition)
         except Exception as error:
             # Whatever it is, it would be the same the next time.
-            reason = f"its end could not be stored: {shown(cut(str(error), _REASON))}"
+            reason = f"its end could not be stored: {shown(cut(str(error), LONGEST_REASON))}"
             _log.error("run %s: %s", job.delivery.run_id, reason, exc_info=error)
             await self._set_aside(
                 job.delivery, replace(job.envelope, history=()), StateName.CRASHED, reason
@@ -346,7 +347,7 @@ class Settlement:
             await self._insist(lambda: self._broker.counters.delete(start_counter(run_id)))
         if (letter := disposition.letter) is not None:
             # It keeps its arguments: a replay needs them.
-            await self._keep(job.delivery, job.envelope, letter)
+            await self._letters.keep(job.delivery, job.envelope, letter)
             return
         if job.envelope.blob is not None:
             # Before the ack: should this process die, the run is delivered again, and whoever finds
@@ -394,75 +395,6 @@ class Settlement:
 
         await self._insist(put)
         await self._tell_stored(record.run_id, is_news=True)
-
-    async def _keep(self, delivery: Delivery, envelope: Envelope, letter: DeadLetterBody) -> None:
-        """Dead-letter a message, its arguments as a blob where they leave no room for the rest."""
-        if envelope.blob is not None:
-            await self._let_end_with_letter(delivery.run_id, envelope)
-        reason, body = cut(letter.reason, _REASON), letter.body
-        try:
-            await self._insist(lambda: delivery.dead_letter(reason, body))
-        except MessageRefused:
-            head = body.partition(b"\n")[0]
-            message = await self._without_payload(delivery)
-            if not message:
-                reason = f"{reason} (its {len(delivery.body)} bytes are too many to be kept)"
-            await self._insist(lambda: delivery.dead_letter(reason, b"%b\n%b" % (head, message)))
-
-    async def _without_payload(self, delivery: Delivery) -> bytes:
-        """Move the arguments in a message to a blob; empty when it cannot be read."""
-        try:
-            envelope = self._envelopes.read(delivery.body)
-        except EnvelopeError:
-            return b""
-        payload = envelope.payload
-        if envelope.blob is None:
-            await self._insist(lambda: self._put_for_letter(delivery.run_id, payload))
-            envelope = envelope.with_blob(payload)
-        return replace(envelope, history=bare(envelope.history)).encode()
-
-    async def _let_end_with_letter(self, run_id: str, envelope: Envelope) -> None:
-        """Let a run's arguments end soon after its dead letter, whose end nobody is told of."""
-
-        async def limit() -> None:
-            arguments: bytes | None = envelope.payload
-            if not arguments:  # not fetched
-                blobs = self._broker.blobs
-                arguments = await blobs.get(f"{run_id}.args", at_most=envelope.blob)
-            if arguments is not None:
-                await self._put_for_letter(run_id, arguments)
-
-        try:
-            await self._insist(limit)
-        except Exception:
-            # The letter is worth more than the room that its arguments take.
-            _log.exception("the arguments of run %s outlive its dead letter", run_id)
-
-    async def _put_for_letter(self, run_id: str, arguments: bytes) -> None:
-        life = get_settings().dead_letter_ttl + BLOB_MARGIN
-        await self._broker.blobs.put(f"{run_id}.args", arguments, ttl=life)
-
-    async def _insist(self, act: Callable[[], Awaitable[Any]]) -> None:
-        """Repeat until the broker has taken it: what was executed is not thrown away.
-
-        Raises:
-            MessageRefused: It never will.
-        """
-        while True:
-            try:
-                await act()
-                return
-            except MessageRefused:
-                raise
-            except BrokerError as error:
-                # By its kind: thousands of runs may wait for the same broker.
-                if count := self._refused.count(type(error).__qualname__):
-                    _log.warning(
-                        "the broker did not accept a write, retrying: %s (%d since the last line)",
-                        error,
-                        count,
-                    )
-                await asyncio.sleep(_RETRY_SECONDS)
 
     def notify_rejected(self, delivery: Delivery, reason: str) -> None:
         """Notify the plugins of a run that could not be executed here.
