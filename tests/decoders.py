@@ -19,6 +19,7 @@ from jtask_dead_letters.letters import read_letter
 from jtask_dead_letters.reporting import letter_text
 from jtask_logs.command import text_of
 from jtask_nats.client import headers, pending
+from jtask_nats.client.answer_reader import AnswerReader
 from jtask_nats.client.direct_reads import StoredMessage
 from jtask_nats.client.protocol import Parser, ProtocolError
 from jtask_nats.stores.blobs import assemble
@@ -108,10 +109,11 @@ def _frames(body: bytes) -> None:
     def take(subject: str, reply: str, data: bytes, block: bytes | None) -> None:
         taken.append(subject)
 
+    reader = AnswerReader("a.", b"1", lambda group, places: None)
     # Alone, and as the arguments of a message.
     for frames in (body, b"MSG a 1 " + body, b"HMSG a 1 " + body, b"MSG %b 1 0\r\n\r\n" % body):
         with contextlib.suppress(ProtocolError, ValueError, IndexError):
-            Parser({b"1": take}, lambda line: None).feed(frames)
+            Parser({b"1": take}, lambda line: None, {b"1": reader.read}).feed(frames)
 
 
 def _values(body: bytes) -> None:

@@ -30,9 +30,9 @@ from jtask_nats.client.nats_errors import (
 )
 from jtask_nats.client.outbox import Outbox
 from jtask_nats.client.protocol import (
-    CRLF,
     HEADER_OVERHEAD,
     Handler,
+    Reader,
     Reply,
     is_subject,
     publish_command,
@@ -70,12 +70,14 @@ class Connection:
         self._servers = ",".join(servers)
         self.greeting = greeting
         self._handlers: dict[bytes, Handler] = {}
+        self._readers: dict[bytes, Reader] = {}
         self._subjects: dict[bytes, str] = {}
         self._numbers = itertools.count(1)
         self._socket = SharedSocket(self._loop)
         self._client = NatsClient(
             self._socket,
             self._handlers,
+            self._readers,
             up=self._on_up,
             down=self._on_down,
             server_error=self._on_server_error,
@@ -195,17 +197,22 @@ class Connection:
         """Return a subject that nobody else uses."""
         return f"{self._inbox}.{next(self._numbers)}"
 
-    def subscribe(self, subject: str, handler: Handler) -> Subscription:
+    def subscribe(
+        self, subject: str, handler: Handler, reader: Callable[[bytes], Reader] | None = None
+    ) -> Subscription:
         """Hand the messages of a subject (wildcards allowed) to a function.
 
         Args:
             subject: What to listen on.
             handler: Called on the loop, one message after the other; must not block.
+            reader: Makes what takes many messages at once, of the subscription's number.
         """
         self.check(subject, b"", b"")
         sid = b"%d" % next(self._numbers)
         self._handlers[sid] = handler
         self._subjects[sid] = subject
+        if reader is not None:
+            self._readers[sid] = reader(sid)
         self.write(b"SUB %b %b\r\n" % (subject.encode(), sid))
         # Not at the end of this pass: a thread may publish in the same instant, and the answer must
         # find the subscription.
@@ -216,6 +223,7 @@ class Connection:
         """End a subscription, by its number; nothing happens when there is none."""
         if self._handlers.pop(sid, None) is not None:
             del self._subjects[sid]
+            self._readers.pop(sid, None)
             self.write(b"UNSUB %b\r\n" % sid)
 
     def send(self, subject: str, data: bytes, *, headers: bytes = b"", reply: str = "") -> None:
@@ -241,11 +249,11 @@ class Connection:
         else:
             self._outbox.write_or_keep(command)
 
-    def respond(self, reply: str, data: bytes) -> None:
-        """Do `send` for a few bytes to a reply subject that the server gave: acks."""
-        # Without `check`: this is the hot path of acks, and the server made the subject.
-        command = f"PUB {reply}  {len(data)}\r\n".encode() + data + CRLF
-        self._outbox.write_or_keep(command)
+    def respond(self, replies: Sequence[str], data: bytes) -> None:
+        """Do `send` for a few bytes to reply subjects that the server gave: acks."""
+        # Without `check`: this is the hot path of acks, and the server made the subjects.
+        end = f"  {len(data)}\r\n{data.decode()}\r\n"
+        self._outbox.write_or_keep(f"PUB {f'{end}PUB '.join(replies)}{end}".encode())
 
     async def request(
         self, subject: str, payload: bytes = b"", *, headers: bytes = b"", timeout: float = 5.0

@@ -20,7 +20,7 @@ from jtask.errors import BrokerError, ConfigurationError
 from jtask.randomness import RANDOM
 from jtask_nats.client.greeting import Greeting
 from jtask_nats.client.nats_errors import unreachable
-from jtask_nats.client.protocol import Handler, Parser
+from jtask_nats.client.protocol import Handler, Parser, Reader
 from jtask_nats.client.shared_socket import SharedSocket
 
 # Seconds; two pings without an answer end the connection. With nats-py's own 120 s a dead server
@@ -37,6 +37,7 @@ class NatsClient(BaseClient):
     Args:
         socket: What it reads and writes.
         handlers: By subscription id as it stands on the wire.
+        readers: See `Parser`.
         up: Called after each handshake; may write at once.
         down: Called when the connection is lost, with the reason; never without an `up` before it.
         server_error: Called with the text of each `-ERR` line.
@@ -55,6 +56,7 @@ class NatsClient(BaseClient):
         self,
         socket: SharedSocket,
         handlers: dict[bytes, Handler],
+        readers: dict[bytes, Reader],
         *,
         up: Callable[[], None],
         down: Callable[[str], None],
@@ -64,6 +66,7 @@ class NatsClient(BaseClient):
         super().__init__()
         self._socket = self._transport = socket
         self._handlers = handlers
+        self._readers = readers
         self._up = up
         self._down = down
         self._server_error = server_error
@@ -179,7 +182,8 @@ class NatsClient(BaseClient):
                 await asyncio.sleep(_RECONNECT_WAIT[0])
 
     async def _read_loop(self) -> None:
-        error = await self._socket.pump(Parser(self._handlers, self._process_line).feed)
+        parser = Parser(self._handlers, self._process_line, self._readers)
+        error = await self._socket.pump(parser.feed)
         # Else this connection has been replaced, and its end is no news.
         if self._reading_task is asyncio.current_task():
             await self._process_op_err(error or UnexpectedEOF())

@@ -5,7 +5,8 @@ raw, with the version line in front, and is taken apart only by who needs it.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from jtask.foreign_text import cut, shown
@@ -15,6 +16,9 @@ _log = logging.getLogger("jtask")
 
 Handler = Callable[[str, str, bytes, bytes | None], None]
 """Takes subject, reply, data and the raw header block (None when there is none)."""
+
+Reader = Callable[[bytes, int], int]
+"""Takes what messages it can of those that begin at a place, and returns where they end."""
 
 CRLF = b"\r\n"
 _LONGEST_SUBJECT = 1024  # the whole command line may have 4096 bytes
@@ -102,10 +106,18 @@ class Parser:
     Args:
         handlers: By subscription id as it stands on the wire; what has none is dropped.
         control: Takes each line that is not a message.
+        readers: By subscription id too, where many messages follow one another; called behind a
+            message of the subscription that has no headers.
     """
 
-    def __init__(self, handlers: dict[bytes, Handler], control: Callable[[bytes], None]) -> None:
+    def __init__(
+        self,
+        handlers: dict[bytes, Handler],
+        control: Callable[[bytes], None],
+        readers: Mapping[bytes, Reader] = MappingProxyType({}),
+    ) -> None:
         self._handlers = handlers
+        self._readers = readers
         self._control = control
         self._failures = RateLimitedLog(_LOG_PAUSE)
         self._parts: list[bytes] = []
@@ -128,7 +140,7 @@ class Parser:
     def _deliver(self, data: bytes) -> tuple[int, int]:
         """Return how many bytes were consumed and how many more are needed at least."""
         at, end = 0, len(data)
-        find, handlers = data.find, self._handlers
+        find, handlers, readers = data.find, self._handlers, self._readers
         while at < end:
             eol = find(CRLF, at)
             if eol < 0:
@@ -163,10 +175,20 @@ class Parser:
                         # Nor must a message that fails.
                         self._log_failure(subject, error)
                 at = stop + 2
+                if not has_headers and (read := readers.get(fields[2])) is not None:
+                    at = self._read_on(read, data, at)
             else:
                 self._control(line)
                 at = start
         return at, 1
+
+    def _read_on(self, read: Reader, data: bytes, at: int) -> int:
+        try:
+            return read(data, at)
+        except Exception as error:
+            # What it had not taken then goes to the handler.
+            self._log_failure("what follows a message", error)
+            return at
 
     def _log_failure(self, subject: str, error: Exception) -> None:
         # By its kind: who sends one such message may send a million, each on its own subject.

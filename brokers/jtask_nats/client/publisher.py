@@ -30,7 +30,8 @@ from jtask_nats.client.pending import (
     resolve_elsewhere,
     resolve_future,
 )
-from jtask_nats.client.protocol import publish_command
+from jtask_nats.client.protocol import message_size, publish_command
+from jtask_nats.client.publish_groups import OnOutcomes
 from jtask_nats.client.unanswered import RESEND_AFTER, Unanswered
 
 __all__ = ["BATCH_LIMIT", "PubAck", "Publisher"]
@@ -115,6 +116,32 @@ class Publisher:
             return
         self._connection.write(command)
         unanswered.watch()
+
+    def publish_each_then(
+        self, subjects: Sequence[str], headers: bytes, bodies: Sequence[bytes], resolve: OnOutcomes
+    ) -> None:
+        """Do `publish_then` with messages that are alike, each of which is answered by itself.
+
+        Args:
+            subjects: Where they go.
+            headers: Header lines of each, see `publish`.
+            bodies: As many as there are subjects.
+            resolve: Called on the loop with the places of some of them, and with None when they are
+                stored or with the error; with each place once, perhaps before this returns.
+        """
+        unanswered = self._unanswered
+        if unanswered.is_closed or not self._fit(subjects, headers, bodies):
+            for place, (subject, body) in enumerate(zip(subjects, bodies, strict=True)):
+                self.publish_then(subject, body, headers, partial(_resolve_one, resolve, place))
+            return
+        token = unanswered.new_token()
+        group = unanswered.add_group(token, subjects, headers, bodies, resolve)
+        self._connection.write(group.command(unanswered.address(token)))
+        unanswered.watch()
+
+    def _fit(self, subjects: Sequence[str], headers: bytes, bodies: Sequence[bytes]) -> bool:
+        largest = message_size(headers, max(bodies, key=len))
+        return largest <= self._connection.max_payload and are_subjects(subjects)
 
     async def publish_batch(self, messages: Sequence[BatchMessage]) -> None:
         """Publish 1 to 1000 messages to one stream, all or none.
@@ -310,3 +337,7 @@ class Publisher:
             unanswered.forget(token)
             raise
         return _BegunBatch(stored, pending)
+
+
+def _resolve_one(resolve: OnOutcomes, place: int, outcome: bytes | BrokerError) -> None:
+    resolve((place,), outcome if isinstance(outcome, BrokerError) else None)

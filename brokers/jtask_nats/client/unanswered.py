@@ -2,10 +2,12 @@
 
 import asyncio
 import itertools
+import math
 import time
 from collections.abc import Sequence
 
 from jtask.errors import BrokerError, BrokerUnavailable
+from jtask_nats.client.answer_reader import PLACE_MARK, AnswerReader
 from jtask_nats.client.connection import Connection
 from jtask_nats.client.nats_errors import (
     is_transient,
@@ -15,7 +17,8 @@ from jtask_nats.client.nats_errors import (
     too_large,
 )
 from jtask_nats.client.pending import OnOutcome, PendingPublish, is_stored, refusal_in
-from jtask_nats.client.protocol import status_of
+from jtask_nats.client.protocol import Reader, status_of
+from jtask_nats.client.publish_groups import OnOutcomes, PublishGroup
 
 RESEND_AFTER = 2.0
 """Seconds without an answer; doubled with each copy, because copies wait in the same line."""
@@ -25,6 +28,7 @@ _STALLED_AFTER = 1.0  # seconds without any answer
 _REFUSED_PAUSE = 0.05  # seconds after a "not now"; doubled with each copy
 _LONGEST_PAUSE = 0.5  # seconds
 _NO_RESPONDERS = 503
+_STORED = b""  # an answer of which nothing is to be known but that it is no error
 
 
 class Unanswered:
@@ -36,6 +40,9 @@ class Unanswered:
     Args:
         connection: Where it was sent.
         timeout: Total seconds to try, for each message.
+
+    Attributes:
+        is_closed: Whether the connection is closed for good.
     """
 
     def __init__(self, connection: Connection, timeout: float) -> None:
@@ -43,21 +50,22 @@ class Unanswered:
         self._timeout = timeout
         self._loop = asyncio.get_running_loop()
         self._pending: dict[str, PendingPublish] = {}
+        self._groups: dict[str, PublishGroup] = {}
         self._refused: dict[str, PendingPublish] = {}
         self._numbers = itertools.count(1)
         self._prefix = connection.new_inbox() + "."
         self._prefix_size = len(self._prefix)
         self._timer: asyncio.TimerHandle | None = None
-        self._is_closed = False
+        self.is_closed = False
         self._last_token = self._seen_token = "0"
         self._seen_at = 0.0
-        connection.subscribe(self._prefix + "*", self._on_answer)
+        connection.subscribe(self._prefix + "*", self._on_answer, self._new_reader)
         connection.on_reconnect(self._resend_all)
         connection.on_denied(self._on_denied)
         connection.on_close(self._on_close)
 
     def __len__(self) -> int:
-        return len(self._pending)
+        return len(self._pending) + len(self._groups)
 
     def new_token(self) -> str:
         """Return what nothing else is called that is sent."""
@@ -86,10 +94,32 @@ class Unanswered:
         pending = PendingPublish(subjects, command, size, deadline, resolve)
         self._pending[token] = pending
         # After that: whoever closes the connection looks at what is pending only once.
-        if self._is_closed:
+        if self.is_closed:
             self._pending.pop(token, None)
             raise self._closed_error(pending)
         return pending
+
+    def add_group(
+        self,
+        token: str,
+        subjects: Sequence[str],
+        headers: bytes,
+        bodies: Sequence[bytes],
+        resolve: OnOutcomes,
+    ) -> PublishGroup:
+        """Do `add` for messages that are alike; on the loop.
+
+        Args:
+            token: Of all; each has its place behind it.
+            subjects: See `PublishGroup`, as the others.
+            headers: Header lines of each.
+            bodies: As many as there are subjects.
+            resolve: Called with each place once.
+        """
+        deadline = time.monotonic() + self._timeout
+        group = PublishGroup(subjects, headers, bodies, deadline, resolve)
+        self._groups[token] = group
+        return group
 
     def forget(self, token: str) -> None:
         """Expect no answer any more."""
@@ -108,12 +138,19 @@ class Unanswered:
     def _on_answer(self, subject: str, reply: str, data: bytes, headers: bytes | None) -> None:
         del reply
         token = subject[self._prefix_size :]
+        is_plain = headers is None and is_stored(data)  # nearly all
+        group, mark, place = token.partition(PLACE_MARK)
+        if mark and is_plain:
+            self._on_stored(group, [int(place)])
+            return
+        if group in self._groups:
+            self._take_out(group, int(place))
         pending = self._pending.get(token)
         if pending is None:
             # To a copy: another one was answered before, or the time was up.
             return
         self._last_token = token
-        if headers is None and is_stored(data):  # nearly all
+        if is_plain:
             self._pending.pop(token, None)
             pending.resolve(data)
             return
@@ -122,6 +159,36 @@ class Unanswered:
             self._finish(token, pending, data)
         elif not self._retry_later(token, pending, refusal):
             self._finish(token, pending, refusal)
+
+    def _new_reader(self, sid: bytes) -> Reader:
+        return AnswerReader(self._prefix, sid, self._on_stored).read
+
+    def _on_stored(self, token: str, places: Sequence[int]) -> None:
+        """Take note that a stream has messages that were sent as a group."""
+        self._last_token = token
+        if (group := self._groups.get(token)) is not None:
+            places = group.stored(places)
+            if not group:
+                # What it has called may have closed the connection.
+                self._groups.pop(token, None)
+        for place in places:
+            if (pending := self._pending.pop(_token_of(token, place), None)) is not None:
+                pending.resolve(_STORED)
+
+    def _take_out(self, token: str, place: int) -> None:
+        group = self._groups[token]
+        if (pending := group.take_out(place, self.address(token))) is not None:
+            self._pending[_token_of(token, place)] = pending
+        if not group:
+            del self._groups[token]
+
+    def _take_all_out(self, sent_before: float = math.inf) -> None:
+        """Treat each message of the groups that were sent before an instant like any other."""
+        due = sent_before + self._timeout
+        for token, group in list(self._groups.items()):
+            if group.deadline < due:
+                for place in group.places():
+                    self._take_out(token, place)
 
     def _refusal(
         self, pending: PendingPublish, data: bytes, headers: bytes | None
@@ -153,16 +220,15 @@ class Unanswered:
         self._timer = None
         now = time.monotonic()
         self._note_progress(now)
+        self._take_all_out(now - RESEND_AFTER)
         # Threads add to the dictionary meanwhile: look at a copy, which is made in one step.
         for token, pending in self._pending.copy().items():
             if now >= pending.deadline:
                 self._time_out(token, pending)
-            elif now < pending.deadline - self._timeout + RESEND_AFTER:
-                break  # the others are younger still
             elif self._seems_lost(token, pending, now):
                 self._resend(pending, now)
         self._retry_refused(now)
-        if self._pending:
+        if self:
             self._start_timer(_REFUSED_PAUSE if self._refused else _CHECK_EVERY)
 
     def _note_progress(self, now: float) -> None:
@@ -175,7 +241,7 @@ class Unanswered:
         since = pending.sent_at or pending.deadline - self._timeout
         if pending.retry_at is not None or now < since + RESEND_AFTER * 2 ** (pending.sent - 1):
             return False
-        return now > self._seen_at + _STALLED_AFTER or int(self._seen_token) > int(token)
+        return now > self._seen_at + _STALLED_AFTER or _number(self._seen_token) > _number(token)
 
     def _retry_refused(self, now: float) -> None:
         for token, pending in list(self._refused.items()):
@@ -194,6 +260,7 @@ class Unanswered:
     def _resend_all(self) -> None:
         now = time.monotonic()
         self._refused.clear()
+        self._take_all_out()
         limit = self._connection.max_payload
         for token, pending in self._pending.copy().items():
             # The server may be another one now, and would close the connection for this message.
@@ -206,15 +273,17 @@ class Unanswered:
         self._finish(token, pending, pending.refusal or self.timeout_error(pending))
 
     def _on_denied(self, subject: str) -> None:
+        self._take_all_out()
         for token, pending in self._pending.copy().items():
             if subject in pending.subjects:
                 error = not_permitted("publish to", subject, self._connection.url)
                 self._finish(token, pending, error)
 
     def _on_close(self) -> None:
-        self._is_closed = True
+        self.is_closed = True
         if self._timer is not None:
             self._timer.cancel()
+        self._take_all_out()
         for token, pending in self._pending.copy().items():
             self._finish(token, pending, self._closed_error(pending))
 
@@ -228,3 +297,11 @@ class Unanswered:
         # The thread that waits may have removed it meanwhile, when its time was up.
         self._pending.pop(token, None)
         pending.resolve(outcome)
+
+
+def _token_of(group: str, place: int) -> str:
+    return f"{group}{PLACE_MARK}{place}"
+
+
+def _number(token: str) -> int:
+    return int(token.partition(PLACE_MARK)[0])

@@ -320,8 +320,8 @@ class NatsConsumption:
         while self._surplus and self._handed_out < self._credit:
             self._hand_out(heapq.heappop(self._surplus)[2])
 
-    def _freed(self) -> None:
-        self._handed_out -= 1
+    def _freed(self, count: int) -> None:
+        self._handed_out -= count
         if self._surplus:
             self._hand_out_surplus()
         # Half of the credit at once is pulled for without delay. Less is collected for a moment:

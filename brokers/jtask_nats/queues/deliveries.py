@@ -25,7 +25,7 @@ class InFlight:
         leases: Renews the leases.
         queue: The queue the runs come from.
         priority: Their priority.
-        on_freed: Called each time a delivery is settled.
+        on_freed: Called with how many deliveries were settled.
         releases: Counts how often a run was released.
     """
 
@@ -46,7 +46,7 @@ class InFlight:
         leases: Leases,
         queue: str,
         priority: int,
-        on_freed: Callable[[], None],
+        on_freed: Callable[[int], None],
         releases: Releases,
     ) -> None:
         self.session = session
@@ -70,11 +70,20 @@ class InFlight:
         delivery.reply = reply
         delivery.slot = self.leases.hold(reply)
 
-    def remove(self, delivery: "NatsDelivery") -> None:
-        """Forget a delivery, and let its lease end."""
-        if self.held.pop(delivery.seq, None) is not None:
-            self.leases.drop(delivery.slot)
-            self._on_freed()
+    def remove(self, deliveries: "Sequence[NatsDelivery]") -> None:
+        """Forget some deliveries, and let their leases end."""
+        held, drop, freed = self.held, self.leases.drop, 0
+        for delivery in deliveries:
+            if held.pop(delivery.seq, None) is not None:
+                drop(delivery.slot)
+                freed += 1
+        if freed:
+            self._on_freed(freed)
+
+    def ack(self, deliveries: "Sequence[NatsDelivery]") -> None:
+        """Take runs off their queue that are not settled and were delivered once."""
+        self.respond([delivery.reply for delivery in deliveries], ACK)
+        self.remove(deliveries)
 
     def let_all_lapse(self) -> None:
         """Renew no lease any more; what is still held may yet be settled."""
@@ -180,6 +189,13 @@ class NatsDelivery:
         if self._open:
             self._settle(ACK)
 
+    def take_for_ack(self) -> bool:
+        """Count it as settled, if all that remains to be done is `InFlight.ack`."""
+        is_plain = self._open and self._deliveries <= 1
+        if is_plain:
+            self._open = False
+        return is_plain
+
     async def release(self) -> None:
         """Give the run to another worker at once, in its old place in the queue.
 
@@ -245,13 +261,25 @@ class NatsDelivery:
     def let_lapse(self) -> None:
         """Renew the lease no more: the run is delivered again once it is over."""
         self._open = False
-        self.in_flight.remove(self)
+        self.in_flight.remove((self,))
 
     def _settle(self, answer: bytes) -> None:
         # Closed only now: until the broker has answered, the claim is kept and the lease renewed,
         # so that whoever settles the run can try again.
         self._open = False
-        self.in_flight.respond(self.reply, answer)
+        self.in_flight.respond((self.reply,), answer)
         if self._deliveries > 1 and answer is ACK:
             self.in_flight.releases.forget(self.run_id, self.seq)
-        self.in_flight.remove(self)
+        self.in_flight.remove((self,))
+
+
+def ack_many(deliveries: Sequence[NatsDelivery]) -> None:
+    """Do `ack` with many deliveries, in a few steps for all."""
+    plain: dict[InFlight, list[NatsDelivery]] = {}
+    for delivery in deliveries:
+        if delivery.take_for_ack():
+            plain.setdefault(delivery.in_flight, []).append(delivery)
+        else:
+            delivery.ack()
+    for in_flight, alike in plain.items():
+        in_flight.ack(alike)

@@ -4,6 +4,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import starmap
+from typing import cast
 
 from jtask.contract import (
     ATOMIC_LIMIT,
@@ -22,6 +23,7 @@ from jtask_nats.client.direct_reads import last_message
 from jtask_nats.client.purging import purge
 from jtask_nats.queues.consumption import NatsConsumption
 from jtask_nats.queues.deletion import delete_message
+from jtask_nats.queues.deliveries import NatsDelivery, ack_many
 from jtask_nats.queues.holders import Holders
 from jtask_nats.queues.leases import Leases
 from jtask_nats.queues.messages import OutgoingMessage, new_run_message, new_run_messages
@@ -158,6 +160,10 @@ class NatsRuns:
             await consumption.close()
             raise
         return consumption
+
+    def ack_many(self, deliveries: Sequence[Delivery]) -> None:
+        """Do `ack` with many deliveries of this broker, in a few steps for all."""
+        ack_many(cast("Sequence[NatsDelivery]", deliveries))
 
     async def wake(
         self, key: str, count: int = 1, *, tokens: Sequence[str] = (), first: bool = True
