@@ -48,24 +48,26 @@ def striking(whole):
     return request
 
 def striking_put(whole):
-    def put_then(self, outcome, done):
-        mine = count()
+    # Of one outcome, or of many by column; the last argument takes what came of them.
+    def put(self, first, *others):
+        *columns, done = others
+        mine = any([count() for _ in (first if columns else [first])])
         if mine and when == "before":
             strike()
 
-        def stored(answer):
+        def stored(*answer):
             if mine and when == "after":
                 strike()
-            done(answer)
+            done(*answer)
 
-        whole(self, outcome, stored)
-    return put_then
+        whole(self, first, *columns, stored)
+    return put
 
 def striking_answer(whole):
-    def answer(self, reply, body):
-        if body == ACK and count():
+    def answer(self, replies, body):
+        if body == ACK and any([count() for _ in replies]):
             strike()
-        whole(self, reply, body)
+        whole(self, replies, body)
     return answer
 
 OWNERS = {
@@ -84,7 +86,7 @@ if "STRIKE" in os.environ:
         Connection.respond = striking_answer(Connection.respond)
     elif name == "put":
         # What is sent by the thread that executed the run, or by the I/O thread.
-        for way in ("put_then", "put_from_thread"):
+        for way in ("put_many", "put_from_thread"):
             setattr(NatsResults, way, striking_put(getattr(NatsResults, way)))
     else:
         owner, method = OWNERS[name]

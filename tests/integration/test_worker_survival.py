@@ -160,7 +160,7 @@ def test_an_end_that_cannot_be_stored_takes_no_slot_away(
 ) -> None:
     runs = [size_of.delay("x") for _ in range(4)]
     results = get_client().broker.results
-    for name in {"put", "put_from_thread", "put_then"} & set(dir(results)):
+    for name in {"put", "put_from_thread", "put_many"} & set(dir(results)):
         monkeypatch.setattr(results, name, fail)
     jtask_worker(size_of, concurrency=1, prefetch=0)
     # There is no outcome that would tell it, so the letters do.

@@ -18,7 +18,7 @@ def test_runs_get_slots_in_order_of_arrival() -> None:
     for name in "abc":
         intake.add(job(name))
     assert [intake.next_job() for _ in range(3)] == ["a", "b", None]
-    intake.free_slot()
+    intake.free_slots()
     assert [intake.next_job() for _ in range(2)] == ["c", None]
 
 
@@ -62,7 +62,7 @@ def test_the_credit_is_the_slots_and_the_prefetch() -> None:
 def end_runs(intake: SlotPool, count: int) -> None:
     for _ in range(count):
         intake.take_slot()
-        intake.free_slot()
+        intake.free_slots()
 
 
 def test_a_given_prefetch_stays() -> None:
@@ -137,7 +137,7 @@ def test_never_more_runs_than_slots_and_none_is_lost(slots: int, steps: list[str
         elif step == "take":
             busy += intake.take_slot()
         elif step == "free" and busy:
-            intake.free_slot()
+            intake.free_slots()
             busy -= 1
         assert busy <= slots
     assert intake.take_all() == [str(n) for n in range(started, added)]

@@ -115,7 +115,7 @@ class Stage:
         self.lineup.note_wait(self.begun[run_id], -1, awaited)
 
     def end(self, run_id: str) -> None:
-        self.lineup.ended(self.begun.pop(run_id))
+        self.lineup.ended([self.begun.pop(run_id)])
 
     def waiting(self) -> list[str]:
         return [job.delivery.run_id for job in self.lineup.waiting()]

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from jtask.background import BackgroundTasks
@@ -53,20 +53,25 @@ class NatsResults:
     def put(self, outcome: OutcomeRecord) -> asyncio.Future[bool]:
         """Store the first outcome of a run; sends at once."""
         stored: asyncio.Future[bool] = self._loop.create_future()
-        self.put_then(outcome, partial(_resolve, stored))
+        self.put_many([outcome.run_id], [outcome.body], partial(_resolve, stored))
         return stored
 
-    def put_then(self, outcome: OutcomeRecord, done: Callable[[bool | BrokerError], None]) -> None:
-        """Do `put`, and call a function on the loop with what came of it."""
+    def put_many(
+        self,
+        run_ids: Sequence[str],
+        bodies: Sequence[bytes],
+        done: Callable[[Sequence[int], bool | BrokerError], None],
+    ) -> None:
+        """Do `put` with many outcomes, and call a function on the loop with what came of each."""
         session = self._session
-        subject = session.subjects.outcome(outcome.run_id)
-        answered = partial(self._on_published, outcome, done)
-        session.publisher.publish_then(subject, outcome.body, FIRST_ONLY, answered)
+        subjects = [*map(session.subjects.outcome, run_ids)]
+        answered = partial(self._on_many_published, run_ids, bodies, done)
+        session.publisher.publish_each_then(subjects, FIRST_ONLY, bodies, answered)
 
     def put_from_thread(
         self, outcome: OutcomeRecord, done: Callable[[bool | BrokerError], None]
     ) -> None:
-        """Do `put_then` from any thread but the loop's, where `done` is called all the same."""
+        """Do `put` from any thread but the loop's, where a function is called with the answer."""
         session = self._session
         subject = session.subjects.outcome(outcome.run_id)
         answered = partial(self._on_published, outcome, done)
@@ -154,6 +159,21 @@ class NatsResults:
             await connection.flush()
         return subscription
 
+    def _on_many_published(
+        self,
+        run_ids: Sequence[str],
+        bodies: Sequence[bytes],
+        done: Callable[[Sequence[int], bool | BrokerError], None],
+        places: Sequence[int],
+        error: BrokerError | None,
+    ) -> None:
+        if error is None:
+            done(places, _IS_FIRST)
+            return
+        for place in places:
+            outcome = OutcomeRecord(run_ids[place], bodies[place])
+            self._on_published(outcome, partial(done, (place,)), error)
+
     def _on_published(
         self,
         outcome: OutcomeRecord,
@@ -197,7 +217,10 @@ class NatsResults:
             subscription.on_gap()
 
 
-def _resolve(stored: asyncio.Future[bool], answer: bool | BrokerError) -> None:
+def _resolve(
+    stored: asyncio.Future[bool], places: Sequence[int], answer: bool | BrokerError
+) -> None:
+    del places  # of the only one
     if stored.done():
         return
     if isinstance(answer, BrokerError):

@@ -27,10 +27,11 @@ class ResultStore(Protocol):
         """Store the first outcome of a run, and push it to whoever watches.
 
         Sends at once, before the result is awaited, so that outcomes can be pipelined. A store may
-        also have `put_then(outcome, done)`, which does the same and calls a function on the loop
-        with the answer or the `BrokerError`: workers use it, for it spares a future a run. And it
-        may have `put_from_thread(outcome, done)`, which does so from any other thread: `done` is
-        called on the loop all the same.
+        also have `put_many(run_ids, bodies, done)`, which does the same with many outcomes in fewer
+        steps, each for itself: `done(places, answer)` is called on the loop with the places of
+        some of them and their answer or `BrokerError`, until it has had each place once. It raises
+        only where nothing was sent. And a store may have `put_from_thread(outcome, done)`, for one
+        outcome in any other thread: `done(answer)` is called on the loop all the same.
 
         Returns:
             Awaitable[bool]: True when this outcome is now the stored one; False when another

@@ -166,7 +166,8 @@ class PreparedRuns(Protocol):
 class RunQueue(Protocol):
     """Hold runs durably until a worker has settled them.
 
-    A broker may also have shorter ways for callers who are not on its loop:
+    A broker may also have `ack_many(deliveries)`, which does `Delivery.ack` with many of its own
+    deliveries in fewer steps, and shorter ways for callers who are not on its loop:
     `enqueue_from_thread(message)` does `enqueue([message])` from any other thread, and blocks it;
     the coroutine function `enqueue_from_loop(message)` does so on any other event loop.
     `prepare_enqueue(group)` prepares `enqueue` of a `MessageGroup` in any other thread, see

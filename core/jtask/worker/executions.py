@@ -3,10 +3,11 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
 from jtask.client.cancel_notices import no_event
 from jtask.client.client import Client
+from jtask.client.gathered import Gathered
 from jtask.errors import RunAbandoned
 from jtask.execution.dispositions import Disposition, StoreOutcome
 from jtask.execution.job import Job, describe_crash, finish_abandoned, perform
@@ -14,7 +15,7 @@ from jtask.lifecycle import Release
 from jtask.states import State, StateName
 from jtask.wire.envelope import encode_outcome, unstarted_record
 from jtask.worker.runners import LoopRunner, ThreadRunner
-from jtask.worker.sent_outcomes import SentOutcome
+from jtask.worker.sent_outcomes import End, SentOutcome
 
 _log = logging.getLogger("jtask.worker")
 
@@ -27,7 +28,7 @@ class Executions:
         worker: This worker's name.
         size: How many jobs each runner executes at once.
         send: Called in the job's thread before that; may send its outcome off.
-        finish: Called on the I/O thread with each job's end, once.
+        finish: Called on the I/O thread with the ends of jobs, each once.
         note_wait: Called on the I/O thread as a job begins to wait for other runs, and goes on.
         on_death: Called with the reason, from any thread, when nothing can be executed any more.
 
@@ -41,13 +42,14 @@ class Executions:
         worker: str,
         size: int,
         send: Callable[[Job, Disposition], SentOutcome | None],
-        finish: Callable[[Job, Disposition, SentOutcome | None], None],
+        finish: Callable[[Sequence[End]], None],
         note_wait: Callable[[Job, int, Collection[str]], None],
         on_death: Callable[[str], object],
     ) -> None:
         self._client = client
         self._worker = worker
-        self._send, self._finish = send, finish
+        self._send = send
+        self._ends = Gathered[End](client.io, finish)
         self._note_wait = note_wait
         self._on_state = client.events.on_state
         self.interrupting = False
@@ -116,7 +118,7 @@ class Executions:
         # One that was left behind may come here too: when its loop has ended, it is torn down.
         if not job.is_abandoned:
             sent = self._send(job, disposition)
-            self._client.io.post(self._finish, job, disposition, sent)
+            self._ends.add((job, disposition, sent))
 
     def _is_interrupting(self) -> bool:
         return self.interrupting
@@ -139,7 +141,7 @@ class Executions:
             disposition = await finish_abandoned(job, error, self._client.inline_limit)
         except BaseException as failure:
             disposition = self._give_up_on(job, failure)
-        self._client.io.post(self._finish, job, disposition, None)
+        self._ends.add((job, disposition, None))
 
     def _give_up_on(self, job: Job, error: BaseException) -> Disposition:
         cancelled = isinstance(error, asyncio.CancelledError)

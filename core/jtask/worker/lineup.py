@@ -1,7 +1,7 @@
 """What waits for its turn in a worker, and what begins next."""
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
 from jtask.execution.job import Job
 from jtask.worker.loans import WOKEN_RANK, Loans
@@ -70,14 +70,16 @@ class Lineup:
         self._slots.start_now(job)
         self._begin(job)
 
-    def ended(self, job: Job) -> None:
-        """Give the slot of a run that has ended, or was released, to the next."""
-        self._moves += 1
+    def ended(self, jobs: Sequence[Job]) -> None:
+        """Give the slots of runs that have ended, or were released, to the next."""
+        self._moves += len(jobs)
         if self._loans.are_any:
-            self._loans.end(job)
-        self._slots.free_slot()
+            for job in jobs:
+                self._loans.end(job)
+        self._slots.free_slots(len(jobs))
         if self._suspects.are_any:
-            self._suspects.ended(job)
+            for job in jobs:
+                self._suspects.ended(job)
         if not self._is_closed:
             if self._pace is None:
                 self._look_at_pace_soon()

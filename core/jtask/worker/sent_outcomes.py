@@ -37,6 +37,10 @@ class SentOutcome:
             on_answer(self._answer)
 
 
+End = tuple[Job, Disposition, SentOutcome | None]
+"""A run that has ended, what to do with it, and what was sent of it."""
+
+
 def is_one_message(disposition: Disposition, job: Job) -> TypeGuard[StoreOutcome]:
     """Tell whether a run is over with one message, as nearly all are."""
     return (

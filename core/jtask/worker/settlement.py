@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -32,13 +32,18 @@ from jtask.wire.envelope import Envelope, encode_outcome, unstarted_record
 from jtask.wire.envelope_reader import EnvelopeReader
 from jtask.worker.insistence import Insistence
 from jtask.worker.letters import LONGEST_REASON, Letters
-from jtask.worker.sent_outcomes import SentOutcome, is_one_message
+from jtask.worker.sent_outcomes import End, OnAnswer, SentOutcome, is_one_message
 from jtask.worker.start_counters import START_COUNTER_TTL, start_counter
 from jtask.worker.unknown_tasks import unknown_task_seconds
 
-PutThen = Callable[[OutcomeRecord, Callable[[bool | BrokerError], None]], None]
+PutFromThread = Callable[[OutcomeRecord, OnAnswer], None]
+PutMany = Callable[
+    [Sequence[str], Sequence[bytes], Callable[[Sequence[int], bool | BrokerError], None]], None
+]
+AckMany = Callable[[Sequence[Delivery]], None]
 
 _REFUSED_PAUSE = 5.0  # seconds between two lines about writes that are refused
+_IS_NEWS = True
 _log = logging.getLogger("jtask.worker")
 
 
@@ -56,8 +61,10 @@ class Settlement:
         self._events = events
         self._worker = worker
         # Optional in the contract.
-        self._put_then: PutThen = getattr(broker.results, "put_then", self._put_slowly)
-        self._put_from_thread: PutThen | None = getattr(broker.results, "put_from_thread", None)
+        results = broker.results
+        self._put_many: PutMany = getattr(results, "put_many", self._put_each)
+        self._put_from_thread: PutFromThread | None = getattr(results, "put_from_thread", None)
+        self._ack_many: AckMany = getattr(broker.runs, "ack_many", _ack_each)
         self._end_news = EndNews()
         self._envelopes = EnvelopeReader()
         self._rejected_hook = get_plugins().caller("jtask_rejected")
@@ -92,27 +99,41 @@ class Settlement:
             return None  # `settle` meets it as well
         return sent
 
-    def settle(self, job: Job, disposition: Disposition, sent: SentOutcome | None = None) -> None:
+    def settle(self, job: Job, disposition: Disposition) -> None:
         """Do what follows from an execution; returns at once.
 
         Args:
             job: The run.
             disposition: What to do with it. It is tried until the broker has taken it.
-            sent: What `send` has returned.
         """
+        self.settle_all([(job, disposition, None)])
+
+    def settle_all(self, ends: Sequence[End]) -> None:
+        """Do `settle` with many runs, and with what `send` has returned of each."""
+        if not ends:
+            return
         if not self.unsettled:
             self._done.clear()
-        self.unsettled.add(job)
-        if not is_one_message(disposition, job):
-            self._settle_slowly(job, disposition)
-        elif sent is not None:
-            sent.then(partial(self._stored, job, disposition))
-        else:
-            record = OutcomeRecord(job.delivery.run_id, disposition.body)
-            # Nearly all runs: one message, without a coroutine or a future for each.
-            try:
-                self._put_then(record, partial(self._stored, job, disposition))
-            except Exception:  # it is refused before it is sent
+        together: list[tuple[Job, StoreOutcome]] = []
+        for job, disposition, sent in ends:
+            self.unsettled.add(job)
+            if not is_one_message(disposition, job):
+                self._settle_slowly(job, disposition)
+            elif sent is not None:
+                sent.then(partial(self._answered, [(job, disposition)], (0,)))
+            else:
+                together.append((job, disposition))
+        if together:
+            self._store_together(together)
+
+    def _store_together(self, ends: Sequence[tuple[Job, StoreOutcome]]) -> None:
+        # Nearly all runs: one message, without a coroutine or a future for each.
+        run_ids = [job.delivery.run_id for job, _ in ends]
+        bodies = [disposition.body for _, disposition in ends]
+        try:
+            self._put_many(run_ids, bodies, partial(self._answered, ends))
+        except Exception:  # it is refused before anything is sent
+            for job, disposition in ends:
                 self._settle_slowly(job, disposition)
 
     async def wait(self) -> None:
@@ -247,24 +268,39 @@ class Settlement:
         """
         self._events.add(Event(run_id, state, time.time(), key, worker=self._worker, detail=detail))
 
-    def _stored(self, job: Job, disposition: StoreOutcome, answer: bool | BrokerError) -> None:
+    def _answered(
+        self,
+        ends: Sequence[tuple[Job, StoreOutcome]],
+        places: Sequence[int],
+        answer: bool | BrokerError,
+    ) -> None:
         if isinstance(answer, bool):
             # Also when another outcome came first: that one stands, and the run is over.
-            self._let_leave(job)
+            self._let_leave([ends[place][0] for place in places])
         else:
-            self._settle_slowly(job, disposition)
+            for place in places:
+                self._settle_slowly(*ends[place])
 
-    def _let_leave(self, job: Job) -> None:
-        """Ack a run whose end is stored; first tell whoever waits for it."""
+    def _let_leave(self, jobs: list[Job]) -> None:
+        """Ack runs whose ends are stored; first tell whoever waits for them."""
         if self._end_news.is_heard:
-            end = StoredEnd(job.delivery.run_id, self._broker, is_news=True)
-            if rest := self._end_news.tell(end):
-                self._background.start(self._leave(job, end, rest))
-                return
-        job.delivery.ack()
-        self.unsettled.discard(job)
+            jobs = self._tell(jobs)
+        self._ack_many([job.delivery for job in jobs])
+        self.unsettled.difference_update(jobs)
         if not self.unsettled:
             self._look_whether_done()
+
+    def _tell(self, jobs: list[Job]) -> list[Job]:
+        """Tell the plugins of stored ends; return the runs for which they need no time."""
+        broker, tell = self._broker, self._end_news.tell
+        leaving: list[Job] = []
+        for job in jobs:
+            end = StoredEnd(job.delivery.run_id, broker, _IS_NEWS)
+            if rest := tell(end):
+                self._background.start(self._leave(job, end, rest))
+            else:
+                leaving.append(job)
+        return leaving
 
     async def _leave(self, job: Job, end: StoredEnd, rest: list[Awaitable[None]]) -> None:
         # Not in a `finally`: a worker that is torn down here leaves the run to the next one.
@@ -276,21 +312,25 @@ class Settlement:
         end = StoredEnd(run_id, self._broker, is_news)
         await self._end_news.finish(end, self._end_news.tell(end))
 
-    def _put_slowly(
-        self, outcome: OutcomeRecord, done: Callable[[bool | BrokerError], None]
+    def _put_each(
+        self,
+        run_ids: Sequence[str],
+        bodies: Sequence[bytes],
+        done: Callable[[Sequence[int], bool | BrokerError], None],
     ) -> None:
-        """Do what `put_then` does with a store that has none."""
+        """Do what `put_many` does with a store that has none."""
 
-        async def put() -> None:
+        async def put(place: int, outcome: OutcomeRecord) -> None:
             try:
                 answer: bool | BrokerError = await self._broker.results.put(outcome)
             except BrokerError as error:
                 answer = error
             except Exception as error:  # of a store that is somebody else's
                 answer = BrokerError(str(error))
-            done(answer)
+            done((place,), answer)
 
-        self._background.start(put())
+        for place, outcome in enumerate(map(OutcomeRecord, run_ids, bodies)):
+            self._background.start(put(place, outcome))
 
     def _settle_slowly(self, job: Job, disposition: Disposition) -> None:
         self._background.start(self._settle(job, disposition))
@@ -428,3 +468,8 @@ class Settlement:
     def _look_whether_done(self) -> None:
         if not self.unsettled and not self._rejecting:
             self._done.set()
+
+
+def _ack_each(deliveries: Sequence[Delivery]) -> None:
+    for delivery in deliveries:
+        delivery.ack()

@@ -109,7 +109,7 @@ class SlotPool:
         """Take a slot if one is free, or will be in a moment.
 
         Returns:
-            bool: Whether it was taken; `free_slot` gives it back.
+            bool: Whether it was taken; `free_slots` gives it back.
         """
         # While slots are lent, what is waited for goes before others; a runner knows no order.
         if self._free + (0 if self._lent else self._ahead) <= 0:
@@ -125,10 +125,10 @@ class SlotPool:
         # Else what is waited for may be behind more than can be held.
         return self._put_off < _LARGEST_PREFETCH
 
-    def free_slot(self) -> None:
-        """Give a slot back: a run has ended or was released."""
-        self._free += 1
-        self._ended += 1
+    def free_slots(self, count: int = 1) -> None:
+        """Give slots back: as many runs have ended or were released."""
+        self._free += count
+        self._ended += count
 
     def lend(self) -> None:
         """Let another run have the slot of one that waits for others."""

@@ -6,7 +6,7 @@ Everything here happens on the I/O thread, so no locks are needed.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Coroutine, Iterable
+from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
 
 from jtask.background import BackgroundTasks
@@ -32,7 +32,7 @@ from jtask.worker.heartbeat import accompany
 from jtask.worker.lineup import Lineup
 from jtask.worker.loans import Loans
 from jtask.worker.lookups import Lookups
-from jtask.worker.sent_outcomes import SentOutcome
+from jtask.worker.sent_outcomes import End, SentOutcome
 from jtask.worker.settlement import Settlement
 from jtask.worker.slots import SlotPool
 from jtask.worker.start_checks import StartChecks
@@ -337,7 +337,7 @@ class Worker:
             self._set_aside(job, error)
 
     def _set_aside(self, job: Job, error: Exception) -> None:
-        self._release(job)
+        self._release((job,))
         self._settlement.fail(job.delivery, job.envelope, error)
 
     def _never_start(self, job: Job, message: str) -> None:
@@ -351,7 +351,7 @@ class Worker:
         except BrokerError as error:
             # Released and not retried: another worker may reach what this one cannot.
             _log.warning("run %s is handed back: %s", job.delivery.run_id, error)
-            self._release(job)
+            self._release((job,))
             handing_back = self._settlement.hand_back(job, "handed back unstarted")
             self._background.start(handing_back)
             return
@@ -359,7 +359,7 @@ class Worker:
             self._set_aside(job, error)
             return
         if isinstance(decision, Discard):
-            self._release(job)
+            self._release((job,))
             self._settlement.discard(job)
             return
         if not isinstance(decision, Execute):
@@ -381,22 +381,25 @@ class Worker:
             return None
         return None if job.notify_only else self._settlement.send(job, disposition)
 
-    def _finish(self, job: Job, disposition: Disposition, sent: SentOutcome | None) -> None:
-        # Another worker may have the run by now: what comes of it here comes too late.
-        if job.is_released:
-            return
-        self._release(job)
-        if job.notify_only:
-            job.delivery.ack()
-            return
-        self._settlement.settle(job, disposition, sent)
-        is_kept = isinstance(disposition, StoreOutcome) and disposition.letter is not None
-        if is_kept and job.decision is not None and job.decision.dead_letter:
-            self._settlement.notify_rejected(job.delivery, job.decision.message)
+    def _finish(self, ends: Sequence[End]) -> None:
+        # Another worker may have the others by now: what comes of them here comes too late.
+        mine = [end for end in ends if not end[0].is_released]
+        self._release([job for job, _, _ in mine])
+        self._settlement.settle_all([end for end in mine if not end[0].notify_only])
+        for job, disposition, _ in mine:
+            if job.notify_only:
+                job.delivery.ack()
+            elif job.decision is not None and job.decision.dead_letter:
+                self._notify_rejected(job, job.decision, disposition)
 
-    def _release(self, job: Job) -> None:
-        self._forget(job)
-        self._lineup.ended(job)
+    def _notify_rejected(self, job: Job, decision: Finish, disposition: Disposition) -> None:
+        if isinstance(disposition, StoreOutcome) and disposition.letter is not None:
+            self._settlement.notify_rejected(job.delivery, decision.message)
+
+    def _release(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            self._forget(job)
+        self._lineup.ended(jobs)
 
     def _forget(self, job: Job) -> None:
         self._executing.pop(job.delivery.run_id, None)

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 import pytest
@@ -128,15 +128,27 @@ class ResultStoreContract(Contract):
         assert [await broker.results.get(outcome.run_id) for outcome in outcomes] == outcomes
 
     @rule
-    async def test_a_quick_put_answers_like_a_put(self, bench: Bench) -> None:
-        put_then = getattr((await bench.broker()).results, "put_then", None)
-        if put_then is None:
-            pytest.skip("it has no quick put")
+    async def test_many_outcomes_at_once_are_each_stored_for_themselves(self, bench: Bench) -> None:
+        results = (await bench.broker()).results
+        put_many = getattr(results, "put_many", None)
+        if put_many is None:
+            pytest.skip("it stores one outcome after the other")
+        run_ids = bench.run_ids.new_many(500)
+        for run_id in run_ids[::7]:
+            assert await results.put(OutcomeRecord(run_id, b"first")) is True
+        answers: dict[int, bool | BrokerError] = {}
 
-        async def put(outcome: OutcomeRecord, done: OnAnswer) -> None:
-            put_then(outcome, done)
+        def done(places: Sequence[int], answer: bool | BrokerError) -> None:
+            assert not answers.keys() & set(places)
+            answers.update(dict.fromkeys(places, answer))
 
-        await _check_quick_put(bench, put)
+        put_many(run_ids, [run_id.encode() for run_id in run_ids], done)
+        await until(lambda: len(answers) == len(run_ids), "all are answered")
+        assert answers == {place: place % 7 > 0 for place in range(len(run_ids))}
+        reader = (await bench.broker()).results
+        for place, run_id in list(enumerate(run_ids))[:20]:
+            body = run_id.encode() if place % 7 else b"first"
+            assert await reader.get(run_id) == OutcomeRecord(run_id, body)
 
     @rule
     async def test_a_put_by_a_thread_answers_like_a_put(self, bench: Bench) -> None:

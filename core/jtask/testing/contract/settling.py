@@ -3,6 +3,8 @@
 import asyncio
 import time
 
+import pytest
+
 from jtask.testing.contract.base import Contract, rule
 from jtask.testing.contract.bench import Bench, eventually, ids, until, until_instant
 
@@ -35,6 +37,29 @@ class SettlingContract(Contract):
             return await producer.queues.depth("reports") == 0
 
         await eventually(empty, "the queue is empty")
+
+    @rule
+    async def test_runs_of_several_queues_are_acked_together(self, bench: Bench) -> None:
+        broker = await bench.broker()
+        ack_many = getattr(broker.runs, "ack_many", None)
+        if ack_many is None:
+            pytest.skip("it acks one run after the other")
+        inbox = await bench.consume(broker, "reports", "letters", credit=20)
+        await broker.runs.enqueue(bench.messages("reports", 8))
+        await broker.runs.enqueue(bench.messages("letters", 8))
+        deliveries = await inbox.take(16)
+        await deliveries.pop().release()
+        again = await inbox.next()
+        deliveries[3].ack()
+        ack_many([*deliveries, again, again])
+
+        async def empty() -> bool:
+            queues = broker.queues
+            return await queues.depth("reports") + await queues.depth("letters") == 0
+
+        await eventually(empty, "the queues are empty")
+        await broker.runs.enqueue(bench.messages("reports", 20))
+        await inbox.take(20)  # nothing counts against the credit any more
 
     @rule
     async def test_a_run_handed_back_is_delivered_again_and_counted(self, bench: Bench) -> None:
