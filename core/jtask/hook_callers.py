@@ -40,6 +40,16 @@ class Implementation(NamedTuple):
         """Call the function with what it asks for."""
         return self.function(*self.pick(facts))
 
+    def taking(self, fact: str) -> Callable[[Any], Any]:
+        """Return what calls the function with the one fact of a hook: fewer steps than `call`.
+
+        Args:
+            fact: Its name.
+        """
+        if self.pick({fact: None}):
+            return self.function
+        return lambda _: self.function()
+
 
 class HookFailures:
     """Log failures of hooks: a traceback for the first of a kind, then a line once in a while.

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from jtask.errors import ConfigurationError
-from jtask.hook_callers import HookFailures
+from jtask.hook_callers import HookFailures, Implementation
 from jtask.hooks import hookimpl
 from jtask.plugins import Plugins, get_plugins
 
@@ -206,3 +206,12 @@ def test_a_plugin_that_is_removed_and_added_again_is_logged_with_its_traceback(
         caller.notify("for run 1", run_id="1", queue="q", reason="why")
         plugins.remove(plugin)
     assert [bool(record.exc_info) for record in caplog.records] == [True, True]
+
+
+def test_a_function_may_leave_out_the_one_fact_of_its_hook() -> None:
+    taken: list[object] = []
+    deaf = Implementation.of("deaf", lambda: taken.append("called"), ())
+    hearing = Implementation.of("hearing", taken.append, ("end",))
+    for implementation in (deaf, hearing):
+        implementation.taking("end")("the end")
+    assert taken == ["called", "the end"]

@@ -6,6 +6,7 @@ from collections.abc import Awaitable
 
 from jtask.contract import Broker
 from jtask.errors import BrokerError
+from jtask.hook_callers import Implementation
 from jtask.plugins import get_plugins
 from jtask.stored_ends import StoredEnd
 
@@ -23,6 +24,8 @@ class EndNews:
     def __init__(self) -> None:
         self._hook = get_plugins().caller("jtask_stored")
         self.is_heard = self._hook is not None
+        implementations = () if self._hook is None else self._hook.implementations
+        self._calls = [(one, one.taking("end")) for one in implementations]
 
     def tell(self, end: StoredEnd) -> list[Awaitable[None]]:
         """Call the plugins, and return what is to be awaited; nearly always nothing.
@@ -31,19 +34,22 @@ class EndNews:
             end: What is stored.
         """
         rest: list[Awaitable[None]] = []
-        if self._hook is None:
-            return rest
-        facts = {"end": end}
-        for implementation in self._hook.implementations:
+        for implementation, call in self._calls:
             try:
-                answer = implementation.function(*implementation.pick(facts))
+                answer = call(end)
             except Exception as error:
-                about = f"for run {end.run_id}"
-                self._hook.log_failure(implementation, error, about, run_id=end.run_id)
+                self._log_failure(implementation, error, end)
                 continue
             if answer is not None:
                 rest.append(answer)
         return rest
+
+    def _log_failure(
+        self, implementation: Implementation, error: Exception, end: StoredEnd
+    ) -> None:
+        if self._hook is not None:
+            about = f"for run {end.run_id}"
+            self._hook.log_failure(implementation, error, about, run_id=end.run_id)
 
     async def finish(self, end: StoredEnd, rest: list[Awaitable[None]]) -> None:
         """Await what plugins do about an end, again and again until the broker answers them.
