@@ -166,8 +166,8 @@ class Place:
         return json.loads(printed.splitlines()[-1])
 
     def kill_server(self) -> None:
-        """End the embedded server as a crash would."""
-        status = server_status(self.home)
+        """End the embedded server as a crash would, once it is there again after the last time."""
+        status = eventually(lambda: server_status(self.home))
         assert status is not None
         assert status.pid is not None
         os.kill(status.pid, signal.SIGKILL)

@@ -27,6 +27,11 @@ async def echo(n: int) -> int:
     return n
 
 @task
+async def quick_number(n: int) -> int:
+    mark(str(n))
+    return n
+
+@task
 def python_loop(seconds: float) -> str:
     mark("python_loop")
     end = time.monotonic() + seconds
@@ -96,6 +101,27 @@ def test_no_accepted_run_is_lost_when_the_server_is_killed_and_waiters_wake(
         eventually(lambda target=already: len(place.marks()) > target)
         place.kill_server()
     assert waiting.answer() == list(range(600))
+    assert worker.stop() == 0
+
+
+def test_no_end_is_lost_when_the_server_is_killed_while_many_runs_end_together(
+    place: Any, eventually: Any
+) -> None:
+    place.write("tasks.py", TASKS)
+    worker = place.serve("tasks.py", "-c", "100", JTASK_LEASE="2")
+    worker.is_ready()
+    waiting = place.start_python(
+        """
+        import tasks
+        runs = tasks.quick_number.delay_many([(i,) for i in range(5000)])
+        print(json.dumps([run.result(50) for run in runs]))
+        """
+    )
+    for already in (300, 1500, 3000):
+        eventually(lambda target=already: len(place.marks()) > target)
+        place.kill_server()
+    assert waiting.answer() == list(range(5000))
+    assert set(place.marks()) == {str(n) for n in range(5000)}
     assert worker.stop() == 0
 
 
