@@ -193,6 +193,26 @@ def test_a_publish_while_the_server_is_down_fails_after_the_timeout(
     publishing(main, timeout=0.5)
 
 
+@pytest.mark.parametrize("refusal", [None, 10176])
+def test_a_message_that_a_living_server_does_not_store_in_time_is_told_with_the_way_out(
+    connected: Connected, refusal: int | None
+) -> None:
+    async def main(connection: Connection) -> None:
+        def answer(subject: str, reply: str, data: bytes, headers: bytes | None) -> None:
+            if refusal:
+                connection.send(reply, b'{"error": {"err_code": %d}}' % refusal)
+
+        # A server whose disk was full does not answer one message, and so refuses a batch.
+        connection.subscribe("s.x", answer)
+        publisher = Publisher(connection, timeout=0.5)
+        with pytest.raises(BrokerUnavailable, match="if its disk was full, make room and restart"):
+            await publisher.publish("s.x", b"", msg_id(1))
+        with pytest.raises(BrokerUnavailable, match=str(refusal or "no answer")):
+            await asyncio.to_thread(publisher.publish_from_thread, "s.x", b"", msg_id(2))
+
+    connected(main)
+
+
 def test_a_stream_that_comes_late_gets_the_message(connected: Connected) -> None:
     async def main(connection: Connection) -> None:
         publisher = Publisher(connection, timeout=PATIENT)

@@ -18,6 +18,7 @@ CONSUMER_NOT_FOUND = 10014
 
 _GONE = {10037, 10043}  # no such message, no such sequence
 _DELETE_FAILED = 10057  # its description is the store's own error
+_CREATE_FAILED = 10049  # its description keeps the store's own error to itself
 _STORE_FAILED = 10077  # its description is the store's own error
 _FULL = {10002, 10023, 10028, 10047}  # of the account, of the server; memory, disk
 # Also the number of a stream with discard=new that is full, which is not a full broker: only the
@@ -46,7 +47,10 @@ class ApiError(BrokerError):
 
     def __init__(self, code: int, err_code: int, description: str, asked: str = "") -> None:
         of = f" of {asked}" if asked else ""
-        super().__init__(f"JetStream refused the request{of}: {description} (error {err_code})")
+        hint = "; its disk may be full, its log says why" if err_code == _CREATE_FAILED else ""
+        super().__init__(
+            f"JetStream refused the request{of}: {description} (error {err_code}){hint}"
+        )
         self.code = code
         self.err_code = err_code
         self.description = description
@@ -134,6 +138,28 @@ def no_answer(subject: str, url: str, seconds: float, state: str) -> BrokerUnava
     """Make the exception for a message or request that was not answered in time."""
     return BrokerUnavailable(
         f"the NATS server at {url} did not answer on {subject} within {seconds:g} s ({state})"
+    )
+
+
+def not_stored(
+    subject: str, url: str, seconds: float, refusal: ApiError | None
+) -> BrokerUnavailable:
+    """Make the exception for a message that a server, though connected, did not store in time.
+
+    Args:
+        subject: Of the message.
+        url: The server.
+        seconds: How long it was tried.
+        refusal: What it said each time; None for no answer.
+    """
+    said = "no answer"
+    if refusal is not None:
+        said = f"the last answer: {refusal.description}, error {refusal.err_code}"
+    # A store that could not write once answers nothing more, also when there is room again.
+    return BrokerUnavailable(
+        f"the NATS server at {url} did not store the message for {subject} within {seconds:g} s "
+        f"(connected; {said}): its log says why; if its disk was full, make room and restart it, "
+        "the embedded one with `jtask server stop`"
     )
 
 

@@ -10,10 +10,12 @@ from jtask.errors import BrokerError, BrokerUnavailable
 from jtask_nats.client.answer_reader import PLACE_MARK, AnswerReader
 from jtask_nats.client.connection import Connection
 from jtask_nats.client.nats_errors import (
+    ApiError,
     is_transient,
     no_answer,
     no_stream,
     not_permitted,
+    not_stored,
     too_large,
 )
 from jtask_nats.client.pending import OnOutcome, PendingPublish, is_stored, refusal_in
@@ -130,10 +132,14 @@ class Unanswered:
         if self._timer is None:
             self._start_timer()
 
-    def timeout_error(self, pending: PendingPublish) -> BrokerUnavailable:
-        """Return what ends a message that nobody has answered in time."""
-        state = "connected" if self._connection.is_connected else "not connected"
-        return no_answer(pending.subject, self._connection.url, self._timeout, state)
+    def timeout_error(self, pending: PendingPublish) -> BrokerError:
+        """Return what ends a message that was not stored in time."""
+        refusal, url = pending.refusal, self._connection.url
+        if refusal is not None and not isinstance(refusal, ApiError):
+            return refusal
+        if not self._connection.is_connected:
+            return no_answer(pending.subject, url, self._timeout, "not connected")
+        return not_stored(pending.subject, url, self._timeout, refusal)
 
     def _on_answer(self, subject: str, reply: str, data: bytes, headers: bytes | None) -> None:
         del reply
@@ -270,7 +276,7 @@ class Unanswered:
                 self._resend(pending, now)
 
     def _time_out(self, token: str, pending: PendingPublish) -> None:
-        self._finish(token, pending, pending.refusal or self.timeout_error(pending))
+        self._finish(token, pending, self.timeout_error(pending))
 
     def _on_denied(self, subject: str) -> None:
         self._take_all_out()

@@ -87,7 +87,10 @@ def _description(found: "ServerStatus") -> str:
         "version": found.version,
         "uptime": f"{found.uptime:.0f} s",
         "data": found.home,
-        "disk": f"{found.disk_used / 1e6:.1f} MB of {found.store_limit / 1e6:.0f} MB",
+        "disk": (
+            f"{found.disk_used / 1e6:.1f} MB of {found.store_limit / 1e6:.0f} MB; "
+            f"{found.disk_free / 1e6:.0f} MB are free"
+        ),
         "log": found.log,
         "durability": durability(found.sync),
     }

@@ -75,6 +75,7 @@ class ServerStatus:
     home: Path
     log: Path
     disk_used: int
+    disk_free: int
     store_limit: int
     sync: Sync
 
@@ -151,6 +152,7 @@ def server_status(home: Path | None = None) -> ServerStatus | None:
             home=files.home,
             log=files.log,
             disk_used=files.disk_used(),
+            disk_free=files.disk_free(),
             store_limit=record.store_limit,
             sync=record.sync,
         )

@@ -147,6 +147,11 @@ class ServerFiles:
         """Return how many bytes the store takes on disk."""
         return sum(_bytes_on_disk(self._store))
 
+    def disk_free(self) -> int:
+        """Return how many bytes are left on the disk of the data folder."""
+        room = os.statvfs(self.home)
+        return room.f_bavail * room.f_frsize
+
 
 @contextmanager
 def folder_errors(home: Path) -> Generator[None, None, None]:
