@@ -139,13 +139,27 @@ def test_a_file_with_a_dot_in_its_name_is_served() -> None:
     assert names("jobs_n.v2.py:resize") == ["resize"]
 
 
-def test_a_file_wins_over_an_imported_module_of_the_same_name() -> None:
-    write("json.py")
-    standard = sys.modules["json"]
-    try:
-        assert names("json.py:resize") == ["resize"]
-    finally:
-        sys.modules["json"] = standard
+@pytest.mark.parametrize("name", ["jtask.py", "json.py", "json/tasks.py"])
+def test_a_file_that_would_stand_in_for_a_module_of_python_or_jtask_is_to_be_renamed(
+    name: str,
+) -> None:
+    before = sys.modules["json"]
+    file = write(name)
+    if file.parent.name == "json":
+        write("json/__init__.py", "")
+    with pytest.raises(TargetError, match=r"has the name of the module '\w+', .*: rename it"):
+        load_targets([name])
+    assert sys.modules["json"] is before
+
+
+def test_a_file_wins_over_an_imported_module_of_the_same_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write("elsewhere/shop_o.py", "")
+    monkeypatch.syspath_prepend(tmp_path / "elsewhere")
+    importlib.import_module("shop_o")
+    write("shop_o.py")
+    assert names("shop_o.py:resize") == ["resize"]
 
 
 @pytest.mark.parametrize(

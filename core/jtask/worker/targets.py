@@ -137,9 +137,19 @@ def _forget_namesakes(name: str, file: Path) -> None:
     while name:
         known = sys.modules.get(name)
         if known is not None and not _is_from(known, file):
+            _refuse_to_replace(name, file)
             del sys.modules[name]
         name = name.rpartition(".")[0]
         file = (file.parent.parent if file.name == "__init__.py" else file.parent) / "__init__.py"
+
+
+def _refuse_to_replace(name: str, file: Path) -> None:
+    # Others have imported it: they would get the user's file the next time.
+    if name in sys.stdlib_module_names or name == "jtask":
+        place = file.parent if file.name == "__init__.py" else file
+        raise TargetError(
+            f"{str(place)!r} has the name of the module {name!r}, which others import: rename it"
+        )
 
 
 def _is_found(name: str, file: Path) -> bool:
