@@ -82,8 +82,8 @@ def _say(queue: str, worker: WorkerInfo) -> None:
     key = likely_task(queue, worker)
     _log.warning(
         "runs wait in the queue %s, which no worker serves; a task of that name is served here, "
-        "with the key %s: callers and this worker import its file by different names; "
-        "import it by one, or give the task a key= (docs: my-run-does-not-start)",
+        "with the key %s: if it is the same task, callers and this worker import its file by "
+        "different names; import it by one, or give the task a key= (docs: my-run-does-not-start)",
         queue,
         key,
     )
