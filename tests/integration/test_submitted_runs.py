@@ -38,6 +38,7 @@ from jtask.task_runners import (
 from jtask_transactions import transaction
 
 PATIENCE = 30.0
+A_RUN_ID = "01a22c2a-437c-739c-8c7e-64af47d0bdee"
 
 
 @task
@@ -463,6 +464,19 @@ def test_what_is_waited_for_may_be_anywhere_inside(several: Any) -> None:
     state = give.submit(1, wait_for=several([upstream]), return_state=True)
     assert state.name is StateName.NOT_READY
     assert upstream.run_id in state.message
+
+
+@pytest.mark.parametrize("meant", [A_RUN_ID, [A_RUN_ID], [add]])
+def test_what_names_a_run_and_is_no_handle_of_it_is_not_left_out_of_wait_for(meant: Any) -> None:
+    for call in (
+        lambda: give.submit(1, wait_for=meant),
+        lambda: give(1, wait_for=meant),
+        lambda: give.map([1], wait_for=meant),
+        lambda: give.apply_async((1,), wait_for=meant),
+        lambda: give.delay_many([(1,)], wait_for=meant),
+    ):
+        with pytest.raises(TypeError, match=r"or get_run\(run_id\) for an id"):
+            call()
 
 
 @pytest.mark.parametrize("in_arguments", [True, False])

@@ -1,13 +1,15 @@
 """What a run waits for: handles and states among its arguments, and what `wait_for` names."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, cast
 
 from jtask.annotations import Annotation, StandIns
+from jtask.declaration.task_info import TaskInfo
 from jtask.errors import JTaskError, RunNotReady
 from jtask.execution.attempt import finish
 from jtask.futures.future import Future
+from jtask.ids import is_run_id
 from jtask.lifecycle import Finish, describe
 from jtask.nested_values import PLAIN, replace_nested
 from jtask.outcomes import Outcome
@@ -79,8 +81,22 @@ def find_awaited(
 
 
 def gathered(wait_for: Any) -> Any:
-    """Return what a run has to wait for as what can be gone through several times."""
-    return list(wait_for) if _is_several(wait_for) else wait_for
+    """Return what a run has to wait for as what can be gone through several times.
+
+    Raises:
+        TypeError: Something in it was meant as a run, and is no handle of one.
+    """
+    if not _is_several(wait_for):
+        return wait_for
+    several = [wait_for] if isinstance(wait_for, str) else list(wait_for)
+    for one in several:
+        # Values are no mistake: a direct call returns one where `.submit()` returns a handle.
+        if isinstance(one, TaskInfo | Coroutine) or (isinstance(one, str) and is_run_id(one)):
+            raise TypeError(
+                f"wait_for: only handles of runs can be waited for, got {one!r:.100}: pass what "
+                f".submit() or .delay() has returned, or get_run(run_id) for an id"
+            )
+    return several
 
 
 def _is_several(wait_for: object) -> bool:
