@@ -469,6 +469,18 @@ def test_a_subclass_that_would_lose_fields_is_refused():
     assert text.startswith("argument 'job' of task 'fn' would come back as Job, not UrgentJob")
 
 
+def test_a_field_that_does_not_keep_to_its_annotation_is_refused_with_the_type_that_it_wants():
+    @dataclass
+    class Price:
+        amount: float
+
+    def fn(price): ...
+
+    fn.__annotations__["price"] = Price
+    text = refusal(fn, Price(2))
+    assert "2.0 (float) in place of 2 (int) (at amount): put one of type float there, " in text
+
+
 def test_an_annotation_whose_validator_changes_its_own_output_is_refused():
     def fn(a: int): ...
 

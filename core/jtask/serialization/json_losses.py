@@ -3,6 +3,7 @@
 Importing this imports pydantic: do it where it is first needed.
 """
 
+from types import NoneType
 from typing import Any
 
 from pydantic import ValidationError
@@ -28,6 +29,10 @@ def losses(kind: JsonType, value: Any, payload: bytes) -> list[Difference]:
 
 def loss(found: Difference, ways: str) -> str:
     """Say what a value would come back as, and the ways out."""
+    kind = type(found.back)
+    # A field has its annotation already: the value does not keep to it.
+    if found.place and kind not in (type(found.sent), NoneType):
+        ways = f"put one of type {kind.__name__} there, {ways}"
     return f"{_changed(found)}: {instead_of(found.sent, ways)}"
 
 
