@@ -46,10 +46,10 @@ async def open_embedded(url: str, client: str, loop: asyncio.AbstractEventLoop) 
         client: This process's client id.
         loop: The running loop.
     """
-    del url, loop
+    del loop
     from jtask_nats.opening import open_own
 
-    return await open_own(client)
+    return await open_own(url, client)
 
 
 async def open_results(url: str, client: str, loop: asyncio.AbstractEventLoop) -> OpenResultStore:
@@ -65,11 +65,11 @@ async def open_embedded_results(
     url: str, client: str, loop: asyncio.AbstractEventLoop
 ) -> OpenResultStore:
     """Let this user's own server keep outcomes for another broker; the arguments as above."""
-    del url, loop
+    del loop
     from jtask_nats.broker import OUTCOMES
     from jtask_nats.opening import open_own
 
-    return _results_of(await open_own(client, OUTCOMES))
+    return _results_of(await open_own(url, client, OUTCOMES))
 
 
 def _results_of(broker: Broker) -> OpenResultStore:

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from jtask.errors import JTaskError
+from jtask.errors import ConfigurationError, JTaskError
 from jtask.settings import Settings, get_settings, settings_of
 from jtask_nats.access import Access
 from jtask_nats.broker import EVERYTHING, NatsBroker
@@ -41,18 +41,24 @@ async def open_server(url: str, client: str, streams: Sequence[Stream] = EVERYTH
     return await NatsBroker.open(connection, client, settings, own, access, streams)
 
 
-async def open_own(client: str, streams: Sequence[Stream] = EVERYTHING) -> NatsBroker:
+async def open_own(url: str, client: str, streams: Sequence[Stream] = EVERYTHING) -> NatsBroker:
     """Connect to the embedded server; start it when it does not run, now or later.
 
     Args:
+        url: `embedded://`.
         client: This process's client id.
         streams: Those that the broker publishes to.
 
     Raises:
         BrokerUnavailable: It does not start.
         BrokerTooOld: The program found is too old.
-        ConfigurationError: There is none, or its folder will not do.
+        ConfigurationError: There is none, its folder will not do, or the URL names one.
     """
+    if url.partition(":")[2].strip("/"):
+        raise ConfigurationError(
+            f"the URL of the embedded server names no place, got {url!r}: write embedded://, and "
+            "set JTASK_HOME to the folder of its data"
+        )
     endpoint = await _ensure()
     access = Access((endpoint.url,), home=str(endpoint.home))
     settings, own = get_settings(), settings_of(NatsSettings)

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import nats
 import pytest
@@ -20,8 +21,10 @@ from waiting import eventually
 
 from jtask.cli.program import Program
 from jtask.errors import BrokerTooOld, BrokerUnavailable, ConfigurationError
+from jtask.ids import RunIds
 from jtask.settings import get_settings
 from jtask.worker.exit_codes import ExitCode
+from jtask_nats import open_embedded, open_embedded_results
 from jtask_nats.server import embedded
 from jtask_nats.server.binary import find_server
 from jtask_nats.server.embedded import Endpoint, ensure_server, server_status, stop_server
@@ -348,6 +351,18 @@ def test_jtask_home_names_the_folder(home: Path, set_env: Callable[[str, str], N
     set_env("JTASK_HOME", str(home))
     assert ensure_server().home == home
     assert ensure_server(home).started is False
+
+
+@pytest.mark.parametrize("opened", [open_embedded, open_embedded_results])
+def test_a_folder_in_the_url_is_refused_with_the_setting_that_names_it(
+    home: Path, opened: Any
+) -> None:
+    async def main() -> None:
+        with pytest.raises(ConfigurationError, match="set JTASK_HOME to the folder"):
+            await opened(f"embedded://{home}", RunIds().client, asyncio.get_running_loop())
+
+    asyncio.run(main())
+    assert server_status(home) is None
 
 
 def test_a_folder_with_quotes_and_blanks_in_its_name_will_do(tmp_path: Path, home: Path) -> None:
