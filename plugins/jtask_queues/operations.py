@@ -19,11 +19,16 @@ _AT_ONCE = 32  # cancellations; each is some ten round trips, one after the othe
 
 
 def list_queues() -> list[QueueInfo]:
-    """Return all queues that hold runs, are served or are paused, by name."""
+    """Return all queues that hold runs, are served or are paused, by name.
+
+    What a worker had and gave back, or had when it died, waits where no living worker serves its
+    queue.
+    """
     from jtask.client import get_client
 
     client = get_client()
-    return client.io.run(client.broker.queues.list())
+    served = served_queues()
+    return [_in_hands(info, served) for info in client.io.run(client.broker.queues.list())]
 
 
 def served_queues() -> frozenset[str]:
@@ -96,6 +101,13 @@ def purge_queue(queue: str, message: str = PURGED) -> int:
 
     client = get_client()
     return client.io.run(_purge(client, check_name("queue", queue), message))
+
+
+def _in_hands(info: QueueInfo, served: frozenset[str]) -> QueueInfo:
+    # The broker has it down as executing until somebody asks for it.
+    if info.name in served or not info.executing:
+        return info
+    return info._replace(waiting=info.waiting + info.executing, executing=0)
 
 
 async def _purge(client: "Client", queue: str, message: str) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from in_process import StartWorker, on_each_broker, on_io
+from in_process import StartWorker, lose_workers, on_each_broker, on_io
 from waiting import PATIENCE
 
 from jtask import StateName, task
@@ -95,6 +95,13 @@ def test_purging_cancels_what_waits_and_wakes_whoever_waits_for_it() -> None:
         assert (run.state.name, run.state.message) == (StateName.CANCELLED, "purged from its queue")
     assert on_io(lambda broker: broker.results.get(other.run_id)) is None
     assert purge_queue("reports") == 0
+
+
+def test_what_a_lost_worker_had_waits_where_nobody_serves_its_queue() -> None:
+    report.delay(1)
+    lose_workers("reports", 1)
+    [info] = [info for info in list_queues() if info.name == "reports"]
+    assert (info.waiting, info.executing) == (1, 0)
 
 
 def test_purging_leaves_what_executes_alone(jtask_worker: StartWorker) -> None:
