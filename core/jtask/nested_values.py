@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from jtask.annotations import allow_failure, opaque, quote, unmapped
+from jtask.errors import SerializationError
 
 PLAIN = frozenset({int, str, float, bool, bytes, type(None)})
 """Types of which a value holds no others."""
@@ -24,8 +25,17 @@ def replace_nested(value: Any, kind: type | tuple[type, ...], replace: Replace) 
         kind: What to replace.
         replace: Called with each instance, and whether it stands inside of `allow_failure`;
             returns what goes in its place. What that holds is not looked at.
+
+    Raises:
+        SerializationError: The value is nested more deeply than Python can follow.
     """
-    return _Replacing(kind, replace).replaced(value, allowed=False)
+    try:
+        return _Replacing(kind, replace).replaced(value, allowed=False)
+    except RecursionError:
+        raise SerializationError(
+            f"a value ({type(value).__name__}) is nested too deeply to look for runs inside of it: "
+            "make it flatter, or pass it as opaque(value)"
+        ) from None
 
 
 def find_nested(value: Any, kind: type | tuple[type, ...]) -> list[Any]:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from jtask import Run, State, StateName, get_run, runtime, tags, task
-from jtask.annotations import allow_failure, quote
+from jtask.annotations import allow_failure, opaque, quote
 from jtask.client.client import get_client
 from jtask.errors import (
     ArgumentError,
@@ -19,6 +19,7 @@ from jtask.errors import (
     ResultTimeout,
     RunCancelled,
     RunNotReady,
+    SerializationError,
 )
 from jtask.futures import (
     Future,
@@ -501,6 +502,17 @@ def test_failures_that_are_allowed_are_passed() -> None:
         assert give.submit(1, wait_for=awaited).result(PATIENCE) == 1  # type: ignore[call-overload]
     not_ready = give.submit(upstream)
     assert isinstance(give.submit(allow_failure(not_ready)).result(PATIENCE), RunNotReady)
+
+
+def test_what_is_nested_too_deeply_for_runs_to_be_found_is_refused_unless_opaque() -> None:
+    upstream = give.submit(1)
+    value: list[Any] = []
+    for _ in range(5_000):
+        value = [value]
+    for call in (give.submit, give, give.delay):
+        with pytest.raises(SerializationError, match=r"or pass it as opaque\(value\)"):
+            call([upstream, value])
+    assert give.submit([upstream, opaque(value)]).result(PATIENCE)[0] == 1
 
 
 def test_what_is_quoted_is_passed_as_it_is() -> None:

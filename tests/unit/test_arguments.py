@@ -461,6 +461,19 @@ def test_what_goes_on_in_this_process_is_refused_with_what_to_send_instead(seria
     waiting.close()
 
 
+@pytest.mark.parametrize(
+    ("serializer", "depth"), [("json", 300), ("json", 100_000), ("cloudpickle", 100_000)]
+)
+def test_what_is_nested_too_deeply_is_refused_by_name(serializer: Any, depth: int) -> None:
+    def fn(value): ...
+
+    value: list[Any] = []
+    for _ in range(depth):
+        value = [value]
+    with pytest.raises(SerializationError, match="argument 'value' of task 'fn'"):
+        codec(fn, serializer=serializer).encode((value,), {})
+
+
 def test_a_subclass_that_would_lose_fields_is_refused():
     def fn(request: Request, job: Job): ...
 

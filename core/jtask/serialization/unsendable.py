@@ -4,6 +4,7 @@ from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any
 
 from jtask.annotations import Handle
+from jtask.errors import SerializationError
 from jtask.nested_values import find_nested
 
 _INSTEAD: dict[type, str] = {
@@ -21,6 +22,10 @@ def instead_of(value: Any, otherwise: str) -> str:
         value: The value.
         otherwise: The way out for what does not belong to this process.
     """
-    for one in find_nested(value, tuple(_INSTEAD)):
+    try:
+        found = find_nested(value, tuple(_INSTEAD))
+    except SerializationError:  # nested too deeply, which is why it cannot be sent
+        return otherwise
+    for one in found:
         return next(instead for kind, instead in _INSTEAD.items() if isinstance(one, kind))
     return otherwise
