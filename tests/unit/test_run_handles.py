@@ -1,7 +1,10 @@
 """Handles of runs: everyone who waits learns the end, or why it cannot be known."""
 
 import asyncio
+import copy
+import pickle
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
@@ -107,3 +110,11 @@ def _outcome() -> bytes:
     state = State(StateName.COMPLETED, 1.0)
     record = SettledRun(RUN_ID, "key", "name", state, 1, 0.0, 0.0, 1.0, 1.0, "w", "json", b"null")
     return encode_outcome(record)
+
+
+@pytest.mark.parametrize("way", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_a_handle_says_what_to_pass_in_its_place(
+    run: "Run[Any]", way: Callable[[Any], Any]
+) -> None:
+    with pytest.raises(TypeError, match=r"pass its run_id, and call get_run\(run_id\) there"):
+        way({"runs": [run]} if way is not copy.copy else run)

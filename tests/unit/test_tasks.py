@@ -1,8 +1,11 @@
 """A task is its function: called directly it gives, raises and shows what the function does."""
 
 import asyncio
+import copy
 import functools
+import importlib
 import inspect
+import pickle
 import subprocess
 import sys
 import threading
@@ -25,6 +28,12 @@ from jtask.ids import is_run_id
 def add(a: int, b: int = 1) -> int:
     """Add two numbers."""
     return a + b
+
+
+class Counter:
+    @task
+    def count(self) -> int:
+        return 1
 
 
 @task
@@ -315,6 +324,20 @@ def test_tags_must_be_several_texts() -> None:
 
 
 # --- what the run knows of itself ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("module", ["pickle", "cloudpickle"])
+def test_a_task_is_pickled_by_the_name_that_its_function_has(module: str) -> None:
+    pickler: Any = importlib.import_module(module)
+    for one in (add, slow_add, Counter.count):
+        assert pickle.loads(pickler.dumps(one)) is one
+        assert copy.deepcopy(one) is one
+
+
+def test_a_copy_of_a_task_is_not_pickled_as_the_task() -> None:
+    changed = add.with_options(name="other")
+    assert copy.deepcopy(changed).name == "other"
+    assert copy.deepcopy(task(functools.partial(add.fn, 1)))(2) == 3
 
 
 @task

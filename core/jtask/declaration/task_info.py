@@ -6,8 +6,9 @@ settled by code that knows nothing of how a task is called or delayed.
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, Generic, ParamSpec, Self, TypeVar, cast
+from typing import Any, Generic, ParamSpec, Self, SupportsIndex, TypeVar, cast
 
 from jtask.declaration.definition import Definition, SerializerName
 from jtask.declaration.keys import task_key
@@ -104,6 +105,15 @@ class TaskInfo(Generic[P, R]):
 
     def __repr__(self) -> str:
         return f"<task {self.name!r} key={self.key!r}>"
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
+        # As the function alone would be pickled: by name, where that leads here. `__main__` is
+        # another module in the next process.
+        name: str = getattr(self, "__qualname__", "")  # a partial has none
+        found: Any = None if self.__module__ == "__main__" else sys.modules.get(self.__module__)
+        for part in name.split("."):
+            found = getattr(found, part, None)
+        return name if found is self else super().__reduce_ex__(protocol)
 
     def __dir__(self) -> list[str]:
         # What a console completes: not what only jtask itself uses.

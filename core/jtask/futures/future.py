@@ -7,7 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Generator
-from typing import Any, Generic, Self, TypeVar, cast
+from typing import Any, Generic, NoReturn, Self, SupportsIndex, TypeVar, cast
 
 from jtask.annotations import Handle, StandIns
 from jtask.background import BackgroundTasks
@@ -69,6 +69,12 @@ class Future(Handle, Generic[R]):
 
     def __hash__(self) -> int:
         return hash(self.run_id)
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        raise TypeError(
+            f"{self!r} belongs to this process, and cannot be pickled or copied: "
+            "pass its run_id, and call get_run(run_id) there"
+        )
 
     def __await__(self) -> Generator[Any, None, R]:
         return self.result_async().__await__()
