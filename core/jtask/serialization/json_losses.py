@@ -29,10 +29,9 @@ def losses(kind: JsonType, value: Any, payload: bytes) -> list[Difference]:
 
 def loss(found: Difference, ways: str) -> str:
     """Say what a value would come back as, and the ways out."""
-    kind = type(found.back)
     # A field has its annotation already: the value does not keep to it.
-    if found.place and kind not in (type(found.sent), NoneType):
-        ways = f"put one of type {kind.__name__} there, {ways}"
+    if found.place and type(found.back) not in (type(found.sent), NoneType):
+        ways = f"put one of type {type(found.back).__name__} there, {ways}"
     return f"{_changed(found)}: {instead_of(found.sent, ways)}"
 
 
