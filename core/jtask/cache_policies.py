@@ -27,6 +27,10 @@ class IsolationLevel(StrEnum):
     SERIALIZABLE = "SERIALIZABLE"
     """One is executed, the others wait for its value."""
 
+    @classmethod
+    def _missing_(cls, value: object) -> None:
+        raise ValueError(f"there is no isolation level {value!r}: use {' or '.join(cls)}")
+
 
 class CachePolicy(ABC):
     """What a key is made of; subclasses compute it."""

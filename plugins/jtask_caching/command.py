@@ -49,7 +49,7 @@ def rm(keys: tuple[str, ...], task: str | None, *, all_: bool, yes: bool, as_jso
         raise click.UsageError("give keys, or --task, or --all")
     chosen = list(keys) or [entry.key for entry in list_entries(task)]
     if not keys:
-        confirm(f"forget {len(chosen)} values", yes=yes)
+        confirm(f"Forget {len(chosen)} values?", yes=yes)
     gone = forget(chosen)
     if as_json:
         say_json(gone)

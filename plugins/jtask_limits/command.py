@@ -67,7 +67,7 @@ def rm(name: str, *, yes: bool) -> None:
     """Remove the limit NAME: nothing waits for it any more."""
     from jtask_limits.operations import remove_limit
 
-    confirm(f"remove the limit {name!r}", yes=yes)
+    confirm(f"Remove the limit {name!r}?", yes=yes)
     if not remove_limit(name):
         say(f"there is no limit {name!r}", err=True)
         raise SystemExit(ExitCode.FAILED)
@@ -94,7 +94,7 @@ def ls(*, as_json: bool) -> None:
 @as_json
 def holders(name: str, *, as_json: bool) -> None:
     """List who holds slots of the limit NAME: ids of runs, or blocks of code."""
-    from jtask_limits.operations import holders_of
+    from jtask_limits.operations import holders_of, list_limits
 
     found = sorted(holders_of(name), key=lambda one: one.until)
     if as_json:
@@ -106,7 +106,9 @@ def holders(name: str, *, as_json: bool) -> None:
         rows = [(one.holder, f"{max(0.0, one.until - now):.0f} s") for one in found]
         print_table(("HOLDER", "LEASE ENDS IN"), rows)
     else:
-        say(f"nobody holds a slot of {name!r}", err=True)
+        is_known = any(limit.name == name for limit in list_limits())
+        unknown = "" if is_known else "; `jtask limits ls` has no limit of that name"
+        say(f"nobody holds a slot of {name!r}{unknown}", err=True)
 
 
 def _limit(name: str, slots: int, per: str | None, burst: int | None) -> "Limit":

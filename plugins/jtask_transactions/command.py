@@ -41,7 +41,7 @@ def rm(keys: tuple[str, ...], *, yes: bool, as_json: bool) -> None:
     """Forget that the work of some KEYs was done: whoever comes next does it again."""
     from jtask_transactions.operations import forget_transactions
 
-    confirm(f"let the work of {len(keys)} keys be done again", yes=yes)
+    confirm(f"Let the work of {len(keys)} keys be done again?", yes=yes)
     gone = forget_transactions(keys)
     if as_json:
         say_json(gone)

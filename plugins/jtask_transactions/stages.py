@@ -31,6 +31,10 @@ class CommitMode(StrEnum):
     OFF = "OFF"
     """When its `commit` is called; without that the outermost one is rolled back where it ends."""
 
+    @classmethod
+    def _missing_(cls, value: object) -> None:
+        raise ValueError(f"there is no commit mode {value!r}: use {' or '.join(cls)}")
+
 
 class End(StrEnum):
     """What happens to a transaction whose work is over."""

@@ -104,6 +104,8 @@ def test_wrong_limits_are_refused_in_one_sentence(place: Any) -> None:
         ("create", "db", "5", "--burst", "2"): "--burst is for rates: give --per too",
         ("create", "db", "0", "--per", "hour"): "a rate of 0 lets nothing begin",
         ("create", "a\nb", "5"): "NAME must be a text of 1 to 100 printable characters",
-        ("holders", "nothing"): "nobody holds a slot of 'nothing'",
+        ("holders", "nothing"): "nobody holds a slot of 'nothing'; `jtask limits ls` has no limit",
+        ("create", "db", "-5"): "No such option '-5': put -- before values that begin with a minus",
+        ("rm", "db"): "Remove the limit 'db'? Cannot ask for confirmation here: add --yes",
     }.items():
         assert said in place.jtask("limits", *arguments).stderr, arguments

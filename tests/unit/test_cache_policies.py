@@ -109,6 +109,11 @@ def test_sums_are_flat_and_their_order_counts() -> None:
     assert key(left, run) == key(right, run) != key(RUN_ID + TASK_SOURCE + INPUTS, run)
 
 
+def test_a_level_that_is_none_is_refused_with_those_that_are() -> None:
+    with pytest.raises(ValueError, match="'NONE': use READ_COMMITTED or SERIALIZABLE"):
+        INPUTS.configure(isolation_level="NONE")
+
+
 def test_levels_are_kept_and_do_not_mix() -> None:
     serial = INPUTS.configure(isolation_level="SERIALIZABLE")
     assert INPUTS.isolation_level is None

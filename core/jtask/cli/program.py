@@ -86,6 +86,12 @@ class Program(click.Group):
         except JTaskError as error:
             say(f"Error: {error}", err=True)
             ctx.exit(exit_code_of(error))
+        except click.NoSuchOption as error:
+            if not error.option_name[1:2].isdigit():
+                raise
+            way = "put -- before values that begin with a minus"
+            said = f"No such option '{error.option_name}': {way}."
+            raise click.NoSuchOption(error.option_name, said, ctx=error.ctx) from None
         except KeyboardInterrupt:
             # Not click's "Aborted!", and the exit code that shells expect.
             ctx.exit(ExitCode.INTERRUPTED)
