@@ -11,6 +11,7 @@ import pluggy
 
 import jtask.hooks
 from jtask.close_names import close_names
+from jtask.declaration.kept_facts import kept_in_task
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import ConfigurationError
 from jtask.hook_callers import HookCaller, HookFailures, Implementation
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from jtask.runtime import RunContext
 
 GROUP = "jtask.plugins"
-_CACHED = "hooks"
 _log = logging.getLogger("jtask")
 
 
@@ -267,17 +267,9 @@ class TaskHooks:
         return self.concerning(run.concerns) if run.concerns else self
 
 
+@kept_in_task
 def hooks_of(task: TaskInfo[..., Any]) -> TaskHooks:
     """Return the plugins' hooks that concern a task; resolved once per task."""
-    # In the task itself: a table beside it would keep every task of a notebook alive.
-    facts = vars(task)
-    if _CACHED not in facts:
-        facts[_CACHED] = _resolve(task)
-    hooks: TaskHooks = facts[_CACHED]
-    return hooks
-
-
-def _resolve(task: TaskInfo[..., Any]) -> TaskHooks:
     if task.unbound is not None:
         hooks, task.options = hooks_of(task.unbound), task.unbound.options
         return hooks

@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Any, cast
 
 from jtask.declaration.definition import Definition
+from jtask.declaration.kept_facts import kept_in_task
 from jtask.declaration.task_info import TaskInfo
 from jtask.execution.run_options import carried_options
 from jtask.hook_callers import HookCaller
@@ -13,7 +14,6 @@ from jtask.plugins import hooks_of
 from jtask.run_arguments import REDACT
 from jtask.wire.envelope import EnvelopeTemplate
 
-_CACHED = "common"
 # A copy of a task is often made for one call.
 _template_of = lru_cache(maxsize=1024)(EnvelopeTemplate)
 
@@ -41,21 +41,13 @@ class CommonParts:
     template: EnvelopeTemplate
 
 
+@kept_in_task
 def common_parts(task: TaskInfo[..., Any]) -> CommonParts:
     """Return what the runs of a task have in common.
 
     Raises:
         TaskDefinitionError: An option of a copy cannot travel to a worker.
     """
-    # In the task itself: a table beside it would keep every task of a notebook alive.
-    facts = vars(task)
-    if _CACHED not in facts:
-        facts[_CACHED] = _work_out(task)
-    parts: CommonParts = facts[_CACHED]
-    return parts
-
-
-def _work_out(task: TaskInfo[..., Any]) -> CommonParts:
     hook = hooks_of(task).enqueue  # first: it gives the task the defaults of its options
     carried = carried_options(task)
     redact = tuple(cast("Sequence[str]", task.options.get(REDACT) or ()))

@@ -18,12 +18,11 @@ R = TypeVar("R")
 _INTERNAL = frozenset(
     {
         "bound",
-        "codecs",
         "copied",
         "definition",
         "forget_settings",
-        "hooks",
         "is_alike",
+        "kept",
         "original",
         "overrides",
         "owner",
@@ -69,6 +68,7 @@ class TaskInfo(Generic[P, R]):
         original: The task that `with_options` made this copy of; None unless it is one.
         overrides: What such a copy was given that a worker has to be told of with each run.
         owner: The class in whose body the task was assigned; None outside of classes.
+        kept: What was worked out for the task, see `kept_in_task`.
     """
 
     is_async = False
@@ -88,6 +88,7 @@ class TaskInfo(Generic[P, R]):
         self.original: TaskInfo[..., R] | None = None
         self.overrides: Mapping[str, object] = {}
         self.owner: type | None = None
+        self.kept: dict[object, Any] = {}
         self.name = definition.name_for(fn)
         # Not inspect.getdoc: for a method that searches the class, and finds this task there.
         self.description = definition.description or inspect.cleandoc(fn.__doc__ or "")
@@ -182,9 +183,8 @@ class TaskInfo(Generic[P, R]):
 
     def forget_settings(self) -> None:
         """Read the settings and ask the plugins anew at the next use; for tests."""
-        # All that is worked out once and kept in the task; the last five by `codecs_of`,
-        # `hooks_of`, `carried_options`, `with_carried` and `common_parts`.
-        for name in ("queue", "serializer", "codecs", "hooks", "carried", "variants", "common"):
+        self.kept = {}
+        for name in ("queue", "serializer"):
             vars(self).pop(name, None)
 
 

@@ -5,18 +5,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from jtask.declaration.definition import Definition
+from jtask.declaration.kept_facts import kept_in_task
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import TaskDefinitionError
 from jtask.options import Option, check_options
 from jtask.plugins import get_plugins, hooks_of
 
-_CARRIED = "carried"
-_VARIANTS = "variants"
 _MOST_VARIANTS = 100  # of one task, each with hooks of its own
 _LONGEST = 10_000  # characters of what a message carries
 _NAME = "name"
 
 
+@kept_in_task
 def carried_options(task: TaskInfo[..., Any]) -> dict[str, object]:
     """Return what the runs of a task have to carry; nearly always nothing.
 
@@ -26,11 +26,7 @@ def carried_options(task: TaskInfo[..., Any]) -> dict[str, object]:
     Raises:
         TaskDefinitionError: An option of the copy cannot travel to a worker.
     """
-    facts = vars(task)
-    if _CARRIED not in facts:
-        facts[_CARRIED] = _carried(task) if task.overrides else {}
-    carried: dict[str, object] = facts[_CARRIED]
-    return carried
+    return _carried(task) if task.overrides else {}
 
 
 def with_carried(task: TaskInfo[..., Any], carried: Mapping[str, object]) -> TaskInfo[..., Any]:
@@ -47,7 +43,7 @@ def with_carried(task: TaskInfo[..., Any], carried: Mapping[str, object]) -> Tas
     text = json.dumps(carried, sort_keys=True)
     if len(text) > _LONGEST:
         raise TaskDefinitionError(f"the run carries options of {len(text)} characters")
-    variants: dict[str, TaskInfo[..., Any]] = vars(task).setdefault(_VARIANTS, {})
+    variants = _variants(task)
     variant = variants.get(text)
     if variant is None:
         variant = _variant(task, dict(carried))
@@ -55,6 +51,12 @@ def with_carried(task: TaskInfo[..., Any], carried: Mapping[str, object]) -> Tas
             variants.clear()
         variants[text] = variant
     return variant
+
+
+@kept_in_task
+def _variants(task: TaskInfo[..., Any]) -> dict[str, TaskInfo[..., Any]]:
+    del task
+    return {}  # filled by `with_carried`, by what runs carry
 
 
 def _variant(task: TaskInfo[..., Any], carried: dict[str, object]) -> TaskInfo[..., Any]:

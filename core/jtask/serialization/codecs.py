@@ -6,14 +6,13 @@ from functools import cached_property
 from typing import Any, Self
 
 from jtask.declaration.definition import SerializerName, class_method_around
+from jtask.declaration.kept_facts import kept_in_task
 from jtask.declaration.registry import refuse_ambiguous
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import SerializationError
 from jtask.serialization.arguments import ArgumentCodec
 from jtask.serialization.results import ResultCodec
 from jtask.serialization.signatures import item_annotation
-
-_CACHED = "codecs"
 
 
 class CallCodecs:
@@ -87,6 +86,7 @@ class CallCodecs:
             )
 
 
+@kept_in_task
 def codecs_of(task: TaskInfo[..., Any]) -> CallCodecs:
     """Return what writes and reads a task's arguments and results; built once per task.
 
@@ -99,15 +99,6 @@ def codecs_of(task: TaskInfo[..., Any]) -> CallCodecs:
     Raises:
         TaskDefinitionError: The task is a class method that was declared the wrong way round.
     """
-    # In the task itself: a table beside it would keep every task of a notebook alive.
-    facts = vars(task)
-    if _CACHED not in facts:
-        facts[_CACHED] = _build(task)
-    codecs: CallCodecs = facts[_CACHED]
-    return codecs
-
-
-def _build(task: TaskInfo[..., Any]) -> CallCodecs:
     if task.unbound is not None:
         # A method is bound at each use: types must not be built for each.
         return codecs_of(task.unbound)

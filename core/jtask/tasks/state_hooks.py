@@ -68,9 +68,7 @@ class HookedTask(TaskInfo[P, R]):
         changed = self.definition.changed(options=given)
         self.options = checked_options(changed, self.fn)
         self.definition = changed
-        # Worked out anew at the next use, with the new option: the hooks, and what has them.
-        for name in ("hooks", "common", "variants"):
-            vars(self).pop(name, None)
+        self.kept = {}  # worked out anew at the next use, with the new option
         return hook
 
 

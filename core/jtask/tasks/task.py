@@ -47,14 +47,14 @@ class Task(SubmittableTask[P, R], HookedTask[P, R]):
     def __init__(self, fn: Callable[..., Any], definition: Definition) -> None:
         super().__init__(fn, definition, checked_options(definition, fn))
 
-    @functools.cached_property
+    @property
     def codecs(self) -> "CallCodecs":
         """What writes and reads its arguments and results."""
         from jtask.serialization.codecs import codecs_of
 
         return codecs_of(self)
 
-    @functools.cached_property
+    @property
     def hooks(self) -> "TaskHooks":
         """The plugins' hooks that concern it."""
         from jtask.plugins import hooks_of
@@ -288,7 +288,7 @@ class Task(SubmittableTask[P, R], HookedTask[P, R]):
         # A copy of what is there: a method is bound at each use, which must cost next to nothing.
         copy: Task[..., R] = object.__new__(type(self))
         vars(copy).update(vars(self))
-        copy.bound, copy.unbound = (target,), self
+        copy.bound, copy.unbound, copy.kept = (target,), self, dict(self.kept)
         return copy
 
 
