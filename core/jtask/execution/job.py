@@ -319,30 +319,25 @@ def _disposition(
 
 
 def _context(job: Job, worker: str, on_state: Callable[[RunContext, State], None]) -> RunContext:
-    envelope = job.envelope
-    run = RunContext(
-        run_id=job.delivery.run_id,
-        task=job.task,
-        created_at=envelope.created,
-        attempt=envelope.attempt,
-        tags=envelope.tags,
-        parent_id=envelope.parent,
-        root_id=envelope.root or envelope.parent,
-        version=envelope.version,
-        queue=job.delivery.queue,
-        worker=worker,
-        headers=envelope.headers,
-        started_at=envelope.started,
-        run_time=envelope.run_time,
-        history=envelope.history,
-        lost_workers=job.delivery.lost_workers,
-        # One that was parked as it was sent says nothing of it.
-        waited_for=envelope.waits_for or ("its turn" if job.delivery.token is not None else ""),
-        token=job.delivery.token,
-        cancelled=job.cancelled,
-        blocking=not job.task.is_async,
-        on_state=on_state,
-    )
+    envelope, delivery = job.envelope, job.delivery
+    # Field by field: as twenty arguments by name they take twice as long.
+    run = RunContext(delivery.run_id, job.task, envelope.created, envelope.attempt, envelope.tags)
+    run.parent_id = envelope.parent
+    run.root_id = envelope.root or envelope.parent
+    run.version = envelope.version
+    run.queue = delivery.queue
+    run.worker = worker
+    run.headers = envelope.headers
+    run.started_at = envelope.started
+    run.run_time = envelope.run_time
+    run.history = envelope.history
+    run.lost_workers = delivery.lost_workers
+    run.token = delivery.token
+    # One that was parked as it was sent says nothing of it.
+    run.waited_for = envelope.waits_for or ("its turn" if delivery.token is not None else "")
+    run.cancelled = job.cancelled
+    run.blocking = not job.task.is_async
+    run.on_state = on_state
     # Not entered: whoever requeued the run has recorded this state, with the instant.
     if envelope.attempt > 1:
         run.state = State(StateName.AWAITING_RETRY, job.received)
