@@ -9,9 +9,10 @@ from jtask.lifecycle import Park, Release, Reschedule
 from jtask.outcomes import Outcome, SettledRun
 from jtask.runtime import RunContext
 from jtask.runtime.settled_runs import settled_run
-from jtask.wire.envelope import VERSION, Envelope, encode_outcome, plain_outcome
+from jtask.wire.envelope import VERSION, Envelope, encode_outcome
 from jtask.wire.fields import json_line
 from jtask.wire.history import bare, remember, shortened, summary
+from jtask.wire.plain_outcomes import plain_outcome
 
 _LONGEST_REASON = 300  # characters of why a run waits that travel with it
 

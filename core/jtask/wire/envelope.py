@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import repeat
-from typing import Any, Protocol
+from typing import Any
 
 from pydantic_core import to_json
 
@@ -296,46 +296,6 @@ def encode_outcome(run: SettledRun) -> bytes:
     if run.history:
         head["history"] = [_attempt_to_json(attempt) for attempt in run.history]
     return b"%b\n%b" % (fields.json_line(head), run.payload)
-
-
-class Executed(Protocol):
-    """What an outcome says of the attempt that it ends."""
-
-    run_id: str
-    attempt: int
-    created_at: float
-    started_at: float | None
-    run_time: float
-    worker: str
-
-
-def plain_outcome(envelope: Envelope, end: State, run: Executed, payload: bytes) -> bytes:
-    """Return the body of an outcome that has only the fields which each has.
-
-    The same as of `encode_outcome`, without a `SettledRun` in between: nearly all runs end so.
-
-    Args:
-        envelope: What came over the wire.
-        end: The final state, which says nothing.
-        run: The run.
-        payload: The return value as it is stored.
-    """
-    head: dict[str, Any] = {
-        "v": VERSION,
-        "id": run.run_id,
-        "task": envelope.task_key,
-        "name": envelope.task_name,
-        "state": str(end.name),
-        "at": end.at,
-        "attempt": run.attempt,
-        "created": run.created_at,
-        "started": run.started_at,
-        "ended": end.at,
-        "run_time": run.run_time,
-        "worker": run.worker,
-        "ser": envelope.serializer,
-    }
-    return b"%b\n%b" % (fields.json_line(head), payload)
 
 
 def decode_outcome(body: bytes) -> SettledRun:
