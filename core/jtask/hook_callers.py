@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple
 
+from jtask.hooks import wanted_states
 from jtask.lifecycle import describe
 from jtask.rate_limited_log import RateLimitedLog
+from jtask.states import StateName
 
 _PAUSE_SECONDS = 60.0  # a hook that fails for each run would fill the log
 _log = logging.getLogger("jtask")
@@ -127,6 +129,15 @@ class HookCaller:
             if answer is not None:
                 answers.append(answer)
         return answers
+
+    def of_state(self, state: StateName) -> "HookCaller | None":
+        """Return what calls those that want to be called in a state; None if nobody does."""
+        wanted = [
+            one
+            for one in self.implementations
+            if (states := wanted_states(one.function)) is None or state in states
+        ]
+        return HookCaller(self.hook, wanted, self._failures) if wanted else None
 
     def notify(self, about: str, **facts: Any) -> None:
         """Call every plugin, and log those that fail.

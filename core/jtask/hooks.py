@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from jtask.run_index import RunIndex
     from jtask.runtime import EnqueueRequest, RunContext, WorkerInfo
     from jtask.settings import SettingsModel
-    from jtask.states import State
+    from jtask.states import State, StateName
     from jtask.stored_ends import StoredEnd
 
 PROJECT = "jtask"
@@ -58,9 +58,30 @@ def only_with(header: str) -> Callable[[F], F]:
     return mark
 
 
+def only_in(*states: "StateName") -> Callable[[F], F]:
+    """Have one hook of a plugin called only in some states of a run: others pay nothing.
+
+    For `jtask_state`, and for `jtask_settled`, where it is the state that the run has ended in.
+
+    Args:
+        states: Those in which it is called.
+    """
+
+    def mark(function: F) -> F:
+        function.jtask_only_in = frozenset(states)  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
 def wanted_header(function: Callable[..., Any]) -> str | None:
     """Return the header that `only_with` was given; None for a hook of all runs."""
     return getattr(function, "jtask_only_with", None)
+
+
+def wanted_states(function: Callable[..., Any]) -> "frozenset[StateName] | None":
+    """Return the states that `only_in` was given; None for a hook of all states."""
+    return getattr(function, "jtask_only_in", None)
 
 
 @hookspec

@@ -1,7 +1,7 @@
 """Find, load and ask the plugins."""
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from copy import copy
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -16,11 +16,13 @@ from jtask.declaration.task_info import TaskInfo
 from jtask.errors import ConfigurationError
 from jtask.hook_callers import HookCaller, HookFailures, Implementation
 from jtask.options import Option
+from jtask.states import StateName
 
 if TYPE_CHECKING:
     from jtask.runtime import RunContext
 
 GROUP = "jtask.plugins"
+_IN_STATES = {"jtask_state", "jtask_settled"}
 _log = logging.getLogger("jtask")
 
 
@@ -102,6 +104,20 @@ class Plugins:
         ]
         return HookCaller(hook, implementations, self._failures) if implementations else None
 
+    def callers_by_state(
+        self, hook: str, without: Iterable[object] = (), headers: Collection[str] = ()
+    ) -> Mapping[StateName, HookCaller]:
+        """Return what calls a hook in each state of a run; a state is missing if nobody wants it.
+
+        Args:
+            hook: One that may be called `only_in` some states.
+            without: The plugins to leave out.
+            headers: What runs carry.
+        """
+        caller = self.caller(hook, without, headers)
+        callers = {} if caller is None else {state: caller.of_state(state) for state in StateName}
+        return {state: caller for state, caller in callers.items() if caller is not None}
+
     def single(self, hook: str, function: Callable[..., Any]) -> HookCaller:
         """Return what calls a function with a run as a hook is called."""
         implementation = Implementation.of(hook, function, ("run",))
@@ -179,6 +195,8 @@ class TaskHooks:
         headers: What the runs carry, of what plugins name.
 
     Attributes:
+        state: By the state that is entered.
+        settled: By the state that the run has ended in.
         asks_first: Whether any is called before a run is admitted.
         asks_to_admit: Whether any admits runs, or hears that their attempts are over.
     """
@@ -230,11 +248,10 @@ class TaskHooks:
         self.around: HookCaller | None = caller("jtask_around")
         self.invoke: HookCaller | None = caller("jtask_invoke")
         self.failed: HookCaller | None = caller("jtask_failed")
-        self.state: HookCaller | None = caller("jtask_state")
         self.completed: HookCaller | None = caller("jtask_completed")
-        self.settled: HookCaller | None = caller("jtask_settled")
-        before = (self.state, self.run_name, self.lookup)
-        self.asks_first = any(one is not None for one in before)
+        self.state = plugins.callers_by_state("jtask_state", without, headers)
+        self.settled = plugins.callers_by_state("jtask_settled", without, headers)
+        self.asks_first = any((self.state, self.run_name, self.lookup))
         self.asks_to_admit = self.admit is not None or self.attempt_over is not None
 
     def isolation(self) -> "Callable[[RunContext], Callable[..., Any]] | None":
@@ -290,6 +307,8 @@ def _check_callable(hook: str, impl: pluggy.HookImpl) -> None:
     """Refuse a plugin's function that would just never be called."""
     if impl.wrapper or impl.hookwrapper:
         raise TypeError(f"{hook} is a hook wrapper, which jtask does not call")
+    if hook not in _IN_STATES and jtask.hooks.wanted_states(impl.function) is not None:
+        raise TypeError(f"{hook} is not about a state, so it cannot be called in some only")
     wanted = jtask.hooks.wanted_header(impl.function)
     if wanted is not None:
         named: Iterable[str] = getattr(impl.plugin, "jtask_headers", tuple)() or ()

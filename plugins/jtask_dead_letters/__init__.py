@@ -8,7 +8,7 @@ plugin.
 from collections.abc import Awaitable, Iterable
 from typing import TYPE_CHECKING
 
-from jtask.hooks import hookimpl, only_with
+from jtask.hooks import hookimpl, only_in, only_with
 from jtask.options import Option
 from jtask.states import StateName
 from jtask_dead_letters.headers import REPLAY_OF
@@ -39,9 +39,10 @@ def jtask_options() -> list[Option]:
 
 
 @hookimpl
+@only_in(*_KEPT)
 def jtask_settled(run: "RunContext", outcome: "Outcome") -> None:
     """Have the worker keep a run that failed for good; a direct call raises for its caller."""
-    if outcome.state.name not in _KEPT or run.queue is None:
+    if run.queue is None:
         return
     if not run.task.options["dead_letter"]:
         outcome.dead_letter = None

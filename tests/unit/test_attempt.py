@@ -24,7 +24,7 @@ from jtask.errors import (
 from jtask.execution.attempt import run_attempt
 from jtask.execution.sync_await import run_sync
 from jtask.hook_callers import HookCaller
-from jtask.hooks import TAGGED, hookimpl, only_with
+from jtask.hooks import TAGGED, hookimpl, only_in, only_with
 from jtask.lifecycle import Release, Reschedule, Retry
 from jtask.outcomes import Outcome
 from jtask.plugins import Plugins, TaskHooks, get_plugins
@@ -274,6 +274,36 @@ def test_a_hook_for_runs_with_a_header_is_not_there_for_others() -> None:
     ]
 
 
+def test_a_hook_for_some_states_is_called_in_no_other() -> None:
+    class Watches:
+        def __init__(self) -> None:
+            self.seen: list[str] = []
+
+        @hookimpl
+        @only_in(StateName.RUNNING, StateName.FAILED)
+        def jtask_state(self, state: State) -> None:
+            self.seen.append(f"enters {state.name}")
+
+        @hookimpl
+        @only_in(StateName.FAILED)
+        def jtask_settled(self, outcome: Outcome) -> None:
+            self.seen.append(f"ended as {outcome.state.name}")
+
+    def fail() -> None:
+        raise ValueError("a stone")
+
+    watches = Watches()
+    get_plugins().add(watches)
+    try:
+        call_plain(lambda: 7)
+        assert watches.seen == ["enters Running"]
+        with pytest.raises(ValueError, match="a stone"):
+            call_plain(fail)
+    finally:
+        get_plugins().remove(watches)
+    assert watches.seen == ["enters Running", "enters Running", "enters Failed", "ended as Failed"]
+
+
 def test_all_plugins_that_ask_for_runs_with_tags_concern_them() -> None:
     class Tagged:
         @hookimpl
@@ -303,7 +333,8 @@ def test_all_plugins_that_ask_for_runs_with_tags_concern_them() -> None:
 
 def implemented(hooks: TaskHooks) -> list[str]:
     names = [name for name in TaskHooks.__slots__ if not name.startswith("_")]
-    return [name for name in names if isinstance(getattr(hooks, name), HookCaller)]
+    found = {name: getattr(hooks, name) for name in names}
+    return [name for name, one in found.items() if isinstance(one, HookCaller | dict) and one]
 
 
 # --- failures of hooks ---------------------------------------------------------------------------

@@ -126,6 +126,12 @@ BROKEN = {
         "@hookimpl\n@only_with('marc')\ndef jtask_admit(run): ...",
         "jtask_admit is for runs with the header 'marc', which jtask_headers does not name",
     ),
+    "state": (
+        "from jtask.hooks import hookimpl, only_in\n"
+        "from jtask.states import StateName\n"
+        "@hookimpl\n@only_in(StateName.FAILED)\ndef jtask_failed(run): ...",
+        "jtask_failed is not about a state, so it cannot be called in some only",
+    ),
 }
 
 

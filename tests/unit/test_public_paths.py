@@ -64,7 +64,7 @@ PUBLISHED = {
     ],
     "jtask.bulk_actions": ["BulkAction", "BulkCarrier", "BulkItem"],
     "jtask.futures": ["FutureList", "as_completed", "wait"],
-    "jtask.hooks": ["hookimpl", "only_with"],
+    "jtask.hooks": ["hookimpl", "only_in", "only_with"],
     "jtask.lease_guard": ["LeaseGuard", "Renew"],
     "jtask.lifecycle": ["Retry", "RollBack"],
     "jtask.options": ["Option"],

@@ -316,9 +316,9 @@ def test_a_hook_that_is_added_counts_for_runs_with_options_of_their_own() -> Non
     def work() -> None: ...
 
     carried = {"retries": 1}
-    assert hooks_of(with_carried(work, carried)).state is None
+    assert not hooks_of(with_carried(work, carried)).state
     work.on_failure(print)
-    assert hooks_of(with_carried(work, carried)).state is not None
+    assert hooks_of(with_carried(work, carried)).state
 
 
 def test_a_task_without_hooks_is_spared_the_plugin() -> None:
@@ -332,6 +332,6 @@ def test_a_task_without_hooks_is_spared_the_plugin() -> None:
     def hooked() -> None: ...
 
     def has_state_hook(work: Task[..., Any]) -> bool:
-        return work.hooks.state is not None
+        return bool(work.hooks.state)
 
     assert [has_state_hook(work) for work in (plain, empty, hooked)] == [False, False, True]

@@ -1,7 +1,7 @@
 """Ask the plugins that implement a hook, each for itself."""
 
 import inspect
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Coroutine, Iterable, Iterator
 from typing import Any
 
 from jtask.execution.hooks_loop import answer_of, wait_for_answer
@@ -44,6 +44,46 @@ async def ask(
     return first
 
 
+def notify(caller: HookCaller, run: RunContext, **facts: Any) -> Coroutine[Any, Any, None] | None:
+    """Notify plugins; one that fails is logged.
+
+    Args:
+        caller: Calls the hook.
+        run: What the hook is about.
+        facts: The hook's other arguments.
+
+    Returns:
+        Coroutine | None: Awaits what a plugin returned, and notifies the others after that; None
+        where nothing is left to do, as nearly always.
+    """
+    facts["run"] = run
+    left = iter(caller.implementations)
+    for implementation in left:
+        try:
+            answer = implementation.function(*implementation.pick(facts))
+        except Exception as error:
+            log_failure(caller, implementation, error, run)
+            continue
+        if answer is not None:
+            return _go_on(caller, run, facts, (implementation, answer), left)
+    return None
+
+
+async def _go_on(
+    caller: HookCaller,
+    run: RunContext,
+    facts: dict[str, Any],
+    awaited: tuple[Implementation, Any],
+    left: Iterator[Implementation],
+) -> None:
+    implementation, answer = awaited
+    try:
+        await value_of(answer, run)
+    except Exception as error:
+        log_failure(caller, implementation, error, run)
+    await _tell(caller, left, run, facts)
+
+
 async def tell(
     caller: HookCaller,
     run: RunContext,
@@ -61,10 +101,19 @@ async def tell(
         is_elsewhere: Whether this is the loop of the hooks, and not where the run executes.
         facts: The hook's other arguments.
     """
-    facts["run"] = run
-    for implementation in caller.implementations:
-        if only is not None and implementation.source not in only:
-            continue
+    chosen = [one for one in caller.implementations if only is None or one.source in only]
+    await _tell(caller, chosen, run, {**facts, "run": run}, is_elsewhere=is_elsewhere)
+
+
+async def _tell(
+    caller: HookCaller,
+    implementations: Iterable[Implementation],
+    run: RunContext,
+    facts: dict[str, Any],
+    *,
+    is_elsewhere: bool = False,
+) -> None:
+    for implementation in implementations:
         try:
             answer = implementation.function(*implementation.pick(facts))
             if answer is not None:

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from jtask.errors import ResultError, RunAbandoned, RunRefused, SerializationError
 from jtask.execution.admission import ask_for_admission, attempt_over
-from jtask.execution.asking import ask
+from jtask.execution.asking import ask, notify
 from jtask.execution.calling import call_async, call_plain
 from jtask.execution.naming import name_run
 from jtask.execution.returned_futures import states_of_futures
@@ -136,7 +136,7 @@ def _begin(run: RunContext, hooks: TaskHooks) -> Coroutine[Any, Any, object] | N
     run.attempt_started_at = running.at
     if run.started_at is None:
         run.started_at = running.at
-    return None if hooks.state is None else ask(hooks.state, run, state=running)
+    return _tell_state(run, hooks, running) if hooks.state else None
 
 
 async def _completed(
@@ -144,8 +144,8 @@ async def _completed(
 ) -> Outcome:
     message, details = ("", None) if said is None else (said.message, said.details)
     state = run.enter(StateName.COMPLETED, message, details=details, data=value)
-    if hooks.state is not None:
-        await ask(hooks.state, run, state=state)
+    if hooks.state and (telling := _tell_state(run, hooks, state)) is not None:
+        await telling
     outcome = Outcome(state, value, None, payload)
     verdict = None if hooks.completed is None else await ask(hooks.completed, run, outcome=outcome)
     # A worker's run is settled once: it cannot be left open.
@@ -157,8 +157,8 @@ async def _completed(
         return outcome
     if isinstance(verdict, RollBack):
         await _roll_back(run, hooks, outcome, verdict.message)
-    if hooks.settled is not None:
-        await ask(hooks.settled, run, outcome=outcome)
+    if (telling := _tell_settled(run, hooks, outcome)) is not None:
+        await telling
     return outcome
 
 
@@ -193,8 +193,8 @@ async def known_outcome(
     """
     # Pending was entered before there were hooks to ask. What else it may be, AwaitingRetry, was
     # reported by the worker that rescheduled it.
-    if hooks.state is not None and run.state and run.state.name is StateName.PENDING:
-        await ask(hooks.state, run, state=run.state)
+    if run.state is not None and run.state.name is StateName.PENDING:
+        await _notify_state(run, hooks, run.state)
     if hooks.run_name is not None and (unnamed := name_run(run, hooks.run_name)) is not None:
         return unnamed
     if hooks.lookup is None:
@@ -347,9 +347,16 @@ async def _reschedule(run: RunContext, hooks: TaskHooks, decision: Reschedule) -
 
 
 async def _notify_settled(run: RunContext, hooks: TaskHooks, outcome: Outcome) -> Outcome:
-    if hooks.settled is not None:
-        await ask(hooks.settled, run, outcome=outcome)
+    if (telling := _tell_settled(run, hooks, outcome)) is not None:
+        await telling
     return outcome
+
+
+def _tell_settled(
+    run: RunContext, hooks: TaskHooks, outcome: Outcome
+) -> Coroutine[Any, Any, None] | None:
+    caller = hooks.settled.get(outcome.state.name)
+    return None if caller is None else notify(caller, run, outcome=outcome)
 
 
 async def _enter(
@@ -364,5 +371,16 @@ async def _enter(
     load: Callable[[bool], Any] | None = None,
 ) -> None:
     state = run.enter(name, message, at, details=details, data=data, load=load)
-    if hooks.state is not None:
-        await ask(hooks.state, run, state=state)
+    await _notify_state(run, hooks, state)
+
+
+async def _notify_state(run: RunContext, hooks: TaskHooks, state: State) -> None:
+    if (telling := _tell_state(run, hooks, state)) is not None:
+        await telling
+
+
+def _tell_state(
+    run: RunContext, hooks: TaskHooks, state: State
+) -> Coroutine[Any, Any, None] | None:
+    caller = hooks.state.get(state.name)
+    return None if caller is None else notify(caller, run, state=state)
