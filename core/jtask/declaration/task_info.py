@@ -18,9 +18,11 @@ R = TypeVar("R")
 _INTERNAL = frozenset(
     {
         "bound",
+        "codecs",
         "copied",
         "definition",
         "forget_settings",
+        "hooks",
         "is_alike",
         "kept",
         "original",

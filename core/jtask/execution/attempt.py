@@ -33,10 +33,13 @@ from jtask.lifecycle import (
 )
 from jtask.outcomes import Outcome
 from jtask.plugins import TaskHooks
-from jtask.runtime import RunContext
+from jtask.runtime import RunContext, reset_current, set_current
 from jtask.states import ERROR_OF, State, StateName
 
 Result = Outcome | Reschedule | Release
+# Until Python 3.12 a member of an enumeration is looked up by a function, which nearly all runs are
+# spared.
+_RUNNING, _COMPLETED = StateName.RUNNING, StateName.COMPLETED
 
 
 async def run_attempt(
@@ -98,11 +101,15 @@ async def _perform(
     # The wall clock may be set while the function executes.
     clock = time.perf_counter()
     said: State | None = None
+    call = streamed if run.is_streamed else call_async if run.task.is_async else call_plain
     try:
-        if run.is_streamed:
-            value = await streamed(run, hooks)
-        else:
-            value = await call_async(run, hooks) if run.task.is_async else call_plain(run, hooks)
+        token = set_current(run)
+        try:
+            value = call(run, hooks)
+            if call is not call_plain:
+                value = await value
+        finally:
+            reset_current(token)
         if run.task.is_flow:
             value = await states_of_futures(run, value)
         said = state_returned(value)
@@ -132,7 +139,7 @@ def _leave_if_handed_back(run: RunContext) -> None:
 
 def _begin(run: RunContext, hooks: TaskHooks) -> Coroutine[Any, Any, object] | None:
     """Enter the attempt, and return what tells the plugins; None where none wants to hear."""
-    running = run.enter(StateName.RUNNING if run.attempt == 1 else StateName.RETRYING)
+    running = run.enter(_RUNNING if run.attempt == 1 else StateName.RETRYING)
     run.attempt_started_at = running.at
     if run.started_at is None:
         run.started_at = running.at
@@ -143,20 +150,21 @@ async def _completed(
     run: RunContext, hooks: TaskHooks, value: Any, payload: bytes | None, said: State | None
 ) -> Outcome:
     message, details = ("", None) if said is None else (said.message, said.details)
-    state = run.enter(StateName.COMPLETED, message, details=details, data=value)
+    state = run.enter(_COMPLETED, message, details=details, data=value)
     if hooks.state and (telling := _tell_state(run, hooks, state)) is not None:
         await telling
     outcome = Outcome(state, value, None, payload)
-    verdict = None if hooks.completed is None else await ask(hooks.completed, run, outcome=outcome)
-    # A worker's run is settled once: it cannot be left open.
-    if isinstance(verdict, PutOff) and run.queue is None:
-        outcome.is_open = True
-        verdict.settle = partial(_settle_later, run, hooks, outcome)
-        if verdict.begin is not None:
-            await verdict.begin()
-        return outcome
-    if isinstance(verdict, RollBack):
-        await _roll_back(run, hooks, outcome, verdict.message)
+    if hooks.completed is not None:
+        verdict = await ask(hooks.completed, run, outcome=outcome)
+        # A worker's run is settled once: it cannot be left open.
+        if isinstance(verdict, PutOff) and run.queue is None:
+            outcome.is_open = True
+            verdict.settle = partial(_settle_later, run, hooks, outcome)
+            if verdict.begin is not None:
+                await verdict.begin()
+            return outcome
+        if isinstance(verdict, RollBack):
+            await _roll_back(run, hooks, outcome, verdict.message)
     if (telling := _tell_settled(run, hooks, outcome)) is not None:
         await telling
     return outcome

@@ -1,42 +1,39 @@
 """Call the function of an attempt: with the plugins around it, or one that stands in for it."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, cast
 
 from jtask.hook_callers import HookCaller
 from jtask.plugins import TaskHooks
-from jtask.runtime import RunContext, reset_current, set_current
+from jtask.runtime import RunContext
 
 
 def call_plain(run: RunContext, hooks: TaskHooks) -> Any:
     """Call the function of a plain task, and return its value."""
     # No coroutine: one cannot raise the StopIteration that a plain function may raise.
-    token = set_current(run)
-    try:
-        function = function_of(run, hooks.invoke)
-        if hooks.around is None:
-            return function(*run.args, **run.kwargs)
-        with contextlib.ExitStack() as stack:
-            enter_around(stack, run, hooks.around)
-            return function(*run.args, **run.kwargs)
-    finally:
-        reset_current(token)
+    function = function_of(run, hooks.invoke)
+    if hooks.around is None:
+        return function(*run.args, **run.kwargs)
+    with contextlib.ExitStack() as stack:
+        enter_around(stack, run, hooks.around)
+        return function(*run.args, **run.kwargs)
 
 
-async def call_async(run: RunContext, hooks: TaskHooks) -> Any:
-    """Call the function of an asynchronous task, and return its value."""
-    token = set_current(run)
-    try:
-        function = function_of(run, hooks.invoke)
-        if hooks.around is None:
-            return await function(*run.args, **run.kwargs)
-        async with contextlib.AsyncExitStack() as stack:
-            await enter_around_async(stack, run, hooks.around)
-            return await function(*run.args, **run.kwargs)
-    finally:
-        reset_current(token)
+def call_async(run: RunContext, hooks: TaskHooks) -> Awaitable[Any]:
+    """Call the function of an asynchronous task; awaiting what is returned gives its value."""
+    # No coroutine around its own, unless something has to be left after it.
+    function = function_of(run, hooks.invoke)
+    if hooks.around is None:
+        return cast("Awaitable[Any]", function(*run.args, **run.kwargs))
+    return _call_inside(function, run, hooks.around)
+
+
+async def _call_inside(function: Callable[..., Any], run: RunContext, around: HookCaller) -> Any:
+    async with contextlib.AsyncExitStack() as stack:
+        await enter_around_async(stack, run, around)
+        return await function(*run.args, **run.kwargs)
 
 
 def function_of(run: RunContext, invoke: HookCaller | None) -> Callable[..., Any]:

@@ -32,6 +32,8 @@ from jtask.states import State, StateName
 from jtask.tagging import inherit
 from jtask.wire.envelope import Envelope
 
+_PENDING = StateName.PENDING  # see `jtask.execution.attempt`
+
 
 @dataclass(slots=True, eq=False)
 class Job:
@@ -342,7 +344,7 @@ def _context(job: Job, worker: str, on_state: Callable[[RunContext, State], None
     if envelope.attempt > 1:
         run.state = State(StateName.AWAITING_RETRY, job.received)
     else:
-        run.enter(StateName.PENDING, at=job.received)
+        run.enter(_PENDING, at=job.received)
     return run
 
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from jtask.execution.calling import enter_around, enter_around_async, function_of
 from jtask.plugins import TaskHooks
-from jtask.runtime import RunContext, reset_current, set_current
+from jtask.runtime import RunContext
 
 
 class Step(NamedTuple):
@@ -120,7 +120,6 @@ def resume_with(
 
 
 async def _stream(run: RunContext, hooks: TaskHooks) -> Any:
-    token = set_current(run)
     try:
         with contextlib.ExitStack() as stack:
             if hooks.around is not None:
@@ -130,11 +129,9 @@ async def _stream(run: RunContext, hooks: TaskHooks) -> Any:
             return await _items(run, hooks, generator)
     finally:
         run.step = None
-        reset_current(token)
 
 
 async def _stream_async(run: RunContext, hooks: TaskHooks) -> None:
-    token = set_current(run)
     try:
         async with contextlib.AsyncExitStack() as stack:
             if hooks.around is not None:
@@ -144,7 +141,6 @@ async def _stream_async(run: RunContext, hooks: TaskHooks) -> None:
             await _items_async(run, hooks, generator)
     finally:
         run.step = None
-        reset_current(token)
 
 
 async def _items(run: RunContext, hooks: TaskHooks, generator: Generator[Any, Any, Any]) -> Any:
