@@ -39,7 +39,8 @@ class StateName(StrEnum):
 
 
 _EXECUTING = frozenset({StateName.RUNNING, StateName.RETRYING})
-_STARTS = frozenset({StateName.SCHEDULED, StateName.PENDING})
+STARTS = frozenset({StateName.SCHEDULED, StateName.PENDING})
+"""In which of them a run may begin."""
 
 _AFTER_EXECUTING = frozenset(
     {
@@ -134,7 +135,7 @@ def check_transition(current: StateName | None, new: StateName) -> None:
     Raises:
         IllegalTransition: The table does not allow the move.
     """
-    allowed = _STARTS if current is None else TRANSITIONS[current]
+    allowed = STARTS if current is None else TRANSITIONS[current]
     if new not in allowed:
         raise IllegalTransition(f"a run cannot move from {current or 'nothing'} to {new}")
 

@@ -20,8 +20,13 @@ PATIENCE = 20.0  # seconds
 RUNNERS = pytest.mark.parametrize("kind", [LoopRunner, ThreadRunner])
 
 
+class StubDelivery:
+    run_id = "01937789-0000-7000-8000-000000000001"
+
+
 class Stub:
     is_abandoned = False
+    delivery = StubDelivery()
 
     def __init__(self, decision: Finish | None) -> None:
         self.decision = decision

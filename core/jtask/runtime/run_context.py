@@ -11,7 +11,7 @@ from jtask.declaration.task_info import TaskInfo
 from jtask.field_defaults import new_dict
 from jtask.outcomes import AttemptRecord
 from jtask.runtime.flow_run import FlowRun
-from jtask.states import TRANSITIONS, State, StateName, check_transition
+from jtask.states import STARTS, TRANSITIONS, State, StateName, check_transition
 from jtask.wire.failures import capture
 
 RUN_NAME = "jtask-run-name"
@@ -258,7 +258,7 @@ class RunContext:
             IllegalTransition: The table in `jtask.states` does not allow it.
         """
         current = self.state
-        if current is None or name not in TRANSITIONS[current.name]:
+        if name not in (STARTS if current is None else TRANSITIONS[current.name]):
             check_transition(current.name if current else None, name)
         state = State(name, time.time() if at is None else at, message, details or {}, data, load)
         self.state = state

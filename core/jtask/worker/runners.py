@@ -153,7 +153,11 @@ class LoopRunner:
         self._running += 1
         # Else it would be the context of the run that has just ended and begins this one.
         context = self._contexts.new()
-        self._tasks[job] = self._loop.create_task(self._execute(job), context=context)
+        # Not by the loop, which would have the code of tasks decide how the next ones begin, and
+        # think of a name for each.
+        name = job.delivery.run_id
+        executing = asyncio.Task(self._execute(job), loop=self._loop, name=name, context=context)
+        self._tasks[job] = executing
 
     async def _execute(self, job: Job) -> None:
         try:
