@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, cast
 
 from jtask.contract import Delivery
+from jtask.declaration.kept_facts import kept_in_task
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import ArgumentError, RunNotReady, SerializationError, TaskDefinitionError
 from jtask.execution import attempt as engine
@@ -156,7 +157,7 @@ async def _known_end(
         return None
     job.is_looked_up = True
     await _tell_loss(job, run, hooks)
-    encode = partial(_encode_result, codecs_of(job.task).result.encode)
+    encode = _result_writer(job.task)
     known = await engine.known_outcome(run, hooks, encode)
     if known is None:
         return None
@@ -246,7 +247,7 @@ def _attempt(
     except (ArgumentError, SerializationError) as error:
         unreadable = Finish(StateName.FAILED, str(error))
         return engine.finish(run, hooks, unreadable, error)
-    encode = partial(_encode_result, codecs_of(job.task).result.encode)
+    encode = _result_writer(job.task)
     return engine.run_attempt(
         run, hooks, encode=encode, stopping=stopping, is_looked_up=job.is_looked_up
     )
@@ -260,15 +261,21 @@ def _read_arguments(job: Job) -> tuple[tuple[Any, ...], dict[str, Any]]:
     return codecs.arguments.decode(job.envelope.payload, fillings)
 
 
-def _encode_result(encode: Callable[[Any], bytes], value: Any) -> bytes:
-    payload = encode(value)
-    limit = get_settings().result_limit
-    if len(payload) > limit:
-        raise SerializationError(
-            f"the result has {len(payload)} bytes, and JTASK_RESULT_LIMIT is {limit}: "
-            "return where it is stored instead, or raise the limit"
-        )
-    return payload
+@kept_in_task
+def _result_writer(task: TaskInfo[..., Any]) -> Callable[[Any], bytes]:
+    encode = codecs_of(task).result.encode
+
+    def write(value: Any) -> bytes:
+        payload = encode(value)
+        limit = get_settings().result_limit
+        if len(payload) > limit:
+            raise SerializationError(
+                f"the result has {len(payload)} bytes, and JTASK_RESULT_LIMIT is {limit}: "
+                "return where it is stored instead, or raise the limit"
+            )
+        return payload
+
+    return write
 
 
 async def _tell_loss(job: Job, run: RunContext, hooks: TaskHooks) -> None:
