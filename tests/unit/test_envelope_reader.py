@@ -43,6 +43,8 @@ BODIES = [
     FIRST.replace(b"}\n", b',"attempt":3}\n'),
     FIRST.replace(b"1700000000.000000", b"1e400"),
     FIRST.replace(b"1700000000.000000", b"0x.1"),
+    FIRST.replace(b"1700000000.000000", b"01.5"),
+    FIRST.replace(b"1700000000.000000", b"0.5"),
     FIRST.replace(ID.encode(), b"A"),
     FIRST.replace(b"\n", b""),
     FIRST.replace(b"{", b"[", 1),

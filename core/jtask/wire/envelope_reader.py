@@ -3,10 +3,12 @@
 import re
 from typing import NamedTuple
 
+from pydantic_core import from_json
+
 from jtask.wire.envelope import Envelope, decode_envelope, is_plain
 
 _ID = b',"id":"'
-_REST = re.compile(rb',"id":"([0-9a-f-]{1,64})","created":([0-9]{1,10}\.[0-9]{1,9})\}\n')
+_REST = re.compile(rb',"id":"([0-9a-f-]{1,64})","created":((?:0|[1-9][0-9]{0,9})\.[0-9]{1,9})\}\n')
 """What follows on the fields that all plain runs of a task have in common, as `EnvelopeTemplate`
 writes it; any other order or form is parsed."""
 _MOST_HEADS = 1000  # beginnings that are remembered; each is shorter than the next
@@ -43,7 +45,8 @@ class EnvelopeReader:
         if head is None:
             return self._learn(body, body[:end])
         run_id, created = rest.groups()
-        return Envelope(run_id.decode(), *head, body[rest.end() :], float(created))
+        # As JSON, which takes a fifth of the time of `float`.
+        return Envelope(run_id.decode(), *head, body[rest.end() :], from_json(created))
 
     def _learn(self, body: bytes, head: bytes) -> Envelope:
         envelope = decode_envelope(body)
