@@ -37,6 +37,7 @@ from jtask.runtime import RunContext, reset_current, set_current
 from jtask.states import ERROR_OF, State, StateName
 
 Result = Outcome | Reschedule | Release
+_Instead = Outcome | Retry | Park | RunRefused
 # Until Python 3.12 a member of an enumeration is looked up by a function, which nearly all runs are
 # spared.
 _RUNNING, _COMPLETED = StateName.RUNNING, StateName.COMPLETED
@@ -86,12 +87,10 @@ async def _perform(
     *,
     is_looked_up: bool,
 ) -> Result:
-    instead: Outcome | Retry | Park | RunRefused | None = None
+    instead: _Instead | None = None
     try:
-        if hooks.asks_first and not is_looked_up:
-            instead = await known_outcome(run, hooks, encode)
-        if instead is None and hooks.asks_to_admit:
-            instead = await ask_for_admission(run, hooks)
+        if hooks.asks_first or hooks.asks_to_admit:
+            instead = await _instead_of(run, hooks, encode, is_looked_up=is_looked_up)
         if instead is None and (telling := _begin(run, hooks)) is not None:
             await telling
     except asyncio.CancelledError as error:
@@ -127,7 +126,25 @@ async def _perform(
         return await _failed(run, hooks, error, stopping, failure_returned(said))
     _leave_if_handed_back(run)
     run.run_time += time.perf_counter() - clock
-    return await _completed(run, hooks.concerned_with(run), value, payload, said)
+    outcome = _complete(run, value, payload, said)
+    if (asking := _after_completion(run, hooks.concerned_with(run), outcome)) is not None:
+        await asking
+    return outcome
+
+
+async def _instead_of(
+    run: RunContext,
+    hooks: TaskHooks,
+    encode: Callable[[Any], bytes] | None,
+    *,
+    is_looked_up: bool,
+) -> _Instead | None:
+    """Ask the plugins what comes in place of an attempt; None makes it."""
+    if hooks.asks_first and not is_looked_up:
+        known = await known_outcome(run, hooks, encode)
+        if known is not None:
+            return known
+    return await ask_for_admission(run, hooks) if hooks.asks_to_admit else None
 
 
 def _leave_if_handed_back(run: RunContext) -> None:
@@ -146,14 +163,23 @@ def _begin(run: RunContext, hooks: TaskHooks) -> Coroutine[Any, Any, object] | N
     return _tell_state(run, hooks, running) if hooks.state else None
 
 
-async def _completed(
-    run: RunContext, hooks: TaskHooks, value: Any, payload: bytes | None, said: State | None
-) -> Outcome:
+def _complete(run: RunContext, value: Any, payload: bytes | None, said: State | None) -> Outcome:
     message, details = ("", None) if said is None else (said.message, said.details)
     state = run.enter(_COMPLETED, message, details=details, data=value)
-    if hooks.state and (telling := _tell_state(run, hooks, state)) is not None:
-        await telling
-    outcome = Outcome(state, value, None, payload)
+    return Outcome(state, value, None, payload)
+
+
+def _after_completion(
+    run: RunContext, hooks: TaskHooks, outcome: Outcome
+) -> Coroutine[Any, Any, None] | None:
+    """Tell the plugins of a completed run, or return what asks them; mostly none is to be asked."""
+    if hooks.state or hooks.completed is not None:
+        return _ask_completed(run, hooks, outcome)
+    return _tell_settled(run, hooks, outcome)
+
+
+async def _ask_completed(run: RunContext, hooks: TaskHooks, outcome: Outcome) -> None:
+    await _notify_state(run, hooks, outcome.state)
     if hooks.completed is not None:
         verdict = await ask(hooks.completed, run, outcome=outcome)
         # A worker's run is settled once: it cannot be left open.
@@ -162,12 +188,10 @@ async def _completed(
             verdict.settle = partial(_settle_later, run, hooks, outcome)
             if verdict.begin is not None:
                 await verdict.begin()
-            return outcome
+            return
         if isinstance(verdict, RollBack):
             await _roll_back(run, hooks, outcome, verdict.message)
-    if (telling := _tell_settled(run, hooks, outcome)) is not None:
-        await telling
-    return outcome
+    await _notify_settled(run, hooks, outcome)
 
 
 async def _settle_later(
@@ -306,9 +330,7 @@ def _encode_known(encode: Callable[[Any], bytes], outcome: Outcome) -> None:
         ) from error
 
 
-async def _end_without_attempt(
-    run: RunContext, hooks: TaskHooks, instead: Outcome | Retry | Park | RunRefused
-) -> Result:
+async def _end_without_attempt(run: RunContext, hooks: TaskHooks, instead: _Instead) -> Result:
     if isinstance(instead, Outcome):
         return await finish_known(run, hooks, instead)
     if isinstance(instead, RunRefused):
