@@ -50,6 +50,11 @@ def find_nested(value: Any, kind: type | tuple[type, ...]) -> list[Any]:
     return found
 
 
+def take_as_list(kind: type[Any]) -> None:
+    """Put a plain list where one of a class would get other things than belong there."""
+    _REBUILD[kind] = _plain_list
+
+
 class _Replacing:
     def __init__(self, kind: type | tuple[type, ...], replace: Replace) -> None:
         self._kind = kind
@@ -106,6 +111,11 @@ def _sequence(value: Any, each: Each) -> Any:
     if all(new is old for new, old in zip(parts, value, strict=True)):
         return value
     return type(value)(parts)
+
+
+def _plain_list(value: Any, each: Each) -> Any:
+    parts = [each(part) for part in value]
+    return value if all(new is old for new, old in zip(parts, value, strict=True)) else parts
 
 
 def _named_tuple(value: Any, each: Each) -> Any:

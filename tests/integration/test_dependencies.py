@@ -5,8 +5,10 @@ import dataclasses
 import json
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
 import pytest
@@ -636,6 +638,24 @@ def test_handles_may_be_anywhere_inside(jtask_worker: StartWorker) -> None:
         "Box(content=[2, {'two': 4}], label='a box') Pair(left=2, right='r') "
         "[(5, 4, 2026), (6, 3, 2026)]"
     )
+
+
+class OwnList(list[Any]):
+    pass
+
+
+class OwnSet(set[Any]):
+    pass
+
+
+def test_handles_may_be_in_containers_of_other_classes(jtask_worker: StartWorker) -> None:
+    jtask_worker(*TASKS)
+    run = total.delay(double.map([1, 2], deferred=True).as_values)
+    assert run.result(PATIENCE) == 6
+    one = double.delay(1)
+    held = {"a": OwnList([(one,)]), "b": OwnSet([one]), "c": defaultdict(list, d=[one])}
+    other = shape.delay([held, MappingProxyType({"e": one})])
+    assert other.result(PATIENCE) == "[{'a': [(2,)], 'b': {2}, 'c': {'d': [2]}}, {'e': 2}]"
 
 
 @task(queue="deps", unique=True)

@@ -231,6 +231,10 @@ def test_futures_inside_of_something_are_resolved() -> None:
     assert isinstance(resolve_futures_to_results(allow_failure([fail.submit()]))[0], KeyError)
 
 
+def test_a_list_of_handles_is_a_plain_list_once_it_holds_values() -> None:
+    assert type(resolve_futures_to_results(add.map([1, 2]))) is list
+
+
 # --- what a run sees ---------------------------------------------------------------------------
 
 

@@ -5,6 +5,7 @@ from typing import TypeVar, cast
 from jtask.errors import ResultTimeout
 from jtask.futures.completion import as_completed, as_completed_async, wait, wait_async
 from jtask.futures.future import Future
+from jtask.nested_values import take_as_list
 
 R = TypeVar("R")
 
@@ -69,6 +70,9 @@ class FutureList(list[Future[R]]):
             raise ResultTimeout(f"{error} within {timeout} seconds") from None
         _raise(failed)
         return [await future.result_async(raise_on_failure=raise_on_failure) for future in self]
+
+
+take_as_list(FutureList)  # with values in it, it would have methods that are none of theirs
 
 
 def _raise(error: BaseException | None) -> None:

@@ -100,9 +100,13 @@ def _replaced(tree: Any, values: Mapping[str, Any]) -> Any:
 
 
 def _parts(value: Any) -> Any:
-    """Return what has fields as a list or dict of them: one of them may be a hole."""
-    if isinstance(value, tuple):  # a named one
+    """Return what has parts as a plain container of them: one of them may be a hole."""
+    if isinstance(value, list | tuple):  # of a class of its own, or a named one
         return list(cast("Iterable[Any]", value))
+    if isinstance(value, set | frozenset):
+        return set(cast("Iterable[Any]", value))
+    if isinstance(value, Mapping):
+        return dict(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {one.name: getattr(value, one.name) for one in dataclasses.fields(value)}
     kind = cast("type[Any]", cast("Any", type)(value))
