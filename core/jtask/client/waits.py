@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 import weakref
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from jtask.background import BackgroundTasks
@@ -11,7 +12,7 @@ from jtask.client.io_thread import IoThread
 from jtask.client.short_waits import ShortWaits
 from jtask.client.whereabouts import find_lost_outcome
 from jtask.contract import Broker, OutcomeRecord, Subscription
-from jtask.errors import BrokerUnavailable, JTaskError
+from jtask.errors import BrokerUnavailable, JTaskError, RunNotFound
 from jtask.ids import client_of, created_at
 from jtask.runs import Run
 from jtask.settings import get_settings
@@ -19,6 +20,7 @@ from jtask.wire.envelope import is_outcome_of
 
 _RETRY_SECONDS = 0.5  # between two questions while the broker is away
 _RECOVERY_REQUESTS = 64  # at once, after a gap
+_DOUBT_SECONDS = (5.0, 10.0)  # after a gap, before a run that is nowhere is looked for, and again
 _KEEP_SECONDS = 1.0  # that the ends of all own runs are pushed after somebody wanted one
 _log = logging.getLogger("jtask")
 
@@ -44,6 +46,7 @@ class Waits:
         self._own_lock: asyncio.Lock | None = None
         self._wanted = 0.0  # when somebody began to wait in this way, on the monotonic clock
         self._resting: asyncio.TimerHandle | None = None
+        self._has_gap = False  # and what was missed is not asked for yet
         self._background = BackgroundTasks()
         self._short = ShortWaits(broker.results)
         self.is_closed = False
@@ -233,19 +236,34 @@ class Waits:
             _log.debug("the outcome of run %s cannot be fetched yet: %s", run.run_id, error)
 
     def _gap(self) -> None:
-        self._background.start(self._recover())
+        # Each subscription tells of the same gap; one look at all handles makes up for it.
+        if not self._has_gap:
+            self._has_gap = True
+            self._background.start(self._recover())
 
     async def _recover(self) -> None:
-        limit = asyncio.Semaphore(_RECOVERY_REQUESTS)
+        self._has_gap = False
+        await _each_of(_unended(self._handles), self._ask)
+        await self._give_up_lost()
 
-        async def ask(run: Run[Any]) -> None:
-            async with limit:
-                await self._ask(run)
+    async def _give_up_lost(self) -> None:
+        """Tell who waits for runs that the server has no more, as after the loss of its store."""
+        doubtful = [run for run in _unended(self._handles) if run.is_awaited]
+        lost: list[tuple[Run[Any], RunNotFound]] = []
+        for pause in _DOUBT_SECONDS:
+            await asyncio.sleep(pause)
+            answers = await _each_of(doubtful, self._look_for)
+            lost = [(run, error) for run, error in answers if isinstance(error, RunNotFound)]
+            doubtful = [run for run, _ in lost]
+        for run, error in lost:
+            run.is_stored = False  # else who waits again would trust that it is there
+            self._handles.pop(run.run_id, None)
+            run.fail_waiters(error)
 
-        answers = await asyncio.gather(*map(ask, _unended(self._handles)), return_exceptions=True)
-        for error in answers:
-            if isinstance(error, Exception):
-                _log.debug("an outcome could not be fetched: %s", error)
+    async def _look_for(self, run: Run[Any]) -> None:
+        record = None if run.done() else await find_lost_outcome(self._broker, run.run_id)
+        if record is not None:
+            run.resolve(record.body)
 
     def _disconnect(self, run: Run[Any]) -> None:
         self._handles.pop(run.run_id, None)
@@ -255,6 +273,23 @@ class Waits:
 def _unended(handles: "weakref.WeakValueDictionary[str, Run[Any]]") -> list[Run[Any]]:
     # valuerefs copies in one step; other threads add handles meanwhile.
     return [run for ref in handles.valuerefs() if (run := ref()) and not run.done()]
+
+
+async def _each_of(
+    runs: list[Run[Any]], ask: Callable[[Run[Any]], Awaitable[object]]
+) -> list[tuple[Run[Any], object]]:
+    """Ask about runs, some at once; return each with what was answered or raised."""
+    limit = asyncio.Semaphore(_RECOVERY_REQUESTS)
+
+    async def ask_in_turn(run: Run[Any]) -> object:
+        async with limit:
+            return await ask(run)
+
+    answers = await asyncio.gather(*map(ask_in_turn, runs), return_exceptions=True)
+    for error in answers:
+        if isinstance(error, Exception):
+            _log.debug("an outcome could not be fetched: %s", error)
+    return list(zip(runs, answers, strict=True))
 
 
 def disconnected(run: Run[Any]) -> BrokerUnavailable:
