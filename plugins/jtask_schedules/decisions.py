@@ -13,6 +13,8 @@ OVERDUE_SECONDS = 30.0
 SETTLED_AHEAD_SECONDS = 5.0
 """A run is not put in place anew closer to its instant than this: the broker may be moving it from
 the delayed runs to the waiting ones, and would have both."""
+CLOCKS_APART_SECONDS = 60.0
+"""By how much clocks may differ. What lies further ahead was put there by one that was wrong."""
 # Superseded versions. One that is forgotten would take over like a new one, should a worker with it
 # start again; so many deploys later none does.
 _REMEMBERED_VERSIONS = 20
@@ -43,8 +45,8 @@ def declare(
     version, in_force = declaration.version, found.declaration.version
     if version == in_force:
         # All workers renew: one at a time is enough. Half the period, so that a worker alone, whose
-        # renewals come a little early or late, never skips one.
-        is_due = now - found.declared >= RENEW_SECONDS / 2
+        # renewals come a little early or late, never skips one. Not for long after a wrong clock.
+        is_due = not -CLOCKS_APART_SECONDS < now - found.declared < RENEW_SECONDS / 2
         return replace(found, declared=now) if is_due else None
     if version in found.superseded and not is_orphaned(found, now):
         return None
@@ -80,6 +82,44 @@ def is_orphaned(found: Schedule, now: float) -> bool:
     Within LAPSE_SECONDS of the last worker's end the answer is still False.
     """
     return now - found.declared > LAPSE_SECONDS
+
+
+def next_instant(found: Schedule, after: float) -> float:
+    """Return when a schedule's next run is due, but those that were let start or called off.
+
+    Args:
+        found: As it is kept.
+        after: Runs due until then do not count.
+    """
+    done = {*found.started, *found.skipped}
+    return next(one for one in found.trigger.instants_after(after) if one not in done)
+
+
+def is_ahead(found: Schedule, now: float) -> bool:
+    """Tell whether the pending run lies beyond the next one: a wrong clock has put it there."""
+    if found.pending is None:
+        return False
+    return found.pending > next_instant(found, now + CLOCKS_APART_SECONDS)
+
+
+def set_back(found: Schedule, now: float, chain: str) -> Schedule:
+    """Return a schedule that goes on from now, its pending run void.
+
+    Args:
+        found: As it is kept.
+        now: The present instant.
+        chain: A new token.
+    """
+    is_ours = found.covered is not None and found.covered <= now + CLOCKS_APART_SECONDS
+    return replace(found, chain=chain, pending=None, covered=found.covered if is_ours else None)
+
+
+def skip(found: Schedule, now: float) -> Schedule:
+    """Return a schedule whose pending run will not come, if there is one: the next is pending."""
+    if found.pending is None:
+        return replace(found, pending=next_instant(found, now))
+    skipped = (*found.skipped, found.pending)[-_REMEMBERED_RUNS:]
+    return replace(found, skipped=skipped, pending=next_instant(found, max(now, found.pending)))
 
 
 def is_late(found: Schedule, tick: Tick, now: float) -> bool:

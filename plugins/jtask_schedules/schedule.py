@@ -88,6 +88,7 @@ class Schedule:
         pending: Instant of the one run that is enqueued; None when none is.
         started: Instants of the latest runs that were let start, oldest first.
         covered: Runs due up to this instant are made up for by one that was let start.
+        skipped: Instants of the latest runs that were called off, oldest first.
     """
 
     declaration: Declaration
@@ -98,6 +99,7 @@ class Schedule:
     pending: float | None = None
     started: tuple[float, ...] = ()
     covered: float | None = None
+    skipped: tuple[float, ...] = ()
 
     @property
     def last(self) -> float | None:
@@ -214,6 +216,7 @@ def decode_schedule(key: str, body: bytes) -> Schedule:
             pending=if_given(seconds, found.get("pending")),
             started=tuple(map(seconds, items(found.get("started", [])))),
             covered=if_given(seconds, found.get("covered")),
+            skipped=tuple(map(seconds, items(found.get("skipped", [])))),
         )
     except KeyError as error:
         raise ValueError(f"the schedule has no field {error}") from None

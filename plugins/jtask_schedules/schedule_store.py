@@ -93,10 +93,13 @@ class ScheduleStore:
         """Put a schedule's next run in place if it is not there."""
         while (found := await self.find(key)) is not None and not found.schedule.paused:
             schedule, now = found.schedule, self._clock()
+            if decisions.is_ahead(schedule, now):
+                await self._set_back(found, now)
+                continue
             pending = schedule.pending
             if pending is not None and not await self._is_gone(schedule, pending, now):
                 return
-            after = replace(schedule, pending=schedule.trigger.next_after(max(now, pending or 0)))
+            after = decisions.skip(schedule, now)
             # Before the record names it. A death in between leaves a run that no record names, and
             # whoever goes on puts it there again under the same id; the other way round it would
             # leave a record that names no run.
@@ -252,6 +255,12 @@ class ScheduleStore:
     async def _withdraw(self, schedule: Schedule) -> None:
         if schedule.pending is not None:
             await self._broker.runs.cancel(schedule.run_id(schedule.pending))
+
+    async def _set_back(self, found: StoredSchedule, now: float) -> None:
+        # The record first, as in `pause`.
+        after = decisions.set_back(found.schedule, now, secrets.token_hex(8))
+        if await self._store(found.revision, after):
+            await self._withdraw(found.schedule)
 
     async def _remove(self, schedule: Schedule) -> None:
         # In this order: a run that comes without its record is refused, while a record without its

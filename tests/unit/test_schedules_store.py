@@ -282,6 +282,62 @@ async def test_a_cancelled_run_is_left_out_and_the_schedule_goes_on(house: House
 
 
 @in_a_house
+async def test_several_runs_that_are_cancelled_stay_left_out(house: House) -> None:
+    await house.store.declare(DECLARED)
+    for number in range(1, 4):
+        [run] = await house.pending()
+        await house.broker.runs.cancel(run.run_id)
+        await house.broker.results.put(OutcomeRecord(run.run_id, b""))
+        house.clock.advance(RENEW_SECONDS)
+        await house.store.declare(DECLARED)
+        [following] = await house.pending()
+        assert following.at == BEGIN + 1800 + number * HOUR
+
+
+@pytest.mark.parametrize("ahead", [5 * HOUR, 10 * 365 * 24 * HOUR])
+def test_a_clock_that_was_ahead_stops_no_schedule(ahead: float) -> None:
+    @in_a_house
+    async def test(house: House) -> None:
+        wrong = ScheduleStore(house.broker, lambda: house.clock.time() + ahead)
+        await house.store.declare(DECLARED)
+        tick = await house.due()
+        await wrong.declare(DECLARED)
+        assert await wrong.admit(tick) is None
+        [far] = await house.pending()
+        house.clock.advance(RENEW_SECONDS)
+        await house.store.declare(DECLARED)
+        [run] = await house.pending()
+        assert run.at == tick.instant + HOUR
+        following = await house.due()
+        assert await house.store.admit(following) is None
+        [run] = await house.pending()
+        assert run.at == tick.instant + 2 * HOUR
+        void = tick_of(far.run_id, decode_envelope(far.body).headers)
+        assert void is not None
+        assert await house.store.admit(void) == "its schedule has changed"
+
+    test()
+
+
+@in_a_house
+async def test_a_run_that_a_clock_ahead_let_start_early_does_not_start_again(house: House) -> None:
+    wrong = ScheduleStore(house.broker, lambda: house.clock.time() + HOUR)
+    await house.store.declare(DECLARED)
+    tick = await house.due()
+    assert await house.store.admit(tick) is None
+    early = await house.schedule()
+    assert early.pending is not None
+    next_tick = tick_of(
+        early.run_id(early.pending), decode_envelope(early.message(early.pending).body).headers
+    )
+    assert next_tick is not None
+    assert await wrong.admit(next_tick) is None
+    house.clock.advance(RENEW_SECONDS)
+    await house.store.declare(DECLARED)
+    assert (await house.schedule()).pending == tick.instant + 2 * HOUR
+
+
+@in_a_house
 async def test_a_late_run_that_waits_for_a_busy_worker_is_left_there(house: House) -> None:
     await house.store.declare(DECLARED)
     [run] = await house.pending()
