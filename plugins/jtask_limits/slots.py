@@ -1,5 +1,6 @@
 """What runs need slots of."""
 
+import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
 from jtask.argument_keys import make_key, storable
@@ -60,6 +61,6 @@ def _key_of(context: "EnqueueRequest | RunContext") -> str | None:
         return None
     try:
         return str(make_key(wanted, context))
-    except Exception as error:
+    except (Exception, asyncio.CancelledError) as error:
         # Without a key it would be limited by nothing.
         raise RunRefused(f"its limit_key makes no key: {describe(error)}") from error

@@ -29,7 +29,7 @@ class Lookups:
         client: Client,
         worker: str,
         prepare: Callable[[Job], Awaitable[bool]],
-        go_on: Callable[[Job, Disposition | Exception | None], None],
+        go_on: Callable[[Job, Disposition | BaseException | None], None],
     ) -> None:
         self._client = client
         self._worker = worker
@@ -63,7 +63,7 @@ class Lookups:
         return [job for job in self.waiting() if self.remove(job)]
 
     async def _ask(self, job: Job) -> None:
-        known: Disposition | Exception | None = None
+        known: Disposition | BaseException | None = None
         try:
             if await self._prepare(job):
                 on_state = no_event if job.notify_only else self._client.events.on_state
@@ -71,7 +71,9 @@ class Lookups:
                 known = await answer_of(look_up(job, self._worker, inline_limit, on_state))
         except BrokerError:
             known = None  # it is asked once more where the run starts, and says what is wrong
-        except Exception as error:
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # SystemExit too, of a key function: it ends the run alone
             known = error
         if self._asking.pop(job, None) is not None:
             self._go_on(job, known)

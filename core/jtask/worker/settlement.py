@@ -209,7 +209,7 @@ class Settlement:
             # Its letter is still worth keeping.
             _log.exception("run %s is set aside without an outcome", record.run_id)
 
-    def fail(self, delivery: Delivery, envelope: Envelope | None, error: Exception) -> None:
+    def fail(self, delivery: Delivery, envelope: Envelope | None, error: BaseException) -> None:
         """End a run that jtask itself failed to handle, where a person sees it; returns at once.
 
         Args:

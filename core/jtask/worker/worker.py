@@ -300,10 +300,10 @@ class Worker:
         except Exception as error:
             self._settlement.fail(delivery, None, error)
 
-    def _looked_up(self, job: Job, known: Disposition | Exception | None) -> None:
+    def _looked_up(self, job: Job, known: Disposition | BaseException | None) -> None:
         if known is None:
             self._line_up(job)
-        elif isinstance(known, Exception):
+        elif isinstance(known, BaseException):
             self._settlement.fail(job.delivery, job.envelope, known)
         else:
             self._settlement.settle(job, known)
