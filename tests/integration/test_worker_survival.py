@@ -1,7 +1,9 @@
 """What gets out of a task's hands, and out of jtask's own, takes neither a loop nor a slot away."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, NoReturn
 from uuid import uuid4
 
@@ -9,14 +11,33 @@ import pytest
 from in_process import StartWorker, on_each_broker, on_io
 from waiting import PATIENCE, eventually
 
-from jtask import Run, StateName, task
+from jtask import Run, StateName, runtime, task
 from jtask.client import get_client
 from jtask.contract import Broker
 from jtask.execution import loop_thread
 from jtask.testing import RunningWorker
+from jtask.worker.log_guard import guard_own_lines
 
 pytestmark = pytest.mark.usefixtures("jtask_broker")
 jtask_broker = on_each_broker
+
+
+@task
+def return_itself(x: int) -> int:
+    return x
+
+
+@task(timeout_seconds=0.1)
+def too_slow() -> None:
+    while True:
+        time.sleep(0.01)
+
+
+@task(retries=1)
+def fail_at_first() -> int:
+    if runtime.attempt == 1:
+        raise ValueError("at first")
+    return runtime.attempt
 
 
 @pytest.fixture(params=["uvloop", "asyncio"])
@@ -167,3 +188,71 @@ def test_an_end_that_cannot_be_stored_takes_no_slot_away(
     eventually(lambda: {letter.run_id for letter in letters()} == {run.run_id for run in runs})
     monkeypatch.undo()
     assert size_of.delay("y").wait(PATIENCE)
+
+
+def leave_by_exit(*_: object) -> NoReturn:
+    raise SystemExit(3)
+
+
+def be_interrupted(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def be_cancelled(*_: object) -> NoReturn:
+    raise asyncio.CancelledError
+
+
+@pytest.mark.parametrize("key_of", [leave_by_exit, be_interrupted, be_cancelled])
+@pytest.mark.parametrize("option", ["cache_key_fn", "limit_key"])
+def test_a_function_of_an_option_that_leaves_ends_its_run_and_no_other(
+    jtask_worker: StartWorker, option: str, key_of: Callable[..., NoReturn]
+) -> None:
+    options: dict[str, Any] = {option: key_of}
+    if option == "limit_key":
+        options["limit"] = 1
+    keyed = task(name="keyed", **options)(return_itself.fn)
+    jtask_worker(keyed, return_itself, concurrency=1)
+    run = keyed.delay(1)
+    assert run.wait(PATIENCE)
+    assert run.state.name in (StateName.CRASHED, StateName.CANCELLED)
+    assert return_itself.delay(2).result(PATIENCE) == 2
+
+
+class BrokenHandler(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        raise RuntimeError(f"this handler takes no {record.levelname}")
+
+
+@pytest.fixture
+def _broken_log() -> Iterator[None]:
+    handler = BrokenHandler()
+    logging.getLogger("jtask").addHandler(handler)
+    yield
+    logging.getLogger("jtask").removeHandler(handler)
+
+
+@pytest.mark.usefixtures("_broken_log")
+def test_a_log_handler_that_raises_takes_no_run_no_limit_and_no_stop_away(
+    jtask_worker: StartWorker,
+) -> None:
+    worker = jtask_worker(return_itself, too_slow, fail_at_first, concurrency=2)
+    assert return_itself.delay(1).result(PATIENCE) == 1
+    assert fail_at_first.delay().result(PATIENCE) == 2
+    for _ in range(2):
+        run = too_slow.delay()
+        assert run.wait(PATIENCE)
+        assert run.state.name == StateName.TIMED_OUT
+    worker.stop()
+
+
+@pytest.mark.usefixtures("_broken_log", "jtask_worker")
+def test_what_the_handlers_of_others_raise_is_theirs() -> None:
+    guard_own_lines()
+    log = logging.getLogger("shop")
+    handler = BrokenHandler()
+    log.addHandler(handler)
+    try:
+        with pytest.raises(RuntimeError, match="takes no WARNING"):
+            log.warning("hello")
+    finally:
+        log.removeHandler(handler)

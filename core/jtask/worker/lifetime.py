@@ -9,6 +9,7 @@ from jtask.client.client import get_client
 from jtask.contract import Subscription
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import JTaskError
+from jtask.worker.log_guard import guard_own_lines
 from jtask.worker.plugin_contexts import PluginContexts
 from jtask.worker.state_answers import answer_states
 from jtask.worker.supervised import report_ready
@@ -36,6 +37,7 @@ class WorkerLifetime:
         concurrency: int,
         prefetch: int | None = None,
     ) -> None:
+        guard_own_lines()
         self._client = get_client()
         # Made here, used on the I/O loop: an event belongs to the loop that first awaits it.
         self._hurry = asyncio.Event()
