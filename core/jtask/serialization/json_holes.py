@@ -106,7 +106,7 @@ def _parts(value: Any) -> Any:
     if isinstance(value, set | frozenset):
         return set(cast("Iterable[Any]", value))
     if isinstance(value, Mapping):
-        return dict(value)
+        return dict(cast("Any", value))
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {one.name: getattr(value, one.name) for one in dataclasses.fields(value)}
     kind = cast("type[Any]", cast("Any", type)(value))
