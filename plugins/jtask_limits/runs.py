@@ -12,7 +12,7 @@ from jtask.errors import BrokerError, RunRefused
 from jtask.lifecycle import Park, Retry, describe
 from jtask_limits.applying import NOTE
 from jtask_limits.definitions import limits_of, slot_name
-from jtask_limits.slots import Slot, own_slots
+from jtask_limits.slots import Slot, handed_slots, own_slots
 
 if TYPE_CHECKING:
     from jtask.runtime import RunContext
@@ -144,4 +144,13 @@ def _handed_for_nothing(run: "RunContext", wanted: Sequence[Slot]) -> list[Slot]
 def _possible_slots(run: "RunContext") -> list[Slot]:
     """Return what a run may have: limits of its tags may have been removed meanwhile."""
     names = [f"tag:{tag}" for tag in run.tags]
-    return [*own_slots(run), *(Slot(slot_name(name), 0, repr(name), name) for name in names)]
+    return [*_own_or_handed(run), *(Slot(slot_name(name), 0, repr(name), name) for name in names)]
+
+
+def _own_or_handed(run: "RunContext") -> list[Slot]:
+    try:
+        return own_slots(run)
+    except RunRefused:
+        # Of a run that did not start here the arguments are not read, nor so its key. What it was
+        # woken with says its slot; another one ends with its lease.
+        return handed_slots(run)

@@ -1,7 +1,7 @@
 """What runs need slots of."""
 
 import asyncio
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jtask.argument_keys import make_key, storable
 from jtask.client import get_client
@@ -10,6 +10,7 @@ from jtask.lifecycle import describe
 from jtask_limits.definitions import limits_of
 
 if TYPE_CHECKING:
+    from jtask.declaration.task_info import TaskInfo
     from jtask.runtime import EnqueueRequest, RunContext
 
 _LONGEST_KEY, _LONGEST_NAME = 100, 190  # characters that stay readable in the name of a slot
@@ -49,10 +50,23 @@ def own_slots(context: "EnqueueRequest | RunContext") -> list[Slot]:
     limit: int | None = task.options["limit"]  # type: ignore[assignment]
     if limit is None:
         return []
-    name, about = f"limit-task-{task.key}", f"task {task.name!r}"
+    name, about = _stem(task), f"task {task.name!r}"
     if (key := _key_of(context)) is not None:
         name, about = f"{name}-{storable(key, _LONGEST_KEY)}", f"{about} for {key!r}"
     return [Slot(storable(name, _LONGEST_NAME), limit, about)]
+
+
+def handed_slots(run: "RunContext") -> list[Slot]:
+    """Return the slot of its task's limit that a run was woken with: at most one."""
+    limit: int | None = run.task.options["limit"]  # type: ignore[assignment]
+    name = (run.token or "").partition("@")[2]
+    if limit is None or not name.startswith(_stem(run.task)):
+        return []
+    return [Slot(name, limit, f"task {run.task.name!r}")]
+
+
+def _stem(task: "TaskInfo[..., Any]") -> str:
+    return f"limit-task-{task.key}"
 
 
 def _key_of(context: "EnqueueRequest | RunContext") -> str | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from in_process import StartWorker, on_each_broker, on_io
+from in_process import StartWorker, lose_workers, on_each_broker, on_io
 from waiting import PATIENCE, eventually, until
 
 import jtask_limits.wanted_slots
@@ -288,10 +288,11 @@ def test_a_run_that_is_cancelled_with_a_slot_in_hand_hands_it_on(
 
 
 @pytest.mark.usefixtures("long_lease")
+@pytest.mark.parametrize("key", [None, "one for all"])
 def test_a_run_that_was_parked_as_it_was_sent_hands_its_slot_on_too(
-    jtask_worker: StartWorker,
+    key: str | None, jtask_worker: StartWorker
 ) -> None:
-    @task(limit=1, queue="scarce")
+    @task(limit=1, limit_key=key, queue="scarce")
     def limited(number: int) -> str:
         return runtime.waited_for
 
@@ -301,6 +302,24 @@ def test_a_run_that_was_parked_as_it_was_sent_hands_its_slot_on_too(
     assert first.cancel().result is CancelResult.NEVER_STARTS
     on_io(lambda broker: broker.queues.resume("scarce"))
     assert second.result(PATIENCE) == "its turn"
+
+
+def test_the_run_of_a_lost_worker_goes_on_without_a_complaint_about_its_key(
+    jtask_worker: StartWorker,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    @task(limit=1, limit_key="{number}", queue="scarce")
+    def limited(number: int) -> int:
+        return number
+
+    monkeypatch.setenv("JTASK_LEASE", "1")
+    get_settings.cache_clear()
+    run = limited.delay(3)
+    lose_workers("scarce", 1)
+    jtask_worker(limited)
+    assert run.result(PATIENCE) == 3
+    assert "limit_key" not in caplog.text
 
 
 @pytest.mark.usefixtures("long_lease")
