@@ -39,7 +39,7 @@ class Node:
     def is_running(self) -> bool:
         return self.process is not None
 
-    def write_config(self, routes: list[int]) -> None:
+    def write_config(self, routes: list[int], pool_size: int) -> None:
         listed = ", ".join(f'"nats://127.0.0.1:{port}"' for port in routes)
         self.folder.mkdir()
         (self.folder / "server.conf").write_text(
@@ -49,7 +49,7 @@ class Node:
             f'jetstream {{ store_dir: "{self.folder}/store" }}\n'
             f'cluster {{ name: "test", listen: "127.0.0.1:{self.cluster_port}"\n'
             # Else they would learn each other's own ports, past the relays.
-            f"  no_advertise: true\n  routes: [{listed}] }}\n"
+            f"  no_advertise: true\n  pool_size: {pool_size}\n  routes: [{listed}] }}\n"
         )
 
     def start(self) -> None:
@@ -98,14 +98,17 @@ class NatsCluster:
     Args:
         folder: For their files.
         route_delay: Seconds that what one server says to another is on the way.
+        pool_size: Of connections between two servers, of which an account uses one; the server's
+            own default, or -1 for one connection for all that they say.
     """
 
-    def __init__(self, folder: Path, route_delay: float = 0.0) -> None:
+    def __init__(self, folder: Path, route_delay: float = 0.0, pool_size: int = 3) -> None:
         self.nodes = [Node(folder / name, name) for name in _NAMES]
         self._relays: list[Relay] = []
         for node in self.nodes:
             others = [other.cluster_port for other in self.nodes if other is not node]
-            node.write_config([self._reached(port, route_delay) for port in others])
+            routes = [self._reached(port, route_delay) for port in others]
+            node.write_config(routes, pool_size)
 
     @property
     def url(self) -> str:

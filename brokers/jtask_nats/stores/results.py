@@ -86,8 +86,10 @@ class NatsResults:
         subject = session.subjects.outcome(run_id)
         found = await last_message(session.connection, stream, subject)
         if found is None and session.connection.is_cluster:
-            # A follower that lags may have answered. The leader's answer comes by the way that a
-            # subscription of ours has gone: what it stores later is pushed to us.
+            # A follower that lags may have answered. Our subscription is with the leader as a rule
+            # before it is asked: what it stores later is pushed. They go by two connections between
+            # servers, though (API requests have one of their own), and the question may come first;
+            # what is stored just then is found by the next look.
             with contextlib.suppress(PermissionDenied):
                 found = await last_message_of_leader(session.connection, stream, subject)
         return None if found is None else OutcomeRecord(run_id, found.body)
