@@ -10,8 +10,10 @@ from programs import environment, output_of
 
 from jtask import task
 from jtask.errors import ConfigurationError
+from jtask.execution import direct_call
 from jtask.hooks import hookimpl
 from jtask.plugins import Plugins, get_plugins
+from jtask.states import State
 
 Install = Callable[[str, str], None]
 
@@ -161,7 +163,7 @@ def test_the_process_says_so_at_the_first_use_of_a_task(install: Install, tmp_pa
     code = "from jtask import task\n@task\ndef f(): ...\nprint('defined')\nf()"
     done = subprocess.run(
         [sys.executable, "-c", code],
-        env={"PYTHONPATH": str(tmp_path), "JTASK_PLUGINS": "broken"},
+        env=environment(PYTHONPATH=str(tmp_path), JTASK_PLUGINS="broken"),
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -169,6 +171,25 @@ def test_the_process_says_so_at_the_first_use_of_a_task(install: Install, tmp_pa
     )
     assert done.stdout == "defined\n"
     assert "plugin 'broken'" in done.stderr.splitlines()[-1]
+
+
+def test_a_call_is_not_begun_whose_plugins_cannot_be_loaded(
+    install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install("broken", "import no_such_module_at_all")
+    monkeypatch.setattr("jtask.plugins.get_plugins", lambda: Plugins(["broken"]))
+    told: list[State] = []
+    direct_call.on_state(lambda run, state: told.append(state))
+
+    @task
+    def work() -> None: ...
+
+    try:
+        with pytest.raises(ConfigurationError, match="plugin 'broken'"):
+            work()
+    finally:
+        direct_call.on_state(None)
+    assert told == []
 
 
 def test_a_plugin_that_is_not_loaded_is_found_by_its_option(install: Install) -> None:

@@ -138,7 +138,11 @@ def begin(
         begin_recording: See `call`.
         blocking: Whether its thread has no event loop to await hooks with.
         caller: The run that waits for it, and does nothing else meanwhile.
+
+    Raises:
+        ConfigurationError: A plugin cannot be loaded.
     """
+    hooks_of(task)  # or raise before anything is begun, and told or recorded as such
     parent, now = current_run(), time.time()
     if _emit is None and begin_recording is not None and now >= _look_at:
         _look(now, begin_recording)
