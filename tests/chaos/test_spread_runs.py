@@ -86,6 +86,9 @@ def test_a_stream_without_a_leader_stops_no_queue_of_another(
     place.env |= {"JTASK_URL": cluster.url, "JTASK_REPLICAS": "3", "JTASK_NATS_STREAMS": "4"}
     # An election is no error of the caller's, however long it takes on a machine that is busy.
     place.env["JTASK_ENQUEUE_TIMEOUT"] = "45"
+    # With both workers at the killed server all that was on its way waits for it: with an election
+    # that is still less than the patience of the tests.
+    place.env["JTASK_LEASE"] = "10"
     place.write("tasks.py", TASKS)
     workers = [place.serve("tasks.py", "-c", "4") for _ in range(2)]
     for worker in workers:
