@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import socket
 import threading
 import typing
@@ -10,13 +11,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
-from typing import Any, NotRequired, Required, TypedDict, Unpack
+from typing import Annotated, Any, NotRequired, Required, TypedDict, Unpack
 from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from jtask.errors import ArgumentError, SerializationError
 from jtask.serialization.arguments import ArgumentCodec
@@ -588,6 +589,59 @@ def test_many_calls_give_what_each_gives_alone():
     assert own.encode_many(calls) == [own.encode(call, {}) for call in calls]
     with pytest.raises(ArgumentError, match="is missing argument 'path'"):
         own.encode_many([("a",), ()])
+
+
+def nothing() -> None: ...
+
+
+def scalars(a: int, b: str, c: float | None, d: bytes = b"") -> None: ...
+
+
+def containers(a: list[int], b: dict[str, float], c: set[UUID]) -> None: ...
+
+
+def renamed(a: Annotated[int, Field(alias="b")]) -> None: ...
+
+
+def by_name_too(a: int, *, b: int = 1) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("fn", "calls"),
+    [
+        (nothing, [(), ()]),
+        (resize, [("a", "3"), ('é\n"\ud7ff', 2)]),
+        (resize, [("a", 10**4000), ("b", 10**4299)]),
+        (scalars, [(1, "b", None, b"\xff"), (True, "", math.inf, b"")]),
+        (scalars, [(1, "b", 2)]),
+        (containers, [([], {}, set()), ([1, "2"], {"a": 1}, {UUID(int=1)})]),
+        (renamed, [(1,), (2,)]),
+        (by_name_too, [(1,), (2,)]),
+    ],
+)
+def test_many_alike_calls_give_what_each_gives_alone(fn: Callable[..., None], calls):
+    own = codec(fn)
+    assert own.encode_many(calls) == [own.encode(call, {}) for call in calls]
+
+
+@pytest.mark.parametrize(
+    ("fn", "wrong"),
+    [
+        (resize, ("a", "x")),
+        (resize, ("a", 1, 2)),
+        (resize, ("\udc00", 1)),
+        (nothing, (1,)),
+        (scalars, (1, "b")),
+        (by_name_too, (1, 2)),
+    ],
+)
+def test_of_many_calls_a_wrong_one_is_refused_as_it_is_alone(fn: Callable[..., None], wrong):
+    own = codec(fn)
+    with pytest.raises((ArgumentError, SerializationError)) as alone:
+        own.encode(wrong, {})
+    with pytest.raises(alone.type) as among_many:
+        own.encode_many([wrong, wrong])
+    assert str(among_many.value) == str(alone.value)
 
 
 @pytest.mark.parametrize("option", ["wait_for", "countdown", "priority"])

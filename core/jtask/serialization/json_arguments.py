@@ -6,7 +6,6 @@ Importing this imports pydantic: do it where it is first needed.
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
-from itertools import repeat
 from typing import Any
 
 from pydantic import ValidationError
@@ -14,6 +13,7 @@ from pydantic import ValidationError
 from jtask.errors import ArgumentError, JTaskError, SerializationError
 from jtask.nested_values import find_nested
 from jtask.serialization.holes import Fillings, Hole
+from jtask.serialization.json_columns import JsonColumns
 from jtask.serialization.json_holes import open_tree
 from jtask.serialization.json_losses import (
     OTHERWISE,
@@ -23,7 +23,7 @@ from jtask.serialization.json_losses import (
     named,
     others,
 )
-from jtask.serialization.json_safety import NEVER, lossless_up_to
+from jtask.serialization.json_safety import is_closed, lossless_up_to
 from jtask.serialization.json_types import (
     JsonType,
     at,
@@ -42,6 +42,8 @@ from jtask.serialization.tagged_json import (
     with_tags,
     with_trees,
 )
+
+_GROUP = 1000  # calls that are checked together: what is made of more falls out of the caches
 
 
 class JsonArguments:
@@ -62,6 +64,9 @@ class JsonArguments:
         fields: Mapping[str, Any] = self._record.schema["fields"]
         self._lossless = {n: lossless_up_to(fields[n]["schema"]) for n in self._fields}
         self._all_lossless = min(self._lossless.values(), default=lossless_up_to({"type": "none"}))
+        # Of closed types the check of a column says what those of all its values would say.
+        self._fits_columns = self._call.plain_names is not None and is_closed(self._record.schema)
+        self._columns_of: dict[int, JsonColumns] = {}
 
     def encode(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
         """Check and serialise the arguments of one call.
@@ -82,21 +87,28 @@ class JsonArguments:
             ArgumentError: As for `encode`.
             SerializationError: As for `encode`.
         """
-        names, longest = self._call.plain_names, self._all_lossless
-        if names is not None and self._record.typed_dicts <= 1 and longest != NEVER:
-            # As `encode` does where all goes well, in a few steps for all of them.
-            records = map(dict, map(zip, repeat(names), calls))
-            # A validator or a serializer may raise anything, which `encode` then says.
-            with suppress(Exception):
-                payloads = list(map(self._record.dump, map(self._record.check, records)))
-                both = zip(payloads, calls, strict=True)
-                return [
-                    payload
-                    if len(payload) <= longest and len(args) <= len(names)
-                    else self.encode(args, {})
-                    for payload, args in both
-                ]
+        if not self._fits_columns:
+            return [self.encode(args, {}) for args in calls]
+        groups = (calls[begun : begun + _GROUP] for begun in range(0, len(calls), _GROUP))
+        return [payload for group in groups for payload in self._encode_group(group)]
+
+    def _encode_group(self, calls: Sequence[tuple[Any, ...]]) -> list[bytes]:
+        # A value's own methods may raise anything, which `encode` then says.
+        with suppress(Exception):
+            (count,) = set(map(len, calls))
+            payloads = self._columns(count).encode(calls)
+            if max(map(len, payloads)) <= self._all_lossless:
+                return payloads
         return [self.encode(args, {}) for args in calls]
+
+    def _columns(self, count: int) -> JsonColumns:
+        if count not in self._columns_of:
+            names = self._call.plain_names or []
+            left_out = self._fields.keys() - {*names[:count]}
+            if count > len(names) or not left_out <= self._optional:
+                raise ValueError(f"{count} arguments do not fit")
+            self._columns_of[count] = JsonColumns(self._record, names[:count])
+        return self._columns_of[count]
 
     def encode_open(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
         """Do `encode` for arguments with holes; those without are checked as ever.

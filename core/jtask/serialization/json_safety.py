@@ -15,6 +15,7 @@ ALWAYS = sys.maxsize
 _INT_DIGITS = 4300  # JSON readers refuse longer numbers
 
 _EXACT = frozenset({"str", "float", "bool", "none", "bytes", "uuid", "decimal", "date"})
+_PLAIN_FIELD = frozenset({"type", "schema", "required", "metadata"})  # one without an alias
 _KEYS = frozenset({"str", "int"})
 
 
@@ -32,6 +33,16 @@ def lossless_up_to(schema: Any) -> int:
     if kind in ("literal", "enum"):
         return _of_choices(schema)
     return _of_container(kind, schema)
+
+
+def is_closed(schema: Any) -> bool:
+    """Tell whether a schema is of such a type, or a record with such fields and nothing else."""
+    if schema["type"] != "typed-dict":
+        return lossless_up_to(schema) != NEVER
+    return not schema.get("computed_fields") and all(
+        field.keys() <= _PLAIN_FIELD and lossless_up_to(field["schema"]) != NEVER
+        for field in schema["fields"].values()
+    )
 
 
 def _of_container(kind: str, schema: Any) -> int:

@@ -14,6 +14,7 @@ from typing_extensions import TypeAliasType
 
 from jtask.declaration.keys import canonical_module
 from jtask.serialization.iterables import repeatable
+from jtask.serialization.json_safety import is_closed
 from jtask.serialization.typed_dicts import acceptable, make_typed_dict
 
 # What makes the trip exact: bytes as base64 instead of UTF-8, NaN and infinities by their names.
@@ -50,11 +51,12 @@ class JsonType:
         schema: Any = adapter.core_schema
         self.typed_dicts = _count_typed_dicts(schema)
         self.schema = schema["schema"] if schema["type"] == "definitions" else schema
-        # `round_trip` leaves out computed fields, which no model takes back. No warnings: the value
-        # has been checked.
-        self.dump: Callable[[Any], bytes] = partial(
-            adapter.serializer.to_json, by_alias=True, round_trip=True, warnings=False
-        )
+        self.dump: Callable[[Any], bytes] = adapter.serializer.to_json
+        # Where they change nothing, these options would take as long as the dumping itself.
+        if not is_closed(self.schema):
+            # `round_trip` leaves out computed fields, which no model takes back. No warnings: the
+            # value has been checked.
+            self.dump = partial(self.dump, by_alias=True, round_trip=True, warnings=False)
         self._to_python = adapter.serializer.to_python
 
     def take_apart(self, value: Any) -> Any:
