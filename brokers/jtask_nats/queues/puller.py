@@ -2,6 +2,7 @@
 
 import json
 from enum import Enum
+from functools import lru_cache
 from typing import Protocol
 
 from jtask.foreign_text import quoted
@@ -119,8 +120,7 @@ class Puller:
     def pull(self, count: int, mode: PullMode) -> None:
         """Request some more messages."""
         self.outstanding += count
-        request = json.dumps({"batch": count, **_OPTIONS[mode]}).encode()
-        self._connection.send(self.request_subject, request, reply=self.inbox)
+        self._connection.send(self.request_subject, _request(count, mode), reply=self.inbox)
 
     def reset(self) -> None:
         """Forget the standing pulls: the server has."""
@@ -234,3 +234,9 @@ class Puller:
                 self.is_broken = True
                 self._owner.on_broken(self, description.strip() or f"status {status}")
         self._owner.on_answered(self)
+
+
+# Once: it is sent when the thread that executes what has come is about to want the interpreter.
+@lru_cache(maxsize=256)
+def _request(count: int, mode: PullMode) -> bytes:
+    return json.dumps({"batch": count, **_OPTIONS[mode]}).encode()
