@@ -14,6 +14,7 @@ from jtask.contract import Delivery, Message
 from jtask.errors import BrokerUnavailable
 from jtask.ids import RunIds
 from jtask_nats.broker import NatsBroker
+from jtask_nats.queues import puller
 
 RUN_IDS = RunIds()
 
@@ -90,6 +91,23 @@ def test_a_resumption_and_a_worker_that_come_at_the_same_moment_agree(
             )
             assert not await is_paused(broker, f"{queue}_0")
             assert not await is_paused(broker, f"{queue}_7")
+
+    with_brokers(main)
+
+
+def test_urgent_runs_all_begin_at_once_where_nothing_else_was_urgent_before(
+    with_brokers: WithBrokers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Nobody is to wait for the end of the pull that asks for all that there is room for.
+    endless = {**puller._OPTIONS[puller.PullMode.LONG], "expires": 3_600_000_000_000}
+    monkeypatch.setitem(puller._OPTIONS, puller.PullMode.LONG, endless)
+    monkeypatch.setattr(puller, "_request", puller._request.__wrapped__)
+
+    async def main(open_broker: OpenBroker) -> None:
+        broker, got = await open_broker(), list[Delivery]()
+        await broker.runs.consume(["mails"], 10, got.append)
+        await broker.runs.enqueue([message("mails", priority=7) for _ in range(3)])
+        await until(lambda: len(got) == 3)
 
     with_brokers(main)
 

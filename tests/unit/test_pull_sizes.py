@@ -112,14 +112,13 @@ def test_what_is_on_its_way_is_waited_for_rather_than_pulling_crumbs() -> None:
     assert turns.next(100, taken=0) == [(consumers[SHARERS], now(10))]
 
 
-@pytest.mark.parametrize("first", [idle(), busy()])
-def test_a_consumer_that_comes_need_not_wait_for_the_long_pull_of_the_one_that_was_alone(
-    first: Consumer,
-) -> None:
-    turns = turns_of([first])
+def test_a_consumer_that_comes_has_the_credit_once_the_long_pull_is_withdrawn() -> None:
+    turns = turns_of([first := busy()])
     assert pulled([first], 10, turns=turns) == [Pull(10, PullMode.LONG)]
+    first.outstanding = 0
+    turns.note(first)
     turns.add(second := busy(), 9)
-    assert turns.next(10, 0) == [(second, now(1))]
+    assert turns.next(10, 0) == [(second, now(10))]
 
 
 def leave_unanswered(one: Consumer, turns: Turns[Consumer]) -> None:

@@ -250,6 +250,10 @@ class NatsConsumption:
             self._session, self._leases, queue, priority, self._freed, self._releases
         )
         self._leases.add(in_flight)
+        others = self._pullers()
+        if len(others) == 1 and others[0].outstanding > 1:
+            # It has asked for all that there is room for, and may get nothing for seconds.
+            self._withdraw(others[0])
         puller = Puller(in_flight, self)
         self._queues[queue].append(puller)
         self._turns.add(puller, priority)
@@ -359,11 +363,14 @@ class NatsConsumption:
         the leader of the cluster, whom a repair needs.
         """
         for puller in self._health.quiet(pullers):
-            self._background.start(_drained(puller.withdraw()))
-            # In between: nobody is to wait for what was asked for before.
-            self._turns.note(puller)
+            # First: nobody is to wait for what was asked for before.
+            self._withdraw(puller)
             puller.probe()
             self.on_answered(puller)
+
+    def _withdraw(self, puller: Puller) -> None:
+        self._background.start(_drained(puller.withdraw()))
+        self._turns.note(puller)
 
     def _is_ping_due(self) -> bool:
         return self._ping is None and next(self._checks) % _PING_EVERY == 0

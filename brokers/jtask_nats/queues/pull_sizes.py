@@ -45,7 +45,8 @@ class Turns(Generic[P]):
     A single consumer gets all of it as a long pull. Of several, those where something waits share
     it and are asked for what is there now; each idle one has one long pull of one message, which
     is not counted: no idle queue keeps credit from a busy one, and none is forgotten. So at most
-    one run of each consumer can arrive without room for it.
+    one run of each consumer can arrive without room for it. A long pull of more is withdrawn when a
+    second consumer comes, for urgent runs perhaps: nothing may answer it for seconds.
 
     What it does takes as long as there are pulls to be made, however many consumers there are: of
     each that has changed it must be told.
@@ -55,8 +56,8 @@ class Turns(Generic[P]):
         self._levels: dict[int, _Level[P]] = {}
         """By priority, highest first."""
         self._level_of: dict[P, _Level[P]] = {}
-        self._counted: dict[P, int] = {}
-        """Those whose pulls keep room from others, save for so many messages."""
+        self._counted = set[P]()
+        """Those whose pulls keep room from others."""
 
     def add(self, one: P, priority: int) -> None:
         """Take a new consumer into account."""
@@ -69,7 +70,7 @@ class Turns(Generic[P]):
         """Take note of where the pulls at a consumer stand now."""
         # What is asked for after that, without a turn, is one message, as of an idle one.
         if one.is_broken or not one.outstanding:
-            self._counted.pop(one, None)
+            self._counted.discard(one)
         self._level_of[one].note(one)
 
     def next(self, credit: int, taken: int) -> list[tuple[P, Pull]]:
@@ -81,19 +82,16 @@ class Turns(Generic[P]):
         """
         if len(self._level_of) == 1:
             (one,) = self._level_of
-            # Another that comes must not wait for the end of a pull which nothing may answer.
-            self._counted = {one: 1}
             return [*_alone(one, credit - taken)]
-        self._counted = {one: n for one, n in self._counted.items() if one.outstanding > n}
-        room = credit - taken - sum(one.outstanding - n for one, n in self._counted.items())
+        room = credit - taken - sum(one.outstanding for one in self._counted)
         if room <= 0:
             return []
         pulls: list[tuple[P, Pull]] = []
         for level in self._levels.values():
-            for one, size in level.serve(room, credit, is_more_to_come=0 in self._counted.values()):
+            for one, size in level.serve(room, credit, is_more_to_come=bool(self._counted)):
                 room -= size
                 pulls.append((one, Pull(size, PullMode.NO_WAIT)))
-                self._counted[one] = 0
+                self._counted.add(one)
             # More consumers than room: each of these may bring a run that nobody can take yet.
             mode = PullMode.SHORT if room < len(self._level_of) else PullMode.LONG
             pulls += [(one, Pull(1, mode)) for one in level.watch()]
