@@ -1,11 +1,15 @@
 """What a worker does with runs that it cannot execute, and what it waits for when it stops."""
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from jtask.contract import Broker, Delivery
+from jtask.execution.dispositions import StoreOutcome
+from jtask.execution.job import Job
+from jtask.worker.sent_outcomes import SentOutcome
 from jtask.worker.settlement import Settlement
 from jtask.worker.unknown_tasks import unknown_task_seconds
 
@@ -58,6 +62,36 @@ def test_a_message_that_is_being_rejected_is_waited_for_until_it_is_a_dead_lette
         assert delivery.reasons == ["the message cannot be read: no envelope"]
 
     asyncio.run(reject())
+
+
+class Delivered:
+    run_id, queue, body = "a-run", "a-queue", b""
+
+    def ack(self) -> None:
+        """Take it off its queue."""
+
+
+def job() -> Job:
+    envelope, task = SimpleNamespace(blob=None), SimpleNamespace()
+    return Job(cast("Any", Delivered()), cast("Any", envelope), cast("Any", task), received=0.0)
+
+
+def test_runs_that_end_with_one_that_is_stored_already_are_waited_for() -> None:
+    async def settle() -> None:
+        broker, end = SlowBroker(), StoreOutcome(b"{}")
+        settlement = Settlement(cast("Broker", broker), cast("Any", NoEvents()), "a-worker")
+        settlement._end_news.is_heard = False  # nobody waits for them
+        stored = SentOutcome()
+        stored.answered(True)
+        settlement.settle_all([(job(), end, stored), (job(), end, None)])
+        waiting = asyncio.create_task(settlement.wait())
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        broker.results.go_on.set()
+        await waiting
+        assert settlement.unsettled == set()
+
+    asyncio.run(settle())
 
 
 @pytest.mark.parametrize(

@@ -114,9 +114,10 @@ class Settlement:
             return
         if not self.unsettled:
             self._done.clear()
+        # All at first: one whose answer is here already is settled in the middle of the others.
+        self.unsettled.update(job for job, _, _ in ends)
         together: list[tuple[Job, StoreOutcome]] = []
         for job, disposition, sent in ends:
-            self.unsettled.add(job)
             if not is_one_message(disposition, job):
                 self._settle_slowly(job, disposition)
             elif sent is not None:
