@@ -161,7 +161,7 @@ class AwaitedRuns:
             try:
                 for key in await self._runs.parked_keys(PREFIX):
                     self._add(key.removeprefix(PREFIX))
-            except BrokerError as error:
+            except Exception as error:  # of a stream that is not what it should be, too
                 # Longer each time: it may not be allowed to.
                 _log.debug("cannot learn yet which runs are awaited: %s", error)
                 self._is_tried.set()

@@ -6,7 +6,9 @@ from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any, cast
 
-from jtask.errors import BrokerUnavailable
+import pytest
+
+from jtask.errors import BrokerUnavailable, ConfigurationError
 from jtask.ids import RunIds
 from jtask_dependencies.awaited import PREFIX, AwaitedRuns
 from jtask_memory import MemoryBroker, Storage
@@ -60,12 +62,15 @@ def test_what_ends_while_it_is_learned_who_waits_is_woken_once_that_is_known() -
     asyncio.run(main())
 
 
-def test_who_cannot_learn_who_waits_wakes_for_each_end() -> None:
+@pytest.mark.parametrize(
+    "failure", [BrokerUnavailable("no answer"), ConfigurationError("JetStream is not enabled")]
+)
+def test_who_cannot_learn_who_waits_wakes_for_each_end(failure: Exception) -> None:
     async def main() -> None:
         async with awaited_runs() as (awaited, runs):
             run_ids = [RunIds().new() for _ in range(3)]
             waking = asyncio.gather(*ends(awaited, run_ids[:2]))
-            runs.told.set_exception(BrokerUnavailable("no answer"))
+            runs.told.set_exception(failure)
             await waking
             await asyncio.gather(*ends(awaited, run_ids[2:]))
             assert runs.woken == run_ids
