@@ -15,6 +15,9 @@ from jtask import Run, StateName, runtime, task
 from jtask.client import get_client
 from jtask.contract import Broker
 from jtask.execution import loop_thread
+from jtask.hooks import hookimpl
+from jtask.plugins import get_plugins
+from jtask.stored_ends import StoredEnd
 from jtask.testing import RunningWorker
 from jtask.worker.log_guard import guard_own_lines
 
@@ -216,6 +219,46 @@ def test_a_function_of_an_option_that_leaves_ends_its_run_and_no_other(
     assert run.wait(PATIENCE)
     assert run.state.name in (StateName.CRASHED, StateName.CANCELLED)
     assert return_itself.delay(2).result(PATIENCE) == 2
+
+
+class Leaves:
+    """Lets out what it is given when it hears of the end of one run."""
+
+    def __init__(self, kind: type[BaseException]) -> None:
+        self.kind = kind
+        self.run_id = ""
+
+    @hookimpl
+    def jtask_stored(self, end: StoredEnd) -> None:
+        if end.run_id == self.run_id:
+            raise self.kind
+
+
+@pytest.mark.parametrize("kind", [ValueError, SystemExit, KeyboardInterrupt])
+def test_a_plugin_that_fails_to_hear_of_an_end_keeps_no_run_on_its_queue(
+    jtask_worker: StartWorker, kind: type[BaseException]
+) -> None:
+    begun = 0
+
+    @task(queue="together", key=f"end-together-{uuid4()}")
+    async def end_together() -> None:
+        nonlocal begun
+        begun += 1
+        while begun < 20:
+            await asyncio.sleep(0.01)
+
+    plugin = Leaves(kind)
+    get_plugins().add(plugin)
+    try:
+        jtask_worker(end_together, concurrency=20)
+        runs = [end_together.delay() for _ in range(19)]
+        plugin.run_id = runs[10].run_id
+        runs.append(end_together.delay())
+        for run in runs:
+            assert run.wait(PATIENCE)
+        eventually(lambda: on_io(lambda broker: broker.queues.depth("together")) == 0)
+    finally:
+        get_plugins().remove(plugin)
 
 
 class BrokenHandler(logging.Handler):

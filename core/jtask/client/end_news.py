@@ -37,7 +37,7 @@ class EndNews:
         for implementation, call in self._calls:
             try:
                 answer = call(end)
-            except Exception as error:
+            except BaseException as error:  # SystemExit too: others have ended together with it
                 self._log_failure(implementation, error, end)
                 continue
             if answer is not None:
@@ -45,7 +45,7 @@ class EndNews:
         return rest
 
     def _log_failure(
-        self, implementation: Implementation, error: Exception, end: StoredEnd
+        self, implementation: Implementation, error: BaseException, end: StoredEnd
     ) -> None:
         if self._hook is not None:
             about = f"for run {end.run_id}"
