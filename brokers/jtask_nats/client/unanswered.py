@@ -188,9 +188,8 @@ class Unanswered:
         if not group:
             del self._groups[token]
 
-    def _take_all_out(self, sent_before: float = math.inf) -> None:
-        """Treat each message of the groups that were sent before an instant like any other."""
-        due = sent_before + self._timeout
+    def _take_all_out(self, due: float = math.inf) -> None:
+        """Treat each message of the groups whose deadline is before an instant like any other."""
         for token, group in list(self._groups.items()):
             if group.deadline < due:
                 for place in group.places():
@@ -226,7 +225,9 @@ class Unanswered:
         self._timer = None
         now = time.monotonic()
         self._note_progress(now)
-        self._take_all_out(now - RESEND_AFTER)
+        # What has a later deadline is neither over nor old enough to be lost.
+        due = now + max(0.0, self._timeout - RESEND_AFTER)
+        self._take_all_out(due)
         # Threads add to the dictionary meanwhile: look at a copy, which is made in one step.
         for token, pending in self._pending.copy().items():
             if now >= pending.deadline:
