@@ -75,6 +75,19 @@ def test_a_group_ends_with_its_time_however_short_that_is(clock: SimpleNamespace
     with_unanswered(main, timeout=0.5)
 
 
+def test_a_group_whose_answers_come_one_by_one_is_not_sent_again(clock: SimpleNamespace) -> None:
+    def main(connection: Silent, unanswered: Unanswered) -> None:
+        group = Group(unanswered, 20)
+        for place in range(20):
+            clock.now += 0.5
+            connection.answer(f"{group.token}-{place}")
+            unanswered._check()
+        assert group.outcomes == dict.fromkeys(range(20))
+        assert connection.written == []
+
+    with_unanswered(main, timeout=50)
+
+
 def test_a_group_of_which_nothing_more_is_answered_is_sent_again(clock: SimpleNamespace) -> None:
     def main(connection: Silent, unanswered: Unanswered) -> None:
         group = Group(unanswered, 20)

@@ -171,7 +171,8 @@ class Unanswered:
 
     def _on_stored(self, token: str, places: Sequence[int]) -> None:
         """Take note that a stream has messages that were sent as a group."""
-        self._last_token = token
+        # With a place: while the answers of one large group come, something moves.
+        self._last_token = _token_of(token, places[-1])
         if (group := self._groups.get(token)) is not None:
             places = group.stored(places)
             if not group:
