@@ -231,6 +231,8 @@ class Unanswered:
         self._take_all_out(due)
         # Threads add to the dictionary meanwhile: look at a copy, which is made in one step.
         for token, pending in self._pending.copy().items():
+            if pending.deadline > due:
+                continue
             if now >= pending.deadline:
                 self._time_out(token, pending)
             elif self._seems_lost(token, pending, now):
