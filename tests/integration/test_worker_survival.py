@@ -261,6 +261,27 @@ def test_a_plugin_that_fails_to_hear_of_an_end_keeps_no_run_on_its_queue(
         get_plugins().remove(plugin)
 
 
+class Answers:
+    """Answers where nothing is to be awaited."""
+
+    @hookimpl
+    def jtask_stored(self, end: StoredEnd) -> str:
+        return end.run_id
+
+
+def test_a_plugin_that_answers_to_an_end_keeps_no_run_on_its_queue(
+    jtask_worker: StartWorker,
+) -> None:
+    plugin = Answers()
+    get_plugins().add(plugin)
+    try:
+        jtask_worker(size_of)
+        assert size_of.delay("x").result(PATIENCE) == 1
+        eventually(lambda: on_io(lambda broker: broker.queues.depth("bounded")) == 0)
+    finally:
+        get_plugins().remove(plugin)
+
+
 class BrokenHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         raise RuntimeError(f"this handler takes no {record.levelname}")

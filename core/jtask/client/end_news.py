@@ -1,6 +1,7 @@
 """Tell the plugins that the ends of runs are stored; on the I/O loop."""
 
 import asyncio
+import inspect
 import logging
 from collections.abc import Awaitable
 
@@ -40,7 +41,8 @@ class EndNews:
             except BaseException as error:  # SystemExit too: others have ended together with it
                 self._log_failure(implementation, error, end)
                 continue
-            if answer is not None:
+            # As with other hooks, whatever else it answers says nothing.
+            if answer is not None and inspect.isawaitable(answer):
                 rest.append(answer)
         return rest
 
