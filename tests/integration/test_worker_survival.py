@@ -1,6 +1,7 @@
 """What gets out of a task's hands, and out of jtask's own, takes neither a loop nor a slot away."""
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -287,16 +288,47 @@ class BrokenHandler(logging.Handler):
         raise RuntimeError(f"this handler takes no {record.levelname}")
 
 
-@pytest.fixture
-def _broken_log() -> Iterator[None]:
+def _raise(*_: Any, **__: Any) -> Any:
+    raise LookupError("no request is going on")
+
+
+@contextlib.contextmanager
+def _broken_handler() -> Iterator[None]:
     handler = BrokenHandler()
     logging.getLogger("jtask").addHandler(handler)
     yield
     logging.getLogger("jtask").removeHandler(handler)
 
 
+@contextlib.contextmanager
+def _broken_filter() -> Iterator[None]:
+    logging.getLogger("jtask.worker").addFilter(_raise)
+    logging.getLogger("jtask").addFilter(_raise)
+    yield
+    logging.getLogger("jtask").removeFilter(_raise)
+    logging.getLogger("jtask.worker").removeFilter(_raise)
+
+
+@contextlib.contextmanager
+def _broken_records() -> Iterator[None]:
+    make = logging.getLogRecordFactory()
+
+    def make_others(name: str, *rest: Any, **more: Any) -> logging.LogRecord:
+        return _raise() if name.startswith("jtask") else make(name, *rest, **more)
+
+    logging.setLogRecordFactory(make_others)
+    yield
+    logging.setLogRecordFactory(make)
+
+
+@pytest.fixture(params=[_broken_handler, _broken_filter, _broken_records])
+def _broken_log(request: pytest.FixtureRequest) -> Iterator[None]:
+    with request.param():
+        yield
+
+
 @pytest.mark.usefixtures("_broken_log")
-def test_a_log_handler_that_raises_takes_no_run_no_limit_and_no_stop_away(
+def test_logging_that_raises_takes_no_run_no_limit_and_no_stop_away(
     jtask_worker: StartWorker,
 ) -> None:
     worker = jtask_worker(return_itself, too_slow, fail_at_first, concurrency=2)
@@ -309,7 +341,7 @@ def test_a_log_handler_that_raises_takes_no_run_no_limit_and_no_stop_away(
     worker.stop()
 
 
-@pytest.mark.usefixtures("_broken_log", "jtask_worker")
+@pytest.mark.usefixtures("jtask_worker")
 def test_what_the_handlers_of_others_raise_is_theirs() -> None:
     guard_own_lines()
     log = logging.getLogger("shop")
