@@ -471,7 +471,9 @@ def test_what_is_waited_for_may_be_anywhere_inside(several: Any) -> None:
     assert upstream.run_id in state.message
 
 
-@pytest.mark.parametrize("meant", [A_RUN_ID, [A_RUN_ID], [add]])
+@pytest.mark.parametrize(
+    "meant", [A_RUN_ID, [A_RUN_ID], [add], add, {"sum": add}, [[A_RUN_ID]], [("sum", {"of": add})]]
+)
 def test_what_names_a_run_and_is_no_handle_of_it_is_not_left_out_of_wait_for(meant: Any) -> None:
     for call in (
         lambda: give.submit(1, wait_for=meant),

@@ -1,6 +1,6 @@
 """What a run waits for: handles and states among its arguments, and what `wait_for` names."""
 
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, cast
 
@@ -86,11 +86,9 @@ def gathered(wait_for: Any) -> Any:
     Raises:
         TypeError: Something in it was meant as a run, and is no handle of one.
     """
-    if not _is_several(wait_for):
-        return wait_for
-    several = [wait_for] if isinstance(wait_for, str) else list(wait_for)
-    for one in several:
-        # Values are no mistake: a direct call returns one where `.submit()` returns a handle.
+    several = list(wait_for) if _is_several(wait_for) else wait_for
+    # Values are no mistake: a direct call returns one where `.submit()` returns a handle.
+    for one in _parts(several, set()):
         if isinstance(one, TaskInfo | Coroutine) or (isinstance(one, str) and is_run_id(one)):
             raise TypeError(
                 f"wait_for: only handles of runs can be waited for, got {one!r:.100}: pass what "
@@ -99,9 +97,23 @@ def gathered(wait_for: Any) -> Any:
     return several
 
 
+def _parts(value: Any, above: set[int]) -> Iterator[Any]:
+    """Yield a value, and what is in it if it is a container."""
+    yield value
+    inner: Iterable[Any] = ()
+    if isinstance(value, Mapping):
+        inner = cast("Mapping[object, Any]", value).values()
+    elif isinstance(value, list | tuple | set | frozenset):
+        inner = cast("Iterable[Any]", value)
+    place = id(cast("object", value))
+    if place not in above:
+        for part in inner:
+            yield from _parts(part, {*above, place})
+
+
 def _is_several(wait_for: object) -> bool:
     # A mapping can be gone through as it is, and has runs among its values.
-    return isinstance(wait_for, Iterable) and not isinstance(wait_for, Annotation | Mapping)
+    return isinstance(wait_for, Iterable) and not isinstance(wait_for, Annotation | Mapping | str)
 
 
 async def fill_in(run: RunContext, hooks: TaskHooks, awaited: AwaitedFutures) -> Outcome | None:
