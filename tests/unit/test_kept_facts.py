@@ -1,5 +1,6 @@
 """What follows from a task is worked out once, until what it follows from changes."""
 
+import copy
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from jtask import task
 from jtask.declaration.kept_facts import kept_in_task
 from jtask.declaration.task_info import TaskInfo
+from jtask.serialization.results import pickled, unpickled
 
 asked: list[str] = []
 
@@ -79,3 +81,15 @@ def test_a_hook_that_is_added_later_makes_all_be_worked_out_anew() -> None:
     hooked.on_failure(print)
     fact_of(hooked)
     assert asked == ["hooked"]
+
+
+def test_a_task_that_was_used_is_pickled_and_copied_like_one_that_was_not() -> None:
+    @task(name="local")
+    def local(x: int) -> int:
+        return x
+
+    assert local.hooks is not None
+    assert local.codecs.arguments.encode((1,), {}) == b'{"x":1}'
+    for other in (unpickled(pickled(local), "the task"), copy.deepcopy(local)):
+        assert other.codecs.arguments.encode((1,), {}) == b'{"x":1}'
+        assert other(2) == 2

@@ -118,6 +118,10 @@ class TaskInfo(Generic[P, R]):
             found = getattr(found, part, None)
         return name if found is self else super().__reduce_ex__(protocol)
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Hooks and codecs cannot be pickled; a copy works them out anew.
+        return {**vars(self), "kept": {}}
+
     def __dir__(self) -> list[str]:
         # What a console completes: not what only jtask itself uses.
         return [name for name in super().__dir__() if not is_internal(name, _INTERNAL)]
