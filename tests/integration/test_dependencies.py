@@ -220,6 +220,12 @@ def test_of_many_runs_none_is_sent_when_the_last_waits_for_too_many() -> None:
     assert on_io(lambda broker: broker.queues.depth(total.queue)) == 0
 
 
+def test_an_iterator_beside_a_run_is_refused_instead_of_arriving_empty() -> None:
+    upstream = double.delay(1)
+    with pytest.raises(ArgumentError, match="can be read once only"):
+        total.delay_many([(iter([1, 2]),), ([upstream],)])
+
+
 def test_a_large_value_goes_on_as_a_large_argument(jtask_worker: StartWorker) -> None:
     jtask_worker(*TASKS, large, length)
     size = get_client().inline_limit + 1000

@@ -624,6 +624,15 @@ def test_many_alike_calls_give_what_each_gives_alone(fn: Callable[..., None], ca
     assert own.encode_many(calls) == [own.encode(call, {}) for call in calls]
 
 
+def test_of_many_calls_no_iterator_arrives_empty_because_it_was_read_twice():
+    def total(n: int, each: list[int]) -> None: ...
+
+    own = codec(total)
+    assert own.encode_many([(1, iter([1, 2]))]) == [b'{"n":1,"each":[1,2]}']
+    with pytest.raises(ArgumentError, match="can be read once only"):
+        own.encode_many([(1, iter([1, 2])), (2, [7] * 5000)])
+
+
 @pytest.mark.parametrize(
     ("fn", "wrong"),
     [

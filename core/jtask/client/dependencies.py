@@ -18,6 +18,7 @@ from jtask.runs import Run
 from jtask.serialization.arguments import ArgumentCodec
 from jtask.serialization.codecs import codecs_of
 from jtask.serialization.holes import Hole
+from jtask.serialization.iterables import refuse_to_read_again
 from jtask.states import State
 
 _KINDS = (Future, State)
@@ -92,10 +93,14 @@ def encode_plain_calls(
     Returns:
         list[bytes] | None: The payloads; None where a run is among the arguments, or something is
         wrong with them: `encode_call` tells which.
+
+    Raises:
+        ArgumentError: Something is, and an iterator among them cannot be read again.
     """
     if task.serializer == "json":
         with contextlib.suppress(ArgumentError, SerializationError):
             return codecs_of(task).arguments.encode_many(calls)
+        refuse_to_read_again(task.name, calls)
     return None
 
 

@@ -17,6 +17,9 @@ from collections.abc import (
 )
 from typing import Annotated, Any, Literal, get_args, get_origin
 
+from jtask.errors import ArgumentError
+from jtask.nested_values import find_nested
+
 # Reading one uses it up.
 _ONE_SHOT: tuple[Any, ...] = (Generator, Iterator, AsyncGenerator, AsyncIterable, AsyncIterator)
 
@@ -49,3 +52,20 @@ def is_one_shot(annotation: Any) -> bool:
     """Tell whether an annotation is that of an iterator or a generator."""
     plain = get_origin(annotation) or annotation
     return any(plain is kind for kind in _ONE_SHOT)
+
+
+def refuse_to_read_again(task_name: str, calls: object) -> None:
+    """Refuse iterators among the arguments of calls that were checked once, and have to be again.
+
+    Args:
+        task_name: For the message.
+        calls: The arguments.
+
+    Raises:
+        ArgumentError: There is one, of which nothing may be left.
+    """
+    if found := find_nested(calls, Iterator):
+        raise ArgumentError(
+            f"task {task_name!r}: {found[0]!r:.100} can be read once only, which is not enough for "
+            "many calls at once: pass a list of what it gives"
+        )

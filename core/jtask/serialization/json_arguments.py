@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from jtask.errors import ArgumentError, JTaskError, SerializationError
 from jtask.nested_values import find_nested
 from jtask.serialization.holes import Fillings, Hole
+from jtask.serialization.iterables import refuse_to_read_again
 from jtask.serialization.json_columns import JsonColumns
 from jtask.serialization.json_holes import open_tree
 from jtask.serialization.json_losses import (
@@ -99,6 +100,7 @@ class JsonArguments:
             payloads = self._columns(count).encode(calls)
             if max(map(len, payloads)) <= self._all_lossless:
                 return payloads
+        refuse_to_read_again(self._call.task_name, calls)
         return [self.encode(args, {}) for args in calls]
 
     def _columns(self, count: int) -> JsonColumns:
