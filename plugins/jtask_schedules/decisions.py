@@ -97,9 +97,13 @@ def next_instant(found: Schedule, after: float) -> float:
 
 def is_ahead(found: Schedule, now: float) -> bool:
     """Tell whether the pending run lies beyond the next one: a wrong clock has put it there."""
+    present = now + CLOCKS_APART_SECONDS
     if found.pending is None:
         return False
-    return found.pending > next_instant(found, now + CLOCKS_APART_SECONDS)
+    # When all that is remembered lies ahead, it is this clock that is wrong: it is behind.
+    if len(found.started) == _REMEMBERED_RUNS and min(found.started) > present:
+        return False
+    return found.pending > next_instant(found, present)
 
 
 def set_back(found: Schedule, now: float, chain: str) -> Schedule:

@@ -411,3 +411,20 @@ async def test_a_run_that_nobody_has_called_is_told_of_once_as_it_begins(house: 
         assert (event.state, event.queue, event.tags) == ("Scheduled", "chores", ("night",))
         assert event.arguments == "{}"
     assert told[0].at == tick.instant
+
+
+@in_a_house
+async def test_a_worker_whose_clock_is_far_behind_sets_nothing_back(house: House) -> None:
+    every_minute = replace(DECLARED, cron="* * * * *")
+    await house.store.declare(every_minute)
+    for _ in range(120):
+        assert await house.store.admit(await house.due()) is None
+    before = await house.schedule()
+    behind = ScheduleStore(house.broker, lambda: house.clock.time() - 3 * HOUR)
+    await behind.declare(every_minute)
+    after = await house.schedule()
+    assert (after.chain, after.pending, after.covered) == (
+        before.chain,
+        before.pending,
+        before.covered,
+    )
