@@ -2,7 +2,6 @@
 
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from free_ports import free_ports
 from nats_servers import NatsServer, StartNats
 from programs import environment
 from waiting import PATIENCE
@@ -56,8 +56,7 @@ class ConsoleProcess:
     """`jtask console`, that keeps its port over restarts."""
 
     def __init__(self, url: str, home: Path, **variables: str) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        (self.port,) = free_ports()
         self._variables = {"JTASK_URL": url, "JTASK_HOME": str(home), **variables}
         self.url = f"http://127.0.0.1:{self.port}"
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import socket
 import subprocess
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from free_ports import free_ports
 from nats_servers import BINARY
 from relay import Relay
 from waiting import eventually
@@ -28,7 +28,7 @@ class Node:
     def __init__(self, folder: Path, name: str) -> None:
         self.name = name
         self.folder = folder
-        self.port, self.cluster_port, self.monitor_port = _free_ports(3)
+        self.port, self.cluster_port, self.monitor_port = free_ports(3)
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -164,12 +164,3 @@ def start_cluster(tmp_path: Path) -> Iterator[StartCluster]:
     yield start
     for cluster in clusters:
         cluster.close()
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports that nobody uses now. The servers of a cluster must know each other's beforehand."""
-    with contextlib.ExitStack() as stack:
-        found = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in found:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in found]

@@ -3,12 +3,13 @@
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from free_ports import free_ports
 
 # Debian keeps the programs of each version in a folder of its own.
 FOLDERS = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
@@ -31,8 +32,7 @@ def postgres() -> Iterator[str]:
     user = "postgres" if os.geteuid() == 0 else None
     if user is not None:
         os.chown(data, pwd.getpwnam(user).pw_uid, pwd.getpwnam(user).pw_gid)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    (port,) = free_ports()
     options = f"-c listen_addresses=127.0.0.1 -p {port} -k {data} -c fsync=off"
     control = [folder / "pg_ctl", "-D", data / "db", "-w", "-l", data / "log"]
     made = [folder / "initdb", "-D", data / "db", "-U", USER, "-A", "trust", "-E", "UTF8"]

@@ -3,12 +3,12 @@
 import json
 import os
 import signal
-import socket
 import urllib.request
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from free_ports import free_ports
 
 TASKS = """
 from jtask import task
@@ -16,18 +16,6 @@ from jtask import task
 @task
 def work() -> None: ...
 """
-
-
-def two_free_ports() -> int:
-    """Return a port that is free, and so is the next."""
-    while True:
-        with socket.create_server(("127.0.0.1", 0)) as first:
-            port: int = first.getsockname()[1]
-            try:
-                socket.create_server(("127.0.0.1", port + 1)).close()
-            except OSError:
-                continue
-            return port
 
 
 def worker_at(port: int) -> str:
@@ -42,13 +30,13 @@ def test_each_worker_has_a_port_and_its_successor_gets_it(
     place: Any, eventually: Callable[[Callable[[], Any]], Any]
 ) -> None:
     place.write("tasks.py", TASKS)
-    first = two_free_ports()
+    first, second = free_ports(2)
     program = place.serve("tasks.py", "--processes", "2", "--health-port", str(first))
-    names = [eventually(lambda at=port: worker_at(at)) for port in (first, first + 1)]
+    names = [eventually(lambda at=port: worker_at(at)) for port in (first, second)]
     pids = [int(name.rpartition("-")[2]) for name in names]
     assert sorted(pids) == sorted(program.children())
     os.kill(pids[1], signal.SIGKILL)
-    successor = eventually(lambda: {worker_at(first + 1)} - {"", names[1]})
+    successor = eventually(lambda: {worker_at(second)} - {"", names[1]})
     assert worker_at(first) == names[0]
     assert int(successor.pop().rpartition("-")[2]) in program.children()
     assert program.stop() == 0

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from free_ports import free_ports
 from nats_clients import Connect, Connected, Run, open_connection
 from nats_servers import NatsServer, Proxy, StartNats
 from waiting import until
@@ -48,12 +49,6 @@ async def subjects(connection: Connection) -> dict[str, int]:
     """What the stream holds; a stream that is empty names none."""
     info = await connection.api("STREAM.INFO.S", {"subjects_filter": ">"}, timeout=30)
     return info["state"].get("subjects", {})
-
-
-def closed_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def test_what_the_server_says_of_itself_is_known(
@@ -395,7 +390,7 @@ def test_a_subject_that_would_break_the_protocol_is_refused(
 
 
 def test_an_unreachable_server_is_named_without_its_password(run: Run) -> None:
-    port = closed_port()
+    port = free_ports()[0]
 
     async def main() -> None:
         with pytest.raises(BrokerUnavailable) as caught:
@@ -422,7 +417,7 @@ def test_a_server_that_says_nothing_is_unavailable(run: Run) -> None:
 
 def test_the_first_reachable_server_of_several_is_taken(nats_server: NatsServer, run: Run) -> None:
     async def main() -> None:
-        servers = [f"nats://127.0.0.1:{closed_port()}", nats_server.url]
+        servers = [f"nats://127.0.0.1:{free_ports()[0]}", nats_server.url]
         connection = await Connection.open(servers, name="test", connect_timeout=20)
         assert connection.url == nats_server.url
         await connection.close()

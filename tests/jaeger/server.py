@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from free_ports import free_ports
+
 BUILD = Path(__file__).parent / "build.sh"
 _START_SECONDS = 30.0
 _ASK_SECONDS = 5.0
@@ -45,7 +47,7 @@ class Jaeger:
     def start(self) -> None:
         """Start it, and wait until it takes spans and answers."""
         for _ in range(_TRIES):
-            self._otlp, self._query, grpc = _free_ports(3)
+            self._otlp, self._query, grpc = free_ports(3)
             # JSON is YAML too.
             config = self._folder / "jaeger.yaml"
             config.write_text(json.dumps(_config(self._otlp, self._query, grpc)))
@@ -126,11 +128,3 @@ def _config(otlp: int, query: int, grpc: int) -> dict[str, Any]:
         "receivers": {"otlp": {"protocols": {"http": {"endpoint": f"127.0.0.1:{otlp}"}}}},
         "exporters": {"jaeger_storage_exporter": {"trace_storage": "memory"}},
     }
-
-
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 import pytest
+from free_ports import free_ports
 
 import jtask_health
 from jtask import task
@@ -100,8 +101,7 @@ def idle() -> None: ...
 
 @pytest.fixture
 def port(monkeypatch: pytest.MonkeyPatch) -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        number: int = free.getsockname()[1]
+    (number,) = free_ports()
     monkeypatch.setenv("JTASK_HEALTH_PORT", str(number))
     get_settings.cache_clear()
     return number
