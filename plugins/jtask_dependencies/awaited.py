@@ -1,10 +1,10 @@
 """Which runs are waited for, so that all the others end at no cost.
 
-Whoever parks a run tells the living workers under which id, and looks once more whether that run is
-over. So a worker that stores an end either was told before, or that look has found it, or it hears
-of it a moment later and finds it among those that it has just settled. A worker that may have
-missed something learns what is parked first; what ends meanwhile waits for that, and where it
-cannot be learned, every run counts as awaited.
+Whoever parks a run tells the living workers first under which id, and looks once more whether that
+run is over, once it is parked. So a worker that stores an end either was told before, or that look
+finds it, or it hears of it a moment later and finds it among those that it has just settled. A
+worker that may have missed something learns what is parked first; what ends meanwhile waits for
+that, and where it cannot be learned, every run counts as awaited.
 """
 
 import asyncio

@@ -83,9 +83,12 @@ def _unknown(run_id: str, reason: str) -> SettledRun:
 
 
 async def _park(client: Client, run: RunContext, awaited: str) -> Park:
+    longest = await _longest_wait(client.broker, run, awaited)
+    # Before it is parked: should this process die right then, the others know who is to be woken.
+    await awaited_at(client.broker).tell(awaited)
     return Park(
         f"{PREFIX}{awaited}",
-        time.time() + await _longest_wait(client.broker, run, awaited) * RANDOM.uniform(*_SPREAD),
+        time.time() + longest * RANDOM.uniform(*_SPREAD),
         f"it waits for run {awaited}",
         lambda: client.io.bridge(_look_again(client.broker, awaited)),
     )
@@ -110,8 +113,7 @@ async def _longest_wait(broker: Broker, run: RunContext, awaited: str) -> float:
 
 
 async def _look_again(broker: Broker, run_id: str) -> None:
-    """Tell the workers for what a run waits; wake it if that has come about before they heard."""
-    await awaited_at(broker).tell(run_id)
+    """Wake the run if what it waits for has come about before it was parked."""
     if await broker.results.get(run_id) is not None:
         await wake(broker.runs, run_id)
 

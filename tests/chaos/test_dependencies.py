@@ -82,3 +82,48 @@ def test_a_run_that_waits_outlives_the_restart_of_everything(place: Any, eventua
     assert place.marks().count("join") == 1
     for worker in (parts, again):
         assert worker.stop() == 0
+
+
+DIES_ONCE_PARKED = """
+import time
+from pathlib import Path
+from jtask import task
+from jtask_nats.queues.deliveries import NatsDelivery
+
+park = NatsDelivery.park
+
+async def park_and_die(self, *about):
+    await park(self, *about)
+    os.kill(os.getpid(), 9)
+
+if "DIES" in os.environ:
+    NatsDelivery.park = park_and_die
+
+@task(queue="parts")
+def part() -> int:
+    mark("part")
+    while not Path("go").exists():
+        time.sleep(0.01)
+    return 7
+
+@task(queue="joins")
+def join(part: int) -> int:
+    return part
+"""
+
+
+def test_a_run_is_woken_although_its_worker_has_died_as_soon_as_it_was_parked(
+    place: Any, eventually: Any
+) -> None:
+    place.write("tasks.py", DIES_ONCE_PARKED)
+    place.serve("tasks.py:part", JTASK_LEASE="2").is_ready()
+    dying = place.serve("tasks.py:join", JTASK_LEASE="2", DIES="1")
+    dying.is_ready()
+    waiting = place.start_python(
+        "import tasks\nprint(json.dumps(tasks.join.delay(tasks.part.delay()).result(50)))\n"
+    )
+    assert dying.wait() == -9
+    eventually(lambda: place.marks() == ["part"])
+    (place.folder / "go").touch()
+    place.serve("tasks.py:join", JTASK_LEASE="2").is_ready()
+    assert waiting.answer() == 7
