@@ -471,6 +471,7 @@ def test_what_is_waited_for_may_be_anywhere_inside(several: Any) -> None:
     assert upstream.run_id in state.message
 
 
+@pytest.mark.usefixtures("jtask_broker")
 @pytest.mark.parametrize(
     "meant", [A_RUN_ID, [A_RUN_ID], [add], add, {"sum": add}, [[A_RUN_ID]], [("sum", {"of": add})]]
 )
