@@ -511,6 +511,7 @@ def test_failures_that_are_allowed_are_passed() -> None:
     assert isinstance(give.submit(allow_failure(not_ready)).result(PATIENCE), RunNotReady)
 
 
+@pytest.mark.usefixtures("jtask_broker")
 def test_what_is_nested_too_deeply_for_runs_to_be_found_is_refused_unless_opaque() -> None:
     upstream = give.submit(1)
     value: list[Any] = []
