@@ -1,7 +1,8 @@
-"""The fixtures of `nats_servers` and `nats_clients`, for tests with a server of their own."""
+"""Fixtures for tests with a server of their own."""
 
 from nats_clients import connect, connected, run, with_brokers
 from nats_cluster import start_cluster
+from nats_publishing import publishing
 from nats_servers import nats_server, proxy, start_nats
 
 __all__ = [
@@ -9,6 +10,7 @@ __all__ = [
     "connected",
     "nats_server",
     "proxy",
+    "publishing",
     "run",
     "start_cluster",
     "start_nats",

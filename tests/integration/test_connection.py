@@ -5,11 +5,11 @@ import logging
 import socket
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 from free_ports import free_ports
 from nats_clients import Connect, Connected, Run, open_connection
+from nats_publishing import make_stream, stored
 from nats_servers import NatsServer, Proxy, StartNats
 from waiting import until
 
@@ -33,16 +33,6 @@ authorization { users: [
   } }
 ] }
 """
-
-
-async def make_stream(connection: Connection, name: str = "S", **config: Any) -> None:
-    subjects = [f"{name.lower()}.>"]
-    await connection.api(f"STREAM.CREATE.{name}", {"name": name, "subjects": subjects, **config})
-
-
-async def stored(connection: Connection, name: str = "S") -> int:
-    info = await connection.api(f"STREAM.INFO.{name}")
-    return info["state"]["messages"]
 
 
 async def subjects(connection: Connection) -> dict[str, int]:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import uvloop
 from nats_clients import Connected
+from nats_publishing import PATIENT, make_stream, stored
 from nats_servers import NatsServer, Proxy, StartNats
 from waiting import PATIENCE, until
 
@@ -28,7 +29,6 @@ from jtask_nats.client.nats_errors import ApiError
 from jtask_nats.client.publisher import Publisher
 
 LIMIT = 4
-PATIENT = 50.0  # seconds
 PUSHED = {"allow_direct": True, "republish": {"src": "s.>", "dest": "p.>"}}
 GUEST = """
 authorization { users: [
@@ -118,15 +118,6 @@ def way(request: pytest.FixtureRequest) -> Iterator[Way]:
     other = FromAnotherLoop(uvloop.new_event_loop if is_uvloop else asyncio.new_event_loop)
     yield other
     other.close()
-
-
-async def make_stream(connection: Connection, **config: Any) -> None:
-    await connection.api("STREAM.CREATE.S", {"name": "S", "subjects": ["s.>"], **config})
-
-
-async def stored(connection: Connection) -> int:
-    info = await connection.api("STREAM.INFO.S", timeout=30)
-    return info["state"]["messages"]
 
 
 async def publisher_with_link(connection: Connection, way: Way, **config: Any) -> Publisher:

@@ -1,11 +1,11 @@
 """Messages that are sent as a group, against a server that is killed, paused and cut off."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import pytest
 from nats_clients import Connected
+from nats_publishing import GUEST, PATIENT, Publishing, make_stream, stored
 from nats_servers import NatsServer, Proxy, StartNats
 from waiting import until
 
@@ -14,22 +14,6 @@ from jtask_nats.client.connection import Connection
 from jtask_nats.client.headers import FIRST_ONLY
 from jtask_nats.client.nats_errors import WRONG_LAST_SEQUENCE, ApiError
 from jtask_nats.client.publisher import Publisher
-
-PATIENT = 50.0  # seconds
-GUEST = """
-authorization { users: [
-  { user: guest, password: guest, permissions: { publish: { deny: "s.closed.>" } } }
-] }
-"""
-
-
-async def make_stream(connection: Connection) -> None:
-    await connection.api("STREAM.CREATE.S", {"name": "S", "subjects": ["s.>"]})
-
-
-async def stored(connection: Connection) -> int:
-    info = await connection.api("STREAM.INFO.S", timeout=30)
-    return int(info["state"]["messages"])
 
 
 class Sent:
@@ -57,28 +41,6 @@ class Sent:
 
 def subjects_of(count: int, name: str = "a") -> list[str]:
     return [f"s.{name}.{number}" for number in range(count)]
-
-
-Publishing = Callable[..., None]
-
-
-@pytest.fixture
-def publishing(connected: Connected) -> Publishing:
-    """Run a coroutine function with a connection, and a publisher to a stream of it, `S`."""
-
-    def run_publishing(
-        main: Callable[[Connection, Publisher], Awaitable[None]],
-        to: NatsServer | Proxy | None = None,
-        timeout: float = PATIENT,
-        **login: str,
-    ) -> None:
-        async def around(connection: Connection) -> None:
-            await make_stream(connection)
-            await main(connection, Publisher(connection, timeout=timeout))
-
-        connected(around, to, **login)
-
-    return run_publishing
 
 
 def test_each_message_of_a_group_is_stored(publishing: Publishing) -> None:
@@ -211,7 +173,7 @@ def test_what_is_not_permitted_ends_that_message_only(
         assert [type(outcome) for outcome in outcomes] == [type(None), PermissionDenied, type(None)]
         assert await stored(connection) == 2
 
-    publishing(main, to=server, timeout=1000, user="guest", password="guest")
+    publishing(main, to=server, timeout=1000, login={"user": "guest", "password": "guest"})
 
 
 def test_closing_the_connection_ends_what_waits_and_what_is_sent_after(

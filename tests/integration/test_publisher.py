@@ -5,12 +5,13 @@ import itertools
 import os
 import threading
 import warnings
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from nats_clients import Connected
+from nats_publishing import GUEST, PATIENT, Publishing, make_stream, stored
 from nats_servers import NatsServer, Proxy, StartNats
 from waiting import until
 
@@ -21,46 +22,9 @@ from jtask_nats.client.nats_errors import DUPLICATE_IN_BATCH, WRONG_LAST_SEQUENC
 from jtask_nats.client.pending import PubAck, read_ack, refusal_in
 from jtask_nats.client.publisher import BATCH_LIMIT, Publisher
 
-GUEST = """
-authorization { users: [
-  { user: guest, password: guest, permissions: { publish: { deny: "s.closed.>" } } }
-] }
-"""
-PATIENT = 50.0  # seconds
-Publishing = Callable[..., None]  # the fixture `publishing`
-
 
 def msg_id(name: object) -> bytes:
     return f"Nats-Msg-Id: {name}\r\n".encode()
-
-
-async def make_stream(connection: Connection, **config: Any) -> None:
-    settings = {"name": "S", "subjects": ["s.>"], "allow_atomic": True, **config}
-    await connection.api("STREAM.CREATE.S", settings)
-
-
-async def stored(connection: Connection) -> int:
-    info = await connection.api("STREAM.INFO.S", timeout=30)
-    return info["state"]["messages"]
-
-
-@pytest.fixture
-def publishing(connected: Connected) -> Publishing:
-    """Run a coroutine function with a connection, and a publisher to a stream of it, `S`."""
-
-    def run_publishing(
-        main: Callable[[Connection, Publisher], Awaitable[None]],
-        to: NatsServer | Proxy | None = None,
-        timeout: float = PATIENT,
-        **config: Any,
-    ) -> None:
-        async def around(connection: Connection) -> None:
-            await make_stream(connection, **config)
-            await main(connection, Publisher(connection, timeout=timeout))
-
-        connected(around, to)
-
-    return run_publishing
 
 
 def test_a_publish_is_acknowledged_with_its_sequence(publishing: Publishing) -> None:
@@ -139,7 +103,7 @@ def test_what_is_not_permitted_is_told_before_the_timeout(
     server = start_nats(config=GUEST)
 
     async def main(connection: Connection) -> None:
-        await make_stream(connection)
+        await make_stream(connection, allow_atomic=True)
         publisher = Publisher(connection, timeout=1000)
         with pytest.raises(PermissionDenied, match=r"s\.closed\.x"):
             await publisher.publish("s.closed.x", b"", msg_id(1))
@@ -223,7 +187,7 @@ def test_a_stream_that_comes_late_gets_the_message(connected: Connected) -> None
         # Both have been refused once when a request sent later has its answer.
         assert (await connection.request("s.z")).status == 503
         assert not waiting.done()
-        await make_stream(connection)
+        await make_stream(connection, allow_atomic=True)
         await asyncio.gather(waiting, blocked)
         assert await stored(connection) == 2
 
