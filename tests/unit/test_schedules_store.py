@@ -269,14 +269,19 @@ async def test_a_purged_queue_gets_its_run_again(house: House) -> None:
     assert [one.run_id for one in await house.pending()] == [run.run_id]
 
 
-@in_a_house
-async def test_a_cancelled_run_is_left_out_and_the_schedule_goes_on(house: House) -> None:
-    await house.store.declare(DECLARED)
+async def cancel_pending(house: House) -> None:
+    """Cancel the run that is pending, and let the schedule be renewed."""
     [run] = await house.pending()
     await house.broker.runs.cancel(run.run_id)
     await house.broker.results.put(OutcomeRecord(run.run_id, b""))
     house.clock.advance(RENEW_SECONDS)
     await house.store.declare(DECLARED)
+
+
+@in_a_house
+async def test_a_cancelled_run_is_left_out_and_the_schedule_goes_on(house: House) -> None:
+    await house.store.declare(DECLARED)
+    await cancel_pending(house)
     [following] = await house.pending()
     assert following.at == BEGIN + 1800 + HOUR
 
@@ -285,11 +290,7 @@ async def test_a_cancelled_run_is_left_out_and_the_schedule_goes_on(house: House
 async def test_several_runs_that_are_cancelled_stay_left_out(house: House) -> None:
     await house.store.declare(DECLARED)
     for number in range(1, 4):
-        [run] = await house.pending()
-        await house.broker.runs.cancel(run.run_id)
-        await house.broker.results.put(OutcomeRecord(run.run_id, b""))
-        house.clock.advance(RENEW_SECONDS)
-        await house.store.declare(DECLARED)
+        await cancel_pending(house)
         [following] = await house.pending()
         assert following.at == BEGIN + 1800 + number * HOUR
 
