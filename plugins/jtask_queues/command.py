@@ -28,7 +28,8 @@ def ls(*, as_json: bool) -> None:
     """
     from jtask_queues.operations import list_queues, served_queues
 
-    found, served = list_queues(), served_queues()
+    served = served_queues()
+    found = list_queues(served)
     if as_json:
         say_json([_facts(info, served) for info in found])
     elif found:

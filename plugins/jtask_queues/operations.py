@@ -18,17 +18,20 @@ PURGED = "purged from its queue"
 _AT_ONCE = 32  # cancellations; each is some ten round trips, one after the other
 
 
-def list_queues() -> list[QueueInfo]:
+def list_queues(served: frozenset[str] | None = None) -> list[QueueInfo]:
     """Return all queues that hold runs, are served or are paused, by name.
 
     What a worker had and gave back, or had when it died, waits where no living worker serves its
     queue.
+
+    Args:
+        served: What `served_queues` has returned a moment ago; None asks for it.
     """
     from jtask.client import get_client
 
     client = get_client()
-    served = served_queues()
-    return [_in_hands(info, served) for info in client.io.run(client.broker.queues.list())]
+    living = served_queues() if served is None else served
+    return [_in_hands(info, living) for info in client.io.run(client.broker.queues.list())]
 
 
 def served_queues() -> frozenset[str]:

@@ -41,9 +41,8 @@ async def find_queues(index: RunIndex) -> list[QueueRow]:
         BrokerError: The broker cannot be asked.
         IndexUnavailable: The database cannot be read.
     """
-    infos, served, rates = await asyncio.gather(
-        asyncio.to_thread(list_queues), asyncio.to_thread(served_queues), queue_rates(index)
-    )
+    served, rates = await asyncio.gather(asyncio.to_thread(served_queues), queue_rates(index))
+    infos = await asyncio.to_thread(list_queues, served)
     client = get_client()
     looked_at = [info.name for info in infos if info.waiting][:_LOOKED_AT]
     found = await asyncio.gather(
