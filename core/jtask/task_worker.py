@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import ConfigurationError, TargetError, WorkerUnhealthy
 from jtask.freed_memory import give_back_freed_memory
+from jtask.numbers import is_number, is_within
 from jtask.real_threads import require_real_threads
 from jtask.worker.log_output import log_to_stderr
 from jtask.worker.signals import stop_signals_to
@@ -45,13 +46,13 @@ def serve(
             that they have submitted are cancelled.
 
     Raises:
-        TargetError: Nothing to serve.
+        TargetError: Nothing to serve, or something that is not a task.
+        ConfigurationError: A number or a setting is wrong.
         BrokerUnavailable: The broker cannot be reached.
         WorkerUnhealthy: It could not get runs for longer than the setting `give_up_after`.
     """
     check_servable(tasks)
-    if concurrency < 1 or processes < 1:
-        raise ConfigurationError("concurrency and processes must be at least 1")
+    check_numbers(concurrency, prefetch, shutdown_timeout, processes)
     log_to_stderr()
     print_line_by_line()
     if processes > 1:
@@ -73,9 +74,10 @@ async def aserve(
     """Execute the runs of some tasks until cancelled; the arguments are those of `serve`.
 
     Raises:
-        WorkerUnhealthy: It could not get runs for longer than the setting `give_up_after`.
+        JTaskError: What `serve` raises.
     """
     check_servable(tasks)
+    check_numbers(concurrency, prefetch, shutdown_timeout)
     print_line_by_line()
     from jtask.worker.lifetime import WorkerLifetime
 
@@ -119,6 +121,29 @@ def check_servable(tasks: tuple[object, ...]) -> None:
     for task in tasks:
         if not isinstance(task, TaskInfo):
             raise TargetError(f"{task!r} is not a task: decorate the function with @task")
+
+
+def check_numbers(
+    concurrency: int, prefetch: int | None, shutdown_timeout: float = 0.0, processes: int = 1
+) -> None:
+    """Refuse numbers with which no worker works; see `serve`.
+
+    Raises:
+        ConfigurationError: Naming the one.
+    """
+    for name, value, least in (
+        ("concurrency", concurrency, 1),
+        ("processes", processes, 1),
+        ("prefetch", 0 if prefetch is None else prefetch, 0),
+    ):
+        if not is_within(value, least, whole=True):
+            raise ConfigurationError(
+                f"{name} must be a whole number of at least {least}, got {value!r}"
+            )
+    if not (is_number(shutdown_timeout) and shutdown_timeout >= 0):
+        raise ConfigurationError(
+            f"shutdown_timeout must be a number of seconds, 0 or more, got {shutdown_timeout!r}"
+        )
 
 
 def worker_arguments(concurrency: int, prefetch: int | None, shutdown_timeout: float) -> list[str]:

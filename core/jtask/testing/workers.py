@@ -60,12 +60,14 @@ def start_worker(
 
     Raises:
         TargetError: Nothing to serve, or something that is not a task.
+        ConfigurationError: A number or a setting is wrong.
         BrokerUnavailable: The broker cannot be reached.
     """
-    from jtask.task_worker import check_servable
+    from jtask.task_worker import check_numbers, check_servable
     from jtask.worker.lifetime import WorkerLifetime
 
     check_servable(tasks)
+    check_numbers(concurrency, prefetch)
     return RunningWorker(WorkerLifetime(tasks, concurrency, prefetch))
 
 
