@@ -8,8 +8,8 @@ import json
 import re
 from typing import TYPE_CHECKING
 
+from jtask.client.cancel_requests import kept_message
 from jtask.contract import Broker, Subscription
-from jtask.foreign_text import cut
 from jtask.wire.fields import known_fields
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ _PURGED = "purged-queues"
 # Seconds. Nobody knows how many workers there are, so this is always waited in full. A worker that
 # is late, for its I/O thread has been held up, goes on with the runs that it holds.
 _ASK_SECONDS = 0.5
-_MESSAGE = 10_000  # characters
 _COUNT = re.compile(rb"\d{1,9}")
 
 
@@ -51,7 +50,7 @@ class PurgeListener:
 
     def _cancel_queue(self, question: bytes) -> bytes:
         asked = known_fields(question)
-        queue, message = asked.get("queue"), cut(str(asked.get("message", "")), _MESSAGE)
+        queue, message = asked.get("queue"), kept_message(str(asked.get("message", "")))
         cancelled = 0
         # A copy is iterated, for each cancelled run leaves the list; none can start meanwhile, as
         # this is the thread that starts them.
@@ -73,6 +72,6 @@ async def cancel_unstarted(broker: Broker, queue: str, message: str) -> int:
     Returns:
         int: How many runs the workers that answered in time have cancelled.
     """
-    question = json.dumps({"queue": queue, "message": message}).encode()
-    answers = await broker.requests.ask(_PURGED, question, timeout=_ASK_SECONDS)
+    facts = {"queue": queue, "message": kept_message(message)}
+    answers = await broker.requests.ask(_PURGED, json.dumps(facts).encode(), timeout=_ASK_SECONDS)
     return sum(int(answer) for answer in answers if _COUNT.fullmatch(answer))

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from in_process import StartWorker, lose_workers, on_each_broker, on_io
-from waiting import PATIENCE
+from waiting import PATIENCE, eventually
 
 from jtask import StateName, task
 from jtask.cli.program import main
 from jtask.errors import TaskDefinitionError
 from jtask_queues.operations import list_queues, pause_queue, purge_queue, resume_queue
+from jtask_queues.purging import cancel_unstarted
 
 pytestmark = pytest.mark.usefixtures("jtask_broker")
 jtask_broker = on_each_broker
@@ -121,6 +122,29 @@ def test_purging_leaves_what_executes_alone(jtask_worker: StartWorker) -> None:
     assert run.result(PATIENCE) == "done"
 
 
+def test_a_reason_that_utf_8_cannot_carry_ends_what_a_worker_has_not_begun(
+    jtask_worker: StartWorker,
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    @task(queue="slow")
+    def slow(n: int) -> int:
+        begun.set()
+        go_on.wait(PATIENCE)
+        return n
+
+    jtask_worker(slow, concurrency=1, prefetch=1)
+    first, second = slow.delay(0), slow.delay(1)
+    assert begun.wait(PATIENCE)
+    eventually(lambda: [i.executing for i in list_queues() if i.name == "slow"] == [2])
+    # As a program gets it whose command line is not UTF-8.
+    assert on_io(lambda broker: cancel_unstarted(broker, "slow", "half \udce9")) == 1
+    assert second.wait(PATIENCE)
+    assert (second.state.name, second.state.message) == (StateName.CANCELLED, "half \\udce9")
+    go_on.set()
+    assert first.result(PATIENCE) == 0
+
+
 def test_purging_has_workers_give_up_what_they_have_not_begun(jtask_worker: StartWorker) -> None:
     begun, go_on, executed = threading.Event(), threading.Event(), list[int]()
 
@@ -136,9 +160,7 @@ def test_purging_has_workers_give_up_what_they_have_not_begun(jtask_worker: Star
     assert begun.wait(PATIENCE)
     runs = [slow.delay(n) for n in range(1, 11)]
     other = report.delay(1)
-    deadline = time.monotonic() + PATIENCE
-    while [info.executing for info in list_queues() if info.name == "slow"] != [6]:
-        assert time.monotonic() < deadline, "nothing was prefetched"
+    eventually(lambda: [i.executing for i in list_queues() if i.name == "slow"] == [6])
     assert purge_queue("slow") == 10
     for run in runs:
         assert run.wait(PATIENCE)

@@ -128,6 +128,12 @@ async def change_cancel_request(broker: Broker, request: CancelRequest) -> bool:
     )
 
 
+def kept_message(text: str) -> str:
+    """Return what is kept of why a run is to end, whoever has written that."""
+    # It goes into states, logs and answers, which half a character would break.
+    return sendable(cut(text, _MESSAGE))
+
+
 async def forget(broker: Broker, run_id: str) -> None:
     """Delete a request."""
     await broker.records.delete(_BUCKET, run_id)
@@ -149,7 +155,7 @@ def _read(record: Record) -> CancelRequest:
     queue, token = str(facts.get("queue", "")), facts.get("token")
     return CancelRequest(
         run_id=record.key,
-        message=sendable(cut(str(facts.get("message", "")), _MESSAGE)),
+        message=kept_message(str(facts.get("message", ""))),
         # Nobody can have asked tomorrow: such a request would never be outdated.
         at=at if 0.0 <= at <= time.time() + _CLOCKS else 0.0,
         head=head,

@@ -25,13 +25,13 @@ from jtask.client.cancel_requests import (
     CancelRequest,
     change_cancel_request,
     forget,
+    kept_message,
     readable,
     store_cancel_request,
 )
 from jtask.client.end_news import tell_of_end
 from jtask.contract import Broker, Event, OutcomeRecord, WaitingRun
 from jtask.errors import EnvelopeError
-from jtask.foreign_text import cut, sendable
 from jtask.ids import is_run_id
 from jtask.outcomes import CancelAnswer, CancelResult
 from jtask.states import State, StateName
@@ -46,7 +46,6 @@ CANCEL_REQUESTED = "cancelling"
 Record = Callable[[Event], object]
 """Takes the event of a state that was entered without a run context."""
 
-_MESSAGE = 10_000  # characters
 _PATIENCE = 2.0  # seconds for a run that is on its way between the broker and a worker
 _ASK_SECONDS = 0.25  # a worker answers at once
 _PAUSE_SECONDS = 0.05  # a run on its way is in nobody's hands for milliseconds
@@ -150,15 +149,10 @@ def write_question(run_id: str, message: str) -> bytes:
     return json.dumps({"run_id": run_id, "message": message}).encode()
 
 
-def _message_of(text: str) -> str:
-    # It goes into states, logs and answers, which half a character would break.
-    return sendable(cut(text, _MESSAGE))
-
-
 def read_question(question: bytes) -> tuple[str, str]:
     """Return the run id and the message in a question; empty where it has none."""
     asked = known_fields(question)
-    return str(asked.get("run_id", "")), _message_of(str(asked.get("message", "")))
+    return str(asked.get("run_id", "")), kept_message(str(asked.get("message", "")))
 
 
 async def _cancel_patiently(broker: Broker, record: Record, request: CancelRequest) -> CancelAnswer:
@@ -206,7 +200,7 @@ async def _kept_promise(broker: Broker, run_id: str) -> CancelAnswer | None:
 async def _store_request(broker: Broker, run_id: str, message: str) -> tuple[CancelRequest, bool]:
     """Store a request, or take over the one that is there; tell whether it is the first."""
     # One worker that knows is enough: it continues should this process die.
-    message = _message_of(message)
+    message = kept_message(message)
     question = write_question(run_id, message)
     await broker.requests.ask(CANCEL_REQUESTED, question, timeout=_ASK_SECONDS, answers=1)
     return await store_cancel_request(broker, run_id, message)
