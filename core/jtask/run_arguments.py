@@ -48,14 +48,12 @@ def recorded(payload: bytes, limit: int, redact: Collection[str] = ()) -> str:
     return f"{payload[:limit].decode(errors='ignore')}..." if limit > 0 else ""
 
 
-def recorded_all(
-    payloads: Sequence[bytes], limit: int, redact: Collection[str] = ()
-) -> Sequence[str]:
-    """Do `recorded` for many runs."""
+def recorded_all(payloads: Sequence[bytes], limit: int) -> Sequence[str]:
+    """Do `recorded` for many runs, of which nothing is redacted."""
     if limit <= 0:
         return [""] * len(payloads)
-    if redact or max(map(len, payloads)) > limit:
-        return [recorded(payload, limit, redact) for payload in payloads]
+    if max(map(len, payloads)) > limit:
+        return [recorded(payload, limit) for payload in payloads]
     return [payload.decode(errors="replace") for payload in payloads]
 
 

@@ -233,14 +233,9 @@ class RunFilter:
         since, until = self.bounds(now)
         return replace(self, since=_iso(since), until=_iso(until))
 
-    def takes(self, run: RunSummary, now: float | None = None) -> bool:
-        """Tell whether a run is meant.
-
-        Args:
-            run: The run.
-            now: What lengths of time count back from.
-        """
-        since, until = self.bounds(now)
+    def takes(self, run: RunSummary) -> bool:
+        """Tell whether a run is meant."""
+        since, until = self.bounds()
         return (
             _is_one_of(run.state, self.state)
             and (not self.task or any(is_of_task(run.task, wanted) for wanted in self.task))

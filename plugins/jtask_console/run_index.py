@@ -15,14 +15,9 @@ _THREADS = 4  # questions at once: a database has more to do than answer one con
 
 
 class RunIndex:
-    """Asks the index in threads, so that no page waits for another's question.
+    """Asks the index in threads, so that no page waits for another's question."""
 
-    Args:
-        open_reader: Opens the index, when it is first asked.
-    """
-
-    def __init__(self, open_reader: Callable[[], IndexReader] = IndexReader.open) -> None:
-        self._open = open_reader
+    def __init__(self) -> None:
         self._reader: IndexReader | None = None
         self._threads = ThreadPoolExecutor(_THREADS, "jtask-console-index")
 
@@ -60,6 +55,6 @@ class RunIndex:
 
     def _ask(self, question: Callable[[IndexReader], T]) -> T:
         if self._reader is None:
-            self._reader = self._open()
+            self._reader = IndexReader.open()
         with translated(self._reader.engine):
             return question(self._reader)

@@ -14,7 +14,6 @@ _ESCAPED = re.compile(rb"=([0-9a-f]{2})")
 _PARKED = "p"
 _LONGEST_TOKEN = 600
 """Characters; a subject may have about a thousand."""
-ACK_PREFIX = "$JS.ACK."
 PRIORITIES = frozenset(map(str, range(TOP_PRIORITY + 1)))
 """As they stand in a subject."""
 
