@@ -86,6 +86,17 @@ def check_options(
     return checked
 
 
+def check_flag(value: object) -> bool | None:
+    """Return an option's value that is True or False, or None for what is said elsewhere.
+
+    Raises:
+        TypeError: It is none of these.
+    """
+    if value is not None and not isinstance(value, bool):
+        raise TypeError(f"must be True, False or None, got {value!r}")
+    return value
+
+
 def check_parameters(function: Callable[..., object], *parameters: str) -> None:
     """Refuse a function that cannot be called with so many positional arguments.
 

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 
 from jtask.contract import Event
 from jtask.ids import created_at
-from jtask.states import FINAL, StateName
+from jtask.states import EXECUTING, FINAL, StateName
 
-_EXECUTING = (StateName.RUNNING, StateName.RETRYING)
 _FAILED = (StateName.FAILED, StateName.TIMED_OUT, StateName.CRASHED, StateName.NOT_READY)
 _HASH = re.compile(r"-[0-9a-f]{12}$")  # see `declaration.keys.task_key`
 
@@ -93,7 +92,7 @@ class RunSummary:
             self.trace_id = event.trace_id
         # Never simply the latest to arrive.
         self.attempt = max(self.attempt, event.attempt)
-        if event.state in _EXECUTING and (self.started is None or event.at < self.started):
+        if event.state in EXECUTING and (self.started is None or event.at < self.started):
             self.started = event.at
         # It arrived late, or comes from a worker that did not know of the end.
         if self.state in FINAL and event.state not in FINAL:

@@ -38,7 +38,9 @@ class StateName(StrEnum):
     ROLLED_BACK = "RolledBack"
 
 
-_EXECUTING = frozenset({StateName.RUNNING, StateName.RETRYING})
+EXECUTING = frozenset({StateName.RUNNING, StateName.RETRYING})
+"""In which of them the task's body is executing."""
+
 STARTS = frozenset({StateName.SCHEDULED, StateName.PENDING})
 """In which of them a run may begin."""
 
@@ -206,7 +208,7 @@ class State:
 
     def is_running(self) -> bool:
         """Tell whether the task's body is executing."""
-        return self.name in _EXECUTING
+        return self.name in EXECUTING
 
     def is_completed(self) -> bool:
         """Tell whether the run ended with a value."""

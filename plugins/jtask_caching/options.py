@@ -5,7 +5,7 @@ from typing import Any
 
 from jtask.cache_policies import CachePolicy
 from jtask.numbers import is_within
-from jtask.options import Option, check_parameters
+from jtask.options import Option, check_flag, check_parameters
 
 
 def declared() -> list[Option]:
@@ -28,11 +28,13 @@ def declared() -> list[Option]:
         ),
         Option(
             "refresh_cache",
-            check=_flag,
+            check=check_flag,
             help="Execute although a value is kept, and replace it.",
             travels=True,
         ),
-        Option("persist_result", check=_flag, help="False keeps nothing, whatever the policy."),
+        Option(
+            "persist_result", check=check_flag, help="False keeps nothing, whatever the policy."
+        ),
         Option(
             "result_storage_key",
             check=_template,
@@ -63,12 +65,6 @@ def _expiration(value: object) -> float | None:
     if not is_within(seconds) or seconds < 1:
         raise ValueError(f"must be a timedelta, or seconds, of at least 1 s, got {value!r}")
     return float(seconds)
-
-
-def _flag(value: object) -> object:
-    if value is not None and not isinstance(value, bool):
-        raise TypeError(f"must be True, False or None, got {value!r}")
-    return value
 
 
 def _template(value: object) -> object:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from jtask.options import Option
+from jtask.options import Option, check_flag
 
 if TYPE_CHECKING:
     from jtask.declaration import TaskInfo
@@ -18,7 +18,7 @@ def declared() -> list[Option]:
         ),
         Option(
             "validate_parameters",
-            check=_flag,
+            check=check_flag,
             help="Check and convert the parameters by the annotations; None does so for flows.",
         ),
     ]
@@ -37,10 +37,4 @@ def _task_runner(value: object) -> object:
         raise TypeError(
             f"must be a task runner, such as ThreadPoolTaskRunner(max_workers=4), got {value!r}"
         )
-    return value
-
-
-def _flag(value: object) -> bool | None:
-    if value is not None and not isinstance(value, bool):
-        raise TypeError(f"must be True, False or None, got {value!r}")
     return value

@@ -14,14 +14,13 @@ from jtask.contract import Broker, DeadLetter, Event, OutcomeRecord
 from jtask.errors import EnvelopeError, ResultExpired, RunNotFound
 from jtask.outcomes import SettledRun
 from jtask.run_summaries import RunSummary
-from jtask.states import State, StateName
+from jtask.states import EXECUTING, State, StateName
 from jtask.wire.envelope import decode_outcome
 from jtask.wire.fields import known_fields
 
 GRACE = 10.0
 """Seconds in which the event of an end may still be on its way, with clocks that differ."""
 
-_EXECUTING = (StateName.RUNNING, StateName.RETRYING)
 _GONE = "it is gone: it has no outcome, is on no queue and is not executing"
 
 
@@ -80,7 +79,7 @@ async def _ask(broker: Broker, run: SilentRun) -> Answer | None:
 
 async def _is_sure(broker: Broker, run_id: str, found: State) -> bool:
     """Tell whether a run stands where it was found, and no worker that is silent has it."""
-    if found.name in _EXECUTING:
+    if found.name in EXECUTING:
         return True
     place = await broker.queues.locate(run_id)
     return place is not None and not place.in_hand
@@ -144,7 +143,7 @@ def _event(run: RunSummary, state: State) -> Event:
         max(state.at, run.at),
         run.task,
         run.attempt,
-        run.worker if state.name in _EXECUTING else "",
+        run.worker if state.name in EXECUTING else "",
         state.message,
         until if isinstance(until, float) else None,
     )

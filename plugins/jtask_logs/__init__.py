@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from jtask.hooks import hookimpl
-from jtask.options import Option
+from jtask.options import Option, check_flag
 
 if TYPE_CHECKING:
     import click
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from jtask.runtime import RunContext
     from jtask.settings import SettingsModel
 
-_HEADER = "jtask-logs"
+HEADER = "jtask-logs"
+"""No message has it: by it jtask asks this plugin about the runs that have logged something."""
+
 _TOPIC = "logs"
 
 
@@ -27,7 +29,9 @@ _TOPIC = "logs"
 def jtask_options() -> list[Option]:
     """Declare what `@task(...)` takes."""
     return [
-        Option("log_prints", check=_flag, help="Have what a run prints in its log.", travels=True)
+        Option(
+            "log_prints", check=check_flag, help="Have what a run prints in its log.", travels=True
+        )
     ]
 
 
@@ -42,7 +46,7 @@ def jtask_settings() -> "type[SettingsModel]":
 @hookimpl
 def jtask_headers() -> list[str]:
     """Name what runs are concerned by that have logged something."""
-    return [_HEADER]
+    return [HEADER]
 
 
 @hookimpl
@@ -97,12 +101,6 @@ def jtask_cli(cli: "click.Group") -> None:
     from jtask_logs.command import logs
 
     cli.add_command(logs)
-
-
-def _flag(value: object) -> bool | None:
-    if value is not None and not isinstance(value, bool):
-        raise TypeError(f"must be True, False or None, got {value!r}")
-    return value
 
 
 def _prints_by_default() -> bool:

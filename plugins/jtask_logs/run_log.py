@@ -9,14 +9,13 @@ import time
 from typing import TYPE_CHECKING
 
 from jtask.contract import END_OF_ATTEMPT, LogLine
+from jtask_logs import HEADER
 from jtask_logs.lost_lines import NOTES, count_lines
 
 if TYPE_CHECKING:
     from jtask.runtime import RunContext
 
 NAME = "logs"
-HEADER = "jtask-logs"
-"""No message has it: by it jtask asks this plugin about the runs that have logged something."""
 
 WRITTEN_HEADER = "jtask-logged"
 """How many characters earlier attempts of the run have written."""

@@ -11,7 +11,7 @@ from jtask.errors import BrokerError, BrokerUnavailable
 from jtask_nats.client import headers
 from jtask_nats.client.connection import Connection
 from jtask_nats.client.nats_errors import ApiError
-from jtask_nats.client.protocol import Reply, status_of
+from jtask_nats.client.protocol import NO_RESPONDERS, Reply, status_of
 from jtask_nats.client.repeated_requests import request_repeatedly
 
 _BATCH = 512  # messages per request
@@ -24,7 +24,6 @@ _PAUSE = 0.25  # seconds before a stream without a leader is asked again
 _NO_MESSAGE = 10037
 _END = 204
 _NOT_FOUND = 404
-_NO_RESPONDERS = 503
 
 
 class StoredMessage(NamedTuple):
@@ -206,7 +205,7 @@ async def _answer(connection: Connection, stream: str, payload: bytes) -> Reply:
     while True:
         left = max(deadline - clock(), _PAUSE)
         reply = await request_repeatedly(connection, _api(stream), payload, left)
-        if reply.status != _NO_RESPONDERS or clock() + _PAUSE > deadline:
+        if reply.status != NO_RESPONDERS or clock() + _PAUSE > deadline:
             return reply
         await asyncio.sleep(_PAUSE)
 
@@ -287,6 +286,6 @@ def _stored(block: bytes, body: bytes) -> StoredMessage:
 
 
 def _refused(stream: str, status: int | None, description: str) -> BrokerError:
-    if status == _NO_RESPONDERS:
+    if status == NO_RESPONDERS:
         return _NoLeader(f"the stream {stream} does not exist, or has no leader at the moment")
     return BrokerError(f"the stream {stream} cannot be read: {description} ({status})")

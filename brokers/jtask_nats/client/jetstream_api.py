@@ -7,12 +7,12 @@ from typing import Any, Protocol
 
 from jtask.errors import BrokerError
 from jtask_nats.client.nats_errors import api_error, is_transient, no_answer
+from jtask_nats.client.protocol import NO_RESPONDERS
 from jtask_nats.client.repeated_requests import Requester, request_repeatedly
 
 # Seconds: first and longest pause. A new leader is elected in about 5 s (measured with 3 replicas);
 # a server that has just started needs far less.
 _RETRY = (0.05, 0.5)
-_NO_RESPONDERS = 503
 
 
 class Api(Protocol):
@@ -70,7 +70,7 @@ async def call_api(
     while True:
         left = max(deadline - clock(), pause)
         reply = await request_repeatedly(requester, subject, body, left)
-        if reply.status == _NO_RESPONDERS:
+        if reply.status == NO_RESPONDERS:
             error: BrokerError = no_answer(
                 subject, requester.url, timeout, "is JetStream enabled there?"
             )

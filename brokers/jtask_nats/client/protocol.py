@@ -24,6 +24,9 @@ CRLF = b"\r\n"
 _LONGEST_SUBJECT = 1024  # the whole command line may have 4096 bytes
 _LONGEST_LINE = 1 << 20  # bytes; INFO names the servers of a cluster
 _LOG_PAUSE = 60.0  # seconds between two lines about messages that fail in the same way
+NO_RESPONDERS = 503
+"""The status of what nobody listens for."""
+
 HEADER_OVERHEAD = len(b"NATS/1.0\r\n") + len(CRLF)
 
 

@@ -5,9 +5,7 @@ from collections.abc import Callable
 
 from jtask_nats.client.connection import Connection
 from jtask_nats.client.nats_errors import no_answer
-from jtask_nats.client.protocol import status_of
-
-_NO_RESPONDERS = 503
+from jtask_nats.client.protocol import NO_RESPONDERS, status_of
 
 
 async def request_many(
@@ -35,7 +33,7 @@ async def request_many(
         del subject, reply
         # The server reports no responders only when nobody subscribes at all: those who do not
         # answer are waited for until the timeout.
-        if status_of(block)[0] == _NO_RESPONDERS or (not enough.is_set() and take(data)):
+        if status_of(block)[0] == NO_RESPONDERS or (not enough.is_set() and take(data)):
             enough.set()
 
     # Not by `Connection.request`, which takes the first reply only.

@@ -19,7 +19,7 @@ from jtask_nats.client.nats_errors import (
     too_large,
 )
 from jtask_nats.client.pending import OnOutcome, PendingPublish, is_stored, refusal_in
-from jtask_nats.client.protocol import Reader, status_of
+from jtask_nats.client.protocol import NO_RESPONDERS, Reader, status_of
 from jtask_nats.client.publish_groups import OnOutcomes, PublishGroup
 
 RESEND_AFTER = 2.0
@@ -29,7 +29,6 @@ _CHECK_EVERY = 0.25  # seconds, while anything is pending
 _STALLED_AFTER = 1.0  # seconds without any answer
 _REFUSED_PAUSE = 0.05  # seconds after a "not now"; doubled with each copy
 _LONGEST_PAUSE = 0.5  # seconds
-_NO_RESPONDERS = 503
 _STORED = b""  # an answer of which nothing is to be known but that it is no error
 
 
@@ -199,7 +198,7 @@ class Unanswered:
     def _refusal(
         self, pending: PendingPublish, data: bytes, headers: bytes | None
     ) -> BrokerError | None:
-        if headers is not None and status_of(headers)[0] == _NO_RESPONDERS:
+        if headers is not None and status_of(headers)[0] == NO_RESPONDERS:
             return no_stream(pending.subject, self._connection.url)
         return refusal_in(data, pending.subject)
 

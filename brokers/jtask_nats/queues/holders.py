@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Iterable
 
 from jtask.errors import BrokerUnavailable
-from jtask_nats.client.protocol import status_of
+from jtask_nats.client.protocol import NO_RESPONDERS, status_of
 from jtask_nats.streams.session import Session
 
 _COLLECT = 0.01  # seconds; the runs of a lost worker come together
@@ -16,7 +16,6 @@ _PATIENCE = (
 )  # seconds; least and most. A living worker answers at once, if it is not busy
 _STALLED = 1.2  # of the patience: a wait that took longer was no wait
 _STALLS = 5  # waits, at most
-_NO_RESPONDERS = 503
 _LEASE_SHARE = 5  # of the lease: short ones are there to be quick
 
 
@@ -84,7 +83,7 @@ class Holders:
 
     def _on_answer(self, subject: str, reply: str, data: bytes, block: bytes | None) -> None:
         del subject, reply
-        if status_of(block)[0] == _NO_RESPONDERS:
+        if status_of(block)[0] == NO_RESPONDERS:
             # No process lives that could hold any.
             self._answer(self._asked, is_held=False)
         else:

@@ -2,6 +2,7 @@
 
 import time
 
+from jtask.foreign_text import cut
 from jtask.hook_callers import HookCaller
 from jtask.lifecycle import describe
 from jtask.outcomes import Outcome
@@ -30,9 +31,5 @@ def name_run(run: RunContext, hook: HookCaller) -> Outcome | None:
         message = f"the run cannot be named: {describe(error)}"
         return Outcome(State(StateName.FAILED, time.time(), message), error=error)
     if names:
-        run.rename(_shortened(names[0]))
+        run.rename(cut(names[0], _LONGEST))
     return None
-
-
-def _shortened(name: str) -> str:
-    return name if len(name) <= _LONGEST else f"{name[:_LONGEST]}..."

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from jtask.errors import Failure
+from jtask.foreign_text import cut
 from jtask.outcomes import AttemptRecord
 
 KEPT = 100
@@ -44,9 +45,9 @@ def shortened(failure: Failure | None) -> Failure | None:
     cause = failure.cause
     return Failure(
         type=failure.type,
-        message=_start(failure.message, _WHOLE_TEXT),
+        message=cut(failure.message, _WHOLE_TEXT),
         traceback=_end(failure.traceback, _WHOLE_TEXT),
-        notes=[_start(note, _MESSAGE) for note in failure.notes[:10]],
+        notes=[cut(note, _MESSAGE) for note in failure.notes[:10]],
         cause=None if cause is None else _summary(cause),
     )
 
@@ -65,11 +66,7 @@ def _brief(attempt: AttemptRecord) -> AttemptRecord:
 
 
 def _summary(failure: Failure) -> Failure:
-    return Failure(failure.type, _start(failure.message, _MESSAGE))
-
-
-def _start(text: str, length: int) -> str:
-    return text if len(text) <= length else f"{text[:length]}..."
+    return Failure(failure.type, cut(failure.message, _MESSAGE))
 
 
 def _end(text: str, length: int) -> str:

@@ -7,9 +7,7 @@ from enum import StrEnum
 from jtask.cli.history import summarise
 from jtask.contract import Event
 from jtask.run_summaries import RunSummary
-from jtask.states import FINAL, StateName
-
-_EXECUTING = (StateName.RUNNING, StateName.RETRYING)
+from jtask.states import EXECUTING, FINAL, StateName
 
 
 class PhaseKind(StrEnum):
@@ -170,7 +168,7 @@ def _add(phases: list[Phase], phase: Phase) -> None:
 
 def _is_note(before: Event, event: Event) -> bool:
     """Tell whether an event says something of the attempt that the one before began."""
-    return event.state in _EXECUTING and before[4:6] == event[4:6] and before.state == event.state
+    return event.state in EXECUTING and before[4:6] == event[4:6] and before.state == event.state
 
 
 def _continued(phase: Phase, event: Event, following: Event | None, until: float) -> Phase:
@@ -181,7 +179,7 @@ def _continued(phase: Phase, event: Event, following: Event | None, until: float
 
 def _phases_after(event: Event, following: Event | None, until: float) -> list[Phase]:
     begin, attempt, worker = event.at, event.attempt, event.worker
-    if event.state in _EXECUTING:
+    if event.state in EXECUTING:
         end_state, reason = _end_of(event, following)
         notes = (event.detail,) if event.detail else ()
         kind = PhaseKind.EXECUTING
