@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import cast
 
+from jtask.background import BackgroundTasks
 from jtask.contract import (
     END_OF_ATTEMPT,
     LogLine,
@@ -38,6 +39,7 @@ class LogReader:
         self._last_attempt: int | None = None
         self._news = asyncio.Event()
         self._subscriptions: list[Subscription] = []
+        self._background = BackgroundTasks()
 
     async def read(self) -> list[LogLine] | None:
         """Return more of what is there; None when that is all."""
@@ -74,6 +76,7 @@ class LogReader:
 
     async def close(self) -> None:
         """Hear of nothing any more."""
+        self._background.cancel()
         subscriptions, self._subscriptions = self._subscriptions, []
         for subscription in subscriptions:
             await subscription.close()
@@ -97,15 +100,12 @@ class LogReader:
     async def _subscribe(self) -> None:
         logs = await self._store.watch(self._run_id, self._news.set)
         self._subscriptions.append(logs)
-        looks: set[asyncio.Task[None]] = set()
-
-        def look() -> None:
-            task = asyncio.get_running_loop().create_task(self._look())
-            looks.add(task)
-            task.add_done_callback(looks.discard)
-
-        self._subscriptions.append(await self._results.watch(self._run_id, self._take_end, look))
+        end = await self._results.watch(self._run_id, self._take_end, self._look_soon)
+        self._subscriptions.append(end)
         await self._look()
+
+    def _look_soon(self) -> None:
+        self._background.start(self._look())
 
     async def _look(self) -> None:
         found = await self._results.get(self._run_id)
