@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
 
 import pytest
 from nats_clients import OpenBroker, Run, WithBrokers
@@ -227,6 +228,29 @@ def test_who_got_no_time_itself_waits_on_for_the_answer(with_brokers: WithBroker
         time.sleep(0.5)  # twice what it waits for the answer
         assert await asked is True
         holders.close()
+
+    with_brokers(main)
+
+
+def test_what_a_worker_holds_is_not_shown_as_waiting_though_who_asks_got_no_time(
+    with_brokers: WithBrokers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main(open_broker: OpenBroker) -> None:
+        holder, asker = await open_broker(), await open_broker()
+        taken: asyncio.Future[Delivery] = asyncio.get_running_loop().create_future()
+        await holder.runs.consume(["mails"], 1, taken.set_result)
+        await holder.runs.enqueue([Message(RunIds().new(), "mails", b"{}")])
+        await taken
+        connection, held = asker._session.connection, asker._session.subjects.held
+        send = connection.send
+
+        def send_and_stall(subject: str, *args: Any, **options: Any) -> None:
+            send(subject, *args, **options)
+            if subject == held:
+                asyncio.get_running_loop().call_soon(time.sleep, 0.5)  # twice what it waits
+
+        monkeypatch.setattr(connection, "send", send_and_stall)
+        assert [run async for run in asker.queues.waiting("mails")] == []
 
     with_brokers(main)
 

@@ -24,7 +24,7 @@ from jtask_nats.client.purging import purge
 from jtask_nats.queues.consumption import NatsConsumption
 from jtask_nats.queues.deletion import delete_message
 from jtask_nats.queues.deliveries import NatsDelivery, ack_many
-from jtask_nats.queues.holders import Holders
+from jtask_nats.queues.holders import SHORT_PATIENCE, Holders
 from jtask_nats.queues.leases import Leases
 from jtask_nats.queues.messages import OutgoingMessage, new_run_message, new_run_messages
 from jtask_nats.queues.over_streams import first_found
@@ -36,7 +36,6 @@ from jtask_nats.queues.replacing import replace_delayed
 from jtask_nats.streams.session import Session
 
 _GROUPS_IN_FLIGHT = 4  # batches; a stream allows 50 in all, of all its publishers (ADR-50)
-_HELD_PATIENCE = 0.25  # seconds; a worker that holds the run answers at once
 
 
 class NatsRuns:
@@ -284,7 +283,7 @@ class NatsRuns:
     async def _is_held(self, run_id: str) -> bool:
         # Not before: nearly nobody cancels.
         if self._holders is None:
-            self._holders = Holders(self._session, _HELD_PATIENCE)
+            self._holders = Holders(self._session, SHORT_PATIENCE)
         return await self._holders.hold(run_id)
 
 

@@ -1,7 +1,7 @@
 """List the runs that no worker holds, without taking any."""
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence, Set
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -16,8 +16,8 @@ from jtask_nats.client.direct_reads import (
     last_message_of_leader,
     read_pages,
 )
-from jtask_nats.client.request_many import request_many
 from jtask_nats.queues.deletion import delete_message
+from jtask_nats.queues.holders import SHORT_PATIENCE, Holders
 from jtask_nats.queues.over_streams import first_found, merged
 from jtask_nats.queues.queue_counts import Level, is_run, level_of
 from jtask_nats.streams.server_clock import ServerClock
@@ -25,8 +25,6 @@ from jtask_nats.streams.session import Session
 from jtask_nats.streams.subjects import is_for_parked, last_token
 
 _Read = Callable[[Connection, str, str], Coroutine[Any, Any, StoredMessage | None]]
-
-_HELD_TIMEOUT = 0.25  # seconds; a worker that holds one of the runs answers at once
 
 
 class WaitingRuns:
@@ -52,9 +50,13 @@ class WaitingRuns:
         await topology.ensure_runs(*queues)
         streams = topology.run_streams.of_queues(queues) or topology.run_streams.names
         subject = self._session.subjects.runs(queue or "*")
-        found = [self._waiting_in(stream, subject) for stream in streams]
-        async for stored in merged(found, lambda stored: stored.at):
-            yield waiting_run(stored, topology.clock)
+        holders = Holders(self._session, SHORT_PATIENCE)
+        found = [self._waiting_in(stream, subject, holders) for stream in streams]
+        try:
+            async for stored in merged(found, lambda stored: stored.at):
+                yield waiting_run(stored, topology.clock)
+        finally:
+            holders.close()
 
     async def find(self, run_id: str) -> WaitingRun | None:
         """Return a run that waits or is delayed; may show one that a worker holds."""
@@ -83,7 +85,9 @@ class WaitingRuns:
         subject, streams = session.subjects.runs("*", run_id), session.topology.run_streams.names
         return await first_found(read(session.connection, stream, subject) for stream in streams)
 
-    async def _waiting_in(self, stream: str, subject: str) -> AsyncIterator[StoredMessage]:
+    async def _waiting_in(
+        self, stream: str, subject: str, holders: Holders
+    ) -> AsyncIterator[StoredMessage]:
         """Yield the runs of a stream that no worker holds."""
         session = self._session
         # A delayed run that comes due meanwhile is found again on its queue.
@@ -92,7 +96,7 @@ class WaitingRuns:
             # Others are set aside by the worker that gets them.
             page = newest([one for one in page if is_run(session.subjects, one.subject)])
             queued = [one for one in page if not session.subjects.is_schedule(one.subject)]
-            in_hand = await self._in_hand(stream, queued)
+            in_hand = await self._in_hand(stream, queued, holders)
             for stored in page:
                 run_id = last_token(stored.subject)
                 if run_id not in in_hand and run_id not in seen:
@@ -125,7 +129,9 @@ class WaitingRuns:
                     discarded += await delete_message(session, stream, stored.sequence)
         return discarded
 
-    async def _in_hand(self, stream: str, queued: Sequence[StoredMessage]) -> set[str]:
+    async def _in_hand(
+        self, stream: str, queued: Sequence[StoredMessage], holders: Holders
+    ) -> set[str]:
         """Return which of some runs in a stream a worker holds or has settled by now."""
         delivered = await self._delivered({level_of(one.subject) for one in queued})
         doubtful = {
@@ -133,7 +139,7 @@ class WaitingRuns:
             for one in queued
             if one.sequence <= delivered[level_of(one.subject)]
         }
-        in_hand = await self._held(doubtful.keys()) if doubtful else set[str]()
+        in_hand = await holders.held_of(doubtful.keys())
         for run_id in doubtful.keys() - in_hand:
             # Nobody holds it: released, or settled since the page was read.
             if not await self._is_there(stream, doubtful[run_id]):
@@ -150,19 +156,6 @@ class WaitingRuns:
             level: 0 if info is None else int(info["delivered"]["stream_seq"])
             for level, info in infos.items()
         }
-
-    async def _held(self, run_ids: Set[str]) -> set[str]:
-        """Ask the workers which of some runs they hold."""
-        held: set[str] = set()
-
-        def take(answer: bytes) -> bool:
-            held.update(answer.decode(errors="replace").split())
-            return held >= run_ids
-
-        session = self._session
-        payload = " ".join(run_ids).encode()
-        await request_many(session.connection, session.subjects.held, payload, _HELD_TIMEOUT, take)
-        return held
 
     async def _is_there(self, stream: str, stored: StoredMessage) -> bool:
         last = await last_message(self._session.connection, stream, stored.subject)
