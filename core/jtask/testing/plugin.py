@@ -92,7 +92,7 @@ def jtask_plugin() -> Generator[Callable[[object], None]]:
 @contextmanager
 def _environment(**variables: str) -> Generator[None]:
     """Set variables, and have jtask start anew before and after."""
-    from jtask.client.client import close_client
+    from jtask.client.process_client import close_client
 
     with pytest.MonkeyPatch.context() as patch:
         # The outcomes of a test stay with its broker, whatever the project's settings say.
@@ -119,7 +119,7 @@ def _forget_settings() -> None:
 
 def _stop_server() -> None:
     from jtask.cli.installed_commands import InstalledCommands
-    from jtask.client.client import close_client
+    from jtask.client.process_client import close_client
 
     close_client()  # which would start the server anew
     # Through the command that its package adds to the program: core imports no broker.

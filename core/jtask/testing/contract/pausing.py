@@ -8,7 +8,7 @@ from jtask.testing.contract.bench import Bench, Inbox, ids, until_instant
 
 
 class PauseContract(Contract):
-    """Rules for `Queues.pause_queue` and `resume_queue`."""
+    """Rules for `Queues.pause` and `resume`."""
 
     @rule
     async def test_nothing_of_a_paused_queue_is_delivered_until_it_is_resumed(

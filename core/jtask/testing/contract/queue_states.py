@@ -8,7 +8,7 @@ from jtask.testing.contract.bench import Bench, eventually, ids, until_instant
 
 
 class QueueStateContract(Contract):
-    """Rules for `Queues.queues` and `waiting`."""
+    """Rules for `Queues.list`, `waiting`, `find` and `locate`."""
 
     @rule
     async def test_there_are_no_queues_and_no_runs_at_first(self, bench: Bench) -> None:

@@ -13,7 +13,7 @@ from jtask.testing.contract.bench import Bench, eventually, ids, until
 
 
 class QueueContract(Contract):
-    """Rules for `Broker.enqueue`, `consume`, `cancel` and `depth`."""
+    """Rules for `RunQueue.enqueue`, `consume` and `cancel`, and for `Queues.depth`."""
 
     @rule
     async def test_a_run_is_delivered_with_what_was_enqueued(self, bench: Bench) -> None:
