@@ -7,8 +7,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from jtask.annotations import allow_failure, unmapped
-    from jtask.client.client import get_run
     from jtask.client.connection import Connection, aclose, aconnect, close, connect
+    from jtask.client.process_client import get_run
     from jtask.execution.run_logger import get_run_logger
     from jtask.flows import AsyncFlow, SyncFlow, flow
     from jtask.runs import Run

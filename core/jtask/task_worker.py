@@ -219,7 +219,7 @@ def _stop(lifetime: "WorkerLifetime", shutdown_timeout: float) -> None:
 
 
 def _disconnect(lifetime: "WorkerLifetime") -> None:
-    from jtask.client.client import close_client
+    from jtask.client.process_client import close_client
 
     if lifetime.is_connected:
         close_client()

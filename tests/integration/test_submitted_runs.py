@@ -12,7 +12,7 @@ import pytest
 
 from jtask import Run, State, StateName, get_run, runtime, tags, task
 from jtask.annotations import allow_failure, opaque, quote
-from jtask.client.client import get_client
+from jtask.client.process_client import get_client
 from jtask.errors import (
     ArgumentError,
     ConfigurationError,

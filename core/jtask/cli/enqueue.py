@@ -93,7 +93,7 @@ def _refuse_unshared_broker() -> None:
 
 def _say_if_unserved(queue: str) -> None:
     """Say that the run may wait for long: a queue that was named by hand may be misspelt."""
-    from jtask.client.client import get_client
+    from jtask.client.process_client import get_client
     from jtask.run_summaries import name_of
     from jtask.wire.fields import known_fields
 
@@ -172,8 +172,8 @@ def _read(parameter: Parameter, text: Any) -> Any:
 def _enqueue_key(
     key: str, arguments: Sequence[str], queue: str | None, delay: float | None
 ) -> "tuple[Run[Any], str, str]":
-    from jtask.client.client import get_client
     from jtask.client.enqueueing import OutgoingRun
+    from jtask.client.process_client import get_client
     from jtask.contract import is_name
     from jtask.declaration.definition import Definition
     from jtask.declaration.keys import check_name

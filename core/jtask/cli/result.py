@@ -32,7 +32,7 @@ def result(ctx: click.Context, run_id: str, timeout: float | None, *, as_json: b
     prints the error to stderr and exits with code 1.
     """
     from jtask.cli.run_lookup import check_can_end
-    from jtask.client.client import get_client, get_run
+    from jtask.client.process_client import get_client, get_run
 
     run = get_run(run_id)
     # A misspelt id, or a wrong JTASK_URL, would be waited for without an end.

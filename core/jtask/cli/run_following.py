@@ -23,7 +23,7 @@ def follow(run_id: str, *, as_json: bool) -> None:
     Raises:
         RunNotFound: There is no such run.
     """
-    from jtask.client.client import get_run
+    from jtask.client.process_client import get_run
 
     run = get_run(run_id)
     told: list[object] = [None, None]

@@ -6,7 +6,7 @@ from typing import NamedTuple, cast
 from jtask.cli.history import NewestRuns
 from jtask.cli.output import say
 from jtask.cli.run_lookup import CLOCK_MARGIN
-from jtask.client.client import get_client
+from jtask.client.process_client import get_client
 from jtask.durations import describe_seconds
 from jtask.errors import BrokerUnavailable, JTaskError
 from jtask.plugins import get_plugins

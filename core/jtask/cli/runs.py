@@ -81,7 +81,7 @@ def _look_up(run_id: str) -> "RunReport":
     from jtask.cli.run_lookup import events_of, parameters_of
     from jtask.cli.run_parameters import RunParameters
     from jtask.cli.run_report import RunReport
-    from jtask.client.client import get_client, get_run
+    from jtask.client.process_client import get_client, get_run
     from jtask.errors import EnvelopeError
     from jtask.wire.envelope import decode_outcome
 

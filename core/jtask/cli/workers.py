@@ -22,8 +22,8 @@ def ls(*, as_json: bool) -> None:
 
     A worker tells about itself every ten seconds, and counts as dead when it has not for thirty.
     """
-    from jtask.client.client import get_client
     from jtask.client.living_workers import living_workers
+    from jtask.client.process_client import get_client
 
     client = get_client()
     found = client.io.run(living_workers(client.broker))

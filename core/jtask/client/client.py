@@ -3,9 +3,8 @@
 import asyncio
 import concurrent.futures
 import logging
-import os
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from typing import Any, TypeVar, cast, overload
+from typing import Any, TypeVar, cast
 
 from jtask.client.cancellation import cancel_run
 from jtask.client.enqueueing import OutgoingGroup, OutgoingRun
@@ -17,26 +16,21 @@ from jtask.client.log_reader import LogReader
 from jtask.client.open_calls import OpenCalls
 from jtask.client.opening import open_broker
 from jtask.client.outcome_buffer import OutcomeBuffer
-from jtask.client.program_end import at_program_end
 from jtask.client.sending import RunSender, scheduled
 from jtask.client.waits import Waits, disconnected
 from jtask.client.whereabouts import explain_wait, find_whereabouts
 from jtask.contract import SEPARABLE, Broker, Message
-from jtask.daemon_calls import call_in_daemon
 from jtask.declaration.task_info import TaskInfo
-from jtask.errors import JTaskError, ResultExpired, RunNotFound, TargetError
+from jtask.errors import JTaskError, ResultExpired, RunNotFound
 from jtask.execution import direct_call
-from jtask.futures.future import Future
-from jtask.futures.submitted_run import find_submitted
 from jtask.ids import get_run_ids, is_run_id
 from jtask.outcomes import CancelAnswer, SettledRun
 from jtask.runs import Run
 from jtask.settings import Settings, get_settings
-from jtask.signal_safety import SignalSafeLock, refuse_in_interrupted_thread, wait_steps
+from jtask.signal_safety import refuse_in_interrupted_thread, wait_steps
 from jtask.states import State
 from jtask.wire.progress import BUCKET, Progress, decode_progress
 
-R = TypeVar("R")
 T = TypeVar("T")
 _CLOSE_SECONDS = 5.0  # a program must be able to end although the broker is away
 _LAST_LINES_SECONDS = 2.0  # of those, for what runs have logged
@@ -90,8 +84,8 @@ class Client:
         self.slots = LeasedSlots(self.io, self.broker)
         self._waits = Waits(self.io, self.broker, self.ids.client)
         self._sender = RunSender(self.broker, self._waits.track, self.events.extend)
-        self.is_inherited = False
-        """Whether this process was forked from the one whose client this is."""
+        self._successor: Callable[[], Client] | None = None
+        self._successor_async: Callable[[], Awaitable[Client]] | None = None
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the I/O loop and block until it is done.
@@ -103,12 +97,27 @@ class Client:
 
     async def bridge(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the I/O loop and await it from any other loop."""
-        here = await connected_client() if self.is_inherited else self
-        return await here.io.bridge(coroutine)
+        return await (await self._here_async()).io.bridge(coroutine)
+
+    def hand_over(
+        self,
+        successor: "Callable[[], Client]",
+        successor_async: "Callable[[], Awaitable[Client]]",
+    ) -> None:
+        """Have another one answer the handles of this one: the process of both was forked.
+
+        Args:
+            successor: Returns the client of the child, which may block.
+            successor_async: Does so without blocking the event loop.
+        """
+        self._successor, self._successor_async = successor, successor_async
 
     def _here(self) -> "Client":
         """Return the client of this process, for handles that are older than the process."""
-        return get_client() if self.is_inherited else self
+        return self if self._successor is None else self._successor()
+
+    async def _here_async(self) -> "Client":
+        return self if self._successor_async is None else await self._successor_async()
 
     # --- sending ---------------------------------------------------------------------------
 
@@ -231,7 +240,7 @@ class Client:
 
     async def fetch_end_async(self, run: Run[Any], timeout: float | None) -> None:
         """Do what `fetch_end` does without blocking the event loop."""
-        here = await connected_client() if self.is_inherited else self
+        here = await self._here_async()
         await here._waits.fetch_async(run, timeout)
 
     def expect(self, run: Run[Any]) -> None:
@@ -353,137 +362,3 @@ def _stored(groups: Iterable[list[Run[Any]] | BaseException]) -> list[Run[Any]]:
             raise group
         stored += group
     return stored
-
-
-_lock = SignalSafeLock(is_brief=False)
-_client: Client | None = None
-_closes_at_end = False
-_spare: Client | None = None
-"""Made to record direct calls, and not asked for yet: the program may still connect elsewhere."""
-
-
-def get_client() -> Client:
-    """Return this process's client, connected by its first use.
-
-    Raises:
-        ConfigurationError: A setting is wrong.
-        BrokerUnavailable: The broker cannot be reached.
-    """
-    global _client, _spare
-    # Without the lock: every call of a task comes this way.
-    if _client is not None:
-        return _client
-    outdated = None
-    with _lock:
-        if _client is None:
-            # Settings that were read anew may name another broker.
-            if _spare is not None and _spare.settings is not get_settings():
-                outdated, _spare = _spare, None
-            _client, _spare = _spare or _connect(), None
-        client = _client
-    # Without the lock, as in `close_client`.
-    if outdated is not None:
-        outdated.close()
-    return client
-
-
-def client_for_recording(is_wanted: Callable[[], bool]) -> Client | None:
-    """Return this process's client, or connect one that `get_client` will take if it may.
-
-    Args:
-        is_wanted: Asked when nobody else connects or disconnects; None is returned if it denies.
-
-    Raises:
-        ConfigurationError: A setting is wrong.
-        BrokerUnavailable: The broker cannot be reached.
-    """
-    global _spare
-    with _lock:
-        if _client is None and _spare is None and is_wanted():
-            _spare = _connect()
-        return _client or _spare
-
-
-def _connect() -> Client:
-    client = Client()
-    if client.settings.record_direct_calls != "off":
-        direct_call.record(client.events.on_state, client.outcomes.on_end)
-        # Nobody waits for that: what is sent from now on comes after it.
-        client.io.submit(client.calls.listen())
-    _close_at_program_end()
-    return client
-
-
-def current_client() -> Client | None:
-    """Return this process's client if it is connected."""
-    return _client
-
-
-async def connected_client() -> Client:
-    """Return this process's client without blocking the event loop while it connects.
-
-    Raises:
-        ConfigurationError: A setting is wrong.
-        BrokerUnavailable: The broker cannot be reached.
-    """
-    if _client is not None:
-        return _client
-    return await call_in_daemon("jtask-connect", get_client)
-
-
-def close_client() -> None:
-    """Disconnect this process; the next use connects again."""
-    global _client, _spare
-    with _lock:
-        # The lock is not held while the client closes: that waits for the I/O thread, and whatever
-        # is called there may want this lock.
-        client, _client, _spare = _client or _spare, None, None
-        direct_call.stop_recording()
-    if client is not None:
-        client.close()
-
-
-@overload
-def get_run(run_id: str) -> Future[Any]: ...
-@overload
-def get_run(run_id: str, task: TaskInfo[..., R]) -> Future[R]: ...
-def get_run(run_id: str, task: TaskInfo[..., Any] | None = None) -> Future[Any]:
-    """Return a handle on a run of any process.
-
-    The one that `.submit()` has returned, for a run that this process executes.
-
-    Args:
-        run_id: Its id.
-        task: Its task, where the code is at hand: gives the result its declared type.
-
-    Raises:
-        RunNotFound: That is not a run id.
-        TargetError: That is not a task.
-    """
-    if task is not None and not isinstance(task, TaskInfo):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TargetError(f"{task!r} is not a task: pass the function decorated with @task")
-    submitted = find_submitted(run_id) if isinstance(run_id, str) else None  # pyright: ignore[reportUnnecessaryIsInstance]
-    return get_client().handle(run_id, task) if submitted is None else submitted
-
-
-def _close_at_program_end() -> None:
-    global _closes_at_end
-    # Not before there is a client: what is registered last is called first, so the I/O thread,
-    # which `Client()` has registered, is stopped after this.
-    if not _closes_at_end:
-        _closes_at_end = True
-        at_program_end(close_client)
-
-
-def _forget_after_fork() -> None:
-    global _client, _spare, _lock, _closes_at_end
-    # The child's I/O thread will be another one, registered later.
-    _closes_at_end = False
-    # Another thread of the parent may have held the old one, and does not exist here.
-    _lock = SignalSafeLock(is_brief=False)
-    if _client is not None:
-        _client.is_inherited = True
-    _client = _spare = None
-
-
-os.register_at_fork(after_in_child=_forget_after_fork)

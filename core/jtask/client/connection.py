@@ -9,8 +9,9 @@ import os
 from collections.abc import Generator
 from typing import Any, Self
 
-from jtask.client.client import Client, close_client, current_client, get_client
+from jtask.client.client import Client
 from jtask.client.opening import without_credentials
+from jtask.client.process_client import close_client, current_client, get_client
 from jtask.daemon_calls import call_in_daemon
 from jtask.errors import ConfigurationError
 from jtask.settings import get_settings, put_settings

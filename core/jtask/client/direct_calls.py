@@ -8,10 +8,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, cast
 
-from jtask.client.client import Client, client_for_recording
+from jtask.client.client import Client
 from jtask.client.event_buffer import event_of
 from jtask.client.opening import find_unshared
 from jtask.client.outcome_buffer import MOST, record_of, report_lost
+from jtask.client.process_client import client_for_recording
 from jtask.contract import Event, OutcomeRecord
 from jtask.execution import direct_call
 from jtask.outcomes import Outcome

@@ -296,14 +296,14 @@ class Task(SubmittableTask[P, R], HookedTask[P, R]):
 # file, for a program that only declares tasks is spared them.
 @functools.cache
 def _get_client() -> "Callable[[], Client]":
-    from jtask.client.client import get_client
+    from jtask.client.process_client import get_client
 
     return get_client
 
 
 @functools.cache
 def _connected_client() -> "Callable[[], Awaitable[Client]]":
-    from jtask.client.client import connected_client
+    from jtask.client.process_client import connected_client
 
     return connected_client
 

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Iterable
 from typing import Any
 
-from jtask.client.client import get_client
+from jtask.client.process_client import get_client
 from jtask.contract import Subscription
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import JTaskError

@@ -54,7 +54,7 @@ def trace(run_id: str, limit: int, children: int, *, as_json: bool) -> None:
 
 def _look_up(run_id: str) -> "tuple[TracedRun, float]":
     from jtask.cli.trace.tree import build_tree
-    from jtask.client.client import get_client, get_run
+    from jtask.client.process_client import get_client, get_run
     from jtask.errors import RunNotFound
 
     get_run(run_id)  # or raise that this is not a run id
