@@ -2,6 +2,8 @@
 
 import gc
 import importlib
+import importlib.metadata
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from jtask.errors import TargetError
+from jtask.worker.hidden_libraries import LIBRARIES
 from jtask.worker.targets import import_name, load_targets, target_of
 
 TASKS = """
@@ -150,6 +153,47 @@ def test_a_file_that_would_stand_in_for_a_module_of_python_or_jtask_is_to_be_ren
     with pytest.raises(TargetError, match=r"has the name of the module '\w+', .*: rename it"):
         load_targets([name])
     assert sys.modules["json"] is before
+
+
+@pytest.mark.parametrize(
+    ("hiding", "target"),
+    [
+        ("pydantic.py", "pydantic.py"),
+        ("nats.py", "jobs_q.py"),
+        ("nats/__init__.py", "jobs_q"),
+        ("app_q/cloudpickle.py", "app_q/jobs_q.py:resize"),
+    ],
+)
+def test_a_file_that_hides_a_library_of_jtasks_from_it_is_to_be_renamed(
+    hiding: str, target: str
+) -> None:
+    write("jobs_q.py")
+    write("app_q/jobs_q.py")
+    write(hiding)
+    place = str(Path(hiding.removesuffix("/__init__.py")))
+    with pytest.raises(TargetError, match=rf"{place}' has the name of the library .*: rename it"):
+        load_targets([target])
+
+
+def test_a_file_in_a_package_or_beside_installed_packages_hides_no_library() -> None:
+    write("pack_r/__init__.py", "")
+    write("pack_r/nats.py")
+    write("lambda_r/jobs_r.py")
+    write("lambda_r/pydantic/__init__.py", "")
+    write("lambda_r/pydantic-2.14.4.dist-info/METADATA", "")
+    assert names("pack_r/nats.py:resize", "lambda_r/jobs_r.py:thumb") == ["resize", "thumb"]
+
+
+def test_all_libraries_that_a_worker_imports_are_known() -> None:
+    for_terminals = {"click", "rich"}  # loaded before a target is, or never by a worker
+    required = [one for one in importlib.metadata.requires("jtask") or () if "extra" not in one]
+    packages = {
+        file.parts[0]
+        for requirement in required
+        for file in importlib.metadata.files(re.split(r"[^\w-]", requirement)[0]) or ()
+        if file.suffix == ".py"
+    }
+    assert packages - for_terminals <= set(LIBRARIES)
 
 
 def test_a_file_wins_over_an_imported_module_of_the_same_name(

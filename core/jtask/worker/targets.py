@@ -15,6 +15,7 @@ from jtask.declaration.keys import canonical_module, key_of, module_of_file, qua
 from jtask.declaration.registry import conflict
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import TargetError
+from jtask.worker.hidden_libraries import refuse_hidden_libraries
 
 _loading: ContextVar[bool] = ContextVar("jtask_loading", default=False)
 
@@ -116,6 +117,7 @@ def _import_file(file: Path) -> ModuleType:
 
 def _put_first(root: Path) -> None:
     """Search a file's own folder before all others, as `python file.py` does."""
+    refuse_hidden_libraries(root)
     place, here = str(root), Path.cwd()
     if sys.path[:1] != [place]:
         sys.path[:] = [place, *(entry for entry in sys.path if entry != place)]
@@ -206,6 +208,8 @@ def _import_named(name: str) -> ModuleType:
     # As `python -m` does: the program `jtask` has the folder of its own script there instead.
     if not _has_current_folder():
         sys.path.insert(0, str(Path.cwd()))
+    if sys.path[0] in ("", str(Path.cwd())):
+        refuse_hidden_libraries(Path.cwd())
     return _import_module(name)
 
 
