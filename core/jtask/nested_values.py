@@ -1,11 +1,13 @@
 """Find values anywhere inside of arguments, and put others in their place."""
 
 import dataclasses
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from jtask.annotations import allow_failure, opaque, quote, unmapped
 from jtask.errors import SerializationError
+from jtask.value_copies import with_content, with_fields
 
 PLAIN = frozenset({int, str, float, bool, bytes, type(None)})
 """Types of which a value holds no others."""
@@ -16,9 +18,9 @@ Replace = Callable[[Any, bool], Any]
 def replace_nested(value: Any, kind: type | tuple[type, ...], replace: Replace) -> Any:
     """Return a value with each instance of a kind replaced, however deep it is inside.
 
-    Looks into lists, tuples (named ones too), sets, the keys and values of mappings, dataclasses
-    and pydantic models. What holds nothing of the kind is returned as it is, not copied. `quote`,
-    `opaque`, `unmapped` and `allow_failure` are obeyed and taken off.
+    Looks into lists, deques, tuples (named ones too), sets, the keys and values of mappings,
+    dataclasses, attrs classes and pydantic models. What holds nothing of the kind is returned as it
+    is, not copied. `quote`, `opaque`, `unmapped` and `allow_failure` are obeyed and taken off.
 
     Args:
         value: The value; it may hold itself.
@@ -27,7 +29,8 @@ def replace_nested(value: Any, kind: type | tuple[type, ...], replace: Replace) 
             returns what goes in its place. What that holds is not looked at.
 
     Raises:
-        SerializationError: The value is nested more deeply than Python can follow.
+        SerializationError: The value is nested more deeply than Python can follow, or something in
+            it that holds one of the kind cannot be copied.
     """
     try:
         return _Replacing(kind, replace).replaced(value, allowed=False)
@@ -91,15 +94,13 @@ Each = Callable[[Any], Any]
 
 
 def _rebuild_of(cls: type[Any]) -> Callable[[Any, Each], Any] | None:
-    if hasattr(cls, "_fields") and issubclass(cls, tuple):
-        return _named_tuple
     for kind, rebuild in _REBUILD.items():
         if issubclass(cls, kind):
             return rebuild
     if issubclass(cls, Mapping):
         return _mapping
-    if dataclasses.is_dataclass(cls):
-        return _dataclass
+    if dataclasses.is_dataclass(cls) or hasattr(cls, "__attrs_attrs__"):
+        return _fields
     # Without importing pydantic: only what is one already can be one.
     return _model if hasattr(cls, "__pydantic_fields__") else None
 
@@ -110,7 +111,7 @@ def _sequence(value: Any, each: Each) -> Any:
     parts = [each(part) for part in value]
     if all(new is old for new, old in zip(parts, value, strict=True)):
         return value
-    return type(value)(parts)
+    return with_content(value, parts)
 
 
 def _plain_list(value: Any, each: Each) -> Any:
@@ -118,34 +119,23 @@ def _plain_list(value: Any, each: Each) -> Any:
     return value if all(new is old for new, old in zip(parts, value, strict=True)) else parts
 
 
-def _named_tuple(value: Any, each: Each) -> Any:
-    parts = [each(part) for part in value]
-    if all(new is old for new, old in zip(parts, value, strict=True)):
-        return value
-    return cast("Any", type(value))._make(parts)
-
-
 def _mapping(value: Any, each: Each) -> Any:
     parts = [(each(key), each(item)) for key, item in value.items()]
     if all(key in value and value[key] is item for key, item in parts):
         return value
-    return dict(parts) if isinstance(value, dict) else type(value)(dict(parts))
+    return with_content(value, dict(parts))
 
 
-def _dataclass(value: Any, each: Each) -> Any:
-    names = [field.name for field in dataclasses.fields(value)]
-    changed = _changed(value, names, each)
-    if not changed:
-        return value
-    # Not `replace`, which calls __init__ and __post_init__ again.
-    copy: Any = object.__new__(cast("Any", type(value)))
-    for name in names:
-        object.__setattr__(copy, name, changed.get(name, getattr(value, name, None)))
-    return copy
+def _fields(value: Any, each: Each) -> Any:
+    cls = cast("type[Any]", cast("Any", type)(value))
+    fields = dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else cls.__attrs_attrs__
+    changed = _changed(value, [field.name for field in fields], each)
+    return with_fields(value, changed) if changed else value
 
 
 def _model(value: Any, each: Each) -> Any:
-    changed = _changed(value, cast("Any", type(value)).__pydantic_fields__, each)
+    names = [*cast("Any", type(value)).__pydantic_fields__, *(value.model_extra or ())]
+    changed = _changed(value, names, each)
     return value.model_copy(update=changed) if changed else value
 
 
@@ -163,5 +153,6 @@ _REBUILD: dict[type, Callable[[Any, Each], Any]] = {
     tuple: _sequence,
     set: _sequence,
     frozenset: _sequence,
+    deque: _sequence,
     dict: _mapping,
 }

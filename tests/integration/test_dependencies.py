@@ -5,7 +5,7 @@ import dataclasses
 import json
 import threading
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -133,6 +133,8 @@ def test_a_run_without_annotations_gets_what_get_run_would_give(
     assert run.result(PATIENCE) == (
         "{'t': ({'number': 1, 'at': '2026-01-01T00:00:00Z'}, 2), 's': {1, 2}}"
     )
+    run = shape.delay(deque([double.delay(1), 3], maxlen=5))
+    assert run.result(PATIENCE) == "deque([2, 3], maxlen=5)"
 
 
 def test_what_waits_for_a_run_that_failed_is_not_ready_and_so_on(

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import threading
 import time
+from collections import UserDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -521,6 +522,26 @@ def test_what_is_nested_too_deeply_for_runs_to_be_found_is_refused_unless_opaque
         with pytest.raises(SerializationError, match=r"or pass it as opaque\(value\)"):
             call([upstream, value])
     assert give.submit([upstream, opaque(value)]).result(PATIENCE)[0] == 1
+
+
+class OneRun(UserDict[str, Any]):
+    """Cannot be made of its content."""
+
+    def __init__(self, *, run: Any) -> None:
+        super().__init__(run=run)
+
+
+@pytest.mark.usefixtures("jtask_broker")
+def test_a_run_in_what_cannot_hold_its_value_instead_fails_with_the_reason() -> None:
+    upstream = give.submit(1)
+    submitted = give.submit(OneRun(run=upstream))
+    assert submitted.wait(PATIENCE)
+    assert submitted.state.name is StateName.FAILED
+    for call in (submitted.result, lambda: give(OneRun(run=upstream))):
+        with pytest.raises(SerializationError, match=r"\(OneRun\) holds a run, and no OneRun"):
+            call()
+    with pytest.raises(SerializationError, match=r"\(OneRun\) holds a run, and no OneRun"):
+        give.delay(OneRun(run=upstream))
 
 
 def test_what_is_quoted_is_passed_as_it_is() -> None:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, cast
 
 from jtask.annotations import Annotation, StandIns
 from jtask.declaration.task_info import TaskInfo
-from jtask.errors import JTaskError, RunNotReady
+from jtask.errors import JTaskError, RunNotReady, SerializationError
 from jtask.execution.attempt import finish
 from jtask.futures.future import Future
 from jtask.ids import is_run_id
@@ -132,6 +132,8 @@ async def fill_in(run: RunContext, hooks: TaskHooks, awaited: AwaitedFutures) ->
         run.args, run.kwargs = _filled(awaited, dict(zip(awaited.futures, ends, strict=True)))
     except RunNotReady as error:
         return await finish(run, hooks, Finish(StateName.NOT_READY, str(error)), error)
+    except SerializationError as error:  # something cannot hold a value in place of a handle
+        return await finish(run, hooks, Finish(StateName.FAILED, str(error)), error)
     return None
 
 
