@@ -5,6 +5,7 @@ import io
 from typing import Any
 
 import pytest
+from in_process import StartWorker
 from waiting import eventually
 
 from jtask import StateName, task
@@ -26,6 +27,16 @@ PATIENCE = 30.0
 @task
 def pair(a: Any, b: Any = (1, 2, 3)) -> Any:
     return a, b
+
+
+@task
+def gather(*args: Any, k: Any = 0, **others: Any) -> list[Any]:
+    return [list(args), k, others]
+
+
+@task
+def first(a: int, /, b: int) -> list[int]:
+    return [a, b]
 
 
 @task
@@ -85,6 +96,22 @@ def test_several_are_mapped_together_and_defaults_are_not() -> None:
 def test_lengths_that_differ_are_an_error_that_names_them() -> None:
     with pytest.raises(MappingLengthMismatch, match=r"'a' has 2, 'b' has 3.*unmapped"):
         pair.map([1, 2], [1, 2, 3])
+
+
+def test_lengths_are_told_apart_where_many_arguments_go_to_one_parameter() -> None:
+    with pytest.raises(MappingLengthMismatch, match=r"argument 1 has 2, argument 2 has 1, 'k' has"):
+        gather.map([1, 2], [3], k=[4, 5])
+
+
+@pytest.mark.parametrize("deferred", [False, True])
+def test_arguments_by_position_and_by_name_reach_each_run_as_they_were_given(
+    jtask_worker: StartWorker, deferred: bool
+) -> None:
+    jtask_worker(gather, first)
+    futures = gather.map([1, 2], unmapped([3]), k=[4, 5], args=[6, 7], deferred=deferred)
+    expected = [[[1, [3]], 4, {"args": 6}], [[2, [3]], 5, {"args": 7}]]
+    assert futures.result(PATIENCE) == expected
+    assert first.map([1, 2], b=[3, 4], deferred=deferred).result(PATIENCE) == [[1, 3], [2, 4]]
 
 
 def test_nothing_to_map_over_is_an_error() -> None:

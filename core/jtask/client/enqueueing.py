@@ -27,8 +27,19 @@ from jtask.settings import get_settings
 from jtask.tagging import tags_of_run
 from jtask.wire.envelope import Envelope
 
-Call = Sequence[Any] | Mapping[str, Any]
 _log = logging.getLogger("jtask")
+
+
+@dataclass(frozen=True, slots=True)
+class MixedCall:
+    """The arguments of one of many runs, some by position and some by name."""
+
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+
+
+Call = Sequence[Any] | Mapping[str, Any] | MixedCall
+"""The arguments of one of many runs; a sequence gives all by position, a mapping all by name."""
 
 
 @dataclass(slots=True)
@@ -165,7 +176,7 @@ class RunBuilder:
 
         Args:
             bound: What comes before the arguments of each call: a bound method's receiver.
-            calls: For each run a tuple of positional arguments, or a dict of arguments by name.
+            calls: The arguments of each run.
 
         Returns:
             Iterator[OutgoingGroup]: Groups of at most ATOMIC_LIMIT runs, in order.
@@ -362,6 +373,8 @@ def _arguments(bound: tuple[Any, ...], call: Call) -> tuple[tuple[Any, ...], dic
         return (*bound, *call) if bound else call, {}
     if isinstance(call, Mapping):
         return bound, dict(call)
+    if isinstance(call, MixedCall):
+        return (*bound, *call.args), dict(call.kwargs)
     # A string is a sequence too, of one argument per character.
     if isinstance(call, str | bytes) or not isinstance(call, Sequence):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TaskDefinitionError(

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterable, Mapping, Sequence
+from inspect import Parameter
 from typing import Any, cast
 
 from jtask.annotations import Annotation, allow_failure, unmapped
@@ -11,6 +12,7 @@ from jtask.futures.future import Future
 from jtask.states import State
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+_POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 _SINGLE = (str, bytes, bytearray, io.IOBase, Annotation)
 
 
@@ -43,9 +45,9 @@ def calls_of(
             f"task {task.name!r}: none of the arguments of map can be iterated over: "
             f"pass a list for at least one of them"
         )
-    lengths = {_label(task, name): len(each) for name, each in columns.items()}
+    lengths = {name: len(each) for name, each in columns.items()}
     if len(set(lengths.values())) > 1:
-        said = ", ".join(f"{name!r} has {length}" for name, length in lengths.items())
+        said = ", ".join(f"{_label(task, name)} has {length}" for name, length in lengths.items())
         raise MappingLengthMismatch(
             f"task {task.name!r}: what is mapped over must have one length, but {said}: "
             f"wrap what each run shall get whole in unmapped(...)"
@@ -98,6 +100,7 @@ def _listed(value: Any) -> list[Any]:
 
 def _label(task: TaskInfo[..., Any], name: str | int) -> str:
     if isinstance(name, str):
-        return name
-    names = list(task.signature.parameters)[len(task.bound) :]
-    return names[name] if name < len(names) else f"argument {name + 1}"
+        return repr(name)
+    parameters = list(task.signature.parameters.values())[len(task.bound) :]
+    positional = [one.name for one in parameters if one.kind in _POSITIONAL]
+    return repr(positional[name]) if name < len(positional) else f"argument {name + 1}"

@@ -25,7 +25,7 @@ from jtask.tasks.submitting import Awaited, SubmittableTask
 
 if TYPE_CHECKING:
     from jtask.client.client import Client
-    from jtask.client.enqueueing import RunBuilder
+    from jtask.client.enqueueing import Call, RunBuilder
     from jtask.futures import FutureList
     from jtask.plugins import TaskHooks
     from jtask.runs import Run
@@ -163,10 +163,7 @@ class Task(SubmittableTask[P, R], HookedTask[P, R]):
         Returns:
             list[Run[R]]: One handle each, in order.
         """
-        client = _get_client()()
-        with self._builder(client, wait_for=wait_for) as builder:
-            groups = builder.many(self.bound, calls)
-            return cast("list[Run[R]]", builder.sent(client.enqueue_many_blocking(groups)))
+        return self._delayed_many(calls, wait_for)
 
     async def adelay_many(
         self,
@@ -250,19 +247,17 @@ class Task(SubmittableTask[P, R], HookedTask[P, R]):
     def _deferred(
         self, calls: list[tuple[tuple[Any, ...], dict[str, Any]]], wait_for: Awaited
     ) -> "FutureList[R]":
+        from jtask.client.enqueueing import MixedCall
         from jtask.futures import FutureList
 
-        named = [self._by_name(*call) for call in calls]
-        return FutureList(self.delay_many(named, wait_for=wait_for))
+        given = [MixedCall(args, kwargs) if kwargs else args for args, kwargs in calls]
+        return FutureList(self._delayed_many(given, wait_for))
 
-    def _by_name(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[Any, ...] | dict[str, Any]:
-        """Return one run's arguments in the form that `delay_many` takes."""
-        if not kwargs:
-            return args
-        names = list(self.signature.parameters)[len(self.bound) :]
-        return {**dict(zip(names, args, strict=False)), **kwargs}
+    def _delayed_many(self, calls: "Iterable[Call]", wait_for: Awaited) -> "list[Run[R]]":
+        client = _get_client()()
+        with self._builder(client, wait_for=wait_for) as builder:
+            groups = builder.many(self.bound, calls)
+            return cast("list[Run[R]]", builder.sent(client.enqueue_many_blocking(groups)))
 
     def _builder(
         self,
