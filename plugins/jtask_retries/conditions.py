@@ -10,6 +10,7 @@ from jtask import lifecycle
 from jtask.execution import on_this_loop
 from jtask.execution.sync_await import finish
 from jtask.lifecycle import Finish, Retry
+from jtask.runtime import executing
 from jtask.states import State
 
 if TYPE_CHECKING:
@@ -37,11 +38,14 @@ def when_allowed(
     if policy.condition is None:
         return retry()
     try:
-        answer = policy.condition(run.task, run, _state_without_retry(error))
-        # A run in a thread has no loop that could await the answer later: `finish` waits for it.
-        if inspect.isawaitable(answer) and not run.blocking:
-            return on_this_loop(_when_awaited(run, answer, retry))
-        return retry() if finish(answer) else None
+        # It may ask `jtask.runtime`, as the task does; what goes to the loop keeps the context.
+        with executing(run):
+            answer = policy.condition(run.task, run, _state_without_retry(error))
+            # A run in a thread has no loop that could await the answer later: `finish` waits.
+            if inspect.isawaitable(answer) and not run.blocking:
+                return on_this_loop(_when_awaited(run, answer, retry))
+            is_allowed = finish(answer)
+        return retry() if is_allowed else None
     except Exception:
         # Not retried: a condition is there to limit retries, and a broken one limits nothing.
         _log_failure(run)

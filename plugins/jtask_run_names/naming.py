@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from jtask.argument_keys import filled_in
 from jtask.lifecycle import describe
+from jtask.runtime import executing
 
 if TYPE_CHECKING:
     from jtask.runtime import RunContext
@@ -42,7 +43,9 @@ def name_of(naming: Any, run: "RunContext") -> str:
     if isinstance(naming, str):
         return _filled_in(naming, run)
     try:
-        name = naming(parameters=run.parameters) if _takes(naming, parameters={}) else naming()
+        # It may ask `jtask.runtime`, as the task does.
+        with executing(run):
+            name = naming(parameters=run.parameters) if _takes(naming, parameters={}) else naming()
     except Exception as error:
         raise ValueError(f"task_run_name {naming!r} failed: {describe(error)}") from error
     if not isinstance(name, str):

@@ -205,6 +205,23 @@ def test_a_key_function_and_a_template_make_the_key(
     assert ends(by_name.delay(5)) == (25, StateName.COMPLETED)
 
 
+def test_a_key_function_may_ask_the_runtime_of_its_run(jtask_worker: StartWorker) -> None:
+    def by_runtime(context: Any, parameters: dict[str, Any]) -> str:
+        return f"{runtime.task_run.task_name} {runtime.run_id == context.run_id}"
+
+    @task(cache_key_fn=by_runtime)
+    def inner() -> str:
+        return "value"
+
+    @task
+    def outer() -> str:
+        return inner()
+
+    jtask_worker(outer)
+    assert outer() == outer.delay().result(PATIENCE) == "value"
+    assert [entry.key for entry in list_entries("inner")] == ["inner True"]
+
+
 @pytest.mark.parametrize(
     "options",
     [

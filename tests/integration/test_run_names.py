@@ -10,7 +10,7 @@ import pytest
 from in_process import StartWorker, events_of, on_each_broker
 from waiting import eventually
 
-from jtask import runtime, task
+from jtask import flow, runtime, task
 from jtask.errors import RunFailed, TaskDefinitionError
 
 pytestmark = pytest.mark.usefixtures("jtask_broker")
@@ -85,6 +85,25 @@ def test_a_function_is_called_once_for_all_attempts_of_a_run(jtask_worker: Start
     assert retried.delay(7).result(timeout=30) == "7, try 1"
     assert calls == [{"number": 7}]
     assert asyncio.run(retried(8)) == "8, try 2"
+
+
+def test_a_function_may_ask_the_runtime_of_the_run_that_it_names(
+    jtask_worker: StartWorker,
+) -> None:
+    def by_runtime() -> str:
+        run = runtime.task_run
+        return f"{runtime.flow_run.flow_name}/{run.task_name} {run.parameters['day']}"
+
+    @task(task_run_name=by_runtime)
+    def report(day: str) -> str:
+        return runtime.name
+
+    @flow
+    def week(day: str) -> list[str]:
+        return [report(day), report.submit(day).result(), report.delay(day).result(timeout=30)]
+
+    jtask_worker(report)
+    assert week("Monday") == ["week/report Monday"] * 3
 
 
 def test_a_method_has_its_object_in_the_template() -> None:

@@ -12,7 +12,7 @@ from direct_calls import both, call_plain
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jtask import runtime, task
+from jtask import get_run_logger, runtime, task
 from jtask.errors import RunCancelled, RunTimedOut, TaskDefinitionError
 from jtask.hooks import hookimpl
 from jtask.retries import exponential_backoff
@@ -213,6 +213,20 @@ def test_the_condition_sees_the_task_the_run_and_the_state_it_would_end_in(call:
     call(Flaky(2), retries=2, retry_condition_fn=condition)
     message = "the task raised ValueError: boom"
     assert seen == [("work", n, StateName.FAILED, message) for n in (1, 2)]
+
+
+@both
+@pytest.mark.parametrize("is_async", [False, True])
+def test_the_condition_knows_the_run_that_it_is_asked_about(call: Any, is_async: bool) -> None:
+    def condition(task: Any, run: Any, state: Any) -> bool:
+        return runtime.run_id == run.run_id and get_run_logger().name == "jtask.task.work"
+
+    async def async_condition(task: Any, run: Any, state: Any) -> bool:
+        await asyncio.sleep(0)
+        return condition(task, run, state)
+
+    asked = async_condition if is_async else condition
+    assert call(Flaky(1), retries=1, retry_condition_fn=asked) == 2
 
 
 def test_the_condition_of_an_asynchronous_task_is_awaited_on_its_loop() -> None:
