@@ -42,16 +42,6 @@ class Implementation(NamedTuple):
         """Call the function with what it asks for."""
         return self.function(*self.pick(facts))
 
-    def taking(self, fact: str) -> Callable[[Any], Any]:
-        """Return what calls the function with the one fact of a hook: fewer steps than `call`.
-
-        Args:
-            fact: Its name.
-        """
-        if self.pick({fact: None}):
-            return self.function
-        return lambda _: self.function()
-
 
 class HookFailures:
     """Log failures of hooks: a traceback for the first of a kind, then a line once in a while.
@@ -151,6 +141,30 @@ class HookCaller:
                 implementation.call(facts)
             except Exception as error:
                 self.log_failure(implementation, error, about)
+
+    def call_on_io(self, about: str, run_id: str, facts: dict[str, Any]) -> list[Any]:
+        """Call every plugin on the I/O loop, where one turn does much for other runs as well.
+
+        Whatever gets out of a plugin is logged: a SystemExit would take the rest of the turn away.
+
+        Args:
+            about: What the hook is called for, for the log.
+            run_id: The run that it is about.
+            facts: The hook's arguments.
+
+        Returns:
+            list[Any]: The answers that are not None.
+        """
+        answers: list[Any] = []
+        for implementation in self.implementations:
+            try:
+                answer = implementation.call(facts)
+            except BaseException as error:
+                self.log_failure(implementation, error, about, run_id=run_id)
+            else:
+                if answer is not None:
+                    answers.append(answer)
+        return answers
 
     def log_failure(
         self, implementation: Implementation, error: BaseException, about: str, **fields: object

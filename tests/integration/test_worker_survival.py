@@ -12,9 +12,9 @@ import pytest
 from in_process import StartWorker, on_each_broker, on_io
 from waiting import PATIENCE, eventually
 
-from jtask import Run, StateName, runtime, task
+from jtask import Run, StateName, get_run, runtime, task
 from jtask.client import get_client
-from jtask.contract import Broker
+from jtask.contract import Broker, Message
 from jtask.execution import loop_thread
 from jtask.hooks import hookimpl
 from jtask.plugins import get_plugins
@@ -279,6 +279,33 @@ def test_a_plugin_that_answers_to_an_end_keeps_no_run_on_its_queue(
         jtask_worker(size_of)
         assert size_of.delay("x").result(PATIENCE) == 1
         eventually(lambda: on_io(lambda broker: broker.queues.depth("bounded")) == 0)
+    finally:
+        get_plugins().remove(plugin)
+
+
+class LeavesAsItHearsOfRejection:
+    """Lets out what it is given when it hears of any run that cannot be executed."""
+
+    def __init__(self, kind: type[BaseException]) -> None:
+        self.kind = kind
+
+    @hookimpl
+    def jtask_rejected(self) -> None:
+        raise self.kind
+
+
+@pytest.mark.parametrize("kind", [ValueError, SystemExit])
+def test_a_plugin_that_fails_to_hear_of_rejections_keeps_no_run_on_its_queue(
+    jtask_worker: StartWorker, kind: type[BaseException]
+) -> None:
+    plugin = LeavesAsItHearsOfRejection(kind)
+    get_plugins().add(plugin)
+    try:
+        jtask_worker(return_itself)
+        unreadable = Message(get_client().ids.new(), return_itself.queue, b"hello")
+        on_io(lambda broker: broker.runs.enqueue([unreadable]))
+        assert get_run(unreadable.run_id).wait(PATIENCE)
+        eventually(lambda: on_io(lambda broker: broker.queues.depth(return_itself.queue)) == 0)
     finally:
         get_plugins().remove(plugin)
 

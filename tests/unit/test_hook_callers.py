@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from jtask.errors import ConfigurationError
-from jtask.hook_callers import HookFailures, Implementation
+from jtask.hook_callers import HookFailures
 from jtask.hooks import hookimpl
 from jtask.plugins import Plugins, get_plugins
 
@@ -16,7 +16,7 @@ Failing = dict[str, Any]
 class Rejected:
     """Notes the runs that a worker rejects, and fails if it is told to."""
 
-    def __init__(self, error: Exception | None = None) -> None:
+    def __init__(self, error: BaseException | None = None) -> None:
         self.reasons: list[str] = []
         self._error = error
 
@@ -208,10 +208,20 @@ def test_a_plugin_that_is_removed_and_added_again_is_logged_with_its_traceback(
     assert [bool(record.exc_info) for record in caplog.records] == [True, True]
 
 
-def test_a_function_may_leave_out_the_one_fact_of_its_hook() -> None:
-    taken: list[object] = []
-    deaf = Implementation.of("deaf", lambda: taken.append("called"), ())
-    hearing = Implementation.of("hearing", taken.append, ("end",))
-    for implementation in (deaf, hearing):
-        implementation.taking("end")("the end")
-    assert taken == ["called", "the end"]
+@pytest.mark.parametrize("kind", [ValueError, SystemExit, KeyboardInterrupt])
+def test_nothing_that_a_plugin_raises_on_the_io_loop_gets_out(
+    kind: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    plugins = Plugins([])
+    notified = [Rejected(), Rejected(kind("no")), Rejected()]
+    for plugin in notified:
+        plugins.add(plugin)
+    caller = plugins.caller("jtask_rejected")
+    assert caller is not None
+    facts = {"run_id": "1", "queue": "q", "reason": "why"}
+    with caplog.at_level(logging.ERROR, "jtask"):
+        assert caller.call_on_io("for run 1", "1", facts) == []
+    assert [plugin.reasons for plugin in notified] == [["why"]] * 3
+    assert [record.getMessage() for record in caplog.records] == [
+        f"plugin 'Rejected' failed in jtask_rejected for run 1: {kind.__name__}: no"
+    ]

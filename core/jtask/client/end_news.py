@@ -7,7 +7,6 @@ from collections.abc import Awaitable
 
 from jtask.contract import Broker
 from jtask.errors import BrokerError
-from jtask.hook_callers import Implementation
 from jtask.plugins import get_plugins
 from jtask.stored_ends import StoredEnd
 
@@ -25,8 +24,6 @@ class EndNews:
     def __init__(self) -> None:
         self._hook = get_plugins().caller("jtask_stored")
         self.is_heard = self._hook is not None
-        implementations = () if self._hook is None else self._hook.implementations
-        self._calls = [(one, one.taking("end")) for one in implementations]
 
     def tell(self, end: StoredEnd) -> list[Awaitable[None]]:
         """Call the plugins, and return what is to be awaited; nearly always nothing.
@@ -34,24 +31,12 @@ class EndNews:
         Args:
             end: What is stored.
         """
-        rest: list[Awaitable[None]] = []
-        for implementation, call in self._calls:
-            try:
-                answer = call(end)
-            except BaseException as error:  # SystemExit too: others have ended together with it
-                self._log_failure(implementation, error, end)
-                continue
-            # As with other hooks, whatever else it answers says nothing.
-            if answer is not None and inspect.isawaitable(answer):
-                rest.append(answer)
-        return rest
-
-    def _log_failure(
-        self, implementation: Implementation, error: BaseException, end: StoredEnd
-    ) -> None:
-        if self._hook is not None:
-            about = f"for run {end.run_id}"
-            self._hook.log_failure(implementation, error, about, run_id=end.run_id)
+        if self._hook is None:
+            return []
+        run_id = end.run_id
+        answers = self._hook.call_on_io(f"for run {run_id}", run_id, {"end": end})
+        # As with other hooks, whatever else they answer says nothing.
+        return [answer for answer in answers if inspect.isawaitable(answer)]
 
     async def finish(self, end: StoredEnd, rest: list[Awaitable[None]]) -> None:
         """Await what plugins do about an end, again and again until the broker answers them.

@@ -447,7 +447,8 @@ class Settlement:
         if self._rejected_hook is not None:
             run_id, queue = delivery.run_id, delivery.queue
             about = f"for run {run_id} from queue {queue!r}"
-            self._rejected_hook.notify(about, run_id=run_id, queue=queue, reason=reason)
+            facts = {"run_id": run_id, "queue": queue, "reason": reason}
+            self._rejected_hook.call_on_io(about, run_id, facts)
 
     def _reject(self, rest: Coroutine[Any, Any, None]) -> None:
         """Do the rest of a rejection in the background; `wait` waits for it."""
