@@ -115,7 +115,10 @@ ONE = ("one", False)
         (Box(Mark("one"), 3), Box(ONE, 3)),
         (Box([{"deep": Mark("one")}]), Box([{"deep": ONE}])),
         (Model(inside=Mark("one"), other=3), Model(inside=ONE, other=3)),
-        (OpenModel(inside=Mark("one")), OpenModel(inside=ONE)),
+        (
+            OpenModel.model_validate({"inside": Mark("one")}),
+            OpenModel.model_validate({"inside": ONE}),
+        ),
         (Crate(Mark("one"), 3), Crate(ONE, 3)),
         (unmapped([Mark("one")]), [ONE]),
         (allow_failure([Mark("one"), 2]), [("one", True), 2]),

@@ -6,6 +6,7 @@ import importlib.metadata
 import re
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -219,6 +220,8 @@ def test_a_file_wins_over_an_imported_module_of_the_same_name(
         ("shop_e.py:nothing_like_it", "its tasks: resize, thumb, Shop.restock"),
         ("shop_e.py:plain", "has a function but no task"),
         ("shop_e.py:__name__", "has a str but no task"),
+        ("shop_e.py:Shop", "has a class but no task 'Shop'; its tasks: resize"),
+        ("shop_f", "there is no module 'shop_f' on the import path: did you mean 'shop_e.py'"),
     ],
 )
 def test_a_target_that_names_nothing_is_refused_with_a_hint(target: str, message: str) -> None:
@@ -293,6 +296,25 @@ def test_a_task_that_no_other_process_can_load_is_refused() -> None:
     [task] = load_targets(["local.py"])
     with pytest.raises(TargetError, match="define it at the top of a file"):
         target_of(task)
+
+
+def test_what_comes_from_stdin_cannot_be_loaded_by_another_process() -> None:
+    code = (
+        "from jtask import task\nfrom jtask.worker.targets import target_of\n"
+        "@task\ndef typed(): ...\n\ntarget_of(typed)\n"
+    )
+    command = [sys.executable, "-"]
+    ended = subprocess.run(command, input=code, capture_output=True, text=True, check=False)
+    assert "task 'typed' cannot be loaded by another process: define it at" in ended.stderr
+
+
+def test_a_task_in_a_zip_archive_is_loaded_by_its_name(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "app.zip", "w") as archive:
+        archive.writestr("zipped_s.py", TASKS)
+    sys.path.insert(0, str(tmp_path / "app.zip"))
+    module = importlib.import_module("zipped_s")
+    assert target_of(module.resize) == "zipped_s:resize"
+    assert load_targets(["zipped_s:resize"]) == [module.resize]
 
 
 def test_an_import_that_fails_shows_the_users_own_frames(

@@ -61,15 +61,18 @@ def target_of(task: TaskInfo[..., Any]) -> str:
         TargetError: The task was not defined in a file.
     """
     module = canonical_module(task.fn.__module__)
-    file = getattr(sys.modules.get(task.fn.__module__), "__file__", None)
+    defined_in = sys.modules.get(task.fn.__module__)
+    file = Path(getattr(defined_in, "__file__", None) or "")
+    # A module of a zip archive has no file of its own. What comes from stdin cannot be imported.
+    is_importable = getattr(defined_in, "__spec__", None) is not None and module != "__main__"
     # <locals> of a function, or a <lambda>: no name that leads to it from its module.
-    if file is None or "<" in task.fn.__qualname__:
+    if not (file.is_file() or is_importable) or "<" in task.fn.__qualname__:
         raise TargetError(
             f"task {task.name!r} cannot be loaded by another process: "
             f"define it at the top of a file"
         )
-    place = str(Path(file).resolve()) if module_of_file(Path(file))[0] == module else module
-    return f"{place}:{task.fn.__qualname__}"
+    is_alone = file.is_file() and module_of_file(file)[0] == module
+    return f"{file.resolve() if is_alone else module}:{task.fn.__qualname__}"
 
 
 def _load(target: str) -> list[TaskInfo[..., Any]]:
@@ -103,7 +106,8 @@ def _is_file(place: str) -> bool:
 
 def _import_file(file: Path) -> ModuleType:
     if not file.is_file():
-        raise TargetError(f"there is no file {str(file)!r}{_near_files(file)}")
+        near = _near_file(file)
+        raise TargetError(f"there is no file {str(file)!r}{near and f'; {near}'}")
     file = file.resolve()
     name, root = module_of_file(file)
     _put_first(root)
@@ -238,7 +242,8 @@ def _dotted_task(name: str, missing: str) -> str | None:
 
 
 def _where_to_run(name: str) -> str:
-    return f"run from its folder, or give the file, such as {name.replace('.', '/')}.py"
+    file = Path(f"{name.replace('.', '/')}.py")
+    return _near_file(file) or f"run from its folder, or give the file, such as {file}"
 
 
 def _cannot_import(name: str, error: Exception | SystemExit) -> TargetError:
@@ -285,6 +290,8 @@ def _lack(found: object) -> str:
     """Return what a module has in the place of a task."""
     if found is None:
         return "has no"
+    if isinstance(found, type):
+        return "has a class but no task"
     kind = "function" if callable(found) else type(found).__name__
     return f"has a {kind} but no task"
 
@@ -313,8 +320,8 @@ def _tasks_in(module: ModuleType) -> dict[str, TaskInfo[..., Any]]:
     return found
 
 
-def _near_files(file: Path) -> str:
+def _near_file(file: Path) -> str:
     folder = file.parent
     names = [path.name for path in folder.glob("*.py")] if folder.is_dir() else []
     near = close_names(file.name, names)
-    return f"; did you mean {str(folder / near[0])!r}?" if near else ""
+    return f"did you mean {str(folder / near[0])!r}?" if near else ""
