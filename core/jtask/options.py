@@ -17,6 +17,38 @@ _ELSEWHERE = {
 }
 """What has its place elsewhere than where it was given."""
 
+OTHER_NAMES = {
+    "actor_name": "name",
+    "autoretry_for": "retry_on",
+    "crontab": "cron",
+    "default_retry_delay": "retry_delay_seconds",
+    "job_timeout": "timeout_seconds",
+    "max_retries": "retries",
+    "max_tries": "retries",
+    "min_backoff": "retry_delay_seconds",
+    "on_success": "on_completion",
+    "queue_name": "queue",
+    "retry_backoff": "retry_delay_seconds",
+    "retry_jitter": "retry_jitter_factor",
+    "run_every": "every",
+    "soft_time_limit": "soft_timeout_seconds",
+    "task_id": "idempotency_key",
+    "task_name": "name",
+    "time_limit": "timeout_seconds",
+}
+"""What options are called in Celery, Dramatiq, RQ and arq where no likeness tells."""
+
+_ALWAYS = "it is always so: leave it out"
+ONLY_ELSEWHERE = {
+    "acks_late": _ALWAYS,
+    "reject_on_worker_lost": _ALWAYS,
+    "track_started": _ALWAYS,
+    "bind": "jtask.runtime tells what self.request does, such as runtime.run_id",
+    "ignore_result": "each run has an outcome, which is kept for JTASK_RESULT_TTL: leave it out",
+    "rate_limit": "make a limit with a name, such as `jtask limits create api 100 --per minute`",
+}
+"""What stands in the place of an option that only another library has."""
+
 
 def _accept(value: object) -> object:
     return value
@@ -126,10 +158,16 @@ def _refusal(task_name: str, name: str, error: Exception) -> TaskDefinitionError
 def _hint(name: str, declared: Mapping[str, Option], unloaded: str | None) -> str:
     if unloaded is not None:
         return f"the plugin {unloaded!r} declares it and is not loaded: name it in JTASK_PLUGINS"
-    if name in _ELSEWHERE:
-        return _ELSEWHERE[name]
+    if sentence := _ELSEWHERE.get(name) or ONLY_ELSEWHERE.get(name):
+        return sentence
     known = [*declared, *OWN_OPTIONS, *_ELSEWHERE]
+    meant = OTHER_NAMES.get(name)
+    near = meant if meant in known else _near(name, known)
+    return f"did you mean {near!r}?" if near else "no installed plugin declares it"
+
+
+def _near(name: str, known: list[str]) -> str | None:
     # A beginning is the better guess: timeout is nearer to timeout_seconds than to any likeness.
     longer = [one for one in known if one.startswith(f"{name}_")]
     near = longer if len(longer) == 1 else close_names(name, known)
-    return f"did you mean {near[0]!r}?" if near else "no installed plugin declares it"
+    return near[0] if near else None

@@ -1,6 +1,7 @@
 """Options that plugins declare, on `@task(...)` and on `.with_options(...)`."""
 
 import math
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import entry_points
@@ -10,10 +11,10 @@ import pytest
 
 from jtask import task
 from jtask.declaration.builtin_options import BuiltinOptions
-from jtask.declaration.definition import Definition
+from jtask.declaration.definition import OWN_OPTIONS, Definition
 from jtask.errors import ConfigurationError, TaskDefinitionError
 from jtask.hooks import hookimpl
-from jtask.options import Option, check_options, check_parameters
+from jtask.options import ONLY_ELSEWHERE, OTHER_NAMES, Option, check_options, check_parameters
 from jtask.plugins import get_plugins
 
 
@@ -87,6 +88,33 @@ def test_a_mistaken_option_gets_one_sentence_with_the_way_out(
         def work() -> None: ...
 
     assert str(refused.value) == f"task 'work': there is no option {option!r}: {hint}"
+
+
+@pytest.mark.parametrize(
+    ("option", "hint"),
+    [
+        ("autoretry_for", "did you mean 'retry_on'?"),
+        ("time_limit", "did you mean 'timeout_seconds'?"),
+        ("soft_time_limit", "did you mean 'soft_timeout_seconds'?"),
+        ("queue_name", "did you mean 'queue'?"),
+        ("acks_late", "it is always so: leave it out"),
+        (
+            "rate_limit",
+            "make a limit with a name, such as `jtask limits create api 100 --per minute`",
+        ),
+        ("bind", "jtask.runtime tells what self.request does, such as runtime.run_id"),
+    ],
+)
+def test_an_option_of_another_library_gets_what_stands_in_its_place(option: str, hint: str) -> None:
+    options: dict[str, Any] = {option: 1}
+    with pytest.raises(TaskDefinitionError, match=re.escape(f"no option {option!r}: {hint}")):
+        task(**options)(lambda: None)
+
+
+def test_what_other_libraries_call_an_option_leads_to_one_that_there_is() -> None:
+    known = {*OWN_OPTIONS, *get_plugins().options}
+    assert set(OTHER_NAMES.values()) <= known
+    assert known.isdisjoint({*OTHER_NAMES, *ONLY_ELSEWHERE})
 
 
 def test_a_copy_cannot_have_another_key() -> None:
