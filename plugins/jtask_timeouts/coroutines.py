@@ -1,7 +1,9 @@
 """Interrupt a coroutine at its await."""
 
 import asyncio
+import math
 import threading
+import time
 import types
 from collections.abc import Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any
@@ -61,6 +63,7 @@ class CoroutineWatch:
         "_cancels_before",
         "_coroutine",
         "_done",
+        "_hard_at",
         "_ident",
         "_limits",
         "_loop",
@@ -85,7 +88,9 @@ class CoroutineWatch:
         self._cancels_before = task.cancelling()
         self._soft_pending = False
         self._done = Interruptions()
-        self.steps = TimedSteps(steps_ahead(run, self._at_limits(began(run))))
+        now = began(run)
+        self._hard_at = math.inf if limits.hard is None else now + limits.hard
+        self.steps = TimedSteps(steps_ahead(run, self._at_limits(now)))
 
     async def wait(self) -> Any:
         """Await the coroutine and return its value, or raise what the attempt ends with."""
@@ -103,6 +108,9 @@ class CoroutineWatch:
             # Somebody else cancelled it too, and waits for that.
             assert raised is not None
             raise raised
+        # It may have held up the loop, on which it would have been interrupted.
+        if not cancelled and time.monotonic() >= self._hard_at:
+            self._done.hard = True
         try:
             return conclude(self._limits, self._done, values, raised)
         finally:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -297,6 +298,35 @@ def test_a_coroutine_is_cut_at_its_await() -> None:
     with pytest.raises(RunTimedOut, match="exceeded timeout"):
         asyncio.run(waits())
     assert ended == ["cancelled"]
+
+
+@pytest.mark.parametrize("error", [None, ValueError("late")])
+def test_what_comes_out_of_a_coroutine_that_held_up_its_loop_past_its_limit_does_not_count(
+    error: Exception | None,
+) -> None:
+    @task(timeout_seconds=SHORT)
+    async def blocks() -> str:
+        time.sleep(4 * SHORT)
+        if error is not None:
+            raise error
+        return "too late"
+
+    @task(timeout_seconds=SHORT)
+    async def blocks_between() -> AsyncIterator[int]:
+        time.sleep(4 * SHORT)
+        yield 1
+
+    async def main() -> None:
+        with pytest.raises(RunTimedOut) as caught:
+            await blocks()
+        assert caught.value.__cause__ is error
+        with pytest.raises(RunTimedOut):
+            await anext(blocks_between())
+        current = asyncio.current_task()
+        assert current is not None
+        assert current.cancelling() == 0
+
+    asyncio.run(main())
 
 
 def test_a_soft_timeout_is_raised_at_the_await() -> None:
