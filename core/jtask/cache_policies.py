@@ -76,7 +76,7 @@ class CachePolicy(ABC):
         """Return a policy whose key is made of both keys."""
         if isinstance(other, _NoCache):
             return self
-        return _Compound.of(self, other)
+        return _Compound.of(self, _policy(other))
 
     def __sub__(self, name: str) -> "CachePolicy":
         """Return a policy that leaves out a parameter."""
@@ -113,7 +113,7 @@ class _NoCache(_Policy):
         return None
 
     def __add__(self, other: CachePolicy) -> CachePolicy:
-        return other
+        return _policy(other)
 
     def __sub__(self, name: str) -> CachePolicy:
         del name
@@ -170,7 +170,7 @@ class Inputs(_Policy):
     def __sub__(self, name: str) -> "Inputs":
         """Return a policy that leaves out one more parameter."""
         policy = copy(self)
-        policy.exclude = (*self.exclude, name)
+        policy.exclude = (*self.exclude, _parameter(name))
         return policy
 
 
@@ -219,6 +219,19 @@ def task_input_hash(context: "RunContext", arguments: Mapping[str, Any]) -> str 
     """Return a key of a task, its code and its arguments; a value for `cache_key_fn`."""
     source = TASK_SOURCE.compute_key(context, arguments, {})
     return _hash_of([context.task.key, source, dict(arguments)])
+
+
+def _policy(value: object) -> CachePolicy:
+    if not isinstance(value, CachePolicy):
+        raise TypeError(f"a policy can be added to policies only, not {value!r}")
+    return value
+
+
+def _parameter(name: object) -> str:
+    # Several in a list would leave none out.
+    if not isinstance(name, str):
+        raise TypeError(f'one parameter is left out by its name, INPUTS - "name", got {name!r}')
+    return name
 
 
 def _hash(*texts: str) -> str:

@@ -74,6 +74,16 @@ def test_only_what_looks_at_inputs_can_leave_one_out() -> None:
             _ = policy - "a"
 
 
+def test_only_policies_are_added_and_only_names_left_out() -> None:
+    nothing: Any = ["a", "b"]
+    for policy in (INPUTS, NO_CACHE, INPUTS + TASK_SOURCE):
+        with pytest.raises(TypeError, match=r"to policies only, not \['a', 'b'\]"):
+            _ = policy + nothing
+    for policy in (INPUTS, INPUTS + TASK_SOURCE):
+        with pytest.raises(TypeError, match=r"by its name, .* got \['a', 'b'\]"):
+            _ = policy - nothing
+
+
 def test_task_source_is_the_text_of_the_function() -> None:
     assert key(TASK_SOURCE, run_of(1)) == key(TASK_SOURCE, run_of(9))
     assert key(TASK_SOURCE, run_of(1)) != key(TASK_SOURCE, run_of(1, task=multiply))

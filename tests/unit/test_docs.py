@@ -16,6 +16,7 @@ from programs import environment
 
 from jtask.cli import main as program
 from jtask.contract import SEPARABLE, Broker
+from jtask.plugins import get_plugins
 from jtask.settings import Settings
 from jtask.settings.model import owner_of
 from jtask.settings.owners import find_owners
@@ -135,6 +136,14 @@ def test_every_plugin_of_jtask_is_described() -> None:
     documented = [row[0] for row in table("plugins.md", "The plugins that come with jtask")]
     own = distribution("jtask").entry_points.select(group="jtask.plugins")
     assert sorted(documented) == sorted(point.name for point in own)
+
+
+def test_every_option_that_can_travel_is_named_and_no_other() -> None:
+    text = (ROOT / "docs" / "retries.md").read_text(encoding="utf-8")
+    (named,) = re.findall(r"can travel are (.*?)\.", text, re.DOTALL)
+    options = get_plugins().options
+    travelling = {name for name, option in options.items() if option.travels}
+    assert set(re.findall(r"\w+", named.replace(" and ", " "))) == {"name", *travelling}
 
 
 def test_every_command_that_a_package_of_jtask_adds_is_described() -> None:
