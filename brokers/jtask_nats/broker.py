@@ -36,6 +36,7 @@ EVERYTHING = (Stream.RUNS, Stream.RESULTS, Stream.EVENTS)
 OUTCOMES = (Stream.RESULTS,)
 
 _COMPARE_EVERY = 600.0  # seconds
+_RESTORE_PAUSE = 5.0  # seconds between two looks at the streams: one may just have no leader
 
 
 class NatsBroker:
@@ -81,6 +82,7 @@ class NatsBroker:
         self._upkeep_task: asyncio.Task[None] | None = None
         connection.on_disconnect(self.runs.on_disconnect)
         connection.on_reconnect(self._on_reconnect)
+        publisher.on_no_stream(self._on_no_stream)
         connection.on_denied(self.runs.on_denied)
 
     @classmethod
@@ -140,9 +142,20 @@ class NatsBroker:
         if self._restore_task is not None:
             self._restore_task.cancel()
         # The server may be another one, or have lost its disk.
-        restoring = self._topology.recheck_until_done(_report)
-        self._restore_task = asyncio.get_running_loop().create_task(restoring)
+        self._restore()
         self.runs.on_reconnect()
+
+    def _on_no_stream(self) -> None:
+        # Somebody may have removed it. Who only executes runs would never use it anew.
+        if self._restore_task is None or self._restore_task.done():
+            self._restore()
+
+    def _restore(self) -> None:
+        self._restore_task = asyncio.get_running_loop().create_task(self._restore_streams())
+
+    async def _restore_streams(self) -> None:
+        await self._topology.recheck_until_done(_report)
+        await asyncio.sleep(_RESTORE_PAUSE)
 
 
 def _report(reason: str) -> None:

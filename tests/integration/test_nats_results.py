@@ -12,6 +12,7 @@ from jtask.ids import RunIds
 from jtask_nats.stores import results
 
 RUN_IDS = RunIds()
+STREAM = "JTASK_default_RESULTS"
 
 
 def test_the_second_outcome_of_a_run_loses(with_brokers: WithBrokers) -> None:
@@ -101,5 +102,36 @@ def test_a_waiter_looks_again_for_what_was_not_pushed(
         await broker.results.put(outcome)
         await until(lambda: outcome in got)
         await watch.close()
+
+    with_brokers(main)
+
+
+def test_an_outcome_is_stored_although_its_stream_was_removed(with_brokers: WithBrokers) -> None:
+    async def main(open_broker: OpenBroker) -> None:
+        broker = await open_broker()
+        await broker._connection.api(f"STREAM.DELETE.{STREAM}")
+        outcome = OutcomeRecord(RUN_IDS.new(), b"first")
+        assert await broker.results.put(outcome) is True
+        assert await broker.results.get(outcome.run_id) == outcome
+
+    with_brokers(main)
+
+
+def test_an_outcome_is_stored_once_what_stood_in_the_way_of_its_stream_is_removed(
+    with_brokers: WithBrokers,
+) -> None:
+    async def main(open_broker: OpenBroker) -> None:
+        broker = await open_broker()
+        api, topology = broker._connection.api, broker._topology
+        foreign = {"name": "FOREIGN", "subjects": ["jtask.default.r.>"]}
+        await api(f"STREAM.DELETE.{STREAM}")
+        await api("STREAM.CREATE.FOREIGN", foreign)
+        reasons: list[str] = []
+        await topology.recheck_until_done(reasons.append)
+        assert "already uses subjects" in reasons[0]
+        await api("STREAM.DELETE.FOREIGN")
+        outcome = OutcomeRecord(RUN_IDS.new(), b"first")
+        assert await broker.results.put(outcome) is True
+        assert await broker.results.get(outcome.run_id) == outcome
 
     with_brokers(main)

@@ -74,6 +74,13 @@ class Publisher:
         self.blocking_links = BlockingLinks(supply)
         self.loop_links = LoopLinks(supply)
 
+    def on_no_stream(self, callback: Callable[[], None]) -> None:
+        """Call a function on the loop each time that no stream takes a message; it is sent again.
+
+        Somebody has removed the stream, or it has no leader just now.
+        """
+        self._unanswered.on_no_stream(callback)
+
     def publish(self, subject: str, body: bytes, headers: bytes = b"") -> asyncio.Future[PubAck]:
         """Publish a message; any number may be in flight.
 

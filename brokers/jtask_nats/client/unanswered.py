@@ -4,10 +4,11 @@ import asyncio
 import itertools
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from jtask.errors import BrokerError, BrokerUnavailable
 from jtask_nats.client.answer_reader import PLACE_MARK, AnswerReader
+from jtask_nats.client.callbacks import call_all
 from jtask_nats.client.connection import Connection
 from jtask_nats.client.nats_errors import (
     ApiError,
@@ -57,6 +58,7 @@ class Unanswered:
         self._prefix = connection.new_inbox() + "."
         self._prefix_size = len(self._prefix)
         self._timer: asyncio.TimerHandle | None = None
+        self._no_stream_callbacks: list[Callable[[], None]] = []
         self.is_closed = False
         self._last_token = self._seen_token = "0"
         self._seen_at = 0.0
@@ -67,6 +69,10 @@ class Unanswered:
 
     def __len__(self) -> int:
         return len(self._pending) + len(self._groups)
+
+    def on_no_stream(self, callback: Callable[[], None]) -> None:
+        """Call a function each time that no stream takes a message."""
+        self._no_stream_callbacks.append(callback)
 
     def new_token(self) -> str:
         """Return what nothing else is called that is sent."""
@@ -199,6 +205,7 @@ class Unanswered:
         self, pending: PendingPublish, data: bytes, headers: bytes | None
     ) -> BrokerError | None:
         if headers is not None and status_of(headers)[0] == NO_RESPONDERS:
+            call_all(self._no_stream_callbacks)
             return no_stream(pending.subject, self._connection.url)
         return refusal_in(data, pending.subject)
 

@@ -84,6 +84,8 @@ class Topology:
         self._timeout = ANSWER_TIMEOUT if replicas == 1 else _CLUSTER_TIMEOUT
         self._known: dict[str, str] = {}
         """The streams that are there, with the instant at which the server has made each."""
+        self._used: set[str] = set()
+        """The streams that were there once."""
         self._making: dict[str, asyncio.Future[None]] = {}
         self._known_consumers: set[tuple[str, int]] = set()
 
@@ -97,7 +99,7 @@ class Topology:
         self._known_consumers.clear()
 
     async def recheck(self, *names: str) -> None:
-        """Check known streams, all by default, while they are used on as if nothing had happened.
+        """Check streams that were used, all by default, while they are used on as if nothing were.
 
         After a reconnect the server is the same as before most of the time, and to wait for its
         answer first would delay runs by an election. Where it is another one, publishing goes on
@@ -107,13 +109,13 @@ class Topology:
             ConfigurationError: A stream is there and cannot be made what jtask needs.
             BrokerUnavailable: No answer.
         """
-        known = {name for name in names or tuple(self._known) if name in self._known}
+        used = self._used.intersection(names) if names else set(self._used)
         first, *others = self.run_streams.names
-        if not known.isdisjoint(others):
+        if not used.isdisjoint(others):
             # It says how many there are, before one is made again that should not be there.
             await self._ensure_stream(first)
-            known.discard(first)
-        await asyncio.gather(*map(self._ensure_stream, known))
+            used.discard(first)
+        await asyncio.gather(*map(self._ensure_stream, used))
 
     async def recheck_until_done(self, reported: Callable[[str], None]) -> None:
         """Do `recheck` until it succeeds.
@@ -260,6 +262,7 @@ class Topology:
             # Another stream of that name: its consumers are not those we know.
             self._known_consumers.clear()
         self._known[name] = created
+        self._used.add(name)
 
     async def _bring_up_to_date(self, name: str, wanted: Config) -> Config:
         """Update a stream where that is needed, and return the server's info about it."""
