@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 from nats_clients import Connected
+from nats_servers import StartNats
 
-from jtask.errors import ConfigurationError
+from jtask.errors import BrokerFull, ConfigurationError
 from jtask.settings import Settings
 from jtask_nats.client.connection import Connection
 from jtask_nats.streams.stream_configs import Stream, stream_configs
@@ -174,6 +175,16 @@ def test_replicas_without_a_cluster_are_a_wrong_setting(connected: Connected) ->
             await topology(connection, replicas=3).ensure(Stream.RUNS)
 
     connected(main)
+
+
+def test_a_server_that_may_store_too_little_is_told_what_to_raise(
+    connected: Connected, start_nats: StartNats
+) -> None:
+    async def main(connection: Connection) -> None:
+        with pytest.raises(BrokerFull, match=r"JTASK_shop_EVENTS: .*raise max_file_store"):
+            await topology(connection).ensure(Stream.EVENTS)
+
+    connected(main, start_nats("max_file_store: 100MB"))
 
 
 def test_a_workers_lease_replaces_the_one_that_a_producer_set(connected: Connected) -> None:

@@ -18,8 +18,14 @@ CONSUMER_NOT_FOUND = 10014
 
 _GONE = {10037, 10043}  # no such message, no such sequence
 _DELETE_FAILED = 10057  # its description is the store's own error
-_CREATE_FAILED = 10049  # its description keeps the store's own error to itself
 _STORE_FAILED = 10077  # its description is the store's own error
+_WAYS_OUT = {
+    # Its description keeps the store's own error to itself.
+    10049: "its disk may be full: its log says why; make room",
+    # Not of a message: of a stream with a size of its own, such as events.
+    10047: "it may store less than this stream may take: raise max_file_store of its JetStream, or "
+    "JTASK_SERVER_STORE_LIMIT where it is the embedded one",
+}
 _FULL = {10002, 10023, 10028, 10047}  # of the account, of the server; memory, disk
 # Also the number of a stream with discard=new that is full, which is not a full broker: only the
 # words tell.
@@ -47,7 +53,7 @@ class ApiError(BrokerError):
 
     def __init__(self, code: int, err_code: int, description: str, asked: str = "") -> None:
         of = f" of {asked}" if asked else ""
-        hint = "; its disk may be full, its log says why" if err_code == _CREATE_FAILED else ""
+        hint = f"; {_WAYS_OUT[err_code]}" if err_code in _WAYS_OUT else ""
         super().__init__(
             f"JetStream refused the request{of}: {description} (error {err_code}){hint}"
         )
