@@ -1,7 +1,6 @@
 """Pull runs of some queues for one worker, within one credit."""
 
 import asyncio
-import contextlib
 import heapq
 import itertools
 import logging
@@ -10,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from jtask.background import BackgroundTasks
 from jtask.contract import DEFAULT_PRIORITY, Delivery
-from jtask.errors import BrokerError, BrokerUnavailable, JTaskError
+from jtask.errors import BrokerError, BrokerUnavailable
 from jtask_nats.client.connection import Subscription
 from jtask_nats.client.nats_errors import not_permitted
 from jtask_nats.queues.deliveries import InFlight, NatsDelivery
@@ -21,6 +20,7 @@ from jtask_nats.queues.pull_sizes import Turns
 from jtask_nats.queues.puller import Puller
 from jtask_nats.queues.redeliveries import Redeliveries, Verdict
 from jtask_nats.queues.releases import Releases
+from jtask_nats.queues.repairs import Repairs
 from jtask_nats.streams.session import Session
 from jtask_nats.streams.subjects import PRIORITIES
 
@@ -29,8 +29,6 @@ _PING_EVERY = 4  # checks
 _PING_TIMEOUT = 5.0  # seconds; with two checks still within the 10 s of a health check
 _COALESCE = 0.001  # seconds to wait for more to be freed before the next pull
 _COALESCE_FROM = 8  # credit; below, each run counts
-_REPAIR_PAUSE = (0.1, 2.0)  # seconds: first and longest
-_FOLDER_SECONDS = 1.0  # in which the server deletes the folder of a consumer that was deleted
 _TIMER_ERROR = 0.002  # seconds that a timer may be early: loops count in milliseconds
 _LONGEST_WAIT = 2 * EARLY  # seconds; an instant further off can only be a clock that is wrong
 _EARLY_LIMIT = 100
@@ -79,16 +77,15 @@ class NatsConsumption:
         self._in_question: set[NatsDelivery] = set()
         """Delivered again, and not known yet to be this worker's to execute."""
         self._background = BackgroundTasks()
-        self._second_look: asyncio.TimerHandle | None = None
         self._pull_handle: asyncio.Handle | None = None
         self._pull_scheduled = False
         self._health_timer: asyncio.TimerHandle | None = None
         self._health = PullHealth(self._loop.time)
         self._checks = itertools.count()
         self._ping: asyncio.Task[None] | None = None
-        self._repairing: asyncio.Task[None] | None = None
-        self._repair_pause = _REPAIR_PAUSE[0]
-        self._last_logged = ""
+        self._repairs = Repairs(
+            session, self._queues, self._health, self._add, self._turns.note, self.schedule_pull
+        )
         self._stopped = False
         connection, subjects = session.connection, session.subjects
         self._new_priorities = connection.subscribe(subjects.new_priority, self._on_new_priority)
@@ -112,7 +109,7 @@ class NatsConsumption:
         # A queue has other priorities than the default only once somebody has used them.
         wanted = {*found, *((queue, DEFAULT_PRIORITY) for queue in names)}
         await asyncio.gather(*(topology.ensure_consumer(*one, owner=True) for one in wanted))
-        self._queues = {queue: [] for queue in names}
+        self._queues.update({queue: [] for queue in names})
         for queue, priority in wanted:
             self._add(queue, priority)
         await self._redeliveries.on_open(
@@ -133,10 +130,9 @@ class NatsConsumption:
             self._stopped = True
             self._redeliveries.stop()
             self._end_watching()
-            tasks = [task for task in (self._repairing, self._ping) if task is not None]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, *self._background, return_exceptions=True)
+            await self._repairs.stop()
+            await self._end_ping()
+            await asyncio.gather(*self._background, return_exceptions=True)
             for timer in self._not_due.values():
                 timer.cancel()
             unseen = [*self._not_due, *(entry[2] for entry in self._surplus)]
@@ -232,15 +228,8 @@ class NatsConsumption:
         """Repair a consumer, then pull from it again."""
         puller.is_broken = True
         self.on_answered(puller)
-        if self._stopped:
-            return
-        _log.debug("cannot pull from %s_%s: %s", puller.queue, puller.priority, reason)
-        again = self._health.is_suspect(puller)
-        self._health.suspect(puller, f"runs of queue {puller.queue!r} cannot be pulled: {reason}")
-        if self._repairing is None:
-            first, longest = _REPAIR_PAUSE
-            self._repair_pause = min(2 * self._repair_pause, longest) if again else first
-            self._repairing = self._loop.create_task(self._repair_until_done())
+        if not self._stopped:
+            self._repairs.begin(puller, reason)
 
     def _pullers(self) -> list[Puller]:
         return [puller for pullers in self._queues.values() for puller in pullers]
@@ -386,88 +375,16 @@ class NatsConsumption:
         finally:
             self._ping = None
 
+    async def _end_ping(self) -> None:
+        if self._ping is not None:
+            self._ping.cancel()
+            await asyncio.gather(self._ping, return_exceptions=True)
+
     def _end_watching(self) -> None:
         self._new_priorities.unsubscribe()
-        for handle in (self._pull_handle, self._health_timer, self._second_look):
+        for handle in (self._pull_handle, self._health_timer):
             if handle is not None:
                 handle.cancel()
-
-    async def _repair_until_done(self) -> None:
-        # A stream that is made again while the server still deletes the old one takes no batches.
-        # And the pause grows for what breaks again before it has been answered.
-        await asyncio.sleep(self._repair_pause)
-        pause, longest = _REPAIR_PAUSE
-        try:
-            # Once at least: what was announced while we were away must be found even where pulling
-            # goes on by itself.
-            is_looked_at = False
-            while not is_looked_at or any(puller.is_broken for puller in self._pullers()):
-                try:
-                    await self._repair()
-                    is_looked_at = True
-                except JTaskError as error:
-                    self._report_problem(str(error))
-                    await asyncio.sleep(pause)
-                    pause = min(pause * 2, longest)
-            self._last_logged = ""
-        finally:
-            self._repairing = None
-        self.schedule_pull()
-
-    def _report_problem(self, reason: str) -> None:
-        for puller in self._pullers():
-            if puller.is_broken:
-                self._health.suspect(puller, reason)
-        if reason != self._last_logged:
-            self._last_logged = reason
-            _log.warning("cannot consume: %s", reason)
-
-    async def _repair(self) -> None:
-        streams = self._session.topology.run_streams.of_queues(self._queues)
-        # Each by itself: one may have no leader just now.
-        repairs = itertools.starmap(self._repair_in, streams.items())
-        for error in await asyncio.gather(*repairs, return_exceptions=True):
-            if error is not None:
-                raise error
-
-    async def _repair_in(self, stream: str, queues: Sequence[str]) -> None:
-        topology = self._session.topology
-        # The stream may be what is missing.
-        await topology.recheck(stream)
-        await topology.ensure_runs(*queues)
-        await self._discover_priorities(queues)
-        pullers = [puller for queue in queues for puller in self._queues[queue]]
-        on_broken = [puller for puller in pullers if puller.is_broken]
-        for puller in on_broken:
-            await topology.ensure_consumer(puller.queue, puller.priority, owner=True)
-            # Reset only now: pulls at a consumer that is missing would break it again. Unless it
-            # has come back meanwhile.
-            if puller.is_broken:
-                puller.reset()
-                self._turns.note(puller)
-        if on_broken:
-            self.schedule_pull()
-        if on_broken and self._second_look is None:
-            self._second_look = self._loop.call_later(_FOLDER_SECONDS, self._look_again)
-
-    def _look_again(self) -> None:
-        """Look once more at the consumers: one made again may have lost its folder since."""
-        self._second_look = None
-        if not self._stopped:
-            self._background.start(self._ensure_consumers())
-
-    async def _ensure_consumers(self) -> None:
-        # If that is not possible just now, they break again, and are repaired again.
-        with contextlib.suppress(JTaskError):
-            for puller in self._pullers():
-                topology = self._session.topology
-                await topology.ensure_consumer(puller.queue, puller.priority, owner=True)
-
-    async def _discover_priorities(self, queues: Sequence[str]) -> None:
-        known = {(puller.queue, puller.priority) for puller in self._pullers()}
-        for queue, priority in await self._session.topology.consumers.priorities(queues):
-            if (queue, priority) not in known:
-                self._add(queue, priority)
 
     def _on_new_priority(self, subject: str, reply: str, data: bytes, block: bytes | None) -> None:
         del subject, reply, block

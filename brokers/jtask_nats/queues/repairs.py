@@ -1,0 +1,155 @@
+"""Make the consumers of a worker work again, as after a reconnect, or when somebody deleted one."""
+
+import asyncio
+import contextlib
+import itertools
+import logging
+from collections.abc import Callable, Mapping, Sequence
+
+from jtask.background import BackgroundTasks
+from jtask.errors import JTaskError
+from jtask_nats.queues.pull_health import PullHealth
+from jtask_nats.queues.puller import Puller
+from jtask_nats.streams.session import Session
+
+_PAUSE = (0.1, 2.0)  # seconds: first and longest
+_FOLDER_SECONDS = 1.0  # in which the server deletes the folder of a consumer that was deleted
+_log = logging.getLogger("jtask.worker")
+
+
+class Repairs:
+    """Repair the consumers whose pullers are broken, until none is.
+
+    Args:
+        session: To the server.
+        pullers: Those of the worker, by queue, as they are now.
+        health: Is told what cannot be pulled, and why.
+        add: Called with a queue and a priority of it that is found and has no puller yet.
+        on_reset: Called with each puller that may pull again.
+        pull: Called once some may.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        pullers: Mapping[str, Sequence[Puller]],
+        health: PullHealth,
+        add: Callable[[str, int], None],
+        on_reset: Callable[[Puller], None],
+        pull: Callable[[], None],
+    ) -> None:
+        self._session = session
+        self._queues = pullers
+        self._health = health
+        self._add = add
+        self._on_reset = on_reset
+        self._pull = pull
+        self._loop = asyncio.get_running_loop()
+        self._repairing: asyncio.Task[None] | None = None
+        self._pause = _PAUSE[0]
+        self._last_logged = ""
+        self._second_look: asyncio.TimerHandle | None = None
+        self._background = BackgroundTasks()
+
+    def begin(self, puller: Puller, reason: str) -> None:
+        """Repair a broken puller, with all others that are broken by then; returns at once.
+
+        Args:
+            puller: It is marked as broken.
+            reason: Why it is.
+        """
+        _log.debug("cannot pull from %s_%s: %s", puller.queue, puller.priority, reason)
+        again = self._health.is_suspect(puller)
+        self._health.suspect(puller, f"runs of queue {puller.queue!r} cannot be pulled: {reason}")
+        if self._repairing is None:
+            first, longest = _PAUSE
+            self._pause = min(2 * self._pause, longest) if again else first
+            self._repairing = self._loop.create_task(self._repair_until_done())
+
+    async def stop(self) -> None:
+        """Repair nothing any more."""
+        if self._repairing is not None:
+            self._repairing.cancel()
+            await asyncio.gather(self._repairing, return_exceptions=True)
+        if self._second_look is not None:
+            self._second_look.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+
+    def _pullers(self) -> list[Puller]:
+        return [puller for pullers in self._queues.values() for puller in pullers]
+
+    async def _repair_until_done(self) -> None:
+        # A stream that is made again while the server still deletes the old one takes no batches.
+        # And the pause grows for what breaks again before it has been answered.
+        await asyncio.sleep(self._pause)
+        pause, longest = _PAUSE
+        try:
+            # Once at least: what was announced while we were away must be found even where pulling
+            # goes on by itself.
+            is_looked_at = False
+            while not is_looked_at or any(puller.is_broken for puller in self._pullers()):
+                try:
+                    await self._repair()
+                    is_looked_at = True
+                except JTaskError as error:
+                    self._report_problem(str(error))
+                    await asyncio.sleep(pause)
+                    pause = min(pause * 2, longest)
+            self._last_logged = ""
+        finally:
+            self._repairing = None
+        self._pull()
+
+    def _report_problem(self, reason: str) -> None:
+        for puller in self._pullers():
+            if puller.is_broken:
+                self._health.suspect(puller, reason)
+        if reason != self._last_logged:
+            self._last_logged = reason
+            _log.warning("cannot consume: %s", reason)
+
+    async def _repair(self) -> None:
+        streams = self._session.topology.run_streams.of_queues(self._queues)
+        # Each by itself: one may have no leader just now.
+        repairs = itertools.starmap(self._repair_in, streams.items())
+        for error in await asyncio.gather(*repairs, return_exceptions=True):
+            if error is not None:
+                raise error
+
+    async def _repair_in(self, stream: str, queues: Sequence[str]) -> None:
+        topology = self._session.topology
+        # The stream may be what is missing.
+        await topology.recheck(stream)
+        await topology.ensure_runs(*queues)
+        await self._discover_priorities(queues)
+        pullers = [puller for queue in queues for puller in self._queues[queue]]
+        broken = [puller for puller in pullers if puller.is_broken]
+        for puller in broken:
+            await topology.ensure_consumer(puller.queue, puller.priority, owner=True)
+            # Reset only now: pulls at a consumer that is missing would break it again. Unless it
+            # has come back meanwhile.
+            if puller.is_broken:
+                puller.reset()
+                self._on_reset(puller)
+        if broken:
+            self._pull()
+        if broken and self._second_look is None:
+            self._second_look = self._loop.call_later(_FOLDER_SECONDS, self._look_again)
+
+    async def _discover_priorities(self, queues: Sequence[str]) -> None:
+        known = {(puller.queue, puller.priority) for puller in self._pullers()}
+        for queue, priority in await self._session.topology.consumers.priorities(queues):
+            if (queue, priority) not in known:
+                self._add(queue, priority)
+
+    def _look_again(self) -> None:
+        """Look once more at the consumers: one made again may have lost its folder since."""
+        self._second_look = None
+        self._background.start(self._ensure_consumers())
+
+    async def _ensure_consumers(self) -> None:
+        topology = self._session.topology
+        # If that is not possible just now, they break again, and are repaired again.
+        with contextlib.suppress(JTaskError):
+            for puller in self._pullers():
+                await topology.ensure_consumer(puller.queue, puller.priority, owner=True)
