@@ -103,6 +103,11 @@ class Run(Future[R]):
         return self._task
 
     @property
+    def info(self) -> SettledRun | None:
+        """Everything stored about the run; None until it is known here to be over."""
+        return None if self._end is None else replace(self._record, state=self._final_state())
+
+    @property
     def state(self) -> State:
         """Where the run stands now; asks the broker until the run is over.
 
@@ -170,14 +175,6 @@ class Run(Future[R]):
         """Return a handle on another run of the same task. For the client only."""
         return Run(run_id, self._source, self._task)
 
-    def _take_over(self, trouble: JTaskError | None = None) -> None:
-        # What was followed has forgotten this handle: who waits again follows again.
-        leader, self._leader = self._leader, None
-        if trouble is not None:
-            self.fail_waiters(trouble)
-        elif leader is not None:
-            self.resolve(cast("bytes", leader._end))
-
     def resolve(self, body: bytes) -> None:
         """Take the stored outcome; the first one counts. For the client only."""
         self._settle(body)
@@ -185,6 +182,14 @@ class Run(Future[R]):
     def expect(self) -> None:
         """See to it that the handle is resolved when its run ends; returns at once."""
         self._source.expect(self)
+
+    def _take_over(self, trouble: JTaskError | None = None) -> None:
+        # What was followed has forgotten this handle: who waits again follows again.
+        leader, self._leader = self._leader, None
+        if trouble is not None:
+            self.fail_waiters(trouble)
+        elif leader is not None:
+            self.resolve(cast("bytes", leader._end))
 
     def _fetch_end(self, timeout: float | None) -> None:
         self._source.fetch_end(self, timeout)
@@ -194,11 +199,6 @@ class Run(Future[R]):
 
     def _hold(self) -> None:
         self._source.hold(self)
-
-    @property
-    def info(self) -> SettledRun | None:
-        """Everything stored about the run; None until it is known here to be over."""
-        return None if self._end is None else replace(self._record, state=self._final_state())
 
     def _final_state(self) -> State:
         # A copy: the stored one would hold this handle, and the handle holds it.

@@ -10,8 +10,9 @@ from collections.abc import AsyncGenerator, Callable, Collection, Generator, Ite
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from jtask.errors import JTaskError
-from jtask.futures.future import Callback, Future, check_timeout
+from jtask.futures.future import Future, check_timeout
 from jtask.futures.silence import MOST_ASKED, SILENT_SECONDS, wait_aloud
+from jtask.futures.waking import Callback
 from jtask.runtime.blocking import blocked
 from jtask.signal_safety import wait_steps
 

@@ -1,8 +1,6 @@
 """What every handle on a run can do, however the run is run."""
 
 import asyncio
-import concurrent.futures
-import functools
 import logging
 import os
 import time
@@ -13,19 +11,18 @@ from jtask.annotations import Handle, StandIns
 from jtask.background import BackgroundTasks
 from jtask.declaration.task_info import is_internal
 from jtask.errors import JTaskError, ResultTimeout, RunDeadlock
-from jtask.futures.silence import SILENT_SECONDS, may_ask, wait_aloud
+from jtask.futures.silence import SILENT_SECONDS, may_ask
+from jtask.futures.waking import Callback, block_until_over, until_over
 from jtask.numbers import is_number
 from jtask.outcomes import CANCEL_MESSAGE, CancelAnswer, SettledRun
 from jtask.run_streams import Stream
 from jtask.runtime import current_run
 from jtask.runtime.blocking import blocked, blocked_async
-from jtask.signal_safety import SignalSafeLock, result_of
+from jtask.signal_safety import SignalSafeLock
 from jtask.states import State
 from jtask.wire.progress import Progress
 
 R = TypeVar("R")
-Callback = Callable[["JTaskError | None"], object]
-"""Called when a run is over, or with the error that keeps its end from being known here."""
 _log = logging.getLogger("jtask")
 _INTERNAL = frozenset(
     {"check_blocking", "expect", "fail_waiters", "forget", "is_awaited", "notify", "when_over"}
@@ -163,7 +160,7 @@ class Future(Handle, Generic[R]):
             # Who has callbacks is told of its end by the I/O thread, and so is everybody else.
             if not self.is_awaited:
                 self._fetch_end(timeout)
-            return self._end is not None or self._block(deadline)
+            return self._end is not None or block_until_over(self, deadline)
 
     async def wait_async(self, timeout: float | None = None) -> bool:
         """Do what `wait` does without blocking the event loop."""
@@ -175,7 +172,7 @@ class Future(Handle, Generic[R]):
             # As in `wait`.
             if not self.is_awaited:
                 await self._fetch_end_async(timeout)
-            return self._end is not None or await self._until_async(deadline)
+            return self._end is not None or await until_over(self, deadline)
 
     def result(
         self,
@@ -395,41 +392,8 @@ class Future(Handle, Generic[R]):
     def _fetch_end(self, timeout: float | None) -> None:
         """Wait for a moment in this very thread, where that is quicker than to be woken."""
 
-    def _block(self, deadline: float | None) -> bool:
-        over: concurrent.futures.Future[None] = concurrent.futures.Future()
-        wake = functools.partial(_end_wait, over)
-        if not self.notify(wake):
-            return True
-        try:
-            wait_aloud(functools.partial(result_of, over), deadline, self.tell_why)
-        except TimeoutError:
-            return self.done()
-        finally:
-            # Or a caller that polls with short timeouts would leave one each time.
-            if not over.done():
-                self.forget(wake)
-        return True
-
     async def _fetch_end_async(self, timeout: float | None) -> None:
         """Do what `_fetch_end` does without blocking the event loop."""
-
-    async def _until_async(self, deadline: float | None) -> bool:
-        loop = asyncio.get_running_loop()
-        over = loop.create_future()
-        wake = functools.partial(_wake, loop, over)
-        if not self.notify(wake):
-            return True
-        telling = loop.call_later(SILENT_SECONDS, self.tell_why_soon)
-        try:
-            async with asyncio.timeout_at(deadline):
-                await over
-        except TimeoutError:
-            return self.done()
-        finally:
-            telling.cancel()
-            if not over.done() or over.cancelled():
-                self.forget(wake)
-        return True
 
     async def _tell_why_async(self) -> None:
         self._log_why(await self._explanation_async())
@@ -465,26 +429,6 @@ def _warn_of_blocked_loop(run_id: str) -> None:
         waiting.task_name,
         run_id,
     )
-
-
-def _end_wait(
-    wait: "concurrent.futures.Future[None] | asyncio.Future[None]", trouble: JTaskError | None
-) -> None:
-    if wait.done():
-        return
-    if trouble is None:
-        wait.set_result(None)
-    else:
-        wait.set_exception(trouble)
-
-
-def _wake(
-    loop: asyncio.AbstractEventLoop, wait: "asyncio.Future[None]", trouble: JTaskError | None
-) -> None:
-    try:
-        loop.call_soon_threadsafe(_end_wait, wait, trouble)
-    except RuntimeError:
-        return  # the loop was closed while its run went on: nobody waits any more
 
 
 def _renew_lock_after_fork() -> None:
