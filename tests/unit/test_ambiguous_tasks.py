@@ -1,11 +1,10 @@
 """Tasks that have one key and are not the same are refused where a worker would mix them up."""
 
 import functools
-import gc
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +15,6 @@ from jtask.errors import TaskKeyConflict
 from jtask.worker.targets import load_targets
 
 pytestmark = pytest.mark.usefixtures("jtask_memory")
-
-
-@pytest.fixture
-def _only_what_is_new_is_collected() -> Iterator[None]:
-    # Each refusal waits for the collector, which takes long in a process with a whole suite in it.
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 def factory() -> tuple[Any, Any]:
@@ -117,7 +107,6 @@ PAIRS = [
 ]
 
 
-@pytest.mark.usefixtures("_only_what_is_new_is_collected")
 @pytest.mark.parametrize("make", PAIRS)
 def test_two_tasks_with_one_key_are_refused_by_delay_and_by_a_worker(
     make: Callable[[], tuple[Any, Any]], jtask_worker: Callable[..., Any]
