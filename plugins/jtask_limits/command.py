@@ -122,7 +122,12 @@ def _limit(name: str, slots: int, per: str | None, burst: int | None) -> "Limit"
         return Limit(name, slots)
     if slots == 0:
         raise click.UsageError("a rate of 0 lets nothing begin: give at least 1")
-    return Limit(name, slots, _PERIODS[per], burst)
+    limit = Limit(name, slots, _PERIODS[per], burst)
+    try:
+        limit.check()
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    return limit
 
 
 def _facts(limit: "Limit", taken: int) -> dict[str, Any]:

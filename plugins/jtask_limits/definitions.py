@@ -32,6 +32,18 @@ class Limit:
     per: float | None = None
     burst: int | None = None
 
+    def check(self) -> None:
+        """Refuse a rate of a tag, for which no run would wait.
+
+        Raises:
+            ValueError: It is one.
+        """
+        if self.per is not None and self.name.startswith("tag:"):
+            raise ValueError(
+                f"{self.name!r} cannot be a rate, because the limit of a tag is how many runs "
+                f"execute at once: give the rate another name, and call rate_limit(name) inside"
+            )
+
     def window(self) -> tuple[int, float]:
         """Return how many may begin within how many whole seconds, of a rate.
 

@@ -13,11 +13,13 @@ def create_limit(limit: "Limit") -> bool:
     """Make a limit; False when there is one of its name.
 
     Raises:
+        ValueError: It is a rate, and of a tag.
         BrokerError: The broker cannot be reached, or refuses.
     """
     from jtask.client import get_client
     from jtask_limits.definitions import limits_of
 
+    limit.check()
     client = get_client()
     return client.io.run(limits_of(client.broker).put(limit, is_new=True))
 
@@ -27,12 +29,14 @@ def update_limit(limit: "Limit") -> None:
 
     Raises:
         LimitNotFound: There is none of its name.
+        ValueError: It is a rate, and of a tag.
         BrokerError: The broker cannot be reached, or refuses.
     """
     from jtask.client import get_client
     from jtask.client.slot_news import tell_freed
     from jtask_limits.definitions import limits_of, slot_name
 
+    limit.check()
     client = get_client()
 
     async def change() -> None:

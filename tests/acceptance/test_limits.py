@@ -102,6 +102,7 @@ def test_wrong_limits_are_refused_in_one_sentence(place: Any) -> None:
         ("rm", "nothing", "--yes"): "there is no limit 'nothing'",
         ("create", "db", "many"): "is not a valid integer",
         ("create", "db", "5", "--burst", "2"): "--burst is for rates: give --per too",
+        ("create", "tag:web", "5", "--per", "minute"): "'tag:web' cannot be a rate",
         ("create", "db", "0", "--per", "hour"): "a rate of 0 lets nothing begin",
         ("create", "a\nb", "5"): "NAME must be a text of 1 to 100 printable characters",
         ("holders", "nothing"): "nobody holds a slot of 'nothing'; `jtask limits ls` has no limit",

@@ -614,6 +614,13 @@ def test_no_more_begin_within_a_period_than_a_rate_says() -> None:
         concurrency("api").__enter__()
 
 
+def test_a_rate_of_a_tag_is_refused_because_no_run_would_wait_for_it() -> None:
+    create_limit(Limit("tag:web", 5))
+    for change in (create_limit, update_limit):
+        with pytest.raises(ValueError, match=r"give the rate another name, and call rate_limit"):
+            change(Limit("tag:web", 5, per=60.0))
+
+
 def test_a_block_that_waits_is_woken_by_a_run_that_ends(jtask_worker: StartWorker) -> None:
     gate = threading.Event()
 
