@@ -57,10 +57,11 @@ def serve(
     print_line_by_line()
     if processes > 1:
         from jtask.worker.supervisor import supervise
-        from jtask.worker.targets import target_of
+        from jtask.worker.targets import served_target_of
 
         options = worker_arguments(concurrency, prefetch, shutdown_timeout)
-        supervise([target_of(task) for task in tasks], processes, options, shutdown_timeout)
+        targets = [served_target_of(task) for task in tasks]
+        supervise(targets, processes, options, shutdown_timeout)
         return
     _Serving(shutdown_timeout).run(tasks, concurrency, prefetch)
 

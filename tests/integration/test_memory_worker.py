@@ -244,6 +244,13 @@ def test_a_run_can_wait_in_another_queue() -> None:
         assert run.result(PATIENCE) == 2
 
 
+def test_a_copy_with_a_queue_of_its_own_is_served_beside_its_task() -> None:
+    elsewhere = add.with_options(queue="elsewhere")
+    runs = [add.delay(1), elsewhere.delay(2), add.apply_async((3,), queue="elsewhere")]
+    with run_worker(elsewhere, add):
+        assert [run.result(PATIENCE) for run in runs] == [2, 3, 4]
+
+
 def test_a_wait_that_takes_too_long_ends() -> None:
     run = add.delay(1)
     assert run.wait(0.01) is False

@@ -90,10 +90,10 @@ def _serve_new_tasks(names: dict[str, object], served: set[str]) -> None:
     from jtask import Task
     from jtask.testing import start_worker
 
-    new = {v.key: v for v in names.values() if isinstance(v, Task) and v.key not in served}
+    new = [v for v in names.values() if isinstance(v, Task) and v.key not in served]
     if new:
-        served.update(new)
-        start_worker(*new.values())
+        served.update(task.key for task in new)
+        start_worker(*new)
 
 
 if __name__ == "__main__":

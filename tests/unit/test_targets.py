@@ -14,7 +14,7 @@ import pytest
 
 from jtask.errors import TargetError
 from jtask.worker.hidden_libraries import LIBRARIES
-from jtask.worker.targets import import_name, load_targets, target_of
+from jtask.worker.targets import import_name, load_targets, served_target_of, target_of
 
 TASKS = """
 from jtask import task
@@ -77,6 +77,29 @@ def test_a_name_after_a_colon_names_one_task() -> None:
 def test_a_task_named_twice_is_served_once() -> None:
     write("shop_c.py")
     assert names("shop_c.py:thumb", "shop_c", "shop_c:thumb") == ["thumb", "resize", "restock"]
+
+
+COPIES = """
+from jtask import task
+
+@task(queue="slow")
+def resize(width: int) -> int:
+    return width
+
+urgent = resize.with_options(queue="urgent")
+again = urgent
+"""
+
+
+def test_a_copy_with_a_queue_of_its_own_is_served_beside_its_task() -> None:
+    write("shop_t.py", COPIES)
+    tasks = load_targets(["shop_t.py", "shop_t.py:again"])
+    assert [task.queue for task in tasks] == ["slow", "urgent"]
+    assert [served_target_of(task).rpartition(":")[2] for task in tasks] == ["resize", "urgent"]
+    for queue, name in (("slow", ":resize"), ("urgent", ":urgent")):
+        assert served_target_of(tasks[0].with_options(queue=queue)).endswith(name)
+    with pytest.raises(TargetError, match=r"queue 'other' cannot be loaded by another .*: give"):
+        served_target_of(tasks[0].with_options(queue="other"))
 
 
 def test_a_file_in_a_package_is_the_module_that_imports_of_it_load() -> None:

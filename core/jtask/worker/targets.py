@@ -21,24 +21,26 @@ _loading: ContextVar[bool] = ContextVar("jtask_loading", default=False)
 
 
 def load_targets(targets: list[str]) -> list[TaskInfo[..., Any]]:
-    """Import what the targets name and return their tasks, each once.
+    """Import what the targets name and return their tasks, each once for each of its queues.
 
     Raises:
         TargetError: A target is malformed, cannot be imported, or has no such task.
         TaskKeyConflict: Two of the tasks have one key.
     """
-    found: dict[str, TaskInfo[..., Any]] = {}
+    found: dict[str, dict[str, TaskInfo[..., Any]]] = {}
     token = _loading.set(True)
     try:
         for target in targets:
             for task in _load(target):
-                # Two targets may name the same task.
-                known = found.setdefault(task.key, task)
-                if known.fn is not task.fn:
-                    raise conflict(known, task)
+                # Two targets may name the same task, and a module have copies of one.
+                copies = found.setdefault(task.key, {})
+                for known in copies.values():
+                    if known.fn is not task.fn:
+                        raise conflict(known, task)
+                copies.setdefault(task.queue, task)
     finally:
         _loading.reset(token)
-    return list(found.values())
+    return [task for copies in found.values() for task in copies.values()]
 
 
 def refuse_while_loading(call: str) -> None:
@@ -73,6 +75,27 @@ def target_of(task: TaskInfo[..., Any]) -> str:
         )
     is_alone = file.is_file() and module_of_file(file)[0] == module
     return f"{file.resolve() if is_alone else module}:{task.fn.__qualname__}"
+
+
+def served_target_of(task: TaskInfo[..., Any]) -> str:
+    """Return a target that names a task with its queue, which that of a copy may be another.
+
+    Raises:
+        TargetError: No name of its module leads to it.
+    """
+    target = target_of(task)
+    place, _, name = target.rpartition(":")
+    tasks = _tasks_in(sys.modules[task.fn.__module__])
+    same = {name: one for name, one in tasks.items() if one.key == task.key}
+    if name in same and same[name].queue == task.queue:
+        return target
+    for other, one in same.items():
+        if one.queue == task.queue:
+            return f"{place}:{other}"
+    raise TargetError(
+        f"task {task.name!r} of the queue {task.queue!r} cannot be loaded by another process: "
+        f"give the copy a name at the top of its module"
+    )
 
 
 def _load(target: str) -> list[TaskInfo[..., Any]]:

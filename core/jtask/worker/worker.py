@@ -66,7 +66,8 @@ class Worker:
     ) -> None:
         self.client = client
         self._broker = client.broker
-        served = tuple({task.key: task for task in tasks}.values())
+        given = tuple(tasks)  # copies of one task among them, each with a queue of its own
+        served = tuple({task.key: task for task in reversed(given)}.values())[::-1]
         self._tasks = {key: task for task in served for key in (task.key, *task.other_keys)}
         for task in served:
             # What fails here, such as a @classmethod in the wrong place, must end the start. Found
@@ -75,7 +76,7 @@ class Worker:
         self.info = WorkerInfo(
             name=process_label(),
             tasks=served,
-            queues=tuple(dict.fromkeys(queue for task in served for queue in task.queues)),
+            queues=tuple(dict.fromkeys(queue for task in given for queue in task.queues)),
             concurrency=concurrency,
             url=self._broker.url,
             worker=self,
