@@ -267,7 +267,8 @@ class JsonArguments:
             return None
         name, *place = lost[0].place
         found = lost[0]._replace(place=tuple(place))
-        return SerializationError(f"{self._subject(name)} {loss(found, self._ways(name))}")
+        ways = self._ways(name, came_back=None if place else found.back)
+        return SerializationError(f"{self._subject(name)} {loss(found, ways)}")
 
     def _undumpable(self, checked: dict[str, Any], error: Exception) -> SerializationError:
         for name, value in checked.items():
@@ -322,8 +323,10 @@ class JsonArguments:
     def _subject(self, name: str) -> str:
         return f"argument {name!r} of task {self._call.task_name!r}"
 
-    def _ways(self, name: str) -> str:
+    def _ways(self, name: str, came_back: object = None) -> str:
         if self._owner and name == self._call.receiver == "self":
+            if type(came_back) is self._owner:
+                return f"define the task in the subclass too, {OTHERWISE}"
             owner = self._owner.__qualname__
             return f"make {owner} a dataclass or a pydantic model, {OTHERWISE}"
         if self._fields.get(name, Any) is Any:
