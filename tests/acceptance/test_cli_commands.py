@@ -2,6 +2,7 @@
 
 import json
 import signal
+import subprocess
 import sys
 from typing import Any
 
@@ -202,3 +203,10 @@ def test_server_stop_ends_what_the_first_command_started(place: Any) -> None:
     assert json.loads(place.jtask("server", "status", "--json").stdout)["running"]
     assert place.jtask("server", "stop").returncode == 0
     assert place.jtask("server", "status").returncode == 1
+
+
+@pytest.mark.parametrize("module", ["jtask", "jtask.cli"])
+def test_the_program_is_a_module_too(module: str) -> None:
+    command = [sys.executable, "-m", module, "serve"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "Usage: jtask serve [OPTIONS] TARGET..." in ended.stderr
