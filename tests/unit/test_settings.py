@@ -176,6 +176,19 @@ def test_a_misspelt_variable_is_warned_of_with_the_nearest_name(
     ]
 
 
+def test_the_broker_by_another_name_is_the_setting_of_the_broker(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("JTASK_BROKER_URL", "nats://x")
+    with caplog.at_level(logging.WARNING, "jtask"):
+        get_settings()
+    assert "did you mean JTASK_URL?" in caplog.text
+    write("jtask.toml", "nats_url = 'nats://x'")
+    get_settings.cache_clear()
+    with pytest.raises(ConfigurationError, match=r"did you mean 'url'\?$"):
+        get_settings()
+
+
 def test_a_known_variable_is_not_warned_of(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

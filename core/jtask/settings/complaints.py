@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 _PYDANTIC_BEGINS = re.compile(r"^(?:(\w+ should )|Value error, |Assertion failed, )")
+_OTHER_NAMES = dict.fromkeys(["broker", "broker_url", "nats_url", "server_url"], "url")
+"""What is called otherwise by other programs, where the nearest name is another setting."""
 _OF_JSON = {"dataclass_type", "dict_type", "list_type", "model_type", "set_type", "tuple_type"}
 
 
@@ -40,16 +42,22 @@ def wrong_value(model: type[SettingsModel], error: "ErrorDetails") -> str:
 
 def unknown_name(name: str, known: Collection[str]) -> str:
     """Say of a name in a file that no setting has it."""
-    near = close_names(name, known)
-    hint = f"did you mean {near[0]!r}?" if near else "leave it out"
+    near = _near(name, known)
+    hint = f"did you mean {near!r}?" if near else "leave it out"
     return f"{setting(name)} is unknown: {hint}"
 
 
 def unknown_variable(variable: str, known: Collection[str]) -> str:
     """Say of an environment variable that it is not a setting."""
-    near = close_names(variable.removeprefix(PREFIX), [name.upper() for name in known])
-    hint = f"did you mean {PREFIX}{near[0]}?" if near else "jtask reads no such setting"
+    near = _near(variable.removeprefix(PREFIX).lower(), known)
+    hint = f"did you mean {PREFIX}{near.upper()}?" if near else "jtask reads no such setting"
     return f"unknown setting {variable} in the environment: {hint}"
+
+
+def _near(name: str, known: Collection[str]) -> str | None:
+    meant = _OTHER_NAMES.get(name)
+    near = [meant] if meant in known else close_names(name, known)
+    return near[0] if near else None
 
 
 def _rule(error: "ErrorDetails") -> str:
