@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from direct_calls import both
@@ -125,6 +125,27 @@ def test_any_other_value_says_nothing_of_the_end(value: Any) -> None:
 def test_a_state_in_which_no_run_ends_fails_the_run(call: Any) -> None:
     with pytest.raises(ValueError, match="returned the state Running, in which no run ends"):
         call(lambda: State(StateName.RUNNING, 1.0))
+
+
+WRONG: Any = 3
+
+
+@both
+@pytest.mark.parametrize(
+    ("state", "reason"),
+    [
+        (Completed(message=WRONG), "the message of a returned state is a text, got 3"),
+        (Failed(message=WRONG), "the message of a returned state is a text, got 3"),
+        (Completed(name=cast("Any", object())), "the details of a returned state are JSON"),
+        (State(StateName.COMPLETED, 1.0, details=WRONG), "the details of a returned state are"),
+        (Failed(data=WRONG), "Failed comes with an exception as its data, got 3: give a text"),
+    ],
+)
+def test_a_state_with_what_could_not_be_stored_fails_the_run(
+    call: Any, state: State, reason: str
+) -> None:
+    with pytest.raises(TypeError, match=reason):
+        call(lambda: state)
 
 
 def test_the_end_of_a_known_value_is_read_without_a_run() -> None:

@@ -5,9 +5,10 @@ from collections.abc import Collection
 from typing import Any, cast
 
 from jtask.states import ERROR_OF, FINAL, SUCCESSFUL, TRANSITIONS, State, StateName
+from jtask.wire.fields import json_line
 
 _ENDS = FINAL & TRANSITIONS[StateName.RUNNING]
-_SEVERAL = (list, tuple, set, frozenset)
+_SEVERAL = (list, tuple)
 
 
 def state_returned(value: Any) -> State | None:
@@ -18,8 +19,12 @@ def state_returned(value: Any) -> State | None:
 
     Returns:
         State | None: That state, or the one that several states come to; None for any other value.
+
+    Raises:
+        TypeError: The state has what could not be stored.
     """
     if isinstance(value, State):
+        _check(value)
         return value
     if isinstance(value, _SEVERAL):
         states = cast("Collection[Any]", value)
@@ -51,6 +56,24 @@ def value_of(state: State) -> Any:
 def failure_returned(state: State | None) -> State | None:
     """Return a state that a function returned if the run ends in it with an exception."""
     return state if state is not None and state.name in _ENDS - SUCCESSFUL else None
+
+
+def _check(state: State) -> None:
+    # By hand, for it is made by hand: stored as it is, nobody could read how the run ended.
+    message: Any = state.message
+    if not isinstance(message, str):
+        raise TypeError(f"the message of a returned state is a text, got {message!r:.100}")
+    if state.details:
+        try:
+            json_line({**state.details})
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"the details of a returned state are JSON: {error!s:.200}") from None
+    is_failure = not state.is_completed() and state.load is None
+    if is_failure and not isinstance(state.data, BaseException | None):
+        raise TypeError(
+            f"a returned state {state.name} comes with an exception as its data, "
+            f"got {state.data!r:.100}: give a text as the message"
+        )
 
 
 def _together(states: list[State]) -> State:
