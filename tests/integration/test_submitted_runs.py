@@ -207,6 +207,14 @@ def test_return_state_waits_for_the_final_state() -> None:
     assert asyncio.run(add_later(1, return_state=True)).result() == 2
 
 
+def test_a_state_that_did_not_complete_says_so_where_it_is_taken() -> None:
+    failed = fail(return_state=True)
+    reason = "the run was not started: a state that it takes or waits for is Failed: KeyError"
+    for call in (lambda: add(failed), lambda: add.submit(1, wait_for=[failed]).result(PATIENCE)):
+        with pytest.raises(RunNotReady, match=reason):
+            call()
+
+
 def test_a_failure_that_nobody_asks_for_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     def fail_unseen(see: bool) -> str:
         future = fail.submit("lost")

@@ -18,6 +18,7 @@ from jtask.runtime import RunContext
 from jtask.states import State, StateName
 
 _KINDS = (Future, State)
+_STATE = "a state that it takes or waits for"
 
 
 class _End(NamedTuple):
@@ -153,20 +154,21 @@ async def _end_of(future: Future[Any], awaited: AwaitedFutures, *, blocking: boo
             error = future.exception()
             value = None if error is not None else await future.result_async()
     except Exception as unknown:  # it is over, and its value cannot be had
-        return _End(None, unknown, f"run {future.run_id} has no value: {describe(unknown)}")
+        said = f"upstream run {future.run_id} has no value: {describe(unknown)}"
+        return _End(None, unknown, said)
     if error is None:
         return _End(value)
     name = future.state.name if blocking else (await future.state_async()).name
-    return _End(None, error, f"run {future.run_id} ended as {name}: {describe(error)}")
+    return _End(None, error, f"upstream run {future.run_id} ended as {name}: {describe(error)}")
 
 
 def _end_of_state(state: State) -> _End:
     if state.is_completed():
         return _End(state.result())
     if not state.is_final():
-        return _End(None, RunNotReady(), f"a state is {state.name}, which is not final")
+        return _End(None, RunNotReady(), f"{_STATE} is {state.name}, which is not final")
     error = state.result(raise_on_failure=False)
-    return _End(None, error, f"a run ended as {state.name}: {describe(error)}")
+    return _End(None, error, f"{_STATE} is {state.name}: {describe(error)}")
 
 
 def _filled(
@@ -178,7 +180,7 @@ def _filled(
             return end.value
         if is_allowed:
             return end.error
-        raise RunNotReady(f"the run was not started: upstream {end.said}") from end.error
+        raise RunNotReady(f"the run was not started: {end.said}") from end.error
 
     replace_nested(awaited.wait_for, _KINDS, fill)
     args, kwargs = replace_nested((awaited.args, awaited.kwargs), _KINDS, fill)
