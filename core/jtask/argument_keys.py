@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from jtask.runtime import EnqueueRequest, RunContext
 
 _WIDE = re.compile(r"\d{4}|\{")
+_NAMED = re.compile(r"[^\W\d]")
 _PRIVATE = re.compile(r"[.\[]_")
 
 
@@ -24,9 +25,12 @@ def check_key(value: object, of: str) -> object:
 
     Raises:
         TypeError: It is none of these.
-        ValueError: It cannot be called so.
+        ValueError: It cannot be filled in, or called so.
     """
-    if value is None or (isinstance(value, str) and value):
+    if value is None:
+        return None
+    if isinstance(value, str) and value:
+        check_template(value)
         return value
     if not callable(value):
         raise TypeError(
@@ -59,15 +63,33 @@ def filled_in(template: str, values: Mapping[str, Any]) -> str:
     cost next to nothing.
 
     Raises:
-        ValueError: A placeholder asks for what begins with `_`, or for thousands of characters.
-        LookupError: It names no value.
+        ValueError: See `check_template`.
+        LookupError: It names no value that is there.
     """
-    for _, field, form, _ in Formatter().parse(template):
-        if field is not None and _PRIVATE.search(field):
+    check_template(template)
+    return template.format(**values)
+
+
+def check_template(template: str) -> None:
+    """Refuse a template that cannot be filled in, whatever the values are.
+
+    Raises:
+        ValueError: It has a brace too many, or a placeholder without a name; or one asks for what
+            begins with `_`, or for thousands of characters.
+    """
+    try:
+        parts = list(Formatter().parse(template))
+    except ValueError as error:
+        raise ValueError(f"{template!r} is no template: {error}; write {{{{ for a brace") from None
+    for _, field, form, _ in parts:
+        if field is None:
+            continue
+        if not _NAMED.match(field):
+            raise ValueError(f"the placeholder {field!r} of {template!r} has no name")
+        if _PRIVATE.search(field):
             raise ValueError(f"the placeholder {field!r} names something private")
         if form and _WIDE.search(form):
             raise ValueError(f"the form {form!r} makes no key")
-    return template.format(**values)
 
 
 def storable(text: str, longest: int) -> str:

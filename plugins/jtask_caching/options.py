@@ -3,6 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
+from jtask.argument_keys import check_template
 from jtask.cache_policies import CachePolicy
 from jtask.numbers import is_within
 from jtask.options import Option, check_flag, check_parameters
@@ -68,6 +69,9 @@ def _expiration(value: object) -> float | None:
 
 
 def _template(value: object) -> object:
-    if value is not None and not (isinstance(value, str) and value):
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value:
         raise TypeError(f"must be a text with placeholders, got {value!r}")
+    check_template(value)
     return value

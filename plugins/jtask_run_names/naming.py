@@ -3,7 +3,7 @@
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from jtask.argument_keys import filled_in
+from jtask.argument_keys import check_template, filled_in
 from jtask.lifecycle import describe
 from jtask.runtime import executing
 
@@ -16,9 +16,13 @@ def check_naming(value: object) -> object:
 
     Raises:
         TypeError: It is none of these.
-        ValueError: The function cannot be called without arguments or with `parameters`.
+        ValueError: The template cannot be filled in, or the function cannot be called without
+            arguments or with `parameters`.
     """
-    if value is None or (isinstance(value, str) and value):
+    if value is None:
+        return None
+    if isinstance(value, str) and value:
+        check_template(value)
         return value
     if not callable(value):
         raise TypeError(f"must be a text or a function that returns one, got {value!r}")
