@@ -77,7 +77,8 @@ def test_with_options_changes_retries_for_the_copy_only() -> None:
     assert body.calls == 2
 
 
-def test_settings_give_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("delays", ["[1, 2.5]", "1, 2.5", "1s,2500ms", '["1s", 2.5]'])
+def test_settings_give_the_defaults(delays: str, monkeypatch: pytest.MonkeyPatch) -> None:
     @task
     def plain() -> None: ...
 
@@ -85,7 +86,7 @@ def test_settings_give_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     def own() -> None: ...
 
     monkeypatch.setenv("JTASK_DEFAULT_RETRIES", "3")
-    monkeypatch.setenv("JTASK_DEFAULT_RETRY_DELAY_SECONDS", "[1, 2.5]")
+    monkeypatch.setenv("JTASK_DEFAULT_RETRY_DELAY_SECONDS", delays)
     get_settings.cache_clear()
     try:
         for work in (plain, own):
