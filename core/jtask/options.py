@@ -13,6 +13,9 @@ _ELSEWHERE = {
     "eta": "it belongs to a call: use .with_options(eta=...).delay(...)",
     "expires": "it belongs to a call: use .with_options(expires=...).delay(...)",
     "countdown": "it belongs to a call: use .apply_async(..., countdown=...)",
+    "wait_for": "it belongs to a call: use .submit(..., wait_for=...), or .apply_async",
+    "return_state": "it belongs to a call: use .submit(..., return_state=True)",
+    "result_storage": "where results are kept is the setting JTASK_RESULTS_URL",
     "key": "a copy keeps the key of its task",
 }
 """What has its place elsewhere than where it was given."""

@@ -75,6 +75,8 @@ def test_an_unknown_option_suggests_the_nearest(budget: None) -> None:
         ("budgt", "did you mean 'budget'?"),
         ("delay", "it belongs to a call: use .with_options(delay=...).delay(...)"),
         ("countdown", "it belongs to a call: use .apply_async(..., countdown=...)"),
+        ("wait_for", "it belongs to a call: use .submit(..., wait_for=...), or .apply_async"),
+        ("result_storage", "where results are kept is the setting JTASK_RESULTS_URL"),
         ("zzz", "no installed plugin declares it"),
     ],
 )
