@@ -6,9 +6,8 @@ from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any
 
-from jtask.execution.copies import facts_of
+from jtask.execution.copies import copy_of, facts_of
 from jtask.runtime import RunContext, executing
-from jtask.states import State, StateName
 from jtask.tagging import inherit
 from jtask.worker.targets import load_targets, target_of
 
@@ -40,9 +39,7 @@ class RemoteCall:
         """Call the function, in a process of the cluster; returns and raises what it does."""
         sys.path.extend(entry for entry in self.path if entry not in sys.path)
         (task,) = load_targets([self.target])
-        facts: dict[str, Any] = {**self.facts, "tags": tuple(self.facts["tags"])}
-        run = RunContext(task=task, blocking=not task.is_async, is_copy=True, **facts)
-        run.state = State(StateName.RUNNING, run.attempt_started_at or run.created_at)
+        run = copy_of(self.facts, task, self.args, self.kwargs)
         return copy_context().run(self._call, run)
 
     def _call(self, run: RunContext) -> Any:

@@ -20,7 +20,7 @@ from typing import Any
 
 from jtask.declaration import TaskInfo
 from jtask.execution.contexts import FreshContexts
-from jtask.execution.copies import accompanied
+from jtask.execution.copies import accompanied, copy_of
 from jtask.execution.returned_states import state_returned, value_of
 from jtask.runtime import RunContext, executing
 from jtask.states import State
@@ -128,7 +128,7 @@ class _Executor:
             task = self._load(request)
             carrier = carrier_of(task, request.serializer)
             args, kwargs = carrier.read_arguments(request.payload)
-            run = request.context(task)
+            run = copy_of(request.facts, task, args, kwargs)
             run.on_state, run.on_wait = self._send_note, self._tell_wait
             self._limits = Limits(*request.limits)
             value = self._contexts.new().run(self._call, run, args, kwargs)

@@ -11,15 +11,12 @@ the function begins to wait for other runs, -1 as it goes on, and the ids of the
 
 import json
 import logging
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jtask.errors import Failure
-from jtask.runtime import RunContext
 from jtask.serialization import LocalPickles, codecs_of
-from jtask.states import State, StateName
 from jtask.worker.log_output import WorkerLabel, worker_label
 
 if TYPE_CHECKING:
@@ -126,15 +123,6 @@ class Request:
         head, payload = _parts(frame)
         level, name, is_shown = head.pop("log")
         return cls(payload=payload, log=LogStyle(level, WorkerLabel(name, is_shown)), **head)
-
-    def context(self, task: "TaskInfo[..., Any]") -> RunContext:
-        """Return the run as the task sees it in the child."""
-        # JSON has no tuples, and the task would notice.
-        facts: dict[str, Any] = {**self.facts, "tags": tuple(self.facts["tags"])}
-        run = RunContext(task=task, blocking=not task.is_async, is_copy=True, **facts)
-        # Notes for the history go with the state that the run is in.
-        run.state = State(StateName.RUNNING, time.time())
-        return run
 
 
 class Carrier(NamedTuple):

@@ -68,9 +68,10 @@ def die(how: str) -> None:
     os.kill(os.getpid(), 9)
 
 @isolated()
-def facts() -> dict:
+def facts(colour: str = "", *, shade: int = 0) -> dict:
     return {"pid": os.getpid(), "run_id": runtime.run_id, "attempt": runtime.attempt,
-            "tags": list(runtime.tags), "name": runtime.task_name}
+            "tags": list(runtime.tags), "name": runtime.task_name,
+            "parameters": runtime.task_run.parameters}
 
 @isolated()
 def length(text: str) -> int:
@@ -200,14 +201,14 @@ def test_values_errors_and_facts_pass_between_worker_and_child(served: Any) -> N
         import tasks
         from jtask import tags
         with tags("blue"):
-            run = tasks.facts.delay()
+            run = tasks.facts.delay("light", shade=2)
         facts = run.result(timeout=30)
         error = tasks.fail.delay().result(timeout=30, raise_on_failure=False)
         print(json.dumps({
             "own": facts["pid"] != tasks.worker_pid.delay().result(timeout=30),
             "same": facts["pid"] == tasks.facts.delay().result(timeout=30)["pid"],
             "run_id": facts["run_id"] == run.run_id,
-            "facts": [facts["attempt"], facts["tags"], facts["name"]],
+            "facts": [facts["attempt"], facts["tags"], facts["name"], facts["parameters"]],
             "error": repr(error),
             "cause": "in fail" in str(error.__cause__),
             "length": tasks.length.delay("x" * 5_000_000).result(timeout=30),
@@ -219,7 +220,7 @@ def test_values_errors_and_facts_pass_between_worker_and_child(served: Any) -> N
         "own": True,
         "same": True,
         "run_id": True,
-        "facts": [1, ["blue"], "facts"],
+        "facts": [1, ["blue"], "facts", {"colour": "light", "shade": 2}],
         "error": "LookupError('not here')",
         "cause": True,
         "length": 5_000_000,

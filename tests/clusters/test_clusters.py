@@ -23,7 +23,8 @@ pytestmark = [pytest.mark.clusters, pytest.mark.filterwarnings("ignore")]
 
 @task
 def where(number: int) -> tuple[int, int, str | None, int, list[str]]:
-    return number, os.getpid(), runtime.run_id, runtime.attempt, list(runtime.tags)
+    known: int = runtime.task_run.parameters["number"]
+    return known, os.getpid(), runtime.run_id, runtime.attempt, list(runtime.tags)
 
 
 @task

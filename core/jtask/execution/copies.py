@@ -1,14 +1,16 @@
 """A run in a child process and its plugins: those there, and those in the worker."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from jtask.declaration.task_info import TaskInfo
 from jtask.execution.asking import log_failure
 from jtask.hook_callers import HookCaller
 from jtask.plugins import get_plugins
 from jtask.runtime import RunContext
 from jtask.runtime.flow_runs import flow_headers
+from jtask.states import State, StateName
 
 
 @contextmanager
@@ -49,6 +51,28 @@ def told(run: RunContext, topic: str, message: bytes) -> None:
 def _caller(hook: str) -> HookCaller | None:
     # Of all plugins: what a function does there may concern one that its task does not.
     return get_plugins().caller(hook)
+
+
+def copy_of(
+    facts: Mapping[str, Any],
+    task: TaskInfo[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> RunContext:
+    """Return a run as the task sees it in another process.
+
+    Args:
+        facts: What `facts_of` has told of it; JSON may have made lists of tuples.
+        task: Its task there.
+        args: Positional arguments of the function.
+        kwargs: Keyword arguments of the function.
+    """
+    known: dict[str, Any] = {**facts, "tags": tuple(facts["tags"])}
+    run = RunContext(task=task, blocking=not task.is_async, is_copy=True, **known)
+    run.args, run.kwargs = args, kwargs
+    # Notes for the history go with the state that the run is in.
+    run.state = State(StateName.RUNNING, run.attempt_started_at or run.created_at)
+    return run
 
 
 def facts_of(run: RunContext) -> dict[str, Any]:
