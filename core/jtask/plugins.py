@@ -205,6 +205,7 @@ class TaskHooks:
         "_by_headers",
         "_headers",
         "_plugins",
+        "_stand_in",
         "_task",
         "_without",
         "admit",
@@ -236,6 +237,7 @@ class TaskHooks:
         self._without = without
         self._headers = headers
         self._by_headers: dict[tuple[str, ...], TaskHooks] = {}
+        self._stand_in: Callable[[RunContext], Callable[..., Any]] | None = None
 
         def caller(hook: str) -> HookCaller | None:
             return plugins.caller(hook, without, headers)
@@ -264,6 +266,7 @@ class TaskHooks:
     def invoking(self, invoke: "Callable[[RunContext], Callable[..., Any]]") -> "TaskHooks":
         """Return these hooks with something else that stands in for the task's function."""
         hooks = copy(self)
+        hooks._stand_in = invoke
         hooks.invoke = self._plugins.single("jtask_isolate", invoke)
         return hooks
 
@@ -277,7 +280,8 @@ class TaskHooks:
             without = [plugin for plugin in self._without if plugin not in concerned]
             carried = (*self._headers, *known)
             self._by_headers[known] = TaskHooks(self._plugins, self._task, without, carried)
-        return self._by_headers[known]
+        hooks = self._by_headers[known]
+        return hooks if self._stand_in is None else hooks.invoking(self._stand_in)
 
     def concerned_with(self, run: "RunContext") -> "TaskHooks":
         """Return these hooks, with those of plugins that were drawn into a run meanwhile."""

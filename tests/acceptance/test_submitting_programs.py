@@ -11,7 +11,7 @@ from waiting import PATIENCE
 
 HEAD = """
 import logging, os, signal, sys, threading, time
-from jtask import get_run, task
+from jtask import get_run, runtime, task
 from jtask.errors import ProcessDied, RunCancelled, RunTimedOut
 from jtask.task_runners import BackgroundTaskRunner, ProcessPoolTaskRunner
 
@@ -19,6 +19,15 @@ from jtask.task_runners import BackgroundTaskRunner, ProcessPoolTaskRunner
 def pid(number: int) -> int:
     logging.getLogger("mine").warning("number %d", number)
     return os.getpid()
+
+@task(retries=1)
+def try_again(file: str) -> list[str]:
+    logging.getLogger("mine").warning("once more")
+    with open(file, "a") as pids:
+        print(os.getpid(), *runtime.task_run.parameters.items(), file=pids)
+    if runtime.attempt == 1:
+        raise ValueError
+    return open(file).read().splitlines()
 
 @task
 def go_down(depth: int) -> int:
@@ -80,6 +89,23 @@ def test_a_program_that_its_own_child_processes_would_start_again_is_told_so(pla
     assert done.returncode == 1
     assert "task 'pid', which executes in another process, was called while the file" in done.stderr
     assert 'move the call under if __name__ == "__main__"' in done.stderr
+
+
+def test_each_attempt_of_a_run_that_logs_executes_in_a_process_and_knows_its_parameters(
+    place: Place,
+) -> None:
+    said = output(
+        place,
+        """
+        with ProcessPoolTaskRunner(1):
+            attempts = try_again.submit("pids").result()
+        pids = {attempt.split()[0] for attempt in attempts}
+        assert len(attempts) == 2 and str(os.getpid()) not in pids, attempts
+        assert all("('file', 'pids')" in attempt for attempt in attempts), attempts
+        print("ok")
+        """,
+    )
+    assert said == "ok\n"
 
 
 def test_runs_execute_in_processes_and_are_ended_there(place: Place) -> None:
