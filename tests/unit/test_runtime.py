@@ -2,12 +2,14 @@
 
 import asyncio
 import contextvars
+import json
 from typing import Any
 
 import pytest
 
 from jtask import runtime, tags, task
 from jtask.errors import TaskDefinitionError
+from jtask.execution.copies import copy_of, facts_of
 from jtask.runs import Run
 from jtask.runtime import RunContext, current_run, executing
 from jtask.tagging import tags_of_run
@@ -140,3 +142,33 @@ def test_a_console_completes_no_names_that_only_jtask_uses() -> None:
     assert not {"bound", "definition", "hooks", "owner"} & set(of_task)
     assert {"result", "state", "cancel", "run_id"} < set(of_run)
     assert not {"resolve", "follow", "when_over", "fail_waiters"} & set(of_run)
+
+
+def test_a_run_in_another_process_says_what_the_runtime_has_names_for() -> None:
+    @task
+    def copied(a: int, b: int = 2) -> None: ...
+
+    run = RunContext(
+        "r",
+        copied,
+        1.0,
+        attempt=2,
+        tags=("a", "b"),
+        parent_id="p",
+        root_id="q",
+        queue="mail",
+        worker="w",
+        headers={"x": "y"},
+        scheduled_for=3.0,
+        started_at=4.0,
+        run_time=5.0,
+        attempt_started_at=6.0,
+        lost_workers=7,
+        version="8",
+        args=(9,),
+        kwargs={"b": 10},
+    )
+    copy = copy_of(json.loads(json.dumps(facts_of(run))), copied, run.args, run.kwargs)
+    of_this_process = {"history", "cancelled", "state", "error"}
+    names = set(runtime.__annotations__) - of_this_process
+    assert {n: getattr(copy, n) for n in names} == {n: getattr(run, n) for n in names}

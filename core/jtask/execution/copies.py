@@ -86,6 +86,7 @@ def facts_of(run: RunContext) -> dict[str, Any]:
         "root_id": run.root_id,
         "queue": run.queue,
         "worker": run.worker,
+        "version": run.version,
         # A copy has no callers, which say what flow the run is part of.
         "headers": {**flow_headers(run), **run.headers},
         "scheduled_for": run.scheduled_for,
