@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jtask.argument_keys import filled_in
 from jtask.cache_policies import NO_CACHE, CacheKeyFnPolicy, CachePolicy, IsolationLevel
-from jtask.runtime import executing
+from jtask.runtime import executing, flow_run
 from jtask.runtime.flow_runs import flow_run_around
 from jtask.settings import settings_of
 from jtask_caching.settings import CacheSettings
@@ -56,8 +56,8 @@ def key_of(plan: Plan, run: "RunContext") -> str | None:
         TypeError: The policy returned what is no key, or an argument cannot be part of one.
         ValueError: Likewise.
     """
-    flow_run = flow_run_around(run)
-    flow_parameters = (flow_run and flow_run.parameters) or {}
+    around = flow_run_around(run)
+    flow_parameters = (around and around.parameters) or {}
     # A policy may ask `jtask.runtime`, as the task does.
     with executing(run):
         key: Any = plan.policy.compute_key(run, run.parameters, flow_parameters)
@@ -82,4 +82,5 @@ def _policy_of(options: Mapping[str, Any]) -> CachePolicy | None:
 
 
 def _filled_in(template: str, run: "RunContext", parameters: Mapping[str, Any]) -> str:
-    return filled_in(template, {"task_run": run, "parameters": parameters})
+    known = {"task_run": run, "flow_run": flow_run, "parameters": parameters}
+    return filled_in(template, known)

@@ -12,7 +12,7 @@ from in_process import StartWorker, on_each_broker, on_io
 from waiting import PATIENCE, eventually
 
 import jtask_caching.runs
-from jtask import Run, Task, runtime, task
+from jtask import Run, Task, flow, runtime, task
 from jtask.cache_policies import DEFAULT, INPUTS, NO_CACHE, RUN_ID, TASK_SOURCE
 from jtask.plugins import get_plugins
 from jtask.rate_limited_log import RateLimitedLog
@@ -220,6 +220,19 @@ def test_a_key_function_may_ask_the_runtime_of_its_run(jtask_worker: StartWorker
     jtask_worker(outer)
     assert outer() == outer.delay().result(PATIENCE) == "value"
     assert [entry.key for entry in list_entries("inner")] == ["inner True"]
+
+
+def test_a_template_knows_the_run_and_its_flow_by_the_names_of_the_runtime() -> None:
+    @task(result_storage_key="{flow_run.flow_name}/{task_run.task_name}-{task_run.run_count}")
+    def invoice() -> str:
+        return "value"
+
+    @flow
+    def month() -> str:
+        return invoice()
+
+    assert month() == "value"
+    assert [entry.key for entry in list_entries("invoice")] == ["month/invoice-1"]
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,14 @@ def test_the_executing_run_is_the_current_one_inside_the_block_only() -> None:
     assert current_run() is None
 
 
+def test_a_run_has_its_id_and_its_attempt_under_prefects_names_too() -> None:
+    run = RunContext("r", work, created_at=0.0, attempt=3)
+    with executing(run):
+        known = runtime.task_run
+        assert (run.id, run.run_count, run.name) == (known.id, known.run_count, known.name)
+        assert (run.id, run.run_count) == ("r", 3)
+
+
 def test_the_current_run_is_given_back_when_the_block_fails() -> None:
     with pytest.raises(ValueError, match="no"), executing(new_run("x")):
         raise ValueError("no")

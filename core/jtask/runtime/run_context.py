@@ -125,6 +125,16 @@ class RunContext:
     emit: Callable[[Any], Any] | None = None
 
     @property
+    def id(self) -> str:
+        """The run's id, under Prefect's name."""
+        return self.run_id
+
+    @property
+    def run_count(self) -> int:
+        """The number of the attempt, under Prefect's name."""
+        return self.attempt
+
+    @property
     def task_name(self) -> str:
         """The name of the task."""
         return self.task.name
