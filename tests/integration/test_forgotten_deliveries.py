@@ -4,6 +4,7 @@ What it forgets is put back here: its files of a moment before the deliveries.
 """
 
 import asyncio
+import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -153,5 +154,49 @@ def test_of_a_long_backlog_only_the_first_is_doubted(
         await broker.runs.consume(["mails"], 10, worker.receive)
         await until(worker.has_had(backlog))
         assert sum(it.redelivered for it in worker.got) == 20
+
+    with_brokers(main)
+
+
+def test_who_doubts_many_runs_asks_for_all_of_them_at_once(
+    memory: Memory, with_brokers: WithBrokers
+) -> None:
+    async def main(open_broker: OpenBroker) -> None:
+        broker, worker = await open_broker(), Worker()
+        await use_queue(broker, worker)
+        await broker.runs.enqueue(backlog := new_runs(40))
+        memory.keep()
+        other = await open_broker()
+        questions: list[bytes] = []
+        held = other._session.subjects.held
+        other._connection.subscribe(
+            held, lambda subject, reply, data, block: questions.append(data)
+        )
+        await other._connection.flush()
+        await broker.runs.consume(["mails"], 4, worker.receive)
+        await until(worker.has_had(backlog))
+        assert set(questions) == {b"*"}
+        assert all(it.redelivered for it in worker.got[1:])
+
+    with_brokers(main)
+
+
+def test_a_run_in_doubt_that_a_living_worker_has_is_left_to_it(
+    memory: Memory, with_brokers: WithBrokers, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main(open_broker: OpenBroker) -> None:
+        holder, other, worker = await open_broker(), await open_broker(), Worker()
+        taken: asyncio.Future[Delivery] = asyncio.get_running_loop().create_future()
+        first = await holder.runs.consume(["mails"], 0, taken.set_result)
+        second = await other.runs.consume(["mails"], 0, worker.receive)
+        await holder.runs.enqueue(new_runs(1))
+        memory.keep()
+        first.set_credit(1)
+        await taken
+        memory.recall()
+        second.set_credit(10)
+        with caplog.at_level(logging.INFO, "jtask.worker"):
+            await until(lambda: "is executed by a worker that lives" in caplog.text)
+        assert worker.got == []
 
     with_brokers(main)

@@ -7,6 +7,7 @@ from jtask_nats.client import headers
 from jtask_nats.client.direct_reads import StoredMessage
 from jtask_nats.client.nats_errors import ApiError, is_gone
 from jtask_nats.opening import servers_of
+from jtask_nats.queues.holders import answers_to
 from jtask_nats.queues.messages import InHand, new_run_message, rescheduled_message
 from jtask_nats.queues.queue_counts import ConsumerCounts, queue_infos
 from jtask_nats.queues.waiting_runs import waiting_run
@@ -196,3 +197,17 @@ def test_a_rescheduled_message_says_how_many_workers_the_run_lost() -> None:
         out = rescheduled_message(Subjects("shop"), message, InHand(0, 7, lost), CLOCK)
         assert (b"Jtask-Lost" in out.headers) == bool(lost)
         assert expected in out.headers
+
+
+@pytest.mark.parametrize(
+    ("question", "sizes"),
+    [(b"a0 b", [1]), (b"b", []), (b"", []), (b"*", [1000, 500])],
+    ids=["for one", "for another", "for none", "for all"],
+)
+def test_who_is_asked_for_runs_answers_with_its_own_in_messages_that_a_server_takes(
+    question: bytes, sizes: list[int]
+) -> None:
+    held = [f"a{number}" for number in range(1500)]
+    answers = [answer.decode().split() for answer in answers_to(question, held)]
+    assert [len(answer) for answer in answers] == sizes
+    assert {one for answer in answers for one in answer} <= set(held)

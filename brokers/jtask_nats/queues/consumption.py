@@ -13,6 +13,7 @@ from jtask.errors import BrokerError, BrokerUnavailable
 from jtask_nats.client.connection import Subscription
 from jtask_nats.client.nats_errors import not_permitted
 from jtask_nats.queues.deliveries import InFlight, NatsDelivery
+from jtask_nats.queues.holders import answers_to
 from jtask_nats.queues.leases import Leases
 from jtask_nats.queues.messages import EARLY
 from jtask_nats.queues.pull_health import PullHealth
@@ -400,10 +401,9 @@ class NatsConsumption:
         del subject, block
         if reply == self._redeliveries.inbox:
             return
-        asked = set(data.decode(errors="replace").split())
         every = (one.run_id for puller in self._pullers() for one in puller.in_flight.held.values())
-        if mine := asked.intersection(every):
-            self._session.connection.send(reply, " ".join(mine).encode())
+        for answer in answers_to(data, every):
+            self._session.connection.send(reply, answer)
 
 
 async def _drained(pulls: Subscription) -> None:

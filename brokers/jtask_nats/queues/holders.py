@@ -2,14 +2,16 @@
 
 import asyncio
 import contextlib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 
 from jtask.errors import BrokerUnavailable
 from jtask_nats.client.protocol import NO_RESPONDERS, status_of
 from jtask_nats.streams.session import Session
 
 _COLLECT = 0.01  # seconds; the runs of a lost worker come together
-_MOST = 1000  # run ids in one question
+_MOST = 1000  # run ids in one message
+_ALL = "*"  # asks for all
+_FRESH = 3.0  # seconds in which the answers to a question for all are believed
 SHORT_PATIENCE = 0.25
 """Seconds to wait for an answer where a person waits for ours: a worker that is not busy answers at
 once."""
@@ -38,6 +40,10 @@ class Holders:
         self._loop = asyncio.get_running_loop()
         self._asked: dict[str, list[asyncio.Future[bool]]] = {}
         self._unsent: list[str] = []
+        self._listing: asyncio.Task[frozenset[str]] | None = None
+        self._listed_at = 0.0
+        self._heard: set[str] = set()
+        self._nobody: asyncio.Future[bool] | None = None
         self.inbox = self._connection.new_inbox()
         self._subscription = self._connection.subscribe(self.inbox, self._on_answer)
 
@@ -51,13 +57,27 @@ class Holders:
             return set()
         answers = {run_id: self._ask(run_id) for run_id in run_ids}
         try:
-            for _ in range(_STALLS):
-                if await self._waited_well(answers.values()):
-                    break
+            await self._wait(answers.values())
             return {one for one, answer in answers.items() if answer.done() and answer.result()}
         finally:
             for run_id, answer in answers.items():
-                self._forget(run_id, answer)
+                self._forget_question(run_id, answer)
+
+    async def all_held(self) -> frozenset[str]:
+        """Return all runs that living processes held a moment ago: one question for many runs.
+
+        What is missing is held by nobody, unless it was delivered since. What is there may have
+        been settled since: ask for it alone.
+        """
+        now = self._loop.time()
+        if self._listing is None or (self._listing.done() and now - self._listed_at > _FRESH):
+            self._listed_at = now
+            self._listing = self._loop.create_task(self._list())
+        return await asyncio.shield(self._listing)
+
+    def forget(self) -> None:
+        """Believe no answer of before: the connection was lost."""
+        self._listing = None
 
     def close(self) -> None:
         """Listen no more."""
@@ -72,10 +92,21 @@ class Holders:
         self._unsent.append(run_id)
         return answer
 
-    def _forget(self, run_id: str, answer: "asyncio.Future[bool]") -> None:
+    def _forget_question(self, run_id: str, answer: "asyncio.Future[bool]") -> None:
         self._asked[run_id].remove(answer)
         if not self._asked[run_id]:
             del self._asked[run_id]
+
+    async def _list(self) -> frozenset[str]:
+        self._heard, self._nobody = set(), self._loop.create_future()
+        self._connection.send(self._subject, _ALL.encode(), reply=self.inbox)
+        await self._wait((self._nobody,))
+        return frozenset(self._heard)
+
+    async def _wait(self, answers: "Collection[asyncio.Future[bool]]") -> None:
+        for _ in range(_STALLS):
+            if await self._waited_well(answers):
+                return
 
     async def _waited_well(self, answers: "Collection[asyncio.Future[bool]]") -> bool:
         """Wait for answers; False when this process or the server got no time meanwhile."""
@@ -101,11 +132,28 @@ class Holders:
         if status_of(block)[0] == NO_RESPONDERS:
             # No process lives that could hold any.
             self._answer(self._asked, is_held=False)
+            if self._nobody is not None and not self._nobody.done():
+                self._nobody.set_result(False)
         else:
-            self._answer(data.decode(errors="replace").split(), is_held=True)
+            run_ids = data.decode(errors="replace").split()
+            self._heard.update(run_ids)
+            self._answer(run_ids, is_held=True)
 
     def _answer(self, run_ids: Iterable[str], *, is_held: bool) -> None:
         for run_id in run_ids:
             for answer in self._asked.get(run_id, ()):
                 if not answer.done():
                     answer.set_result(is_held)
+
+
+def answers_to(question: bytes, held: Iterable[str]) -> Iterator[bytes]:
+    """Yield what a process answers that is asked for runs; nothing where it has none of them.
+
+    Args:
+        question: Run ids with spaces between; or the sign for all.
+        held: Those that it holds.
+    """
+    asked = set(question.decode(errors="replace").split())
+    mine = list(held if _ALL in asked else asked.intersection(held))
+    for start in range(0, len(mine), _MOST):
+        yield " ".join(mine[start : start + _MOST]).encode()

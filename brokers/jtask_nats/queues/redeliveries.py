@@ -86,6 +86,7 @@ class Redeliveries:
     def on_reconnect(self) -> None:
         """Give others a moment: the server may have been away from all."""
         self._reconnects += 1
+        self._holders.forget()
         self._graceful_until = self._loop.time() + RECONNECT_GRACE
 
     def stop(self) -> None:
@@ -101,7 +102,7 @@ class Redeliveries:
         """Find out what a run is, and how many workers were lost with it."""
         losses = await self._count_losses(delivery) if delivery.is_counted else 0
         # A lapsed lease proves that a worker could not reach the server, not that it is dead.
-        if (losses or delivery.is_doubtful) and await self._is_held(delivery.run_id):
+        if (losses or delivery.is_doubtful) and await self._is_held(delivery, losses):
             _log.info("run %s is executed by a worker that lives: left to it", delivery.run_id)
             if delivery.is_counted:
                 await self.excuse(delivery)
@@ -125,11 +126,15 @@ class Redeliveries:
             _log.debug("the lost workers of run %s are unknown: %s", delivery.run_id, error)
             return 1
 
-    async def _is_held(self, run_id: str) -> bool:
+    async def _is_held(self, delivery: NatsDelivery, losses: int | None) -> bool:
+        run_id = delivery.run_id
         while not self._stopped.is_set():
             before = self._reconnects
             await self._let_others_return()
-            if await self._holders.hold(run_id):
+            # Nearly nothing that is only doubted is held. To find that out by silence, for one run
+            # after the other, takes a second of the few that this worker has room for.
+            may_be_held = losses or run_id in await self._holders.all_held()
+            if may_be_held and await self._holders.hold(run_id):
                 return True
             # A question that the connection broke in was perhaps never asked.
             if self._reconnects == before and self._session.connection.is_connected:
