@@ -33,6 +33,11 @@ class BackgroundTasks:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    async def wait(self) -> None:
+        """Return once all have ended, those included that are started meanwhile."""
+        while self._tasks:
+            await asyncio.wait(list(self._tasks))
+
     def cancel(self) -> None:
         """Cancel those that have not ended."""
         for task in self:

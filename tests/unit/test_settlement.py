@@ -53,7 +53,7 @@ def test_a_message_that_is_being_rejected_is_waited_for_until_it_is_a_dead_lette
     async def reject() -> None:
         broker, delivery = SlowBroker(), Unreadable()
         settlement = Settlement(cast("Broker", broker), cast("Any", NoEvents()), "a-worker")
-        assert settlement.accept(cast("Delivery", delivery)) is None
+        assert settlement.rejections.accept(cast("Delivery", delivery)) is None
         waiting = asyncio.create_task(settlement.wait())
         await asyncio.sleep(0)
         assert not waiting.done()

@@ -9,6 +9,7 @@ from jtask.errors import BrokerError, MessageRefused
 from jtask.rate_limited_log import RateLimitedLog
 
 _RETRY_SECONDS = 0.5  # between two tries of a write, of which there is no last
+_LOG_PAUSE = 5.0  # seconds between two lines about writes that are refused
 _log = logging.getLogger("jtask.worker")
 
 Insist = Callable[[Callable[[], Awaitable[Any]]], Awaitable[None]]
@@ -17,14 +18,10 @@ Insist = Callable[[Callable[[], Awaitable[Any]]], Awaitable[None]]
 
 
 class Insistence:
-    """Try again while the broker is away; what was executed is not thrown away.
+    """Try again while the broker is away; what was executed is not thrown away."""
 
-    Args:
-        refused: Limits the lines about it.
-    """
-
-    def __init__(self, refused: RateLimitedLog) -> None:
-        self._refused = refused
+    def __init__(self) -> None:
+        self._refused = RateLimitedLog(_LOG_PAUSE)
 
     async def __call__(self, act: Callable[[], Awaitable[Any]]) -> None:
         """Repeat until the broker has taken it.

@@ -3,38 +3,32 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from jtask.background import BackgroundTasks
-from jtask.client.end_news import EndNews
 from jtask.client.event_buffer import EventBuffer
 from jtask.contract import BLOB_MARGIN, Broker, Delivery, Event, OutcomeRecord
-from jtask.errors import BrokerError, EnvelopeError, MessageRefused
+from jtask.errors import BrokerError
 from jtask.execution.dispositions import (
-    DeadLetterBody,
     Disposition,
     Requeue,
     StoreOutcome,
-    encode_dead_letter,
 )
 from jtask.execution.hooks_loop import answer_of
-from jtask.execution.job import Job, describe_crash
+from jtask.execution.job import Job
 from jtask.foreign_text import cut, shown
-from jtask.plugins import get_plugins
-from jtask.rate_limited_log import RateLimitedLog
 from jtask.settings import get_settings
-from jtask.states import State, StateName
+from jtask.states import StateName
 from jtask.stored_ends import StoredEnd
-from jtask.wire.envelope import Envelope, encode_outcome, unstarted_record
 from jtask.wire.envelope_reader import EnvelopeReader
 from jtask.worker.insistence import Insistence
 from jtask.worker.letters import LONGEST_REASON, Letters
+from jtask.worker.outcome_store import OutcomeStore
+from jtask.worker.rejections import Rejections
 from jtask.worker.sent_outcomes import End, OnAnswer, SentOutcome, is_one_message
 from jtask.worker.start_counters import START_COUNTER_TTL, start_counter
-from jtask.worker.unknown_tasks import unknown_task_seconds
 
 PutFromThread = Callable[[OutcomeRecord, OnAnswer], None]
 PutMany = Callable[
@@ -42,7 +36,6 @@ PutMany = Callable[
 ]
 AckMany = Callable[[Sequence[Delivery]], None]
 
-_REFUSED_PAUSE = 5.0  # seconds between two lines about writes that are refused
 _IS_NEWS = True
 _log = logging.getLogger("jtask.worker")
 
@@ -65,18 +58,21 @@ class Settlement:
         self._put_many: PutMany = getattr(results, "put_many", self._put_each)
         self._put_from_thread: PutFromThread | None = getattr(results, "put_from_thread", None)
         self._ack_many: AckMany = getattr(broker.runs, "ack_many", _ack_each)
-        self._end_news = EndNews()
-        self._envelopes = EnvelopeReader()
-        self._rejected_hook = get_plugins().caller("jtask_rejected")
-        self._refused = RateLimitedLog(_REFUSED_PAUSE)
-        self._insist = Insistence(self._refused)
-        self._letters = Letters(broker.blobs, self._envelopes, self._insist)
+        self._insist = Insistence()
+        self._outcomes = OutcomeStore(broker, self._insist)
+        self._end_news = self._outcomes.end_news
+        envelopes = EnvelopeReader()
+        self._letters = Letters(broker.blobs, envelopes, self._insist)
+        self.rejections = Rejections(
+            worker, self._outcomes, self._letters, envelopes, self._insist, self.emit
+        )
+        """What it does with runs that it cannot execute."""
         self.unsettled: set[Job] = set()
         """What the broker has not taken yet."""
-        self._rejecting = 0
         self._done = asyncio.Event()
         self._done.set()
         self._background = BackgroundTasks()
+        self._discarding = BackgroundTasks()
 
     def send(self, job: Job, disposition: Disposition) -> SentOutcome | None:
         """Send an outcome from the thread that executed the run; `settle` does the rest.
@@ -139,97 +135,10 @@ class Settlement:
 
     async def wait(self) -> None:
         """Return once the broker has taken everything; never, while it is away."""
-        await self._done.wait()
-
-    def reschedule_unknown(self, delivery: Delivery, envelope: Envelope) -> None:
-        """Leave a run for a worker that has its task; returns at once.
-
-        Args:
-            delivery: The run.
-            envelope: What it says; its task is not served by this worker.
-        """
-        key, now = envelope.task_key, time.time()
-        reason = f"no task with the key {key!r} is served here"
-        self.emit(delivery.run_id, key, StateName.SCHEDULED, reason)
-        self.notify_rejected(delivery, reason)
-        # Worked out once: `Delivery` wants the same call repeated until it is answered.
-        at = now + unknown_task_seconds(now - envelope.created)
-        self._reject(self._put_back(delivery, envelope, at, reason))
-
-    async def _put_back(
-        self, delivery: Delivery, envelope: Envelope, at: float, reason: str
-    ) -> None:
-        try:
-            await self._insist(lambda: delivery.reschedule(at))
-        except MessageRefused as error:
-            await self._set_aside(delivery, envelope, StateName.FAILED, f"{reason}, and {error}")
-
-    def accept(self, delivery: Delivery) -> Envelope | None:
-        """Return the run that a message is, or set the message aside: the gate of a worker.
-
-        Args:
-            delivery: The message.
-
-        Returns:
-            Envelope | None: The run, of whose fields each is of its type and within its bounds;
-            None when the message is none and ends among the dead letters.
-        """
-        try:
-            if delivery.problem is not None:
-                raise EnvelopeError(delivery.problem)
-            return self._envelopes.read(delivery.body)
-        except EnvelopeError as error:
-            reason = f"the message cannot be read: {error}"
-            unknown = Envelope(delivery.run_id, "", "", "json", b"", created=time.time())
-            self._reject(self._set_aside(delivery, unknown, StateName.FAILED, reason))
-            return None
-
-    async def _set_aside(
-        self, delivery: Delivery, envelope: Envelope, state: StateName, reason: str
-    ) -> None:
-        """End a message that cannot be executed, where a person can see it."""
-        run_id, reason = delivery.run_id, cut(reason, LONGEST_REASON)
-        end = State(state, time.time(), reason)
-        settled = unstarted_record(run_id, envelope, end, self._worker)
-        try:
-            self.emit(run_id, envelope.task_key, state, reason)
-            self.notify_rejected(delivery, reason)
-            await self._try_to_store(OutcomeRecord(run_id, encode_outcome(settled)))
-            letter = encode_dead_letter(reason, settled, delivery.body, delivery.priority)
-            await self._letters.keep(delivery, envelope, DeadLetterBody(reason, letter))
-        except Exception:
-            # Delivered again it would fail again, here or in every other worker.
-            _log.exception("run %s is dropped, for it cannot even be kept: %s", run_id, reason)
-            delivery.ack()
-
-    async def _try_to_store(self, record: OutcomeRecord) -> None:
-        # The address names the run, so whoever waits for it gets an outcome.
-        try:
-            await self._store(record)
-        except Exception:
-            # Its letter is still worth keeping.
-            _log.exception("run %s is set aside without an outcome", record.run_id)
-
-    def fail(self, delivery: Delivery, envelope: Envelope | None, error: BaseException) -> None:
-        """End a run that jtask itself failed to handle, where a person sees it; returns at once.
-
-        Args:
-            delivery: The run.
-            envelope: What it says; None when that is not known.
-            error: What jtask failed with. It would be the same in every other worker.
-        """
-        if envelope is None:
-            envelope = Envelope(delivery.run_id, "", "", "json", b"", created=time.time())
-        reason = describe_crash(error)
-        if count := self._refused.count(reason):
-            _log.error(
-                "run %s is set aside: %s (%d since the last line)",
-                delivery.run_id,
-                reason,
-                count,
-                exc_info=error,
-            )
-        self._reject(self._set_aside(delivery, envelope, StateName.CRASHED, reason))
+        while self.unsettled or any(self._discarding) or self.rejections.are_any:
+            await self._done.wait()
+            await self._discarding.wait()
+            await self.rejections.wait()
 
     async def hand_back(self, job: Job, message: str) -> None:
         """Do `release`, until the broker has taken it.
@@ -241,7 +150,7 @@ class Settlement:
         try:
             await self._insist(lambda: self.release(job, message))
         except Exception as error:
-            self.fail(job.delivery, job.envelope, error)
+            self.rejections.fail(job.delivery, job.envelope, error)
 
     async def release(self, job: Job, message: str) -> None:
         """Give a run to another worker.
@@ -309,10 +218,6 @@ class Settlement:
         job.delivery.ack()
         self._one_settled(job)
 
-    async def _tell_stored(self, run_id: str, *, is_news: bool) -> None:
-        end = StoredEnd(run_id, self._broker, is_news)
-        await self._end_news.finish(end, self._end_news.tell(end))
-
     def _put_each(
         self,
         run_ids: Sequence[str],
@@ -343,7 +248,7 @@ class Settlement:
             # Whatever it is, it would be the same the next time.
             reason = f"its end could not be stored: {shown(cut(str(error), LONGEST_REASON))}"
             _log.error("run %s: %s", job.delivery.run_id, reason, exc_info=error)
-            await self._set_aside(
+            await self.rejections.set_aside(
                 job.delivery, replace(job.envelope, history=()), StateName.CRASHED, reason
             )
         finally:
@@ -383,7 +288,7 @@ class Settlement:
             # executed again, or acked if its outcome is there.
             life = get_settings().result_ttl + BLOB_MARGIN
             await self._insist(lambda: self._broker.blobs.put(f"{run_id}.result", blob, ttl=life))
-        await self._store(OutcomeRecord(run_id, disposition.body))
+        await self._outcomes.store(OutcomeRecord(run_id, disposition.body))
         if job.counted:
             await self._insist(lambda: self._broker.counters.delete(start_counter(run_id)))
         if (letter := disposition.letter) is not None:
@@ -405,7 +310,7 @@ class Settlement:
         if job.envelope.blob is None and not self._end_news.is_heard:
             job.delivery.ack()
         else:
-            self._reject(self._discard(job))
+            self._discarding.start(self._discard(job))
 
     async def _discard(self, job: Job) -> None:
         """Ack, and do what whoever stored the end may not have lived to do."""
@@ -415,7 +320,7 @@ class Settlement:
             if await self._broker.dead_letters.get(run_id) is None:
                 await self._broker.blobs.delete(f"{run_id}.args")
 
-        await self._tell_stored(run_id, is_news=False)
+        await self._outcomes.tell_stored(run_id, is_news=False)
         try:
             if job.envelope.blob is not None:
                 await self._insist(delete_arguments)
@@ -429,46 +334,12 @@ class Settlement:
             await self._broker.counters.add(key, -1, ttl=START_COUNTER_TTL)
             job.counted = False
 
-    async def _store(self, record: OutcomeRecord) -> None:
-        async def put() -> None:
-            if not await self._broker.results.put(record):
-                _log.info("run %s had already ended elsewhere", record.run_id)
-
-        await self._insist(put)
-        await self._tell_stored(record.run_id, is_news=True)
-
-    def notify_rejected(self, delivery: Delivery, reason: str) -> None:
-        """Notify the plugins of a run that could not be executed here.
-
-        Args:
-            delivery: The run.
-            reason: One sentence.
-        """
-        if self._rejected_hook is not None:
-            run_id, queue = delivery.run_id, delivery.queue
-            about = f"for run {run_id} from queue {queue!r}"
-            facts = {"run_id": run_id, "queue": queue, "reason": reason}
-            self._rejected_hook.call_on_io(about, run_id, facts)
-
-    def _reject(self, rest: Coroutine[Any, Any, None]) -> None:
-        """Do the rest of a rejection in the background; `wait` waits for it."""
-        self._rejecting += 1
-        self._done.clear()
-        self._background.start(self._rejected(rest))
-
-    async def _rejected(self, rest: Coroutine[Any, Any, None]) -> None:
-        try:
-            await rest
-        finally:
-            self._rejecting -= 1
-            self._look_whether_done()
-
     def _one_settled(self, job: Job) -> None:
         self.unsettled.discard(job)
         self._look_whether_done()
 
     def _look_whether_done(self) -> None:
-        if not self.unsettled and not self._rejecting:
+        if not self.unsettled:
             self._done.set()
 
 

@@ -95,6 +95,7 @@ class Worker:
         self._consumption: Consumption | None = None
         self._background = BackgroundTasks()
         self._settlement = Settlement(self._broker, client.events, self.info.name)
+        self._rejections = self._settlement.rejections
         self._executions = Executions(
             client,
             self.info.name,
@@ -288,24 +289,24 @@ class Worker:
 
     def _receive(self, delivery: Delivery) -> None:
         try:
-            envelope = self._settlement.accept(delivery)
+            envelope = self._rejections.accept(delivery)
             if envelope is None:
                 return
             task = self._tasks.get(envelope.task_key)
             if task is None:
-                self._settlement.reschedule_unknown(delivery, envelope)
+                self._rejections.reschedule_unknown(delivery, envelope)
                 return
             job = Job(delivery, envelope, task, time.time())
             if self._stopping.is_set or not self._lookups.add(job):
                 self._line_up(job)
         except Exception as error:
-            self._settlement.fail(delivery, None, error)
+            self._rejections.fail(delivery, None, error)
 
     def _looked_up(self, job: Job, known: Disposition | BaseException | None) -> None:
         if known is None:
             self._line_up(job)
         elif isinstance(known, BaseException):
-            self._settlement.fail(job.delivery, job.envelope, known)
+            self._rejections.fail(job.delivery, job.envelope, known)
         else:
             self._settlement.settle(job, known)
 
@@ -339,7 +340,7 @@ class Worker:
 
     def _set_aside(self, job: Job, error: Exception) -> None:
         self._release((job,))
-        self._settlement.fail(job.delivery, job.envelope, error)
+        self._rejections.fail(job.delivery, job.envelope, error)
 
     def _never_start(self, job: Job, message: str) -> None:
         job.decision = Finish(StateName.CANCELLED, message)
@@ -395,7 +396,7 @@ class Worker:
 
     def _notify_rejected(self, job: Job, decision: Finish, disposition: Disposition) -> None:
         if isinstance(disposition, StoreOutcome) and disposition.letter is not None:
-            self._settlement.notify_rejected(job.delivery, decision.message)
+            self._rejections.notify_rejected(job.delivery, decision.message)
 
     def _release(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
