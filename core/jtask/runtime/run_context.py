@@ -75,9 +75,10 @@ class RunContext:
         submitter: The run of this process that has submitted it.
         concerns: Headers of plugins that are asked from now on, see `concern`.
         is_streamed: Whether its function is a generator that pauses for the caller at each item.
+        step: What goes on with that generator; None before it is begun. For a plugin it is the
+            function.
         emit: Takes an item of a generator that executes in the background; set by a plugin. For an
             asynchronous task what it returns is awaited.
-        step: What goes on with that; None before it is begun. For a plugin it is the function.
     """
 
     run_id: str

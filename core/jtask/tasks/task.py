@@ -135,7 +135,9 @@ class Task(SubmittableTask[P, R], HookedTask[P, R]):
             RunRefused: A plugin refused the run.
             NotUnique: Another run has its key, and is not over.
             BrokerUnavailable: Not stored within the setting `enqueue_timeout`.
+            BrokerError: The broker refused it, for lack of room or permission, say.
             TaskDefinitionError: A copy has an option that its runs cannot carry.
+            TaskKeyConflict: A worker could take another task for this one.
         """
         return self._delayed(self.definition, args, kwargs)
 
@@ -162,6 +164,11 @@ class Task(SubmittableTask[P, R], HookedTask[P, R]):
 
         Returns:
             list[Run[R]]: One handle each, in order.
+
+        Raises:
+            TaskDefinitionError: A call is neither a tuple nor a dict, or as for `delay`.
+            JTaskError: What `delay` raises. Nothing was sent then, save after a `BrokerError`: of
+                several groups some may be stored.
         """
         return self._delayed_many(calls, wait_for)
 
@@ -203,6 +210,7 @@ class Task(SubmittableTask[P, R], HookedTask[P, R]):
 
         Raises:
             TaskDefinitionError: A value is not acceptable.
+            JTaskError: What `delay` raises.
         """
         args = () if args is None else args
         if not isinstance(args, tuple):
