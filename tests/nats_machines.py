@@ -1,12 +1,71 @@
 """State machines of hypothesis on a real server, with workers that are killed."""
 
 import os
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
-from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+from stage import Stage, Workers
+
+from jtask.client import close_client
+from jtask.settings import get_settings
+
+
+class StagedMachine(RuleBasedStateMachine):
+    """Two workers that may be killed, and the server that may be killed.
+
+    Args:
+        server: The server.
+        folder: Where the stage may be.
+        module: What the workers serve; its attempts end when the machine says so.
+    """
+
+    def __init__(self, server: Any, folder: Path, module: str) -> None:
+        super().__init__()
+        self.server = server
+        self.place = tempfile.TemporaryDirectory(dir=folder)
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setenv("JTASK_NAMESPACE", Path(self.place.name).name)
+        close_client()
+        get_settings.cache_clear()
+        self.stage = Stage(Path(self.place.name))
+        self.lost: set[str] = set()
+        """Runs that have lost a worker, or may have."""
+        self.workers = Workers(module, self.stage)
+
+    @rule(whom=st.sampled_from([0, 1, "server"]))
+    def somebody_is_killed(self, whom: int | str) -> None:
+        if whom == "server":
+            self.server.kill()
+            self.server.start()
+            return
+        acting = {run_id for _, run_id in self.stage.acting()}
+        # Who loses a second worker is a suspect, and suspects wait for each other.
+        if not acting & self.lost:
+            self.lost |= acting
+            self.workers.kill(int(whom))
+
+    def check_ends(self) -> None:
+        """Check what has become of all runs, which may end now."""
+        raise NotImplementedError
+
+    def teardown(self) -> None:
+        """End all attempts, and what belongs to the machine."""
+        try:
+            self.stage.release()
+            self.check_ends()
+            assert self.stage.problems() == []
+        finally:
+            self.workers.close()
+            close_client()
+            self.patch.undo()
+            get_settings.cache_clear()
+            self.place.cleanup()
 
 
 def run_on_server(

@@ -4,7 +4,6 @@ Under a lock one run computes the value of a key, as the attempts themselves see
 only for one that does, and gets its value. Workers get SIGKILL, and so does the server.
 """
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,19 +11,16 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import (
-    RuleBasedStateMachine,
     initialize,
     invariant,
     rule,
 )
-from nats_machines import run_on_server
-from stage import Stage, Workers, is_over
+from nats_machines import StagedMachine, run_on_server
+from stage import is_over
 from staged_caching import COMMITTED, LOCKED, REFRESHING, SERIALIZABLE, TASKS
 from waiting import PATIENCE, eventually
 
 from jtask import Run
-from jtask.client import close_client
-from jtask.settings import get_settings
 from jtask_caching.operations import forget, list_entries
 
 CALLS = st.lists(
@@ -47,24 +43,14 @@ class ModelRun:
     is_over: bool = False
 
 
-class NatsCachingMachine(RuleBasedStateMachine):
+class NatsCachingMachine(StagedMachine):
     """Two workers that may be killed, the server that may be killed, and what is kept."""
 
     def __init__(self, server: Any, folder: Path) -> None:
-        super().__init__()
-        self.server = server
-        self.place = tempfile.TemporaryDirectory(dir=folder)
-        self.patch = pytest.MonkeyPatch()
-        self.patch.setenv("JTASK_NAMESPACE", Path(self.place.name).name)
-        close_client()
-        get_settings.cache_clear()
-        self.stage = Stage(Path(self.place.name))
+        super().__init__(server, folder, "staged_caching")
         self.runs: dict[str, ModelRun] = {}
         self.kept: dict[int, str] = {}
         self.ever_kept: dict[int, set[str]] = {0: set(), 1: set()}
-        self.lost: set[str] = set()
-        """Runs that have lost a worker, or may have."""
-        self.workers = Workers("staged_caching", self.stage)
 
     @initialize(calls=CALLS)
     def runs_come(self, calls: list[tuple[str, int]]) -> None:
@@ -100,18 +86,6 @@ class NatsCachingMachine(RuleBasedStateMachine):
         found = [entry.key for entry in list_entries() if entry.run_id == kept]
         assert forget(found) == found
 
-    @rule(whom=st.sampled_from([0, 1, "server"]))
-    def somebody_is_killed(self, whom: int | str) -> None:
-        if whom == "server":
-            self.server.kill()
-            self.server.start()
-            return
-        acting = {run_id for _, run_id in self.stage.acting()}
-        # Who loses a second worker is a suspect, and suspects wait for each other.
-        if not acting & self.lost:
-            self.lost |= acting
-            self.workers.kill(int(whom))
-
     @invariant()
     def a_run_waits_only_for_one_that_computes_its_value(self) -> None:
         eventually(lambda: self.waiting_for_nothing() == [] or self.stage.problems())
@@ -143,19 +117,10 @@ class NatsCachingMachine(RuleBasedStateMachine):
         kept = sorted(self.kept.values())
         eventually(lambda: sorted(entry.run_id for entry in list_entries()) == kept)
 
-    def teardown(self) -> None:
-        try:
-            self.stage.release()
-            for one in self.runs.values():
-                assert one.run.wait(PATIENCE)
-                assert one.run.state.name.value in ("Completed", "Cached", "Failed"), one
-            assert self.stage.problems() == []
-        finally:
-            self.workers.close()
-            close_client()
-            self.patch.undo()
-            get_settings.cache_clear()
-            self.place.cleanup()
+    def check_ends(self) -> None:
+        for one in self.runs.values():
+            assert one.run.wait(PATIENCE)
+            assert one.run.state.name.value in ("Completed", "Cached", "Failed"), one
 
 
 @pytest.mark.timeout(300)

@@ -5,7 +5,6 @@ it. Workers get SIGKILL, and so does the server; limits are made, changed and re
 """
 
 import math
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +12,17 @@ import pytest
 import staged_limits
 from hypothesis import strategies as st
 from hypothesis.stateful import (
-    RuleBasedStateMachine,
     initialize,
     invariant,
     rule,
 )
-from nats_machines import run_on_server
-from stage import Stage, Workers, is_over
+from nats_machines import StagedMachine, run_on_server
+from stage import is_over
 from staged_limits import OWN_LIMIT, TAG, LimitHistory
 from waiting import PATIENCE, eventually
 
 from jtask import Run
-from jtask.client import close_client, get_client
-from jtask.settings import get_settings
+from jtask.client import get_client
 from jtask_limits.definitions import Limit
 from jtask_limits.operations import create_limit, holders_of, remove_limit, update_limit
 
@@ -36,24 +33,14 @@ KINDS = st.lists(
 NAME = f"tag:{TAG}"
 
 
-class NatsLimitMachine(RuleBasedStateMachine):
+class NatsLimitMachine(StagedMachine):
     """Two workers that may be killed, and the server that may be killed."""
 
     def __init__(self, server: Any, folder: Path) -> None:
-        super().__init__()
-        self.server = server
-        self.place = tempfile.TemporaryDirectory(dir=folder)
-        self.patch = pytest.MonkeyPatch()
-        self.patch.setenv("JTASK_NAMESPACE", Path(self.place.name).name)
-        close_client()
-        get_settings.cache_clear()
-        self.stage = Stage(Path(self.place.name))
+        super().__init__(server, folder, "staged_limits")
         self.history = LimitHistory(self.stage.folder / "limits")
         self.runs: dict[str, tuple[str, Run[Any]]] = {}
         self.limit = math.inf
-        self.lost: set[str] = set()
-        """Runs that have lost a worker, or may have."""
-        self.workers = Workers("staged_limits", self.stage)
 
     @initialize(slots=st.sampled_from([1, 2, 3]), kinds=KINDS)
     def a_limit_is_there_before_all(self, slots: int, kinds: list[str]) -> None:
@@ -79,18 +66,6 @@ class NatsLimitMachine(RuleBasedStateMachine):
         for kind in kinds:
             run = getattr(staged_limits, kind).delay()
             self.runs[run.run_id] = (kind, run)
-
-    @rule(whom=st.sampled_from([0, 1, "server"]))
-    def somebody_is_killed(self, whom: int | str) -> None:
-        if whom == "server":
-            self.server.kill()
-            self.server.start()
-            return
-        acting = {run_id for _, run_id in self.stage.acting()}
-        # Who loses a second worker is a suspect, and suspects wait for each other.
-        if not acting & self.lost:
-            self.lost |= acting
-            self.workers.kill(int(whom))
 
     @rule(slots=st.sampled_from([1, 2, 4, math.inf]))
     def a_limit_is_made_changed_or_removed(self, slots: float) -> None:
@@ -123,20 +98,11 @@ class NatsLimitMachine(RuleBasedStateMachine):
             if run_id not in executing and kind not in full and not is_over(run)
         ]
 
-    def teardown(self) -> None:
-        try:
-            self.stage.release()
-            for kind, run in self.runs.values():
-                assert run.wait(PATIENCE)
-                assert run.state.name.value in ("Completed", "Failed"), (kind, run.state)
-            assert self.stage.problems() == []
-            eventually(lambda: self.held() == [])
-        finally:
-            self.workers.close()
-            close_client()
-            self.patch.undo()
-            get_settings.cache_clear()
-            self.place.cleanup()
+    def check_ends(self) -> None:
+        for kind, run in self.runs.values():
+            assert run.wait(PATIENCE)
+            assert run.state.name.value in ("Completed", "Failed"), (kind, run.state)
+        eventually(lambda: self.held() == [])
 
     def held(self) -> list[Any]:
         client, keys = get_client(), [getattr(staged_limits, kind).key for kind in OWN]
