@@ -39,9 +39,9 @@ from jtask_console.pages import (
 )
 from jtask_console.pages.audit import audit_page
 from jtask_console.pages.page import Page
-from jtask_console.run_index import RunIndex
 from jtask_console.serving import LIVE, SECTIONS, PageServer
 from jtask_console.settings import ConsoleSettings
+from jtask_console.threaded_index import ThreadedIndex
 from jtask_index.follower import Follower
 from jtask_index.opening import open_follower
 
@@ -82,7 +82,7 @@ class ConsoleApp:
     ) -> None:
         self.settings = settings or settings_of(ConsoleSettings)
         self.access = Access(self.settings, authorize, is_mounted=is_mounted)
-        self.index = RunIndex()
+        self.index = ThreadedIndex()
         self.feed = Feed(self.index)
         self.operations = Operations(self.index, self.feed.hub.tell)
         self._follower: Follower | None = None

@@ -13,8 +13,8 @@ from jtask_console.live.hub import Hub
 from jtask_console.live.stream import digest, event_stream, id_of
 from jtask_console.pages.page import Asked, Facts, Page
 from jtask_console.rendering import page_html, part_html
-from jtask_console.run_index import RunIndex
 from jtask_console.settings import ConsoleSettings
+from jtask_console.threaded_index import ThreadedIndex
 
 LIVE = "/live"
 """What the address of a page's stream begins with."""
@@ -58,7 +58,7 @@ class PageServer:
 
     hub: Hub
     trouble: Callable[[], str]
-    index: RunIndex
+    index: ThreadedIndex
     settings: ConsoleSettings
     broker: str
     sections: tuple[Section, ...]

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
-from jtask.execution.run_records import name_run
+from jtask.execution.run_records import stamp
 from jtask_logs.capturing import capture
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def _taking(
 ) -> Callable[[logging.Logger, logging.LogRecord], None]:
     @wraps(call_handlers)
     def take(self: logging.Logger, record: logging.LogRecord) -> None:
-        run = name_run(record)
+        run = stamp(record)
         if run is not None:
             _take(run, record)
         call_handlers(self, record)

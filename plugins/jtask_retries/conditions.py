@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from jtask import lifecycle
 from jtask.execution import on_this_loop
-from jtask.execution.sync_await import finish
+from jtask.execution.sync_await import await_here
 from jtask.lifecycle import Finish, Retry
 from jtask.runtime import executing
 from jtask.states import State
@@ -41,10 +41,10 @@ def when_allowed(
         # It may ask `jtask.runtime`, as the task does; what goes to the loop keeps the context.
         with executing(run):
             answer = policy.condition(run.task, run, _state_without_retry(error))
-            # A run in a thread has no loop that could await the answer later: `finish` waits.
+            # A run in a thread has no loop that could await the answer later: `await_here` does.
             if inspect.isawaitable(answer) and not run.blocking:
                 return on_this_loop(_when_awaited(run, answer, retry))
-            is_allowed = finish(answer)
+            is_allowed = await_here(answer)
         return retry() if is_allowed else None
     except Exception:
         # Not retried: a condition is there to limit retries, and a broken one limits nothing.

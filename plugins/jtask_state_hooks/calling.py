@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING
 
 from jtask.execution import on_this_loop
-from jtask.execution.sync_await import finish
+from jtask.execution.sync_await import await_here
 from jtask.runtime import executing
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def call_hooks(
     with executing(run):
         for hook in hooks:
             try:
-                finish(hook(run.task, run, state))
+                await_here(hook(run.task, run, state))
             except BaseException as error:
                 _contain(error, option, hook, run, state)
     return None

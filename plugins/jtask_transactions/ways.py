@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from jtask.errors import BrokerError
-from jtask.execution.sync_await import finish, run_sync
+from jtask.execution.sync_await import await_here, run_sync
 
 if TYPE_CHECKING:
     from jtask.client import Client
@@ -49,10 +49,10 @@ class Way(Protocol):
 
 class _Blocking:
     async def call(self, function: Callable[..., Any], *args: Any) -> Any:
-        return finish(function(*args))
+        return await_here(function(*args))
 
     async def carry_out(self, work: Coroutine[Any, Any, T], *, suspends: bool) -> T:
-        done: T = finish(work) if suspends else run_sync(work)
+        done: T = await_here(work) if suspends else run_sync(work)
         return done
 
     async def on_io(self, work: OnIo[T], about: str) -> T:

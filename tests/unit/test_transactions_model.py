@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from jtask import task
 from jtask.errors import CommitFailed
-from jtask.execution.sync_await import finish
+from jtask.execution.sync_await import await_here
 from jtask_transactions import Transaction, get_transaction, transaction
 
 
@@ -187,7 +187,7 @@ class Program:
                 if node.by_hand is not None:
                     (txn.commit if node.by_hand == "commit" else txn.rollback)()
         elif node.kind == "async task":
-            finish(ASYNC_TASK(node.number))  # in another thread where there is a loop
+            await_here(ASYNC_TASK(node.number))  # in another thread where there is a loop
         else:
             (TASK if node.kind == "task" else BARE_TASK)(node.number)
 

@@ -2,7 +2,7 @@
 
 from jtask.admissions import Admission
 from jtask.errors import RunRefused
-from jtask.execution.asking import log_failure, tell, value_of
+from jtask.execution.asking import awaited_answer, log_failure, tell
 from jtask.lifecycle import AttemptEnd, Park, Retry
 from jtask.plugins import TaskHooks
 from jtask.runtime import RunContext
@@ -26,7 +26,7 @@ async def ask_for_admission(run: RunContext, hooks: TaskHooks) -> Retry | Park |
             try:
                 answer = implementation.function(*implementation.pick({"run": run}))
                 if answer is not None:
-                    answer = await value_of(answer, run)
+                    answer = await awaited_answer(answer, run)
             except RunRefused as refusal:
                 answer = refusal
             except Exception as error:

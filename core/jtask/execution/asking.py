@@ -34,7 +34,7 @@ async def ask(
             answer = implementation.function(*implementation.pick(facts))
             # Nearly always None: a coroutine for each answer would cost more than the hooks do.
             if answer is not None:
-                answer = await value_of(answer, run)
+                answer = await awaited_answer(answer, run)
             if first is None and answer is not None:
                 if accept is not None:
                     accept(answer)
@@ -78,7 +78,7 @@ async def _go_on(
 ) -> None:
     implementation, answer = awaited
     try:
-        await value_of(answer, run)
+        await awaited_answer(answer, run)
     except Exception as error:
         log_failure(caller, implementation, error, run)
     await _tell(caller, left, run, facts)
@@ -117,12 +117,12 @@ async def _tell(
         try:
             answer = implementation.function(*implementation.pick(facts))
             if answer is not None:
-                await value_of(answer, run, is_elsewhere=is_elsewhere)
+                await awaited_answer(answer, run, is_elsewhere=is_elsewhere)
         except Exception as error:
             log_failure(caller, implementation, error, run)
 
 
-async def value_of(answer: Any, run: RunContext, *, is_elsewhere: bool = False) -> Any:
+async def awaited_answer(answer: Any, run: RunContext, *, is_elsewhere: bool = False) -> Any:
     """Return a plugin's answer, awaited if it can be.
 
     Args:

@@ -30,7 +30,7 @@ def tell_line(run: RunContext, level: int, logger: str, text: Callable[[], str],
         listener(run, level, logger, text, at)
 
 
-def name_run(record: logging.LogRecord) -> RunContext | None:
+def stamp(record: logging.LogRecord) -> RunContext | None:
     """Add the run in whose context a record is handled, unless the record names one.
 
     A record gets `run_id`, `task` and `attempt`, and where OpenTelemetry has a span `trace_id` and

@@ -34,7 +34,7 @@ def run_sync(coroutine: Coroutine[Any, Any, Any]) -> Any:
     raise RuntimeError("the code of a plain task suspended")
 
 
-def finish(answer: Any) -> Any:
+def await_here(answer: Any) -> Any:
     """Return an answer; if it is awaitable, await it on a loop of its own in this thread.
 
     A user's coroutine must not be awaited on the I/O thread: if it blocked, leases would be lost.

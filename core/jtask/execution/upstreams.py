@@ -6,7 +6,7 @@ from typing import Any
 
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import RunNotReady
-from jtask.execution.asking import log_failure, value_of
+from jtask.execution.asking import awaited_answer, log_failure
 from jtask.lifecycle import Park, Retry
 from jtask.needs import Needs
 from jtask.outcomes import SettledRun, Upstreams
@@ -39,7 +39,7 @@ async def ask_for_upstreams(
         try:
             answer = implementation.call({"run": run, "needs": needs})
             if answer is not None:
-                return await value_of(answer, run)  # type: ignore[no-any-return]
+                return await awaited_answer(answer, run)  # type: ignore[no-any-return]
         except RunNotReady as error:
             return error
         except Exception as error:

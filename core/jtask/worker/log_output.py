@@ -6,7 +6,7 @@ import sys
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from jtask.execution.run_records import LABEL, name_run
+from jtask.execution.run_records import LABEL, stamp
 from jtask.foreign_text import shown_lines
 from jtask.ids import process_label
 from jtask.worker.supervised import is_supervised
@@ -66,7 +66,7 @@ def log_to_stderr(level: int = logging.INFO, label: WorkerLabel | None = None) -
 
 def add_run(record: logging.LogRecord) -> bool:
     """Add the run in whose context a record was made; a filter, for a handler that formats here."""
-    name_run(record)
+    stamp(record)
     return True
 
 

@@ -12,7 +12,7 @@ from jtask.errors import IndexUnavailable, JTaskError
 from jtask.run_filters import RunFilter
 from jtask_console.actions.action import Action, Choice, Given, ManyAction
 from jtask_console.live.hub import ACTIONS
-from jtask_console.run_index import RunIndex
+from jtask_console.threaded_index import ThreadedIndex
 from jtask_index.bulk import BulkOperations, Progress, known_actions
 from jtask_index.operations import CLAIM_SECONDS, Operation, OperationLog, new_operation
 
@@ -52,7 +52,7 @@ class Operations:
         tell: Tells open pages that there is news of some topics.
     """
 
-    def __init__(self, index: RunIndex, tell: Callable[[Iterable[str]], None]) -> None:
+    def __init__(self, index: ThreadedIndex, tell: Callable[[Iterable[str]], None]) -> None:
         self._index = index
         self._tell = tell
         self._bulk = BulkOperations(index.ask, known_actions())

@@ -8,7 +8,7 @@ from jtask.contract import Event
 from jtask.states import StateName
 from jtask_console.live.hub import CLOCK, DEAD_LETTERS, RUNS, Hub, run_topic
 from jtask_console.live.liveness import Liveness
-from jtask_console.run_index import RunIndex
+from jtask_console.threaded_index import ThreadedIndex
 
 _TICK = 2.0  # seconds between two looks at what a broker tells nobody by itself
 _DEAD = frozenset({StateName.FAILED, StateName.TIMED_OUT, StateName.CRASHED, StateName.EXPIRED})
@@ -21,7 +21,7 @@ class Feed:
         index: What pages are made from.
     """
 
-    def __init__(self, index: RunIndex) -> None:
+    def __init__(self, index: ThreadedIndex) -> None:
         self.hub = Hub(self._start, self._stop)
         self.liveness = Liveness(index, self.hub.tell_all)
         self._loop: asyncio.AbstractEventLoop | None = None

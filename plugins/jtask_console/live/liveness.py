@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from jtask.client import get_client
 from jtask.errors import JTaskError
-from jtask_console.run_index import RunIndex
+from jtask_console.threaded_index import ThreadedIndex
 
 _CHECK = 5.0  # seconds between two questions to a broker that may only be silent
 _LAG = "the index of runs is behind the event log"
@@ -22,7 +22,7 @@ class Liveness:
         tell_all: Tells all pages to look again.
     """
 
-    def __init__(self, index: RunIndex, tell_all: Callable[[], None]) -> None:
+    def __init__(self, index: ThreadedIndex, tell_all: Callable[[], None]) -> None:
         self.trouble = ""
         self._index = index
         self._tell_all = tell_all

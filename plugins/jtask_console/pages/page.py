@@ -8,8 +8,8 @@ from typing import Any
 from starlette.datastructures import QueryParams
 
 from jtask_console.access.callers import Caller
-from jtask_console.run_index import RunIndex
 from jtask_console.settings import ConsoleSettings
+from jtask_console.threaded_index import ThreadedIndex
 
 Facts = dict[str, Any]
 
@@ -29,7 +29,7 @@ class Asked:
 
     caller: Caller
     query: QueryParams
-    index: RunIndex
+    index: ThreadedIndex
     settings: ConsoleSettings
     path: Mapping[str, str] = field(default_factory=dict[str, str])
     kept: dict[str, Any] = field(default_factory=dict[str, Any])

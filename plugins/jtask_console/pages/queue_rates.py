@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import func, select
 
-from jtask_console.run_index import RunIndex
+from jtask_console.threaded_index import ThreadedIndex
 from jtask_index.reader import IndexReader
 from jtask_index.schema import task_run_minute
 
@@ -32,7 +32,7 @@ class Rate:
 NO_RATE = Rate((0,) * MINUTES, 0.0)
 
 
-async def queue_rates(index: RunIndex) -> Mapping[str, Rate]:
+async def queue_rates(index: ThreadedIndex) -> Mapping[str, Rate]:
     """Return the rates of the queues of which runs have ended, by their names.
 
     Raises:

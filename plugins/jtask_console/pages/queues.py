@@ -9,7 +9,7 @@ from jtask.ids import created_at
 from jtask_console.live.hub import CLOCK, QUEUES, RUNS
 from jtask_console.pages.page import Asked, Facts, Page, always
 from jtask_console.pages.queue_rates import NO_RATE, Rate, queue_rates
-from jtask_console.run_index import RunIndex
+from jtask_console.threaded_index import ThreadedIndex
 from jtask_queues.operations import list_queues, served_queues
 
 _LOOKED_AT = 50  # queues whose oldest run is looked for: each is a request
@@ -31,7 +31,7 @@ class QueueRow(NamedTuple):
     rate: Rate
 
 
-async def find_queues(index: RunIndex) -> list[QueueRow]:
+async def find_queues(index: ThreadedIndex) -> list[QueueRow]:
     """Return all queues, by name.
 
     Args:

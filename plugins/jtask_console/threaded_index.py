@@ -14,7 +14,7 @@ T = TypeVar("T")
 _THREADS = 4  # questions at once: a database has more to do than answer one console
 
 
-class RunIndex:
+class ThreadedIndex:
     """Asks the index in threads, so that no page waits for another's question."""
 
     def __init__(self) -> None:
