@@ -184,6 +184,8 @@ class RunQueue(Protocol):
             BrokerUnavailable: Not stored within the enqueue timeout of the settings.
             BrokerFull: No room.
             PermissionDenied: Not allowed.
+            MessageRefused: One is larger than `Broker.inline_limit`, or its address is none: none
+                was stored.
         """
         ...
 
