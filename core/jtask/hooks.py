@@ -238,11 +238,10 @@ def jtask_copy(
 
     Called there, of every plugin, for each run; the run is a copy (`RunContext.is_copy`), with the
     headers that were handed on in the worker (`RunContext.hand_on`). `jtask_around` is called in
-    the worker, which waits meanwhile. The
-    context manager is entered before the function is called and left when it has returned. With
-    `tell`, a topic and some bytes, the plugin sends a message to itself in the worker
-    (`jtask_told`): from a thread of its own, because the function's may be interrupted at any
-    moment. A failure to enter is logged.
+    the worker, which waits meanwhile. The context manager is entered before the function is called
+    and left when it has returned. With `tell`, a topic and some bytes, the plugin sends a message
+    to itself in the worker (`jtask_told`): from a thread of its own, because the function's may be
+    interrupted at any moment. A failure to enter is logged.
     """
 
 
@@ -283,8 +282,8 @@ def jtask_completed(
     """Decide what becomes of a run that has completed.
 
     Called when the task's function has returned a value that can be stored, after the run entered
-    Completed and before its end is told (`jtask_settled`). Return None to let it stand,
-    or a `RollBack` to move it to RolledBack. For a direct call a `PutOff` leaves its end open: the
+    Completed and before its end is told (`jtask_settled`). Return None to let it stand, or a
+    `RollBack` to move it to RolledBack. For a direct call a `PutOff` leaves its end open: the
     caller gets the value, and the end is told and recorded when the plugin awaits `PutOff.settle`.
     May return an awaitable. A failure is logged and counts as None.
     """
@@ -307,8 +306,8 @@ def jtask_stored(end: "StoredEnd") -> Awaitable[None] | None:
     is lost meanwhile, another one gets the run and calls the hook again. Also for a run that was
     cancelled while it waited, in the process that has cancelled it; and for a direct call, in its
     own process, if somebody has asked whether it goes on. May return an awaitable, which is awaited
-    on the I/O loop. A `BrokerError` is repeated until the broker answers; any other
-    failure is logged.
+    on the I/O loop. A `BrokerError` is repeated until the broker answers; any other failure is
+    logged.
     """
 
 

@@ -172,10 +172,7 @@ class State:
         """The state for people: the name that a task gave it, or its own."""
         return str(self.details.get("name") or self.name)
 
-    def result(
-        self,
-        raise_on_failure: bool = True,
-    ) -> Any:
+    def result(self, raise_on_failure: bool = True) -> Any:
         """Return the value of a final state, or raise its exception.
 
         Args:
