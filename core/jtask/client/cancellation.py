@@ -43,7 +43,7 @@ CANCEL_RUN = "cancel"
 CANCEL_REQUESTED = "cancelling"
 """The topic under which the workers are notified of a request."""
 
-Record = Callable[[Event], object]
+RecordEvent = Callable[[Event], object]
 """Takes the event of a state that was entered without a run context."""
 
 _PATIENCE = 2.0  # seconds for a run that is on its way between the broker and a worker
@@ -51,7 +51,9 @@ _ASK_SECONDS = 0.25  # a worker answers at once
 _PAUSE_SECONDS = 0.05  # a run on its way is in nobody's hands for milliseconds
 
 
-async def cancel_run(broker: Broker, record: Record, run_id: str, message: str) -> CancelAnswer:
+async def cancel_run(
+    broker: Broker, record: RecordEvent, run_id: str, message: str
+) -> CancelAnswer:
     """End a run, wherever it is.
 
     Args:
@@ -82,7 +84,7 @@ async def cancel_run(broker: Broker, record: Record, run_id: str, message: str) 
 
 
 async def cancel_waiting(
-    broker: Broker, record: Record, run_id: str, message: str
+    broker: Broker, record: RecordEvent, run_id: str, message: str
 ) -> CancelAnswer | None:
     """End a run that waits; the arguments and errors are those of `cancel_run`.
 
@@ -99,7 +101,9 @@ async def cancel_waiting(
     return answer
 
 
-async def try_cancel(broker: Broker, record: Record, request: CancelRequest) -> CancelAnswer | None:
+async def try_cancel(
+    broker: Broker, record: RecordEvent, request: CancelRequest
+) -> CancelAnswer | None:
     """Try once to fulfil a request.
 
     Args:
@@ -117,7 +121,9 @@ async def try_cancel(broker: Broker, record: Record, request: CancelRequest) -> 
     return answer or await already_over(broker, request.run_id)
 
 
-async def settle_orphan(broker: Broker, record: Record, request: CancelRequest) -> CancelAnswer:
+async def settle_orphan(
+    broker: Broker, record: RecordEvent, request: CancelRequest
+) -> CancelAnswer:
     """End a run that was taken off its queue by somebody who died before storing its outcome.
 
     Args:
@@ -155,7 +161,9 @@ def read_question(question: bytes) -> tuple[str, str]:
     return str(asked.get("run_id", "")), kept_message(str(asked.get("message", "")))
 
 
-async def _cancel_patiently(broker: Broker, record: Record, request: CancelRequest) -> CancelAnswer:
+async def _cancel_patiently(
+    broker: Broker, record: RecordEvent, request: CancelRequest
+) -> CancelAnswer:
     deadline = time.monotonic() + _PATIENCE
     while True:
         answer = await try_cancel(broker, record, request)
@@ -206,7 +214,9 @@ async def _store_request(broker: Broker, run_id: str, message: str) -> tuple[Can
     return await store_cancel_request(broker, run_id, message)
 
 
-async def _take_off(broker: Broker, record: Record, request: CancelRequest) -> CancelAnswer | None:
+async def _take_off(
+    broker: Broker, record: RecordEvent, request: CancelRequest
+) -> CancelAnswer | None:
     found: WaitingRun | None = await broker.queues.find(request.run_id)
     if found is not None and request != request.seen(found):
         # Before it is taken off: should this process die then, nobody else knows what it was.
@@ -238,7 +248,9 @@ async def _ask_holder(broker: Broker, request: CancelRequest) -> CancelAnswer | 
         return None
 
 
-async def _end(broker: Broker, record: Record, request: CancelRequest, body: bytes) -> CancelAnswer:
+async def _end(
+    broker: Broker, record: RecordEvent, request: CancelRequest, body: bytes
+) -> CancelAnswer:
     """Store the outcome of a run that nobody will execute; the first outcome stands."""
     run_id = request.run_id
     envelope = readable(run_id, body)
