@@ -4,7 +4,7 @@ import asyncio
 
 from jtask.contract import Broker, in_process
 from jtask_memory.body_size import INLINE_LIMIT
-from jtask_memory.queues.queue_states import MemoryQueues
+from jtask_memory.queues.queues import MemoryQueues
 from jtask_memory.queues.runs import MemoryRuns
 from jtask_memory.storage import Storage, canonical, storage_of
 from jtask_memory.storage.client import StorageClient
