@@ -1,4 +1,4 @@
-"""Count the runs of queues from the server's consumers and subjects; pause and resume queues."""
+"""Count the runs of queues, from the server's consumers and subjects."""
 
 import asyncio
 from collections import Counter
@@ -40,7 +40,7 @@ class ConsumerCounts(NamedTuple):
 
 
 class QueueCounts:
-    """The part of a `jtask.contract.Queues` that counts runs, and pauses and resumes queues.
+    """The part of a `jtask.contract.Queues` that counts runs.
 
     Runs behind a consumer are counted by it, and delayed ones of its queue by the number of their
     subjects. When that is not all there is, or the runs change meanwhile, the subjects are listed,
@@ -83,22 +83,6 @@ class QueueCounts:
         await topology.ensure_consumer(queue, DEFAULT_PRIORITY, owner=False)
         found = await topology.consumers.priorities([queue])
         return sum(await asyncio.gather(*(self._load(*one) for one in found)))
-
-    async def pause(self, queue: str, until: float | None = None) -> None:
-        """Deliver nothing of a queue until an instant; None is until `resume`."""
-        check_queue(queue)
-        session = self._session
-        await session.topology.ensure_runs(queue)
-        await session.topology.ensure(Stream.RECORDS)
-        await session.topology.pauses.pause(session.publisher, queue, until)
-
-    async def resume(self, queue: str) -> bool:
-        """End a pause; False when there was none."""
-        check_queue(queue)
-        topology = self._session.topology
-        await topology.ensure_runs(queue)
-        await topology.ensure(Stream.RECORDS)
-        return await topology.pauses.resume(queue)
 
     async def _load(self, queue: str, priority: int) -> int:
         info = await self._session.topology.consumers.find(queue, priority)
