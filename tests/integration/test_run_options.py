@@ -118,6 +118,15 @@ def test_a_run_that_carries_what_is_not_acceptable_fails(jtask_worker: StartWork
         assert client.handle(run_id).state.name == "Failed"
 
 
+def test_a_hook_that_a_copy_was_given_later_cannot_travel_either() -> None:
+    copy = attempts.with_options(retries=5)
+    copy.on_completion(lambda task, run, state: None)
+    with pytest.raises(TaskDefinitionError, match="cannot carry the option 'on_completion'"):
+        copy.delay()
+    assert copy() == 3
+    attempts.with_options(retries=5).delay()
+
+
 def test_a_copy_for_one_call_shares_what_was_worked_out_for_its_task() -> None:
     nap.with_options(delay=60).delay(1)
     for copy in (nap.with_options(delay=60), nap.with_options(queue="q").with_options(priority=1)):

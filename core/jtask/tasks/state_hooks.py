@@ -68,6 +68,9 @@ class HookedTask(TaskInfo[P, R]):
         changed = self.definition.changed(options=given)
         self.options = checked_options(changed, self.fn)
         self.definition = changed
+        if self.original is not None:
+            # As if `with_options` had been given it: no run of the copy can carry it.
+            self.overrides = {**self.overrides, option: self.options[option]}
         self.kept = {}  # worked out anew at the next use, with the new option
         return hook
 
