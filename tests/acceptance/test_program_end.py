@@ -56,7 +56,8 @@ def printed(place: Place, body: str) -> list[str]:
     done = subprocess.run(
         [sys.executable, program],
         cwd=place.folder,
-        env=place.env,
+        # From Python 3.12 on it warns of forks beside other threads.
+        env=place.env | {"PYTHONWARNINGS": "ignore::DeprecationWarning"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

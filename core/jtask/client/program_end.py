@@ -68,4 +68,9 @@ def _is_idle(frame: FrameType | None) -> bool:
         return False
     # It may not have woken up yet for what it was given a moment ago.
     queue = frame.f_locals.get("work_queue")
-    return queue is not None and queue.empty()
+    if queue is None or not queue.empty():
+        return False
+    # From Python 3.13 on that is in no queue any more: it is handed to a thread that waits.
+    executor = frame.f_locals.get("executor_reference", lambda: None)()
+    idle_threads = getattr(executor, "_idle_semaphore", None)
+    return idle_threads is None or idle_threads._value >= len(executor._threads)
