@@ -68,11 +68,10 @@ def _checked(run_ids: tuple[str, ...]) -> list[str]:
 def _found(task: str | None, tag: str | None, queue: str | None, *, yes: bool) -> list[list[str]]:
     from jtask_cancellation.bulk import find_runs
 
-    if task is not None and ":" in task:
-        from jtask.worker.targets import load_targets
+    if task is not None and (":" in task or task.endswith(".py")):
+        from jtask.worker.targets import load_task
 
-        (loaded,) = load_targets([task])
-        task = loaded.key
+        task = load_task(task).key
     found = find_runs(task=task, tag=tag, queue=queue)
     if found:
         runs = "1 run" if len(found) == 1 else f"{len(found)} runs"

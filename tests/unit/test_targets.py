@@ -14,7 +14,7 @@ import pytest
 
 from jtask.errors import TargetError
 from jtask.worker.hidden_libraries import LIBRARIES
-from jtask.worker.targets import import_name, load_targets, served_target_of, target_of
+from jtask.worker.targets import import_name, load_targets, load_task, served_target_of, target_of
 
 TASKS = """
 from jtask import task
@@ -100,6 +100,15 @@ def test_a_copy_with_a_queue_of_its_own_is_served_beside_its_task() -> None:
         assert served_target_of(tasks[0].with_options(queue=queue)).endswith(name)
     with pytest.raises(TargetError, match=r"queue 'other' cannot be loaded by another .*: give"):
         served_target_of(tasks[0].with_options(queue="other"))
+
+
+def test_where_one_task_is_wanted_its_copies_do_not_count() -> None:
+    write("shop_u.py", COPIES)
+    assert load_task("shop_u.py").queue == "slow"
+    assert load_task("shop_u.py:urgent").queue == "urgent"
+    write("shop_v.py")
+    with pytest.raises(TargetError, match=r"choose one with shop_v\.py:NAME: resize, thumb"):
+        load_task("shop_v.py:")
 
 
 def test_a_file_in_a_package_is_the_module_that_imports_of_it_load() -> None:

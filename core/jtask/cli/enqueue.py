@@ -116,13 +116,9 @@ def _is_target(name: str) -> bool:
 def _enqueue_target(
     target: str, arguments: Sequence[str], queue: str | None, delay: float | None
 ) -> "tuple[Run[Any], str, str]":
-    from jtask.worker.targets import load_targets
+    from jtask.worker.targets import load_task
 
-    tasks = load_targets([target])
-    if len(tasks) > 1:
-        names = ", ".join(task.name for task in tasks)
-        raise TargetError(f"{target!r} has several tasks; choose one with {target}:NAME: {names}")
-    task = cast("Task[..., Any]", tasks[0])  # whatever `@task` makes is one
+    task = cast("Task[..., Any]", load_task(target))  # whatever `@task` makes is one
     args, kwargs = _typed(task, *_split(arguments))
     run = task.apply_async(args, kwargs, countdown=delay, queue=queue)
     return run, task.key, queue or task.queue

@@ -43,6 +43,21 @@ def load_targets(targets: list[str]) -> list[TaskInfo[..., Any]]:
     return [task for copies in found.values() for task in copies.values()]
 
 
+def load_task(target: str) -> TaskInfo[..., Any]:
+    """Import what a target names and return its only task.
+
+    Raises:
+        TargetError: It has several, or what `load_targets` says.
+    """
+    tasks = load_targets([target])
+    # The first is the task itself, and others of its key are copies.
+    if len({task.key for task in tasks}) > 1:
+        names = ", ".join(dict.fromkeys(task.name for task in tasks))
+        place = target.rstrip(":")
+        raise TargetError(f"{target!r} has several tasks; choose one with {place}:NAME: {names}")
+    return tasks[0]
+
+
 def refuse_while_loading(call: str) -> None:
     """Refuse what a file must not do while it is loaded as a target.
 
