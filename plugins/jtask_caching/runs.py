@@ -5,6 +5,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
+from jtask.cache_policies import CacheKeyFnPolicy
 from jtask.client import get_client
 from jtask.lifecycle import Park, Retry, describe
 from jtask.outcomes import Outcome
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _NOTE = "jtask_caching"
+_WAY_OUT = '; leave the argument out with `INPUTS - "name"`, or give a cache_key_fn'
 _IN_CALLER = "jtask_caching.in_caller"
 _LONGEST_WAIT = 600.0  # seconds until a run that nobody wakes looks for itself
 _uncached = RateLimitedLog(60.0)
@@ -149,11 +151,11 @@ def _key(plan: Plan, run: "RunContext") -> str | None:
         key = None
         if count := _uncached.count(run.task.key):
             _log.warning(
-                "runs of task %r are not cached (%d since the last line): %s; leave the argument "
-                'out with `INPUTS - "name"`, or give a cache_key_fn',
+                "runs of task %r are not cached (%d since the last line): %s%s",
                 run.task.name,
                 count,
                 describe(error),
+                "" if isinstance(plan.policy, CacheKeyFnPolicy) else _WAY_OUT,
             )
     run.notes[_NOTE] = key
     return key
