@@ -4,7 +4,6 @@ What it forgets is put back here: its files of a moment before the deliveries.
 """
 
 import asyncio
-import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -177,26 +176,5 @@ def test_who_doubts_many_runs_asks_for_all_of_them_at_once(
         await until(worker.has_had(backlog))
         assert set(questions) == {b"*"}
         assert all(it.redelivered for it in worker.got[1:])
-
-    with_brokers(main)
-
-
-def test_a_run_in_doubt_that_a_living_worker_has_is_left_to_it(
-    memory: Memory, with_brokers: WithBrokers, caplog: pytest.LogCaptureFixture
-) -> None:
-    async def main(open_broker: OpenBroker) -> None:
-        holder, other, worker = await open_broker(), await open_broker(), Worker()
-        taken: asyncio.Future[Delivery] = asyncio.get_running_loop().create_future()
-        first = await holder.runs.consume(["mails"], 0, taken.set_result)
-        second = await other.runs.consume(["mails"], 0, worker.receive)
-        await holder.runs.enqueue(new_runs(1))
-        memory.keep()
-        first.set_credit(1)
-        await taken
-        memory.recall()
-        second.set_credit(10)
-        with caplog.at_level(logging.INFO, "jtask.worker"):
-            await until(lambda: "is executed by a worker that lives" in caplog.text)
-        assert worker.got == []
 
     with_brokers(main)

@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from nats_clients import OpenBroker, Run, WithBrokers
@@ -20,6 +20,7 @@ from jtask_nats.broker import NatsBroker
 from jtask_nats.queues.deliveries import NatsDelivery
 from jtask_nats.queues.holders import Holders
 from jtask_nats.queues.redeliveries import Redeliveries, Verdict
+from jtask_nats.queues.releases import Releases
 
 LEASE = 2.0  # seconds
 
@@ -212,6 +213,24 @@ def test_each_who_asks_for_a_run_is_answered_whoever_asked_before(
         )
         assert answers == [False, False, True, True]
         holders.close()
+
+    with_brokers(main)
+
+
+def test_a_run_in_doubt_that_a_living_worker_has_is_left_to_it(with_brokers: WithBrokers) -> None:
+    async def main(open_broker: OpenBroker) -> None:
+        holder, other = await open_broker(), await open_broker(lease=LEASE)
+        taken: asyncio.Future[NatsDelivery] = asyncio.get_running_loop().create_future()
+        await holder.runs.consume(["mails"], 1, cast("Any", taken.set_result))
+        await holder.runs.enqueue([Message(RunIds().new(), "mails", b"{}")])
+        held = await taken
+        holders = Holders(other._session)
+        assert await holders.all_held() == {held.run_id}
+        holders.close()
+        held.doubt()
+        redeliveries = Redeliveries(other._session, Releases(other.counters))
+        assert await redeliveries.judge(held) is Verdict.HELD
+        redeliveries.close()
 
     with_brokers(main)
 
