@@ -539,6 +539,7 @@ def certificate(tmp_path: Path) -> tuple[Path, Path]:
     certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
     subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+    subject += ["-addext", "keyUsage=critical,digitalSignature,keyCertSign"]  # for Python 3.13
     files = ["-keyout", str(key), "-out", str(certificate)]
     try:
         subprocess.run([*command.split(), *subject, *files], check=True, capture_output=True)
