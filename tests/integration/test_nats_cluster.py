@@ -181,3 +181,23 @@ def test_no_outcome_is_missed_by_who_begins_to_wait_beside_it(
                 await asyncio.gather(*map(one, range(90)))
 
     run(main)
+
+
+def test_what_is_sent_twice_at_once_is_stored_once_and_nobody_gets_an_error(
+    start_cluster: StartCluster,
+) -> None:
+    cluster = start_cluster(route_delay=0.005)
+    cluster.await_leader()
+
+    async def main() -> None:
+        async with broker_on(cluster) as one, broker_on(cluster, 1) as other:
+            runs = [new_run() for _ in range(10)]
+            sent = ([run] for run in runs for _ in range(3))
+            await asyncio.gather(*map(one.runs.enqueue, sent))
+            assert await one.queues.depth(QUEUE) == len(runs)
+            firsts = [one.results.put(OutcomeRecord(run.run_id, b"one")) for run in runs]
+            others = [other.results.put(OutcomeRecord(run.run_id, b"other")) for run in runs]
+            for first, second in zip(firsts, others, strict=True):
+                assert await first is not await second
+
+    run(main)

@@ -30,9 +30,12 @@ _FULL = {10002, 10023, 10028, 10047}  # of the account, of the server; memory, d
 # Also the number of a stream with discard=new that is full, which is not a full broker: only the
 # words tell.
 _FULL_WORDS = ("no space", "disk", "resource", "maximum bytes")
+# In a cluster: a copy of the same message, or another one for its subject, is on the way to the other
+# servers. Sent again, the message learns what came of that.
+_IN_PROCESS = {10158, 10164}
 # Servers that have just started do not know each other, no leader yet, sequence check not ready
 # yet, a torn batch, too many batches in flight.
-_TRANSIENT = {10005, 10008, 10009, 10163, INCOMPLETE_BATCH, 10210, 10211}
+_TRANSIENT = {10005, 10008, 10009, 10163, INCOMPLETE_BATCH, 10210, 10211} | _IN_PROCESS
 _ACCESS_WORDS = ("authorization violation", "authentication", "permissions violation")
 
 
