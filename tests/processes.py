@@ -177,12 +177,6 @@ class Place:
         assert status.pid is not None
         os.kill(status.pid, signal.SIGKILL)
 
-    def _need(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        """Run one `jtask` command that is not what is tested."""
-        if "PYTHONPATH" in self.env:  # which a Python reads when it starts
-            return self.jtask(*arguments)
-        return _program.run(arguments, self.folder, self.env)
-
     def clear(self) -> None:
         """End every process that was started here, whoever's child it has become."""
         for program in self._programs:
@@ -191,6 +185,12 @@ class Place:
             if "nats-server" not in _command(pid):
                 _kill(pid)
         stop_server(self.home)
+
+    def _need(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """Run one `jtask` command that is not what is tested."""
+        if "PYTHONPATH" in self.env:  # which a Python reads when it starts
+            return self.jtask(*arguments)
+        return _program.run(arguments, self.folder, self.env)
 
 
 _PROLOGUE = """
