@@ -30,7 +30,7 @@ _FULL = {10002, 10023, 10028, 10047}  # of the account, of the server; memory, d
 # Also the number of a stream with discard=new that is full, which is not a full broker: only the
 # words tell.
 _FULL_WORDS = ("no space", "disk", "resource", "maximum bytes")
-# In a cluster: a copy of the same message, or another one for its subject, is on the way to the other
+# In a cluster: a copy of the message, or another one for its subject, is on its way to the other
 # servers. Sent again, the message learns what came of that.
 _IN_PROCESS = {10158, 10164}
 # Servers that have just started do not know each other, no leader yet, sequence check not ready
