@@ -76,7 +76,11 @@ async def run_attempt(
         raise
     if hooks.attempt_over is not None or run.concerns:
         await attempt_over(run, hooks, _end_of(result))
-    return result
+    try:
+        return result
+    finally:
+        # From Python 3.12 on, what a coroutine raises holds the frames that await it: this one.
+        del result
 
 
 async def _perform(
