@@ -13,7 +13,7 @@ import pytest
 from programs import environment, output_of
 from pydantic import BaseModel, Field, SecretStr, field_validator, model_validator
 
-from jtask.errors import ConfigurationError
+from jtask.errors import ConfigurationError, SoftTimeout
 from jtask.hooks import hookimpl
 from jtask.plugins import Plugins
 from jtask.settings import SettingsModel, get_settings, put_settings, settings_of
@@ -423,3 +423,18 @@ def test_what_an_owner_needs_is_asked_for_when_it_reads_its_settings(
         assert settings_of(Needy).needy_host == "there"
     finally:
         plugins.remove(plugin)
+
+
+def test_a_task_that_reads_them_first_hears_of_its_soft_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(_: int) -> int:
+        raise SoftTimeout("still executing after 0.3 seconds")
+
+    class Slow(SettingsModel):
+        slow_start: int = 0
+        _check = field_validator("slow_start", mode="after")(interrupted)
+
+    monkeypatch.setenv("JTASK_SLOW_START", "1")
+    with pytest.raises(SoftTimeout, match="still executing"):
+        settings_of(Slow)
