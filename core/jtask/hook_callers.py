@@ -142,15 +142,15 @@ class HookCaller:
             except Exception as error:
                 self.log_failure(implementation, error, about)
 
-    def call_on_io(self, about: str, run_id: str, facts: dict[str, Any]) -> list[Any]:
+    def call_on_io(self, run_id: str, facts: dict[str, Any], origin: str = "") -> list[Any]:
         """Call every plugin on the I/O loop, where one turn does much for other runs as well.
 
         Whatever gets out of a plugin is logged: a SystemExit would take the rest of the turn away.
 
         Args:
-            about: What the hook is called for, for the log.
             run_id: The run that it is about.
             facts: The hook's arguments.
+            origin: Where the run comes from, for the log.
 
         Returns:
             list[Any]: The answers that are not None.
@@ -160,6 +160,8 @@ class HookCaller:
             try:
                 answer = implementation.call(facts)
             except BaseException as error:
+                # Only here: every run that ends comes by.
+                about = f"for run {run_id}{origin}"
                 self.log_failure(implementation, error, about, run_id=run_id)
             else:
                 if answer is not None:

@@ -220,7 +220,7 @@ def test_nothing_that_a_plugin_raises_on_the_io_loop_gets_out(
     assert caller is not None
     facts = {"run_id": "1", "queue": "q", "reason": "why"}
     with caplog.at_level(logging.ERROR, "jtask"):
-        assert caller.call_on_io("for run 1", "1", facts) == []
+        assert caller.call_on_io("1", facts) == []
     assert [plugin.reasons for plugin in notified] == [["why"]] * 3
     assert [record.getMessage() for record in caplog.records] == [
         f"plugin 'Rejected' failed in jtask_rejected for run 1: {kind.__name__}: no"

@@ -33,8 +33,7 @@ class EndNews:
         """
         if self._hook is None:
             return []
-        run_id = end.run_id
-        answers = self._hook.call_on_io(f"for run {run_id}", run_id, {"end": end})
+        answers = self._hook.call_on_io(end.run_id, {"end": end})
         # As with other hooks, whatever else they answer says nothing.
         return [answer for answer in answers if inspect.isawaitable(answer)]
 

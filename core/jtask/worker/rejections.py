@@ -156,9 +156,8 @@ class Rejections:
         """
         if self._hook is not None:
             run_id, queue = delivery.run_id, delivery.queue
-            about = f"for run {run_id} from queue {queue!r}"
             facts = {"run_id": run_id, "queue": queue, "reason": reason}
-            self._hook.call_on_io(about, run_id, facts)
+            self._hook.call_on_io(run_id, facts, f" from queue {queue!r}")
 
     async def _put_back(
         self, delivery: Delivery, envelope: Envelope, at: float, reason: str
