@@ -59,6 +59,16 @@ def test_the_credit_is_the_slots_and_the_prefetch() -> None:
     assert SlotPool(10, None).credit == 11
 
 
+def test_what_is_held_up_on_its_way_out_is_held_on_top_of_the_credit() -> None:
+    intake = SlotPool(10, 5)
+    intake.note_held_up(3)
+    assert intake.credit == 18
+    intake.note_held_up(20_000)
+    assert intake.credit == 10_015
+    intake.note_held_up(-20_003)
+    assert intake.credit == 15
+
+
 def end_runs(intake: SlotPool, count: int) -> None:
     for _ in range(count):
         intake.take_slot()

@@ -91,6 +91,11 @@ class Lineup:
         if not self._is_closed:
             self._dispatch()
 
+    def note_held_up(self, change: int) -> None:
+        """Take note that as many more, or fewer, have executed and cannot leave their queue."""
+        self._slots.note_held_up(change)
+        self._tell_credit()
+
     def waiting(self) -> list[Job]:
         """Return what waits for its turn."""
         return [*self._slots.waiting(), *self._suspects.waiting()]

@@ -27,7 +27,16 @@ class OutcomeStore:
         self.end_news = EndNews()
 
     async def store(self, record: OutcomeRecord) -> None:
-        """Store an outcome, unless there is one, and tell of it.
+        """Do `put`, and tell of it.
+
+        Raises:
+            MessageRefused: The broker will never take it.
+        """
+        await self.put(record)
+        await self.tell_stored(record.run_id, is_news=True)
+
+    async def put(self, record: OutcomeRecord) -> None:
+        """Store an outcome, unless there is one.
 
         Raises:
             MessageRefused: The broker will never take it.
@@ -38,7 +47,6 @@ class OutcomeStore:
                 _log.info("run %s had already ended elsewhere", record.run_id)
 
         await self._insist(put)
-        await self.tell_stored(record.run_id, is_news=True)
 
     async def tell_stored(self, run_id: str, *, is_news: bool) -> None:
         """Tell the plugins that the end of a run is stored.

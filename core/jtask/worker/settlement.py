@@ -23,6 +23,7 @@ from jtask.settings import get_settings
 from jtask.states import StateName
 from jtask.stored_ends import StoredEnd
 from jtask.wire.envelope_reader import EnvelopeReader
+from jtask.worker.departures import Departures
 from jtask.worker.insistence import Insistence
 from jtask.worker.letters import LONGEST_REASON, Letters
 from jtask.worker.outcome_store import OutcomeStore
@@ -47,12 +48,16 @@ class Settlement:
         broker: Whose deliveries these are.
         events: Gets the events of states that are entered without a run context.
         worker: This worker's name.
+        departures: Of the runs whose ends are stored, or that are queued again.
     """
 
-    def __init__(self, broker: Broker, events: EventBuffer, worker: str) -> None:
+    def __init__(
+        self, broker: Broker, events: EventBuffer, worker: str, departures: Departures
+    ) -> None:
         self._broker = broker
         self._events = events
         self._worker = worker
+        self._departures = departures
         # Optional in the contract.
         results = broker.results
         self._put_many: PutMany = getattr(results, "put_many", self._put_each)
@@ -214,7 +219,8 @@ class Settlement:
 
     async def _leave(self, job: Job, end: StoredEnd, rest: list[Awaitable[None]]) -> None:
         # Not in a `finally`: a worker that is torn down here leaves the run to the next one.
-        await self._end_news.finish(end, rest)
+        with self._departures.one():
+            await self._end_news.finish(end, rest)
         job.delivery.ack()
         self._one_settled(job)
 
@@ -258,14 +264,18 @@ class Settlement:
         if isinstance(disposition, StoreOutcome):
             await self._store_all(job, disposition)
         elif isinstance(disposition, Requeue):
-            if (blob := disposition.blob) is not None:
-                key = f"{job.delivery.run_id}.args"
-                # Before the message that refers to it, which may be delivered at once.
-                await self._insist(lambda: self._broker.blobs.put(key, blob))
-            await self._insist(lambda: self._take_back_start(job))
-            await self._queue_again(job.delivery, disposition)
+            with self._departures.one():
+                await self._requeue(job, disposition)
         else:
             await self.hand_back(job, "handed back by a stopping worker")
+
+    async def _requeue(self, job: Job, requeue: Requeue) -> None:
+        if (blob := requeue.blob) is not None:
+            key = f"{job.delivery.run_id}.args"
+            # Before the message that refers to it, which may be delivered at once.
+            await self._insist(lambda: self._broker.blobs.put(key, blob))
+        await self._insist(lambda: self._take_back_start(job))
+        await self._queue_again(job.delivery, requeue)
 
     async def _queue_again(self, delivery: Delivery, requeue: Requeue) -> None:
         park, at, body = requeue.park, requeue.at, requeue.body
@@ -288,7 +298,14 @@ class Settlement:
             # executed again, or acked if its outcome is there.
             life = get_settings().result_ttl + BLOB_MARGIN
             await self._insist(lambda: self._broker.blobs.put(f"{run_id}.result", blob, ttl=life))
-        await self._outcomes.store(OutcomeRecord(run_id, disposition.body))
+        # What is not stored yet counts: it would be executed again if this process died.
+        await self._outcomes.put(OutcomeRecord(run_id, disposition.body))
+        with self._departures.one():
+            await self._depart(job, disposition)
+
+    async def _depart(self, job: Job, disposition: StoreOutcome) -> None:
+        run_id = job.delivery.run_id
+        await self._outcomes.tell_stored(run_id, is_news=True)
         if job.counted:
             await self._insist(lambda: self._broker.counters.delete(start_counter(run_id)))
         if (letter := disposition.letter) is not None:
@@ -320,7 +337,8 @@ class Settlement:
             if await self._broker.dead_letters.get(run_id) is None:
                 await self._broker.blobs.delete(f"{run_id}.args")
 
-        await self._outcomes.tell_stored(run_id, is_news=False)
+        with self._departures.one():
+            await self._outcomes.tell_stored(run_id, is_news=False)
         try:
             if job.envelope.blob is not None:
                 await self._insist(delete_arguments)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 from jtask.execution.job import Job
 
 _LARGEST_PREFETCH = 1000  # each is a lease to renew
+_MOST_HELD_UP = 10_000  # each is a lease to renew as well, and a message in memory
 _LOOKS = 5  # make the pace: what ended in a tenth of a second
 _AHEAD_SHARE = 5  # of that: what ends in 20 ms; less, and the two threads wait for each other
 _FARTHEST_AHEAD = 400  # they count as executing, though the runner has not begun them
@@ -37,6 +38,7 @@ class SlotPool:
         self._free = slots
         self._lent = 0
         self._put_off = 0  # held on top of the credit, to come to what is waited for
+        self._held_up = 0  # the same, while what has executed cannot leave its queue
         self._fixed = prefetch is not None
         self._prefetch = 1 if prefetch is None else prefetch  # 1: the pace is not known yet
         self._line = deque[Job]()  # of rank 0, which most have
@@ -49,7 +51,8 @@ class SlotPool:
 
     def _recount(self) -> None:
         # Looked at for each run that comes and ends, and changed seldom.
-        self.credit = self._slots + self._lent + self._prefetch + self._put_off
+        beside = self._put_off + min(self._held_up, _MOST_HELD_UP)
+        self.credit = self._slots + self._lent + self._prefetch + beside
         self.puts_off = self._put_off > 0
 
     def add(self, job: Job, rank: int = 0) -> None:
@@ -140,6 +143,15 @@ class SlotPool:
         """Count a run that goes on as one that has its slot, over their number if need be."""
         self._free -= 1
         self._lent -= 1
+        self._recount()
+
+    def note_held_up(self, change: int) -> None:
+        """Let others come in the place of runs that have executed and cannot leave their queue.
+
+        Args:
+            change: How many more there are of them now, or fewer.
+        """
+        self._held_up += change
         self._recount()
 
     def move(self, run_ids: Collection[str], rank: int) -> None:

@@ -27,6 +27,7 @@ from jtask.serialization.codecs import codecs_of
 from jtask.settings import get_settings
 from jtask.states import State, StateName
 from jtask.wire.envelope import Envelope
+from jtask.worker.departures import Departures
 from jtask.worker.executions import Executions
 from jtask.worker.heartbeat import accompany
 from jtask.worker.lineup import Lineup
@@ -94,8 +95,6 @@ class Worker:
         self._given_up: str | None = None
         self._consumption: Consumption | None = None
         self._background = BackgroundTasks()
-        self._settlement = Settlement(self._broker, client.events, self.info.name)
-        self._rejections = self._settlement.rejections
         self._executions = Executions(
             client,
             self.info.name,
@@ -111,6 +110,9 @@ class Worker:
         waiters = Waiters(get_settings().max_waiting)
         loans = Loans(slots, self._executions, suspects, waiters)
         self._lineup = Lineup(slots, suspects, loans, self._start, self._set_credit)
+        departures = Departures(self._lineup.note_held_up)
+        self._settlement = Settlement(self._broker, client.events, self.info.name, departures)
+        self._rejections = self._settlement.rejections
 
     async def start(self) -> None:
         """Take runs from now on; on the I/O thread, once.
