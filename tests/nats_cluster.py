@@ -39,7 +39,7 @@ class Node:
     def is_running(self) -> bool:
         return self.process is not None
 
-    def write_config(self, routes: list[int], pool_size: int) -> None:
+    def write_config(self, routes: list[int], pool_size: int, *, advertise: bool) -> None:
         listed = ", ".join(f'"nats://127.0.0.1:{port}"' for port in routes)
         self.folder.mkdir()
         (self.folder / "server.conf").write_text(
@@ -48,8 +48,8 @@ class Node:
             f'http: "127.0.0.1:{self.monitor_port}"\n'
             f'jetstream {{ store_dir: "{self.folder}/store" }}\n'
             f'cluster {{ name: "test", listen: "127.0.0.1:{self.cluster_port}"\n'
-            # Else they would learn each other's own ports, past the relays.
-            f"  no_advertise: true\n  pool_size: {pool_size}\n  routes: [{listed}] }}\n"
+            f"  no_advertise: {str(not advertise).lower()}\n"
+            f"  pool_size: {pool_size}\n  routes: [{listed}] }}\n"
         )
 
     def start(self) -> None:
@@ -100,15 +100,24 @@ class NatsCluster:
         route_delay: Seconds that what one server says to another is on the way.
         pool_size: Of connections between two servers, of which an account uses one; the server's
             own default, or -1 for one connection for all that they say.
+        advertise: Whether who connects to one server is told where the others are. Not with a
+            delay: they would learn each other's own ports, past what delays it.
     """
 
-    def __init__(self, folder: Path, route_delay: float = 0.0, pool_size: int = 3) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        route_delay: float = 0.0,
+        pool_size: int = 3,
+        *,
+        advertise: bool = False,
+    ) -> None:
         self.nodes = [Node(folder / name, name) for name in _NAMES]
         self._relays: list[Relay] = []
         for node in self.nodes:
             others = [other.cluster_port for other in self.nodes if other is not node]
             routes = [self._reached(port, route_delay) for port in others]
-            node.write_config(routes, pool_size)
+            node.write_config(routes, pool_size, advertise=advertise)
 
     @property
     def url(self) -> str:

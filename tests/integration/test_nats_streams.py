@@ -1,11 +1,12 @@
 """One namespace whose runs are spread over several streams."""
 
+import asyncio
 import time
 from typing import Any
 
 import pytest
 from nats_clients import OpenBroker, WithBrokers
-from waiting import until
+from waiting import PATIENCE, until
 
 from jtask.contract import Delivery, Message
 from jtask.errors import BrokerUnavailable, ConfigurationError
@@ -106,6 +107,52 @@ def test_a_stream_that_should_not_be_there_is_not_made_again(with_brokers: WithB
         with pytest.raises(ConfigurationError, match="spread over 2 streams"):
             await old._topology.recheck()
         assert await stored(new) == {STREAMS[0]: 0}
+
+    with_brokers(main)
+
+
+def without_leader(broker: NatsBroker, stream: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nothing that is asked about a stream be answered."""
+    api = broker._connection.api
+
+    async def unanswered(suffix: str, *args: Any, **options: Any) -> dict[str, Any]:
+        if stream in suffix.split("."):
+            await asyncio.Event().wait()
+        return await api(suffix, *args, **options)
+
+    monkeypatch.setattr(broker._connection, "api", unanswered)
+
+
+def test_streams_that_are_looked_at_anew_do_not_wait_for_the_first(
+    with_brokers: WithBrokers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main(open_broker: OpenBroker) -> None:
+        broker = await open_broker(streams=4)
+        await broker.runs.enqueue([message("q1")])
+        without_leader(broker, STREAMS[0], monkeypatch)
+        async with asyncio.timeout(PATIENCE):
+            await broker._topology.recheck(STREAMS[2])
+            # As after an enqueue that got no answer.
+            broker._topology.forget()
+            await broker.runs.enqueue([message("q1")])
+
+    with_brokers(main)
+
+
+def test_a_consumer_is_repaired_while_another_stream_has_no_leader(
+    with_brokers: WithBrokers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main(open_broker: OpenBroker) -> None:
+        broker, got = await open_broker(streams=4), list[Delivery]()
+        consumption = await broker.runs.consume(["q0", "q1"], 100, got.append)
+        delete = (await open_broker(streams=4))._connection.api
+        without_leader(broker, STREAMS[0], monkeypatch)
+        await delete(f"CONSUMER.DELETE.{STREAMS[0]}.q0_0")
+        await until(lambda: "q0" in (consumption.problem() or ""))
+        await delete(f"CONSUMER.DELETE.{STREAMS[2]}.q1_0")
+        await broker.runs.enqueue([one := message("q1")])
+        await until(lambda: [delivery.run_id for delivery in got] == [one.run_id])
+        got[0].ack()
 
     with_brokers(main)
 

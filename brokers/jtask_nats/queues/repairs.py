@@ -2,9 +2,9 @@
 
 import asyncio
 import contextlib
-import itertools
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from jtask.background import BackgroundTasks
 from jtask.errors import JTaskError
@@ -19,6 +19,8 @@ _log = logging.getLogger("jtask.worker")
 
 class Repairs:
     """Repair the consumers whose pullers are broken, until none is.
+
+    Those of each stream by themselves: one may have no leader just now.
 
     Args:
         session: To the server.
@@ -45,14 +47,15 @@ class Repairs:
         self._on_reset = on_reset
         self._pull = pull
         self._loop = asyncio.get_running_loop()
-        self._repairing: asyncio.Task[None] | None = None
-        self._pause = _PAUSE[0]
-        self._last_logged = ""
+        self._repairing: dict[str, asyncio.Task[None]] = {}
+        """What repairs the consumers of a stream."""
+        self._pauses = defaultdict[str, float](lambda: _PAUSE[0])
+        self._last_logged = dict[str, str]()
         self._second_look: asyncio.TimerHandle | None = None
         self._background = BackgroundTasks()
 
     def begin(self, puller: Puller, reason: str) -> None:
-        """Repair a broken puller, with all others that are broken by then; returns at once.
+        """Repair a broken puller, with the others of its stream that are; returns at once.
 
         Args:
             puller: It is marked as broken.
@@ -61,69 +64,68 @@ class Repairs:
         _log.debug("cannot pull from %s_%s: %s", puller.queue, puller.priority, reason)
         again = self._health.is_suspect(puller)
         self._health.suspect(puller, f"runs of queue {puller.queue!r} cannot be pulled: {reason}")
-        if self._repairing is None:
+        stream = self._session.topology.run_streams.of(puller.queue)
+        if stream not in self._repairing:
             first, longest = _PAUSE
-            self._pause = min(2 * self._pause, longest) if again else first
-            self._repairing = self._loop.create_task(self._repair_until_done())
+            self._pauses[stream] = min(2 * self._pauses[stream], longest) if again else first
+            repairing = self._loop.create_task(self._repair_until_done(stream))
+            self._repairing[stream] = repairing
 
     async def stop(self) -> None:
         """Repair nothing any more."""
-        if self._repairing is not None:
-            self._repairing.cancel()
-            await asyncio.gather(self._repairing, return_exceptions=True)
+        repairing = list(self._repairing.values())
+        for one in repairing:
+            one.cancel()
+        await asyncio.gather(*repairing, return_exceptions=True)
         if self._second_look is not None:
             self._second_look.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
 
-    def _pullers(self) -> list[Puller]:
-        return [puller for pullers in self._queues.values() for puller in pullers]
+    def _queues_of(self, stream: str) -> Sequence[str]:
+        stream_of = self._session.topology.run_streams.of
+        return [queue for queue in self._queues if stream_of(queue) == stream]
 
-    async def _repair_until_done(self) -> None:
+    def _pullers_of(self, queues: Iterable[str]) -> list[Puller]:
+        return [puller for queue in queues for puller in self._queues[queue]]
+
+    async def _repair_until_done(self, stream: str) -> None:
         # A stream that is made again while the server still deletes the old one takes no batches.
         # And the pause grows for what breaks again before it has been answered.
-        await asyncio.sleep(self._pause)
+        await asyncio.sleep(self._pauses[stream])
+        queues = self._queues_of(stream)
         pause, longest = _PAUSE
         try:
             # Once at least: what was announced while we were away must be found even where pulling
             # goes on by itself.
             is_looked_at = False
-            while not is_looked_at or any(puller.is_broken for puller in self._pullers()):
+            while not is_looked_at or any(one.is_broken for one in self._pullers_of(queues)):
                 try:
-                    await self._repair()
+                    await self._repair(stream, queues)
                     is_looked_at = True
                 except JTaskError as error:
-                    self._report_problem(str(error))
+                    self._report_problem(stream, queues, str(error))
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, longest)
-            self._last_logged = ""
+            self._last_logged.pop(stream, None)
         finally:
-            self._repairing = None
+            del self._repairing[stream]
         self._pull()
 
-    def _report_problem(self, reason: str) -> None:
-        for puller in self._pullers():
+    def _report_problem(self, stream: str, queues: Sequence[str], reason: str) -> None:
+        for puller in self._pullers_of(queues):
             if puller.is_broken:
                 self._health.suspect(puller, reason)
-        if reason != self._last_logged:
-            self._last_logged = reason
+        if reason not in self._last_logged.values():
             _log.warning("cannot consume: %s", reason)
+        self._last_logged[stream] = reason
 
-    async def _repair(self) -> None:
-        streams = self._session.topology.run_streams.of_queues(self._queues)
-        # Each by itself: one may have no leader just now.
-        repairs = itertools.starmap(self._repair_in, streams.items())
-        for error in await asyncio.gather(*repairs, return_exceptions=True):
-            if error is not None:
-                raise error
-
-    async def _repair_in(self, stream: str, queues: Sequence[str]) -> None:
+    async def _repair(self, stream: str, queues: Sequence[str]) -> None:
         topology = self._session.topology
         # The stream may be what is missing.
         await topology.recheck(stream)
         await topology.ensure_runs(*queues)
         await self._discover_priorities(queues)
-        pullers = [puller for queue in queues for puller in self._queues[queue]]
-        broken = [puller for puller in pullers if puller.is_broken]
+        broken = [puller for puller in self._pullers_of(queues) if puller.is_broken]
         for puller in broken:
             await topology.ensure_consumer(puller.queue, puller.priority, owner=True)
             # Reset only now: pulls at a consumer that is missing would break it again. Unless it
@@ -137,7 +139,7 @@ class Repairs:
             self._second_look = self._loop.call_later(_FOLDER_SECONDS, self._look_again)
 
     async def _discover_priorities(self, queues: Sequence[str]) -> None:
-        known = {(puller.queue, puller.priority) for puller in self._pullers()}
+        known = {(puller.queue, puller.priority) for puller in self._pullers_of(queues)}
         for queue, priority in await self._session.topology.consumers.priorities(queues):
             if (queue, priority) not in known:
                 self._add(queue, priority)
@@ -148,8 +150,12 @@ class Repairs:
         self._background.start(self._ensure_consumers())
 
     async def _ensure_consumers(self) -> None:
+        streams = self._session.topology.run_streams.of_queues(self._queues)
+        await asyncio.gather(*map(self._ensure_consumers_of, streams.values()))
+
+    async def _ensure_consumers_of(self, queues: Sequence[str]) -> None:
         topology = self._session.topology
         # If that is not possible just now, they break again, and are repaired again.
         with contextlib.suppress(JTaskError):
-            for puller in self._pullers():
+            for puller in self._pullers_of(queues):
                 await topology.ensure_consumer(puller.queue, puller.priority, owner=True)

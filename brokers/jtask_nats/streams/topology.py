@@ -10,7 +10,7 @@ from jtask.errors import BrokerUnavailable, ConfigurationError, JTaskError, Perm
 from jtask.settings import Settings
 from jtask_nats.client import headers
 from jtask_nats.client.connection import Connection
-from jtask_nats.client.nats_errors import ApiError
+from jtask_nats.client.nats_errors import STREAM_NOT_FOUND, ApiError
 from jtask_nats.streams.consumers import ANSWER_TIMEOUT, Consumers, consumer_name
 from jtask_nats.streams.pausing import Pauses, paused_until
 from jtask_nats.streams.run_streams import RunStreams
@@ -110,11 +110,6 @@ class Topology:
             BrokerUnavailable: No answer.
         """
         used = self._used.intersection(names) if names else set(self._used)
-        first, *others = self.run_streams.names
-        if not used.isdisjoint(others):
-            # It says how many there are, before one is made again that should not be there.
-            await self._ensure_stream(first)
-            used.discard(first)
         await asyncio.gather(*map(self._ensure_stream, used))
 
     async def recheck_until_done(self, reported: Callable[[str], None]) -> None:
@@ -167,8 +162,6 @@ class Topology:
             BrokerUnavailable: No answer.
         """
         runs = self.run_streams
-        # It says how many there are, before one is made that should not be there.
-        await self._ensure_named([runs.first])
         await self._ensure_named(runs.of_queues(queues) if queues else runs.names)
 
     async def ensure_consumer(self, queue: str, priority: int, *, owner: bool) -> bool:
@@ -227,6 +220,11 @@ class Topology:
             made.exception()
 
     async def _ensure_stream(self, name: str) -> None:
+        first, *others = self.run_streams.names
+        # The first says how many there are, before one is made that should not be there. Only
+        # then: it may have no leader just now.
+        if name in others and not await self._is_there(name):
+            await self._made_once(first)
         wanted = self._configs[name]
         made: Config = {}
         sent = self.clock.time()
@@ -263,6 +261,17 @@ class Topology:
             self._known_consumers.clear()
         self._known[name] = created
         self._used.add(name)
+
+    async def _is_there(self, name: str) -> bool:
+        try:
+            await self._api(f"STREAM.INFO.{name}")
+        except PermissionDenied:
+            _log.debug("no permission to look at the stream %s: assuming that it exists", name)
+        except ApiError as error:
+            if error.err_code != STREAM_NOT_FOUND:
+                raise
+            return False
+        return True
 
     async def _bring_up_to_date(self, name: str, wanted: Config) -> Config:
         """Update a stream where that is needed, and return the server's info about it."""
