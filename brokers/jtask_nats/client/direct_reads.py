@@ -2,12 +2,13 @@
 
 import asyncio
 import base64
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import NamedTuple
 
-from jtask.errors import BrokerError, BrokerUnavailable
+from jtask.errors import BrokerError, BrokerUnavailable, PermissionDenied
 from jtask_nats.client import headers
 from jtask_nats.client.connection import Connection
 from jtask_nats.client.nats_errors import ApiError
@@ -71,32 +72,35 @@ async def last_message(connection: Connection, stream: str, subject: str) -> Sto
     return await _single(connection, stream, {"last_by_subj": subject})
 
 
+async def find_last_message(
+    connection: Connection, stream: str, subject: str
+) -> StoredMessage | None:
+    """Do `last_message`, where a miss is one of the stream's leader on a cluster as well.
+
+    Raises:
+        BrokerUnavailable: No answer.
+    """
+    found = await last_message(connection, stream, subject)
+    return found or await _missed(connection, stream, {"last_by_subj": subject})
+
+
 def last_message_question(stream: str, subject: str) -> tuple[str, bytes]:
     """Return subject and body of the request that `last_message` makes, for who asks elsewhere."""
     return _api(stream), json.dumps({"last_by_subj": subject}).encode()
 
 
-async def last_message_of_leader(
-    connection: Connection, stream: str, subject: str
-) -> StoredMessage | None:
-    """Do `last_message`, answered by the stream's leader: a miss is one at that instant.
+async def latest_message(connection: Connection, stream: str, subject: str) -> StoredMessage | None:
+    """Do `last_message` by the stream's leader: on a cluster others may have an older one still.
 
-    Slower than a direct get, and by another permission.
+    Slower than a direct get, and by another permission; without that it is what any server knows.
 
     Raises:
         ApiError: The stream does not exist.
         BrokerUnavailable: No answer.
-        PermissionDenied: We may not ask the leader.
     """
-    try:
-        answer = await connection.api(f"STREAM.MSG.GET.{stream}", {"last_by_subj": subject})
-    except ApiError as error:
-        if error.err_code != _NO_MESSAGE:
-            raise
-        return None
-    found = answer["message"]
-    block, body = (base64.b64decode(found.get(part, "")) for part in ("hdrs", "data"))
-    return StoredMessage(found["subject"], found["seq"], found["time"], block, body)
+    with contextlib.suppress(PermissionDenied):
+        return await _of_leader(connection, stream, {"last_by_subj": subject})
+    return await last_message(connection, stream, subject)
 
 
 async def read_all(
@@ -116,6 +120,21 @@ async def read_all(
     async for page in read_pages(connection, stream, subject, since=since):
         for message in page:
             yield message
+
+
+async def read_all_of_leader(
+    connection: Connection, stream: str, subject: str
+) -> AsyncIterator[StoredMessage]:
+    """Do `read_all` as the stream's leader has the messages, with a request for each.
+
+    Raises:
+        BrokerUnavailable: No answer.
+        PermissionDenied: We may not ask the leader.
+    """
+    after = 0
+    while found := await _of_leader(connection, stream, _next_after(after, subject)):
+        yield found
+        after = found.sequence
 
 
 async def read_pages(
@@ -155,7 +174,7 @@ async def read_pages(
 async def first_messages(
     connection: Connection, stream: str, subject: str, most: int, *, after: int = 0
 ) -> list[StoredMessage]:
-    """Return the oldest messages of a subject (wildcards allowed).
+    """Return the oldest messages of a subject (wildcards allowed); none if the leader has none.
 
     Args:
         connection: To the server.
@@ -167,22 +186,27 @@ async def first_messages(
     Raises:
         BrokerUnavailable: No answer.
     """
-    wanted: dict[str, object] = {"next_by_subj": subject, "seq": after + 1}
+    wanted = _next_after(after, subject)
     if most == 1:
-        found = await _single(connection, stream, wanted)
-        return [] if found is None else [found]
-    return (await _page(connection, stream, wanted | {"batch": most})).messages
+        first = await _single(connection, stream, wanted)
+        found = [] if first is None else [first]
+    else:
+        found = (await _page(connection, stream, wanted | {"batch": most})).messages
+    if not found and (missed := await _missed(connection, stream, wanted)) is not None:
+        found = [missed]
+    return found
 
 
 async def count(connection: Connection, stream: str, subject: str) -> int:
-    """Count the messages of a subject (wildcards allowed).
+    """Count the messages of a subject (wildcards allowed); none if the leader has none.
 
     Raises:
         BrokerUnavailable: No answer.
     """
-    first = await _page(connection, stream, {"next_by_subj": subject, "batch": 1, "seq": 1})
+    wanted = _next_after(0, subject)
+    first = await _page(connection, stream, wanted | {"batch": 1})
     if not first.messages:
-        return 0
+        return 0 if await _missed(connection, stream, wanted) is None else 1
     # The server counts: a batch of one says how many more match (ADR-31).
     return 1 + (headers.number(first.messages[0].headers, b"Nats-Num-Pending") or 0)
 
@@ -196,6 +220,36 @@ async def _single(
     if reply.status is not None or reply.headers is None:
         raise _refused(stream, reply.status, reply.description)
     return _stored(reply.headers, reply.data)
+
+
+def _next_after(sequence: int, subject: str) -> dict[str, object]:
+    return {"next_by_subj": subject, "seq": sequence + 1}
+
+
+async def _missed(
+    connection: Connection, stream: str, wanted: dict[str, object]
+) -> StoredMessage | None:
+    """Return what the leader has of what another server of a cluster may not have yet."""
+    if not connection.is_cluster:
+        return None
+    try:
+        return await _of_leader(connection, stream, wanted)
+    except PermissionDenied:
+        return None  # then what any server knows must do
+
+
+async def _of_leader(
+    connection: Connection, stream: str, wanted: dict[str, object]
+) -> StoredMessage | None:
+    try:
+        answer = await connection.api(f"STREAM.MSG.GET.{stream}", wanted)
+    except ApiError as error:
+        if error.err_code != _NO_MESSAGE:
+            raise
+        return None
+    found = answer["message"]
+    block, body = (base64.b64decode(found.get(part, "")) for part in ("hdrs", "data"))
+    return StoredMessage(found["subject"], found["seq"], found["time"], block, body)
 
 
 async def _answer(connection: Connection, stream: str, payload: bytes) -> Reply:

@@ -1,16 +1,10 @@
 """Replace the message of a run that waits for its time: one schedule in the place of another."""
 
 import asyncio
-import contextlib
 
 from jtask.contract import Message
-from jtask.errors import PermissionDenied
 from jtask.randomness import RANDOM
-from jtask_nats.client.direct_reads import (
-    StoredMessage,
-    last_message,
-    last_message_of_leader,
-)
+from jtask_nats.client.direct_reads import latest_message
 from jtask_nats.client.nats_errors import WRONG_LAST_SEQUENCE, ApiError
 from jtask_nats.queues.messages import is_new, replacing_message
 from jtask_nats.streams.session import Session
@@ -32,20 +26,13 @@ async def replace_delayed(session: Session, message: Message) -> bool:
     stream = session.topology.run_streams.of(message.queue)
     subject = session.subjects.schedule(message.queue, message.priority, message.run_id)
     while True:
-        stored = await _find(session, stream, subject)
+        stored = await latest_message(session.connection, stream, subject)
         if stored is None or not is_new(message.run_id, stored.headers):
             return False
         if await _replace(session, message, stored.sequence):
             return True
         # Another one has replaced it, or it has just fired.
         await asyncio.sleep(RANDOM.uniform(0.0, _PAUSE_SECONDS))
-
-
-async def _find(session: Session, stream: str, subject: str) -> StoredMessage | None:
-    # The leader's word: a follower may not have it yet, or still have one that was replaced.
-    with contextlib.suppress(PermissionDenied):
-        return await last_message_of_leader(session.connection, stream, subject)
-    return await last_message(session.connection, stream, subject)
 
 
 async def _replace(session: Session, message: Message, sequence: int) -> bool:

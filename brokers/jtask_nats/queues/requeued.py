@@ -9,7 +9,7 @@ which are then never delivered again once their worker has died (seen with nats-
 import logging
 
 from jtask.errors import BrokerError
-from jtask_nats.client.direct_reads import last_message
+from jtask_nats.client.direct_reads import latest_message
 from jtask_nats.queues.deliveries import NatsDelivery
 from jtask_nats.streams.session import Session
 
@@ -21,7 +21,7 @@ async def is_requeued(session: Session, delivery: NatsDelivery) -> bool:
     stream = session.topology.run_streams.of(delivery.queue)
     subject = session.subjects.runs(delivery.queue, delivery.run_id)
     try:
-        latest = await last_message(session.connection, stream, subject)
+        latest = await latest_message(session.connection, stream, subject)
         return latest is not None and latest.sequence > int(delivery.seq)
     except BrokerError as error:
         _log.debug("run %s may be stored twice: %s", delivery.run_id, error)

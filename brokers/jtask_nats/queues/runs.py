@@ -19,7 +19,7 @@ from jtask.errors import BrokerUnavailable, MessageRefused
 from jtask.ids import is_run_id
 from jtask.signal_safety import result_of
 from jtask_nats.client.batches import BatchMessages
-from jtask_nats.client.direct_reads import last_message
+from jtask_nats.client.direct_reads import find_last_message
 from jtask_nats.client.purging import purge
 from jtask_nats.queues.consumption import NatsConsumption
 from jtask_nats.queues.deletion import delete_message
@@ -262,7 +262,7 @@ class NatsRuns:
         # the server forget them, see `delete_message`.
         delayed = await purge(connection, stream, subjects.schedule("*", "*", run_id))
         delayed |= await purge(connection, stream, subjects.parked("*", None, run_id))
-        waiting = await last_message(connection, stream, subjects.queued("*", "*", run_id))
+        waiting = await find_last_message(connection, stream, subjects.queued("*", "*", run_id))
         if waiting is None or await self._is_with_worker(run_id, waiting.subject, waiting.sequence):
             return delayed
         removed = await delete_message(session, stream, waiting.sequence)

@@ -1,19 +1,16 @@
 """List the runs that no worker holds, without taking any."""
 
-import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
-from typing import Any
 
 from jtask.contract import RunPlace, WaitingRun, check_queue
 from jtask.errors import PermissionDenied
 from jtask.ids import is_run_id
 from jtask_nats.client import headers
-from jtask_nats.client.connection import Connection
 from jtask_nats.client.direct_reads import (
     StoredMessage,
+    find_last_message,
     last_message,
-    last_message_of_leader,
     read_pages,
 )
 from jtask_nats.queues.deletion import delete_message
@@ -23,8 +20,6 @@ from jtask_nats.queues.queue_counts import Level, is_run, level_of
 from jtask_nats.streams.server_clock import ServerClock
 from jtask_nats.streams.session import Session
 from jtask_nats.streams.subjects import is_for_parked, last_token
-
-_Read = Callable[[Connection, str, str], Coroutine[Any, Any, StoredMessage | None]]
 
 
 class WaitingRuns:
@@ -68,22 +63,20 @@ class WaitingRuns:
         if not is_run_id(run_id):
             return None
         stored = await self._last(run_id)
-        if stored is None:
-            with contextlib.suppress(PermissionDenied):  # then what any server knows must do
-                stored = await self._search(run_id, last_message_of_leader)
         return None if stored is None else await self._place(stored)
 
     async def _last(self, run_id: str) -> StoredMessage | None:
         await self._session.topology.ensure_runs()
-        stored = await self._search(run_id, last_message)
+        stored = await self._search(run_id)
         is_one = stored is not None and is_run(self._session.subjects, stored.subject)
         return stored if is_one else None
 
-    async def _search(self, run_id: str, read: _Read) -> StoredMessage | None:
+    async def _search(self, run_id: str) -> StoredMessage | None:
         """Read the last message of a run, in whichever stream it is."""
         session = self._session
         subject, streams = session.subjects.runs("*", run_id), session.topology.run_streams.names
-        return await first_found(read(session.connection, stream, subject) for stream in streams)
+        connection = session.connection
+        return await first_found(find_last_message(connection, one, subject) for one in streams)
 
     async def _waiting_in(
         self, stream: str, subject: str, holders: Holders

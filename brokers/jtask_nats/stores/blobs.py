@@ -7,13 +7,16 @@ direct get, 10 MB take 32 ms; the object store of nats-py takes 686 ms.
 """
 
 import asyncio
+import contextlib
 import hashlib
 import re
 import secrets
 from collections import Counter
+from collections.abc import AsyncIterator
 
+from jtask.errors import PermissionDenied
 from jtask_nats.client import headers
-from jtask_nats.client.direct_reads import StoredMessage, read_all
+from jtask_nats.client.direct_reads import StoredMessage, read_all, read_all_of_leader
 from jtask_nats.client.protocol import header_value
 from jtask_nats.client.publisher import PubAck
 from jtask_nats.client.purging import purge
@@ -66,17 +69,12 @@ class NatsBlobs:
         session = self._session
         await session.topology.ensure(Stream.BLOBS)
         stream = session.topology.stream_name(Stream.BLOBS)
-        found = read_all(session.connection, stream, session.subjects.chunk(key, "*"))
-        chunks: list[StoredMessage] = []
-        # Of each writing: a longer one before may have left chunks behind.
-        sizes = Counter[bytes]()
-        async for chunk in found:
-            chunks.append(chunk)
-            writing = header_value(chunk.headers, _PART) or b""
-            sizes[writing] += len(chunk.body)
-            if at_most is not None and sizes[writing] > at_most:
-                return None
-        return assemble(chunks)
+        connection, subject = session.connection, session.subjects.chunk(key, "*")
+        blob = await _read(read_all(connection, stream, subject), at_most)
+        if blob is None and connection.is_cluster:
+            with contextlib.suppress(PermissionDenied):  # then what any server knows must do
+                blob = await _read(read_all_of_leader(connection, stream, subject), at_most)
+        return blob
 
     async def delete(self, key: str) -> None:
         """Delete a blob; nothing happens when there is none."""
@@ -84,6 +82,20 @@ class NatsBlobs:
         await session.topology.ensure(Stream.BLOBS)
         stream = session.topology.stream_name(Stream.BLOBS)
         await purge(session.connection, stream, session.subjects.chunk(key, "*"))
+
+
+async def _read(found: AsyncIterator[StoredMessage], at_most: int | None) -> bytes | None:
+    """Return the blob of some chunks, or None when it is not complete or larger."""
+    chunks: list[StoredMessage] = []
+    # Of each writing: a longer one before may have left chunks behind.
+    sizes = Counter[bytes]()
+    async for chunk in found:
+        chunks.append(chunk)
+        writing = header_value(chunk.headers, _PART) or b""
+        sizes[writing] += len(chunk.body)
+        if at_most is not None and sizes[writing] > at_most:
+            return None
+    return assemble(chunks)
 
 
 def assemble(chunks: list[StoredMessage]) -> bytes | None:

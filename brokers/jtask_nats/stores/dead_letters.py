@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from jtask.contract import DeadLetter, is_name
 from jtask.ids import is_run_id
 from jtask_nats.client import headers
-from jtask_nats.client.direct_reads import StoredMessage, last_message, read_all
+from jtask_nats.client.direct_reads import StoredMessage, find_last_message, read_all
 from jtask_nats.client.purging import purge
 from jtask_nats.streams.session import Session
 from jtask_nats.streams.stream_configs import Stream
@@ -38,7 +38,7 @@ class NatsDeadLetters:
         await session.topology.ensure(Stream.DEAD_LETTERS)
         stream = session.topology.stream_name(Stream.DEAD_LETTERS)
         subject = session.subjects.dead_letter("*", run_id)
-        stored = await last_message(session.connection, stream, subject)
+        stored = await find_last_message(session.connection, stream, subject)
         return None if stored is None else _dead_letter(stored)
 
     async def drop(self, run_id: str) -> bool:

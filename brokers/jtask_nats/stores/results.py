@@ -1,22 +1,17 @@
 """Outcomes: the first of a run is stored, and pushed to whoever watches once it is."""
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 
 from jtask.background import BackgroundTasks
 from jtask.contract import OutcomeRecord
-from jtask.errors import BrokerError, PermissionDenied
+from jtask.errors import BrokerError
 from jtask.ids import CLIENT_HEX, is_run_id
 from jtask.randomness import RANDOM
 from jtask_nats.client.connection import Subscription
-from jtask_nats.client.direct_reads import (
-    last_message,
-    last_message_of_leader,
-    last_message_question,
-)
+from jtask_nats.client.direct_reads import find_last_message, last_message_question
 from jtask_nats.client.headers import FIRST_ONLY
 from jtask_nats.client.nats_errors import WRONG_LAST_SEQUENCE, ApiError
 from jtask_nats.streams.session import Session
@@ -84,14 +79,11 @@ class NatsResults:
         session = self._session
         stream = session.topology.stream_name(Stream.RESULTS)
         subject = session.subjects.outcome(run_id)
-        found = await last_message(session.connection, stream, subject)
-        if found is None and session.connection.is_cluster:
-            # A follower that lags may have answered. Our subscription is with the leader as a rule
-            # before it is asked: what it stores later is pushed. They go by two connections between
-            # servers, though (API requests have one of their own), and the question may come first;
-            # what is stored just then is found by the next look.
-            with contextlib.suppress(PermissionDenied):
-                found = await last_message_of_leader(session.connection, stream, subject)
+        # Our subscription is with the leader as a rule before that is asked: what it stores later
+        # is pushed. They go by two connections between servers, though (API requests have one of
+        # their own), and the question may come first; what is stored just then is found by the next
+        # look.
+        found = await find_last_message(session.connection, stream, subject)
         return None if found is None else OutcomeRecord(run_id, found.body)
 
     def get_from_thread(self, run_id: str, seconds: float) -> OutcomeRecord | None:

@@ -1,0 +1,98 @@
+"""A cluster whose servers, but for the leader, do not have yet what was stored a moment ago."""
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+from nats_clients import OpenBroker, WithBrokers
+from waiting import until
+
+from jtask.contract import Delivery, Message, OutcomeRecord
+from jtask.ids import RunIds
+from jtask_nats.broker import NatsBroker
+from jtask_nats.client import direct_reads
+from jtask_nats.client.connection import Connection
+
+QUEUE = "mails"
+
+
+@pytest.fixture
+def with_lagging(
+    with_brokers: WithBrokers, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Callable[[NatsBroker], Awaitable[None]]], None]:
+    """Run a coroutine function with a broker whose direct gets meet a server that has nothing."""
+
+    def run_with_lagging(main: Callable[[NatsBroker], Awaitable[None]]) -> None:
+        async def around(open_broker: OpenBroker) -> None:
+            broker = await open_broker()
+            empty = {"name": "LAGS", "subjects": ["lags"], "allow_direct": True}
+            await broker._connection.api("STREAM.CREATE.LAGS", empty)
+            monkeypatch.setattr(direct_reads, "_api", lambda _: "$JS.API.DIRECT.GET.LAGS")
+            monkeypatch.setattr(Connection, "is_cluster", property(lambda _: True))
+            await main(broker)
+
+        with_brokers(around)
+
+    return run_with_lagging
+
+
+WithLagging = Callable[[Callable[[NatsBroker], Awaitable[None]]], None]
+
+
+def new_run() -> Message:
+    return Message(RunIds().new(), QUEUE, b"{}")
+
+
+async def delivered(broker: NatsBroker, message: Message) -> Delivery:
+    """Enqueue a run, and return it as a worker gets it."""
+    got = list[Delivery]()
+    await broker.runs.consume([QUEUE], 100, got.append)
+    await broker.runs.enqueue([message])
+    await until(lambda: got)
+    return got[0]
+
+
+def test_what_is_stored_is_found_although_another_server_does_not_have_it_yet(
+    with_lagging: WithLagging,
+) -> None:
+    async def main(broker: NatsBroker) -> None:
+        waiting = new_run()
+        await broker.blobs.put("k", (large := b"x" * 600_000))
+        await broker.records.put("bucket", "key", b"value")
+        await broker.results.put(OutcomeRecord(waiting.run_id, b"end"))
+        await broker.runs.enqueue([waiting])
+        assert await broker.blobs.get("k") == large
+        assert await broker.blobs.get("k", at_most=10) is None
+        assert await broker.blobs.get("none") is None
+        assert (await broker.records.get("bucket", "key") or waiting).body == b"value"
+        assert await broker.records.get("bucket", "none") is None
+        assert (await broker.results.get(waiting.run_id) or waiting).body == b"end"
+        assert await broker.queues.find(waiting.run_id) is not None
+        assert await broker.runs.cancel(waiting.run_id)
+        assert await broker.queues.find(waiting.run_id) is None
+
+    with_lagging(main)
+
+
+def test_a_dead_letter_is_found_although_another_server_does_not_have_it_yet(
+    with_lagging: WithLagging,
+) -> None:
+    async def main(broker: NatsBroker) -> None:
+        dying = new_run()
+        await (await delivered(broker, dying)).dead_letter("it failed", b"{}")
+        assert await broker.dead_letters.get(dying.run_id) is not None
+
+    with_lagging(main)
+
+
+@pytest.mark.parametrize("count", [1, 100])
+def test_a_run_is_woken_although_another_server_does_not_know_yet_that_it_is_parked(
+    with_lagging: WithLagging, count: int
+) -> None:
+    async def main(broker: NatsBroker) -> None:
+        delivery = await delivered(broker, new_run())
+        await delivery.park("database", 32_000_000_000.0)
+        assert await broker.runs.parked("database") == 1
+        assert await broker.runs.wake("database", count) == 1
+        assert await broker.runs.parked("database") == 0
+
+    with_lagging(main)
