@@ -12,6 +12,7 @@ from jtask.contract import Delivery, Message
 from jtask.errors import BrokerUnavailable, ConfigurationError
 from jtask.ids import RunIds
 from jtask_nats.broker import NatsBroker
+from jtask_nats.client.connection import Connection
 
 RUN_IDS = RunIds()
 STREAMS = ["JTASK_default", *(f"JTASK_default_RUNS_{part}" for part in (2, 3, 4))]
@@ -117,7 +118,8 @@ def without_leader(broker: NatsBroker, stream: str, monkeypatch: pytest.MonkeyPa
 
     async def unanswered(suffix: str, *args: Any, **options: Any) -> dict[str, Any]:
         if stream in suffix.split("."):
-            await asyncio.Event().wait()
+            await asyncio.sleep(options.get("timeout", 5.0))
+            raise BrokerUnavailable("no answer")
         return await api(suffix, *args, **options)
 
     monkeypatch.setattr(broker._connection, "api", unanswered)
@@ -152,6 +154,30 @@ def test_a_consumer_is_repaired_while_another_stream_has_no_leader(
         await delete(f"CONSUMER.DELETE.{STREAMS[2]}.q1_0")
         await broker.runs.enqueue([one := message("q1")])
         await until(lambda: [delivery.run_id for delivery in got] == [one.run_id])
+        got[0].ack()
+
+    with_brokers(main)
+
+
+def test_runs_are_woken_while_another_stream_has_no_leader(
+    with_brokers: WithBrokers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main(open_broker: OpenBroker) -> None:
+        broker, got = await open_broker(streams=4), list[Delivery]()
+        await broker.runs.consume(["q1"], 100, got.append)
+        await broker._topology.ensure_runs()
+        monkeypatch.setattr(Connection, "is_cluster", property(lambda _: True))
+        without_leader(broker, STREAMS[0], monkeypatch)
+        await broker.runs.enqueue([message("q1")])
+        await until(lambda: got)
+        await got.pop().park("door", time.time() + 600)
+        # Who gives tokens looks again later.
+        assert await broker.runs.wake("door", 2, tokens=["one", "two"]) == 1
+        await until(lambda: got)
+        await got.pop().park("door", time.time() + 600)
+        with pytest.raises(BrokerUnavailable):
+            await broker.runs.wake("door", 2)
+        await until(lambda: got)
         got[0].ack()
 
     with_brokers(main)

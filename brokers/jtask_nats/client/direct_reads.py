@@ -21,6 +21,7 @@ _BATCH_BYTES = 8 << 20  # a connection that falls far behind is closed by the se
 # and what is lost of it, or dropped in an election, shows only as silence.
 _SILENCES = (1.0, 2.0, 4.0, 5.0)
 _TIMEOUT = 10.0  # seconds for one message, and for a stream to get a leader
+_LEADER_TIMEOUT = 5.0  # seconds for one message that only the leader may have
 _PAUSE = 0.25  # seconds before a stream without a leader is asked again
 _NO_MESSAGE = 10037
 _END = 204
@@ -174,7 +175,7 @@ async def read_pages(
 async def first_messages(
     connection: Connection, stream: str, subject: str, most: int, *, after: int = 0
 ) -> list[StoredMessage]:
-    """Return the oldest messages of a subject (wildcards allowed); none if the leader has none.
+    """Return the oldest messages of a subject (wildcards allowed) that any server knows of.
 
     Args:
         connection: To the server.
@@ -188,13 +189,29 @@ async def first_messages(
     """
     wanted = _next_after(after, subject)
     if most == 1:
-        first = await _single(connection, stream, wanted)
-        found = [] if first is None else [first]
-    else:
-        found = (await _page(connection, stream, wanted | {"batch": most})).messages
-    if not found and (missed := await _missed(connection, stream, wanted)) is not None:
-        found = [missed]
-    return found
+        found = await _single(connection, stream, wanted)
+        return [] if found is None else [found]
+    return (await _page(connection, stream, wanted | {"batch": most})).messages
+
+
+async def missed_message(
+    connection: Connection, stream: str, subject: str, timeout: float, *, after: int = 0
+) -> StoredMessage | None:
+    """Return the oldest message of a subject where `first_messages` has found none.
+
+    Only the leader of a cluster has one then.
+
+    Args:
+        connection: To the server.
+        stream: Its name.
+        subject: Which; wildcards are allowed.
+        timeout: Seconds that the leader is asked.
+        after: Skip those up to this sequence.
+
+    Raises:
+        BrokerUnavailable: No answer.
+    """
+    return await _missed(connection, stream, _next_after(after, subject), timeout)
 
 
 async def count(connection: Connection, stream: str, subject: str) -> int:
@@ -227,22 +244,22 @@ def _next_after(sequence: int, subject: str) -> dict[str, object]:
 
 
 async def _missed(
-    connection: Connection, stream: str, wanted: dict[str, object]
+    connection: Connection, stream: str, wanted: dict[str, object], timeout: float = _LEADER_TIMEOUT
 ) -> StoredMessage | None:
     """Return what the leader has of what another server of a cluster may not have yet."""
     if not connection.is_cluster:
         return None
     try:
-        return await _of_leader(connection, stream, wanted)
+        return await _of_leader(connection, stream, wanted, timeout)
     except PermissionDenied:
         return None  # then what any server knows must do
 
 
 async def _of_leader(
-    connection: Connection, stream: str, wanted: dict[str, object]
+    connection: Connection, stream: str, wanted: dict[str, object], timeout: float = _LEADER_TIMEOUT
 ) -> StoredMessage | None:
     try:
-        answer = await connection.api(f"STREAM.MSG.GET.{stream}", wanted)
+        answer = await connection.api(f"STREAM.MSG.GET.{stream}", wanted, timeout=timeout)
     except ApiError as error:
         if error.err_code != _NO_MESSAGE:
             raise

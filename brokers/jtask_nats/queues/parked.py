@@ -5,8 +5,9 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from jtask.contract import TOP_PRIORITY
+from jtask.errors import BrokerUnavailable
 from jtask_nats.client import headers
-from jtask_nats.client.direct_reads import StoredMessage, count, first_messages
+from jtask_nats.client.direct_reads import StoredMessage, count, first_messages, missed_message
 from jtask_nats.client.jetstream_api import list_subjects
 from jtask_nats.client.nats_errors import WRONG_LAST_SEQUENCE, ApiError
 from jtask_nats.queues.queue_counts import level_of
@@ -14,6 +15,7 @@ from jtask_nats.streams.session import Session
 from jtask_nats.streams.subjects import last_token
 
 _MOST = 100  # runs that are looked at together
+_LEADER_SECONDS = 1.0  # that a stream without a leader holds up what is woken in others
 
 
 class ParkedRuns:
@@ -39,7 +41,9 @@ class ParkedRuns:
         Args:
             key: What they are parked under.
             count: How many, at most.
-            tokens: What they are given, in their order.
+            tokens: What they are given, in their order. Who gives some looks again later, so a
+                stream without a leader is left out; else it counts as no answer, once what the
+                others have is woken.
             first: Whether they go before what is on their queue.
 
         Raises:
@@ -50,7 +54,10 @@ class ParkedRuns:
         subject = session.subjects.parked("*", key, "*")
         woken, after = 0, dict.fromkeys(self._streams, 0)
         while woken < count:
-            found = await self._oldest(subject, min(count - woken, _MOST), after)
+            most = min(count - woken, _MOST)
+            found = await self._oldest(subject, most, after)
+            if not found:
+                found = (await self._missed(subject, after, must_answer=not tokens))[:most]
             if not found:
                 break
             parked = [one for _, one in found]
@@ -110,6 +117,36 @@ class ParkedRuns:
         if len(pages) > 1:
             found.sort(key=lambda named: named[1].at)
         return found[:most]
+
+    async def _missed(
+        self, subject: str, after: Mapping[str, int], *, must_answer: bool
+    ) -> list[tuple[str, StoredMessage]]:
+        """Return the oldest message of each stream that only its leader knows of.
+
+        Args:
+            subject: Which.
+            after: Skip those up to a sequence, by stream.
+            must_answer: Whether a leader that does not answer is an error if nothing is found.
+        """
+        connection = self._session.connection
+        answers = await asyncio.gather(
+            *(
+                missed_message(connection, stream, subject, _LEADER_SECONDS, after=sequence)
+                for stream, sequence in after.items()
+            ),
+            return_exceptions=True,
+        )
+        found: list[tuple[str, StoredMessage]] = []
+        errors: list[BaseException] = []
+        for stream, answer in zip(after, answers, strict=True):
+            if isinstance(answer, BaseException):
+                errors.append(answer)
+            elif answer is not None:
+                found.append((stream, answer))
+        for error in errors:
+            if not isinstance(error, BrokerUnavailable) or (must_answer and not found):
+                raise error
+        return found
 
     async def _wake_all(
         self, parked: Sequence[StoredMessage], tokens: Sequence[str], *, first: bool
