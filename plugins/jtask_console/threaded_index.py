@@ -1,8 +1,11 @@
 """The index of runs, asked from an event loop."""
 
 import asyncio
-from collections.abc import Callable
+import threading
+from collections import Counter
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 from sqlalchemy import Executable
@@ -19,6 +22,8 @@ class ThreadedIndex:
 
     def __init__(self) -> None:
         self._reader: IndexReader | None = None
+        self._asked: Counter[IndexReader] = Counter()  # how many questions each answers now
+        self._lock = threading.Lock()
         self._threads = ThreadPoolExecutor(_THREADS, "jtask-console-index")
 
     async def ask(self, question: Callable[[IndexReader], T]) -> T:
@@ -48,13 +53,28 @@ class ThreadedIndex:
         await self.ask(write)
 
     def close(self) -> None:
-        """Close the connections; it opens again when it is asked again."""
-        reader, self._reader = self._reader, None
-        if reader is not None:
-            reader.close()
+        """Close the connections, each once its question is answered; the next one opens again."""
+        with self._lock:
+            reader, self._reader = self._reader, None
+            if reader is not None and not self._asked[reader]:
+                reader.close()
 
     def _ask(self, question: Callable[[IndexReader], T]) -> T:
-        if self._reader is None:
-            self._reader = IndexReader.open()
-        with translated(self._reader.engine):
-            return question(self._reader)
+        with self._open_reader() as reader, translated(reader.engine):
+            return question(reader)
+
+    @contextmanager
+    def _open_reader(self) -> Generator[IndexReader]:
+        with self._lock:
+            if self._reader is None:
+                self._reader = IndexReader.open()
+            reader = self._reader
+            self._asked[reader] += 1
+        try:
+            yield reader
+        finally:
+            with self._lock:
+                self._asked[reader] -= 1
+                if reader is not self._reader and not self._asked[reader]:
+                    del self._asked[reader]
+                    reader.close()

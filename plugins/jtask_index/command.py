@@ -1,6 +1,7 @@
 """`jtask index`: keep runs in SQL."""
 
 import signal
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import click
@@ -37,9 +38,9 @@ def index(ctx: click.Context) -> None:
 def rebuild(*, yes: bool) -> None:
     """Delete what the index knows of runs, and read it anew from what the event log still has."""
     confirm("Delete the runs of the index? Those that the event log has come back.", yes=yes)
-    follower = _open()
-    follower.clear()
-    say(f"{follower.catch_up()} events were read", err=True)
+    with closing(_open()) as follower:
+        follower.clear()
+        say(f"{follower.catch_up()} events were read", err=True)
 
 
 def _open() -> "Follower":

@@ -93,25 +93,16 @@ class Follower:
         self._stopped.set()
         self._news.set()
 
+    def close(self) -> None:
+        """Close the connections to the index; what is called next opens one again."""
+        self._writer.close()
+
     def run(self) -> None:
-        """Follow the log in this thread, whatever happens to broker and database."""
-        pause, longest = _PAUSES
-        while not self._stopped.is_set():
-            try:
-                with self._watching():
-                    while not self._stopped.is_set():
-                        self._news.clear()
-                        self.catch_up()
-                        self._trim()
-                        self._mirror()
-                        self._silent.look()
-                        pause = _PAUSES[0]
-                        self._news.wait(_LOOK)
-                        self._stopped.wait(_GATHER)
-            except (BrokerError, IndexUnavailable) as error:
-                self._complain(error)
-                self._stopped.wait(pause)
-                pause = min(2 * pause, longest)
+        """Follow the log in this thread, whatever happens to broker and database, and close."""
+        try:
+            self._run()
+        finally:
+            self.close()
 
     def catch_up(self) -> int:
         """Apply what the log has, up to now.
@@ -134,6 +125,25 @@ class Follower:
                 break
         self.applied += applied
         return applied
+
+    def _run(self) -> None:
+        pause, longest = _PAUSES
+        while not self._stopped.is_set():
+            try:
+                with self._watching():
+                    while not self._stopped.is_set():
+                        self._news.clear()
+                        self.catch_up()
+                        self._trim()
+                        self._mirror()
+                        self._silent.look()
+                        pause = _PAUSES[0]
+                        self._news.wait(_LOOK)
+                        self._stopped.wait(_GATHER)
+            except (BrokerError, IndexUnavailable) as error:
+                self._complain(error)
+                self._stopped.wait(pause)
+                pause = min(2 * pause, longest)
 
     def _begin(self) -> Followed | None:
         """Return where to read on; None where somebody else has just changed that."""

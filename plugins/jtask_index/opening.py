@@ -25,6 +25,10 @@ def open_follower(url: str | None = None, on_change: OnChange = tell_nobody) -> 
 
     settings = settings_of(IndexSettings)
     writer = IndexWriter(open_engine(url or index_url()))
-    writer.prepare()
+    try:
+        writer.prepare()
+    except BaseException:
+        writer.close()
+        raise
     limits = Limits(settings.index_ttl, settings.index_runs, settings.index_size)
     return Follower(get_client(), writer, limits, on_change=on_change)

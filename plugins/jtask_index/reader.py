@@ -116,12 +116,14 @@ class IndexReader:
             ConfigurationError: There is no index there, or of another version of jtask.
         """
         engine = open_engine(url or index_url())
-        if not exists(engine):
+        try:
+            if exists(engine):
+                return cls(engine)
+            where = engine.url.render_as_string()
+            raise ConfigurationError(f"there is no index at {where}: start one by `jtask index`")
+        except BaseException:
             engine.dispose()
-            raise ConfigurationError(
-                f"there is no index at {engine.url.render_as_string()}: start one by `jtask index`"
-            )
-        return cls(engine)
+            raise
 
     def __enter__(self) -> Self:
         return self

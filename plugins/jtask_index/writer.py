@@ -81,6 +81,10 @@ class IndexWriter:
         """Where the index is, for transactions that write."""
         return self._engine
 
+    def close(self) -> None:
+        """Close the connections; the next call opens one again."""
+        self._plain.dispose()
+
     def prepare(self) -> Followed:
         """Make the tables if they are not there, and return how far the log was read.
 

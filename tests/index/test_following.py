@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import index_models as m
 import pytest
 from in_process import on_io
-from sqlalchemy import text
+from sqlalchemy import event, text
 from waiting import eventually
 
 from jtask.client import get_client
@@ -58,6 +58,20 @@ def test_a_follower_that_waits_is_woken_by_events(follower: Follower, reader: In
     finally:
         follower.stop()
         thread.join()
+
+
+def test_a_follower_that_was_stopped_has_closed_its_connections(
+    follower: Follower, writer: IndexWriter
+) -> None:
+    opened: set[object] = set()
+    event.listen(writer.engine, "checkout", lambda connection, *_: opened.add(connection))
+    event.listen(writer.engine, "close", lambda connection, _: opened.discard(connection))
+    thread = threading.Thread(target=follower.run)
+    thread.start()
+    eventually(lambda: opened)
+    follower.stop()
+    thread.join()
+    assert not opened
 
 
 def test_two_followers_of_one_database_apply_each_event_once(
