@@ -75,7 +75,9 @@ class ParkedRuns:
         await session.topology.ensure_runs()
         subject = session.subjects.parked("*", key, "*")
         counting = (count(session.connection, stream, subject) for stream in self._streams)
-        return sum(await asyncio.gather(*counting))
+        known = sum(await asyncio.gather(*counting))
+        beginning = dict.fromkeys(self._streams, 0)
+        return known or len(await self._missed(subject, beginning, must_answer=True))
 
     async def keys(self, prefix: str) -> set[str]:
         """Return the keys that begin so and that runs are parked under.
