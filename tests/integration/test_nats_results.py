@@ -8,6 +8,7 @@ from nats_servers import NatsServer
 from waiting import until
 
 from jtask.contract import OutcomeRecord
+from jtask.errors import BrokerUnavailable
 from jtask.ids import RunIds
 from jtask_nats.stores import results
 
@@ -84,6 +85,26 @@ def test_a_lost_connection_is_a_gap_in_what_is_watched(
         await until(lambda: bool(gaps))
         assert await broker.results.put(OutcomeRecord(run_id, b"late")) is True
         await until(lambda: heard == [OutcomeRecord(run_id, b"late")])
+
+    with_brokers(main)
+
+
+def test_a_connection_that_is_lost_as_somebody_begins_to_watch_is_no_error(
+    with_brokers: WithBrokers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main(open_broker: OpenBroker) -> None:
+        broker = await open_broker()
+
+        async def unanswered() -> None:
+            raise BrokerUnavailable("no answer on PING")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(broker._connection, "flush", unanswered)
+            run_id = RUN_IDS.new()
+            await broker.results.watch(run_id, lambda _: None, lambda: None)
+            await broker.items.watch(run_id, lambda: None)
+            await broker.events.watch(lambda: None)
+            await broker.requests.listen("topic", lambda _: None)
 
     with_brokers(main)
 

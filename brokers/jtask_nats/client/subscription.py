@@ -1,6 +1,9 @@
 """A standing subscription to the messages of a subject."""
 
+import contextlib
 from typing import Protocol
+
+from jtask.errors import BrokerUnavailable
 
 
 class Subscriber(Protocol):
@@ -56,3 +59,16 @@ class Subscription:
             # PONG.
             await self._subscriber.flush()
         self.unsubscribe()
+
+
+async def take_effect(subscriber: Subscriber) -> None:
+    """Return once the server has the subscriptions of a connection, or that is lost.
+
+    In the latter case nobody need try again: they are renewed before anything else.
+
+    Args:
+        subscriber: The connection.
+    """
+    if subscriber.is_connected:
+        with contextlib.suppress(BrokerUnavailable):
+            await subscriber.flush()

@@ -8,7 +8,8 @@ import asyncio
 from collections.abc import Callable
 
 from jtask.randomness import RANDOM
-from jtask_nats.client.connection import Connection, Subscription
+from jtask_nats.client.connection import Connection
+from jtask_nats.client.subscription import Subscription, take_effect
 
 # Seconds between two looks at what may have grown: what a lost push costs at most.
 _LOOKS = (2.0, 30.0)
@@ -40,9 +41,8 @@ class News:
         subscription = NewsSubscription(
             self._connection, subject, on_news, self._subscriptions, self._rest
         )
-        if self._connection.is_connected:
-            # Only then is it in place: what is stored from now on must not be missed.
-            await self._connection.flush()
+        # What is stored from now on must not be missed.
+        await take_effect(self._connection)
         return subscription
 
     def _notify_all(self) -> None:

@@ -1,12 +1,10 @@
 """Requests to whoever listens now, over core NATS: nothing is stored."""
 
-import contextlib
 from collections.abc import Callable
 
 from jtask import contract
-from jtask.errors import BrokerUnavailable
-from jtask_nats.client.connection import Subscription
 from jtask_nats.client.request_many import request_many
+from jtask_nats.client.subscription import Subscription, take_effect
 from jtask_nats.streams.session import Session
 
 
@@ -38,11 +36,8 @@ class NatsRequests:
                 connection.send(reply, body)
 
         subscription = connection.subscribe(self._session.subjects.request(topic), receive)
-        if connection.is_connected:
-            # A request sent after this returns must arrive. A connection that is lost meanwhile
-            # subscribes again before anything else: nobody needs to call this again.
-            with contextlib.suppress(BrokerUnavailable):
-                await connection.flush()
+        # A request sent after this returns must arrive.
+        await take_effect(connection)
         return _Responder(subscription, on_gap, self._responders)
 
     async def ask(

@@ -10,10 +10,10 @@ from jtask.contract import OutcomeRecord
 from jtask.errors import BrokerError
 from jtask.ids import CLIENT_HEX, is_run_id
 from jtask.randomness import RANDOM
-from jtask_nats.client.connection import Subscription
 from jtask_nats.client.direct_reads import find_last_message, last_message_question
 from jtask_nats.client.headers import FIRST_ONLY
 from jtask_nats.client.nats_errors import WRONG_LAST_SEQUENCE, ApiError
+from jtask_nats.client.subscription import Subscription, take_effect
 from jtask_nats.streams.session import Session
 from jtask_nats.streams.stream_configs import Stream
 from jtask_nats.streams.subjects import last_token
@@ -148,9 +148,8 @@ class NatsResults:
         )
         look = on_gap if is_client else partial(self._look, target, deliver)
         subscription.look_again(look, *(_CLIENT_LOOKS if is_client else _RUN_LOOKS))
-        if connection.is_connected:
-            # Only then is the subscription in place: what is stored from now on must not be missed.
-            await connection.flush()
+        # What is stored from now on must not be missed.
+        await take_effect(connection)
         return subscription
 
     def _on_many_published(
