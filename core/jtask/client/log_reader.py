@@ -71,8 +71,11 @@ class LogReader:
             lines = await self.read()
             if lines is not None:
                 return lines
-            if is_over or self._is_over() or not await self._wait():
+            if is_over or self._is_over():
                 return None
+            if not await self._wait():
+                # Its news may have been lost.
+                return await self.read()
 
     async def close(self) -> None:
         """Hear of nothing any more."""

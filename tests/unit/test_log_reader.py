@@ -1,0 +1,75 @@
+"""Lines of a run, read until the run has ended."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+
+import pytest
+
+from jtask.client import log_reader
+from jtask.client.log_reader import LogReader
+from jtask.contract import ITEM, LogLine, LogPage, OutcomeRecord
+from jtask.ids import get_run_ids
+from jtask.outcomes import SettledRun
+from jtask.states import State, StateName
+from jtask.wire.envelope import encode_outcome
+
+RUN_ID = get_run_ids().new()
+LINE = LogLine(RUN_ID, 0.0, ITEM, "json", "1")
+
+
+class Nothing:
+    async def close(self) -> None:
+        """Hear of nothing any more."""
+
+
+class Silent:
+    """Has a line for who asks a second time, and tells nobody."""
+
+    def __init__(self) -> None:
+        self._asked = 0
+
+    async def append(self, lines: Sequence[LogLine]) -> None:
+        raise NotImplementedError
+
+    async def read(self, run_id: str, *, after: int = 0) -> AsyncIterator[LogPage]:
+        del run_id
+        self._asked += 1
+        if self._asked > 1 and after == 0:
+            yield LogPage([LINE], 1)
+
+    async def watch(self, run_id: str, on_news: Callable[[], None]) -> Nothing:
+        del run_id, on_news
+        return Nothing()
+
+
+class Ended:
+    """Says that the run has ended."""
+
+    async def put(self, outcome: OutcomeRecord) -> bool:
+        raise NotImplementedError
+
+    async def get(self, run_id: str) -> OutcomeRecord:
+        now = time.time()
+        state = State(StateName.COMPLETED, now)
+        run = SettledRun(run_id, "task", "task", state, 1, now, now, now, 0.0, "", "json")
+        return OutcomeRecord(run_id, encode_outcome(run))
+
+    async def watch(
+        self, target: str, deliver: Callable[[OutcomeRecord], None], on_gap: Callable[[], None]
+    ) -> Nothing:
+        del target, deliver, on_gap
+        return Nothing()
+
+
+def test_what_was_stored_and_not_told_is_read_before_a_log_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(log_reader, "_GRACE_SECONDS", 0.0)
+
+    async def main() -> None:
+        reader = LogReader(Silent(), Ended(), RUN_ID)
+        assert await reader.follow() == [LINE]
+        assert await reader.follow() is None
+
+    asyncio.run(main())
