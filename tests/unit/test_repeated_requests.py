@@ -9,6 +9,7 @@ from virtual_loop import VirtualLoop
 
 from jtask.errors import BrokerUnavailable
 from jtask_memory import VirtualClock
+from jtask_nats.client.jetstream_api import call_api
 from jtask_nats.client.nats_errors import ConnectionClosed
 from jtask_nats.client.protocol import Reply
 from jtask_nats.client.repeated_requests import request_repeatedly
@@ -65,6 +66,14 @@ async def ask(server: Server, timeout: float = 10.0) -> float:
 @pytest.mark.parametrize("election", [0.1, 0.4, 2.0, 5.0, 9.0])
 def test_an_election_costs_a_second_more_than_it_takes_at_most(election: float) -> None:
     assert election <= run(ask(Server(election))) <= election + 1.1
+
+
+def test_a_call_of_jetstream_outlasts_an_election() -> None:
+    async def call(server: Server) -> float:
+        assert await call_api(server, "STREAM.PURGE.any", None) == {}
+        return asyncio.get_running_loop().time()
+
+    assert run(call(Server(9.0))) < 10.0
 
 
 def test_what_is_answered_is_asked_once() -> None:

@@ -16,7 +16,7 @@ from jtask_nats.client.callbacks import call_all
 from jtask_nats.client.certificates import Certificates
 from jtask_nats.client.gate import Gate
 from jtask_nats.client.greeting import Greeting
-from jtask_nats.client.jetstream_api import call_api
+from jtask_nats.client.jetstream_api import API_TIMEOUT, call_api
 from jtask_nats.client.logins import NOBODY, Login
 from jtask_nats.client.nats_client import NatsClient
 from jtask_nats.client.nats_errors import (
@@ -296,7 +296,11 @@ class Connection:
                 answer.exception()
 
     async def api(
-        self, suffix: str, payload: Mapping[str, object] | None = None, *, timeout: float = 5.0
+        self,
+        suffix: str,
+        payload: Mapping[str, object] | None = None,
+        *,
+        timeout: float = API_TIMEOUT,
     ) -> dict[str, Any]:
         """Call `$JS.API.<suffix>`; what passes by itself (no leader yet) is tried again.
 

@@ -13,6 +13,8 @@ from jtask_nats.client.repeated_requests import Requester, request_repeatedly
 # Seconds: first and longest pause. A new leader is elected in about 5 s (measured with 3 replicas);
 # a server that has just started needs far less.
 _RETRY = (0.05, 0.5)
+API_TIMEOUT = 10.0
+"""Seconds to try: an election takes up to 9."""
 
 
 class Api(Protocol):
@@ -47,7 +49,10 @@ async def list_subjects(api: Api, stream: str, pattern: str) -> AsyncIterator[tu
 
 
 async def call_api(
-    requester: Requester, suffix: str, payload: Mapping[str, object] | None, timeout: float
+    requester: Requester,
+    suffix: str,
+    payload: Mapping[str, object] | None,
+    timeout: float = API_TIMEOUT,
 ) -> dict[str, Any]:
     """Call `$JS.API.<suffix>`; what passes by itself (no leader yet) is tried again.
 
