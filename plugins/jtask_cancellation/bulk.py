@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from jtask.client.questions import ask_patiently
 from jtask.contract import Broker, WaitingRun
 from jtask.errors import EnvelopeError
 from jtask.ids import is_run_id
@@ -106,7 +107,7 @@ async def _cancel_many(client: "Client", run_ids: list[str], message: str) -> li
 async def _all_runs(broker: Broker, queue: str | None) -> list[Found]:
     # Waiting ones first: what a worker takes meanwhile is then found in its hands.
     found = [_waiting(run) async for run in broker.queues.waiting(queue)]
-    for answer in await broker.requests.ask(HELD, b"", timeout=_ASK_SECONDS):
+    for answer in await ask_patiently(broker, HELD, b"", timeout=_ASK_SECONDS):
         found += _held(answer)
     return found
 

@@ -9,6 +9,7 @@ import re
 from typing import TYPE_CHECKING
 
 from jtask.client.cancel_requests import kept_message
+from jtask.client.questions import ask_patiently
 from jtask.contract import Broker, Subscription
 from jtask.wire.fields import known_fields
 
@@ -73,5 +74,5 @@ async def cancel_unstarted(broker: Broker, queue: str, message: str) -> int:
         int: How many runs the workers that answered in time have cancelled.
     """
     facts = {"queue": queue, "message": kept_message(message)}
-    answers = await broker.requests.ask(_PURGED, json.dumps(facts).encode(), timeout=_ASK_SECONDS)
+    answers = await ask_patiently(broker, _PURGED, json.dumps(facts).encode(), timeout=_ASK_SECONDS)
     return sum(int(answer) for answer in answers if _COUNT.fullmatch(answer))

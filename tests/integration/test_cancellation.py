@@ -22,7 +22,7 @@ from jtask.client.cancel_requests import (
     find_cancel_request,
     store_cancel_request,
 )
-from jtask.errors import RunCancelled
+from jtask.errors import BrokerUnavailable, RunCancelled
 from jtask.hooks import hookimpl
 from jtask.ids import process_label
 from jtask.lifecycle import Retry
@@ -673,3 +673,22 @@ def test_plugins_hear_of_a_run_that_is_cancelled_on_its_queue(jtask_plugin: Any)
         (run.run_id, "no more"),
     ]
     assert run.info is None or run.info.worker == ""
+
+
+def test_a_connection_that_is_lost_for_a_moment_delays_a_cancellation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    requests = get_client().broker.requests
+    ask, lost = requests.ask, set[str]()
+
+    async def lost_once(topic: str, *args: Any, **options: Any) -> list[bytes]:
+        if topic not in lost:
+            lost.add(topic)
+            raise BrokerUnavailable("the connection is lost")
+        return await ask(topic, *args, **options)
+
+    monkeypatch.setattr(requests, "ask", lost_once)
+    run = quick.with_options(delay=3600).delay()
+    assert run.cancel().result is CancelResult.NEVER_STARTS
+    assert lost
+    assert find_runs(task=None, tag=None, queue=None) == []

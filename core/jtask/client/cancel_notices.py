@@ -22,6 +22,7 @@ from jtask.client.cancel_requests import (
     find_cancel_request,
     forget,
 )
+from jtask.client.questions import ask_patiently
 from jtask.contract import Broker
 from jtask.daemon_calls import call_in_daemon
 from jtask.declaration.registry import find_task
@@ -214,4 +215,4 @@ async def _ask_a_worker(broker: Broker, run_id: str, key: str) -> None:
 
 async def _ask(broker: Broker, question: dict[str, str]) -> list[bytes]:
     body = json.dumps(question).encode()
-    return await broker.requests.ask(NOTIFY_CANCELLED, body, timeout=_ASK_SECONDS, answers=1)
+    return await ask_patiently(broker, NOTIFY_CANCELLED, body, timeout=_ASK_SECONDS, answers=1)

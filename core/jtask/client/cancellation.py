@@ -30,6 +30,7 @@ from jtask.client.cancel_requests import (
     store_cancel_request,
 )
 from jtask.client.end_news import tell_of_end
+from jtask.client.questions import ask_patiently
 from jtask.contract import Broker, Event, OutcomeRecord, WaitingRun
 from jtask.errors import EnvelopeError
 from jtask.ids import is_run_id
@@ -210,7 +211,7 @@ async def _store_request(broker: Broker, run_id: str, message: str) -> tuple[Can
     # One worker that knows is enough: it continues should this process die.
     message = kept_message(message)
     question = write_question(run_id, message)
-    await broker.requests.ask(CANCEL_REQUESTED, question, timeout=_ASK_SECONDS, answers=1)
+    await ask_patiently(broker, CANCEL_REQUESTED, question, timeout=_ASK_SECONDS, answers=1)
     return await store_cancel_request(broker, run_id, message)
 
 
@@ -241,7 +242,7 @@ async def _after_end(broker: Broker, request: CancelRequest, answer: CancelAnswe
 
 async def _ask_holder(broker: Broker, request: CancelRequest) -> CancelAnswer | None:
     question = write_question(request.run_id, request.message)
-    answers = await broker.requests.ask(CANCEL_RUN, question, timeout=_ASK_SECONDS, answers=1)
+    answers = await ask_patiently(broker, CANCEL_RUN, question, timeout=_ASK_SECONDS, answers=1)
     try:
         return CancelAnswer(request.run_id, CancelResult(answers[0].decode())) if answers else None
     except ValueError:  # somebody else listens there
