@@ -13,7 +13,9 @@ from jtask_nats.queues.puller import Puller
 from jtask_nats.streams.session import Session
 
 _PAUSE = (0.1, 2.0)  # seconds: first and longest
-_FOLDER_SECONDS = 1.0  # in which the server deletes the folder of a consumer that was deleted
+# Seconds after which consumers that were made again are looked at, one look after the other: the
+# server deletes the folder of one that was deleted within the first second, or later if it is busy.
+_LOOKS = (1.0, 5.0, 20.0)
 _log = logging.getLogger("jtask.worker")
 
 
@@ -51,7 +53,7 @@ class Repairs:
         """What repairs the consumers of a stream."""
         self._pauses = defaultdict[str, float](lambda: _PAUSE[0])
         self._last_logged = dict[str, str]()
-        self._second_look: asyncio.TimerHandle | None = None
+        self._next_look: asyncio.TimerHandle | None = None
         self._background = BackgroundTasks()
 
     def begin(self, puller: Puller, reason: str) -> None:
@@ -77,8 +79,8 @@ class Repairs:
         for one in repairing:
             one.cancel()
         await asyncio.gather(*repairing, return_exceptions=True)
-        if self._second_look is not None:
-            self._second_look.cancel()
+        if self._next_look is not None:
+            self._next_look.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
 
     def _queues_of(self, stream: str) -> Sequence[str]:
@@ -135,8 +137,7 @@ class Repairs:
                 self._on_reset(puller)
         if broken:
             self._pull()
-        if broken and self._second_look is None:
-            self._second_look = self._loop.call_later(_FOLDER_SECONDS, self._look_again)
+            self._look_again_later(_LOOKS)
 
     async def _discover_priorities(self, queues: Sequence[str]) -> None:
         known = {(puller.queue, puller.priority) for puller in self._pullers_of(queues)}
@@ -144,10 +145,17 @@ class Repairs:
             if (queue, priority) not in known:
                 self._add(queue, priority)
 
-    def _look_again(self) -> None:
-        """Look once more at the consumers: one made again may have lost its folder since."""
-        self._second_look = None
+    def _look_again_later(self, pauses: Sequence[float]) -> None:
+        """Look at the consumers once more: one made again may have lost its folder since."""
+        if self._next_look is not None:
+            self._next_look.cancel()  # too early for what was made just now
+        self._next_look = None
+        if pauses:
+            self._next_look = self._loop.call_later(pauses[0], self._look_again, pauses[1:])
+
+    def _look_again(self, pauses: Sequence[float]) -> None:
         self._background.start(self._ensure_consumers())
+        self._look_again_later(pauses)
 
     async def _ensure_consumers(self) -> None:
         streams = self._session.topology.run_streams.of_queues(self._queues)
