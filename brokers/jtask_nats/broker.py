@@ -127,6 +127,7 @@ class NatsBroker:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self.runs.close()
+        await self._topology.close()
         await self._connection.close()
 
     async def _keep_up(self) -> None:

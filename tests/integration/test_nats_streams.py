@@ -141,6 +141,29 @@ def test_streams_that_are_looked_at_anew_do_not_wait_for_the_first(
     with_brokers(main)
 
 
+def test_a_look_at_all_streams_that_fails_at_one_leaves_nothing_under_way(
+    with_brokers: WithBrokers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main(open_broker: OpenBroker) -> None:
+        broker = await open_broker(streams=4)
+        await broker.runs.enqueue([message("q0"), message("q1")])
+        before, api = asyncio.all_tasks(), broker._connection.api
+
+        async def refused(suffix: str, *args: Any, **options: Any) -> dict[str, Any]:
+            if suffix.endswith(STREAMS[0]):
+                raise ConfigurationError("it is not what jtask needs")
+            await asyncio.sleep(0.05)  # later than that
+            return await api(suffix, *args, **options)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(broker._connection, "api", refused)
+            with pytest.raises(ConfigurationError):
+                await broker._topology.recheck()
+            assert asyncio.all_tasks() <= before
+
+    with_brokers(main)
+
+
 def test_a_consumer_is_repaired_while_another_stream_has_no_leader(
     with_brokers: WithBrokers, monkeypatch: pytest.MonkeyPatch
 ) -> None:

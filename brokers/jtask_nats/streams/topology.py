@@ -93,6 +93,13 @@ class Topology:
         """Return a stream's name; of those that hold runs, that of the first."""
         return self._base + stream.value
 
+    async def close(self) -> None:
+        """Make nothing more."""
+        making = list(self._making.values())
+        for one in making:
+            one.cancel()
+        await asyncio.gather(*making, return_exceptions=True)
+
     def forget(self) -> None:
         """Check everything again at its next use: something seems to be missing."""
         self._known.clear()
@@ -110,7 +117,11 @@ class Topology:
             BrokerUnavailable: No answer.
         """
         used = self._used.intersection(names) if names else set(self._used)
-        await asyncio.gather(*map(self._ensure_stream, used))
+        # All to their end: one that fails leaves none behind that still makes streams.
+        checked = await asyncio.gather(*map(self._ensure_stream, used), return_exceptions=True)
+        for error in checked:
+            if error is not None:
+                raise error
 
     async def recheck_until_done(self, reported: Callable[[str], None]) -> None:
         """Do `recheck` until it succeeds.
