@@ -207,6 +207,11 @@ def test_a_worker_outlives_that_its_consumer_is_deleted_and_made_again_all_the_t
             await asyncio.sleep(0.01)
         await until(lambda: worker.ids == ids(sent))
         await until(lambda: consumption.problem() is None)
+        # The last one is made by the worker, which looks after its folder.
+        await api(f"CONSUMER.DELETE.{consumer}")
+        await broker.runs.enqueue(more := runs("mails", 2))
+        sent += more
+        await until(lambda: worker.ids == ids(sent))
         await until(nats_server.folder_of_consumer("mails_0").exists)
 
     with_brokers(main)
