@@ -11,6 +11,7 @@ from typing import NamedTuple
 from jtask.errors import BrokerError, BrokerUnavailable, PermissionDenied
 from jtask_nats.client import headers
 from jtask_nats.client.connection import Connection
+from jtask_nats.client.jetstream_api import API_TIMEOUT
 from jtask_nats.client.nats_errors import ApiError
 from jtask_nats.client.protocol import NO_RESPONDERS, Reply, status_of
 from jtask_nats.client.repeated_requests import request_repeatedly
@@ -21,7 +22,6 @@ _BATCH_BYTES = 8 << 20  # a connection that falls far behind is closed by the se
 # and what is lost of it, or dropped in an election, shows only as silence.
 _SILENCES = (1.0, 2.0, 4.0, 5.0)
 _TIMEOUT = 10.0  # seconds for one message, and for a stream to get a leader
-_LEADER_TIMEOUT = 5.0  # seconds for one message that only the leader may have
 _PAUSE = 0.25  # seconds before a stream without a leader is asked again
 _NO_MESSAGE = 10037
 _END = 204
@@ -243,7 +243,7 @@ def _next_after(sequence: int, subject: str) -> dict[str, object]:
 
 
 async def _missed(
-    connection: Connection, stream: str, wanted: dict[str, object], timeout: float = _LEADER_TIMEOUT
+    connection: Connection, stream: str, wanted: dict[str, object], timeout: float = API_TIMEOUT
 ) -> StoredMessage | None:
     """Return what the leader has of what another server of a cluster may not have yet."""
     if not connection.is_cluster:
@@ -255,7 +255,7 @@ async def _missed(
 
 
 async def _of_leader(
-    connection: Connection, stream: str, wanted: dict[str, object], timeout: float = _LEADER_TIMEOUT
+    connection: Connection, stream: str, wanted: dict[str, object], timeout: float = API_TIMEOUT
 ) -> StoredMessage | None:
     try:
         answer = await connection.api(f"STREAM.MSG.GET.{stream}", wanted, timeout=timeout)
