@@ -42,9 +42,9 @@ from jtask_timeouts.child_protocol import (
 )
 from jtask_timeouts.coroutines import call_on_loop
 from jtask_timeouts.deadlines import Step, TimedSteps, get_deadlines
+from jtask_timeouts.interrupts import HardInterrupt, SoftInterrupt
 from jtask_timeouts.limits import Limits
 from jtask_timeouts.stacks import stack_of_thread
-from jtask_timeouts.verdict import HardInterrupt
 
 SOFT = signal.SIGUSR1
 """Raises SoftTimeout in a plain task; the process sends it to itself."""
@@ -133,6 +133,9 @@ class _Executor:
             self._limits = Limits(*request.limits)
             value = self._contexts.new().run(self._call, run, args, kwargs)
             return _reply(value, carrier.write_value)
+        except SoftInterrupt as interrupt:
+            error = self._limits.soft_timeout().with_traceback(interrupt.__traceback__)
+            return Reply(FAILED, capture(error))
         except Exception as error:
             return Reply(FAILED, capture(error))
         except BaseException as error:
@@ -207,7 +210,7 @@ class _Executor:
 
     def _on_soft(self, _number: int, _frame: FrameType | None) -> None:
         if self._executing:
-            self._interrupt(self._limits.soft_timeout())
+            self._interrupt(SoftInterrupt(str(self._limits.soft_timeout())))
 
     def _on_end(self, _number: int, _frame: FrameType | None) -> None:
         if not self._executing:

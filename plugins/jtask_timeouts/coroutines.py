@@ -8,8 +8,8 @@ import types
 from collections.abc import Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any
 
-from jtask.errors import SoftTimeout
 from jtask_timeouts.deadlines import Step, TimedSteps, get_deadlines
+from jtask_timeouts.interrupts import SoftInterrupt
 from jtask_timeouts.limits import GRACE_SECONDS, Limits, began, steps_ahead
 from jtask_timeouts.stacks import stack_of_coroutine
 from jtask_timeouts.verdict import Interruptions, conclude
@@ -42,7 +42,7 @@ async def call_on_loop(
     return await watch.wait()
 
 
-class _SoftCancelledError(SoftTimeout, asyncio.CancelledError):
+class _SoftCancelledError(SoftInterrupt, asyncio.CancelledError):
     """What is thrown into a coroutine at its soft limit.
 
     Both, because a task group or `wait_for` that is interrupted while it waits ends its children on

@@ -11,12 +11,13 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from jtask.errors import RunCancelled, SoftTimeout
+from jtask.errors import RunCancelled
 from jtask_timeouts.deadlines import Step, TimedSteps, get_deadlines
+from jtask_timeouts.interrupts import HardInterrupt, SoftInterrupt
 from jtask_timeouts.limits import GRACE_SECONDS, NO_LIMITS, Limits, began, steps_ahead
 from jtask_timeouts.main_thread import interrupt_main, takes_signals
 from jtask_timeouts.stacks import stack_of_thread
-from jtask_timeouts.verdict import HardInterrupt, Interruptions, conclude
+from jtask_timeouts.verdict import Interruptions, conclude
 
 if TYPE_CHECKING:
     from jtask.runtime import RunContext
@@ -156,7 +157,7 @@ class ThreadWatch:
         with self._lock:
             if not self.over:
                 self.done.soft = True
-                self._interrupt(SoftTimeout)
+                self._interrupt(SoftInterrupt)
 
     def _at_hard_limit(self) -> None:
         with self._lock:

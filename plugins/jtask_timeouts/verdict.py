@@ -4,14 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from jtask.errors import RunAbandoned, RunCancelled, SoftTimeout
+from jtask_timeouts.interrupts import HardInterrupt
 from jtask_timeouts.limits import Limits
-
-
-class HardInterrupt(BaseException):
-    """The hard limit is over, or the run was cancelled: raised inside a plain function.
-
-    Not an Exception, so that `except Exception` in a task does not stop it.
-    """
 
 
 @dataclass(slots=True)

@@ -18,6 +18,7 @@ from jtask.hooks import hookimpl
 from jtask.plugins import Plugins
 from jtask.settings import SettingsModel, get_settings, put_settings, settings_of
 from jtask.settings.model import owner_of
+from jtask_timeouts.interrupts import SoftInterrupt
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 
@@ -429,7 +430,7 @@ def test_a_task_that_reads_them_first_hears_of_its_soft_limit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def interrupted(_: int) -> int:
-        raise SoftTimeout("still executing after 0.3 seconds")
+        raise SoftInterrupt("still executing after 0.3 seconds")
 
     class Slow(SettingsModel):
         slow_start: int = 0

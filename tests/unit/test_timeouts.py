@@ -3,21 +3,24 @@
 import asyncio
 import contextlib
 import math
+import pickle
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import AsyncIterator
+from traceback import format_exception_only
 from typing import Any
 
 import pytest
 from programs import output_of
 
 from jtask import runtime, task
-from jtask.errors import RunTimedOut, SoftTimeout, TaskDefinitionError
+from jtask.errors import JTaskError, RunTimedOut, SoftTimeout, TaskDefinitionError
 from jtask_timeouts.deadlines import Deadlines, Step, TimedSteps
+from jtask_timeouts.interrupts import HardInterrupt, SoftInterrupt
 from jtask_timeouts.limits import Limits
-from jtask_timeouts.verdict import HardInterrupt, Interruptions, conclude
+from jtask_timeouts.verdict import Interruptions, conclude
 
 SHORT = 0.05  # seconds
 
@@ -232,6 +235,50 @@ def test_an_uncaught_soft_timeout_names_its_limit() -> None:
         careless()
 
 
+def test_a_soft_timeout_passes_whoever_takes_any_exception_for_an_error_of_his_own() -> None:
+    @task(soft_timeout_seconds=SHORT, timeout_seconds=60)
+    def goes_on_after_errors() -> str:
+        try:
+            while True:
+                with contextlib.suppress(Exception, JTaskError):
+                    time.sleep(0.001)
+        except SoftTimeout:
+            return "cleaned up"
+
+    assert goes_on_after_errors() == "cleaned up"
+
+
+def test_what_is_raised_at_a_soft_limit_is_shown_and_copied_as_a_soft_timeout() -> None:
+    raised = SoftInterrupt("it took long")
+    assert format_exception_only(raised) == ["jtask.errors.SoftTimeout: it took long\n"]
+    copied = pickle.loads(pickle.dumps(raised))
+    assert type(copied) is SoftTimeout
+    assert str(copied) == "it took long"
+
+
+def test_the_soft_limit_of_a_caller_ends_the_task_that_it_calls_its_retries_and_its_hooks() -> None:
+    def endless(*_: object) -> None:
+        while True:
+            time.sleep(0.001)
+
+    @task(retries=1000)
+    def tried_again() -> None:
+        endless()
+
+    @task(on_running=[endless], on_completion=[endless])
+    def hooked() -> None: ...
+
+    @task(soft_timeout_seconds=SHORT, timeout_seconds=60)
+    def caller(called: Any) -> str:
+        try:
+            called()
+        except SoftTimeout:
+            return "cleaned up"
+        return "undisturbed"
+
+    assert [caller(tried_again), caller(hooked)] == ["cleaned up", "cleaned up"]
+
+
 def test_the_hard_limit_comes_although_the_soft_one_was_ignored() -> None:
     @task(soft_timeout_seconds=SHORT, timeout_seconds=2 * SHORT)
     def deaf() -> None:
@@ -340,6 +387,19 @@ def test_a_soft_timeout_is_raised_at_the_await() -> None:
         return "undisturbed"
 
     assert asyncio.run(tidy()) == "task run exceeded soft timeout of 0.05 seconds"
+
+
+def test_a_soft_timeout_at_the_await_passes_whoever_takes_any_exception() -> None:
+    @task(soft_timeout_seconds=SHORT, timeout_seconds=60)
+    async def goes_on_after_errors() -> str:
+        try:
+            while True:
+                with contextlib.suppress(Exception, JTaskError):
+                    await asyncio.sleep(0.001)
+        except SoftTimeout:
+            return "cleaned up"
+
+    assert asyncio.run(goes_on_after_errors()) == "cleaned up"
 
 
 def test_a_soft_timeout_ends_the_children_of_a_task_group() -> None:
@@ -505,7 +565,7 @@ LIMITS = Limits(soft=1, hard=2)
 
 
 def test_an_interruption_after_the_return_changes_nothing_before_the_hard_limit() -> None:
-    assert conclude(LIMITS, Interruptions(soft=True), ["value"], SoftTimeout()) == "value"
+    assert conclude(LIMITS, Interruptions(soft=True), ["value"], SoftInterrupt()) == "value"
 
 
 def test_a_failure_during_clean_up_is_the_cause_of_the_timeout() -> None:

@@ -6,7 +6,7 @@ import threading
 import time
 from typing import TypeVar
 
-from jtask.errors import BrokerError, ConfigurationError
+from jtask.errors import JTaskError
 from jtask_nats.client.connection import Connection
 from jtask_nats.client.link import Link
 from jtask_nats.client.protocol import ProtocolError
@@ -78,8 +78,7 @@ class LinkSupply:
             connection = self.connection
             link = kind.open(connection.url, connection.greeting, replies, self._timeout)
             self._open.add(link)
-        # Not every JTaskError: a SoftTimeout is for the task that this thread executes.
-        except (OSError, ProtocolError, BrokerError, ConfigurationError) as error:
+        except (OSError, ProtocolError, JTaskError) as error:
             self._not_before = time.monotonic() + _PAUSE
             _log.debug("no connection beside the main one: %s", error)
             return None

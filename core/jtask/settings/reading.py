@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeVar, cast
 
 from pydantic import ValidationError
 
-from jtask.errors import ConfigurationError, JTaskError, SoftTimeout
+from jtask.errors import ConfigurationError, JTaskError
 from jtask.settings.complaints import unknown_name, unknown_variable, wrong_value
 from jtask.settings.core import Settings
 from jtask.settings.model import SettingsModel, owner_of
@@ -130,8 +130,6 @@ def try_to_load(sources: Sources, model: type[M]) -> tuple[M | None, dict[str, s
             name = str(problem["loc"][0]) if problem["loc"] else ""
             wrong.setdefault(name, wrong_value(model, problem))
         return None, wrong
-    except SoftTimeout:
-        raise  # of the task that is the first to need them
     except JTaskError as error:
         return None, {"": str(error)}
     except Exception as error:
