@@ -68,6 +68,7 @@ class CoroutineWatch:
         "_limits",
         "_loop",
         "_run",
+        "_soft_owed",
         "_soft_pending",
         "_task",
         "steps",
@@ -86,7 +87,7 @@ class CoroutineWatch:
         self._task = task
         # What others have requested before counts as theirs, not as ours.
         self._cancels_before = task.cancelling()
-        self._soft_pending = False
+        self._soft_pending = self._soft_owed = False
         self._done = Interruptions()
         now = began(run)
         self._hard_at = math.inf if limits.hard is None else now + limits.hard
@@ -97,7 +98,7 @@ class CoroutineWatch:
         values: list[Any] = []
         raised: BaseException | None = None
         try:
-            values.append(await _resumed(self._coroutine, self._translated))
+            values.append(await _resumed(self._coroutine, self._translated, self._make_up))
         except BaseException as error:
             raised = error
         self.steps.end()
@@ -168,14 +169,23 @@ class CoroutineWatch:
             return error
         self._soft_pending = False
         # As if it had never been cancelled, unless it has been by others.
-        others = self._task.uncancel() > self._cancels_before
-        return error if others else _SoftCancelledError(str(self._limits.soft_timeout()))
+        if self._task.uncancel() > self._cancels_before:
+            self._soft_owed = True
+            return error
+        return _SoftCancelledError(str(self._limits.soft_timeout()))
+
+    def _make_up(self) -> None:
+        """Raise what is owed, once others have taken their cancellation back as a timeout does."""
+        if self._soft_owed and self._task.cancelling() <= self._cancels_before:
+            self._soft_owed = False
+            self._at_soft_limit()
 
 
 @types.coroutine
 def _resumed(
     coroutine: Coroutine[Any, Any, Any],
     translated: Callable[[BaseException | None], BaseException | None],
+    before_wait: Callable[[], None],
 ) -> Generator[Any, Any, Any]:
     """Await a coroutine, and change what is thrown into it on the way.
 
@@ -189,6 +199,7 @@ def _resumed(
             return stop.value
         finally:
             thrown = None  # it holds this frame
+        before_wait()
         try:
             yield waited
         except BaseException as error:

@@ -446,6 +446,23 @@ def test_a_soft_timeout_comes_although_what_is_awaited_swallows_it() -> None:
     assert asyncio.run(tidy()) == 0
 
 
+def test_a_soft_timeout_comes_after_a_timeout_of_the_coroutines_own_at_the_same_moment() -> None:
+    @task(soft_timeout_seconds=SHORT, timeout_seconds=60)
+    async def polls() -> str:
+        try:
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(SHORT):
+                        time.sleep(4 * SHORT)  # both are over when the loop gets to them
+                        await asyncio.sleep(60)
+        except SoftTimeout:
+            current = asyncio.current_task()
+            assert current is not None
+            return f"cleaned up, cancelling {current.cancelling()}"
+
+    assert asyncio.run(polls()) == "cleaned up, cancelling 0"
+
+
 def test_a_cancellation_by_others_is_not_taken_for_a_limit() -> None:
     @task(timeout_seconds=60, soft_timeout_seconds=50)
     async def waits() -> None:
