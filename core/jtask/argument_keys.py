@@ -1,8 +1,9 @@
 """Keys that options of a task make of the arguments of a call, and the names that keep them."""
 
 import hashlib
+import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from string import Formatter
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 _WIDE = re.compile(r"\d{4}|\{")
 _NAMED = re.compile(r"[^\W\d]")
+_ROOT = re.compile(r"[^.\[\]]+")
 _PRIVATE = re.compile(r"[.\[]_")
 
 
@@ -38,6 +40,45 @@ def check_key(value: object, of: str) -> object:
         )
     check_parameters(value, "context", "parameters")
     return value
+
+
+def check_names(value: object, function: Callable[..., Any]) -> None:
+    """Refuse a template that names what is no parameter of a task's function.
+
+    Args:
+        value: An option's value, checked; what is no template is none of this function's business.
+        function: The task's.
+
+    Raises:
+        ValueError: It names something else.
+    """
+    # Many a text has no placeholder, and a copy with one is made for each call.
+    if isinstance(value, str) and (fields := fields_of(value)):
+        check_fields(value, fields, inspect.signature(function).parameters)
+
+
+def check_fields(template: str, fields: Iterable[str], known: Collection[str]) -> None:
+    """Refuse a template with a placeholder that begins with an unknown name.
+
+    Args:
+        template: For the message.
+        fields: What stands in its placeholders, such as `user.email`.
+        known: The names.
+
+    Raises:
+        ValueError: One is unknown.
+    """
+    for field in fields:
+        root = _ROOT.match(field)
+        name = root[0] if root else field
+        if name not in known:
+            names = ", ".join(known) or "nothing, for the task has no parameters"
+            raise ValueError(f"the template {template!r} names {name!r}; it may name: {names}")
+
+
+def fields_of(template: str) -> list[str]:
+    """Return what stands in the placeholders of a template that was checked, without forms."""
+    return [field for _, field, _, _ in Formatter().parse(template) if field is not None]
 
 
 def make_key(wanted: object, context: "EnqueueRequest | RunContext") -> object:

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from jtask.close_names import close_names
 from jtask.declaration.definition import OWN_OPTIONS
@@ -57,6 +58,10 @@ def _accept(value: object) -> object:
     return value
 
 
+def _fit_any(_value: object, _function: Callable[..., Any]) -> None:
+    return
+
+
 @dataclass(frozen=True, slots=True)
 class Option:
     """One option of `@task(...)`.
@@ -68,6 +73,8 @@ class Option:
         help: One sentence for the docs.
         agree: Looks at all that a task sets, this option among it, each checked by itself; raises
             ValueError with one sentence when they do not go together.
+        fits: Looks at the value, checked, and at the task's function; raises ValueError with one
+            sentence when they do not go together.
         travels: Whether a run can have a value of its own, from `.with_options(...).delay()`, which
             its message carries to the worker. JSON must be able to write the value; any other is
             refused at the call.
@@ -80,6 +87,7 @@ class Option:
     check: Callable[[object], object] = _accept
     help: str = ""
     agree: Callable[[Mapping[str, object]], object] = _accept
+    fits: Callable[[object, Callable[..., Any]], object] = _fit_any
     travels: bool = False
     for_caller: bool = False
 
@@ -88,6 +96,7 @@ def check_options(
     given: Mapping[str, object],
     declared: Mapping[str, Option],
     task_name: str,
+    function: Callable[..., Any],
     find_unloaded: Callable[[str], str | None] = lambda _: None,
 ) -> dict[str, object]:
     """Return the options of one task, checked.
@@ -96,6 +105,7 @@ def check_options(
         given: What `@task(...)` was called with beyond the core's own options.
         declared: What the loaded plugins declare, by name.
         task_name: For messages.
+        function: The task's.
         find_unloaded: Returns the name of a plugin that is installed, not loaded, and declares
             an option.
 
@@ -113,9 +123,10 @@ def check_options(
         except (ValueError, TypeError) as error:
             raise _refusal(task_name, name, error) from None
     # Only now: an option may look at another one, which must be checked by then.
-    for name in checked:
+    for name, value in checked.items():
         try:
             declared[name].agree(checked)
+            declared[name].fits(value, function)
         except ValueError as error:
             raise _refusal(task_name, name, error) from None
     return checked

@@ -1,12 +1,17 @@
 """The options of `@task(...)` that say what is kept, under which key, and for how long."""
 
+import inspect
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from jtask.argument_keys import check_template
+from jtask.argument_keys import check_fields, check_template, fields_of
 from jtask.cache_policies import CachePolicy
 from jtask.numbers import is_within
 from jtask.options import Option, check_flag, check_parameters
+
+_KNOWN = ("parameters", "task_run", "flow_run")  # what the template of a key may name
+_OF_RUN = "parameters["
 
 
 def declared() -> list[Option]:
@@ -39,6 +44,7 @@ def declared() -> list[Option]:
         Option(
             "result_storage_key",
             check=_template,
+            fits=_check_names,
             help='The key as a template, such as "{parameters[name]}". Counts before all others.',
         ),
     ]
@@ -75,3 +81,12 @@ def _template(value: object) -> object:
         raise TypeError(f"must be a text with placeholders, got {value!r}")
     check_template(value)
     return value
+
+
+def _check_names(value: object, function: Callable[..., Any]) -> None:
+    if not isinstance(value, str):
+        return
+    fields = fields_of(value)
+    check_fields(value, fields, _KNOWN)
+    of_run = [field.removeprefix(_OF_RUN) for field in fields if field.startswith(_OF_RUN)]
+    check_fields(value, of_run, inspect.signature(function).parameters)

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from jtask.argument_keys import check_key
+from jtask.argument_keys import check_key, check_names
 from jtask.options import Option
 
 
@@ -12,6 +12,7 @@ def declared() -> list[Option]:
         Option(
             "fair_key",
             check=partial(check_key, of="call"),
+            fits=check_names,
             help='Whose runs take turns: a template such as "{tenant}", or a function of the call '
             "and its arguments.",
             for_caller=True,

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from jtask.argument_keys import check_key
+from jtask.argument_keys import check_key, check_names
 from jtask.numbers import is_number
 from jtask.options import Option
 
@@ -18,6 +18,7 @@ def declared() -> list[Option]:
         Option(
             "limit_key",
             check=partial(check_key, of="run"),
+            fits=check_names,
             help='What the limit is for: a template such as "{tenant}", or a function of the run '
             "and its arguments. Each key has a limit of its own.",
         ),

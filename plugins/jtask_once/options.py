@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from jtask.argument_keys import check_key
+from jtask.argument_keys import check_key, check_names
 from jtask.numbers import is_within
 from jtask.options import Option
 
@@ -18,6 +18,7 @@ def declared() -> list[Option]:
         Option(
             "idempotency_key",
             check=_key,
+            fits=check_names,
             help="Calls with the same key are one run, for as long as its outcome is kept: a "
             'template such as "{order_id}", or a function of the call and its arguments.',
             for_caller=True,
@@ -25,6 +26,7 @@ def declared() -> list[Option]:
         Option(
             "unique",
             check=_unique,
+            fits=check_names,
             help="At most one run with the same key that is not over: True is the task with all "
             "its arguments; else a template, or a function of the call and its arguments.",
             for_caller=True,
@@ -47,6 +49,7 @@ def declared() -> list[Option]:
         Option(
             "debounce_key",
             check=_key,
+            fits=check_names,
             agree=_agree_debounce_key,
             help="Which calls are debounced together, as a template or a function; all without it.",
             for_caller=True,

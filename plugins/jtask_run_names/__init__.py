@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from jtask.argument_keys import check_names
 from jtask.hooks import hookimpl
 from jtask.options import Option
 from jtask_run_names.naming import check_naming, name_of
@@ -20,6 +21,7 @@ def jtask_options() -> list[Option]:
         Option(
             _OPTION,
             check=check_naming,
+            fits=check_names,
             help='What runs are called: a template such as "{user.email} {day:%A}", or a function '
             "of no argument, or of `parameters`.",
             travels=True,

@@ -197,7 +197,7 @@ def test_two_runs_of_one_call_with_one_key_refuse_the_call() -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"unique": "{ordr}"}, "its unique makes no key: KeyError: 'ordr'"),
+        ({"unique": "{order.id}"}, "its unique makes no key: AttributeError"),
         (
             {"idempotency_key": lambda call, parameters: 1 // 0},
             "its idempotency_key makes no key: ZeroDivisionError",

@@ -142,7 +142,7 @@ def test_a_function_that_cannot_be_called_as_it_will_be_is_refused() -> None:
 
 def test_an_option_that_no_plugin_declares_is_refused() -> None:
     with pytest.raises(TaskDefinitionError, match="no installed plugin declares it"):
-        check_options({"zzz": 1}, {}, "work")
+        check_options({"zzz": 1}, {}, "work", print)
 
 
 def test_an_option_of_a_plugin_that_is_not_loaded_names_the_plugin() -> None:
@@ -151,12 +151,12 @@ def test_an_option_of_a_plugin_that_is_not_loaded_names_the_plugin() -> None:
         TaskDefinitionError,
         match=r"option 'shiny': the plugin 'polish' declares it and is not loaded: name it in J",
     ):
-        check_options({"shiny": 1}, near, "work", {"shiny": "polish"}.get)
+        check_options({"shiny": 1}, near, "work", print, {"shiny": "polish"}.get)
 
 
 def test_a_check_may_change_the_value() -> None:
     declared = {"n": Option("n", check=lambda value: int(str(value)))}
-    assert check_options({"n": "7"}, declared, "work") == {"n": 7}
+    assert check_options({"n": "7"}, declared, "work", print) == {"n": 7}
 
 
 def test_with_options_changes_one_option_and_keeps_the_rest(budget: None) -> None:

@@ -66,7 +66,7 @@ def _variant(task: TaskInfo[..., Any], carried: dict[str, object]) -> TaskInfo[.
     for option in carried:
         if option in declared and not declared[option].travels:
             raise _cannot_travel(task, option)
-    checked = check_options({**_given(task), **carried}, declared, task.name)
+    checked = check_options({**_given(task), **carried}, declared, task.name, task.fn)
     definition: Definition = task.definition.with_options(carried, name=name, key=task.key)
     return task.copied(definition, {**task.options, **checked}, {})
 

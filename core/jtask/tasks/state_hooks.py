@@ -84,4 +84,4 @@ def checked_options(definition: Definition, fn: Callable[..., Any]) -> dict[str,
 
     plugins = get_plugins()
     name = definition.name_for(fn)
-    return check_options(definition.options, plugins.options, name, plugins.find_unloaded)
+    return check_options(definition.options, plugins.options, name, fn, plugins.find_unloaded)
