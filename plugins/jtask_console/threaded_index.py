@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-from collections import Counter
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -22,7 +21,8 @@ class ThreadedIndex:
 
     def __init__(self) -> None:
         self._reader: IndexReader | None = None
-        self._asked: Counter[IndexReader] = Counter()  # how many questions each answers now
+        self._asked = 0  # how many questions it answers now
+        self._is_closed = False
         self._lock = threading.Lock()
         self._threads = ThreadPoolExecutor(_THREADS, "jtask-console-index")
 
@@ -53,11 +53,10 @@ class ThreadedIndex:
         await self.ask(write)
 
     def close(self) -> None:
-        """Close the connections, each once its question is answered; the next one opens again."""
+        """Close the connections once nothing is asked; what is asked later opens its own."""
         with self._lock:
-            reader, self._reader = self._reader, None
-            if reader is not None and not self._asked[reader]:
-                reader.close()
+            self._is_closed = True
+            self._close_idle()
 
     def _ask(self, question: Callable[[IndexReader], T]) -> T:
         with self._open_reader() as reader, translated(reader.engine):
@@ -69,12 +68,15 @@ class ThreadedIndex:
             if self._reader is None:
                 self._reader = IndexReader.open()
             reader = self._reader
-            self._asked[reader] += 1
+            self._asked += 1
         try:
             yield reader
         finally:
             with self._lock:
-                self._asked[reader] -= 1
-                if reader is not self._reader and not self._asked[reader]:
-                    del self._asked[reader]
-                    reader.close()
+                self._asked -= 1
+                self._close_idle()
+
+    def _close_idle(self) -> None:
+        if self._is_closed and self._reader is not None and not self._asked:
+            self._reader.close()
+            self._reader = None

@@ -21,7 +21,7 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ThreadedI
     monkeypatch.setenv("JTASK_INDEX_URL", url)
     writer = IndexWriter(open_engine(url))
     writer.prepare()
-    writer.close()
+    writer.engine.dispose()
     opened = ThreadedIndex()
     yield opened
     opened.close()
@@ -41,19 +41,22 @@ def test_a_connection_that_answers_a_question_is_closed_after_the_answer(
     used: list[Any] = []
 
     def answer(reader: IndexReader) -> int:
+        is_asked.set()
+        may_answer.wait()
         with reader.engine.connect() as connection:
             used.append(connection.connection.dbapi_connection)
-            is_asked.set()
-            may_answer.wait()
             return connection.exec_driver_sql("SELECT 1").scalar_one()
 
-    async def ask() -> int:
+    async def ask() -> None:
         asking = asyncio.create_task(index.ask(answer))
         await asyncio.to_thread(is_asked.wait)
         index.close()
         may_answer.set()
-        return await asking
+        assert await asking == 1
+        assert await index.ask(answer) == 1  # who has not heard that it is closed
 
-    assert asyncio.run(ask()) == 1
-    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
-        used[0].execute("SELECT 1")
+    asyncio.run(ask())
+    assert len(used) == 2
+    for connection in used:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            connection.execute("SELECT 1")
