@@ -4,6 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING, cast
 
 from jtask.contract import Broker, OpenResultStore, SeparatePart
+from jtask.hidden_libraries import refuse_hidden_library
 
 if TYPE_CHECKING:
     from jtask.settings import SettingsModel
@@ -15,6 +16,8 @@ __all__ = [
     "open_embedded_results",
     "open_results",
 ]
+
+_LIBRARY = "nats"
 
 
 def jtask_settings() -> "type[SettingsModel]":
@@ -33,6 +36,7 @@ async def open_broker(url: str, client: str, loop: asyncio.AbstractEventLoop) ->
         loop: The running loop.
     """
     del loop
+    refuse_hidden_library(_LIBRARY)
     from jtask_nats.opening import open_server
 
     return await open_server(url, client)
@@ -47,6 +51,7 @@ async def open_embedded(url: str, client: str, loop: asyncio.AbstractEventLoop) 
         loop: The running loop.
     """
     del loop
+    refuse_hidden_library(_LIBRARY)
     from jtask_nats.opening import open_own
 
     return await open_own(url, client)
@@ -55,6 +60,7 @@ async def open_embedded(url: str, client: str, loop: asyncio.AbstractEventLoop) 
 async def open_results(url: str, client: str, loop: asyncio.AbstractEventLoop) -> OpenResultStore:
     """Connect to a server that keeps outcomes for another broker; the arguments as above."""
     del loop
+    refuse_hidden_library(_LIBRARY)
     from jtask_nats.broker import OUTCOMES
     from jtask_nats.opening import open_server
 
@@ -66,6 +72,7 @@ async def open_embedded_results(
 ) -> OpenResultStore:
     """Let this user's own server keep outcomes for another broker; the arguments as above."""
     del loop
+    refuse_hidden_library(_LIBRARY)
     from jtask_nats.broker import OUTCOMES
     from jtask_nats.opening import open_own
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from jtask.errors import TargetError
-from jtask.worker.hidden_libraries import LIBRARIES
+from jtask.hidden_libraries import LIBRARIES
 from jtask.worker.targets import import_name, load_targets, load_task, served_target_of, target_of
 
 TASKS = """

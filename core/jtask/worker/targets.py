@@ -15,7 +15,7 @@ from jtask.declaration.keys import canonical_module, key_of, module_of_file, qua
 from jtask.declaration.registry import conflict
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import TargetError
-from jtask.worker.hidden_libraries import refuse_hidden_libraries
+from jtask.hidden_libraries import refuse_hidden_libraries
 
 _loading: ContextVar[bool] = ContextVar("jtask_loading", default=False)
 
