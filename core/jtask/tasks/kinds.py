@@ -1,6 +1,8 @@
 """Tasks by what their functions are: each kind is called as its function is."""
 
+import functools
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from types import ModuleType
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -13,6 +15,7 @@ from typing import (
     overload,
 )
 
+from jtask.first_uses import first_use
 from jtask.states import State
 from jtask.tasks.submitting import Awaited
 from jtask.tasks.task import Task
@@ -47,10 +50,8 @@ class SyncTask(Task[P, R]):
 
         Takes the function's own arguments; `wait_for=` and `return_state=` as `submit` does.
         """
-        from jtask.execution.direct_call import call
-
         asked = _asked(kwargs) if kwargs else {}
-        return call(self, (*self.bound, *args), kwargs, _begin_recording, **asked)
+        return _direct_call().call(self, (*self.bound, *args), kwargs, _begin_recording, **asked)
 
     @overload
     def __get__(self, instance: None, owner: type) -> "SyncTask[P, R]": ...
@@ -86,10 +87,10 @@ class AsyncTask(Task[P, R]):
 
         Takes the function's own arguments; `wait_for=` and `return_state=` as `submit` does.
         """
-        from jtask.execution.direct_call import call_async
-
         asked = _asked(kwargs) if kwargs else {}
-        called: Any = call_async(self, (*self.bound, *args), kwargs, _begin_recording, **asked)
+        called: Any = _direct_call().call_async(
+            self, (*self.bound, *args), kwargs, _begin_recording, **asked
+        )
         # What Python warns of as "never awaited", and what asyncio shows as its task.
         called.__qualname__ = self.name
         return cast("Coroutine[Any, Any, Any]", called)
@@ -219,6 +220,14 @@ def _asked_of_stream(task: Task[..., Any], kwargs: dict[str, Any]) -> dict[str, 
             f"use .submit(...) or .delay(...), and look at the state of the run"
         )
     return asked
+
+
+@functools.cache
+def _direct_call() -> ModuleType:
+    with first_use():
+        from jtask.execution import direct_call
+
+    return direct_call
 
 
 def _begin_recording() -> None:

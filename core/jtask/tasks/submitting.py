@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, cast, overload
 
 from jtask.declaration.task_info import TaskInfo
+from jtask.first_uses import first_use
 from jtask.states import State
 
 if TYPE_CHECKING:
@@ -118,9 +119,10 @@ class SubmittableTask(TaskInfo[P, R]):
     def _submitted(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], wait_for: Awaited
     ) -> "Future[R]":
-        from jtask.client.direct_calls import begin_recording
-        from jtask.task_runners.current import current_task_runner
-        from jtask.task_runners.submitted import Call
+        with first_use():
+            from jtask.client.direct_calls import begin_recording
+            from jtask.task_runners.current import current_task_runner
+            from jtask.task_runners.submitted import Call
 
         call = Call(cast("TaskInfo[..., Any]", self), args, kwargs, wait_for, begin_recording)
         return current_task_runner().submit_call(call)

@@ -20,6 +20,7 @@ from jtask.declaration.definition import (
     SerializerName,
 )
 from jtask.errors import TaskDefinitionError
+from jtask.first_uses import first_use
 from jtask.tasks.state_hooks import HookedTask, checked_options
 from jtask.tasks.submitting import Awaited, SubmittableTask
 
@@ -299,21 +300,24 @@ class Task(SubmittableTask[P, R], HookedTask[P, R]):
 # file, for a program that only declares tasks is spared them.
 @functools.cache
 def _get_client() -> "Callable[[], Client]":
-    from jtask.client.process_client import get_client
+    with first_use():
+        from jtask.client.process_client import get_client
 
     return get_client
 
 
 @functools.cache
 def _connected_client() -> "Callable[[], Awaitable[Client]]":
-    from jtask.client.process_client import connected_client
+    with first_use():
+        from jtask.client.process_client import connected_client
 
     return connected_client
 
 
 @functools.cache
 def _run_builder() -> "type[RunBuilder]":
-    from jtask.client.enqueueing import RunBuilder
+    with first_use():
+        from jtask.client.enqueueing import RunBuilder
 
     return RunBuilder
 
