@@ -44,7 +44,8 @@ from jtask_timeouts.coroutines import call_on_loop
 from jtask_timeouts.deadlines import Step, TimedSteps, get_deadlines
 from jtask_timeouts.interrupts import HardInterrupt, SoftInterrupt
 from jtask_timeouts.limits import Limits
-from jtask_timeouts.stacks import stack_of_thread
+from jtask_timeouts.moments import PATIENCE, is_right
+from jtask_timeouts.stacks import frame_of_thread, stack_of_thread
 
 SOFT = signal.SIGUSR1
 """Raises SoftTimeout in a plain task; the process sends it to itself."""
@@ -251,7 +252,7 @@ class _LimitTimers(TimedSteps):
         limits: Those of its task; the hard one only says when to report.
     """
 
-    __slots__ = ("_limits", "_lock", "_main", "_run")
+    __slots__ = ("_latest", "_limits", "_lock", "_main", "_run")
 
     def __init__(self, run: RunContext, limits: Limits) -> None:
         self._run = run
@@ -259,6 +260,7 @@ class _LimitTimers(TimedSteps):
         self._lock = threading.Lock()
         self._main = threading.get_ident()
         now = time.monotonic()
+        self._latest = now + (limits.soft or 0.0) + PATIENCE
         due = ((limits.report, self._report_stack), (limits.soft, self._at_soft_limit))
         super().__init__([Step(now + after, action) for after, action in due if after is not None])
         if self.next():
@@ -279,8 +281,12 @@ class _LimitTimers(TimedSteps):
 
     def _at_soft_limit(self) -> None:
         with self._lock:
-            if not self.over:
+            if self.over:
+                return
+            if is_right(frame_of_thread(self._main), self._latest, by_signal=True):
                 signal.pthread_kill(self._main, SOFT)
+            else:
+                get_deadlines().call_soon(self._at_soft_limit)
 
 
 def _restore_signals() -> None:

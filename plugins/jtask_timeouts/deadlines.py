@@ -14,6 +14,7 @@ from jtask.real_threads import require_real_threads
 
 _LONGEST_WAIT = 3600.0  # seconds; a queue cannot wait for ever-so-long numbers
 _SWEEP_AFTER = 1000  # additions
+_SOON = 0.005  # seconds
 _log = logging.getLogger("jtask")
 
 
@@ -84,6 +85,10 @@ class Deadlines:
     def add(self, schedule: TimedSteps) -> None:
         """Follow a schedule from now on."""
         self._added.put(schedule)
+
+    def call_soon(self, action: Callable[[], None]) -> None:
+        """Call something in some milliseconds; also from a signal handler."""
+        self.add(TimedSteps([Step(time.monotonic() + _SOON, action)]))
 
     def _run(self) -> None:
         while True:

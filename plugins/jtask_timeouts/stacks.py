@@ -17,8 +17,12 @@ def stack_of_thread(ident: int, below: CodeType) -> str:
     """
     # The thread goes on meanwhile. Its frames stay valid, but the lines may be of slightly
     # different moments.
-    frame = sys._current_frames().get(ident)  # pyright: ignore[reportPrivateUsage]
-    return _format(_frames_below(frame, below))
+    return _format(_frames_below(frame_of_thread(ident), below))
+
+
+def frame_of_thread(ident: int) -> FrameType | None:
+    """Return the innermost frame of a thread; None if it has ended."""
+    return sys._current_frames().get(ident)  # pyright: ignore[reportPrivateUsage]
 
 
 def stack_of_coroutine(coroutine: Any, ident: int, below: CodeType) -> str:

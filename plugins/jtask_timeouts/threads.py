@@ -9,18 +9,21 @@ import ctypes
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from jtask.errors import RunCancelled
 from jtask_timeouts.deadlines import Step, TimedSteps, get_deadlines
 from jtask_timeouts.interrupts import HardInterrupt, SoftInterrupt
 from jtask_timeouts.limits import GRACE_SECONDS, NO_LIMITS, Limits, began, steps_ahead
-from jtask_timeouts.main_thread import interrupt_main, takes_signals
-from jtask_timeouts.stacks import stack_of_thread
+from jtask_timeouts.main_thread import Interruption, interrupt_main, takes_signals
+from jtask_timeouts.moments import PATIENCE, is_right
+from jtask_timeouts.stacks import frame_of_thread, stack_of_thread
 from jtask_timeouts.verdict import Interruptions, conclude
 
 if TYPE_CHECKING:
     from jtask.runtime import RunContext
+
 
 _set_async_exc = ctypes.pythonapi.PyThreadState_SetAsyncExc
 # Without this, ctypes would pass an int, and cut off half of a thread's number.
@@ -157,7 +160,7 @@ class ThreadWatch:
         with self._lock:
             if not self.over:
                 self.done.soft = True
-                self._interrupt(SoftInterrupt)
+                self._interrupt(SoftInterrupt, time.monotonic() + PATIENCE)
 
     def _at_hard_limit(self) -> None:
         with self._lock:
@@ -173,14 +176,26 @@ class ThreadWatch:
         # Once: `_execute` can take one such interruption.
         if not self.over and not self.done.hard:
             self.done.hard = True
-            self._interrupt(HardInterrupt)
+            self._interrupt(HardInterrupt, time.monotonic() + PATIENCE)
 
-    def _interrupt(self, kind: type[BaseException]) -> None:
+    def _interrupt(self, kind: type[BaseException], latest: float) -> None:
+        postpone = partial(get_deadlines().call_soon, partial(self._try_again, kind, latest))
         # A signal where it is possible: it ends a `time.sleep` too, which the exception waits for.
         if self._by_signal:
-            interrupt_main(self.steps, kind)
-        else:
+            interrupt_main(Interruption(self.steps, kind, latest, postpone))
+        # Nothing else is executed between the look and the exception: this thread has just got the
+        # GIL, and keeps it for longer than that.
+        elif is_right(frame_of_thread(self._ident), latest, by_signal=False):
             _set_async_exc(self._ident, kind)
+        else:
+            postpone()
+
+    def _try_again(self, kind: type[BaseException], latest: float) -> None:
+        with self._lock:
+            # One that was to clean up is being ended by now.
+            is_outdated = kind is SoftInterrupt and self.done.hard
+            if not self.over and not is_outdated:
+                self._interrupt(kind, latest)
 
     def _leave_behind(self) -> None:
         with self._lock:
