@@ -321,6 +321,12 @@ def test_a_done_callback_that_fails_is_logged_and_wakes_the_others(
     assert f"a done callback of run {run.run_id} failed" in caplog.text
 
 
+def test_a_done_callback_that_cannot_be_called_is_refused_at_once() -> None:
+    run: Any = add.delay(1)
+    with pytest.raises(TypeError, match="a done callback is a function that takes the run, got 3"):
+        run.add_done_callback(3)
+
+
 def test_a_wait_that_took_too_long_leaves_nothing_behind() -> None:
     run = add.delay(1)
 

@@ -268,7 +268,12 @@ class Future(Handle, Generic[R]):
         The call is made in the thread that learns of the end, for a run in the background jtask's
         I/O thread or one that waits for it: it must be quick and must not wait for runs. What it
         raises is logged.
+
+        Raises:
+            TypeError: It cannot be called.
         """
+        if not callable(callback):
+            raise TypeError(f"a done callback is a function that takes the run, got {callback!r}")
 
         def call(trouble: JTaskError | None = None) -> None:
             if trouble is not None:
