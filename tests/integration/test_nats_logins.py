@@ -162,6 +162,34 @@ def test_credentials_that_are_renewed_let_a_program_that_runs_in_again(
     run(main())
 
 
+def test_a_program_whose_login_does_not_let_it_in_again_says_why_once_for_each_reason(
+    start_nats: StartNats, run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    operator = Operator()
+    server = start_nats(config=operator.config)
+    file = tmp_path / "user.creds"
+    file.write_text(operator.credentials(expires_in=2))
+
+    async def main() -> None:
+        connection = await open_connection(server.url, credentials=str(file))
+        await until(lambda: "which may have expired" in caplog.text)
+        file.unlink()
+        await until(lambda: "cannot be read" in caplog.text)
+        file.write_text(operator.credentials())
+        await until(lambda: connection.is_connected)
+        await connection.close()
+
+    run(main())
+    told = [line for line in caplog.messages if line.startswith("cannot reconnect: ")]
+    assert told == [
+        f"cannot reconnect: the NATS server at {server.url} refused this user (Authorization "
+        f"Violation); check {file} (JTASK_NATS_CREDENTIALS), which may have expired",
+        f"cannot reconnect: the NATS file {file} (JTASK_NATS_CREDENTIALS) cannot be read: "
+        "No such file or directory",
+    ]
+    assert "BEGIN" not in caplog.text
+
+
 @pytest.fixture
 def ours(tmp_path: Path) -> Authority:
     return Authority(tmp_path, "ours")

@@ -479,13 +479,22 @@ class Connection:
     async def _on_error(self, error: Exception) -> None:
         """Take an error of nats-py while connecting; raising here ends the first attempt."""
         text = (str(error) or type(error).__name__).removeprefix("nats: ").strip("'")
-        if not self._opened and isinstance(error, (BrokerError, ConfigurationError)):
-            raise error
-        if not self._opened and is_access_error(text):
-            raise access_refused(self._servers, text, self.greeting.login.origin)
-        if text != self._last_error:
+        refusal = self._refusal(error, text)
+        if refusal is not None and not self._opened:
+            raise refusal
+        if refusal is not None:
+            # It does not pass by itself; what else is wrong, the lost connection has told.
+            self._server_errors.log_line(f"cannot reconnect: {refusal}")
+        elif text != self._last_error:
             _log.debug("the NATS server at %s cannot be reached: %s", self._servers, text)
         self._last_error = text
         if not self._opened and self._loop.time() > self._connect_deadline:
             # asyncio.wait_for, which nats-py connects with, can swallow the timeout's cancellation.
             raise TimeoutError
+
+    def _refusal(self, error: Exception, text: str) -> Exception | None:
+        if isinstance(error, (BrokerError, ConfigurationError)):
+            return error
+        if is_access_error(text):
+            return access_refused(self._servers, text, self.greeting.login.origin)
+        return None

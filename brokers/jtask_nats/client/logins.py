@@ -74,7 +74,9 @@ def with_nkey(file: Path) -> Login:
     """
 
     def answer(info: Mapping[str, Any]) -> Mapping[str, str]:
-        public, signature = _sign(_read(file).strip(), info.get("nonce", ""), file)
+        public, signature = _sign(
+            _read(file, "JTASK_NATS_NKEY_SEED").strip(), info.get("nonce", ""), file
+        )
         # Without a nonce the server knows nothing of nkeys.
         return {"nkey": public, "sig": signature} if "nonce" in info else {}
 
@@ -90,7 +92,7 @@ def with_credentials(file: Path) -> Login:
     """
 
     def answer(info: Mapping[str, Any]) -> Mapping[str, str]:
-        text = _read(file)
+        text = _read(file, "JTASK_NATS_CREDENTIALS")
         jwt, seed = _JWT.search(text), _SEED.search(text)
         if jwt is None or seed is None:
             raise ConfigurationError(
@@ -104,12 +106,14 @@ def with_credentials(file: Path) -> Login:
     return Login(answer, f"check {file} (JTASK_NATS_CREDENTIALS), which may have expired")
 
 
-def _read(file: Path) -> str:
+def _read(file: Path, setting: str) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not a text"
-        raise ConfigurationError(f"the NATS file {file} cannot be read: {reason}") from None
+        raise ConfigurationError(
+            f"the NATS file {file} ({setting}) cannot be read: {reason}"
+        ) from None
 
 
 def _sign(seed: str, nonce: str, file: Path) -> tuple[str, str]:

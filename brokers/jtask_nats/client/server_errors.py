@@ -18,11 +18,15 @@ class ServerErrors:
 
     def log(self, text: str, url: str) -> None:
         """Log one error; as debug when it was logged before."""
-        level = logging.DEBUG if text in self._logged else logging.WARNING
+        self.log_line(f"the NATS server at {url} reports: {text}")
+
+    def log_line(self, line: str) -> None:
+        """Log what keeps us from a server; as debug when it was logged before."""
+        level = logging.DEBUG if line in self._logged else logging.WARNING
         if len(self._logged) >= _REMEMBERED:
             self._logged.clear()
-        self._logged.add(text)
-        say(_log, level, "the NATS server at %s reports: %s", url, text)
+        self._logged.add(line)
+        say(_log, level, "%s", line)
 
     def reset(self) -> None:
         """Log every error as new from now on."""
