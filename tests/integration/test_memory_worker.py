@@ -121,6 +121,24 @@ def test_a_coroutine_that_blocks_its_loop_for_a_run_is_told_what_to_write(
     assert "use `await run`" in caplog.text
 
 
+def test_a_plain_task_that_blocks_the_loop_it_is_called_on_is_not_told_to_await(
+    jtask_worker: StartWorker, caplog: pytest.LogCaptureFixture
+) -> None:
+    @task
+    def plain() -> int:
+        return add.delay(1).result(PATIENCE)
+
+    async def call_it() -> int:
+        return plain()
+
+    jtask_worker(add)
+    with caplog.at_level(logging.WARNING, "jtask"):
+        assert asyncio.run(call_it()) == 2
+    assert "task plain blocks its event loop" in caplog.text
+    assert "call it by asyncio.to_thread, or make it asynchronous" in caplog.text
+    assert "await run" not in caplog.text
+
+
 def test_a_run_that_nobody_waits_for_is_executed_too(jtask_worker: StartWorker) -> None:
     done = threading.Event()
 

@@ -423,16 +423,22 @@ def check_timeout(timeout: object) -> None:
 
 
 def _warn_of_blocked_loop(run_id: str) -> None:
-    """Warn a coroutine that it blocks its loop, and maybe the very run that it waits for."""
+    """Warn a task that it blocks the loop it is on, and maybe the very run that it waits for."""
     waiting = current_run()
     # Not get_running_loop, which raises: every wait comes this way, and mostly there is none.
     if waiting is None or asyncio._get_running_loop() is None:
         return
+    way_out = (
+        "use `await run` instead of run.result() or run.wait()"
+        if waiting.task.is_async
+        else "call it by asyncio.to_thread, or make it asynchronous"
+    )
     _log.warning(
         "task %s blocks its event loop, and all asynchronous tasks on it, while it waits for run "
-        "%s: use `await run` instead of run.result() or run.wait()",
+        "%s: %s",
         waiting.task_name,
         run_id,
+        way_out,
     )
 
 
