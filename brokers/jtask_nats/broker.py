@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
+from jtask.background import end_all
 from jtask.errors import JTaskError
 from jtask.randomness import RANDOM
 from jtask.settings import Settings
@@ -122,10 +123,8 @@ class NatsBroker:
 
     async def close(self) -> None:
         """Send what is still buffered, then close the connection."""
-        tasks = [task for task in (self._restore_task, self._upkeep_task) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        tasks = self._restore_task, self._upkeep_task
+        await end_all([task for task in tasks if task is not None])
         await self.runs.close()
         await self._topology.close()
         await self._connection.close()

@@ -1,7 +1,7 @@
 """Tasks of an event loop that go on beside their starter."""
 
 import asyncio
-from collections.abc import Coroutine, Iterator
+from collections.abc import Collection, Coroutine, Iterator
 from contextvars import Context
 from typing import Any
 
@@ -42,3 +42,10 @@ class BackgroundTasks:
         """Cancel those that have not ended."""
         for task in self:
             task.cancel()
+
+
+async def end_all(tasks: Collection[asyncio.Future[Any]]) -> None:
+    """Cancel tasks, and return once all have ended, whatever they raise."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

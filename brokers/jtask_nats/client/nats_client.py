@@ -15,7 +15,7 @@ from nats.aio.client import Client as BaseClient
 from nats.aio.client import Server, Srv
 from nats.errors import UnexpectedEOF
 
-from jtask.background import BackgroundTasks
+from jtask.background import BackgroundTasks, end_all
 from jtask.errors import BrokerError, ConfigurationError
 from jtask.randomness import RANDOM
 from jtask_nats.client.greeting import Greeting
@@ -135,10 +135,8 @@ class NatsClient(BaseClient):
         self._socket.close()
         # nats-py's close cancels its tasks and does not wait for them.
         tasks = [self._reading_task, self._ping_interval_task, self._flusher_task]
-        left = [t for t in (*tasks, self._reconnection_task, *self._infos) if t is not None]
-        for task in left:
-            task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
+        left = (*tasks, self._reconnection_task, *self._infos)
+        await end_all([task for task in left if task is not None])
 
     async def _connect_to_server(self, s: Srv) -> None:
         if self._greeting.gate is not None:

@@ -7,6 +7,7 @@ would wait for the whole timeout, although a new leader is there after some seco
 import asyncio
 from typing import Protocol
 
+from jtask.background import end_all
 from jtask.errors import BrokerUnavailable
 from jtask_nats.client.nats_errors import ConnectionClosed
 from jtask_nats.client.protocol import Reply
@@ -78,6 +79,4 @@ async def request_repeatedly(
                     await asyncio.sleep(_PAUSE)
             pause = later
     finally:
-        for copy in copies:
-            copy.cancel()
-        await asyncio.gather(*copies, return_exceptions=True)
+        await end_all(copies)

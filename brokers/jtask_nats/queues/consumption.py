@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
-from jtask.background import BackgroundTasks
+from jtask.background import BackgroundTasks, end_all
 from jtask.contract import DEFAULT_PRIORITY, Delivery
 from jtask.errors import BrokerError, BrokerUnavailable
 from jtask_nats.client.connection import Subscription
@@ -378,8 +378,7 @@ class NatsConsumption:
 
     async def _end_ping(self) -> None:
         if self._ping is not None:
-            self._ping.cancel()
-            await asyncio.gather(self._ping, return_exceptions=True)
+            await end_all([self._ping])
 
     def _end_watching(self) -> None:
         self._new_priorities.unsubscribe()

@@ -5,6 +5,7 @@ import heapq
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
 
+from jtask.background import end_all
 from jtask.errors import BrokerError
 
 T = TypeVar("T")
@@ -30,9 +31,7 @@ async def first_found(searches: Iterable[Coroutine[Any, Any, T | None]]) -> T | 
                 if found:
                     return found
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_all(tasks)
     if failed is not None:
         raise failed
     return None

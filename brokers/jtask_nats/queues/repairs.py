@@ -6,7 +6,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from jtask.background import BackgroundTasks
+from jtask.background import BackgroundTasks, end_all
 from jtask.errors import JTaskError
 from jtask_nats.queues.pull_health import PullHealth
 from jtask_nats.queues.puller import Puller
@@ -75,10 +75,7 @@ class Repairs:
 
     async def stop(self) -> None:
         """Repair nothing any more."""
-        repairing = list(self._repairing.values())
-        for one in repairing:
-            one.cancel()
-        await asyncio.gather(*repairing, return_exceptions=True)
+        await end_all(list(self._repairing.values()))
         if self._next_look is not None:
             self._next_look.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
+from jtask.background import end_all
 from jtask.contract import DEFAULT_PRIORITY
 from jtask.errors import BrokerUnavailable, ConfigurationError, JTaskError, PermissionDenied
 from jtask.settings import Settings
@@ -95,10 +96,7 @@ class Topology:
 
     async def close(self) -> None:
         """Make nothing more."""
-        making = list(self._making.values())
-        for one in making:
-            one.cancel()
-        await asyncio.gather(*making, return_exceptions=True)
+        await end_all(list(self._making.values()))
 
     def forget(self) -> None:
         """Check everything again at its next use: something seems to be missing."""
