@@ -1,7 +1,17 @@
 """The verbs of a task that run it in this process, beside the caller: `submit` and `map`."""
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, cast, overload
+import functools
+from collections.abc import Callable, Iterable
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    NamedTuple,
+    ParamSpec,
+    TypeVar,
+    cast,
+    overload,
+)
 
 from jtask.declaration.task_info import TaskInfo
 from jtask.first_uses import first_use
@@ -9,6 +19,8 @@ from jtask.states import State
 
 if TYPE_CHECKING:
     from jtask.futures import Future, FutureList
+    from jtask.task_runners import TaskRunner
+    from jtask.task_runners.submitted import Call
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -119,10 +131,24 @@ class SubmittableTask(TaskInfo[P, R]):
     def _submitted(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], wait_for: Awaited
     ) -> "Future[R]":
-        with first_use():
-            from jtask.client.direct_calls import begin_recording
-            from jtask.task_runners.current import current_task_runner
-            from jtask.task_runners.submitted import Call
+        needed = _needed()
+        task = cast("TaskInfo[..., Any]", self)
+        call = needed.call(task, args, kwargs, wait_for, needed.begin_recording)
+        return needed.current_task_runner().submit_call(call)
 
-        call = Call(cast("TaskInfo[..., Any]", self), args, kwargs, wait_for, begin_recording)
-        return current_task_runner().submit_call(call)
+
+class _Needed(NamedTuple):
+    call: "type[Call]"
+    current_task_runner: "Callable[[], TaskRunner]"
+    begin_recording: "Callable[[], None]"
+
+
+# Not at the top, for a program that only declares tasks is spared them.
+@functools.cache
+def _needed() -> _Needed:
+    with first_use():
+        from jtask.client.direct_calls import begin_recording
+        from jtask.task_runners.current import current_task_runner
+        from jtask.task_runners.submitted import Call
+
+    return _Needed(Call, current_task_runner, begin_recording)
