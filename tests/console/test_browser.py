@@ -99,7 +99,8 @@ def test_a_thousand_dead_letters_are_replayed_by_one_click(
     shown(tab, "1\u202f000")
     eventually(lambda: sum(calls.values()) == 2000)
     assert set(calls.values()) == {2}
-    assert list_letters() == []
+    # Each goes once its run is queued again, which may execute sooner.
+    eventually(lambda: list_letters() == [])
 
 
 def test_times_are_never_shown_as_the_server_wrote_them(
