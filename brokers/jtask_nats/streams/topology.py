@@ -244,21 +244,8 @@ class Topology:
         except PermissionDenied:
             _log.debug("no permission to create the stream %s: assuming that it exists", name)
         except ApiError as error:
-            if error.err_code in _JETSTREAM_OFF:
-                raise ConfigurationError(
-                    f"JetStream is not enabled on {self._connection.url}; start nats-server "
-                    "with -js, or enable it for this account"
-                ) from None
-            if error.err_code == _NO_CLUSTER:
-                raise ConfigurationError(
-                    f"JTASK_REPLICAS is {self._replicas}, but {self._connection.url} is "
-                    f"not a cluster: unset it, or put the servers of a cluster in JTASK_URL"
-                ) from None
-            if error.err_code == _SUBJECTS_OVERLAP:
-                raise ConfigurationError(
-                    f"another stream on {self._connection.url} already uses subjects of {name} "
-                    f"({', '.join(wanted['subjects'])}); choose another JTASK_NAMESPACE"
-                ) from None
+            if (reason := self._why_refused(error, name, wanted)) is not None:
+                raise ConfigurationError(reason) from None
             if error.err_code != _NAME_IN_USE:
                 raise
             sent = self.clock.time()
@@ -270,6 +257,26 @@ class Topology:
             self._known_consumers.clear()
         self._known[name] = created
         self._used.add(name)
+
+    def _why_refused(self, error: ApiError, name: str, wanted: Config) -> str | None:
+        """Say what is wrong with the server or the settings, where that is why."""
+        url = self._connection.url
+        if error.err_code in _JETSTREAM_OFF:
+            return (
+                f"JetStream is not enabled on {url}; start nats-server with -js, or enable it "
+                "for this account"
+            )
+        if error.err_code == _NO_CLUSTER:
+            return (
+                f"JTASK_REPLICAS is {self._replicas}, but {url} is not a cluster: unset it, or "
+                "put the servers of a cluster in JTASK_URL"
+            )
+        if error.err_code == _SUBJECTS_OVERLAP:
+            return (
+                f"another stream on {url} already uses subjects of {name} "
+                f"({', '.join(wanted['subjects'])}); choose another JTASK_NAMESPACE"
+            )
+        return None
 
     async def _is_there(self, name: str) -> bool:
         try:
