@@ -16,6 +16,7 @@ from jtask.cli.tables import local_time, print_table
 from jtask_index.extra import need_extra
 
 if TYPE_CHECKING:
+    from jtask.run_filters import RunFilter
     from jtask_index.bulk import BulkOperations, Progress
     from jtask_index.operations import Operation
     from jtask_index.reader import IndexReader
@@ -53,8 +54,9 @@ def resume(operation_id: str, *, as_json: bool) -> None:
     """Go on with what was interrupted, here or in a console; what is done is not done again."""
     from jtask_index.operations import OperationLog
 
-    index = _open()
-    _carry_out(_bulk(index), OperationLog(index.engine).find(operation_id), as_json=as_json)
+    with _open() as index:
+        operation = OperationLog(index.engine).find(operation_id)
+        _carry_out(_bulk(index), operation, as_json=as_json)
 
 
 @click.command()
@@ -63,7 +65,8 @@ def operations(*, as_json: bool) -> None:
     """List who has done what here and in consoles, to which runs, and when; newest first."""
     from jtask_index.operations import OperationLog
 
-    found = OperationLog(_open().engine).newest()
+    with _open() as index:
+        found = OperationLog(index.engine).newest()
     if as_json:
         say_json([_facts(operation) for operation in found])
     elif found:
@@ -76,10 +79,16 @@ def _act(kind: str, given: dict[str, Any], *, dry_run: bool, yes: bool, as_json:
     wanted = filter_of(given)
     if not str(wanted):
         raise click.UsageError("specify which runs: some of --state, --task, --tag, --where, ...")
+    with _open() as index:
+        _act_on(index, kind, wanted, dry_run=dry_run, yes=yes, as_json=as_json)
+
+
+def _act_on(
+    index: "IndexReader", kind: str, wanted: "RunFilter", *, dry_run: bool, yes: bool, as_json: bool
+) -> None:
     from jtask_index.operations import whoami
     from jtask_index.run_actions import count_meant
 
-    index = _open()
     count = count_meant(index, kind, wanted)
     if dry_run or not count:
         if as_json:

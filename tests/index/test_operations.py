@@ -6,10 +6,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from jtask.bulk_actions import BulkAction, BulkItem
 from jtask.errors import BrokerUnavailable, IndexUnavailable, JTaskError, MessageRefused
-from jtask_index import bulk, operations
+from jtask_index import bulk, bulk_command, operations
 from jtask_index.bulk import BulkOperations, Progress
 from jtask_index.carrier import asking, carrier
 from jtask_index.operations import OperationLog, new_operation
@@ -153,3 +154,23 @@ def test_arguments_of_somebody_s_own_go_with_the_end(
     assert (left.arguments, left.finished, left.is_carried_out) == ('{"n":1}', None, False)
     log.end(operation_id)
     assert log.find(operation_id).arguments == ""
+
+
+@pytest.mark.parametrize(
+    ("command", "given"),
+    [
+        (bulk_command.operations, []),
+        (bulk_command.resume, ["nobody"]),
+        (bulk_command.cancel, ["--task", "mend", "--dry-run"]),
+        (bulk_command.rerun, ["--task", "mend", "--yes"]),
+    ],
+)
+def test_a_command_closes_the_index_that_it_has_opened(
+    command: Any, given: list[str], reader: IndexReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[IndexReader] = []
+    monkeypatch.setattr(IndexReader, "open", lambda: reader)
+    monkeypatch.setattr(IndexReader, "close", lambda self: closed.append(self))
+    CliRunner().invoke(command, given)
+    monkeypatch.undo()
+    assert closed == [reader]
