@@ -122,7 +122,7 @@ def check_template(template: str) -> None:
         parts = list(Formatter().parse(template))
     except ValueError as error:
         raise ValueError(f"{template!r} is no template: {error}; write {{{{ for a brace") from None
-    for _, field, form, _ in parts:
+    for _, field, form, conversion in parts:
         if field is None:
             continue
         if not _NAMED.match(field):
@@ -131,6 +131,10 @@ def check_template(template: str) -> None:
             raise ValueError(f"the placeholder {field!r} names something private")
         if form and _WIDE.search(form):
             raise ValueError(f"the form {form!r} makes no key")
+        if conversion and conversion not in "rsa":
+            raise ValueError(
+                f"the conversion '!{conversion}' of {template!r} is none of !r, !s, !a"
+            )
 
 
 def storable(text: str, longest: int) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from in_process import StartWorker, on_each_broker
 from run_logs import messages_of
+from waiting import PATIENCE
 
 from jtask import State, StateName, flow, get_run, runtime, tags, task
 from jtask.cache_policies import FLOW_PARAMETERS, INPUTS, RUN_ID
@@ -127,6 +128,21 @@ def test_a_run_reads_what_flow_run_it_is_part_of_under_prefects_names() -> None:
     looked, flow_id = surrounded(7)
     assert looked == (flow_id, "order 7", "shop", ["t"], {"order": 7}, 1)
     assert look_around() == (None, None, None, [], {}, 0)
+
+
+def test_a_flow_whose_name_has_half_a_character_starts_runs_in_the_background(
+    jtask_worker: StartWorker,
+) -> None:
+    @task(key="told")
+    def told() -> str:
+        return runtime.flow_run.name or ""
+
+    @flow(flow_run_name="{file}")
+    def around(file: str) -> str:
+        return told.delay().result(PATIENCE)
+
+    jtask_worker(told)
+    assert around("a\udcff") == "a\\udcff"
 
 
 def test_outside_of_flows_there_is_no_flow_run() -> None:

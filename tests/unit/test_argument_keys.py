@@ -32,7 +32,9 @@ def test_a_template_from_outside_reaches_nothing_but_the_arguments(
 
 
 @pytest.mark.parametrize("option", [*_OF_CALLS, "task_run_name", "result_storage_key"])
-@pytest.mark.parametrize("template", ["{order", "{}", "{order.__class__}", "{order:>99999999}"])
+@pytest.mark.parametrize(
+    "template", ["{order", "{}", "{order.__class__}", "{order:>99999999}", "{order!z}"]
+)
 def test_a_template_that_can_never_be_filled_in_is_refused_at_the_definition(
     option: str, template: str
 ) -> None:

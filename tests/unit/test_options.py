@@ -227,6 +227,9 @@ def test_an_expiry_is_an_instant(expires: Any, end: float | None) -> None:
         ({"queue": "a.b"}, "queue 'a.b' may hold"),
         ({"queue": 5}, "queue must be a string, got 5"),
         ({"name": 5}, "name must be a string, got 5"),
+        ({"name": "a" * 1025}, "name must have at most 1024 characters, got 'aaa"),
+        ({"version": "a" * 1025}, "version must have at most 1024 characters, got 'aaa"),
+        ({"name": "\ud800"}, r"name must be text that UTF-8 can carry, got '\\ud800'"),
     ],
 )
 def test_a_value_that_cannot_be_is_refused_in_one_sentence(

@@ -487,6 +487,21 @@ def test_keyword_arguments_that_are_no_dict_are_refused() -> None:
         add.apply_async((1,), cast("Any", 5))
 
 
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda: add.apply_async((), cast("Any", {1: 2})), r"names of arguments.*strings, got 1"),
+        (lambda: add.delay_many([cast("Any", {1: 2})]), r"names of arguments.*strings, got 1"),
+        (lambda: add.delay_many(cast("Any", 5)), r"calls must be a list of tuples.*got 5"),
+    ],
+)
+def test_arguments_that_are_put_together_wrongly_are_refused_in_one_sentence(
+    jtask_memory: str, call: Callable[[], object], sentence: str
+) -> None:
+    with pytest.raises(TaskDefinitionError, match=sentence):
+        call()
+
+
 def test_the_module_lists_its_names_that_are_imported_at_first_use() -> None:
     assert {"get_run", "connect", "task"} <= set(dir(jtask))
 

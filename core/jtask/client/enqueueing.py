@@ -12,10 +12,12 @@ from jtask.client.common_parts import common_parts
 from jtask.client.dependencies import EncodedCall, encode_call, encode_plain_calls
 from jtask.client.run_groups import RunGroup
 from jtask.contract import ATOMIC_LIMIT, BLOB_MARGIN, EXPIRY_GRACE, HORIZON, Broker, Message
+from jtask.declaration.binding import arguments_by_name
 from jtask.declaration.definition import Definition
 from jtask.declaration.registry import refuse_ambiguous
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import ArgumentError, TaskDefinitionError
+from jtask.foreign_text import quoted
 from jtask.hook_callers import HookCaller
 from jtask.ids import RunIds
 from jtask.needs import Needs
@@ -187,6 +189,10 @@ class RunBuilder:
             RunRefused: A plugin refused one of the runs.
             TaskDefinitionError: A call is neither a tuple nor a dict.
         """
+        if not isinstance(calls, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TaskDefinitionError(
+                f"calls must be a list of tuples or dicts of arguments, got {quoted(calls)}"
+            )
         calls = list(calls)
         payloads = self._encode_at_once(bound, calls)
         if payloads is not None and self._is_alike:
@@ -372,7 +378,7 @@ def _arguments(bound: tuple[Any, ...], call: Call) -> tuple[tuple[Any, ...], dic
     if isinstance(call, tuple):
         return (*bound, *call) if bound else call, {}
     if isinstance(call, Mapping):
-        return bound, dict(call)
+        return bound, arguments_by_name(call)
     if isinstance(call, MixedCall):
         return (*bound, *call.args), dict(call.kwargs)
     # A string is a sequence too, of one argument per character.

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from jtask.close_names import close_names
-from jtask.errors import ArgumentError
+from jtask.errors import ArgumentError, TaskDefinitionError
+from jtask.foreign_text import quoted
 
 _VAR = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -37,6 +38,18 @@ def bind_arguments(
     except TypeError as error:
         reason = _mismatch(signature, args, kwargs) or f"cannot be called like this: {error}"
         raise ArgumentError(f"task {task_name!r} {reason}") from None
+
+
+def arguments_by_name(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return keyword arguments that somebody has put together, as a dict of their own.
+
+    Raises:
+        TaskDefinitionError: A key is no string.
+    """
+    for name in given:
+        if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TaskDefinitionError(f"the names of arguments are strings, got {quoted(name)}")
+    return dict(given)
 
 
 def unknown_argument(signature: inspect.Signature, name: str) -> str:

@@ -11,7 +11,8 @@ from jtask.declaration.builtin_options import BuiltinOptions
 from jtask.declaration.keys import check_name
 from jtask.durations import HORIZON
 from jtask.errors import TaskDefinitionError
-from jtask.names import TOP_PRIORITY
+from jtask.foreign_text import quoted, sendable
+from jtask.names import LONGEST_NAME, TOP_PRIORITY
 from jtask.numbers import is_within
 
 SerializerName = Literal["json", "cloudpickle"]
@@ -81,8 +82,8 @@ class Definition:
     options: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def __post_init__(self) -> None:
-        _check_text("name", self.name)
-        _check_text("version", self.version)
+        _check_label("name", self.name)
+        _check_label("version", self.version)
         _check_text("description", self.description)
         if self.key is not None:
             check_name("key", self.key)
@@ -263,6 +264,21 @@ def _looks_like_class_method(fn: Callable[..., Any]) -> bool:
 def _check_text(option: str, value: object) -> None:
     if value is not None and not isinstance(value, str):
         raise TaskDefinitionError(f"{option} must be a string, got {value!r}")
+
+
+def _check_label(option: str, value: str | None) -> None:
+    """Refuse what goes into each message, and is not to be read there."""
+    _check_text(option, value)
+    if value is None:
+        return
+    if len(value) > LONGEST_NAME:
+        raise TaskDefinitionError(
+            f"{option} must have at most {LONGEST_NAME} characters, got {quoted(value)}"
+        )
+    if sendable(value) != value:
+        raise TaskDefinitionError(
+            f"{option} must be text that UTF-8 can carry, got {quoted(value)}"
+        )
 
 
 def _seconds(option: str, value: object, allowed: str = "a timedelta") -> float:

@@ -1,9 +1,10 @@
 """The flow that a run is part of, here or in the process that started it."""
 
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json
 
 from jtask.runtime.flow_run import FlowRun
 from jtask.runtime.run_context import RunContext
+from jtask.wire.fields import json_line
 
 FLOW_HEADER = "jtask-flow"
 """Tells a run of the background the flow run that it was started in."""
@@ -50,7 +51,7 @@ def _telling(flow_run: FlowRun | None) -> dict[str, str]:
     if flow_run is None:
         return {}
     told = {"id": flow_run.id, "name": flow_run.name, "flow": flow_run.flow_name}
-    return {FLOW_HEADER: to_json(told).decode()}
+    return {FLOW_HEADER: json_line(told).decode()}
 
 
 def _of(run: RunContext) -> FlowRun:

@@ -13,6 +13,7 @@ from typing import (
     cast,
 )
 
+from jtask.declaration.binding import arguments_by_name
 from jtask.declaration.builtin_options import BuiltinOptions
 from jtask.declaration.definition import (
     Definition,
@@ -216,7 +217,6 @@ class Task(SubmittableTask[P, R], HookedTask[P, R]):
         args = () if args is None else args
         if not isinstance(args, tuple):
             _check_sequence(args)
-        _check_mapping(kwargs)
         definition = self.definition
         if any(given is not None for given in (countdown, eta, expires, queue, priority)):
             definition = definition.changed(
@@ -226,7 +226,7 @@ class Task(SubmittableTask[P, R], HookedTask[P, R]):
                 queue=queue,
                 priority=priority,
             )
-        return self._delayed(definition, args, dict(kwargs or {}), wait_for)
+        return self._delayed(definition, args, _named(kwargs), wait_for)
 
     def serve(self, *, concurrency: int = 10) -> None:
         """Start a worker for just this task; see `jtask.task_worker.serve`."""
@@ -330,6 +330,9 @@ def _check_sequence(args: object) -> None:
         )
 
 
-def _check_mapping(kwargs: object) -> None:
-    if kwargs is not None and not isinstance(kwargs, Mapping):
+def _named(kwargs: Mapping[str, Any] | None) -> dict[str, Any]:
+    if kwargs is None:
+        return {}
+    if not isinstance(kwargs, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TaskDefinitionError(f"kwargs must be a dict of arguments by name, got {kwargs!r}")
+    return arguments_by_name(kwargs)

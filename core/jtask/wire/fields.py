@@ -12,11 +12,11 @@ from pydantic_core import from_json, to_json
 
 from jtask.errors import EnvelopeError
 from jtask.foreign_text import quoted, sendable
+from jtask.names import LONGEST_NAME
 
 LATEST = 253_402_300_799.0
 """The end of the year 9999, in seconds since the epoch: no calendar of Python's goes further."""
 
-_LONGEST_NAME = 1024  # characters; of ids, keys, names and workers
 _MOST = 1 << 53  # beyond, JSON's numbers are not exact
 
 T = TypeVar("T")
@@ -65,8 +65,8 @@ def name(value: object) -> str:
     """Read a string that names something."""
     if not isinstance(value, str):
         raise EnvelopeError(f"expected a string, got {quoted(value)}")
-    if len(value) > _LONGEST_NAME:
-        raise EnvelopeError(f"expected at most {_LONGEST_NAME} characters, got {quoted(value)}")
+    if len(value) > LONGEST_NAME:
+        raise EnvelopeError(f"expected at most {LONGEST_NAME} characters, got {quoted(value)}")
     return value
 
 
