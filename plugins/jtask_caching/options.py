@@ -7,6 +7,7 @@ from typing import Any
 
 from jtask.argument_keys import check_fields, check_template, fields_of
 from jtask.cache_policies import CachePolicy
+from jtask.durations import LONGEST
 from jtask.numbers import is_within
 from jtask.options import Option, check_flag, check_parameters
 
@@ -69,8 +70,11 @@ def _expiration(value: object) -> float | None:
     if value is None:
         return None
     seconds: Any = value.total_seconds() if isinstance(value, timedelta) else value
-    if not is_within(seconds) or seconds < 1:
-        raise ValueError(f"must be a timedelta, or seconds, of at least 1 s, got {value!r}")
+    if not is_within(seconds, 1.0, LONGEST):
+        raise ValueError(
+            "must be a timedelta, or seconds, of at least 1 s and at most 100 years, "
+            f"got {value!r}; leave it out to keep values for good"
+        )
     return float(seconds)
 
 

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from jtask.argument_keys import check_key, check_names
+from jtask.durations import LONGEST
 from jtask.numbers import is_within
 from jtask.options import Option
 
@@ -77,8 +78,10 @@ def _debounce(value: object) -> float | None:
     if value is None:
         return None
     seconds: Any = value.total_seconds() if isinstance(value, timedelta) else value
-    if not is_within(seconds, SHORTEST_DEBOUNCE):
-        raise ValueError(f"must be a timedelta, or seconds, of at least 1 s, got {value!r}")
+    if not is_within(seconds, SHORTEST_DEBOUNCE, LONGEST):
+        raise ValueError(
+            f"must be a timedelta, or seconds, of at least 1 s and at most 100 years, got {value!r}"
+        )
     return float(seconds)
 
 

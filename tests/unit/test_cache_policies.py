@@ -31,6 +31,7 @@ from jtask.cache_policies import (
     IsolationLevel,
     task_input_hash,
 )
+from jtask.errors import TaskDefinitionError
 from jtask.runtime import RunContext
 from jtask.serialization.stable_hash import stable_hash
 
@@ -229,3 +230,9 @@ def test_a_hash_is_the_same_in_every_process() -> None:
 def test_the_hash_of_json_is_fixed() -> None:
     data = json.loads('{"a": [1, 2.5, "é", null, true], "b": {"c": {}}}')
     assert stable_hash(data) == ("c5690eaddd907a9f4bca5972e1c41331384a424e7a673fffd4f6953739f6ef33")
+
+
+@pytest.mark.parametrize("lifetime", [0.5, 1e30, timedelta.max, "soon"])
+def test_a_value_is_kept_for_a_time_that_every_broker_can_count(lifetime: Any) -> None:
+    with pytest.raises(TaskDefinitionError, match=r"at least 1 s and at most 100 years.*leave it"):
+        task(cache_policy=INPUTS, cache_expiration=lifetime)(lambda: None)

@@ -120,6 +120,8 @@ def test_settings_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     ("name", "value", "sentence"),
     [
         ("LEASE", "soon", r"^setting 'lease' \(JTASK_LEASE\) .*number.*, got 'soon'$"),
+        ("LEASE", "1e400", r"^setting 'lease' \(JTASK_LEASE\) must be at most 100 years"),
+        ("RESULT_TTL", "1e12", r"^setting 'result_ttl' .*at most 100 years, .*got '1e12'$"),
         ("LEASE", "0.5", r"^setting 'lease' \(JTASK_LEASE\) .*greater than or equal to 1"),
         ("REPLICAS", "9", r"^setting 'replicas' \(JTASK_REPLICAS\) .*less than or equal to 5"),
         ("NAMESPACE", "a.b", r"^setting 'namespace' \(JTASK_NAMESPACE\) .*, got 'a.b'$"),

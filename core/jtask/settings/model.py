@@ -3,10 +3,10 @@
 import contextlib
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from jtask.durations import parse_seconds
+from jtask.durations import LONGEST, parse_seconds
 from jtask.settings.sources import PREFIX, Sources
 
 NAME_PATTERN = "^[A-Za-z0-9_-]{1,"
@@ -24,7 +24,13 @@ def _seconds_of(value: object) -> object:
     raise ValueError("must be a number of seconds, or one with a unit: 1.5s, 10m, 1h, 7d")
 
 
-Seconds = Annotated[float, BeforeValidator(_seconds_of)]
+def _at_most_a_century(seconds: float) -> float:
+    if seconds > LONGEST:
+        raise ValueError("must be at most 100 years, in seconds or with a unit: 1.5s, 10m, 1h, 7d")
+    return seconds
+
+
+Seconds = Annotated[float, BeforeValidator(_seconds_of), AfterValidator(_at_most_a_century)]
 """The type of a setting that is a length of time: `90`, or `"1.5s"`, `"10m"`, `"1h"`, `"7d"`."""
 
 
