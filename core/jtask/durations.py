@@ -7,8 +7,8 @@ HORIZON = 7_258_118_400.0
 end in 2262, and its times to live after 292 years."""
 
 LONGEST = 100 * 366 * 86_400.0
-"""The longest that anything may last or be kept, seconds: a century. More is a mistake, and from 292
-years on JetStream cannot count it."""
+"""The longest that anything may last or be kept, seconds: a century. More is a mistake, and beyond
+292 years JetStream refuses it."""
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _SHAPE = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")

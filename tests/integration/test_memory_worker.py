@@ -12,11 +12,11 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
-from typing import Any
+from typing import Any, Self
 
 import pydantic
 import pytest
@@ -551,6 +551,29 @@ def test_values_keep_their_type_on_both_ways(
     back = work.delay(value).result(PATIENCE)
     assert back == value
     assert type(back) is type(value)
+
+
+def test_a_method_returns_and_yields_objects_of_its_class(jtask_worker: StartWorker) -> None:
+    @dataclasses.dataclass
+    class Count:
+        now: int
+
+        @task
+        def next(self, *others: Self) -> list[Self] | None:
+            return [Count(one.now + 1) for one in (self, *others)]
+
+        @task
+        def named(self) -> "Count":
+            return Count(self.now + 1)
+
+        @task
+        def all(self) -> Iterator[Self]:
+            yield from map(Count, range(self.now))
+
+    jtask_worker(Count.next, Count.named, Count.all)
+    assert Count(1).next.delay(Count(2)).result(PATIENCE) == [Count(2), Count(3)]
+    assert Count(1).named.delay().result(PATIENCE) == Count(2)
+    assert list(Count(2).all.delay().stream()) == [Count(0), Count(1)]
 
 
 def test_methods_take_their_object_along(jtask_worker: StartWorker) -> None:

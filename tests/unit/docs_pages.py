@@ -90,7 +90,9 @@ def _serve_new_tasks(names: dict[str, object], served: set[str]) -> None:
     from jtask import Task
     from jtask.testing import start_worker
 
-    new = [v for v in names.values() if isinstance(v, Task) and v.key not in served]
+    methods = [v for c in names.values() if isinstance(c, type) for v in vars(c).values()]
+    found = [*names.values(), *methods]
+    new = [v for v in found if isinstance(v, Task) and v.key not in served]
     if new:
         served.update(task.key for task in new)
         start_worker(*new)

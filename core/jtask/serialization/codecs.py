@@ -12,7 +12,7 @@ from jtask.declaration.task_info import TaskInfo
 from jtask.errors import SerializationError
 from jtask.serialization.arguments import ArgumentCodec
 from jtask.serialization.results import ResultCodec
-from jtask.serialization.signatures import item_annotation
+from jtask.serialization.signatures import item_annotation, result_annotation
 
 
 class CallCodecs:
@@ -43,7 +43,12 @@ class CallCodecs:
     @cached_property
     def result(self) -> ResultCodec:
         """For what the function returns."""
-        return ResultCodec(self._task.fn, task_name=self._task.name, serializer=self.serializer)
+        return ResultCodec(
+            self._task.fn,
+            task_name=self._task.name,
+            serializer=self.serializer,
+            annotation=result_annotation(self._task.fn, self._owner),
+        )
 
     @cached_property
     def item(self) -> ResultCodec:
@@ -54,7 +59,7 @@ class CallCodecs:
             task_name=name,
             serializer=self.serializer,
             subject=f"an item of task {name!r}",
-            annotation=item_annotation(self._task.fn),
+            annotation=item_annotation(self._task.fn, self._owner),
         )
 
     def servable(self) -> Self:

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import operator
 import types
 import typing
 from collections.abc import Callable, Container, Generator, Iterable, Mapping
@@ -166,15 +167,17 @@ def resolve_annotations(fn: Callable[..., Any], owner: type | None = None) -> di
         hints = typing.get_type_hints(source, localns=nearby, include_extras=True)
     except Exception:  # any name or expression in any of them
         hints = _resolve_each(source, nearby)
+    if owner is not None:
+        hints = {name: _of_class(annotation, owner) for name, annotation in hints.items()}
     for name, parameter in inspect.signature(fn).parameters.items():
         if parameter.kind in _VAR:
             hints[name] = _collected(parameter.kind, hints.get(name, Any))
     return hints
 
 
-def result_annotation(fn: Callable[..., Any]) -> Any:
+def result_annotation(fn: Callable[..., Any], owner: type | None = None) -> Any:
     """Return the type of what a function returns or, if that is awaited, of what comes out."""
-    annotation = resolve_annotations(fn).get("return", Any)
+    annotation = resolve_annotations(fn, owner).get("return", Any)
     origin = get_origin(annotation)
     if is_generator_function(fn) or is_async_generator_function(fn):
         # Generator[yielded, sent, returned]: the others do not say what it returns.
@@ -185,10 +188,22 @@ def result_annotation(fn: Callable[..., Any]) -> Any:
     return _without_states(annotation)
 
 
-def item_annotation(fn: Callable[..., Any]) -> Any:
+def item_annotation(fn: Callable[..., Any], owner: type | None = None) -> Any:
     """Return the type of what a generator function yields."""
-    args = get_args(resolve_annotations(fn).get("return", Any))
+    args = get_args(resolve_annotations(fn, owner).get("return", Any))
     return args[0] if args else Any
+
+
+def _of_class(annotation: Any, owner: type) -> Any:
+    """Return an annotation with the class in whose body it stands in the place of `Self`."""
+    if annotation is typing.Self:
+        return owner
+    args = get_args(annotation)
+    own = tuple(_of_class(arg, owner) for arg in args)
+    if all(map(operator.is_, own, args)):
+        return annotation
+    origin = get_origin(annotation)
+    return typing.Union[own] if origin is types.UnionType else origin[own]  # noqa: UP007
 
 
 def _without_states(annotation: Any) -> Any:
