@@ -18,6 +18,7 @@ from multiprocessing.connection import Connection
 from types import FrameType
 from typing import Any
 
+from jtask.contract.in_process import mark_as_child
 from jtask.declaration import TaskInfo
 from jtask.execution.contexts import FreshContexts
 from jtask.execution.copies import accompanied, copy_of
@@ -71,6 +72,7 @@ def main(connection: int, parent: int, notes: int) -> None:
     for descriptor in (connection, parent, notes):
         os.set_inheritable(descriptor, False)  # noqa: FBT003 - it takes no keyword
     _exit_with(parent)
+    mark_as_child()
     # It writes from C, without the GIL: a Python handler would be called only after the C code that
     # holds the process up.
     faulthandler.register(STACK, file=notes, all_threads=False)

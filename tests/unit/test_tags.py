@@ -124,6 +124,11 @@ def test_an_argument_of_any_kind_is_carried_beside_plain_ones(value: Any) -> Non
     assert_same((1, (value, "x"), value, {"more": value}), keep(*args, **kwargs))
 
 
+@pytest.mark.parametrize("text", ["NaN", "-NaN12", "sNaN"])
+def test_a_decimal_that_is_no_number_comes_back_as_it_was_sent(text: str) -> None:
+    assert repr(result_trip(Any, [Decimal(text)])) == repr([Decimal(text)])
+
+
 @pytest.mark.parametrize(
     ("annotation", "value"),
     [

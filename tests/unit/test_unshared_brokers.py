@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 from installing import write_package
 
+from jtask import task
 from jtask.cli import main
 from jtask.client.opening import find_unshared
 from jtask.errors import ConfigurationError
@@ -64,6 +65,22 @@ def attic(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         get_settings.cache_clear()
         yield
     get_settings.cache_clear()
+
+
+@task(isolation="process")
+def delay_in_a_child() -> str:
+    return never.delay().run_id
+
+
+@task
+def never() -> None: ...
+
+
+def test_a_child_process_has_no_broker_of_its_own_in_the_place_of_the_parents(
+    jtask_memory: str,
+) -> None:
+    with pytest.raises(ConfigurationError, match=r"a broker inside another process.*jtask_nats"):
+        delay_in_a_child()
 
 
 def test_enqueue_refuses_any_broker_that_ends_with_the_program(attic: None) -> None:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from jtask.client.separate_parts import compose
 from jtask.close_names import close_names
 from jtask.contract import Broker, BrokerFactory, PartFactory, SeparatePart, is_in_process
+from jtask.contract.in_process import is_child
 from jtask.errors import ConfigurationError, JTaskError
 
 # Users and passwords of all URLs: commas part those of several servers.
@@ -46,8 +47,14 @@ async def open_broker(url: str, client: str, parts: Mapping[str, str] | None = N
         BrokerUnavailable: One of them cannot be reached.
     """
     loop = asyncio.get_running_loop()
-    separate = {part: at for part, at in (parts or {}).items() if at != url}
     open_it: BrokerFactory = _find_factory(_BROKER, url)
+    if is_child() and is_in_process(open_it):
+        raise ConfigurationError(
+            f"JTASK_URL is {without_credentials(url)!r}, a broker inside another process, of which "
+            "this one is a child: a run with isolation='process' needs a broker that both reach, "
+            "such as embedded://, or the fixture jtask_nats in a test"
+        )
+    separate = {part: at for part, at in (parts or {}).items() if at != url}
     # All are found before anything is opened: a misspelt scheme leaves no connection behind.
     factories = {part: _find_part_factory(part, at) for part, at in separate.items()}
     broker = await open_it(url, client, loop)

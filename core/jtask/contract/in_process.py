@@ -7,6 +7,8 @@ _MARK = "jtask_in_process"
 
 F = TypeVar("F", bound=Callable[..., object])
 
+_is_child: list[bool] = []
+
 
 def in_process(factory: F) -> F:
     """Mark the factory of brokers that no other process can reach: a decorator.
@@ -16,6 +18,16 @@ def in_process(factory: F) -> F:
     """
     setattr(factory, _MARK, True)
     return factory
+
+
+def mark_as_child() -> None:
+    """Say that this process executes runs of the one that has started it, and has their broker."""
+    _is_child.append(True)
+
+
+def is_child() -> bool:
+    """Tell whether a broker inside this process would be another one than is meant."""
+    return bool(_is_child)
 
 
 def is_in_process(factory: Callable[..., object]) -> bool:

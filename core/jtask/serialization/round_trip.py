@@ -9,6 +9,7 @@ import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, time
+from decimal import Decimal
 from typing import Any, NamedTuple, cast
 
 _SCALARS = frozenset({str, int, bool, type(None), bytes})
@@ -147,6 +148,8 @@ def _state(value: Any) -> Mapping[str, Any] | None:
 def _equal(sent: Any, back: Any) -> bool:
     if isinstance(sent, float):
         return sent == back or (math.isnan(sent) and math.isnan(back))
+    if isinstance(sent, Decimal) and sent.is_nan():
+        return bool(sent.compare_total(back) == 0)
     if isinstance(sent, datetime | time):
         return _clock(sent) == _clock(back)
     try:
