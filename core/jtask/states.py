@@ -167,6 +167,10 @@ class State:
     data: Any = field(default=None, compare=False, repr=False)
     load: Callable[[bool], Any] | None = field(default=None, compare=False, repr=False)
 
+    def __hash__(self) -> int:
+        # Nobody changes one, and handles in a set are resolved to states in a set.
+        return hash((self.name, self.at))
+
     @property
     def label(self) -> str:
         """The state for people: the name that a task gave it, or its own."""

@@ -92,6 +92,8 @@ def test_a_misspelt_state_gets_a_suggestion(tasks: Any) -> None:
         (["tasks.py:resize", "1", "2"], "takes"),
         (["tasks.py:resize", "width=wide"], "argument 'width'"),
         (["tasks.py:resize", "witdh=1"], "did you mean 'width'"),
+        (["tasks.py:resize", "width=1", "width=2"], "two values for argument 'width'"),
+        (["some-key", "a=1", "a=1"], "two values for argument 'a'"),
         (["some-key", "1"], "name=value"),
         (["some key"], "'some key'"),
         (["some-key", "--queue", "a.b"], "'a.b'"),

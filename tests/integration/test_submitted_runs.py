@@ -235,6 +235,8 @@ def test_futures_inside_of_something_are_resolved() -> None:
     assert resolve_futures_to_results(held) == {"a": [2, 5]}
     states = resolve_futures_to_states([fail.submit(), (add.submit(1),)])
     assert [states[0].name, states[1][0].name] == [StateName.FAILED, StateName.COMPLETED]
+    in_a_set = resolve_futures_to_states({add.submit(1), add.submit(2)})
+    assert [state.name for state in in_a_set] == [StateName.COMPLETED] * 2
     with pytest.raises(KeyError):
         resolve_futures_to_results([fail.submit()])
     assert isinstance(resolve_futures_to_results(allow_failure([fail.submit()]))[0], KeyError)

@@ -129,6 +129,10 @@ def _split(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     named: dict[str, str] = {}
     for argument in arguments:
         if found := _NAMED.fullmatch(argument):
+            if found[1] in named:
+                raise ArgumentError(
+                    f"there are two values for argument {found[1]!r}: leave out one"
+                )
             named[found[1]] = found[2]
         else:
             positional.append(argument)
