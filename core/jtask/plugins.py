@@ -1,5 +1,6 @@
 """Find, load and ask the plugins."""
 
+import inspect
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from copy import copy
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 GROUP = "jtask.plugins"
 _IN_STATES = {"jtask_state", "jtask_settled"}
+_READ_UNMARKED = {"jtask_settings"}  # by its name, for brokers too
 _log = logging.getLogger("jtask")
 
 
@@ -56,8 +58,10 @@ class Plugins:
         Tasks that have been used keep to the plugins that they found.
 
         Raises:
-            ConfigurationError: It cannot be loaded.
+            ConfigurationError: It cannot be loaded, or has no hook.
         """
+        if not any(name.startswith("jtask_") for name in dir(plugin)):
+            raise ConfigurationError(f"{plugin!r} is no plugin: it has none of jtask's hooks")
         try:
             self._register(plugin)
             self._ask_what_they_declare()
@@ -156,6 +160,7 @@ class Plugins:
         self.manager.register(plugin, name)
         # Or a hook with a misspelt name would just never be called.
         self.manager.check_pending()
+        _check_marks(plugin, self.manager)
         for caller in self.manager.get_hookcallers(plugin) or ():
             for impl in caller.get_hookimpls():
                 if impl.plugin is plugin:
@@ -305,6 +310,18 @@ def hooks_of(task: TaskInfo[..., Any]) -> TaskHooks:
     defaults = {option.name: option.default for option in plugins.options.values()}
     task.options = defaults | task.options
     return TaskHooks(plugins, task)
+
+
+def _check_marks(plugin: object, manager: pluggy.PluginManager) -> None:
+    """Refuse a function with the name of a hook that is not marked as one."""
+    hooks = vars(manager.hook).keys() - _READ_UNMARKED
+    for name in hooks.intersection(dir(plugin)):
+        if not inspect.isroutine(getattr(plugin, name)):
+            continue
+        if manager.parse_hookimpl_opts(plugin, name) is None:
+            raise TypeError(f"{name} is not marked: put @hookimpl above it")
+        if isinstance(plugin, type) and inspect.isfunction(vars(plugin).get(name)):
+            raise TypeError(f"{name} takes an object of the class: load {plugin.__name__}()")
 
 
 def _check_callable(hook: str, impl: pluggy.HookImpl) -> None:

@@ -118,6 +118,7 @@ BROKEN = {
         "from jtask.hooks import hookimpl\n@hookimpl\ndef jtask_sate(run, state): ...",
         "jtask_sate",
     ),
+    "unmarked": ("def jtask_state(run, state): ...", "jtask_state is not marked: put @hookimpl"),
     "argument": (
         "from jtask.hooks import hookimpl\n@hookimpl\ndef jtask_state(run, colour): ...",
         "colour",
@@ -150,6 +151,31 @@ def test_a_plugin_that_cannot_be_loaded_is_named_with_the_way_out(
     assert reason in text
     assert "JTASK_PLUGINS to go on without it" in text
     assert Plugins([]).names == []
+
+
+class Settled:
+    @hookimpl
+    def jtask_settled(self, run: object) -> None: ...
+
+
+class Unmarked:
+    def jtask_settled(self, run: object) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("plugin", "reason"),
+    [
+        (None, "None is no plugin: it has none of jtask's hooks"),
+        ("retries", "'retries' is no plugin"),
+        (Unmarked(), "jtask_settled is not marked: put @hookimpl above it"),
+        (Settled, r"jtask_settled takes an object of the class: load Settled\(\)"),
+    ],
+)
+def test_what_would_just_never_be_called_is_not_added(plugin: object, reason: str) -> None:
+    plugins = Plugins([])
+    with pytest.raises(ConfigurationError, match=reason):
+        plugins.add(plugin)
+    assert plugins.names == []
 
 
 def test_a_failing_declaration_of_options_makes_loading_fail(install: Install) -> None:
