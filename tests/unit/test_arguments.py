@@ -400,6 +400,14 @@ def test_a_payload_that_does_not_fit_the_signature_is_an_argument_error(payload,
         codec(resize).decode(payload)
 
 
+def test_what_arrives_for_a_class_that_json_cannot_carry_is_refused_without_words_of_pydantics():
+    def fn(lock: threading.Event): ...
+
+    text = r"'lock' is annotated with a class that JSON cannot carry, got 7 \(int\)$"
+    with pytest.raises(ArgumentError, match=text):
+        codec(fn).decode(b'{"lock":7}')
+
+
 @pytest.mark.parametrize("payload", [b"", b"{", b"\xff", b'{"path":"\xff"}', b"\x80\x05N."])
 def test_a_payload_that_is_no_json_is_a_serialization_error(payload):
     with pytest.raises(SerializationError, match="task 'resize'"):

@@ -153,7 +153,10 @@ def describe(error: ErrorDetails, depth: int = 0) -> str:
     text = error["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
     text = text.partition(", unable to parse")[0]
     rule = text.removeprefix("Input should ")
-    said = f"must {rule}" if rule != text else f"is wrong: {_in_a_sentence(text)}"
+    if error["type"] == "needs_python_object":
+        said = "is annotated with a class that JSON cannot carry"
+    else:
+        said = f"must {rule}" if rule != text else f"is wrong: {_in_a_sentence(text)}"
     return f"{at(error['loc'][depth:], after=' ')}{said}, got {brief(error['input'])}"
 
 
