@@ -15,6 +15,7 @@ from jtask.numbers import is_number
 SHORTEST_INTERVAL = 1.0  # seconds
 LONGEST_INTERVAL = 10 * 366 * 86_400.0  # seconds
 _CRON_FIELDS = 5
+_UP_TO_SUNDAY = re.compile(r"-SUN\b", re.IGNORECASE)
 _ZERO_STEP = re.compile(r"/0+(?!\d)")
 _LONGEST_GRACE = 60.0  # seconds; a busy worker may take a moment
 # What CronSim says names the field; what may stand there is more use to whoever mistyped it.
@@ -69,7 +70,7 @@ class Trigger:
 
     def _cron(self, cron: str, instant: float) -> Iterator[float]:
         begin = datetime.fromtimestamp(instant, UTC).astimezone(ZoneInfo(self.timezone))
-        return (due.timestamp() for due in CronSim(cron, begin) if due.timestamp() > instant)
+        return (due.timestamp() for due in _dates(cron, begin) if due.timestamp() > instant)
 
     def _intervals(self, instant: float) -> Iterator[float]:
         # In whole milliseconds, so that every process comes to the same numbers: sums of floats
@@ -100,7 +101,7 @@ def check_cron(value: object) -> str | None:
             raise CronSimError("Wrong number of fields")
         # From a fixed day, so that a line is not valid today and wrong tomorrow: CronSim looks 50
         # years ahead and then stops.
-        next(CronSim(line, datetime(2000, 1, 1, tzinfo=UTC)))
+        next(_dates(line, datetime(2000, 1, 1, tzinfo=UTC)))
     except CronSimError as error:
         problem = _HINTS.get(str(error), str(error))
         if _ZERO_STEP.search(line):
@@ -109,6 +110,11 @@ def check_cron(value: object) -> str | None:
     except StopIteration:
         raise ValueError(f"{value!r} is not a cron line: it never matches a date") from None
     return line
+
+
+def _dates(line: str, begin: datetime) -> Iterator[datetime]:
+    # For CronSim a week that is written in names begins with Sunday: SAT-SUN would go backwards.
+    return CronSim(_UP_TO_SUNDAY.sub("-7", line), begin)
 
 
 def check_timezone(value: object) -> str | None:

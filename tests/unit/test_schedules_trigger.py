@@ -46,6 +46,22 @@ def test_a_run_every_half_hour_goes_on_through_both_switches() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("days", "expected"),
+    [
+        ("SAT-SUN", ["Sat", "Sun", "Sat"]),
+        ("fri-sun", ["Fri", "Sat", "Sun"]),
+        ("MON-SUN/3", ["Mon", "Thu", "Sun"]),
+        ("SUN-MON", ["Mon", "Sun", "Mon"]),
+    ],
+)
+def test_a_range_of_weekdays_may_end_with_sunday(days: str, expected: list[str]) -> None:
+    line = f"0 9 * * {days}"
+    task(cron=line)(lambda: None)
+    found = cron(line).first_after(datetime(2026, 3, 2, 0, tzinfo=BERLIN).timestamp(), 3)
+    assert [f"{datetime.fromtimestamp(at, BERLIN):%a}" for at in found] == expected
+
+
 @pytest.mark.parametrize("line", ["30 2 * * *", "*/7 * * * *", "0 3 * * SUN", "15 */2 * * *"])
 @pytest.mark.parametrize("switch", [datetime(2026, 3, 29), datetime(2026, 10, 25)])
 def test_whoever_asks_around_a_switch_gets_the_same_instants(line: str, switch: datetime) -> None:
