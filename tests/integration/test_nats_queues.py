@@ -165,6 +165,24 @@ def test_a_question_to_a_server_that_is_gone_says_so(
     with_brokers(main)
 
 
+def test_each_run_is_tried_as_long_as_the_setting_says_while_the_server_is_away(
+    with_brokers: WithBrokers, nats_server: NatsServer
+) -> None:
+    async def main(open_broker: OpenBroker) -> None:
+        broker = await open_broker(enqueue_timeout=0.3)
+        await broker.runs.enqueue([message("mails")])
+        nats_server.kill()
+        await until(lambda: not broker._connection.is_connected)
+        # From the second on, the streams have to be looked at again.
+        for queue in ("mails", "mails", "calls"):
+            with pytest.raises(BrokerUnavailable, match=r"within 0\.3 s \(not connected\)"):
+                await broker.runs.enqueue([message(queue)])
+        with pytest.raises(BrokerUnavailable, match=r"within 0\.3 s \(not connected\)"):
+            await broker.blobs.put("large", b"x")
+
+    with_brokers(main)
+
+
 def test_a_run_whose_worker_died_is_shown_and_one_in_hand_is_not(with_brokers: WithBrokers) -> None:
     async def main(open_broker: OpenBroker) -> None:
         broker, got = await open_broker(), list[Delivery]()
