@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 from in_process import StartWorker, events_of
-from waiting import PATIENCE
+from waiting import PATIENCE, eventually
 
 from jtask import StateName, task
 from jtask.errors import RunTimedOut, SoftTimeout
 from jtask.hooks import hookimpl
-from jtask.lifecycle import Retry
+from jtask.lifecycle import AttemptEnd, Retry
 
 pytestmark = pytest.mark.usefixtures("jtask_broker")
 
@@ -54,6 +54,13 @@ async def ignore_cancellation() -> None:
     while not _release.is_set():
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.sleep(0.01)
+
+
+@task(queue="limited", timeout_seconds=LIMIT)
+async def swallow_the_limit() -> None:
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.sleep(60)
+    await asyncio.sleep(60)
 
 
 @task(queue="limited", timeout_seconds=LIMIT, soft_timeout_seconds=LIMIT / 2)
@@ -128,6 +135,35 @@ def test_a_timeout_is_a_failure_that_a_plugin_may_have_tried_again(
     states = [event.state for event in events_of(run.run_id)]
     assert "AwaitingRetry" in states
     assert states[-1] == "TimedOut"
+
+
+def test_a_run_that_was_left_behind_is_not_ended_again_by_the_worker_that_closes(
+    jtask_worker: StartWorker, jtask_plugin: Callable[[object], None], caplog: Any
+) -> None:
+    settled, over = list[StateName](), list[AttemptEnd]()
+
+    class Later:
+        @hookimpl
+        def jtask_failed(self, run: Any, error: BaseException) -> Retry:
+            return Retry(time.time() + 3600, "in an hour")
+
+        @hookimpl
+        def jtask_attempt_over(self, run: Any, end: AttemptEnd) -> None:
+            over.append(end)
+
+        @hookimpl
+        def jtask_settled(self, run: Any, outcome: Any) -> None:
+            settled.append(outcome.state.name)
+
+    jtask_plugin(Later())
+    worker = jtask_worker(swallow_the_limit)
+    run = swallow_the_limit.delay()
+    eventually(lambda: run.state.name is StateName.AWAITING_RETRY)
+    before = [event.state for event in events_of(run.run_id)]
+    worker.stop()
+    assert [event.state for event in events_of(run.run_id)] == before
+    assert (settled, over) == ([], [AttemptEnd.RETRIED])
+    assert "could not be executed" not in caplog.text
 
 
 def test_an_uncaught_soft_timeout_ends_a_run_as_timed_out(jtask_worker: StartWorker) -> None:

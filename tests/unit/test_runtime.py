@@ -96,6 +96,7 @@ def test_the_module_declares_what_a_task_may_ask_of_its_run() -> None:
         "caller",
         "concerns",
         "emit",
+        "is_abandoned",
         "is_copy",
         "is_handed_back",
         "is_streamed",

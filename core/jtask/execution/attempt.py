@@ -124,11 +124,11 @@ async def _perform(
         # Its end was reported when it was abandoned, and is not to be reported again.
         raise
     except BaseException as error:
-        _leave_if_handed_back(run)
+        _leave_if_given_up(run)
         run.run_time += time.perf_counter() - clock
         run.error = error
         return await _failed(run, hooks, error, stopping, failure_returned(said))
-    _leave_if_handed_back(run)
+    _leave_if_given_up(run)
     run.run_time += time.perf_counter() - clock
     outcome = _complete(run, value, payload, said)
     if (asking := _after_completion(run, hooks.concerned_with(run), outcome)) is not None:
@@ -151,11 +151,12 @@ async def _instead_of(
     return await ask_for_admission(run, hooks) if hooks.asks_to_admit else None
 
 
-def _leave_if_handed_back(run: RunContext) -> None:
-    # Another worker may execute it by now: neither states nor hooks are to tell of an end here,
-    # such as that of a wait which failed because this worker has disconnected.
-    if run.is_handed_back:
-        raise RunAbandoned(f"run {run.run_id} was handed back")
+def _leave_if_given_up(run: RunContext) -> None:
+    # It has ended, or another worker may execute it by now: neither states nor hooks are to tell of
+    # an end here, such as that of a wait which failed because this worker has disconnected, or that
+    # of a coroutine which the worker cancels as it closes its loop.
+    if run.is_handed_back or run.is_abandoned:
+        raise RunAbandoned(f"run {run.run_id} was given up")
 
 
 def _begin(run: RunContext, hooks: TaskHooks) -> Coroutine[Any, Any, object] | None:

@@ -55,7 +55,6 @@ class Job:
         counted: Whether its start was counted as a possible crash.
         is_loss_told: Whether the plugins know that it lost a worker.
         is_released: Whether another worker may have it although it still executes here.
-        is_abandoned: Whether its function still executes although the run has ended.
         cancelled: Why it was cancelled; None while it is not.
         decision: How it ends without being attempted; None when it is to be attempted.
         notify_only: Whether its end is stored already, and only the plugins are to be notified.
@@ -74,7 +73,6 @@ class Job:
     counted: bool = False
     is_loss_told: bool = False
     is_released: bool = False
-    is_abandoned: bool = False
     cancelled: str | None = None
     decision: Finish | None = None
     notify_only: bool = False
@@ -84,6 +82,11 @@ class Job:
         """The headers by which plugins know it; empty for nearly all."""
         headers = self.envelope.headers
         return [*headers, TAGGED] if self.envelope.tags else headers
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether its function still executes although the attempt has ended."""
+        return self.run is not None and self.run.is_abandoned
 
     @property
     def is_over(self) -> bool:

@@ -60,6 +60,7 @@ class RunContext:
             From the loop of an asynchronous task, from any thread for a plain one. None where
             nothing can be left behind, as in a direct call.
         is_handed_back: Whether the worker has handed it back although its function still executes.
+        is_abandoned: Whether `abandon` has ended its attempt although its function still executes.
         on_state: Called with each state that the run enters, to record it; set by jtask itself.
         on_wait: Called with 1 and their ids as the run's code begins to wait for other runs, and
             with -1 and the same as it goes on, from any thread: while the sum is not 0, its slot is
@@ -107,6 +108,7 @@ class RunContext:
     on_cancel: Callable[[], None] | None = None
     abandon: Callable[[BaseException], None] | None = None
     is_handed_back: bool = False
+    is_abandoned: bool = False
     on_state: "Callable[[RunContext, State], None] | None" = None
     on_wait: Callable[[int, Collection[str]], object] | None = None
     version: str | None = None

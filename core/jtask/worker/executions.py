@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING, cast
 
 from jtask.client.cancel_notices import no_event
 from jtask.client.client import Client
@@ -16,6 +17,9 @@ from jtask.states import State, StateName
 from jtask.wire.envelope import encode_outcome, unstarted_record
 from jtask.worker.runners import LoopRunner, ThreadRunner
 from jtask.worker.sent_outcomes import End, SentOutcome
+
+if TYPE_CHECKING:
+    from jtask.runtime import RunContext
 
 _log = logging.getLogger("jtask.worker")
 
@@ -127,7 +131,7 @@ class Executions:
         self._client.io.post(self._note_wait, job, change, run_ids)
 
     def _abandon(self, job: Job, error: BaseException) -> None:
-        job.is_abandoned = True
+        cast("RunContext", job.run).is_abandoned = True
         _log.warning(
             "run %s of task %s was interrupted and has not ended: "
             "it is left behind, its slot is free",
