@@ -13,7 +13,7 @@ from urllib.parse import urlparse
 
 from nats.aio.client import Client as BaseClient
 from nats.aio.client import Server, Srv
-from nats.errors import UnexpectedEOF
+from nats.errors import StaleConnectionError, UnexpectedEOF
 
 from jtask.background import BackgroundTasks, end_all
 from jtask.errors import BrokerError, ConfigurationError
@@ -26,6 +26,10 @@ from jtask_nats.client.shared_socket import SharedSocket
 # Seconds; two pings without an answer end the connection. With nats-py's own 120 s a dead server
 # would be noticed after four minutes.
 _PING_EVERY = 10.0
+# Where there is another server to go to: in six seconds at most, which leaves enough of a lease and
+# of the enqueue timeout for that.
+_PING_EVERY_OF_SEVERAL = 2.0
+_MOST_UNANSWERED = 2
 # Seconds: base, jitter. nats-py waits 2 s without any: the clients of a server that was restarted
 # would all come back at the same moment.
 _RECONNECT_WAIT = (0.1, 0.25)
@@ -119,8 +123,6 @@ class NatsClient(BaseClient):
                     reconnect_to_server_handler=reconnect_delay,
                     # Else the first server that is silent would use up the time of all.
                     connect_timeout=timeout / len(servers),  # type: ignore[arg-type]
-                    ping_interval=_PING_EVERY,  # type: ignore[arg-type]
-                    max_outstanding_pings=2,
                 )
         except (BrokerError, ConfigurationError):
             raise
@@ -169,6 +171,22 @@ class NatsClient(BaseClient):
         # Last: a thread must not publish before the subscription for its answer is back.
         self._socket.share()
 
+    async def _ping_interval(self) -> None:
+        """End the connection to a server that is silent; in place of nats-py's own."""
+        while True:
+            is_only_one = len(self._server_pool) == 1
+            await asyncio.sleep(_PING_EVERY if is_only_one else _PING_EVERY_OF_SEVERAL)
+            if not self.is_up:
+                continue
+            # On a slow line pings and their answers wait behind what is on its way.
+            if self._socket.has_moved():
+                self._pings_outstanding = 0
+            if self._pings_outstanding >= _MOST_UNANSWERED:
+                await self._process_op_err(StaleConnectionError())
+                return
+            self._pings_outstanding += 1
+            await self._send_ping()  # pyright: ignore[reportUnknownMemberType]
+
     async def _attempt_reconnect(self) -> None:
         while True:
             try:
@@ -188,6 +206,9 @@ class NatsClient(BaseClient):
 
     async def _process_op_err(self, e: Exception) -> None:
         self._set_down(str(e) or type(e).__name__)
+        if self._current_server is not None:
+            # The others first: who connects to one that is frozen waits in vain for its greeting.
+            self._current_server.reconnects += 1
         await super()._process_op_err(e)
 
     async def _close(self, status: int, do_cbs: bool = True) -> None:

@@ -5,7 +5,9 @@ import contextlib
 import os
 import socket
 import ssl
+import sys
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import ParseResult
 
 from nats.aio.transport import Transport
@@ -14,6 +16,7 @@ from jtask.signal_safety import SignalSafeLock
 
 _CHUNK = 1 << 17  # bytes read at once
 _LINE_END = b"\n"
+_MUCH = 1 << 16  # bytes that take long on a slow line
 
 Feed = Callable[[bytes], None]
 
@@ -47,6 +50,7 @@ class SharedSocket(Transport):
         self._news = asyncio.Event()
         self._emptied = asyncio.Event()
         self._ended: asyncio.Future[Exception | None] = self._loop.create_future()
+        self._has_arrived, self._left = False, 0  # since, and at the last call of `has_moved`
 
     def __bool__(self) -> bool:  # pyright: ignore[reportIncompatibleMethodOverride]
         # nats-py replaces a transport that is false.
@@ -156,12 +160,19 @@ class SharedSocket(Transport):
             Exception | None: Why it ended; None when the server closed it.
         """
         if self._streams is not None:
-            return await _pump_stream(self._streams[0], feed)
+            return await self._pump_stream(self._streams[0], feed)
         self._feed = feed
         rest, self._received = bytes(self._received), bytearray()
         if rest:
             self._deliver(rest)
         return await self._ended
+
+    def has_moved(self) -> bool:
+        """Tell whether anything has arrived since the last call, or much leaves for the server."""
+        before, self._left = self._left, self._unsent()
+        arrived, self._has_arrived = self._has_arrived, False
+        # Little is soon on its way, also to a server that reads no more.
+        return arrived or self._left < before > _MUCH
 
     def at_eof(self) -> bool:
         """Tell whether the connection is over; part of nats-py's interface."""
@@ -215,6 +226,7 @@ class SharedSocket(Transport):
             self._end(None)
 
     def _deliver(self, data: bytes) -> None:
+        self._has_arrived = True
         if self._feed is None:
             self._received += data
             self._news.set()
@@ -232,6 +244,22 @@ class SharedSocket(Transport):
             self._ended.set_result(error)
         self._news.set()
         self._emptied.set()
+
+    async def _pump_stream(self, reader: asyncio.StreamReader, feed: Feed) -> Exception | None:
+        try:
+            while data := await reader.read(_CHUNK):
+                self._has_arrived = True
+                feed(data)
+        except Exception as error:
+            return error
+        return None
+
+    def _unsent(self) -> int:
+        if self._streams is None:
+            return 0 if self._socket is None else len(self._carry) + _unacknowledged(self._socket)
+        transport = self._streams[1].transport
+        kept = transport.get_write_buffer_size()
+        return kept + _unacknowledged(transport.get_extra_info("socket"))
 
     def _send(self, payload: bytes) -> None:
         """Send or keep; the lock is held."""
@@ -304,10 +332,13 @@ async def _open_socket(loop: asyncio.AbstractEventLoop, host: str, port: int) ->
     raise error or OSError(f"{host} has no address")
 
 
-async def _pump_stream(reader: asyncio.StreamReader, feed: Feed) -> Exception | None:
+def _unacknowledged(plain: Any) -> int:
+    """Return how many bytes the kernel has that the other side has not; 0 where it doesn't say."""
     try:
-        while data := await reader.read(_CHUNK):
-            feed(data)
-    except Exception as error:
-        return error
-    return None
+        import fcntl
+        import termios
+
+        found = fcntl.ioctl(plain.fileno(), termios.TIOCOUTQ, bytes(4))
+    except (ImportError, OSError):
+        return 0
+    return int.from_bytes(found, sys.byteorder)
