@@ -5,7 +5,7 @@ Each class's docstring is its default message, so that the text is written once.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from jtask.foreign_text import cut
 
@@ -19,6 +19,16 @@ class JTaskError(Exception):
     def __init__(self, message: str | None = None) -> None:
         # `python -OO` leaves classes without docstrings.
         super().__init__(message or (self.__doc__ or "").strip().partition("\n")[0])
+
+
+E = TypeVar("E", bound=JTaskError)
+
+
+def reworded(error: E, message: str) -> E:
+    """Return an error of the same kind, as this module knows kinds, that says something else."""
+    # A broker's own classes may be made of other things than a sentence.
+    kind = next(one for one in type(error).__mro__ if one.__module__ == __name__)
+    return cast("E", kind(message))
 
 
 class ConfigurationError(JTaskError):

@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from jtask.errors import BrokerError
+from jtask.errors import BrokerError, reworded
 from jtask.execution.sync_await import await_here, run_sync
 
 if TYPE_CHECKING:
@@ -89,4 +89,4 @@ AWAITING: Way = _Awaiting()
 
 
 def _with_subject(error: BrokerError, about: str) -> BrokerError:
-    return type(error)(f"{about} needs the broker: {error}")
+    return reworded(error, f"{about} needs the broker: {error}")

@@ -18,6 +18,7 @@ from jtask.client import get_client
 from jtask.contract import Broker
 from jtask.errors import (
     BrokerError,
+    BrokerFull,
     BrokerUnavailable,
     CommitFailed,
     ResultError,
@@ -630,6 +631,26 @@ def test_a_key_needs_the_broker_and_a_block_without_one_does_not(
     with transaction() as txn:
         txn.stage(1)
     assert txn.is_committed()
+
+
+def test_a_broker_that_refuses_is_told_as_that_whatever_it_makes_its_errors_of(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Refusal(BrokerFull):
+        def __init__(self, code: int, reason: str) -> None:
+            super().__init__(f"{reason} ({code})")
+
+    class Full:
+        async def put(self, *args: object, **options: object) -> bool:
+            raise Refusal(507, "no room")
+
+        async def get(self, *args: object) -> None:
+            return None
+
+    monkeypatch.setattr(get_client().broker, "records", Full())
+    with pytest.raises(CommitFailed, match=r"'k' needs the broker: no room \(507\)") as failed:
+        perform("k", [])
+    assert type(failed.value.__cause__) is BrokerFull
 
 
 def test_a_record_that_cannot_be_written_rolls_back(away: Callable[[str], None]) -> None:

@@ -1,11 +1,16 @@
 """What the NATS broker decides without a server."""
 
+import copy
+import pickle
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from jtask.contract import Message, Pause, QueueInfo, WaitingRun
 from jtask_nats.client import headers
 from jtask_nats.client.direct_reads import StoredMessage
-from jtask_nats.client.nats_errors import ApiError, is_gone
+from jtask_nats.client.nats_errors import ApiError, StoreFull, api_error, is_gone
 from jtask_nats.opening import servers_of
 from jtask_nats.queues.holders import answers_to
 from jtask_nats.queues.messages import InHand, new_run_message, rescheduled_message
@@ -211,3 +216,12 @@ def test_who_is_asked_for_runs_answers_with_its_own_in_messages_that_a_server_ta
     answers = [answer.decode().split() for answer in answers_to(question, held)]
     assert [len(answer) for answer in answers] == sizes
     assert {one for answer in answers for one in answer} <= set(held)
+
+
+@pytest.mark.parametrize("again", [copy.copy, lambda error: pickle.loads(pickle.dumps(error))])
+def test_what_a_server_refuses_can_be_raised_in_another_process(again: Callable[..., Any]) -> None:
+    said = {"code": 503, "err_code": 10023, "description": "insufficient resources"}
+    error = api_error(said, "jtask.default.q.mails.0.x")
+    found = again(error)
+    assert type(found) is StoreFull
+    assert (str(found), vars(found)) == (str(error), vars(error))

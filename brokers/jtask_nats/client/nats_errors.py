@@ -1,6 +1,7 @@
 """Turn a NATS server's errors into those of jtask. Numbers: errors.json of nats-server (ADR-7)."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from jtask.errors import (
     BrokerError,
@@ -19,7 +20,14 @@ CONSUMER_NOT_FOUND = 10014
 _GONE = {10037, 10043}  # no such message, no such sequence
 _DELETE_FAILED = 10057  # its description is the store's own error
 _STORE_FAILED = 10077  # its description is the store's own error
+_NO_ROOM = (
+    "make room there, or let it store more: by max_file_store and max_memory_store of its "
+    "JetStream, the limits of your account, or JTASK_SERVER_STORE_LIMIT of the embedded server"
+)
 _WAYS_OUT = {
+    10002: _NO_ROOM,
+    10023: _NO_ROOM,
+    10028: _NO_ROOM,
     # Its description keeps the store's own error to itself.
     10049: "its disk may be full: its log says why; make room",
     # Not of a message: of a stream with a size of its own, such as events.
@@ -63,6 +71,11 @@ class ApiError(BrokerError):
         self.code = code
         self.err_code = err_code
         self.description = description
+        self._asked = asked
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # As it was made: Python would call the class with the sentence alone.
+        return type(self), (self.code, self.err_code, self.description, self._asked)
 
 
 class StoreFull(ApiError, BrokerFull):

@@ -10,7 +10,7 @@ from jtask.client.separate_parts import compose
 from jtask.close_names import close_names
 from jtask.contract import Broker, BrokerFactory, PartFactory, SeparatePart, is_in_process
 from jtask.contract.in_process import is_child
-from jtask.errors import ConfigurationError, JTaskError
+from jtask.errors import ConfigurationError, JTaskError, reworded
 
 # Users and passwords of all URLs: commas part those of several servers.
 _CREDENTIALS = re.compile(r"(^|//|,)[^/@,]+@")
@@ -110,7 +110,7 @@ def without_credentials(urls: str) -> str:
 def _about_the_part(kind: _Kind, error: JTaskError) -> JTaskError:
     """Return an error about a URL as one about the setting that it came from here."""
     said = str(error).replace(_BROKER.setting, kind.setting)
-    return type(error)(f"the {kind.name}: {said}")
+    return reworded(error, f"the {kind.name}: {said}")
 
 
 def _schemes(kind: _Kind) -> dict[str, EntryPoint]:
