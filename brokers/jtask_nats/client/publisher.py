@@ -81,6 +81,10 @@ class Publisher:
         """
         self._unanswered.on_no_stream(callback)
 
+    def on_full(self, callback: Callable[[], None]) -> None:
+        """Call a function on the loop each time that a server has no room for a message."""
+        self._unanswered.on_full(callback)
+
     def publish(self, subject: str, body: bytes, headers: bytes = b"") -> asyncio.Future[PubAck]:
         """Publish a message; any number may be in flight.
 

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 
-from jtask.errors import BrokerError, BrokerUnavailable
+from jtask.errors import BrokerError, BrokerFull, BrokerUnavailable
 from jtask_nats.client.answer_reader import PLACE_MARK, AnswerReader
 from jtask_nats.client.callbacks import call_all
 from jtask_nats.client.connection import Connection
@@ -59,6 +59,7 @@ class Unanswered:
         self._prefix_size = len(self._prefix)
         self._timer: asyncio.TimerHandle | None = None
         self._no_stream_callbacks: list[Callable[[], None]] = []
+        self._full_callbacks: list[Callable[[], None]] = []
         self.is_closed = False
         self._last_token = self._seen_token = "0"
         self._seen_at = 0.0
@@ -73,6 +74,10 @@ class Unanswered:
     def on_no_stream(self, callback: Callable[[], None]) -> None:
         """Call a function each time that no stream takes a message."""
         self._no_stream_callbacks.append(callback)
+
+    def on_full(self, callback: Callable[[], None]) -> None:
+        """Call a function each time that there is no room for a message."""
+        self._full_callbacks.append(callback)
 
     def new_token(self) -> str:
         """Return what nothing else is called that is sent."""
@@ -207,7 +212,10 @@ class Unanswered:
         if headers is not None and status_of(headers)[0] == NO_RESPONDERS:
             call_all(self._no_stream_callbacks)
             return no_stream(pending.subject, self._connection.url)
-        return refusal_in(data, pending.subject)
+        refusal = refusal_in(data, pending.subject)
+        if isinstance(refusal, BrokerFull):
+            call_all(self._full_callbacks)
+        return refusal
 
     def _retry_later(self, token: str, pending: PendingPublish, refusal: BrokerError) -> bool:
         """Send again in a moment what was refused only for now."""

@@ -28,6 +28,7 @@ from jtask_nats.queues.holders import SHORT_PATIENCE, Holders
 from jtask_nats.queues.leases import Leases
 from jtask_nats.queues.messages import OutgoingMessage, new_run_message, new_run_messages
 from jtask_nats.queues.over_streams import first_found
+from jtask_nats.queues.overdue import OverdueRuns
 from jtask_nats.queues.parked import ParkedRuns
 from jtask_nats.queues.prepared_runs import PreparedBatch
 from jtask_nats.queues.queue_counts import is_level, level_of
@@ -52,6 +53,7 @@ class NatsRuns:
         self._leases = leases
         self._releases = releases
         self._parked = ParkedRuns(session, self._open_priority)
+        self._overdue = OverdueRuns(session)
         self._holders: Holders | None = None
         self._consumptions: set[NatsConsumption] = set()
         self._loop = asyncio.get_running_loop()
@@ -197,6 +199,7 @@ class NatsRuns:
         for consumption in list(self._consumptions):
             await consumption.close()
         await self._leases.close()
+        await self._overdue.close()
         if self._holders is not None:
             self._holders.close()
 
