@@ -24,6 +24,7 @@ def open_follower(url: str | None = None, on_change: OnChange = tell_nobody) -> 
     from jtask.settings import settings_of
 
     settings = settings_of(IndexSettings)
+    client = get_client()  # first: a database that is open is to be closed again
     writer = IndexWriter(open_engine(url or index_url()))
     try:
         writer.prepare()
@@ -31,4 +32,4 @@ def open_follower(url: str | None = None, on_change: OnChange = tell_nobody) -> 
         writer.close()
         raise
     limits = Limits(settings.index_ttl, settings.index_runs, settings.index_size)
-    return Follower(get_client(), writer, limits, on_change=on_change)
+    return Follower(client, writer, limits, on_change=on_change)

@@ -5,10 +5,13 @@ from typing import Any
 
 import parcels
 import pytest
+from open_connections import connections_are_closed
 from served_console import ServedConsole, StartConsole
 
 from jtask_console.application import ConsoleApp
 from jtask_console.settings import ConsoleSettings
+
+__all__ = ["connections_are_closed"]
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from open_connections import connections_are_closed
 from postgres_servers import postgres
 from sqlalchemy import create_engine, text
 
@@ -10,6 +11,7 @@ from jtask_index.engines import open_engine
 from jtask_index.reader import IndexReader
 from jtask_index.writer import IndexWriter
 
+__all__ = ["connections_are_closed"]
 _numbers = itertools.count()
 
 

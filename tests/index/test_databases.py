@@ -9,10 +9,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import MetaData, Table, text
 
-from jtask.errors import ConfigurationError, IndexUnavailable
+from jtask.errors import BrokerUnavailable, ConfigurationError, IndexUnavailable
 from jtask_index import migrating
 from jtask_index.engines import default_url, open_engine
 from jtask_index.migrating import VERSION_TABLE
+from jtask_index.opening import open_follower
 from jtask_index.reader import IndexReader
 from jtask_index.schema import metadata
 from jtask_index.writer import IndexWriter
@@ -53,6 +54,17 @@ def test_a_database_that_cannot_be_reached_is_said_without_its_password() -> Non
         writer.prepare()
     assert "127.0.0.1" in str(refused.value)
     assert "secret" not in str(refused.value)
+
+
+def test_while_the_broker_cannot_be_reached_no_connection_to_the_index_stays_open(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreachable() -> None:
+        raise BrokerUnavailable("nobody answers")
+
+    monkeypatch.setattr("jtask.client.get_client", unreachable)
+    with pytest.raises(BrokerUnavailable):
+        open_follower(database)
 
 
 def test_the_default_file_is_its_owners_alone(tmp_path: Path) -> None:

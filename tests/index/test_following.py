@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import index_models as m
 import pytest
@@ -15,6 +15,7 @@ from jtask.contract import Broker, Event
 from jtask.contract import EventBounds as Bounds
 from jtask.ids import RunIds
 from jtask.run_filters import RunFilter
+from jtask_index.engines import open_engine
 from jtask_index.follower import Follower, starting_point
 from jtask_index.mirror import read_present, write_present
 from jtask_index.reader import IndexReader
@@ -75,9 +76,10 @@ def test_a_follower_that_was_stopped_has_closed_its_connections(
 
 
 def test_two_followers_of_one_database_apply_each_event_once(
-    follower: Follower, reader: IndexReader, new_database: Callable[[], str], writer: IndexWriter
+    follower: Follower, reader: IndexReader, database: str
 ) -> None:
-    other = Follower(get_client(), writer, Limits(1e9))
+    # With connections of its own, as another process has: whichever ends first closes them.
+    other = Follower(get_client(), IndexWriter(open_engine(database)), Limits(1e9))
     threads = [threading.Thread(target=one.run) for one in (follower, other)]
     for thread in threads:
         thread.start()
