@@ -31,6 +31,8 @@ ARGUMENTS = [
 ]
 MILLISECONDS = PATIENCE * 1000
 OpenTab = Callable[..., Any]
+# Of five seconds, Playwright's default, a busy machine needs all.
+playwright.expect.set_options(timeout=MILLISECONDS)
 
 
 @pytest.fixture
@@ -149,4 +151,4 @@ def _is_about_a_lost_connection(complaint: str) -> bool:
 
 
 def light_says(tab: Any, text: str) -> None:
-    playwright.expect(tab.locator("[data-live-text]")).to_have_text(text, timeout=MILLISECONDS)
+    playwright.expect(tab.locator("[data-live-text]")).to_have_text(text)

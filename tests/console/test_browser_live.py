@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from chromium_console import (
-    MILLISECONDS,
     ConsoleProcess,
     OpenTab,
     chromium,
@@ -35,11 +34,11 @@ def test_an_open_page_goes_on_with_the_next_console_and_the_next_server(
     console.kill()
     missed = slow.delay()
     console.start()
-    playwright.expect(tab.locator(f"#run-{missed.run_id}")).to_be_visible(timeout=MILLISECONDS)
+    playwright.expect(tab.locator(f"#run-{missed.run_id}")).to_be_visible()
     server.kill()
     server.start()
     later = slow.delay()
-    playwright.expect(tab.locator(f"#run-{later.run_id}")).to_be_visible(timeout=MILLISECONDS)
+    playwright.expect(tab.locator(f"#run-{later.run_id}")).to_be_visible()
 
 
 @pytest.mark.parametrize(
@@ -63,7 +62,7 @@ def test_a_page_whose_first_connection_fails_becomes_live_by_itself(
     tab = open_tab("/runs", lambda tab: tab.route("**/live/**", refuse_twice))
     assert len(refused) >= 3
     run = slow.delay()
-    playwright.expect(tab.locator(f"#run-{run.run_id}")).to_be_visible(timeout=MILLISECONDS)
+    playwright.expect(tab.locator(f"#run-{run.run_id}")).to_be_visible()
 
 
 def test_a_connection_that_the_extension_gives_up_is_made_anew(
@@ -75,7 +74,7 @@ def test_a_connection_that_the_extension_gives_up_is_made_anew(
     console.restart()
     tab.wait_for_function("window.hasGivenUp")
     run = slow.delay()
-    playwright.expect(tab.locator(f"#run-{run.run_id}")).to_be_visible(timeout=MILLISECONDS)
+    playwright.expect(tab.locator(f"#run-{run.run_id}")).to_be_visible()
 
 
 def test_a_page_whose_scripts_come_slowly_becomes_live(open_tab: OpenTab) -> None:
@@ -101,7 +100,7 @@ def test_a_page_that_opens_while_the_console_restarts_becomes_live_by_itself(
     tab = open_tab("/runs", lambda tab: tab.route("**/live/**", restart_first))
     restarted[0].join(PATIENCE)
     run = slow.delay()
-    playwright.expect(tab.locator(f"#run-{run.run_id}")).to_be_visible(timeout=MILLISECONDS)
+    playwright.expect(tab.locator(f"#run-{run.run_id}")).to_be_visible()
 
 
 def test_the_light_says_that_the_broker_does_not_answer(
@@ -151,10 +150,10 @@ def test_a_tab_in_the_background_is_left_alone_and_catches_up(
     tab.evaluate(hide % "true")
     run = slow.delay()
     other = open_tab("/runs")
-    playwright.expect(other.locator(f"#run-{run.run_id}")).to_be_visible(timeout=MILLISECONDS)
+    playwright.expect(other.locator(f"#run-{run.run_id}")).to_be_visible()
     assert tab.locator(f"#run-{run.run_id}").count() == 0
     tab.evaluate(hide % "false")
-    playwright.expect(tab.locator(f"#run-{run.run_id}")).to_be_visible(timeout=MILLISECONDS)
+    playwright.expect(tab.locator(f"#run-{run.run_id}")).to_be_visible()
 
 
 def test_a_signal_ends_the_console_although_a_page_is_open(
