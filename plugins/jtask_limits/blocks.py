@@ -6,7 +6,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple
 
 from jtask.randomness import RANDOM
-from jtask_limits.wanted_slots import checked_names, checked_occupy, find_limits, within
+from jtask_limits.wanted_slots import (
+    checked_names,
+    checked_occupy,
+    checked_timeout,
+    find_limits,
+    within,
+)
 
 if TYPE_CHECKING:
     from jtask.client import Client
@@ -47,7 +53,7 @@ class concurrency:  # noqa: N801 - it reads as a verb: `with concurrency("db"):`
     ) -> None:
         self._names = checked_names(names)
         self._occupy = checked_occupy(occupy)
-        self._timeout = timeout_seconds
+        self._timeout = checked_timeout(timeout_seconds)
         self._strict = strict
         self._entered: list[list[_Wanted]] = []
         """What each block holds that is entered and not left. They hold the same, so each may leave

@@ -112,9 +112,9 @@ def holders(name: str, *, as_json: bool) -> None:
 
 
 def _limit(name: str, slots: int, per: str | None, burst: int | None) -> "Limit":
-    from jtask_limits.definitions import Limit
+    from jtask_limits.definitions import Limit, is_limit_name
 
-    if not 0 < len(name) <= 100 or not name.isprintable():
+    if not is_limit_name(name):
         raise click.UsageError("NAME must be a text of 1 to 100 printable characters")
     if per is None:
         if burst is not None:

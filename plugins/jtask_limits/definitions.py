@@ -9,11 +9,19 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from jtask.contract import Broker, KeyValueStore
+from jtask.durations import LONGEST
+from jtask.foreign_text import quoted
+from jtask.numbers import is_within
 from jtask.wire.fields import known_fields
 
 BUCKET = "limits"
 _FRESH_SECONDS = 1.0
 """How long a process takes what it has read for true."""
+
+
+def is_limit_name(name: object) -> bool:
+    """Tell whether a limit may have a name."""
+    return isinstance(name, str) and 0 < len(name) <= 100 and name.isprintable()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +41,31 @@ class Limit:
     burst: int | None = None
 
     def check(self) -> None:
-        """Refuse a rate of a tag, for which no run would wait.
+        """Refuse what would not be read as a limit, and a rate of a tag, for which nobody waits.
 
         Raises:
-            ValueError: It is one.
+            ValueError: It is such a thing.
         """
+        # The fields may be anything, for no type checker has to have seen them.
+        if not is_limit_name(self.name):
+            raise ValueError(
+                "the name of a limit must be a text of 1 to 100 printable characters, "
+                f"got {quoted(self.name)}"
+            )
+        about = f"the limit {self.name!r}"
+        least = 0 if self.per is None else 1
+        if not is_within(self.slots, least, whole=True):
+            raise ValueError(
+                f"{about} must have a whole number of slots, {least} or more, got {self.slots!r}"
+            )
+        if self.per is not None and not is_within(self.per, 0.001, LONGEST):
+            raise ValueError(f"{about}: `per` is a number of seconds, such as 60, got {self.per!r}")
+        if self.burst is not None and self.per is None:
+            raise ValueError(f"{about}: `burst` is for rates: give `per` too")
+        if self.burst is not None and not is_within(self.burst, 1, whole=True):
+            raise ValueError(
+                f"{about}: `burst` must be a whole number of at least 1, got {self.burst!r}"
+            )
         if self.per is not None and self.name.startswith("tag:"):
             raise ValueError(
                 f"{self.name!r} cannot be a rate, because the limit of a tag is how many runs "

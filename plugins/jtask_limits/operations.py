@@ -13,7 +13,7 @@ def create_limit(limit: "Limit") -> bool:
     """Make a limit; False when there is one of its name.
 
     Raises:
-        ValueError: It is a rate, and of a tag.
+        ValueError: It is none, see `Limit.check`.
         BrokerError: The broker cannot be reached, or refuses.
     """
     from jtask.client import get_client
@@ -29,7 +29,7 @@ def update_limit(limit: "Limit") -> None:
 
     Raises:
         LimitNotFound: There is none of its name.
-        ValueError: It is a rate, and of a tag.
+        ValueError: It is none, see `Limit.check`.
         BrokerError: The broker cannot be reached, or refuses.
     """
     from jtask.client import get_client

@@ -5,7 +5,13 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from jtask_limits.wanted_slots import checked_names, checked_occupy, find_limits, within
+from jtask_limits.wanted_slots import (
+    checked_names,
+    checked_occupy,
+    checked_timeout,
+    find_limits,
+    within,
+)
 
 if TYPE_CHECKING:
     from jtask.client import Client
@@ -38,12 +44,9 @@ def rate_limit(
     """
     from jtask.client import get_client
 
+    wanted = checked_names(names), checked_occupy(occupy), checked_timeout(timeout_seconds)
     client = get_client()
-    client.io.run(
-        _wait_for_rates(
-            client, checked_names(names), checked_occupy(occupy), timeout_seconds, strict=strict
-        )
-    )
+    client.io.run(_wait_for_rates(client, *wanted, strict=strict))
 
 
 async def arate_limit(
@@ -56,12 +59,9 @@ async def arate_limit(
     """Do `rate_limit` on an event loop."""
     from jtask.client import get_client
 
+    wanted = checked_names(names), checked_occupy(occupy), checked_timeout(timeout_seconds)
     client = get_client()
-    await client.io.bridge(
-        _wait_for_rates(
-            client, checked_names(names), checked_occupy(occupy), timeout_seconds, strict=strict
-        )
-    )
+    await client.io.bridge(_wait_for_rates(client, *wanted, strict=strict))
 
 
 async def _wait_for_rates(

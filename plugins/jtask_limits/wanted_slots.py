@@ -2,10 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jtask.errors import LimitNotFound, LimitTimeout
+from jtask.numbers import is_number
 from jtask.rate_limited_log import RateLimitedLog
 
 if TYPE_CHECKING:
@@ -17,9 +18,28 @@ _log = logging.getLogger("jtask")
 
 
 def checked_names(names: str | Sequence[str]) -> list[str]:
-    """Return one or several names as a list."""
+    """Return one or several names as a list.
+
+    Raises:
+        ValueError: One is no text.
+    """
+    given: Any = names
+    found = [given] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
+    if not all(isinstance(name, str) for name in found):
+        raise ValueError(f"names must be the name of a limit or a list of them, got {names!r}")
     # In the same order for all, so that two never wait for each other.
-    return sorted({names} if isinstance(names, str) else set(names))
+    return sorted(set(found))
+
+
+def checked_timeout(seconds: float | None) -> float | None:
+    """Return how long to wait at most.
+
+    Raises:
+        ValueError: It is neither a number nor None.
+    """
+    if seconds is not None and not is_number(seconds):
+        raise ValueError(f"timeout_seconds must be a number of seconds or None, got {seconds!r}")
+    return seconds
 
 
 def checked_occupy(occupy: object) -> int:

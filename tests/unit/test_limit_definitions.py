@@ -1,13 +1,16 @@
 """What a limit with a name says, and how seldom it is asked for."""
 
 import asyncio
+import re
 import time
 from typing import Any, cast
 
 import pytest
 
 from jtask.contract import KeyValueStore
+from jtask_limits import concurrency, rate_limit
 from jtask_limits.definitions import ENDLESS, Limit, Limits
+from jtask_limits.operations import create_limit
 
 
 class NoRecords:
@@ -18,6 +21,38 @@ class NoRecords:
 
     async def get(self, bucket: str, key: str) -> Any:
         self.asked += 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        (("", 1), "1 to 100 printable characters, got ''"),
+        ((5, 1), "printable characters, got 5"),
+        (("db", -1), "'db' must have a whole number of slots, 0 or more, got -1"),
+        (("db", "5"), "got '5'"),
+        (("db", 0, 60.0), "1 or more, got 0"),
+        (("db", 5, "minute"), "`per` is a number of seconds, such as 60, got 'minute'"),
+        (("db", 5, 0), "such as 60, got 0"),
+        (("db", 5, float("nan")), "got nan"),
+        (("db", 5, None, 2), "`burst` is for rates: give `per` too"),
+        (("db", 5, 1.0, 0), "`burst` must be a whole number of at least 1, got 0"),
+        (("tag:web", 5, 60.0), "cannot be a rate"),
+    ],
+)
+def test_a_limit_that_would_hold_nobody_back_is_refused(
+    fields: tuple[Any, ...], reason: str
+) -> None:
+    with pytest.raises(ValueError, match=re.escape(reason)):
+        create_limit(Limit(*fields))
+
+
+def test_what_a_block_waits_for_is_checked_before_it_waits() -> None:
+    with pytest.raises(ValueError, match="a limit or a list of them, got 5"):
+        concurrency(cast("Any", 5))
+    with pytest.raises(ValueError, match="a number of seconds or None, got '1'"):
+        concurrency("db", timeout_seconds=cast("Any", "1"))
+    with pytest.raises(ValueError, match="a number of seconds or None, got '1'"):
+        rate_limit("db", timeout_seconds=cast("Any", "1"))
 
 
 @pytest.mark.parametrize(
