@@ -23,8 +23,8 @@ def checked_names(names: str | Sequence[str]) -> list[str]:
     Raises:
         ValueError: One is no text.
     """
-    given: Any = names
-    found = [given] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
+    several = isinstance(names, Iterable) and not isinstance(names, str)
+    found: list[Any] = list(names) if several else [names]
     if not all(isinstance(name, str) for name in found):
         raise ValueError(f"names must be the name of a limit or a list of them, got {names!r}")
     # In the same order for all, so that two never wait for each other.

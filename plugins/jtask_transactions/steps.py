@@ -9,6 +9,7 @@ from jtask.declaration import TaskInfo
 from jtask.declaration.definition import is_coroutine_function
 from jtask.errors import BrokerError, NotInRun, TransactionError
 from jtask.execution.sync_await import run_sync
+from jtask.foreign_text import quoted
 from jtask.runtime import current_run
 from jtask_transactions.ways import AWAITING, BLOCKING
 
@@ -78,6 +79,13 @@ class _Step:
         if not 0 < len(key) <= _LONGEST_KEY:
             raise ValueError(
                 f"the key of a step has 1 to {_LONGEST_KEY} characters, and this has {len(key)}"
+            )
+        if not callable(fn):
+            if inspect.iscoroutine(fn):
+                fn.close()  # or Python warns that nobody has awaited it
+            raise TypeError(
+                f"step {key!r} is a function and its arguments, not {quoted(fn)}: "
+                f"write once({key!r}, function, argument) without calling the function"
             )
         self._run, self._key, self._fn = run, key, fn
         self._about = f"step {key!r} of run {run.run_id}"

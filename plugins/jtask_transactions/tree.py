@@ -142,8 +142,17 @@ class Transaction:
         Args:
             name: Its name.
             value: What can be copied; it stays in this process.
+
+        Raises:
+            TypeError: It cannot be copied.
         """
-        self._values[name] = copy.deepcopy(value)
+        try:
+            self._values[name] = copy.deepcopy(value)
+        except Exception as error:
+            raise TypeError(
+                f"the value {name!r} of a transaction cannot be copied ({error}): "
+                "set what it is made of"
+            ) from error
 
     def get(self, name: str, default: Any = NOT_SET) -> Any:
         """Return a copy of a value that was set here, or in a transaction around this one.

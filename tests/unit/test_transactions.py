@@ -751,6 +751,27 @@ def test_a_step_is_done_once_in_a_run_and_again_in_another(log: Log) -> None:
     assert work() == 2
 
 
+def test_a_step_that_is_called_where_it_should_be_given_is_refused() -> None:
+    async def work() -> int:
+        return 1
+
+    @task
+    def wrong(called: Any) -> object:
+        return once("k", called)
+
+    for called, shown in ((5, "5"), (work(), "<coroutine object")):
+        with pytest.raises(TypeError, match=rf"not {shown}.*without calling the function"):
+            wrong(called)
+
+
+def test_a_value_that_cannot_be_copied_is_named() -> None:
+    with (
+        transaction() as txn,
+        pytest.raises(TypeError, match=r"'lock' of a transaction cannot be copied \("),
+    ):
+        txn.set("lock", threading.Lock())
+
+
 def test_a_step_that_raises_records_nothing() -> None:
     @task
     def work() -> int:
