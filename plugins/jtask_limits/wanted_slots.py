@@ -23,8 +23,9 @@ def checked_names(names: str | Sequence[str]) -> list[str]:
     Raises:
         ValueError: One is no text.
     """
-    several = isinstance(names, Iterable) and not isinstance(names, str)
-    found: list[Any] = list(names) if several else [names]
+    found: list[Any] = [names]
+    if not isinstance(names, str) and isinstance(names, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
+        found = list(names)
     if not all(isinstance(name, str) for name in found):
         raise ValueError(f"names must be the name of a limit or a list of them, got {names!r}")
     # In the same order for all, so that two never wait for each other.

@@ -196,7 +196,7 @@ def item_annotation(fn: Callable[..., Any], owner: type | None = None) -> Any:
 
 def _of_class(annotation: Any, owner: type) -> Any:
     """Return an annotation with the class in whose body it stands in the place of `Self`."""
-    if annotation is typing.Self:
+    if annotation is typing.Self:  # pyright: ignore[reportUnknownMemberType]
         return owner
     args = get_args(annotation)
     own = tuple(_of_class(arg, owner) for arg in args)
