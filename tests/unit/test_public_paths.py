@@ -12,6 +12,7 @@ PUBLISHED = {
     "jtask": [
         "Run",
         "State",
+        "Task",
         "allow_failure",
         "contract",
         "errors",
