@@ -146,6 +146,12 @@ class Limits:
         revision = 0 if is_new else None
         return await self._records.put(BUCKET, limit.name, limit.encode(), revision=revision)
 
+    async def change(self, limit: Limit) -> bool:
+        """Keep a limit in the place of the one of its name; False when there is none."""
+        if await self.find(limit.name, fresh=True) is None:
+            return False
+        return await self.put(limit, is_new=False)
+
     async def delete(self, name: str) -> bool:
         """Remove a limit; False when there is none."""
         return await self._records.delete(BUCKET, name)

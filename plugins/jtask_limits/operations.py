@@ -41,9 +41,8 @@ def update_limit(limit: "Limit") -> None:
 
     async def change() -> None:
         limits = limits_of(client.broker)
-        if limit.name not in [one.name for one in await limits.list()]:
+        if not await limits.change(limit):
             raise LimitNotFound(f"there is no limit {limit.name!r}")
-        await limits.put(limit, is_new=False)
         await client.slots.watch(slot_name(limit.name), lambda: limits.slots_now(limit.name))
         await tell_freed(client, slot_name(limit.name))
 

@@ -165,9 +165,15 @@ class ScheduleStore:
             lifetime: How many seconds.
         """
         oldest = self._clock() - lifetime
-        forgotten = [one for one in await self.all() if one.declared < oldest]
-        for schedule in forgotten:
-            await self._remove(schedule)
+        forgotten: list[Schedule] = []
+        for record in await self._broker.records.list(BUCKET):
+            schedule = _read(record)
+            if schedule is None or schedule.declared >= oldest:
+                continue
+            # As it was read: a worker may have declared it since, and somebody have paused it.
+            if await self._broker.records.delete(BUCKET, record.key, revision=record.revision):
+                await self._withdraw(schedule)
+                forgotten.append(schedule)
         return forgotten
 
     # --- what people do --------------------------------------------------------------------

@@ -8,6 +8,7 @@ from waiting import until
 
 from jtask.contract import Delivery, Message, OutcomeRecord
 from jtask.ids import RunIds
+from jtask_limits.definitions import Limit, Limits
 from jtask_nats.broker import NatsBroker
 from jtask_nats.client import direct_reads
 from jtask_nats.client.connection import Connection
@@ -94,5 +95,42 @@ def test_a_run_is_woken_although_another_server_does_not_know_yet_that_it_is_par
         assert await broker.runs.parked("database") == 1
         assert await broker.runs.wake("database", count) == 1
         assert await broker.runs.parked("database") == 0
+
+    with_lagging(main)
+
+
+def test_a_queue_is_paused_although_another_server_does_not_know_of_it_yet(
+    with_lagging: WithLagging,
+) -> None:
+    async def main(broker: NatsBroker) -> None:
+        await delivered(broker, new_run())
+        await broker.queues.pause(QUEUE)
+        info = await broker._connection.api(f"CONSUMER.INFO.JTASK_default.{QUEUE}_0")
+        assert info["paused"]
+        assert await broker.queues.resume(QUEUE)
+
+    with_lagging(main)
+
+
+@pytest.mark.parametrize("ttl", [None, 60.0])
+def test_it_is_counted_on_although_another_server_does_not_have_the_last_count_yet(
+    with_lagging: WithLagging, ttl: float | None
+) -> None:
+    async def main(broker: NatsBroker) -> None:
+        assert await broker.counters.add("built", 1, ttl=ttl) == 1
+        assert await broker.counters.add("built", 41, ttl=ttl) == 42
+
+    with_lagging(main)
+
+
+def test_a_limit_that_was_just_made_can_be_changed_although_another_server_lacks_it(
+    with_lagging: WithLagging,
+) -> None:
+    async def main(broker: NatsBroker) -> None:
+        limits = Limits(broker.records)
+        assert not await limits.change(Limit("db", 1))
+        assert await limits.put(Limit("db", 1), is_new=True)
+        assert await limits.change(Limit("db", 2))
+        assert await limits.slots_now("db") == 2
 
     with_lagging(main)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jtask.contract import Message, OutcomeRecord, WaitingRun
+from jtask.contract import Message, OutcomeRecord, Record, WaitingRun
 from jtask.ids import created_at, get_run_ids, is_run_id
 from jtask.settings import Settings
 from jtask.wire.envelope import decode_envelope
@@ -355,6 +355,29 @@ async def test_what_nobody_declares_any_more_is_removed_with_its_run(house: Hous
     house.clock.advance(601)
     assert [one.key for one in await house.store.sweep(600.0)] == [KEY]
     assert (await house.pending(), await house.store.all()) == ([], [])
+
+
+@in_a_house
+async def test_what_is_declared_again_while_it_is_looked_at_stays_with_its_run(
+    house: House,
+) -> None:
+    await house.store.declare(DECLARED)
+    await house.store.pause(KEY)
+    house.clock.advance(601)
+    records = house.broker.records
+    listed = records.list
+
+    async def list_and_declare(bucket: str) -> list[Record]:
+        found = await listed(bucket)
+        await house.store.declare(DECLARED)
+        await house.store.resume(KEY)
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(records, "list", list_and_declare)
+        assert await house.store.sweep(600.0) == []
+    assert not (await house.schedule()).paused
+    assert len(await house.pending()) == 1
 
 
 @in_a_house

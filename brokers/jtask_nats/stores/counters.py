@@ -6,7 +6,7 @@ from base64 import b64decode
 
 from jtask.errors import BrokerUnavailable
 from jtask_nats.client import headers
-from jtask_nats.client.direct_reads import last_message
+from jtask_nats.client.direct_reads import last_message, latest_message
 from jtask_nats.client.nats_errors import WRONG_LAST_SEQUENCE, ApiError, is_gone
 from jtask_nats.client.purging import purge
 from jtask_nats.streams.session import Session
@@ -81,7 +81,7 @@ class NatsCounters:
         if done.value is not None:
             return done.value
         # Sent twice: the server counted it once, and its answer has no value (ADR-49).
-        stored = await last_message(
+        stored = await latest_message(
             session.connection, session.topology.stream_name(Stream.COUNTERS), subject
         )
         return counter_value(b"" if stored is None else stored.body)
@@ -91,8 +91,9 @@ class NatsCounters:
         await session.topology.ensure(Stream.TALLIES)
         stream = session.topology.stream_name(Stream.TALLIES)
         subject = session.subjects.tally(key)
+        read = last_message
         for _ in range(_MAX_CONFLICTS):
-            stored = await last_message(session.connection, stream, subject)
+            stored = await read(session.connection, stream, subject)
             value = amount if stored is None else int(stored.body) + amount
             after = 0 if stored is None else stored.sequence
             # The id makes a second try of the same write a duplicate, which is answered like the
@@ -107,6 +108,8 @@ class NatsCounters:
             except ApiError as error:
                 if error.err_code != WRONG_LAST_SEQUENCE:
                     raise
+                # Another was faster, or who has answered does not have the last one yet.
+                read = latest_message
             else:
                 return value
         raise BrokerUnavailable(f"too many processes count {key!r} at the same moment")
