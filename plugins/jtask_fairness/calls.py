@@ -1,11 +1,12 @@
 """What becomes of a call whose task has a `fair_key`: it is parked behind those of its tenant."""
 
+import logging
 import time
 from typing import TYPE_CHECKING
 
 from jtask.argument_keys import make_key
 from jtask.claims import Sending
-from jtask.errors import TaskDefinitionError
+from jtask.errors import BrokerError, TaskDefinitionError
 from jtask.lifecycle import describe
 from jtask.settings import settings_of
 from jtask_fairness.settings import FairnessSettings
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from jtask.runtime import EnqueueRequest
 
 _NOTE = "jtask_fairness"
+_log = logging.getLogger("jtask")
 
 
 def claim_for(request: "EnqueueRequest", header: str) -> "Turn | None":
@@ -71,9 +73,13 @@ class TenantCalls:
         # A worker that found nothing parked may have forgotten the tenant just before.
         if not await tenants.is_known(self.tenant):
             await tenants.arrive(self.tenant)
-        room = settings_of(FairnessSettings).fair_window - await tenants.on_queue()
-        if room > 0:
-            await tenants.wake(self.tenant, room)
+        try:
+            room = settings_of(FairnessSettings).fair_window - await tenants.on_queue()
+            if room > 0:
+                await tenants.wake(self.tenant, room)
+        except BrokerError as error:
+            # The runs are stored, so their calls have not failed: a worker fills up soon.
+            _log.debug("no run of a tenant was woken: %s", error)
 
 
 class Turn:

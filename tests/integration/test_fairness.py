@@ -9,7 +9,8 @@ from in_process import StartWorker, on_each_broker, on_io
 from waiting import PATIENCE, eventually
 
 from jtask import Run, task
-from jtask.errors import TaskDefinitionError
+from jtask.client import get_client
+from jtask.errors import BrokerUnavailable, TaskDefinitionError
 from jtask.settings import get_settings
 from jtask_fairness.tenants import Tenants
 
@@ -130,6 +131,33 @@ def test_what_was_to_be_woken_by_a_run_that_was_cancelled_is_woken_all_the_same(
     starts.go_on.set()
     jtask_worker(work, concurrency=2)
     finish(runs[on_the_queue:])
+
+
+class NobodyIsWoken:
+    """Queues on which a stream elects its leader for long."""
+
+    def __init__(self, real: Any) -> None:
+        self._real = real
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+    async def wake(self, *args: object, **options: object) -> int:
+        raise BrokerUnavailable("it has no leader")
+
+
+def test_a_call_whose_run_is_stored_does_not_fail_because_none_can_be_woken(
+    starts: Starts, jtask_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = fair(starts)
+    starts.go_on.set()
+    runs = [work.delay("a")]
+    broker = get_client().broker
+    with monkeypatch.context() as patch:
+        patch.setattr(broker, "runs", NobodyIsWoken(broker.runs))
+        runs.append(work.delay("a"))
+    jtask_worker(work)
+    finish(runs)
 
 
 def test_a_call_without_a_key_waits_for_no_turn(starts: Starts, jtask_worker: StartWorker) -> None:

@@ -1,12 +1,14 @@
 """A cluster whose servers, but for the leader, do not have yet what was stored a moment ago."""
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 from nats_clients import OpenBroker, WithBrokers
 from waiting import until
 
 from jtask.contract import Delivery, Message, OutcomeRecord
+from jtask.errors import BrokerUnavailable
 from jtask.ids import RunIds
 from jtask_limits.definitions import Limit, Limits
 from jtask_nats.broker import NatsBroker
@@ -95,6 +97,26 @@ def test_a_run_is_woken_although_another_server_does_not_know_yet_that_it_is_par
         assert await broker.runs.parked("database") == 1
         assert await broker.runs.wake("database", count) == 1
         assert await broker.runs.parked("database") == 0
+
+    with_lagging(main)
+
+
+def test_who_wakes_runs_waits_for_the_election_of_the_one_stream_that_holds_them(
+    with_lagging: WithLagging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main(broker: NatsBroker) -> None:
+        delivery = await delivered(broker, new_run())
+        await delivery.park("database", 32_000_000_000.0)
+        ask = direct_reads._of_leader
+
+        async def elected_in_nine_seconds(*args: Any) -> Any:
+            if len(args) > 3 and args[3] < 9:
+                raise BrokerUnavailable("it has no leader")
+            return await ask(*args)
+
+        monkeypatch.setattr(direct_reads, "_of_leader", elected_in_nine_seconds)
+        assert await broker.runs.parked("database") == 1
+        assert await broker.runs.wake("database", 1) == 1
 
     with_lagging(main)
 

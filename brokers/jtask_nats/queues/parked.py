@@ -8,7 +8,7 @@ from jtask.contract import TOP_PRIORITY
 from jtask.errors import BrokerUnavailable
 from jtask_nats.client import headers
 from jtask_nats.client.direct_reads import StoredMessage, count, first_messages, missed_message
-from jtask_nats.client.jetstream_api import list_subjects
+from jtask_nats.client.jetstream_api import API_TIMEOUT, list_subjects
 from jtask_nats.client.nats_errors import WRONG_LAST_SEQUENCE, ApiError
 from jtask_nats.queues.queue_counts import level_of
 from jtask_nats.streams.session import Session
@@ -131,9 +131,11 @@ class ParkedRuns:
             must_answer: Whether a leader that does not answer is an error if nothing is found.
         """
         connection = self._session.connection
+        # Where there is one stream, nobody else is held up while it elects a leader.
+        timeout = API_TIMEOUT if must_answer and len(after) == 1 else _LEADER_SECONDS
         answers = await asyncio.gather(
             *(
-                missed_message(connection, stream, subject, _LEADER_SECONDS, after=sequence)
+                missed_message(connection, stream, subject, timeout, after=sequence)
                 for stream, sequence in after.items()
             ),
             return_exceptions=True,
