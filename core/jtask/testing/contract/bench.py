@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -139,8 +140,9 @@ async def eventually(condition: Callable[[], Awaitable[object]], what: str) -> N
 
 
 async def until_instant(instant: float) -> None:
-    """Wait until an instant has passed."""
-    await until(lambda: time.time() > instant, "an instant has passed")
+    """Wait until an instant has passed, also for a broker that rounds it up to milliseconds."""
+    passed = math.ceil(instant * 1000) / 1000
+    await until(lambda: time.time() > passed, "an instant has passed")
 
 
 def ids(messages: Sequence[Message]) -> list[str]:
