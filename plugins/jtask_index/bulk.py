@@ -203,14 +203,17 @@ class BulkOperations:
             await self._in_log(lambda log: log.release(operation_id, self._claim))
 
     async def _wait_for_claim(self, operation_id: str) -> None:
+        clock = asyncio.get_running_loop().time
         # Longer than a process that was killed is believed to live.
-        for _ in range(int(2 * CLAIM_SECONDS / _PAUSE)):
+        until = clock() + 2 * CLAIM_SECONDS
+        while True:
             if await self._in_log(lambda log: log.claim(operation_id, self._claim)):
                 return
             if (await self._in_log(lambda log: log.find(operation_id))).finished is not None:
                 return
+            if clock() >= until:
+                raise JTaskError(f"another process carries out operation {operation_id}")
             await asyncio.sleep(_PAUSE)
-        raise JTaskError(f"another process carries out operation {operation_id}")
 
     async def _renew(self, operation_id: str, is_mine: asyncio.Event) -> None:
         while is_mine.is_set():
