@@ -134,6 +134,23 @@ def test_an_operation_that_another_one_carries_out_is_left_to_it(
         log.find("x")
 
 
+def test_a_claim_that_lapses_during_the_last_pause_is_taken(
+    reader: IndexReader, log: OperationLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operations, "CLAIM_SECONDS", 0.1)
+    monkeypatch.setattr(bulk, "CLAIM_SECONDS", 0.1)
+    monkeypatch.setattr(bulk, "_PAUSE", 0.2)
+
+    async def mend(item: BulkItem) -> str:
+        return "mended"
+
+    operation = new_operation("mend runs", "", "ann")
+    log.begin(operation, [("run-000", "")])
+    assert log.claim(operation.operation_id, "killed")
+    carried_out = made(reader, mend).carry_out(operation, lambda progress: None)
+    assert asyncio.run(carried_out) == {"mended": 1}
+
+
 def test_arguments_of_somebody_s_own_go_with_the_end(
     reader: IndexReader, log: OperationLog
 ) -> None:
