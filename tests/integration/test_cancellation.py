@@ -420,6 +420,28 @@ def test_a_worker_ends_a_run_that_a_dying_caller_took_off_its_queue(
     assert run.info.task_key == quick.key
 
 
+def test_a_run_whose_worker_dies_with_it_as_it_is_taken_off_its_queue_comes_to_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = quick.delay(1)
+    runs = get_client().broker.runs
+    take_off = runs.cancel
+
+    async def of_a_worker_that_dies(run_id: str) -> bool:
+        await take_off(run_id)
+        return False  # as a worker has just got it, whom nobody hears of again
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "cancel", of_a_worker_that_dies)
+        patch.setattr("jtask.client.cancellation._PATIENCE", 0.1)
+        assert run.cancel("enough").result is CancelResult.NOT_FOUND
+    monkeypatch.setattr("jtask_cancellation.worker_side._FIRST_LOOK", 0.01)
+    monkeypatch.setattr("jtask_cancellation.worker_side._LOST_AFTER", 0.1)
+    with run_worker(quick):
+        assert_cancelled(run, "enough")
+        eventually(lambda: on_io(cancel_requests) == [])
+
+
 def test_a_cancellation_older_than_outcomes_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     run = quick.delay(1)
     begin_and_die(run.run_id, taken_off=True, began=time.time() - 100 * 86_400)

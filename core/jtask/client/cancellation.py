@@ -12,7 +12,9 @@ A cancel request is stored until the run is over. The order of the steps matters
 A process that dies between two steps leaves the request behind; a worker that was notified, or
 finds it later, continues with `try_cancel`. A second caller that cancels the same run meanwhile
 takes the request over and does not delete it before the run has an outcome: the run may have been
-taken off its queue already. All of this happens on the I/O thread.
+taken off its queue already. A worker that gets a run in the very moment in which it is taken off
+may not know of it for seconds, and die with it: such a request stays, too. All of this happens on
+the I/O thread.
 """
 
 import asyncio
@@ -24,6 +26,7 @@ from collections.abc import Callable
 from jtask.client.cancel_requests import (
     CancelRequest,
     change_cancel_request,
+    find_cancel_request,
     forget,
     kept_message,
     readable,
@@ -78,9 +81,8 @@ async def cancel_run(
     answer = await _cancel_patiently(broker, record, request)
     if answer.state is not None:
         await _after_end(broker, request, answer)
-    # The request of an earlier caller stays: its run may be off the queue already (step 2).
     elif answer.result is CancelResult.NOT_FOUND and is_first:
-        await forget(broker, run_id)
+        await _withdraw(broker, run_id)
     return answer
 
 
@@ -98,7 +100,7 @@ async def cancel_waiting(
     if answer is not None:
         await _after_end(broker, request, answer)
     elif is_first:
-        await forget(broker, run_id)
+        await _withdraw(broker, run_id)
     return answer
 
 
@@ -228,6 +230,21 @@ async def _take_off(
     # Before the outcome: until that is stored, the request has a worker continue from here.
     await _delete_arguments(broker, request.run_id, readable(request.run_id, found.body))
     return await _end(broker, record, request, found.body)
+
+
+async def _withdraw(broker: Broker, run_id: str) -> None:
+    """Delete a request that came to nothing, unless it may have taken the run off its queue.
+
+    That of an earlier caller is never withdrawn: its run may be off the queue already (step 2).
+    """
+    request = await find_cancel_request(broker, run_id)
+    was_seen = request is not None and request.head
+    if (
+        not was_seen
+        or await broker.queues.find(run_id) is not None
+        or await already_over(broker, run_id) is not None
+    ):
+        await forget(broker, run_id)
 
 
 async def _after_end(broker: Broker, request: CancelRequest, answer: CancelAnswer) -> None:
