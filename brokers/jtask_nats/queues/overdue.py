@@ -9,15 +9,15 @@ import asyncio
 import logging
 import secrets
 import time
-from datetime import datetime
 
 from jtask.background import end_all
 from jtask.errors import BrokerError, BrokerFull, BrokerUnavailable
 from jtask.randomness import RANDOM
 from jtask_nats.client import headers
 from jtask_nats.client.direct_reads import StoredMessage, read_pages
-from jtask_nats.client.nats_errors import WRONG_LAST_SEQUENCE, ApiError
 from jtask_nats.client.protocol import CRLF
+from jtask_nats.queues.firing import fire
+from jtask_nats.queues.waiting_runs import fires_at
 from jtask_nats.streams.session import Session
 from jtask_nats.streams.stream_configs import Stream
 from jtask_nats.streams.subjects import last_token
@@ -26,7 +26,6 @@ from jtask_nats.streams.subjects import last_token
 _PAUSE = (5.0, 15.0)
 _LATE = 5.0  # seconds that the server may be late with what it does not forget
 _OWN = b"Jtask-"
-_SCHEDULED = "@at "
 _log = logging.getLogger("jtask")
 
 
@@ -76,7 +75,7 @@ class OverdueRuns:
         for stream in topology.run_streams.names:
             for subject in self._subjects():
                 async for page in read_pages(self._session.connection, stream, subject):
-                    due = (one for one in page if _instant_of(one) < before)
+                    due = (one for one in page if _is_due(one, before))
                     await asyncio.gather(*map(self._bring, due))
 
     async def _store_anything(self) -> None:
@@ -95,25 +94,12 @@ class OverdueRuns:
         block, sequence = forgotten.headers, forgotten.sequence
         lines = b"".join(line + CRLF for line in block.split(CRLF) if line.startswith(_OWN))
         lines += headers.message_id(f"{last_token(forgotten.subject)}:{sequence}:overdue")
-        lines += headers.expected(sequence, forgotten.subject)
-        # Both at once, by the server: as when the schedule itself fires (ADR-51).
-        lines += headers.line(b"Nats-Scheduler", forgotten.subject)
-        lines += headers.line(b"Nats-Schedule-Next", "purge")
         if ttl := headers.text(block, b"Nats-Schedule-TTL"):
             lines += headers.line(b"Nats-TTL", ttl)
         target = headers.text(block, b"Nats-Schedule-Target")
-        try:
-            await self._session.publisher.publish(target, forgotten.body, lines)
-        except ApiError as error:
-            # Somebody else has brought, woken or cancelled it, or the server was only late.
-            if error.err_code != WRONG_LAST_SEQUENCE:
-                raise
+        await fire(self._session, forgotten, target, lines)
 
 
-def _instant_of(stored: StoredMessage) -> float:
-    """Return when a schedule fires, by the server's clock; never, for what is none."""
-    said = headers.text(stored.headers, b"Nats-Schedule")
-    try:
-        return datetime.fromisoformat(said.removeprefix(_SCHEDULED)).timestamp()
-    except ValueError:  # of anybody's
-        return float("inf")
+def _is_due(stored: StoredMessage, before: float) -> bool:
+    instant = fires_at(stored)
+    return instant is not None and instant < before

@@ -9,7 +9,7 @@ from jtask.errors import BrokerUnavailable
 from jtask_nats.client import headers
 from jtask_nats.client.direct_reads import StoredMessage, count, first_messages, missed_message
 from jtask_nats.client.jetstream_api import API_TIMEOUT, list_subjects
-from jtask_nats.client.nats_errors import WRONG_LAST_SEQUENCE, ApiError
+from jtask_nats.queues.firing import fire
 from jtask_nats.queues.queue_counts import level_of
 from jtask_nats.streams.session import Session
 from jtask_nats.streams.subjects import last_token
@@ -181,19 +181,8 @@ class ParkedRuns:
             lines = headers.line(headers.PRIORITY, priority)
         # By an id of its own: what somebody else has sent is no copy of this.
         lines += headers.message_id(f"{run_id}:{sequence}:{secrets.token_hex(8)}")
-        lines += headers.expected(sequence, parked.subject)
-        # Both at once, by the server: as when the schedule itself fires (ADR-51).
-        lines += headers.line(b"Nats-Scheduler", parked.subject)
-        lines += headers.line(b"Nats-Schedule-Next", "purge")
         if (lost := headers.number(parked.headers, headers.LOST)) is not None:
             lines += headers.line(headers.LOST, lost)
         if token is not None:
             lines += headers.token(token)
-        try:
-            await session.publisher.publish(target, parked.body, lines)
-        except ApiError as error:
-            # Somebody else has woken or cancelled it, or its time has come.
-            if error.err_code != WRONG_LAST_SEQUENCE:
-                raise
-            return False
-        return True
+        return await fire(session, parked, target, lines)

@@ -185,8 +185,11 @@ def waiting_run(stored: StoredMessage, clock: ServerClock) -> WaitingRun:
 def instant_of(stored: StoredMessage) -> float | None:
     """Return the instant a run waits for, by jtask's header or else by the schedule itself."""
     millis = headers.number(stored.headers, headers.AT)
-    if millis is not None:
-        return millis / 1000
+    return fires_at(stored) if millis is None else millis / 1000
+
+
+def fires_at(stored: StoredMessage) -> float | None:
+    """Return when a schedule fires, by the server's clock; None for what is none."""
     kind, _, instant = headers.text(stored.headers, b"Nats-Schedule").partition(" ")
     try:
         return datetime.fromisoformat(instant).timestamp() if kind == "@at" else None
