@@ -91,16 +91,18 @@ def last_message_question(stream: str, subject: str) -> tuple[str, bytes]:
 
 
 async def latest_message(connection: Connection, stream: str, subject: str) -> StoredMessage | None:
-    """Do `last_message` by the stream's leader: on a cluster others may have an older one still.
+    """Do `last_message`, on a cluster by the leader: other servers may have an older one still.
 
-    Slower than a direct get, and by another permission; without that it is what any server knows.
+    There it is slower than a direct get, and by another permission; without that it is what any
+    server knows.
 
     Raises:
         ApiError: The stream does not exist.
         BrokerUnavailable: No answer.
     """
-    with contextlib.suppress(PermissionDenied):
-        return await _of_leader(connection, stream, {"last_by_subj": subject})
+    if connection.is_cluster:
+        with contextlib.suppress(PermissionDenied):
+            return await _of_leader(connection, stream, {"last_by_subj": subject})
     return await last_message(connection, stream, subject)
 
 

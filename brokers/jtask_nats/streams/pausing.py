@@ -16,7 +16,7 @@ from jtask.contract import Pause, is_name
 from jtask.errors import PermissionDenied
 from jtask_nats.client import headers
 from jtask_nats.client.connection import Connection
-from jtask_nats.client.direct_reads import last_message, latest_message, read_all
+from jtask_nats.client.direct_reads import latest_message, read_all
 from jtask_nats.client.nats_errors import CONSUMER_NOT_FOUND, ApiError
 from jtask_nats.client.publisher import Publisher
 from jtask_nats.client.purging import purge
@@ -53,9 +53,9 @@ class Pauses:
         """Return the instant until which a queue is paused; None when it is not."""
         # Who has just paused it, or ended that, must not be told how it was before: the consumers
         # would stay like that.
-        read = latest_message if self._connection.is_cluster else last_message
+        subject = self._subjects.pause(queue)
         try:
-            stored = await read(self._connection, self._stream, self._subjects.pause(queue))
+            stored = await latest_message(self._connection, self._stream, subject)
         except PermissionDenied:
             _log.debug(
                 "no permission to read the records: assuming that queue %s is not paused", queue

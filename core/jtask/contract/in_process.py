@@ -7,7 +7,7 @@ _MARK = "jtask_in_process"
 
 F = TypeVar("F", bound=Callable[..., object])
 
-_is_child: list[bool] = []
+_is_child = False
 
 
 def in_process(factory: F) -> F:
@@ -22,12 +22,13 @@ def in_process(factory: F) -> F:
 
 def mark_as_child() -> None:
     """Say that this process executes runs of the one that has started it, and has their broker."""
-    _is_child.append(True)
+    global _is_child
+    _is_child = True
 
 
 def is_child() -> bool:
     """Tell whether a broker inside this process would be another one than is meant."""
-    return bool(_is_child)
+    return _is_child
 
 
 def is_in_process(factory: Callable[..., object]) -> bool:
