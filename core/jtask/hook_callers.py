@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple
 
+from jtask.errors import BrokerError
 from jtask.hooks import wanted_states
 from jtask.lifecycle import describe
 from jtask.rate_limited_log import RateLimitedLog
@@ -46,7 +47,8 @@ class Implementation(NamedTuple):
 class HookFailures:
     """Log failures of hooks: a traceback for the first of a kind, then a line once in a while.
 
-    A kind is the plugin, the hook, the exception's type, and the line of code that raised it.
+    A kind is the plugin, the hook, the exception's type, and the line of code that raised it. What
+    the broker refuses is no defect of the plugin: its sentence needs no traceback.
 
     Args:
         pause: Seconds of silence about a kind after each line.
@@ -83,7 +85,7 @@ class HookFailures:
                 about,
                 describe(error),
                 f" (and {count - 1} more since the last such line)" if count > 1 else "",
-                exc_info=error if is_first else None,
+                exc_info=error if is_first and not isinstance(error, BrokerError) else None,
                 extra={"action": "hook_failed", "plugin": plugin, "hook": hook, **fields},
             )
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from jtask.errors import ConfigurationError
+from jtask.errors import BrokerUnavailable, ConfigurationError
 from jtask.hook_callers import HookFailures
 from jtask.hooks import hookimpl
 from jtask.plugins import Plugins, get_plugins
@@ -155,6 +155,15 @@ def test_only_the_first_of_a_kind_has_its_traceback_and_later_ones_are_counted(
     assert first.exc_info is not None
     assert second.exc_info is None
     assert second.getMessage().endswith("ValueError: no (and 5 more since the last such line)")
+
+
+def test_what_the_broker_refuses_is_no_defect_of_the_plugin_and_has_no_traceback(
+    failures: HookFailures, caplog: pytest.LogCaptureFixture
+) -> None:
+    fail(failures, error=raised(BrokerUnavailable))
+    [record] = caplog.records
+    assert record.exc_info is None
+    assert record.getMessage().endswith("BrokerUnavailable: no")
 
 
 def elsewhere() -> Exception:
