@@ -179,7 +179,10 @@ def jtask_admit(run: "RunContext") -> "Retry | Park | Awaitable[Retry | Park | N
     None to let it start, a `Retry` to be asked again at that time, or a `Park` to be asked again
     once somebody wakes the run; it holds no slot until then. Raise `RunRefused` to end it as
     Cancelled with that message. Whoever was asked before is told that the attempt is over
-    (`jtask_attempt_over`). May return an awaitable. Any other failure is logged and counts as None.
+    (`jtask_attempt_over`). May return an awaitable.
+
+    While the broker cannot tell (a `BrokerError`), the run does not start: it is asked again a
+    second later, and a direct call is refused. Any other failure is logged and counts as None.
     """
 
 

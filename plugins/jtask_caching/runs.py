@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from jtask.cache_policies import CacheKeyFnPolicy
 from jtask.client import get_client
+from jtask.errors import BrokerError
 from jtask.lifecycle import Park, Retry, describe
 from jtask.outcomes import Outcome
 from jtask.rate_limited_log import RateLimitedLog
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _NOTE = "jtask_caching"
 _WAY_OUT = '; leave the argument out with `INPUTS - "name"`, or give a cache_key_fn'
-_IN_CALLER = "jtask_caching.in_caller"
+_NEEDS_LOCK = "jtask_caching.needs_lock"
 _LONGEST_WAIT = 600.0  # seconds until a run that nobody wakes looks for itself
+_REST_SECONDS = 10.0  # after a vain attempt to connect
 _uncached = RateLimitedLog(60.0)
 _log = logging.getLogger("jtask")
 
@@ -57,15 +59,30 @@ def is_exclusive(run: "RunContext") -> bool:
     plan = _plan(run)
     if not plan.is_serializable or (key := _key(plan, run)) is None:
         return False
-    if _IN_CALLER not in run.notes:
-        run.notes[_IN_CALLER] = _is_computed_by_caller(key, run)
-    return not run.notes[_IN_CALLER]
+    if _NEEDS_LOCK not in run.notes:
+        run.notes[_NEEDS_LOCK] = not _is_computed_by_caller(key, run)
+    needs_lock: bool = run.notes[_NEEDS_LOCK]
+    return needs_lock
 
 
 async def admit(run: "RunContext") -> Retry | Park | None:
-    """Let a run start if it gets the lock of its key."""
+    """Let a run start if it gets the lock of its key.
+
+    Raises:
+        BrokerError: The broker cannot tell. A direct call is executed then, without the lock.
+    """
+    try:
+        return await _admit(run)
+    except BrokerError:
+        if run.queue is not None:
+            raise
+        run.notes[_NEEDS_LOCK] = False
+        return None
+
+
+async def _admit(run: "RunContext") -> Retry | Park | None:
     plan, key = _plan(run), str(run.notes[_NOTE])
-    slots, name = get_client().slots, lock_name(key)
+    slots, name = get_client(rest=_REST_SECONDS).slots, lock_name(key)
     if not await slots.take_or_park(name, run.run_id, 1, run.token):
         until = time.time() + _LONGEST_WAIT
         return Park(
@@ -162,7 +179,8 @@ def _key(plan: Plan, run: "RunContext") -> str | None:
 
 
 async def _on_io(act: Callable[[Cache], Awaitable[T]]) -> T:
-    client = get_client()
+    # While the broker is away, a direct call does without the cache, and does not wait each time.
+    client = get_client(rest=_REST_SECONDS)
 
     async def on_its_loop() -> T:
         return await act(Cache(client.broker))

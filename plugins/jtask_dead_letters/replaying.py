@@ -137,6 +137,7 @@ async def admitted(letter_id: str, run_id: str) -> None:
 
     Raises:
         RunRefused: Another one took its place.
+        BrokerError: The broker cannot tell.
     """
     client = get_client()
     if not await client.io.bridge(_is_current(client.broker, letter_id, run_id)):

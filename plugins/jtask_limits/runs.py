@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from jtask.client import get_client, slot_of
 from jtask.client.slot_news import tell_freed
 from jtask.errors import BrokerError, RunRefused
-from jtask.lifecycle import Park, Retry, describe
+from jtask.lifecycle import Park, Retry
 from jtask_limits.applying import NOTE
 from jtask_limits.definitions import limits_of, slot_name
 from jtask_limits.slots import Slot, handed_slots, own_slots
@@ -19,13 +19,18 @@ if TYPE_CHECKING:
 
 LONGEST_WAIT = 600.0
 """Seconds until a run that nobody wakes looks for itself."""
+_REST = 1.0  # seconds after a vain attempt to connect: then there is nothing to give back
 _MOMENT = 0.02  # seconds in which another run gives up what it has
-_PAUSE = 1.0  # seconds until a broker that does not answer is asked again
 _log = logging.getLogger("jtask")
 
 
 async def admit(run: "RunContext") -> Retry | Park | None:
-    """Let a run start if it gets a slot of each of its limits; else it gets none."""
+    """Let a run start if it gets a slot of each of its limits; else it gets none.
+
+    Raises:
+        RunRefused: It would wait for those that it is called by.
+        BrokerError: The broker cannot tell.
+    """
     run.notes[NOTE] = taken = list[Slot]()
     try:
         wanted = await _slots_of(run)
@@ -38,10 +43,9 @@ async def admit(run: "RunContext") -> Retry | Park | None:
                 taken.pop()
                 await give_back(run)
                 return _parked(slot)
-    except BrokerError as error:
-        # Not admitted: a limit that counts only while all is well is none.
+    except BrokerError:
         await give_back(run)
-        return Retry(time.time() + _PAUSE, describe(error))
+        raise
     return None
 
 
@@ -68,10 +72,10 @@ async def give_back(run: "RunContext") -> None:
 
 
 async def _hand_on(run: "RunContext", held: Sequence[Slot]) -> None:
-    slots = get_client().slots
     for slot in held:
         try:
-            await slots.give_back(
+            client = get_client(rest=_REST)
+            await client.slots.give_back(
                 slot.name,
                 run.run_id,
                 await slot.now(),
@@ -79,7 +83,7 @@ async def _hand_on(run: "RunContext", held: Sequence[Slot]) -> None:
                 is_fixed=slot.known_as is None,
             )
             if slot.known_as is not None:
-                await tell_freed(get_client(), slot.name)
+                await tell_freed(client, slot.name)
         except BrokerError as error:
             _log.debug("a slot of %s is given back by its lease only: %s", slot.about, error)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from jtask.client import get_client
 from jtask.contract import Broker
-from jtask.errors import BrokerError, JTaskError, RunRefused
+from jtask.errors import JTaskError, RunRefused
 from jtask.execution.hooks_loop import get_hooks_loop
 from jtask.lifecycle import Retry, describe
 from jtask.settings import get_settings
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from jtask.runtime import RunContext
 
 _NOTE = "jtask_once"
-_PAUSE = 1.0  # seconds until a broker that does not answer is asked again
 _LOOKS = (0.02, 0.1, 0.5, 2.0, 10.0)
 """Seconds between two looks whether the end of a run is stored."""
 _OUTCOME_MARGIN = 60.0
@@ -37,16 +36,14 @@ async def admit(run: "RunContext") -> Retry | None:
 
     Raises:
         RunRefused: Another run has one of them.
+        BrokerError: The broker cannot tell.
     """
     keys, are_claimed = _keys_of(run)
     run.notes[_NOTE] = keys
     if not keys:
         return None
     client = get_client()
-    try:
-        return await client.io.bridge(_admit(client.broker, run.run_id, keys, are_claimed))
-    except BrokerError as error:
-        return Retry(time.time() + _PAUSE, describe(error))
+    return await client.io.bridge(_admit(client.broker, run.run_id, keys, are_claimed))
 
 
 def let_go(run: "RunContext") -> None:

@@ -125,23 +125,20 @@ async def _admit(tick: "Tick", *, has_schedule: bool) -> "Retry | None":
 
     Raises:
         RunRefused: It must not start, here or elsewhere.
+        BrokerError: The next one may not be in place. Started now, this might be the schedule's
+            last: nothing else puts the next one there until a worker renews its declarations.
     """
     import time
 
     from jtask.client import get_client
-    from jtask.errors import BrokerError, RunRefused
+    from jtask.errors import RunRefused
     from jtask.lifecycle import Retry
     from jtask_schedules.schedule_store import ScheduleStore
 
     client = get_client()
     store = ScheduleStore(client.broker)
     decision = store.admit(tick) if has_schedule else store.admit_undeclared(tick)
-    try:
-        refusal = await client.io.bridge(decision)
-    except BrokerError as error:
-        # Started now, it might be the schedule's last run: nothing else puts the next one in place
-        # until a worker renews its declarations.
-        return Retry(time.time() + _RETRY_SECONDS, f"its schedule cannot continue yet: {error}")
+    refusal = await client.io.bridge(decision)
     if refusal is not None:
         raise RunRefused(refusal)
     if has_schedule:

@@ -275,6 +275,50 @@ def test_a_broker_that_is_away_costs_a_program_a_moment_and_a_warning() -> None:
     assert time.monotonic() - began < 50  # not the connect timeout
 
 
+AWAY = {"JTASK_URL": "nats://127.0.0.1:9", "JTASK_CONNECT_TIMEOUT": "0.3"}
+
+
+def test_a_limited_direct_call_is_refused_while_the_broker_is_away() -> None:
+    code = """
+from jtask import task
+from jtask.errors import RunRefused
+
+@task(limit=1)
+def limited():
+    print("executed")
+
+try:
+    limited()
+except RunRefused as refusal:
+    print(refusal)
+"""
+    ended = program(code=code, **AWAY)
+    assert ended.stdout.startswith("whether it may start cannot be known now: no NATS server")
+    assert "executed" not in ended.stdout
+    assert "plugin" not in ended.stderr
+
+
+@pytest.mark.parametrize("policy", ["INPUTS", "INPUTS.configure(isolation_level='SERIALIZABLE')"])
+def test_a_cached_direct_call_is_executed_while_the_broker_is_away(policy: str) -> None:
+    code = f"""
+from jtask import task
+from jtask.cache_policies import INPUTS
+from jtask.client import process_client
+
+@task(cache_policy={policy})
+def cached(number: int):
+    return "executed"
+
+tries, connect = [], process_client.Client
+process_client.Client = lambda: tries.append(1) or connect()
+print(cached(1), cached(1), len(tries))
+"""
+    ended = program(code=code, JTASK_RECORD_DIRECT_CALLS="off", **AWAY)
+    assert ended.stdout == "executed executed 1\n"
+    assert "plugin 'caching' failed in jtask_lookup" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
 def test_a_wrong_setting_does_not_fail_a_direct_call() -> None:
     ended = program(JTASK_URL="nowhere://")
     assert "no broker has the scheme 'nowhere'" in ended.stderr

@@ -13,6 +13,7 @@ from direct_calls import both, call_async, call_plain
 
 from jtask import Task, runtime, task
 from jtask.errors import (
+    BrokerUnavailable,
     ResultError,
     RunCancelled,
     RunExpired,
@@ -623,6 +624,15 @@ def test_a_refused_run_is_cancelled_without_a_call(call: Any, jtask_plugin: AddP
 
 
 @both
+def test_a_direct_call_is_refused_while_nobody_knows_whether_it_may_start(
+    call: Any, jtask_plugin: AddPlugin
+) -> None:
+    jtask_plugin(Answer("jtask_admit", BrokerUnavailable("no server answered")))
+    with pytest.raises(RunRefused, match="cannot be known now: no server answered"):
+        call(pytest.fail)
+
+
+@both
 def test_a_run_that_must_wait_is_asked_again_and_makes_one_attempt(
     call: Any, jtask_plugin: AddPlugin
 ) -> None:
@@ -820,6 +830,20 @@ def test_an_attempt_that_must_wait_gives_the_instant_and_is_no_new_attempt() -> 
     plugins.add(Answer("jtask_admit", Retry(55.0, "limit")))
     result = run_sync(run_attempt(pending_run(work), TaskHooks(plugins, work)))
     assert result == Reschedule(55.0, StateName.SCHEDULED, "limit", new_attempt=False)
+
+
+def test_a_background_run_waits_while_nobody_knows_whether_it_may_start() -> None:
+    @task
+    def work() -> None: ...
+
+    plugins, run = Plugins([]), pending_run(work)
+    run.queue = "q"
+    plugins.add(Answer("jtask_admit", BrokerUnavailable("no server answered")))
+    result = run_sync(run_attempt(run, TaskHooks(plugins, work)))
+    assert isinstance(result, Reschedule)
+    assert result.at > time.time()
+    assert result.message == "BrokerUnavailable: no server answered"
+    assert not result.new_attempt
 
 
 def test_what_would_suspend_a_plain_call_is_refused() -> None:

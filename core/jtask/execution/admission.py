@@ -1,11 +1,15 @@
 """Whether an attempt is made, and that whoever admitted it hears how it was over."""
 
+import time
+
 from jtask.admissions import Admission
-from jtask.errors import RunRefused
+from jtask.errors import BrokerError, RunRefused
 from jtask.execution.asking import awaited_answer, log_failure, tell
-from jtask.lifecycle import AttemptEnd, Park, Retry
+from jtask.lifecycle import AttemptEnd, Park, Retry, describe
 from jtask.plugins import TaskHooks
 from jtask.runtime import RunContext
+
+_PAUSE_SECONDS = 1.0  # until a broker that does not answer is asked again
 
 
 async def ask_for_admission(run: RunContext, hooks: TaskHooks) -> Retry | Park | RunRefused | None:
@@ -29,6 +33,8 @@ async def ask_for_admission(run: RunContext, hooks: TaskHooks) -> Retry | Park |
                     answer = await awaited_answer(answer, run)
             except RunRefused as refusal:
                 answer = refusal
+            except BrokerError as error:
+                answer = _while_nobody_knows(run, error)
             except Exception as error:
                 log_failure(caller, implementation, error, run)
                 answer = None
@@ -38,6 +44,13 @@ async def ask_for_admission(run: RunContext, hooks: TaskHooks) -> Retry | Park |
             admission.asked.append(implementation.source)
     admission.is_complete = True
     return None
+
+
+def _while_nobody_knows(run: RunContext, error: BrokerError) -> Retry | RunRefused:
+    # Not admitted: a limit that counts only while all is well is none.
+    if run.queue is None:
+        return RunRefused(f"whether it may start cannot be known now: {error}")
+    return Retry(time.time() + _PAUSE_SECONDS, describe(error))
 
 
 async def attempt_over(
