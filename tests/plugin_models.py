@@ -192,7 +192,7 @@ class World:
         now = self.clock.time
         yield mock.patch.multiple(time, time=now, monotonic=now)
         for one in self._clients:
-            yield mock.patch(one, _client_here)
+            yield mock.patch(one, THIS_PROCESS.get)
         # Hooks are awaited on this one loop too, so that no time passes.
         yield mock.patch("jtask.execution.asking.answer_of", _awaited)
 
@@ -203,11 +203,6 @@ class World:
         for worker in self.living:
             worker.raise_what_went_wrong()
         return result
-
-
-def _client_here(*, rest: float = 0.0) -> Any:
-    del rest
-    return THIS_PROCESS.get()
 
 
 async def _awaited(answer: Awaitable[Any]) -> Any:

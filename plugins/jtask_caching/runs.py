@@ -6,17 +6,19 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from jtask.cache_policies import CacheKeyFnPolicy
-from jtask.client import get_client
-from jtask.errors import BrokerError
+from jtask.client import connected_client, get_client
+from jtask.errors import BrokerError, BrokerUnavailable
 from jtask.lifecycle import Park, Retry, describe
 from jtask.outcomes import Outcome
 from jtask.rate_limited_log import RateLimitedLog
 from jtask.serialization.codecs import codecs_of
 from jtask.states import State, StateName
+from jtask_caching.absence import Absence
 from jtask_caching.plan import Plan, key_of, plan_of
 from jtask_caching.store import Cache, Entry, lock_name
 
 if TYPE_CHECKING:
+    from jtask.client import Client
     from jtask.runtime import RunContext
 
 T = TypeVar("T")
@@ -24,7 +26,6 @@ _NOTE = "jtask_caching"
 _WAY_OUT = '; leave the argument out with `INPUTS - "name"`, or give a cache_key_fn'
 _NEEDS_LOCK = "jtask_caching.needs_lock"
 _LONGEST_WAIT = 600.0  # seconds until a run that nobody wakes looks for itself
-_REST_SECONDS = 10.0  # after a vain attempt to connect
 _uncached = RateLimitedLog(60.0)
 _log = logging.getLogger("jtask")
 
@@ -35,7 +36,7 @@ async def look_up(run: "RunContext") -> Outcome | None:
     key = _key(plan, run)
     if key is None or plan.refreshes:
         return None
-    found = await _on_io(lambda cache: cache.get(key))
+    found = await _find(key, run)
     if found is None or found.payload is None or found.serializer != run.task.serializer:
         return None
     if plan.is_serializable and run.waited_for:
@@ -82,14 +83,16 @@ async def admit(run: "RunContext") -> Retry | Park | None:
 
 async def _admit(run: "RunContext") -> Retry | Park | None:
     plan, key = _plan(run), str(run.notes[_NOTE])
-    slots, name = get_client(rest=_REST_SECONDS).slots, lock_name(key)
-    if not await slots.take_or_park(name, run.run_id, 1, run.token):
-        until = time.time() + _LONGEST_WAIT
+    name = lock_name(key)
+    if not await _asked(
+        run, lambda client: client.slots.take_or_park(name, run.run_id, 1, run.token)
+    ):
+        until, slots = time.time() + _LONGEST_WAIT, get_client().slots
         return Park(
             name, until, "another run computes the same value", lambda: slots.watch(name, _one)
         )
     # Whoever had it may have ended since the run was looked up.
-    if not plan.refreshes and await _on_io(lambda cache: cache.get(key)) is not None:
+    if not plan.refreshes and await _find(key, run) is not None:
         await _give_back(key, run, wake_all=True)
         return Retry(time.time(), "its value has just been computed")
     return None
@@ -130,7 +133,7 @@ async def keep(run: "RunContext", outcome: Outcome) -> None:
         len(payload),
         payload,
     )
-    await _on_io(lambda cache: cache.put(entry))
+    await _asked(run, lambda client: client.io.bridge(Cache(client.broker).put(entry)))
 
 
 def _is_computed_by_caller(key: str, run: "RunContext") -> bool:
@@ -146,9 +149,16 @@ async def _one() -> int:
     return 1
 
 
+async def _find(key: str, run: "RunContext") -> Entry | None:
+    return await _asked(run, lambda client: client.io.bridge(Cache(client.broker).get(key)))
+
+
 async def _give_back(key: str, run: "RunContext", *, wake_all: bool) -> None:
-    slots = get_client().slots
-    await slots.give_back(lock_name(key), run.run_id, 1, run.token, wake_all=wake_all)
+    name, token = lock_name(key), run.token
+    await _asked(
+        run,
+        lambda client: client.slots.give_back(name, run.run_id, 1, token, wake_all=wake_all),
+    )
 
 
 def _plan(run: "RunContext") -> Plan:
@@ -178,11 +188,29 @@ def _key(plan: Plan, run: "RunContext") -> str | None:
     return key
 
 
-async def _on_io(act: Callable[[Cache], Awaitable[T]]) -> T:
-    # While the broker is away, a direct call does without the cache, and does not wait each time.
-    client = get_client(rest=_REST_SECONDS)
+async def _asked(run: "RunContext", ask: Callable[["Client"], Awaitable[T]]) -> T:
+    """Return what the broker answers.
 
-    async def on_its_loop() -> T:
-        return await act(Cache(client.broker))
+    A run waits for it as for everything else. A direct call is worth no long wait: what it asks for
+    it can do without.
 
-    return await client.io.bridge(on_its_loop())
+    Raises:
+        BrokerError: The broker does not answer.
+    """
+    if run.queue is not None:
+        return await ask(get_client())
+    if _absence.lasts():
+        raise BrokerUnavailable("the broker has not answered of late")
+    try:
+        return await ask(await connected_client())
+    except BrokerUnavailable:
+        _absence.begin()
+        raise
+
+
+async def _look_whether_it_is_back() -> None:
+    client = await connected_client()
+    await client.io.bridge(Cache(client.broker).get("is the broker back"))
+
+
+_absence = Absence(_look_whether_it_is_back)

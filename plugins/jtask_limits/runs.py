@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 LONGEST_WAIT = 600.0
 """Seconds until a run that nobody wakes looks for itself."""
-_REST = 1.0  # seconds after a vain attempt to connect: then there is nothing to give back
 _MOMENT = 0.02  # seconds in which another run gives up what it has
 _log = logging.getLogger("jtask")
 
@@ -74,7 +73,7 @@ async def give_back(run: "RunContext") -> None:
 async def _hand_on(run: "RunContext", held: Sequence[Slot]) -> None:
     for slot in held:
         try:
-            client = get_client(rest=_REST)
+            client = get_client()
             await client.slots.give_back(
                 slot.name,
                 run.run_id,

@@ -1,7 +1,6 @@
 """The client of the process: who asks for it while the broker is away."""
 
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -51,9 +50,9 @@ def attempts(monkeypatch: pytest.MonkeyPatch) -> Iterator[Attempts]:
     close_client()
 
 
-def refusal(rest: float = 0.0) -> str:
+def refusal() -> str:
     with pytest.raises(BrokerUnavailable) as refused:
-        get_client(rest=rest)
+        get_client()
     return str(refused.value)
 
 
@@ -66,16 +65,3 @@ def test_threads_that_ask_together_share_an_attempt_and_its_failure(attempts: At
 
 def test_who_asks_after_a_failure_tries_again(attempts: Attempts) -> None:
     assert [refusal() for _ in range(3)] == [f"no answer at attempt {n}" for n in (1, 2, 3)]
-
-
-def test_who_can_do_without_does_not_try_again_for_a_while(
-    attempts: Attempts, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = 100.0
-    monkeypatch.setattr(time, "monotonic", lambda: now)
-    assert refusal(rest=10.0) == refusal(rest=10.0) == "no answer at attempt 1"
-    now = 109.0
-    assert refusal(rest=10.0) == "no answer at attempt 1"
-    attempts.threads = 3  # two of them have asked before
-    now = 111.0
-    assert refusal(rest=10.0) == "no answer at attempt 2"

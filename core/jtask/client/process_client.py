@@ -36,13 +36,10 @@ _failure: _Failure | None = None
 """The last attempt to connect, if the broker could not be reached."""
 
 
-def get_client(*, rest: float = 0.0) -> Client:
+def get_client() -> Client:
     """Return this process's client, connected by its first use.
 
     Who asks for it while another thread tries to connect shares that attempt, and its failure.
-
-    Args:
-        rest: Seconds after an attempt that failed in which none is made, for what can do without.
 
     Raises:
         ConfigurationError: A setting is wrong.
@@ -52,7 +49,7 @@ def get_client(*, rest: float = 0.0) -> Client:
     # Without the lock: every call of a task comes this way.
     if _client is not None:
         return _client
-    outdated, since = None, time.monotonic() - rest
+    outdated, since = None, time.monotonic()
     with _lock:
         if _client is None:
             # Settings that were read anew may name another broker.
