@@ -20,6 +20,7 @@ from jtask.errors import (
     ConfigurationError,
     PermissionDenied,
 )
+from jtask_nats.access import Access
 from jtask_nats.client.connection import Connection
 from jtask_nats.client.nats_errors import STREAM_NOT_FOUND, ApiError
 from jtask_nats.client.protocol import Parser, header_value, status_of
@@ -580,5 +581,34 @@ def test_a_certificate_that_cannot_be_trusted_is_the_named_reason(
     async def main() -> None:
         with pytest.raises(BrokerUnavailable, match="certificate verify failed"):
             await open_connection(f"tls://127.0.0.1:{server.port}", connect_timeout=3)
+
+    run(main())
+
+
+def test_a_server_that_was_just_lost_is_tried_after_the_others_however_often_those_were_lost(
+    start_nats: StartNats, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    servers = {server.url: server for server in (start_nats(), start_nats())}
+
+    async def main() -> None:
+        access = Access(list(servers))
+        connection = await access.connect("test", 20.0)
+        before = servers.pop(connection.url)
+        (lost,) = servers.values()
+        before.kill()
+        await until(lambda: connection.is_connected and connection.url == lost.url)
+        before.start()
+        monkeypatch.setattr(
+            "nats.aio.client.shuffle",
+            lambda pool: pool.sort(key=lambda one: one.uri.port != lost.port),
+        )
+        lost.kill()
+        # As one that is frozen: the kernel takes the connection, and nobody says a word.
+        with socket.create_server(("127.0.0.1", lost.port)) as frozen:
+            frozen.setblocking(False)
+            await until(lambda: connection.is_connected and connection.url == before.url)
+            with pytest.raises(BlockingIOError):
+                frozen.accept()
+        await connection.close()
 
     run(main())

@@ -7,6 +7,7 @@ instead of a queue and a task for each subscription.
 import asyncio
 import json
 import ssl
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import urlparse
@@ -77,6 +78,8 @@ class NatsClient(BaseClient):
         self._greeting = greeting
         self.is_up = False
         self._infos = BackgroundTasks()
+        self._tried: dict[str, float] = {}
+        """When each server was lost or tried last."""
 
     @property
     def info(self) -> Mapping[str, Any]:
@@ -120,7 +123,7 @@ class NatsClient(BaseClient):
                     # nats-py closes for good after 60 attempts by default.
                     max_reconnect_attempts=-1,
                     reconnect_time_wait=_RECONNECT_WAIT[0],  # type: ignore[arg-type]
-                    reconnect_to_server_handler=reconnect_delay,
+                    reconnect_to_server_handler=self._next_server,
                     # Else the first server that is silent would use up the time of all.
                     connect_timeout=timeout / len(servers),  # type: ignore[arg-type]
                 )
@@ -207,9 +210,22 @@ class NatsClient(BaseClient):
     async def _process_op_err(self, e: Exception) -> None:
         self._set_down(str(e) or type(e).__name__)
         if self._current_server is not None:
-            # The others first: who connects to one that is frozen waits in vain for its greeting.
-            self._current_server.reconnects += 1
+            self._tried[self._current_server.uri.netloc] = time.monotonic()
         await super()._process_op_err(e)
+
+    def _next_server(
+        self, servers: list[Server], info: dict[str, Any]
+    ) -> tuple[Server | None, float]:
+        """Choose the server that was tried longest ago, and how long to wait before, in seconds.
+
+        So the one that was just lost comes last: who connects to one that is frozen waits in vain
+        for its greeting. nats-py's own counts do not say which that is.
+        """
+        del info
+        base, jitter = _RECONNECT_WAIT
+        chosen = min(servers, key=lambda server: self._tried.get(server.uri.netloc, 0.0))
+        self._tried[chosen.uri.netloc] = time.monotonic()
+        return chosen, base + RANDOM.random() * jitter
 
     async def _close(self, status: int, do_cbs: bool = True) -> None:
         self._set_down("closed")
@@ -249,10 +265,3 @@ class NatsClient(BaseClient):
         for task in (self._reading_task, self._ping_interval_task, self._flusher_task):
             if task is not None and not task.done():
                 task.cancel()
-
-
-def reconnect_delay(servers: list[Server], info: dict[str, Any]) -> tuple[Server | None, float]:
-    """Choose the next server, the one tried least, and how long to wait before it, in seconds."""
-    del info
-    base, jitter = _RECONNECT_WAIT
-    return min(servers, key=lambda server: server.reconnects), base + RANDOM.random() * jitter
