@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 import time
+from functools import partial
 from typing import Any
 
 import pytest
@@ -148,6 +149,49 @@ def test_a_record_whose_answer_was_lost_is_known_to_be_stored(
         record = await broker.records.get("any", "key")
         assert record is not None
         assert record.revision == 2
+
+    with_brokers(main, proxy)
+
+
+def test_what_a_request_deleted_whose_answer_was_lost_is_known_to_be_deleted(
+    with_brokers: WithBrokers, proxy: Proxy
+) -> None:
+    async def main(open_broker: OpenBroker) -> None:
+        broker = await open_broker()
+        delayed, waiting = message("mails", at=time.time() + 3600), message("mails")
+        await broker.runs.enqueue([delayed, waiting])
+        await broker.records.put("any", "key", b"one")
+        await broker.queues.pause("mails")
+        deletions = (
+            (b'"purged":1', partial(broker.records.delete, "any", "key")),
+            (b'"purged":1', partial(broker.queues.resume, "mails")),
+            (b'"purged":1', partial(broker.runs.cancel, delayed.run_id)),
+            (b'"success":true', partial(broker.runs.cancel, waiting.run_id)),
+        )
+        for number, (answer, delete) in enumerate(deletions, start=1):
+            proxy.cut_before_answer = answer
+            assert await delete() is True
+            assert proxy.cuts == number
+            assert await delete() is False
+
+    with_brokers(main, proxy)
+
+
+def test_what_has_replaced_a_record_is_not_said_to_be_deleted_when_an_answer_is_lost(
+    with_brokers: WithBrokers, proxy: Proxy
+) -> None:
+    async def main(open_broker: OpenBroker) -> None:
+        broker = await open_broker()
+        await broker.records.put("any", "key", b"one")
+        first = await broker.records.get("any", "key")
+        assert first is not None
+        await broker.records.put("any", "key", b"two")
+        proxy.cut_before_answer = b'"purged":0'
+        assert await broker.records.delete("any", "key", revision=first.revision) is False
+        assert proxy.cuts == 1
+        second = await broker.records.get("any", "key")
+        assert second is not None
+        assert second.body == b"two"
 
     with_brokers(main, proxy)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Protocol
 
 from jtask.errors import BrokerError
@@ -53,6 +53,7 @@ async def call_api(
     suffix: str,
     payload: Mapping[str, object] | None,
     timeout: float = API_TIMEOUT,
+    on_repeat: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
     """Call `$JS.API.<suffix>`; what passes by itself (no leader yet) is tried again.
 
@@ -61,6 +62,7 @@ async def call_api(
         suffix: Which call.
         payload: Its parameters.
         timeout: Seconds to try.
+        on_repeat: See `request_repeatedly`.
 
     Raises:
         ApiError: JetStream refused.
@@ -74,7 +76,7 @@ async def call_api(
     pause, longest = _RETRY
     while True:
         left = max(deadline - clock(), pause)
-        reply = await request_repeatedly(requester, subject, body, left)
+        reply = await request_repeatedly(requester, subject, body, left, on_repeat)
         if reply.status == NO_RESPONDERS:
             error: BrokerError = no_answer(
                 subject, requester.url, timeout, "is JetStream enabled there?"

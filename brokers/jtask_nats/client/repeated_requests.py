@@ -5,6 +5,7 @@ would wait for the whole timeout, although a new leader is there after some seco
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol
 
 from jtask.background import end_all
@@ -37,7 +38,11 @@ class Requester(Protocol):
 
 
 async def request_repeatedly(
-    requester: Requester, subject: str, payload: bytes, timeout: float
+    requester: Requester,
+    subject: str,
+    payload: bytes,
+    timeout: float,
+    on_repeat: Callable[[], None] | None = None,
 ) -> Reply:
     """Send a request until one of its copies is answered; it must be idempotent.
 
@@ -48,6 +53,8 @@ async def request_repeatedly(
         subject: Where the responders listen.
         payload: The request.
         timeout: Seconds for all copies.
+        on_repeat: Called before each copy but the first: one before may have been carried out, and
+            the answer be that of a later one, which found nothing to do.
 
     Raises:
         BrokerUnavailable: No answer in time, or the connection was closed for good.
@@ -57,12 +64,16 @@ async def request_repeatedly(
     clock = asyncio.get_running_loop().time
     deadline = clock() + timeout
     copies: list[asyncio.Task[Reply]] = []
+    is_first = True
     pause, later = _AGAIN_AFTER
     try:
         while True:
             # One is enough to wait for the connection.
             if not copies or requester.is_connected:
                 left = max(deadline - clock(), _PAUSE)
+                if on_repeat is not None and not is_first:
+                    on_repeat()
+                is_first = False
                 request = requester.request(subject, payload, timeout=left)
                 copies.append(asyncio.ensure_future(request))
             done, _ = await asyncio.wait(copies, timeout=pause, return_when=asyncio.FIRST_COMPLETED)

@@ -20,7 +20,7 @@ from jtask.ids import is_run_id
 from jtask.signal_safety import result_of
 from jtask_nats.client.batches import BatchMessages
 from jtask_nats.client.direct_reads import find_last_message
-from jtask_nats.client.purging import purge
+from jtask_nats.client.purging import Deleted, try_to_purge
 from jtask_nats.queues.consumption import NatsConsumption
 from jtask_nats.queues.deletion import delete_message
 from jtask_nats.queues.deliveries import NatsDelivery, ack_many
@@ -261,18 +261,28 @@ class NatsRuns:
     async def _cancel_in(self, stream: str, run_id: str) -> bool:
         session = self._session
         connection, subjects = session.connection, session.subjects
+        anywhere = subjects.runs("*", run_id)
+        if await find_last_message(connection, stream, anywhere) is None:
+            return False
         # Safe only because no consumer covers these subjects: a purge that hits deliveries makes
         # the server forget them, see `delete_message`.
-        delayed = await purge(connection, stream, subjects.schedule("*", "*", run_id))
-        delayed |= await purge(connection, stream, subjects.parked("*", None, run_id))
+        places = (subjects.schedule("*", "*", run_id), subjects.parked("*", None, run_id))
+        done = {await try_to_purge(connection, stream, place) for place in places}
         waiting = await find_last_message(connection, stream, subjects.queued("*", "*", run_id))
-        if waiting is None or await self._is_with_worker(run_id, waiting.subject, waiting.sequence):
-            return delayed
+        if waiting is None:
+            # It was there, so what may have been deleted was.
+            return done != {Deleted.NO}
+        if await self._is_with_worker(run_id, waiting.subject, waiting.sequence):
+            return Deleted.YES in done
         removed = await delete_message(session, stream, waiting.sequence)
         # A worker may have received it a moment ago, and the deletion does not say so. Nor does the
         # consumer: a server that was killed has forgotten what it had delivered last.
         taken = await self._is_held(run_id)
-        return delayed or (removed and not taken)
+        if removed is Deleted.PERHAPS:
+            # Else whoever had it has put it back for another time.
+            left = await find_last_message(connection, stream, anywhere)
+            removed = Deleted.YES if left is None else Deleted.NO
+        return Deleted.YES in done or (removed is Deleted.YES and not taken)
 
     async def _is_with_worker(self, run_id: str, subject: str, sequence: int) -> bool:
         queue, priority = level_of(subject)

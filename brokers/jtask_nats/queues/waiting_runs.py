@@ -13,6 +13,7 @@ from jtask_nats.client.direct_reads import (
     last_message,
     read_pages,
 )
+from jtask_nats.client.purging import Deleted
 from jtask_nats.queues.deletion import delete_message
 from jtask_nats.queues.holders import SHORT_PATIENCE, Holders
 from jtask_nats.queues.over_streams import first_found, merged
@@ -119,7 +120,8 @@ class WaitingRuns:
             for stored in page:
                 # By its sequence, for nothing else addresses it alone.
                 if not is_run(session.subjects, stored.subject):
-                    discarded += await delete_message(session, stream, stored.sequence)
+                    deleted = await delete_message(session, stream, stored.sequence)
+                    discarded += deleted is not Deleted.NO
         return discarded
 
     async def _in_hand(
