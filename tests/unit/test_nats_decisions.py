@@ -225,3 +225,10 @@ def test_what_a_server_refuses_can_be_raised_in_another_process(again: Callable[
     found = again(error)
     assert type(found) is StoreFull
     assert (str(found), vars(found)) == (str(error), vars(error))
+
+
+def test_a_stream_that_a_full_disk_has_no_place_for_is_want_of_room_and_not_a_refusal() -> None:
+    description = "error creating store for stream"
+    error = api_error({"code": 500, "err_code": 10049, "description": description}, "x")
+    assert type(error) is StoreFull
+    assert str(error).endswith("its disk may be full: its log says why; make room")

@@ -98,3 +98,27 @@ def test_a_group_of_which_nothing_more_is_answered_is_sent_again(clock: SimpleNa
         assert len(connection.written) == 19
 
     with_unanswered(main, timeout=50)
+
+
+@pytest.mark.parametrize(
+    ("timeout", "instants"),
+    [(10.0, [2.0, 6.0, 8.5]), (5.0, [2.0, 3.5]), (2.0, []), (45.0, [2.0, 6.0, 14.0, 30.0, 43.5])],
+)
+def test_what_nobody_answers_is_sent_once_more_shortly_before_its_time_is_up(
+    clock: SimpleNamespace, timeout: float, instants: list[float]
+) -> None:
+    def main(connection: Silent, unanswered: Unanswered) -> None:
+        ends: list[object] = []
+        token = unanswered.new_token()
+        begun = clock.now
+        unanswered.add(token, ("s.1",), b"command", 7, ends.append)
+        copies: list[float] = []
+        while not ends:
+            clock.now += 0.25
+            before = len(connection.written)
+            unanswered._check()
+            copies += [clock.now - begun] * (len(connection.written) - before)
+        assert copies == instants
+        assert clock.now - begun == timeout
+
+    with_unanswered(main, timeout)

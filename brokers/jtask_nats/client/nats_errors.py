@@ -34,7 +34,7 @@ _WAYS_OUT = {
     10047: "it may store less than this stream may take: raise max_file_store of its JetStream, or "
     "JTASK_SERVER_STORE_LIMIT where it is the embedded one",
 }
-_FULL = {10002, 10023, 10028, 10047}  # of the account, of the server; memory, disk
+_FULL = {10002, 10023, 10028, 10047, 10049}  # of the account, of the server; memory, disk
 # Also the number of a stream with discard=new that is full, which is not a full broker: only the
 # words tell.
 _FULL_WORDS = ("no space", "disk", "resource", "maximum bytes")

@@ -26,6 +26,11 @@ from jtask_nats.client.publish_groups import OnOutcomes, PublishGroup
 RESEND_AFTER = 2.0
 """Seconds without an answer; doubled with each copy, because copies wait in the same line."""
 
+_LAST_COPY = 1.5
+"""Seconds before its time is up that a message is sent once more. The leader of a stream may have
+been frozen: until there is another one, which takes up to 9 s, all copies went to that and are lost
+without a word."""
+_APART = 1.0  # seconds between that copy and the one before, at least
 _CHECK_EVERY = 0.25  # seconds, while anything is pending
 _STALLED_AFTER = 1.0  # seconds without any answer
 _REFUSED_PAUSE = 0.05  # seconds after a "not now"; doubled with each copy
@@ -263,7 +268,10 @@ class Unanswered:
         """Tell a lost message from one in a long line: overtaken, or nothing moves."""
         # The first copy's instant follows from the deadline, and is not kept: it is the hot path.
         since = pending.sent_at or pending.deadline - self._timeout
-        if pending.retry_at is not None or now < since + RESEND_AFTER * 2 ** (pending.sent - 1):
+        last = pending.deadline - _LAST_COPY
+        is_last_chance = since + _APART < last <= now
+        is_old = now >= since + RESEND_AFTER * 2 ** (pending.sent - 1)
+        if pending.retry_at is not None or not (is_old or is_last_chance):
             return False
         return now > self._seen_at + _STALLED_AFTER or _number(self._seen_token) > _number(token)
 
