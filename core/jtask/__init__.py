@@ -77,7 +77,16 @@ def __dir__() -> list[str]:
 
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
-        raise AttributeError(f"module 'jtask' has no attribute {name!r}")
+        raise _missing(name)
     from importlib import import_module
 
     return getattr(import_module(_LAZY[name]), name)
+
+
+def _missing(name: str) -> Exception:
+    from jtask.other_libraries import IMPORTS
+
+    if (way := IMPORTS.get(name)) is None:
+        return AttributeError(f"module 'jtask' has no attribute {name!r}")
+    # No AttributeError, of which `from jtask import ...` would not show the text.
+    return ImportError(f"jtask has no {name!r}: {way}", name="jtask")

@@ -1,7 +1,7 @@
 """Task options that plugins declare."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,37 +21,7 @@ _ELSEWHERE = {
 }
 """What has its place elsewhere than where it was given."""
 
-OTHER_NAMES = {
-    "actor_name": "name",
-    "autoretry_for": "retry_on",
-    "crontab": "cron",
-    "default_retry_delay": "retry_delay_seconds",
-    "job_timeout": "timeout_seconds",
-    "max_retries": "retries",
-    "max_tries": "retries",
-    "min_backoff": "retry_delay_seconds",
-    "on_success": "on_completion",
-    "queue_name": "queue",
-    "retry_backoff": "retry_delay_seconds",
-    "retry_jitter": "retry_jitter_factor",
-    "run_every": "every",
-    "soft_time_limit": "soft_timeout_seconds",
-    "task_id": "idempotency_key",
-    "task_name": "name",
-    "time_limit": "timeout_seconds",
-}
-"""What options are called in Celery, Dramatiq, RQ and arq where no likeness tells."""
-
-_ALWAYS = "it is always so: leave it out"
-ONLY_ELSEWHERE = {
-    "acks_late": _ALWAYS,
-    "reject_on_worker_lost": _ALWAYS,
-    "track_started": _ALWAYS,
-    "bind": "jtask.runtime tells what self.request does, such as runtime.run_id",
-    "ignore_result": "each run has an outcome, which is kept for JTASK_RESULT_TTL: leave it out",
-    "rate_limit": "make a limit with a name, such as `jtask limits create api 100 --per minute`",
-}
-"""What stands in the place of an option that only another library has."""
+_OF_A_CALL = ("args", "kwargs", "countdown", "eta", "expires", "queue", "priority", "wait_for")
 
 
 def _accept(value: object) -> object:
@@ -169,13 +139,45 @@ def _refusal(task_name: str, name: str, error: Exception) -> TaskDefinitionError
     return TaskDefinitionError(f"task {task_name!r}, option {name!r}: {error}")
 
 
+def no_option_of_a_call(
+    name: str, declared: Iterable[str], parameters: Iterable[str]
+) -> TaskDefinitionError:
+    """Return what to raise where `.apply_async` is given what it does not take.
+
+    Args:
+        name: The keyword.
+        declared: The options that plugins declare.
+        parameters: Those of the task's function.
+    """
+    return TaskDefinitionError(
+        f"apply_async has no option {name!r}: {_call_hint(name, declared, parameters)}"
+    )
+
+
+def _call_hint(name: str, declared: Iterable[str], parameters: Iterable[str]) -> str:
+    if name in parameters:
+        return f"arguments go into args and kwargs, as in .apply_async(kwargs={{{name!r}: ...}})"
+    # Here: nearly all processes never need it.
+    from jtask.other_libraries import AT_A_CALL, NO_OPTIONS, OPTION_NAMES
+
+    if sentence := AT_A_CALL.get(name) or NO_OPTIONS.get(name):
+        return sentence
+    meant = OPTION_NAMES.get(name, name)
+    if meant in {*declared, *OWN_OPTIONS, "delay"}:
+        return f"use .with_options({meant}=...).delay(...)"
+    near = close_names(name, _OF_A_CALL)
+    return f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(_OF_A_CALL)}"
+
+
 def _hint(name: str, declared: Mapping[str, Option], unloaded: str | None) -> str:
     if unloaded is not None:
         return f"the plugin {unloaded!r} declares it and is not loaded: name it in JTASK_PLUGINS"
-    if sentence := _ELSEWHERE.get(name) or ONLY_ELSEWHERE.get(name):
+    from jtask.other_libraries import NO_OPTIONS, OPTION_NAMES
+
+    if sentence := _ELSEWHERE.get(name) or NO_OPTIONS.get(name):
         return sentence
     known = [*declared, *OWN_OPTIONS, *_ELSEWHERE]
-    meant = OTHER_NAMES.get(name)
+    meant = OPTION_NAMES.get(name)
     near = meant if meant in known else _near(name, known)
     return f"did you mean {near!r}?" if near else "no installed plugin declares it"
 

@@ -197,6 +197,7 @@ def delay() -> None:
     assert_type(add.delay(1).exception(), BaseException | None)
     assert_type(add.delay_many([(1,), (1, 2), {"a": 3}]), list[Run[int]])
     assert_type(add.apply_async((1,), {"b": 2}, countdown=3), Run[int])
+    add.apply_async((1,), link=2)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] # error: no link
     add.delay("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] # error: no int
     add.delay()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue] # error: misses a
     add.delay(1, c=2)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue] # error: no c

@@ -11,10 +11,10 @@ import pytest
 
 from jtask import task
 from jtask.declaration.builtin_options import BuiltinOptions
-from jtask.declaration.definition import OWN_OPTIONS, Definition
+from jtask.declaration.definition import Definition
 from jtask.errors import ConfigurationError, TaskDefinitionError
 from jtask.hooks import hookimpl
-from jtask.options import ONLY_ELSEWHERE, OTHER_NAMES, Option, check_options, check_parameters
+from jtask.options import Option, check_options, check_parameters
 from jtask.plugins import get_plugins
 
 
@@ -111,12 +111,6 @@ def test_an_option_of_another_library_gets_what_stands_in_its_place(option: str,
     options: dict[str, Any] = {option: 1}
     with pytest.raises(TaskDefinitionError, match=re.escape(f"no option {option!r}: {hint}")):
         task(**options)(lambda: None)
-
-
-def test_what_other_libraries_call_an_option_leads_to_one_that_there_is() -> None:
-    known = {*OWN_OPTIONS, *get_plugins().options}
-    assert set(OTHER_NAMES.values()) <= known
-    assert known.isdisjoint({*OTHER_NAMES, *ONLY_ELSEWHERE})
 
 
 def test_a_copy_cannot_have_another_key() -> None:

@@ -56,6 +56,20 @@ class Program(click.Group):
         self._add_plugin_commands()
         return super().get_command(ctx, cmd_name)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; of one that another program has, say what stands in its place."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError:
+            from jtask.other_libraries import COMMANDS
+
+            if (way := COMMANDS.get(args[0])) is None:
+                raise
+            said = f"No such command {args[0]!r}: {way}."
+            raise click.UsageError(said, ctx=ctx) from None
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return all names."""
         self._try_plugin_commands(ctx)
@@ -87,9 +101,8 @@ class Program(click.Group):
             say(f"Error: {error}", err=True)
             ctx.exit(exit_code_of(error))
         except click.NoSuchOption as error:
-            if not error.option_name[1:2].isdigit():
+            if (way := _way_out(error)) is None:
                 raise
-            way = "put -- before values that begin with a minus"
             said = f"No such option '{error.option_name}': {way}."
             raise click.NoSuchOption(error.option_name, said, ctx=error.ctx) from None
         except KeyboardInterrupt:
@@ -131,6 +144,15 @@ class Program(click.Group):
                 f"plugin {impl.plugin_name!r} cannot add its commands: {error}; "
                 f"name the plugins to load in JTASK_PLUGINS to go on without it"
             ) from error
+
+
+def _way_out(error: click.NoSuchOption) -> str | None:
+    if error.option_name[1:2].isdigit():
+        return "put -- before values that begin with a minus"
+    from jtask.other_libraries import SERVE_OPTIONS
+
+    is_serve = error.ctx is not None and error.ctx.info_name == "serve"
+    return SERVE_OPTIONS.get(error.option_name) if is_serve else None
 
 
 def _warn(ctx: click.Context, sentence: str) -> None:

@@ -5,7 +5,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Generator
-from typing import Any, Generic, NoReturn, Self, SupportsIndex, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, SupportsIndex, TypeVar, cast
 
 from jtask.annotations import Handle, StandIns
 from jtask.background import BackgroundTasks
@@ -60,6 +60,15 @@ class Future(Handle, Generic[R]):
     def __dir__(self) -> list[str]:
         # What a console completes: not what only jtask itself uses.
         return [name for name in super().__dir__() if not is_internal(name, _INTERNAL)]
+
+    if not TYPE_CHECKING:  # or every attribute would be known to type checkers
+
+        def __getattr__(self, name: str) -> Any:
+            from jtask.other_libraries import ON_RUNS, no_attribute
+
+            if (error := no_attribute("the handle of a run", name, ON_RUNS)) is not None:
+                raise error
+            return object.__getattribute__(self, name)  # raises what Python says
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Future) and self.run_id == other.run_id  # pyright: ignore[reportUnknownMemberType]

@@ -1,6 +1,6 @@
 """Handles of several runs, asked as one."""
 
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from jtask.errors import ResultTimeout
 from jtask.futures.completion import as_completed, as_completed_async, wait, wait_async
@@ -17,6 +17,15 @@ class FutureList(list[Future[R]]):
     def as_values(self) -> list[R]:
         """This list, for type checkers that of the values; see `Future.as_value`."""
         return cast("list[R]", self)
+
+    if not TYPE_CHECKING:  # or every attribute would be known to type checkers
+
+        def __getattr__(self, name: str) -> Any:
+            from jtask.other_libraries import ON_RUN_LISTS, no_attribute
+
+            if (error := no_attribute("a list of handles", name, ON_RUN_LISTS)) is not None:
+                raise error
+            return object.__getattribute__(self, name)  # raises what Python says
 
     def wait(self, timeout: float | None = None) -> bool:
         """Block until all runs are over, whatever their ends.

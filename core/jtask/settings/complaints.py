@@ -15,7 +15,13 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 _PYDANTIC_BEGINS = re.compile(r"^(?:(\w+ should )|Value error, |Assertion failed, )")
-_OTHER_NAMES = dict.fromkeys(["broker", "broker_url", "nats_url", "server_url"], "url")
+_OTHER_NAMES = {
+    **dict.fromkeys(["api_url", "broker", "broker_url", "nats_url", "server_url"], "url"),
+    **dict.fromkeys(["result_backend", "results_backend"], "results_url"),
+    **dict.fromkeys(["result_expires", "task_result_expires", "keep_result"], "result_ttl"),
+    **dict.fromkeys(["default_queue", "task_default_queue"], "queue"),
+    "task_serializer": "serializer",
+}
 """What is called otherwise by other programs, where the nearest name is another setting."""
 _OF_JSON = {"dataclass_type", "dict_type", "list_type", "model_type", "set_type", "tuple_type"}
 

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import (
     TYPE_CHECKING,
     Any,
+    Never,
     ParamSpec,
     Self,
     TypeVar,
@@ -22,6 +23,7 @@ from jtask.declaration.definition import (
 )
 from jtask.errors import TaskDefinitionError
 from jtask.first_uses import first_use
+from jtask.options import no_option_of_a_call
 from jtask.tasks.state_hooks import HookedTask, checked_options
 from jtask.tasks.submitting import Awaited, SubmittableTask
 
@@ -197,6 +199,7 @@ class Task(SubmittableTask[P, R], HookedTask[P, R]):
         queue: str | None = None,
         priority: int | None = None,
         wait_for: Awaited = None,
+        **unknown: Never,
     ) -> "Run[R]":
         """Run in the background, with options for this run.
 
@@ -209,11 +212,14 @@ class Task(SubmittableTask[P, R], HookedTask[P, R]):
             queue: Where to wait instead of the task's queue.
             priority: 0 to 9, higher first.
             wait_for: Handles of runs, anywhere inside, that must have completed before.
+            unknown: Refused, with what to use instead.
 
         Raises:
-            TaskDefinitionError: A value is not acceptable.
+            TaskDefinitionError: An unknown option, or a value that is not acceptable.
             JTaskError: What `delay` raises.
         """
+        if unknown:
+            raise _no_option_of_a_call(next(iter(unknown)), self.signature.parameters)
         args = () if args is None else args
         if not isinstance(args, tuple):
             _check_sequence(args)
@@ -282,6 +288,18 @@ class Task(SubmittableTask[P, R], HookedTask[P, R]):
         changed = definition or self.definition
         return _run_builder()(client, client.ids, client.inline_limit, self, changed, awaited)
 
+    if not TYPE_CHECKING:  # or every attribute would be known to type checkers
+
+        def __getattr__(self, name: str) -> Any:
+            from jtask.other_libraries import ON_TASKS, no_attribute
+
+            # `vars`: a task that is being made or unpickled has no options yet.
+            if name in vars(self).get("options", ()):
+                raise AttributeError(f"a task has no {name!r}: use a_task.options[{name!r}]")
+            if (error := no_attribute("a task", name, ON_TASKS)) is not None:
+                raise error
+            return object.__getattribute__(self, name)  # raises what Python says
+
     def _bind(self, instance: object, owner: type | None) -> "Task[..., R]":
         if self.owner is None:
             # Put on the class after its body, where `__set_name__` is not called.
@@ -320,6 +338,12 @@ def _run_builder() -> "type[RunBuilder]":
         from jtask.client.enqueueing import RunBuilder
 
     return RunBuilder
+
+
+def _no_option_of_a_call(name: str, parameters: Iterable[str]) -> TaskDefinitionError:
+    from jtask.plugins import get_plugins
+
+    return no_option_of_a_call(name, get_plugins().options, parameters)
 
 
 def _check_sequence(args: object) -> None:
