@@ -3,6 +3,7 @@
 Each class's docstring is its default message, so that the text is written once.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
@@ -219,6 +220,33 @@ class TransactionValueNotFound(JTaskError, ValueError, LookupError):
 
 class NotInRun(JTaskError, RuntimeError):
     """This belongs inside a task that is being executed."""
+
+
+class RetryAfter(JTaskError):
+    """Raise it in a task for a retry of its run after so many seconds.
+
+    It takes the place of `retry_delay_seconds`, and `retry_on` and `retry_condition_fn` are not
+    asked. `retries` says how often: without one left, the run fails with this error.
+
+    Attributes:
+        seconds: 0 or more.
+        message: Why, for people.
+
+    Raises:
+        ValueError: Not a number of 0 or more.
+    """
+
+    def __init__(self, seconds: float, message: str | None = None) -> None:
+        if isinstance(seconds, bool) or not 0 <= seconds < math.inf:
+            raise ValueError(f"RetryAfter takes 0 or more seconds, got {seconds!r}")
+        self.message = message or f"to be retried after {seconds:g} s, as often as retries= says"
+        super().__init__(self.message)
+        self.seconds = seconds
+        # What makes it again, where it comes out of a child process.
+        self.args = (seconds, message)
+
+    def __str__(self) -> str:
+        return self.message
 
 
 # Not an Exception: an `except Exception` in a task must not swallow it.

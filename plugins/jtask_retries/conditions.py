@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from jtask import lifecycle
+from jtask.errors import RetryAfter
 from jtask.execution import on_this_loop
 from jtask.execution.sync_await import await_here
 from jtask.lifecycle import Finish, Retry
@@ -23,7 +24,7 @@ _log = logging.getLogger("jtask")
 def when_allowed(
     policy: "Policy", run: "RunContext", error: BaseException, retry: Callable[[], Retry]
 ) -> Retry | Awaitable[Retry | None] | None:
-    """Return the retry if the task's condition holds, or if it has none.
+    """Return the retry if the task's condition holds, if it has none, or if the task asks for it.
 
     Args:
         policy: The task's.
@@ -35,7 +36,7 @@ def when_allowed(
         Retry | Awaitable[Retry | None] | None: None lets the run fail. Awaitable where the
             condition is asynchronous and the run is on a loop.
     """
-    if policy.condition is None:
+    if policy.condition is None or isinstance(error, RetryAfter):
         return retry()
     try:
         # It may ask `jtask.runtime`, as the task does; what goes to the loop keeps the context.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
-from jtask.errors import TaskDefinitionError
+from jtask.errors import RetryAfter, TaskDefinitionError
 from jtask.lifecycle import Retry, describe
 from jtask.settings import settings_of
 from jtask_retries.jitter import spread
@@ -42,7 +42,7 @@ class Policy:
         A group is, if it is named itself or all that is in it would be tried again alone: one
         member that is not may have failed for good, and its work would be repeated in vain.
         """
-        if self.only is None or isinstance(error, self.only):
+        if self.only is None or isinstance(error, (*self.only, RetryAfter)):
             return True
         if not isinstance(error, ExceptionGroup):
             return False
@@ -57,8 +57,10 @@ class Policy:
 
     def retry(self, attempt: int, error: BaseException, now: float) -> Retry:
         """Return the retry that follows a failed attempt."""
+        asked = isinstance(error, RetryAfter)
+        delay = min(error.seconds, _LONGEST) if asked else self.delay(attempt)
         # The instant, not the delay, is kept: a broker that gets the run late does not add to it.
-        at = now + self.delay(attempt)
+        at = now + delay
         when = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
         next_one = f"attempt {attempt + 1} of {self.retries + 1} at {when}"
         return Retry(at, f"{describe(error)}; {next_one}")

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jtask import get_run_logger, runtime, task
-from jtask.errors import RunCancelled, RunTimedOut, TaskDefinitionError
+from jtask.errors import RetryAfter, RunCancelled, RunTimedOut, TaskDefinitionError
 from jtask.hooks import hookimpl
 from jtask.retries import exponential_backoff
 from jtask.runtime import RunContext
@@ -36,6 +36,49 @@ class Flaky:
         if self.calls <= self.failures:
             raise self.error
         return self.calls
+
+
+# --- when the task says so ----------------------------------------------------------------------
+
+
+@both
+def test_a_task_says_itself_when_it_is_tried_again_and_nothing_else_is_asked(call: Any) -> None:
+    def never(_task: Any, _run: Any, _state: Any) -> bool:
+        return False
+
+    begun = time.monotonic()
+    body = Flaky(1, RetryAfter(0.05))
+    value = call(
+        body, retries=1, retry_delay_seconds=3600, retry_on=OSError, retry_condition_fn=never
+    )
+    assert value == 2
+    assert time.monotonic() - begun >= 0.05
+
+
+@both
+@pytest.mark.parametrize("retries", [0, 2])
+def test_a_task_asks_for_a_retry_as_often_as_retries_says(call: Any, retries: int) -> None:
+    body = Flaky(9, RetryAfter(0, "the quota is used up"))
+    with pytest.raises(RetryAfter, match=r"^the quota is used up$"):
+        call(body, retries=retries)
+    assert body.calls == retries + 1
+
+
+def test_a_retry_that_a_task_asks_for_says_how_it_is_granted() -> None:
+    assert str(RetryAfter(90)) == "to be retried after 90 s, as often as retries= says"
+    again = RetryAfter(*RetryAfter(1.5, "busy").args)
+    assert (again.seconds, str(again)) == (1.5, "busy")
+
+
+@pytest.mark.parametrize("seconds", [-1, math.inf, math.nan, True])
+def test_a_task_cannot_ask_for_a_retry_at_no_time(seconds: float) -> None:
+    with pytest.raises(ValueError, match="RetryAfter takes 0 or more seconds"):
+        RetryAfter(seconds)
+
+
+def test_a_retry_that_a_task_asks_for_far_away_is_in_ten_years() -> None:
+    retry = Policy(1, [5.0]).retry(1, RetryAfter(1e300), 0.0)
+    assert retry.at == 10 * 365 * 86_400
 
 
 # --- how often -----------------------------------------------------------------------------------
