@@ -15,7 +15,7 @@ from waiting import PATIENCE, eventually
 
 from jtask import runtime, task
 from jtask.client import current_client, get_client
-from jtask.errors import BrokerError, WorkerUnhealthy
+from jtask.errors import BrokerError, JTaskError, WorkerUnhealthy
 from jtask.execution.hooks_loop import get_hooks_loop
 from jtask.hooks import hookimpl
 from jtask.runtime import RunContext, WorkerInfo
@@ -91,6 +91,84 @@ def test_a_client_is_opened_used_by_every_kind_of_task_and_closed_on_one_loop(
     worker.stop()
     assert not reports.client.is_open
     assert "failed in" not in caplog.text
+
+
+class Prices:
+    """A plugin that keeps a client for the tasks themselves, on their loop."""
+
+    client: Client
+    worker: WorkerInfo
+
+    @hookimpl
+    @contextlib.asynccontextmanager
+    async def jtask_worker(self, worker: WorkerInfo) -> AsyncIterator[None]:
+        self.worker = worker
+        self.client = await worker.worker.on_task_loop(self._open())
+        yield
+        await worker.worker.on_task_loop(self.client.close())
+
+    async def _open(self) -> Client:
+        return Client()
+
+
+def test_what_is_opened_on_the_loop_of_tasks_is_there_for_them_and_closed_there_after_them(
+    jtask_plugin: AddPlugin, jtask_worker: StartWorker, caplog: pytest.LogCaptureFixture
+) -> None:
+    prices = Prices()
+    jtask_plugin(prices)
+    begun, go_on = threading.Event(), threading.Event()
+
+    @task
+    async def ask(question: str) -> None:
+        begun.set()
+        while not go_on.is_set():
+            await asyncio.sleep(0.001)
+        await prices.client.send(question)
+
+    run = ask.delay("tea")
+    worker = jtask_worker(ask)
+    assert begun.wait(PATIENCE)
+    stopping = threading.Thread(target=worker.stop)
+    stopping.start()
+    eventually(lambda: prices.worker.worker.is_stopping)
+    go_on.set()
+    stopping.join(PATIENCE)
+    run.result(PATIENCE)
+    assert prices.client.sent == ["tea"]
+    assert prices.client.loop is not get_hooks_loop().loop
+    assert not prices.client.is_open
+    assert "failed in" not in caplog.text
+
+
+def test_what_a_run_has_left_on_the_loop_of_tasks_does_not_keep_a_plugin_from_closing(
+    jtask_plugin: AddPlugin, jtask_worker: StartWorker
+) -> None:
+    prices = Prices()
+    jtask_plugin(prices)
+    begun = threading.Event()
+
+    @task
+    async def stubborn() -> None:
+        while True:
+            with contextlib.suppress(asyncio.CancelledError):
+                begun.set()
+                await asyncio.sleep(PATIENCE)
+
+    stubborn.delay()
+    worker = jtask_worker(stubborn)
+    assert begun.wait(PATIENCE)
+    assert worker.stop(timeout=0) == 1
+    assert not prices.client.is_open
+
+
+def test_the_loop_of_tasks_says_that_it_has_ended(
+    jtask_plugin: AddPlugin, jtask_worker: StartWorker
+) -> None:
+    prices = Prices()
+    jtask_plugin(prices)
+    jtask_worker(add).stop()
+    with pytest.raises(JTaskError, match="the event loop of the tasks has ended"):
+        asyncio.run(prices.worker.worker.on_task_loop(asyncio.sleep(0)))
 
 
 class Life:

@@ -64,6 +64,17 @@ class WorkerHandle(Protocol):
         """Run a coroutine on the I/O loop and await it from any other loop."""
         ...
 
+    async def on_task_loop(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on the event loop of asynchronous tasks; await it from any other loop.
+
+        For what belongs to one loop and is there for tasks, such as a connection pool: open it like
+        this when `jtask_worker` is entered, and close it like this when that is left.
+
+        Raises:
+            JTaskError: That loop has ended.
+        """
+        ...
+
     @property
     def is_stopping(self) -> bool:
         """Whether the worker takes no new runs because it was told to stop; from any thread."""

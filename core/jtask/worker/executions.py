@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING, cast
+from collections.abc import Callable, Collection, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from jtask.client.cancel_notices import no_event
 from jtask.client.client import Client
@@ -21,6 +21,7 @@ from jtask.worker.sent_outcomes import End, SentOutcome
 if TYPE_CHECKING:
     from jtask.runtime import RunContext
 
+T = TypeVar("T")
 _log = logging.getLogger("jtask.worker")
 
 
@@ -93,6 +94,10 @@ class Executions:
         for job in jobs:
             if job.run is not None and job.run.on_cancel is not None:
                 job.run.on_cancel()
+
+    async def on_loop(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on the loop of asynchronous jobs and await it from any other loop."""
+        return await self._loop_runner.run(coroutine)
 
     async def close(self) -> None:
         """End the loop and the threads, a busy one after its job."""

@@ -88,6 +88,7 @@ class WorkerLifetime:
             return self._client.io.run(self.worker.stop(timeout, self._hurry))
         finally:
             self._contexts.leave()
+            self._client.io.run(self.worker.close())
             self._stop_answering()
 
     def _stop_answering(self) -> None:

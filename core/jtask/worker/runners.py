@@ -16,15 +16,17 @@ import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
 from enum import Enum
-from typing import Any
+from typing import Any, TypeVar
 
 from jtask.background import BackgroundTasks
+from jtask.errors import JTaskError
 from jtask.execution.contexts import FreshContexts
 from jtask.execution.job import Job
 from jtask.execution.loop_thread import close_loop, new_loop, run_until
 from jtask.execution.sync_await import run_sync
 from jtask.lifecycle import describe
 
+T = TypeVar("T")
 Perform = Callable[[Job], Coroutine[Any, Any, None]]
 _JOIN_SECONDS = 1.0  # a stopping worker waits so long for its loop, no longer
 _TITLE = "event loop of the tasks"
@@ -113,6 +115,19 @@ class LoopRunner:
         """
         self._left_behind.start(end, context=self._contexts.new())
         self._one_ended()
+
+    async def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine beside the jobs and await it from any other loop.
+
+        Raises:
+            JTaskError: The loop has ended.
+        """
+        try:
+            future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        except RuntimeError:
+            coroutine.close()
+            raise JTaskError(self.death or f"the {_TITLE} has ended") from None
+        return await asyncio.wrap_future(future)
 
     def cancel_all(self) -> None:
         """Cancel what is executing."""

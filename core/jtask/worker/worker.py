@@ -144,7 +144,6 @@ class Worker:
         self._started.set(False)
         self.client.io.forget_death(self.give_up)
         if self._consumption is None:
-            await self._executions.close()
             return 0
         await self._consumption.stop()
         # Released before the wait: they could start elsewhere meanwhile.
@@ -165,8 +164,14 @@ class Worker:
         self.client.events.flush()
         # Only now: closing ends the leases, which unsettled runs need.
         await self._consumption.close()
-        await self._executions.close()
         return len(waiting) + interrupted
+
+    async def close(self) -> None:
+        """End the loop and the threads of the tasks, after `stop`; on the I/O thread.
+
+        Not part of it: plugins may close on that loop what they have opened there for tasks.
+        """
+        await self._executions.close()
 
     def on_give_up(self, callback: Callable[[str], None]) -> None:
         """Call a function with the reason when a plugin ends the worker, in the plugin's thread."""
@@ -243,6 +248,10 @@ class Worker:
     async def on_io(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the I/O loop and await it from any other loop."""
         return await self.client.io.bridge(coroutine)
+
+    async def on_task_loop(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on the event loop of asynchronous tasks; await it from any other loop."""
+        return await self._executions.on_loop(coroutine)
 
     @property
     def is_stopping(self) -> bool:
