@@ -4,7 +4,7 @@ import time
 
 from jtask.admissions import Admission
 from jtask.errors import BrokerError, RunRefused
-from jtask.execution.asking import awaited_answer, log_failure, tell
+from jtask.execution.asking import awaited_answer, checked_answer, log_failure, tell
 from jtask.lifecycle import AttemptEnd, Park, Retry, describe
 from jtask.plugins import TaskHooks
 from jtask.runtime import RunContext
@@ -30,7 +30,7 @@ async def ask_for_admission(run: RunContext, hooks: TaskHooks) -> Retry | Park |
             try:
                 answer = implementation.function(*implementation.pick({"run": run}))
                 if answer is not None:
-                    answer = await awaited_answer(answer, run)
+                    answer = checked_answer(await awaited_answer(answer, run), Retry, Park)
             except RunRefused as refusal:
                 answer = refusal
             except BrokerError as error:

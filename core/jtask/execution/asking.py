@@ -5,6 +5,7 @@ from collections.abc import Callable, Container, Coroutine, Iterable, Iterator
 from typing import Any
 
 from jtask.execution.hooks_loop import answer_of, wait_for_answer
+from jtask.foreign_text import quoted
 from jtask.hook_callers import HookCaller, Implementation
 from jtask.runtime import RunContext
 
@@ -12,7 +13,7 @@ from jtask.runtime import RunContext
 async def ask(
     caller: HookCaller,
     run: RunContext,
-    *,
+    *kinds: type,
     accept: Callable[[Any], None] | None = None,
     **facts: Any,
 ) -> Any:
@@ -23,6 +24,7 @@ async def ask(
     Args:
         caller: Calls the hook.
         run: What the hook is about.
+        kinds: What an answer may be; anything else is a failure of the plugin.
         accept: Called with the answer that is about to count; what it raises is a failure too.
         facts: The hook's other arguments.
     """
@@ -34,7 +36,7 @@ async def ask(
             answer = implementation.function(*implementation.pick(facts))
             # Nearly always None: a coroutine for each answer would cost more than the hooks do.
             if answer is not None:
-                answer = await awaited_answer(answer, run)
+                answer = checked_answer(await awaited_answer(answer, run), *kinds)
             if first is None and answer is not None:
                 if accept is not None:
                     accept(answer)
@@ -134,6 +136,22 @@ async def awaited_answer(answer: Any, run: RunContext, *, is_elsewhere: bool = F
         return answer
     blocks = run.blocking and not is_elsewhere
     return wait_for_answer(answer, run) if blocks else await answer_of(answer)
+
+
+def checked_answer(answer: Any, *kinds: type) -> Any:
+    """Return the answer of a plugin if it is one that its hook may give.
+
+    Args:
+        answer: What its function returned.
+        kinds: What it may be besides None.
+
+    Raises:
+        TypeError: It is something else, such as True.
+    """
+    if answer is None or isinstance(answer, kinds):
+        return answer
+    names = ", ".join(kind.__name__ for kind in kinds)
+    raise TypeError(f"the hook must return {names} or None, got {quoted(answer)}")
 
 
 def log_failure(

@@ -186,7 +186,7 @@ def _after_completion(
 async def _ask_completed(run: RunContext, hooks: TaskHooks, outcome: Outcome) -> None:
     await _notify_state(run, hooks, outcome.state)
     if hooks.completed is not None:
-        verdict = await ask(hooks.completed, run, outcome=outcome)
+        verdict = await ask(hooks.completed, run, RollBack, PutOff, outcome=outcome)
         # A worker's run is settled once: it cannot be left open.
         if isinstance(verdict, PutOff) and run.queue is None:
             outcome.is_open = True
@@ -237,7 +237,7 @@ async def known_outcome(
     if hooks.lookup is None:
         return None
     accepted = None if encode is None else partial(_encode_known, encode)
-    return cast("Outcome | None", await ask(hooks.lookup, run, accept=accepted))
+    return cast("Outcome | None", await ask(hooks.lookup, run, Outcome, accept=accepted))
 
 
 async def finish_known(run: RunContext, hooks: TaskHooks, outcome: Outcome) -> Outcome:
@@ -356,7 +356,7 @@ async def _failed(
     # A run that was asked to end is not retried, whatever it raises.
     if hooks.failed is not None and run.cancelled is None and retryable(error, returned):
         try:
-            retry = await ask(hooks.failed, run, error=error)
+            retry = await ask(hooks.failed, run, Retry, error=error)
         except asyncio.CancelledError as cancellation:
             error = cancellation
     is_stopping = stopping is not None and stopping()

@@ -2,6 +2,7 @@
 
 import time
 
+from jtask.execution.asking import checked_answer
 from jtask.foreign_text import cut
 from jtask.hook_callers import HookCaller
 from jtask.lifecycle import describe
@@ -26,7 +27,7 @@ def name_run(run: RunContext, hook: HookCaller) -> Outcome | None:
     if RUN_NAME in run.headers:
         return None  # an earlier attempt was named
     try:
-        names = hook(run=run)
+        names = [checked_answer(name, str) for name in hook(run=run)]
     except Exception as error:
         message = f"the run cannot be named: {describe(error)}"
         return Outcome(State(StateName.FAILED, time.time(), message), error=error)

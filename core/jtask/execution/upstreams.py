@@ -6,7 +6,7 @@ from typing import Any
 
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import RunNotReady
-from jtask.execution.asking import awaited_answer, log_failure
+from jtask.execution.asking import awaited_answer, checked_answer, log_failure
 from jtask.lifecycle import Park, Retry
 from jtask.needs import Needs
 from jtask.outcomes import SettledRun, Upstreams
@@ -37,9 +37,9 @@ async def ask_for_upstreams(
         return Retry(time.time() + _NO_PLUGIN_PAUSE, reason)
     for implementation in caller.implementations:
         try:
-            answer = implementation.call({"run": run, "needs": needs})
-            if answer is not None:
-                return await awaited_answer(answer, run)  # type: ignore[no-any-return]
+            answer = await awaited_answer(implementation.call({"run": run, "needs": needs}), run)
+            if checked_answer(answer, Mapping, Retry, Park) is not None:
+                return answer  # type: ignore[no-any-return]
         except RunNotReady as error:
             return error
         except Exception as error:

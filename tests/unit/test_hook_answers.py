@@ -1,0 +1,89 @@
+"""An answer that a hook cannot take is a failure of its plugin, and not one of the run."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from direct_calls import both
+
+from jtask import task
+from jtask.hooks import hookimpl
+from jtask.testing import run_worker
+
+AddPlugin = Callable[[object], None]
+
+
+def answering(hook: str, answer: object) -> object:
+    @hookimpl
+    def implementation(_self: object, run: object) -> object:
+        return answer
+
+    return type("Answering", (), {hook: implementation})()
+
+
+def body() -> int:
+    return 7
+
+
+def failing() -> None:
+    raise ValueError("boom")
+
+
+@both
+@pytest.mark.parametrize("answer", [True, False, 5])
+@pytest.mark.parametrize(
+    ("hook", "kinds"),
+    [
+        ("jtask_admit", "Retry, Park"),
+        ("jtask_lookup", "Outcome"),
+        ("jtask_completed", "RollBack, PutOff"),
+    ],
+)
+def test_a_run_goes_on_without_an_answer_that_is_none(
+    call: Any,
+    hook: str,
+    kinds: str,
+    answer: object,
+    jtask_plugin: AddPlugin,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    jtask_plugin(answering(hook, answer))
+    with caplog.at_level(logging.ERROR):
+        assert call(body) == 7
+    assert f"failed in {hook} for run" in caplog.text
+    assert f"TypeError: the hook must return {kinds} or None, got {answer}" in caplog.text
+
+
+@both
+def test_a_run_fails_as_it_would_where_a_plugin_answers_something_else_than_a_retry(
+    call: Any, jtask_plugin: AddPlugin, caplog: pytest.LogCaptureFixture
+) -> None:
+    jtask_plugin(answering("jtask_failed", True))
+    with pytest.raises(ValueError, match="boom"):
+        call(failing)
+    assert "the hook must return Retry or None, got True" in caplog.text
+
+
+@both
+def test_a_name_of_a_run_that_is_no_text_says_so(call: Any, jtask_plugin: AddPlugin) -> None:
+    jtask_plugin(answering("jtask_run_name", 5))
+    with pytest.raises(TypeError, match="the hook must return str or None, got 5"):
+        call(body)
+
+
+@pytest.mark.usefixtures("jtask_memory")
+def test_a_worker_executes_runs_whatever_a_plugin_answers(
+    jtask_plugin: AddPlugin, caplog: pytest.LogCaptureFixture
+) -> None:
+    for hook in ("jtask_admit", "jtask_lookup", "jtask_resolve"):
+        jtask_plugin(answering(hook, True))
+
+    @task
+    def work(value: int) -> int:
+        return value
+
+    with run_worker(work):
+        assert work.delay(work.delay(7)).result(30) == 7
+    for hook in ("jtask_admit", "jtask_lookup", "jtask_resolve"):
+        assert f"failed in {hook} for run" in caplog.text
