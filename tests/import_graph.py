@@ -49,7 +49,7 @@ def circles_of(graph: Graph) -> list[set[str]]:
 
 
 def _is_face(file: Path, tree: ast.Module) -> bool:
-    allowed = (ast.Import, ast.ImportFrom, ast.Assign, ast.Expr)
+    allowed = (ast.Import, ast.ImportFrom, ast.If, ast.Assign, ast.Expr)
     return file.name == "__init__.py" and all(isinstance(node, allowed) for node in tree.body)
 
 

@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection
 from types import FrameType
 from typing import Any
 
-from jtask.contract.in_process import mark_as_child
+from jtask.contract.reach import mark_as_child
 from jtask.declaration import TaskInfo
 from jtask.execution.contexts import FreshContexts
 from jtask.execution.copies import accompanied, copy_of

@@ -33,6 +33,34 @@ sys.meta_path.insert(0, Interrupting())
 getattr(add, sys.argv[2])(1, 2)
 print("called")
 """
+AT_ONCE = """
+# The first thread is held up in the middle of its import until the second one is in its own.
+def hold_up(event, arguments):
+    if event == "import" and arguments[0] == "jtask.task_runners.asyncio_runner":
+        first_is_inside.set()
+        second_is_inside.wait()
+    elif event == "import" and arguments[0] == "jtask.task_runners.mapping":
+        if threading.current_thread() is threads[1]:
+            second_is_inside.set()
+
+def map_some():
+    said.append(add.map([1, 2], 3).result())
+    first_is_inside.set()
+
+def submit_one():
+    first_is_inside.wait()
+    said.append(add.submit(1, 2).result())
+
+said = []
+first_is_inside, second_is_inside = threading.Event(), threading.Event()
+threads = [threading.Thread(target=map_some), threading.Thread(target=submit_one)]
+sys.addaudithook(hold_up)
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(said)
+"""
 AT_EXIT = """
 atexit.register(try_to, add.delay)
 atexit.register(try_to, add.submit)
@@ -73,3 +101,7 @@ def test_a_function_of_atexit_that_is_the_first_use_is_told_to_connect_before(
         "BrokerUnavailable the program is over, and jtask is used for the first time: call "
         "jtask.connect() earlier, such as before atexit.register(...)"
     ]
+
+
+def test_threads_may_use_jtask_for_the_first_time_at_the_same_moment(tmp_path: Path) -> None:
+    assert said_by(AT_ONCE, tmp_path) == ["[[4, 5], 3]"]

@@ -15,7 +15,7 @@ from jtask import State, StateName, flow, get_run, runtime, tags, task
 from jtask.cache_policies import FLOW_PARAMETERS, INPUTS, RUN_ID
 from jtask.client import get_client
 from jtask.errors import ArgumentError, RunFailed, TaskDefinitionError
-from jtask.runtime.flow_run import FlowRun
+from jtask.runtime.flow_facts import FlowRun
 from jtask.runtime.flow_runs import flow_run_of
 from jtask.task_runners import ThreadPoolTaskRunner
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from jtask.client.separate_parts import compose
 from jtask.close_names import close_names
 from jtask.contract import Broker, BrokerFactory, PartFactory, SeparatePart, is_in_process
-from jtask.contract.in_process import is_child
+from jtask.contract.reach import is_child
 from jtask.errors import ConfigurationError, JTaskError, reworded
 
 # Users and passwords of all URLs: commas part those of several servers.

@@ -6,43 +6,46 @@ of its parts are called there, save those named `..._from_thread` and `..._from_
 opaque to a broker (docs/wire-format.md says what is in them). A broker raises `jtask.errors` only.
 """
 
-from jtask.contract.addresses import check_message, check_messages, check_queue
-from jtask.contract.blobs import BLOB_MARGIN, BlobStore
-from jtask.contract.broker import (
-    SEPARABLE,
-    Broker,
-    BrokerFactory,
-    PartFactory,
-    ResultStoreFactory,
-)
-from jtask.contract.counters import Counters, SlotHolder, Slots
-from jtask.contract.dead_letters import DeadLetter, DeadLetters
-from jtask.contract.event_group import EventGroup
-from jtask.contract.events import Event, EventBounds, EventLog, EventPage
-from jtask.contract.heartbeats import Heartbeats
-from jtask.contract.in_process import in_process, is_in_process
-from jtask.contract.logs import END_OF_ATTEMPT, ITEM, LogLine, LogPage, LogStore
-from jtask.contract.message_group import MessageGroup
-from jtask.contract.queues import Pause, QueueInfo, Queues, RunPlace, WaitingRun
-from jtask.contract.records import KeyValueStore, Record
-from jtask.contract.requests import RequestReply
-from jtask.contract.results import OpenResultStore, OutcomeRecord, ResultStore, Subscription
-from jtask.contract.runs import (
-    ATOMIC_LIMIT,
-    DEFAULT_PRIORITY,
-    EXPIRY_GRACE,
-    Consumption,
-    Delivery,
-    Message,
-    PreparedRuns,
-    RunQueue,
-)
-from jtask.contract.separate import SeparatePart
-from jtask.durations import HORIZON
-from jtask.names import TOP_PRIORITY, is_name
+from typing import TYPE_CHECKING
 
-FullBroker = Broker
-"""The earlier name of `Broker`, kept for programs that import it."""
+from jtask.lazy_names import lazy_names
+
+if TYPE_CHECKING:
+    from jtask.contract.addresses import check_message, check_messages, check_queue
+    from jtask.contract.blobs import BLOB_MARGIN, BlobStore
+    from jtask.contract.broker import (
+        SEPARABLE,
+        Broker,
+        BrokerFactory,
+        FullBroker,
+        PartFactory,
+        ResultStoreFactory,
+    )
+    from jtask.contract.counters import Counters, SlotHolder, Slots
+    from jtask.contract.dead_letters import DeadLetter, DeadLetters
+    from jtask.contract.event_group import EventGroup
+    from jtask.contract.events import Event, EventBounds, EventLog, EventPage
+    from jtask.contract.heartbeats import Heartbeats
+    from jtask.contract.logs import END_OF_ATTEMPT, ITEM, LogLine, LogPage, LogStore
+    from jtask.contract.message_group import MessageGroup
+    from jtask.contract.queues import Pause, QueueInfo, Queues, RunPlace, WaitingRun
+    from jtask.contract.reach import in_process, is_in_process
+    from jtask.contract.records import KeyValueStore, Record
+    from jtask.contract.requests import RequestReply
+    from jtask.contract.results import OpenResultStore, OutcomeRecord, ResultStore, Subscription
+    from jtask.contract.runs import (
+        ATOMIC_LIMIT,
+        DEFAULT_PRIORITY,
+        EXPIRY_GRACE,
+        Consumption,
+        Delivery,
+        Message,
+        PreparedRuns,
+        RunQueue,
+    )
+    from jtask.contract.separate import SeparatePart
+    from jtask.durations import HORIZON
+    from jtask.names import TOP_PRIORITY, is_name
 
 __all__ = [
     "ATOMIC_LIMIT",
@@ -100,3 +103,49 @@ __all__ = [
     "is_in_process",
     "is_name",
 ]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "jtask.contract.addresses": ["check_message", "check_messages", "check_queue"],
+        "jtask.contract.blobs": ["BLOB_MARGIN", "BlobStore"],
+        "jtask.contract.broker": [
+            "SEPARABLE",
+            "Broker",
+            "BrokerFactory",
+            "FullBroker",
+            "PartFactory",
+            "ResultStoreFactory",
+        ],
+        "jtask.contract.counters": ["Counters", "SlotHolder", "Slots"],
+        "jtask.contract.dead_letters": ["DeadLetter", "DeadLetters"],
+        "jtask.contract.event_group": ["EventGroup"],
+        "jtask.contract.events": ["Event", "EventBounds", "EventLog", "EventPage"],
+        "jtask.contract.heartbeats": ["Heartbeats"],
+        "jtask.contract.reach": ["in_process", "is_in_process"],
+        "jtask.contract.logs": ["END_OF_ATTEMPT", "ITEM", "LogLine", "LogPage", "LogStore"],
+        "jtask.contract.message_group": ["MessageGroup"],
+        "jtask.contract.queues": ["Pause", "QueueInfo", "Queues", "RunPlace", "WaitingRun"],
+        "jtask.contract.records": ["KeyValueStore", "Record"],
+        "jtask.contract.requests": ["RequestReply"],
+        "jtask.contract.results": [
+            "OpenResultStore",
+            "OutcomeRecord",
+            "ResultStore",
+            "Subscription",
+        ],
+        "jtask.contract.runs": [
+            "ATOMIC_LIMIT",
+            "DEFAULT_PRIORITY",
+            "EXPIRY_GRACE",
+            "Consumption",
+            "Delivery",
+            "Message",
+            "PreparedRuns",
+            "RunQueue",
+        ],
+        "jtask.contract.separate": ["SeparatePart"],
+        "jtask.durations": ["HORIZON"],
+        "jtask.names": ["TOP_PRIORITY", "is_name"],
+    },
+)

@@ -115,6 +115,10 @@ class Broker(Protocol):
         ...
 
 
+FullBroker = Broker
+"""The earlier name of `Broker`, kept for programs that import it."""
+
+
 class BrokerFactory(Protocol):
     """What an entry point of the group `jtask.brokers` names, by URL scheme.
 

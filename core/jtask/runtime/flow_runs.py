@@ -2,7 +2,7 @@
 
 from pydantic_core import from_json
 
-from jtask.runtime.flow_run import FlowRun
+from jtask.runtime.flow_facts import FlowRun
 from jtask.runtime.run_context import RunContext
 from jtask.wire.fields import json_line
 

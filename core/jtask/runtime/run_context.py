@@ -10,7 +10,7 @@ from jtask.declaration.binding import bind_arguments
 from jtask.declaration.task_info import TaskInfo
 from jtask.field_defaults import new_dict
 from jtask.outcomes import AttemptRecord
-from jtask.runtime.flow_run import FlowRun
+from jtask.runtime.flow_facts import FlowRun
 from jtask.states import STARTS, TRANSITIONS, State, StateName, check_transition
 from jtask.wire.failures import capture
 

@@ -4,7 +4,7 @@
 """
 
 from jtask.retries import exponential_backoff  # where Prefect has it
-from jtask.tasks.decorator import task
+from jtask.tasks.decorator import task  # eager: the name is that of a module here too
 from jtask.tasks.kinds import AsyncGeneratorTask, AsyncTask, GeneratorTask, SyncTask
 from jtask.tasks.task import Task
 
