@@ -14,6 +14,7 @@ from jtask_limits.definitions import Limit, Limits
 from jtask_nats.broker import NatsBroker
 from jtask_nats.client import direct_reads
 from jtask_nats.client.connection import Connection
+from jtask_nats.client.nats_errors import STREAM_NOT_FOUND, ApiError
 
 QUEUE = "mails"
 
@@ -155,4 +156,25 @@ def test_a_limit_that_was_just_made_can_be_changed_although_another_server_lacks
         assert await limits.change(Limit("db", 2))
         assert await limits.slots_now("db") == 2
 
+    with_lagging(main)
+
+
+@pytest.mark.parametrize("call", ["STREAM.MSG.GET", "CONSUMER.CREATE"])
+def test_a_queue_is_consumed_although_the_leader_has_not_heard_of_its_streams_yet(
+    call: str, with_lagging: WithLagging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask, refused = Connection.api, list[str]()
+
+    async def unheard_once(connection: Connection, suffix: str, *args: Any, **kwargs: Any) -> Any:
+        if suffix.startswith(call) and not refused:
+            refused.append(suffix)
+            raise ApiError(404, STREAM_NOT_FOUND, "stream not found")
+        return await ask(connection, suffix, *args, **kwargs)
+
+    async def main(broker: NatsBroker) -> None:
+        run = new_run()
+        assert (await delivered(broker, run)).run_id == run.run_id
+        assert refused
+
+    monkeypatch.setattr(Connection, "api", unheard_once)
     with_lagging(main)

@@ -44,6 +44,7 @@ _NO_CLUSTER = 10074
 # started; up to 9 s for each.
 _CLUSTER_TIMEOUT = 30.0
 _RECHECK_PAUSE = 1.0  # seconds
+_NOT_HEARD_PAUSE = 0.25  # seconds
 
 _log = logging.getLogger("jtask")
 
@@ -186,8 +187,27 @@ class Topology:
         """
         if not owner and (queue, priority) in self._known_consumers:
             return False
-        await self.ensure_runs(queue)
-        await self.ensure(Stream.RECORDS)
+        clock = asyncio.get_running_loop().time
+        give_up_at = clock() + self._timeout
+        while True:
+            await self.ensure_runs(queue)
+            await self.ensure(Stream.RECORDS)
+            try:
+                await self._make_consumer(queue, priority, owner=owner)
+            except ApiError as error:
+                # The leader of a cluster answers for all, and may not have heard of a stream that
+                # others have made a moment ago.
+                is_unheard = error.err_code == STREAM_NOT_FOUND and self._connection.is_cluster
+                if not is_unheard or clock() > give_up_at:
+                    raise
+            else:
+                break
+            self.forget()
+            await asyncio.sleep(_NOT_HEARD_PAUSE)
+        self._known_consumers.add((queue, priority))
+        return True
+
+    async def _make_consumer(self, queue: str, priority: int, *, owner: bool) -> None:
         config = self._consumer_config(queue, priority)
         paused = await self.pauses.until(queue)
         if paused is not None:
@@ -205,8 +225,6 @@ class Topology:
         except PermissionDenied:
             # An administrator has created it, or the pulls will say that it is missing.
             _log.debug("no permission to create the consumer %s", path)
-        self._known_consumers.add((queue, priority))
-        return True
 
     async def _ensure_named(self, names: Iterable[str]) -> None:
         missing = [name for name in names if name not in self._known]
