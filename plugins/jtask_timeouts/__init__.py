@@ -6,9 +6,12 @@ It stands in for the task's function rather than around it, so that an interrupt
 but the task's own code. Tasks with `isolation="process"` are executed in child processes.
 """
 
-from collections.abc import Callable
+import sys
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+from jtask.daemon_calls import call_in_daemon
 from jtask.errors import TaskDefinitionError
 from jtask.hooks import hookimpl
 from jtask_timeouts.limits import NO_LIMITS, declared_options, is_over, limits_of
@@ -67,6 +70,17 @@ def jtask_isolate(
     from jtask_timeouts.suspects import can_isolate, isolate
 
     return isolate if can_isolate(task) else None
+
+
+@hookimpl
+@asynccontextmanager
+async def jtask_worker() -> AsyncGenerator[None]:
+    """End the child processes with the worker: its process may live on, and another broker come."""
+    yield
+    # Not imported for that: a worker that has executed nothing there is spared it.
+    processes = sys.modules.get("jtask_timeouts.process_pool")
+    if processes is not None:
+        await call_in_daemon("jtask-ending-children", processes.end_idle_children)
 
 
 def _is_isolated(task: "TaskInfo[..., Any]") -> bool:

@@ -28,6 +28,7 @@ class ChildProcess:
 
     Attributes:
         process: The process.
+        settings: The variables `JTASK_*` that it was started with, and keeps to.
         connection: Over which requests go and replies come.
         notes: Descriptor that is readable when the child has something for the run's history.
         ended: Descriptor that is readable once the child has ended; None where there is no such
@@ -39,6 +40,7 @@ class ChildProcess:
 
     def __init__(self) -> None:
         self._closed = False
+        self.settings = _settings()
         ours, theirs = socketpair()
         # Never written to. The kernel closes our end with this process, even if that is killed, and
         # the child ends when its end says so.
@@ -141,7 +143,7 @@ class ProcessPool:
     """The idle children; as many live as there were isolated runs at once.
 
     Starting one and loading the task's module takes far longer than handing it one more run, so
-    they are kept for as long as the worker lives.
+    they are kept for as long as the worker lives: each may have a connection of its own.
     """
 
     def __init__(self) -> None:
@@ -160,10 +162,14 @@ class ProcessPool:
                 child = self._idle.pop() if self._idle else None
             if child is None:
                 return ChildProcess()
-            if child.is_alive:
+            if not child.is_alive:
+                # Such as one that the kernel killed for its memory while it was idle.
+                child.kill()
+            elif child.settings != _settings():
+                # What the run delays there would go to another broker, or not be found.
+                _end([child])
+            else:
                 return child
-            # Such as one that the kernel killed for its memory while it was idle.
-            child.kill()
 
     def release(self, child: ChildProcess) -> None:
         """Keep a child that has done its run."""
@@ -177,18 +183,26 @@ class ProcessPool:
             return
         with self._lock:
             children, self._idle = self._idle, []
-        for child in children:
-            child.ask_to_end()
-        until = time.monotonic() + END_SECONDS
-        for child in children:
-            if not child.wait_for_end(until):
-                _log.warning(
-                    "process %d of isolated tasks did not end within %g seconds and is killed: "
-                    "a thread or an atexit function of a task holds it up",
-                    child.process.pid,
-                    END_SECONDS,
-                )
-            child.kill()
+        _end(children)
+
+
+def _end(children: list[ChildProcess]) -> None:
+    for child in children:
+        child.ask_to_end()
+    until = time.monotonic() + END_SECONDS
+    for child in children:
+        if not child.wait_for_end(until):
+            _log.warning(
+                "process %d of isolated tasks did not end within %g seconds and is killed: "
+                "a thread or an atexit function of a task holds it up",
+                child.process.pid,
+                END_SECONDS,
+            )
+        child.kill()
+
+
+def _settings() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith("JTASK_")}
 
 
 # A forked process that used its parent's children would share their connections with it.
@@ -198,3 +212,10 @@ _pools = OnePerProcess(ProcessPool, ProcessPool.close)
 def get_process_pool() -> ProcessPool:
     """Return this process's children."""
     return _pools.get()
+
+
+def end_idle_children() -> None:
+    """End the children that execute nothing, if there are any; the next run starts a new one."""
+    pool = _pools.made()
+    if pool is not None:
+        pool.close()

@@ -34,6 +34,11 @@ class OnePerProcess(Generic[T]):
                     atexit.register(self._stop, self._one)
             return self._one
 
+    def made(self) -> T | None:
+        """Return this process's one if it has been needed."""
+        with self._lock:
+            return self._one
+
     def _forget(self) -> None:
         # A thread is gone in a forked child, and one that is gone too may have held the lock.
         self._lock = SignalSafeLock(is_brief=False)
