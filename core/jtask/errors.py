@@ -237,7 +237,8 @@ class RetryAfter(JTaskError):
     """
 
     def __init__(self, seconds: float, message: str | None = None) -> None:
-        if isinstance(seconds, bool) or not 0 <= seconds < math.inf:
+        is_number = isinstance(seconds, int | float)  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not is_number or isinstance(seconds, bool) or not 0 <= seconds < math.inf:
             raise ValueError(f"RetryAfter takes 0 or more seconds, got {seconds!r}")
         self.message = message or f"to be retried after {seconds:g} s, as often as retries= says"
         super().__init__(self.message)

@@ -57,10 +57,9 @@ class Policy:
 
     def retry(self, attempt: int, error: BaseException, now: float) -> Retry:
         """Return the retry that follows a failed attempt."""
-        asked = isinstance(error, RetryAfter)
-        delay = min(error.seconds, _LONGEST) if asked else self.delay(attempt)
+        delay = error.seconds if isinstance(error, RetryAfter) else self.delay(attempt)
         # The instant, not the delay, is kept: a broker that gets the run late does not add to it.
-        at = now + delay
+        at = now + min(delay, _LONGEST)
         when = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
         next_one = f"attempt {attempt + 1} of {self.retries + 1} at {when}"
         return Retry(at, f"{describe(error)}; {next_one}")

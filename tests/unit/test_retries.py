@@ -70,8 +70,8 @@ def test_a_retry_that_a_task_asks_for_says_how_it_is_granted() -> None:
     assert (again.seconds, str(again)) == (1.5, "busy")
 
 
-@pytest.mark.parametrize("seconds", [-1, math.inf, math.nan, True])
-def test_a_task_cannot_ask_for_a_retry_at_no_time(seconds: float) -> None:
+@pytest.mark.parametrize("seconds", [-1, math.inf, math.nan, True, "5"])
+def test_a_task_cannot_ask_for_a_retry_at_no_time(seconds: Any) -> None:
     with pytest.raises(ValueError, match="RetryAfter takes 0 or more seconds"):
         RetryAfter(seconds)
 
