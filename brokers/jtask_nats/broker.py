@@ -66,7 +66,9 @@ class NatsBroker:
         session = Session(connection, publisher, subjects, self._topology, settings, client)
         self._session = session
         self.counters = NatsCounters(session)
-        leases = Leases(connection, settings.lease, access)
+        leases = Leases(
+            connection, settings.lease, access, is_replicated=self._topology.is_replicated
+        )
         self.runs = NatsRuns(session, leases, Releases(self.counters))
         self.queues = NatsQueues(session)
         self.results = NatsResults(session)

@@ -11,6 +11,9 @@ from jtask_nats.client.connection import Connection
 from jtask_nats.queues.lease_renewer import open_renewer, renewer_on
 
 _RENEWALS_PER_LEASE = 3  # one may be lost with a dying socket, and the next still comes in time
+# What is sent during an election is lost without a word, and that takes up to 9 s: of a lease of
+# 15 s, that and the pauses before and after it.
+_RENEWALS_ON_CLUSTER = 6
 
 
 class LeaseHolder(Protocol):
@@ -28,15 +31,18 @@ class Leases:
         connection: To the server.
         lease: Seconds after which an unrenewed lease is over.
         access: How the guard reaches the server.
+        is_replicated: Whether another server may have to take over the consumers.
 
     Attributes:
         hold: Put a lease under the guard too, by its ack subject; returns its slot.
         drop: Take the lease in a slot away from the guard.
     """
 
-    def __init__(self, connection: Connection, lease: float, access: Access) -> None:
+    def __init__(
+        self, connection: Connection, lease: float, access: Access, *, is_replicated: bool
+    ) -> None:
         self._renew = renewer_on(connection)
-        self._interval = lease / _RENEWALS_PER_LEASE
+        self._interval = lease / (_RENEWALS_ON_CLUSTER if is_replicated else _RENEWALS_PER_LEASE)
         self._holders: list[LeaseHolder] = []
         self._guard = LeaseGuard(open_renewer, access._asdict(), lease)
         self._timer: asyncio.TimerHandle | None = None
