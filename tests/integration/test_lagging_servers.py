@@ -1,6 +1,7 @@
 """A cluster whose servers, but for the leader, do not have yet what was stored a moment ago."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -177,4 +178,34 @@ def test_a_queue_is_consumed_although_the_leader_has_not_heard_of_its_streams_ye
         assert refused
 
     monkeypatch.setattr(Connection, "api", unheard_once)
+    with_lagging(main)
+
+
+def test_what_is_listed_has_all_that_was_stored_although_another_server_lacks_it(
+    with_lagging: WithLagging,
+) -> None:
+    async def main(broker: NatsBroker) -> None:
+        runs = [new_run() for _ in range(70)]
+        dying = new_run()
+        await (await delivered(broker, dying)).dead_letter("it failed", b"{}")
+        await broker.queues.pause("others")
+        await broker.runs.enqueue([replace(run, queue="others") for run in runs])
+        await broker.records.put("bucket", "key", b"value")
+        listed = [run.run_id async for run in broker.queues.waiting("others")]
+        assert listed == [run.run_id for run in runs]
+        assert [letter.run_id async for letter in broker.dead_letters.read()] == [dying.run_id]
+        assert [record.key for record in await broker.records.list("bucket")] == ["key"]
+
+    with_lagging(main)
+
+
+def test_a_slot_is_taken_although_another_server_says_that_all_are_free(
+    with_lagging: WithLagging,
+) -> None:
+    async def main(broker: NatsBroker) -> None:
+        one = await broker.slots.acquire("db", "one", 2, 30.0)
+        other = await broker.slots.acquire("db", "other", 2, 30.0)
+        assert None not in (one, other)
+        assert await broker.slots.acquire("db", "one", 2, 30.0) is not None
+
     with_lagging(main)

@@ -17,6 +17,7 @@ from jtask_nats.client.protocol import NO_RESPONDERS, Reply, status_of
 from jtask_nats.client.repeated_requests import request_repeatedly
 
 _BATCH = 512  # messages per request
+_LEADER_PAGE = 64  # messages; a request each
 _BATCH_BYTES = 8 << 20  # a connection that falls far behind is closed by the server
 # Seconds without a message before a page counts as lost, for each try: the server sends it once,
 # and what is lost of it, or dropped in an election, shows only as silence.
@@ -107,7 +108,12 @@ async def latest_message(connection: Connection, stream: str, subject: str) -> S
 
 
 async def read_all(
-    connection: Connection, stream: str, subject: str, *, since: float | None = None
+    connection: Connection,
+    stream: str,
+    subject: str,
+    *,
+    since: float | None = None,
+    to_the_last: bool = False,
 ) -> AsyncIterator[StoredMessage]:
     """Yield the messages of a subject (wildcards allowed), oldest first, up to now.
 
@@ -116,25 +122,32 @@ async def read_all(
         stream: Its name.
         subject: Which.
         since: Skip what was stored before this instant.
+        to_the_last: See `read_pages`.
 
     Raises:
         BrokerUnavailable: No answer.
     """
-    async for page in read_pages(connection, stream, subject, since=since):
+    pages = read_pages(connection, stream, subject, since=since, to_the_last=to_the_last)
+    async for page in pages:
         for message in page:
             yield message
 
 
 async def read_all_of_leader(
-    connection: Connection, stream: str, subject: str
+    connection: Connection, stream: str, subject: str, *, after: int = 0
 ) -> AsyncIterator[StoredMessage]:
     """Do `read_all` as the stream's leader has the messages, with a request for each.
+
+    Args:
+        connection: To the server.
+        stream: Its name.
+        subject: Which.
+        after: Skip what comes up to this sequence.
 
     Raises:
         BrokerUnavailable: No answer.
         PermissionDenied: We may not ask the leader.
     """
-    after = 0
     while found := await _of_leader(connection, stream, _next_after(after, subject)):
         yield found
         after = found.sequence
@@ -147,6 +160,7 @@ async def read_pages(
     *,
     since: float | None = None,
     after: int = 0,
+    to_the_last: bool = False,
 ) -> AsyncIterator[list[StoredMessage]]:
     """Do `read_all`, with the messages as they arrive: some hundred at once.
 
@@ -156,10 +170,15 @@ async def read_pages(
         subject: Which.
         since: Skip what was stored before this instant.
         after: Skip what comes up to this sequence; not together with `since`.
+        to_the_last: On a cluster, yield what was stored before this is called even if the server
+            that answers lags; its leader is asked for what is the last. Not with `since`.
 
     Raises:
         BrokerUnavailable: No answer.
     """
+    newest = 0
+    if to_the_last and connection.is_cluster:
+        newest = await _newest_of_leader(connection, stream, subject)
     wanted: dict[str, object] = {"next_by_subj": subject, "batch": _BATCH}
     wanted["max_bytes"] = _BATCH_BYTES
     position: dict[str, object] = {"seq": after + 1}
@@ -168,10 +187,15 @@ async def read_pages(
     while True:
         page = await _page(connection, stream, wanted | position)
         yield page.messages
+        if page.messages:
+            after = page.messages[-1].sequence
         # A page without messages has no position to continue from.
         if page.is_last or not page.messages:
-            return
-        position = {"seq": page.messages[-1].sequence + 1}
+            break
+        position = {"seq": after + 1}
+    if after < newest:
+        async for missed in _pages_of_leader(connection, stream, subject, after):
+            yield missed
 
 
 async def first_messages(
@@ -227,6 +251,28 @@ async def count(connection: Connection, stream: str, subject: str) -> int:
         return 0
     # The server counts: a batch of one says how many more match (ADR-31).
     return 1 + (headers.number(first.messages[0].headers, b"Nats-Num-Pending") or 0)
+
+
+async def _newest_of_leader(connection: Connection, stream: str, subject: str) -> int:
+    """Return the sequence of the last message of a subject; 0 for none, or where none is told."""
+    try:
+        found = await _of_leader(connection, stream, {"last_by_subj": subject})
+    except PermissionDenied:
+        return 0  # then what any server knows must do
+    return 0 if found is None else found.sequence
+
+
+async def _pages_of_leader(
+    connection: Connection, stream: str, subject: str, after: int
+) -> AsyncIterator[list[StoredMessage]]:
+    page: list[StoredMessage] = []
+    async for found in read_all_of_leader(connection, stream, subject, after=after):
+        page.append(found)
+        if len(page) == _LEADER_PAGE:
+            yield page
+            page = []
+    if page:
+        yield page
 
 
 async def _single(

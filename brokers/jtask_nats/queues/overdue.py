@@ -74,7 +74,8 @@ class OverdueRuns:
         await asyncio.sleep(_LATE)
         for stream in topology.run_streams.names:
             for subject in self._subjects():
-                async for page in read_pages(self._session.connection, stream, subject):
+                connection = self._session.connection
+                async for page in read_pages(connection, stream, subject, to_the_last=True):
                     due = (one for one in page if _is_due(one, before))
                     await asyncio.gather(*map(self._bring, due))
 

@@ -86,7 +86,7 @@ class WaitingRuns:
         session = self._session
         # A delayed run that comes due meanwhile is found again on its queue.
         seen: set[str] = set()
-        async for page in read_pages(session.connection, stream, subject):
+        async for page in read_pages(session.connection, stream, subject, to_the_last=True):
             # Others are set aside by the worker that gets them.
             page = newest([one for one in page if is_run(session.subjects, one.subject)])
             queued = [one for one in page if not session.subjects.is_schedule(one.subject)]

@@ -26,7 +26,8 @@ class NatsDeadLetters:
         session = self._session
         await session.topology.ensure(Stream.DEAD_LETTERS)
         stream = session.topology.stream_name(Stream.DEAD_LETTERS)
-        async for stored in read_all(session.connection, stream, session.subjects.all_dead_letters):
+        subject = session.subjects.all_dead_letters
+        async for stored in read_all(session.connection, stream, subject, to_the_last=True):
             if (letter := _dead_letter(stored)) is not None:
                 yield letter
 

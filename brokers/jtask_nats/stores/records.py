@@ -80,7 +80,10 @@ class NatsRecords:
         found = {
             (key := key_of(stored)): Record(key, stored.body, stored.sequence)
             async for stored in read_all(
-                session.connection, self._stream, session.subjects.records(bucket)
+                session.connection,
+                self._stream,
+                session.subjects.records(bucket),
+                to_the_last=True,
             )
         }
         return [found[key] for key in sorted(found)]

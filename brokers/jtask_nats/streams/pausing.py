@@ -66,7 +66,8 @@ class Pauses:
     async def all(self) -> dict[str, Pause]:
         """Return the pauses by queue."""
         pauses: dict[str, Pause] = {}
-        async for stored in read_all(self._connection, self._stream, self._subjects.all_pauses):
+        subject = self._subjects.all_pauses
+        async for stored in read_all(self._connection, self._stream, subject, to_the_last=True):
             until = _if_future(_read_record(stored.body))
             if until is not None and is_name(queue := last_token(stored.subject)):
                 pauses[queue] = Pause(None if until >= _ENDLESS else until)
