@@ -188,3 +188,21 @@ def test_a_slot_that_lapsed_in_an_outage_is_left_to_whoever_had_it(
         assert await taking is None
 
     with_brokers(main)
+
+
+def test_nothing_is_left_to_delete_of_a_stream_that_went_with_its_server(
+    with_brokers: WithBrokers,
+) -> None:
+    async def main(open_broker: OpenBroker) -> None:
+        broker = await open_broker()
+        token = await broker.slots.acquire("db", "holder", 1, 30.0)
+        assert token is not None
+        await broker.records.put("any", "key", b"one")
+        await broker.blobs.put("a.result", b"x")
+        for stream in ("SLOTS", "RECORDS", "BLOBS"):
+            await broker._connection.api(f"STREAM.DELETE.JTASK_default_{stream}")
+        await broker.slots.release("db", token)
+        await broker.blobs.delete("a.result")
+        assert await broker.records.delete("any", "key") is False
+
+    with_brokers(main)

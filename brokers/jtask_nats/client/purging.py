@@ -4,6 +4,9 @@ The server's answer says whether there was something. A request whose answer is 
 and the answer to the second copy says that there is nothing: then nobody can know whether the first
 one has deleted it, and `Deleted.PERHAPS` says so.
 
+Nor is there anything in a stream that is gone: one that is kept in memory goes with a server that
+is killed, and is made anew by the next who writes to it.
+
 To purge is safe only in streams and under subjects that no consumer delivers just now: what is
 purged while a worker has it is gone for good, and its acknowledgement finds nothing.
 """
@@ -13,7 +16,7 @@ from enum import Enum
 from jtask_nats.client.connection import Connection
 from jtask_nats.client.direct_reads import find_last_message
 from jtask_nats.client.jetstream_api import call_api
-from jtask_nats.client.nats_errors import ApiError, is_gone
+from jtask_nats.client.nats_errors import STREAM_NOT_FOUND, ApiError, is_gone
 
 
 class Deleted(Enum):
@@ -71,7 +74,12 @@ async def try_to_purge(
         wanted["seq"] = up_to + 1  # which is the first that stays
     copies = _Copies()
     path = f"STREAM.PURGE.{stream}"
-    answer = await call_api(connection, path, wanted, on_repeat=copies.repeated)
+    try:
+        answer = await call_api(connection, path, wanted, on_repeat=copies.repeated)
+    except ApiError as error:
+        if error.err_code != STREAM_NOT_FOUND:
+            raise
+        return Deleted.NO
     return Deleted.YES if answer["purged"] else copies.nothing_found()
 
 
@@ -94,6 +102,8 @@ async def delete_at(connection: Connection, stream: str, sequence: int) -> Delet
     try:
         await call_api(connection, path, wanted, on_repeat=copies.repeated)
     except ApiError as error:
+        if error.err_code == STREAM_NOT_FOUND:
+            return Deleted.NO
         if not is_gone(error):
             raise
         return copies.nothing_found()

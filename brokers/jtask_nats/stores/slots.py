@@ -10,12 +10,9 @@ from jtask.errors import BrokerUnavailable, PermissionDenied
 from jtask.randomness import RANDOM
 from jtask_nats.client import headers
 from jtask_nats.client.direct_reads import StoredMessage, read_all, read_all_of_leader
-from jtask_nats.client.nats_errors import (
-    WRONG_LAST_SEQUENCE,
-    ApiError,
-    is_gone,
-)
+from jtask_nats.client.nats_errors import WRONG_LAST_SEQUENCE, ApiError
 from jtask_nats.client.outages import Outages
+from jtask_nats.client.purging import delete_at
 from jtask_nats.streams.session import Session
 from jtask_nats.streams.stream_configs import Stream
 from jtask_nats.streams.subjects import last_token
@@ -104,17 +101,9 @@ class NatsSlots:
         session = self._session
         await session.topology.ensure(Stream.SLOTS)
         choice, stream = _choice_of(token), session.topology.stream_name(Stream.SLOTS)
-        if choice is None:
-            return
-        try:
-            # By sequence: the slot may be another's by now. no_erase: the bytes need not be
-            # overwritten.
-            await session.connection.api(
-                f"STREAM.MSG.DELETE.{stream}", {"seq": choice.after, "no_erase": True}
-            )
-        except ApiError as error:
-            if not is_gone(error):
-                raise
+        if choice is not None:
+            # By sequence: the slot may be another's by now.
+            await delete_at(session.connection, stream, choice.after)
 
     async def holders(self, name: str) -> list[SlotHolder]:
         """Return who has a slot of a name.
