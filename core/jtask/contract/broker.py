@@ -111,7 +111,11 @@ class Broker(Protocol):
         ...
 
     async def close(self) -> None:
-        """Send what is still buffered, then close the connection."""
+        """Send what is still buffered, then close the connection, and leave no task on the loop.
+
+        It may be called again, and what the broker has opened, such as a `Consumption`, may be
+        closed after it.
+        """
         ...
 
 

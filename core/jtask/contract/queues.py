@@ -71,6 +71,8 @@ class RunPlace(NamedTuple):
 class Queues(Protocol):
     """Inspect the queues, pause and resume them.
 
+    What cannot be the name of a queue is refused with `MessageRefused` (`check_queue`).
+
     A broker to which others can publish past jtask may also have `discard_unaddressed(queue)`, a
     coroutine function: it deletes what is on a queue and cannot be a run, such as a message whose
     address names none, and returns how many messages that were. A purge calls it.

@@ -35,6 +35,6 @@ class RequestReply(Protocol):
             question: What they get.
             timeout: How long to wait for answers, seconds. A broker that can tell that nobody
                 listens, or that all have answered, returns sooner.
-            answers: Return as soon as this many came; None waits the whole time.
+            answers: Return this many at most, as soon as they came; None waits the whole time.
         """
         ...

@@ -69,7 +69,10 @@ class Delivery(Protocol):
 
     @property
     def redelivered(self) -> bool:
-        """Whether it may have been delivered before, to this worker or another."""
+        """Whether it may have been delivered before, to this worker or another.
+
+        A run that was rescheduled or parked counts anew.
+        """
         ...
 
     @property
