@@ -11,7 +11,6 @@ from jtask.contract import Broker, Consumption
 from jtask.settings import get_settings
 from jtask.testing.contract.bench import Bench
 
-
 _LONGEST = 240.0  # seconds; no rule takes so long on a broker that keeps it
 
 
