@@ -5,6 +5,8 @@ Each text goes on a sentence after a colon. Imported when somebody has used such
 
 from collections.abc import Mapping
 
+from jtask.errors import ArgumentError
+
 OPTION_NAMES = {
     "actor_name": "name",
     "autoretry_for": "retry_on",
@@ -123,10 +125,12 @@ ON_TASKS = {
     "chunks": _MANY,
     "configure": _FOR_ONE_RUN,
     "defer": _DELAY,
+    "deploy": "serve it, with `jtask serve` or .serve()",
     "delay_on_commit": _ON_COMMIT,
     "enqueue": _DELAY,
     "enqueue_at": _LATER,
     "enqueue_in": _LATER,
+    "from_source": "import the module that it is in",
     "isasync": "use a_task.is_async",
     "kicker": _FOR_ONE_RUN,
     "kiq": "use await a_task.adelay(...)",
@@ -281,6 +285,38 @@ SERVE_OPTIONS = {
 """What stands in the place of options of a worker."""
 
 
+_SCHEDULES = "it belongs to the task: @task(cron=...) or @task(every=...)"
+SERVE_ARGUMENTS = {
+    "cron": _SCHEDULES,
+    "interval": _SCHEDULES,
+    "limit": "use concurrency=...",
+    "name": "it belongs to the task: @task(name=...) or @flow(name=...)",
+    "parameters": "a flow that runs on a schedule takes its defaults",
+    "pause_on_shutdown": "use `jtask schedules pause`",
+    "schedule": _SCHEDULES,
+    "schedules": _SCHEDULES,
+    "status_server_port": "use `jtask serve --health-port`",
+    "tags": "they belong to the task: @task(tags=[...]) or @flow(tags=[...])",
+    "timeout": "a worker works until it is stopped",
+}
+"""What stands in the place of what is given to `serve` elsewhere."""
+
+ON_RUNTIME = {
+    "context": "jtask.runtime is the context of the run, as in runtime.run_id",
+    "deployment": "jtask has no deployments",
+    "enqueue_time": "use runtime.created_at",
+    "id": "use runtime.run_id",
+    "job_id": "use runtime.run_id",
+    "job_try": "use runtime.attempt",
+    "request": "jtask.runtime has it, such as runtime.run_id and runtime.attempt",
+    "retries": "use runtime.attempt - 1",
+    "run_count": "use runtime.attempt",
+    "task_id": "use runtime.run_id",
+    "update_state": "use runtime.progress(done, total, message)",
+}
+"""What stands in the place of what is known of a run elsewhere."""
+
+
 def no_attribute(owner: str, name: str, ways: Mapping[str, str]) -> AttributeError | None:
     """Return what to raise for a name that another library has; None if none is known to.
 
@@ -291,3 +327,13 @@ def no_attribute(owner: str, name: str, ways: Mapping[str, str]) -> AttributeErr
     """
     way = ways.get(name)
     return AttributeError(f"{owner} has no {name!r}: {way}") if way else None
+
+
+def no_argument_of_serve(name: str) -> ArgumentError:
+    """Return what to raise for what `serve` does not take.
+
+    Args:
+        name: The keyword.
+    """
+    way = SERVE_ARGUMENTS.get(name, "it takes concurrency=..., see jtask.task_worker.serve")
+    return ArgumentError(f"serve has no argument {name!r}: {way}")

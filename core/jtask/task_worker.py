@@ -5,7 +5,8 @@ import gc
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Never
 
 from jtask.declaration.task_info import TaskInfo
 from jtask.errors import ConfigurationError, TargetError, WorkerUnhealthy
@@ -32,6 +33,7 @@ def serve(
     processes: int = 1,
     prefetch: int | None = None,
     shutdown_timeout: float = DEFAULT_SHUTDOWN_SECONDS,
+    **unknown: Never,
 ) -> None:
     """Execute the runs of some tasks until SIGTERM or Ctrl-C.
 
@@ -44,13 +46,16 @@ def serve(
         prefetch: How many runs to hold beyond `concurrency`; None follows the pace.
         shutdown_timeout: Seconds that runs may take to finish; then they are released, and runs
             that they have submitted are cancelled.
+        unknown: Refused, with what to use instead.
 
     Raises:
+        ArgumentError: An unknown argument.
         TargetError: Nothing to serve, or something that is not a task.
         ConfigurationError: A number or a setting is wrong.
         BrokerUnavailable: The broker cannot be reached.
         WorkerUnhealthy: It could not get runs for longer than the setting `give_up_after`.
     """
+    refuse_arguments(unknown)
     check_servable(tasks)
     check_numbers(concurrency, prefetch, shutdown_timeout, processes)
     log_to_stderr()
@@ -71,12 +76,14 @@ async def aserve(
     concurrency: int = DEFAULT_CONCURRENCY,
     prefetch: int | None = None,
     shutdown_timeout: float = DEFAULT_SHUTDOWN_SECONDS,
+    **unknown: Never,
 ) -> None:
     """Execute the runs of some tasks until cancelled; the arguments are those of `serve`.
 
     Raises:
         JTaskError: What `serve` raises.
     """
+    refuse_arguments(unknown)
     check_servable(tasks)
     check_numbers(concurrency, prefetch, shutdown_timeout)
     print_line_by_line()
@@ -106,6 +113,18 @@ async def aserve(
     finally:
         # Shielded: a second cancellation must not leave runs behind that nobody releases.
         await asyncio.shield(stop())
+
+
+def refuse_arguments(unknown: Mapping[str, object]) -> None:
+    """Refuse what `serve` does not take.
+
+    Raises:
+        ArgumentError: There is something.
+    """
+    if unknown:
+        from jtask.other_libraries import no_argument_of_serve
+
+        raise no_argument_of_serve(next(iter(unknown)))
 
 
 def check_servable(tasks: tuple[object, ...]) -> None:

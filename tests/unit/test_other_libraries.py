@@ -1,5 +1,6 @@
 """Names of other libraries are met with one sentence that tells the way here."""
 
+import asyncio
 import copy
 import pickle
 import re
@@ -10,13 +11,14 @@ import pytest
 from click.testing import CliRunner
 
 import jtask
-from jtask import other_libraries, task
+from jtask import other_libraries, runtime, task
 from jtask.cli import main
 from jtask.declaration.definition import OWN_OPTIONS
-from jtask.errors import TaskDefinitionError
+from jtask.errors import ArgumentError, TaskDefinitionError
 from jtask.futures import Future, FutureList
 from jtask.plugins import get_plugins
 from jtask.settings.complaints import unknown_variable
+from jtask.task_worker import aserve, serve
 
 
 @task(retries=2)
@@ -121,6 +123,33 @@ def test_an_import_of_what_others_have_is_told_where_to_find_it() -> None:
     with pytest.raises(ImportError, match="cannot import name 'zzz'"):
         from jtask import zzz  # type: ignore[attr-defined] # noqa: F401 # pyright: ignore
     assert not hasattr(jtask, "zzz")
+
+
+@pytest.mark.parametrize(
+    ("name", "way"),
+    [
+        ("limit", "use concurrency=..."),
+        ("cron", "it belongs to the task: @task(cron=...)"),
+        ("zzz", "it takes concurrency=..., see jtask.task_worker.serve"),
+    ],
+)
+def test_what_serve_does_not_take_is_told_what_stands_in_its_place(name: str, way: str) -> None:
+    given: dict[str, Any] = {name: 1}
+    said = re.escape(f"serve has no argument {name!r}: {way}")
+    for start in (lambda: serve(add, **given), lambda: add.serve(**given)):
+        with pytest.raises(ArgumentError, match=said):
+            start()
+    for begin in (lambda: aserve(add, **given), lambda: add.aserve(**given)):
+        with pytest.raises(ArgumentError, match=said):
+            asyncio.run(begin())
+
+
+def test_what_others_know_of_a_run_is_told_where_it_is() -> None:
+    with pytest.raises(AttributeError, match=re.escape("'job_try': use runtime.attempt")):
+        _ = cast("Any", runtime).job_try
+    with pytest.raises(AttributeError, match=r"jtask\.runtime has no 'zzz'"):
+        _ = cast("Any", runtime).zzz
+    assert [name for name in other_libraries.ON_RUNTIME if hasattr(runtime, name)] == []
 
 
 @pytest.mark.parametrize(

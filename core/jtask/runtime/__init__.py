@@ -104,7 +104,10 @@ def __getattr__(name: str) -> Any:
     from jtask.runtime.run_context import RunContext
 
     if name not in RunContext.__dataclass_fields__ and name not in _WORKED_OUT:
-        raise AttributeError(f"jtask.runtime has no {name!r}")
+        from jtask.other_libraries import ON_RUNTIME, no_attribute
+
+        known = no_attribute("jtask.runtime", name, ON_RUNTIME)
+        raise known or AttributeError(f"jtask.runtime has no {name!r}")
     run = current_run()
     return None if run is None else getattr(run, name)
 

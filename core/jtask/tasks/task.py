@@ -234,17 +234,17 @@ class Task(SubmittableTask[P, R], HookedTask[P, R]):
             )
         return self._delayed(definition, args, _named(kwargs), wait_for)
 
-    def serve(self, *, concurrency: int = 10) -> None:
+    def serve(self, *, concurrency: int = 10, **unknown: Never) -> None:
         """Start a worker for just this task; see `jtask.task_worker.serve`."""
         from jtask.task_worker import serve
 
-        serve(self, concurrency=concurrency)
+        serve(self, concurrency=concurrency, **unknown)
 
-    async def aserve(self, *, concurrency: int = 10) -> None:
+    async def aserve(self, *, concurrency: int = 10, **unknown: Never) -> None:
         """Do what `serve` does until cancelled; see `jtask.task_worker.aserve`."""
         from jtask.task_worker import aserve
 
-        await aserve(self, concurrency=concurrency)
+        await aserve(self, concurrency=concurrency, **unknown)
 
     def _delayed(
         self,
