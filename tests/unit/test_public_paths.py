@@ -12,6 +12,7 @@ PUBLISHED = {
     "jtask": [
         "Run",
         "State",
+        "StateName",
         "Task",
         "allow_failure",
         "contract",
@@ -53,6 +54,7 @@ PUBLISHED = {
         "BrokerUnavailable",
         "NotUnique",
         "ProcessDied",
+        "RetryAfter",
         "RunCancelled",
         "RunFailed",
         "RunNotFound",
