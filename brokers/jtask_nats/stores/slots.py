@@ -18,9 +18,9 @@ from jtask_nats.streams.stream_configs import Stream
 from jtask_nats.streams.subjects import last_token
 
 _MAX_CONFLICTS = 20
-# Then who answers is not thought to know the last ones: it is a request for each slot to ask the leader.
-_TRUSTED = 3
 """How often in a row a slot may be lost to others; each time somebody else got one."""
+_TRUSTED = 3
+"""How often until the leader is asked, with a request for each slot: others may lag behind it."""
 _SPREAD = 32  # free slots to choose from
 # A slot's number and sequence; 0 is that of a slot which nobody has.
 _TOKEN = re.compile(r"([0-9]{1,10})\.([1-9][0-9]{0,19})")
