@@ -1,6 +1,7 @@
 """An answer that a hook cannot take is a failure of its plugin, and not one of the run."""
 
 import logging
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -72,6 +73,22 @@ def test_a_name_of_a_run_that_is_no_text_says_so(call: Any, jtask_plugin: AddPlu
         call(body)
 
 
+@both
+@pytest.mark.parametrize(
+    ("hook", "answer", "sentence"),
+    [
+        ("jtask_around", iter(()), "jtask_around must return a context manager, as of @context"),
+        ("jtask_invoke", 5, "jtask_invoke must return a function or None, got 5"),
+    ],
+)
+def test_what_cannot_stand_around_or_in_place_of_a_function_is_named_by_its_hook(
+    call: Any, hook: str, answer: object, sentence: str, jtask_plugin: AddPlugin
+) -> None:
+    jtask_plugin(answering(hook, answer))
+    with pytest.raises(TypeError, match=re.escape(sentence)):
+        call(body)
+
+
 @pytest.mark.usefixtures("jtask_memory")
 def test_a_worker_executes_runs_whatever_a_plugin_answers(
     jtask_plugin: AddPlugin, caplog: pytest.LogCaptureFixture
@@ -84,6 +101,6 @@ def test_a_worker_executes_runs_whatever_a_plugin_answers(
         return value
 
     with run_worker(work):
-        assert work.delay(work.delay(7)).result(30) == 7
+        assert work.delay(work.delay(7).as_value).result(30) == 7
     for hook in ("jtask_admit", "jtask_lookup", "jtask_resolve"):
         assert f"failed in {hook} for run" in caplog.text

@@ -2,9 +2,10 @@
 
 import contextlib
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any, cast
 
+from jtask.foreign_text import quoted
 from jtask.hook_callers import HookCaller
 from jtask.plugins import TaskHooks
 from jtask.runtime import RunContext
@@ -41,14 +42,18 @@ def function_of(run: RunContext, invoke: HookCaller | None) -> Callable[..., Any
     if invoke is None:
         return run.function
     answers = invoke(run=run)
-    return cast("Callable[..., Any]", answers[0]) if answers else run.function
+    if not answers:
+        return run.function
+    if not callable(answers[0]):
+        raise TypeError(f"jtask_invoke must return a function or None, got {quoted(answers[0])}")
+    return cast("Callable[..., Any]", answers[0])
 
 
 def enter_around(stack: contextlib.ExitStack, run: RunContext, around: HookCaller) -> None:
     """Enter what the plugins have around the function of a plain task."""
     # The plugin that is asked first stands innermost.
     for manager in reversed(around(run=run)):
-        stack.enter_context(manager)
+        stack.enter_context(_checked(manager))
 
 
 async def enter_around_async(
@@ -59,4 +64,14 @@ async def enter_around_async(
         if isinstance(manager, AbstractAsyncContextManager):
             await stack.enter_async_context(cast("Any", manager))
         else:
-            stack.enter_context(manager)
+            stack.enter_context(_checked(manager))
+
+
+def _checked(manager: Any) -> AbstractContextManager[Any]:
+    if not hasattr(manager, "__enter__"):
+        # Most likely a generator: @contextmanager was forgotten.
+        raise TypeError(
+            f"jtask_around must return a context manager, as of @contextmanager, or None; for "
+            f"asynchronous tasks one of @asynccontextmanager too: got {quoted(manager)}"
+        )
+    return cast("AbstractContextManager[Any]", manager)
