@@ -184,6 +184,8 @@ class Plugins:
         declared: dict[str, Option] = {}
         for options in self.manager.hook.jtask_options():
             for option in options or ():
+                if not isinstance(option, Option):  # pyright: ignore[reportUnnecessaryIsInstance]
+                    raise ConfigurationError(f"jtask_options must give Options, got {option!r}")
                 if option.name in declared:
                     raise ConfigurationError(f"two plugins declare the option {option.name!r}")
                 declared[option.name] = option

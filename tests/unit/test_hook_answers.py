@@ -9,7 +9,9 @@ import pytest
 from direct_calls import both
 
 from jtask import task
+from jtask.errors import ConfigurationError
 from jtask.hooks import hookimpl
+from jtask.plugins import Plugins
 from jtask.testing import run_worker
 
 AddPlugin = Callable[[object], None]
@@ -104,3 +106,25 @@ def test_a_worker_executes_runs_whatever_a_plugin_answers(
         assert work.delay(work.delay(7).as_value).result(30) == 7
     for hook in ("jtask_admit", "jtask_lookup", "jtask_resolve"):
         assert f"failed in {hook} for run" in caplog.text
+
+
+@pytest.mark.usefixtures("jtask_memory")
+def test_what_is_no_claim_is_refused_where_the_run_is_delayed(jtask_plugin: AddPlugin) -> None:
+    class Careless:
+        @hookimpl
+        def jtask_enqueue(self) -> bool:
+            return True
+
+    jtask_plugin(Careless())
+    with pytest.raises(TypeError, match="jtask_enqueue must return a Claim or None, got True"):
+        task(body).delay()
+
+
+def test_what_is_no_option_keeps_its_plugin_from_being_loaded() -> None:
+    class Careless:
+        @hookimpl
+        def jtask_options(self) -> str:
+            return "pace"
+
+    with pytest.raises(ConfigurationError, match="jtask_options must give Options, got 'p'"):
+        Plugins([]).add(Careless())

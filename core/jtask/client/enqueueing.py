@@ -302,6 +302,9 @@ class RunBuilder:
             needs=call.needs,
         )
         claims = hook(request=request)
+        for claim in claims:
+            if not hasattr(claim, "take"):
+                raise TypeError(f"jtask_enqueue must return a Claim or None, got {quoted(claim)}")
         return request, tuple(claims)
 
     def _encode(
