@@ -206,3 +206,40 @@ def test_nothing_is_left_to_delete_of_a_stream_that_went_with_its_server(
         assert await broker.records.delete("any", "key") is False
 
     with_brokers(main)
+
+
+def test_a_slot_that_a_server_forgot_in_a_moment_is_left_to_whoever_had_it(
+    with_brokers: WithBrokers, nats_server: NatsServer
+) -> None:
+    async def main(open_broker: OpenBroker) -> None:
+        holder, other = await open_broker(), await open_broker()
+        token = await holder.slots.acquire("database", "one", 1, 60)
+        assert await other.slots.acquire("database", "two", 1, 1) is None
+        nats_server.kill()
+        await asyncio.to_thread(nats_server.start)
+        taking = asyncio.create_task(other.slots.acquire("database", "two", 1, 1))
+        await until(lambda: holder._connection.is_connected and other._connection.is_connected)
+        # Its next renewal, which may take a while to come.
+        await asyncio.wait([taking], timeout=1)
+        assert await holder.slots.acquire("database", "one", 1, 60, token=token)
+        assert await taking is None
+
+    with_brokers(main)
+
+
+def test_a_slot_of_before_is_not_freed_in_the_place_of_one_that_was_taken_since(
+    with_brokers: WithBrokers, nats_server: NatsServer
+) -> None:
+    async def main(open_broker: OpenBroker) -> None:
+        before = await open_broker()
+        token = await before.slots.acquire("database", "one", 1, 60)
+        nats_server.kill()
+        await asyncio.to_thread(nats_server.start)
+        after = await open_broker()
+        await until(lambda: before._connection.is_connected)
+        assert await after.slots.acquire("api", "two", 1, 60) is not None
+        assert token is not None
+        await before.slots.release("database", token)
+        assert [one.holder for one in await after.slots.holders("api")] == ["two"]
+
+    with_brokers(main)

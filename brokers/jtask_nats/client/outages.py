@@ -17,7 +17,7 @@ class Outages:
     """
 
     def __init__(self) -> None:
-        self._lost_at = self._back_at = float("-inf")
+        self._lost_at = self._back_at = self._lost_all_at = float("-inf")
 
     def on_disconnect(self) -> None:
         """Note that the connection was lost."""
@@ -29,6 +29,10 @@ class Outages:
         """Note that the connection is back."""
         self._back_at = time.monotonic()
 
+    def on_loss(self) -> None:
+        """Note that the server came back without any lease, however short the outage was."""
+        self._lost_all_at = self._back_at
+
     async def let_others_return(self, lease: float) -> bool:
         """Wait until those who held a lease before an outage may have renewed it.
 
@@ -38,8 +42,13 @@ class Outages:
         Returns:
             bool: Whether there was a reason to wait, so that what was read before may be outdated.
         """
-        left = self._back_at + RECONNECT_GRACE - time.monotonic()
-        if left <= 0 or self._back_at - self._lost_at < lease / _LAPSE_SHARE:
+        as_long = lease / _LAPSE_SHARE
+        # Nobody was kept from renewing: who does so three times in a lease comes in its own time.
+        until = self._lost_all_at + max(RECONNECT_GRACE, as_long)
+        if self._back_at - self._lost_at >= as_long:
+            until = max(until, self._back_at + RECONNECT_GRACE)
+        left = until - time.monotonic()
+        if left <= 0:
             return False
         await asyncio.sleep(left)
         return True
