@@ -1,22 +1,26 @@
 """`jtask.connect` and `jtask.close`, with the broker down and up, from plain and async code."""
 
 import asyncio
+import gc
 import os
 import socket
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Iterator
 
 import pytest
 from nats_servers import StartNats
-from waiting import PATIENCE
+from waiting import PATIENCE, eventually
 
 import jtask
 from jtask import task
-from jtask.client import current_client
+from jtask.client import current_client, get_client
+from jtask.contract import Broker
 from jtask.errors import BrokerUnavailable, ConfigurationError
 from jtask.settings import get_settings
+from jtask.testing import run_worker
 
 
 @task
@@ -180,3 +184,16 @@ def test_the_import_of_jtask_does_not_load_what_connects() -> None:
     )
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     assert said.stdout == b"[]\n"
+
+
+def test_nothing_keeps_a_broker_alive_that_workers_have_used_and_that_is_closed(
+    jtask_nats: str,
+) -> None:
+    brokers = list[weakref.ref[Broker]]()
+    for number in range(3):
+        with run_worker(double):
+            assert double.delay(number).result(timeout=30) == 2 * number
+            brokers.append(weakref.ref(get_client().broker))
+        jtask.close()
+    # What has ended a moment ago may be held by a thread that goes on.
+    eventually(lambda: gc.collect() >= 0 and [ref() for ref in brokers] == [None] * 3)

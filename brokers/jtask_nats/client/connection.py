@@ -12,7 +12,7 @@ from nats.errors import Error as NatsError
 from jtask.errors import BrokerError, BrokerUnavailable, ConfigurationError, MessageRefused
 from jtask.foreign_text import quoted
 from jtask_nats.client.addresses import Address
-from jtask_nats.client.callbacks import call_all
+from jtask_nats.client.callbacks import call_all, call_once, forget
 from jtask_nats.client.certificates import Certificates
 from jtask_nats.client.gate import Gate
 from jtask_nats.client.greeting import Greeting
@@ -344,8 +344,7 @@ class Connection:
         """Send what is pending, then close for good."""
         if self._closed:
             return
-        # Set first: the disconnect that follows is intended and no reason for a warning.
-        self._closed = True
+        self._closed = True  # first: the disconnect that follows is no reason for a warning
         if self._client.is_up:
             try:
                 await self.flush()
@@ -353,8 +352,9 @@ class Connection:
                 _log.debug("closing without a final answer: %s", error)
         await self._client.shut()
         self._fail_requests("the connection was closed")
-        for callback in self._close_callbacks:
-            callback()
+        call_once(self._close_callbacks)
+        forget(self._reconnect_callbacks, self._disconnect_callbacks, self._denied_callbacks)
+        forget(self._handlers, self._readers)
 
     def abandon(self) -> None:
         """Close a forked child's copy of the socket: the connection stays the parent's."""

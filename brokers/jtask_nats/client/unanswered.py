@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from jtask.errors import BrokerError, BrokerFull, BrokerUnavailable
 from jtask_nats.client.answer_reader import PLACE_MARK, AnswerReader
-from jtask_nats.client.callbacks import call_all
+from jtask_nats.client.callbacks import call_all, forget
 from jtask_nats.client.connection import Connection
 from jtask_nats.client.nats_errors import (
     ApiError,
@@ -315,9 +315,11 @@ class Unanswered:
         self.is_closed = True
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None  # it would keep alive in whose context it was set: a run, perhaps
         self._take_all_out()
         for token, pending in self._pending.copy().items():
             self._finish(token, pending, self._closed_error(pending))
+        forget(self._no_stream_callbacks, self._full_callbacks)
 
     def _closed_error(self, pending: PendingPublish) -> BrokerUnavailable:
         return BrokerUnavailable(
