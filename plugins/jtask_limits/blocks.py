@@ -1,10 +1,12 @@
 """Limits around a block of code, in a task or anywhere else: `concurrency`."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple
 
+from jtask.errors import BrokerError
 from jtask.randomness import RANDOM
 from jtask_limits.wanted_slots import (
     checked_names,
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 _LOOK_SECONDS = 15.0  # the longest wait without news: who had a slot may have been lost with it
 _AGAIN = (0.01, 0.05)  # seconds
+_log = logging.getLogger("jtask")
 
 
 class concurrency:  # noqa: N801 - it reads as a verb: `with concurrency("db"):`
@@ -151,11 +154,18 @@ async def _take_all(
 async def _leave(client: "Client", held: "list[_Wanted]") -> None:
     from jtask.client.slot_news import tell_freed
 
+    # Whatever becomes of the slots: what the block has done is done.
     for one in held:
-        slots = await one.slots_now(client)
-        await client.slots.give_back(one.slot_name, one.holder, slots, is_fixed=False)
+        try:
+            slots = await one.slots_now(client)
+            await client.slots.give_back(one.slot_name, one.holder, slots, is_fixed=False)
+        except BrokerError as error:
+            _log.debug("a slot of %r is given back by its lease only: %s", one.limit.name, error)
     for name in {one.slot_name for one in held}:
-        await tell_freed(client, name)
+        try:
+            await tell_freed(client, name)
+        except BrokerError as error:
+            _log.debug("nobody was told that a slot of %r is free: %s", name, error)
 
 
 class _Wanted(NamedTuple):

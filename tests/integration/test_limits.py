@@ -14,7 +14,13 @@ import jtask_limits.wanted_slots
 from jtask import Run, runtime, tags, task
 from jtask.cache_policies import INPUTS
 from jtask.client import get_client
-from jtask.errors import LimitNotFound, LimitTimeout, RunRefused, TaskDefinitionError
+from jtask.errors import (
+    BrokerUnavailable,
+    LimitNotFound,
+    LimitTimeout,
+    RunRefused,
+    TaskDefinitionError,
+)
 from jtask.outcomes import CancelResult
 from jtask.plugins import get_plugins
 from jtask.rate_limited_log import RateLimitedLog
@@ -545,6 +551,20 @@ def test_a_block_of_an_event_loop_waits_without_blocking_it() -> None:
 
     seen = asyncio.run(main())
     assert [seen[0][:3], seen[2][:3]] == [seen[1][:3], seen[3][:3]]
+
+
+def test_a_block_whose_slot_cannot_be_given_back_has_done_its_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    create_limit(Limit("db", 1))
+    slots = get_client().slots
+
+    async def refuse(*_: object, **__: object) -> None:
+        raise BrokerUnavailable("there is no leader")
+
+    with monkeypatch.context() as patch, concurrency("db"):
+        patch.setattr(slots, "give_back", refuse)
+    assert taken("db") == 1  # until its lease is over
 
 
 def test_one_object_may_guard_several_blocks_at_once(watched: Watched) -> None:

@@ -15,6 +15,7 @@ from jtask.contract import Delivery, Message
 from jtask.errors import BrokerUnavailable
 from jtask.ids import RunIds
 from jtask_nats.broker import NatsBroker
+from jtask_nats.client import direct_reads
 from jtask_nats.queues import puller
 
 RUN_IDS = RunIds()
@@ -173,6 +174,24 @@ def test_what_a_request_deleted_whose_answer_was_lost_is_known_to_be_deleted(
             assert await delete() is True
             assert proxy.cuts == number
             assert await delete() is False
+
+    with_brokers(main, proxy)
+
+
+def test_it_is_known_to_be_deleted_although_another_server_still_has_it(
+    with_brokers: WithBrokers, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main(open_broker: OpenBroker) -> None:
+        broker = await open_broker()
+        await broker.records.put("any", "key", b"one")
+
+        async def outdated(*_: object) -> direct_reads.StoredMessage:
+            return direct_reads.StoredMessage("x", 1, "2026-12-01T00:00:00Z", b"", b"one")
+
+        monkeypatch.setattr(direct_reads, "_single", outdated)
+        proxy.cut_before_answer = b'"purged":1'
+        assert await broker.records.delete("any", "key") is True
+        assert proxy.cuts == 1
 
     with_brokers(main, proxy)
 

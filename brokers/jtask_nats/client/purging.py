@@ -14,7 +14,7 @@ purged while a worker has it is gone for good, and its acknowledgement finds not
 from enum import Enum
 
 from jtask_nats.client.connection import Connection
-from jtask_nats.client.direct_reads import find_last_message
+from jtask_nats.client.direct_reads import latest_message
 from jtask_nats.client.jetstream_api import call_api
 from jtask_nats.client.nats_errors import STREAM_NOT_FOUND, ApiError, is_gone
 
@@ -62,7 +62,8 @@ async def purge(
     deleted = await try_to_purge(connection, stream, subject, up_to=up_to)
     if deleted is not Deleted.PERHAPS:
         return deleted is Deleted.YES
-    return await find_last_message(connection, stream, subject) is None
+    # Of the leader: another server may still have what was deleted a moment ago.
+    return await latest_message(connection, stream, subject) is None
 
 
 async def try_to_purge(

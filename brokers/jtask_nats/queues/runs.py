@@ -19,7 +19,7 @@ from jtask.errors import BrokerUnavailable, MessageRefused
 from jtask.ids import is_run_id
 from jtask.signal_safety import result_of
 from jtask_nats.client.batches import BatchMessages
-from jtask_nats.client.direct_reads import find_last_message
+from jtask_nats.client.direct_reads import find_last_message, latest_message
 from jtask_nats.client.purging import Deleted, try_to_purge
 from jtask_nats.queues.consumption import NatsConsumption
 from jtask_nats.queues.deletion import delete_message
@@ -280,7 +280,7 @@ class NatsRuns:
         taken = await self._is_held(run_id)
         if removed is Deleted.PERHAPS:
             # Else whoever had it has put it back for another time.
-            left = await find_last_message(connection, stream, anywhere)
+            left = await latest_message(connection, stream, anywhere)
             removed = Deleted.YES if left is None else Deleted.NO
         return Deleted.YES in done or (removed is Deleted.YES and not taken)
 
