@@ -1,6 +1,7 @@
 """Lines of a run, read until the run has ended."""
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 
@@ -8,7 +9,7 @@ import pytest
 
 from jtask.client import log_reader
 from jtask.client.log_reader import LogReader
-from jtask.contract import ITEM, LogLine, LogPage, OutcomeRecord
+from jtask.contract import END_OF_ATTEMPT, ITEM, LogLine, LogPage, OutcomeRecord
 from jtask.ids import get_run_ids
 from jtask.outcomes import SettledRun
 from jtask.states import State, StateName
@@ -43,15 +44,43 @@ class Silent:
         return Nothing()
 
 
+class Late:
+    """Gets the last lines of a run after its end is known."""
+
+    def __init__(self) -> None:
+        self.lines = [LINE]
+        self.tell: Callable[[], None] = lambda: None
+        self.looked_in_vain = asyncio.Event()
+
+    async def append(self, lines: Sequence[LogLine]) -> None:
+        self.lines += lines
+        self.tell()
+
+    async def read(self, run_id: str, *, after: int = 0) -> AsyncIterator[LogPage]:
+        del run_id
+        if self.lines[after:]:
+            yield LogPage(self.lines[after:], len(self.lines))
+        else:
+            self.looked_in_vain.set()
+
+    async def watch(self, run_id: str, on_news: Callable[[], None]) -> Nothing:
+        del run_id
+        self.tell = on_news
+        return Nothing()
+
+
 class Ended:
     """Says that the run has ended."""
+
+    def __init__(self, state: StateName = StateName.COMPLETED) -> None:
+        self._state = state
 
     async def put(self, outcome: OutcomeRecord) -> bool:
         raise NotImplementedError
 
     async def get(self, run_id: str) -> OutcomeRecord:
         now = time.time()
-        state = State(StateName.COMPLETED, now)
+        state = State(self._state, now)
         run = SettledRun(run_id, "task", "task", state, 1, now, now, now, 0.0, "", "json")
         return OutcomeRecord(run_id, encode_outcome(run))
 
@@ -66,9 +95,46 @@ def test_what_was_stored_and_not_told_is_read_before_a_log_is_over(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(log_reader, "_GRACE_SECONDS", 0.0)
+    monkeypatch.setattr(log_reader, "_LONG_GRACE_SECONDS", 0.0)
 
     async def main() -> None:
         reader = LogReader(Silent(), Ended(), RUN_ID)
+        assert await reader.follow() == [LINE]
+        assert await reader.follow() is None
+
+    asyncio.run(main())
+
+
+def test_the_last_lines_of_an_attempt_that_will_say_that_it_ends_are_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(log_reader, "_GRACE_SECONDS", 0.0)
+    last = LogLine(RUN_ID, 1.0, ITEM, "json", "2")
+
+    async def main() -> None:
+        store = Late()
+        reader = LogReader(store, Ended(), RUN_ID)
+        assert await reader.follow() == [LINE]
+        following = asyncio.ensure_future(reader.follow())
+        await store.looked_in_vain.wait()
+        for _ in range(20):  # turns, in which one that waits no longer would have ended
+            await asyncio.sleep(0)
+        assert not following.done()
+        await store.append([last, LogLine(RUN_ID, 1.0, END_OF_ATTEMPT, "", "")])
+        assert await following == [last]
+        assert await reader.follow() is None
+
+    asyncio.run(main())
+
+
+def test_nothing_more_is_waited_for_of_an_attempt_whose_worker_was_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(log_reader, "_GRACE_SECONDS", 0.0)
+    monkeypatch.setattr(log_reader, "_LONG_GRACE_SECONDS", math.inf)
+
+    async def main() -> None:
+        reader = LogReader(Late(), Ended(StateName.CRASHED), RUN_ID)
         assert await reader.follow() == [LINE]
         assert await reader.follow() is None
 

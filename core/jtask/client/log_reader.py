@@ -15,10 +15,14 @@ from jtask.contract import (
     ResultStore,
     Subscription,
 )
+from jtask.states import StateName
 from jtask.wire.envelope import decode_outcome
 
 _GRACE_SECONDS = 1.0
 """For the last lines of a run whose end is known; they are on another way than its outcome."""
+_LONG_GRACE_SECONDS = 12.0
+"""For those of an attempt that has written some and will say that it has no more: their stream may
+wait for a new leader, which takes up to 9 s."""
 
 
 class LogReader:
@@ -35,8 +39,10 @@ class LogReader:
         self._results = results
         self._run_id = run_id
         self._position = 0
+        self._written_attempts: set[int] = set()
         self._ended_attempts: set[int] = set()
         self._last_attempt: int | None = None
+        self._is_cut_off = False  # its worker was lost, so it says nothing any more
         self._news = asyncio.Event()
         self._subscriptions: list[Subscription] = []
         self._background = BackgroundTasks()
@@ -49,6 +55,7 @@ class LogReader:
             if page is None:
                 return None
             self._position = page.position
+            self._written_attempts |= {line.attempt for line in page.lines}
             self._ended_attempts |= {
                 line.attempt for line in page.lines if line.level == END_OF_ATTEMPT
             }
@@ -93,12 +100,17 @@ class LogReader:
 
     async def _wait(self) -> bool:
         """Wait for news; False when none comes although the run has ended."""
-        patience = None if self._last_attempt is None else _GRACE_SECONDS
         try:
-            await asyncio.wait_for(self._news.wait(), patience)
+            await asyncio.wait_for(self._news.wait(), self._patience())
         except TimeoutError:
             return False
         return True
+
+    def _patience(self) -> float | None:
+        if self._last_attempt is None:
+            return None
+        is_to_come = self._last_attempt in self._written_attempts and not self._is_cut_off
+        return _LONG_GRACE_SECONDS if is_to_come else _GRACE_SECONDS
 
     async def _subscribe(self) -> None:
         logs = await self._store.watch(self._run_id, self._news.set)
@@ -116,5 +128,7 @@ class LogReader:
             self._take_end(found)
 
     def _take_end(self, outcome: OutcomeRecord) -> None:
-        self._last_attempt = decode_outcome(outcome.body).attempt
+        run = decode_outcome(outcome.body)
+        self._last_attempt = run.attempt
+        self._is_cut_off = run.state.name is StateName.CRASHED
         self._news.set()
