@@ -152,5 +152,8 @@ async def reached(far: NatsServer | Proxy) -> AsyncGenerator[str]:
     if isinstance(far, NatsServer):
         yield far.url
         return
-    yield await far.start()
-    await far.stop()
+    try:
+        yield await far.start()
+    finally:
+        # Also of a test that fails: uvloop's loops do not close beside a listener.
+        await far.stop()

@@ -16,6 +16,7 @@ from jtask.errors import BrokerUnavailable
 from jtask.ids import RunIds
 from jtask_nats.broker import NatsBroker
 from jtask_nats.client import direct_reads
+from jtask_nats.client.connection import Connection
 from jtask_nats.queues import puller
 
 RUN_IDS = RunIds()
@@ -188,6 +189,7 @@ def test_it_is_known_to_be_deleted_although_another_server_still_has_it(
         async def outdated(*_: object) -> direct_reads.StoredMessage:
             return direct_reads.StoredMessage("x", 1, "2026-12-01T00:00:00Z", b"", b"one")
 
+        monkeypatch.setattr(Connection, "is_cluster", property(lambda _: True))
         monkeypatch.setattr(direct_reads, "_single", outdated)
         proxy.cut_before_answer = b'"purged":1'
         assert await broker.records.delete("any", "key") is True
