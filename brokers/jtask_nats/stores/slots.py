@@ -3,13 +3,14 @@
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import NamedTuple
 
 from jtask.contract import SlotHolder
 from jtask.errors import BrokerUnavailable, JTaskError, PermissionDenied
 from jtask.randomness import RANDOM
 from jtask_nats.client import headers
+from jtask_nats.client.connection import Connection
 from jtask_nats.client.direct_reads import (
     StoredMessage,
     find_last_message,
@@ -23,6 +24,7 @@ from jtask_nats.streams.session import Session
 from jtask_nats.streams.stream_configs import Stream
 from jtask_nats.streams.subjects import last_token
 
+_Read = Callable[[Connection, str, str], AsyncIterator[StoredMessage]]
 _MAX_CONFLICTS = 20
 """How often in a row a slot may be lost to others; each time somebody else got one."""
 _TRUSTED = 3
@@ -195,18 +197,13 @@ class NatsSlots:
     async def _slots(self, name: str, *, of_leader: bool) -> dict[int, Slot]:
         if of_leader and self._session.connection.is_cluster:
             with contextlib.suppress(PermissionDenied):  # then what any server knows must do
-                return await _by_number(self._messages_of_leader(name))
+                return await _by_number(self._messages(name, read_all_of_leader))
         return await _by_number(self._messages(name))
 
-    def _messages(self, name: str) -> AsyncIterator[StoredMessage]:
+    def _messages(self, name: str, read: _Read = read_all) -> AsyncIterator[StoredMessage]:
         session = self._session
         stream = session.topology.stream_name(Stream.SLOTS)
-        return read_all(session.connection, stream, session.subjects.slot(name, "*"))
-
-    def _messages_of_leader(self, name: str) -> AsyncIterator[StoredMessage]:
-        session = self._session
-        stream = session.topology.stream_name(Stream.SLOTS)
-        return read_all_of_leader(session.connection, stream, session.subjects.slot(name, "*"))
+        return read(session.connection, stream, session.subjects.slot(name, "*"))
 
 
 async def _by_number(messages: AsyncIterator[StoredMessage]) -> dict[int, Slot]:

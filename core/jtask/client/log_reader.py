@@ -15,6 +15,7 @@ from jtask.contract import (
     ResultStore,
     Subscription,
 )
+from jtask.outcomes import SettledRun
 from jtask.states import StateName
 from jtask.wire.envelope import decode_outcome
 
@@ -41,8 +42,7 @@ class LogReader:
         self._position = 0
         self._written_attempts: set[int] = set()
         self._ended_attempts: set[int] = set()
-        self._last_attempt: int | None = None
-        self._is_cut_off = False  # its worker was lost, so it says nothing any more
+        self._end: SettledRun | None = None  # once it is known
         self._news = asyncio.Event()
         self._subscriptions: list[Subscription] = []
         self._background = BackgroundTasks()
@@ -96,7 +96,7 @@ class LogReader:
         return cast("AsyncGenerator[LogPage]", pages)
 
     def _is_over(self) -> bool:
-        return self._last_attempt in self._ended_attempts
+        return self._end is not None and self._end.attempt in self._ended_attempts
 
     async def _wait(self) -> bool:
         """Wait for news; False when none comes although the run has ended."""
@@ -107,9 +107,11 @@ class LogReader:
         return True
 
     def _patience(self) -> float | None:
-        if self._last_attempt is None:
+        if self._end is None:
             return None
-        is_to_come = self._last_attempt in self._written_attempts and not self._is_cut_off
+        # A worker that was lost says nothing any more.
+        is_cut_off = self._end.state.name is StateName.CRASHED
+        is_to_come = self._end.attempt in self._written_attempts and not is_cut_off
         return _LONG_GRACE_SECONDS if is_to_come else _GRACE_SECONDS
 
     async def _subscribe(self) -> None:
@@ -128,7 +130,5 @@ class LogReader:
             self._take_end(found)
 
     def _take_end(self, outcome: OutcomeRecord) -> None:
-        run = decode_outcome(outcome.body)
-        self._last_attempt = run.attempt
-        self._is_cut_off = run.state.name is StateName.CRASHED
+        self._end = decode_outcome(outcome.body)
         self._news.set()
