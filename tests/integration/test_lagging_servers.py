@@ -160,24 +160,61 @@ def test_a_limit_that_was_just_made_can_be_changed_although_another_server_lacks
     with_lagging(main)
 
 
-@pytest.mark.parametrize("call", ["STREAM.MSG.GET", "CONSUMER.CREATE"])
+@pytest.fixture
+def unheard(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[str]]:
+    """Return a function that has the first call of a kind refused: its stream is not known yet."""
+    ask = Connection.api
+
+    def refuse_first(call: str) -> list[str]:
+        refused = list[str]()
+
+        async def ask_after(connection: Connection, suffix: str, *args: Any, **kwargs: Any) -> Any:
+            if suffix.startswith(call) and not refused:
+                refused.append(suffix)
+                raise ApiError(404, STREAM_NOT_FOUND, "stream not found")
+            return await ask(connection, suffix, *args, **kwargs)
+
+        monkeypatch.setattr(Connection, "api", ask_after)
+        return refused
+
+    return refuse_first
+
+
+@pytest.mark.parametrize("call", ["STREAM.MSG.GET", "CONSUMER.NAMES", "CONSUMER.CREATE"])
 def test_a_queue_is_consumed_although_the_leader_has_not_heard_of_its_streams_yet(
-    call: str, with_lagging: WithLagging, monkeypatch: pytest.MonkeyPatch
+    call: str, with_lagging: WithLagging, unheard: Callable[[str], list[str]]
 ) -> None:
-    ask, refused = Connection.api, list[str]()
-
-    async def unheard_once(connection: Connection, suffix: str, *args: Any, **kwargs: Any) -> Any:
-        if suffix.startswith(call) and not refused:
-            refused.append(suffix)
-            raise ApiError(404, STREAM_NOT_FOUND, "stream not found")
-        return await ask(connection, suffix, *args, **kwargs)
-
     async def main(broker: NatsBroker) -> None:
+        refused = unheard(call)
         run = new_run()
         assert (await delivered(broker, run)).run_id == run.run_id
         assert refused
 
-    monkeypatch.setattr(Connection, "api", unheard_once)
+    with_lagging(main)
+
+
+@pytest.mark.parametrize(
+    ("call", "ask"),
+    [
+        ("STREAM.INFO", lambda broker: broker.events.bounds()),
+        ("STREAM.MSG.GET", lambda broker: broker.counters.get("built")),
+        ("STREAM.MSG.GET", lambda broker: broker.results.get(RunIds().new())),
+        ("CONSUMER.LIST", lambda broker: broker.queues.list()),
+        ("CONSUMER.NAMES", lambda broker: broker.queues.pause(QUEUE)),
+    ],
+)
+def test_what_is_asked_of_a_stream_is_answered_although_the_leader_has_not_heard_of_it_yet(
+    call: str,
+    ask: Callable[[NatsBroker], Awaitable[object]],
+    with_lagging: WithLagging,
+    unheard: Callable[[str], list[str]],
+) -> None:
+    async def main(broker: NatsBroker) -> None:
+        answer = await ask(broker)
+        refused = unheard(call)
+        assert await ask(broker) == answer
+        assert refused
+
     with_lagging(main)
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from jtask.errors import BrokerError, BrokerUnavailable, PermissionDenied
 from jtask_nats.client import headers
 from jtask_nats.client.connection import Connection
-from jtask_nats.client.jetstream_api import API_TIMEOUT
+from jtask_nats.client.jetstream_api import API_TIMEOUT, call_known_stream
 from jtask_nats.client.nats_errors import ApiError
 from jtask_nats.client.protocol import NO_RESPONDERS, Reply, status_of
 from jtask_nats.client.repeated_requests import request_repeatedly
@@ -306,7 +306,7 @@ async def _of_leader(
     connection: Connection, stream: str, wanted: dict[str, object], timeout: float = API_TIMEOUT
 ) -> StoredMessage | None:
     try:
-        answer = await connection.api(f"STREAM.MSG.GET.{stream}", wanted, timeout=timeout)
+        answer = await call_known_stream(connection, f"STREAM.MSG.GET.{stream}", wanted, timeout)
     except ApiError as error:
         if error.err_code != _NO_MESSAGE:
             raise

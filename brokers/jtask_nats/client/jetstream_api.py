@@ -6,7 +6,13 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Protocol
 
 from jtask.errors import BrokerError
-from jtask_nats.client.nats_errors import api_error, is_transient, no_answer
+from jtask_nats.client.nats_errors import (
+    STREAM_NOT_FOUND,
+    ApiError,
+    api_error,
+    is_transient,
+    no_answer,
+)
 from jtask_nats.client.protocol import NO_RESPONDERS
 from jtask_nats.client.repeated_requests import Requester, request_repeatedly
 
@@ -15,14 +21,56 @@ from jtask_nats.client.repeated_requests import Requester, request_repeatedly
 _RETRY = (0.05, 0.5)
 API_TIMEOUT = 10.0
 """Seconds to try: an election takes up to 9."""
+_NOT_HEARD_PAUSE = 0.25  # seconds
 
 
 class Api(Protocol):
     """A connection that calls JetStream."""
 
-    async def api(self, suffix: str, payload: Mapping[str, object] | None = None) -> dict[str, Any]:
+    @property
+    def is_cluster(self) -> bool:
+        """Whether the server is one of several."""
+        ...
+
+    async def api(
+        self, suffix: str, payload: Mapping[str, object] | None = None, *, timeout: float = ...
+    ) -> dict[str, Any]:
         """Call `$JS.API.<suffix>`."""
         ...
+
+
+async def call_known_stream(
+    api: Api,
+    suffix: str,
+    payload: Mapping[str, object] | None = None,
+    timeout: float = API_TIMEOUT,
+) -> dict[str, Any]:
+    """Call `$JS.API.<suffix>` about a stream that is there.
+
+    The leader of a cluster answers for the streams that it does not know, and may not have heard
+    of one that was made a moment ago: it is asked again.
+
+    Args:
+        api: The connection.
+        suffix: Which call, with the names of stream and consumer.
+        payload: Its parameters.
+        timeout: Seconds to try.
+
+    Raises:
+        ApiError: JetStream refused.
+        BrokerUnavailable: No answer in time.
+        PermissionDenied: We may not call this.
+    """
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + timeout
+    while True:
+        try:
+            return await api.api(suffix, payload, timeout=timeout)
+        except ApiError as error:
+            is_unheard = error.err_code == STREAM_NOT_FOUND and api.is_cluster
+            if not is_unheard or clock() + _NOT_HEARD_PAUSE > deadline:
+                raise
+        await asyncio.sleep(_NOT_HEARD_PAUSE)
 
 
 async def list_subjects(api: Api, stream: str, pattern: str) -> AsyncIterator[tuple[str, int]]:
@@ -39,7 +87,7 @@ async def list_subjects(api: Api, stream: str, pattern: str) -> AsyncIterator[tu
     offset = 0
     while True:
         asked: dict[str, object] = {"subjects_filter": pattern, "offset": offset}
-        answer = await api.api(f"STREAM.INFO.{stream}", asked)
+        answer = await call_known_stream(api, f"STREAM.INFO.{stream}", asked)
         page: dict[str, int] = answer["state"].get("subjects") or {}
         for found in page.items():
             yield found

@@ -7,6 +7,7 @@ from base64 import b64decode
 from jtask.errors import BrokerUnavailable
 from jtask_nats.client import headers
 from jtask_nats.client.direct_reads import last_message, latest_message
+from jtask_nats.client.jetstream_api import call_known_stream
 from jtask_nats.client.nats_errors import WRONG_LAST_SEQUENCE, ApiError, is_gone
 from jtask_nats.client.purging import purge
 from jtask_nats.streams.session import Session
@@ -46,7 +47,7 @@ class NatsCounters:
         stream = session.topology.stream_name(Stream.TALLIES)
         wanted = {"last_by_subj": session.subjects.tally(key)}
         try:
-            answer = await session.connection.api(f"STREAM.MSG.GET.{stream}", wanted)
+            answer = await call_known_stream(session.connection, f"STREAM.MSG.GET.{stream}", wanted)
         except ApiError as error:
             if not is_gone(error):
                 raise

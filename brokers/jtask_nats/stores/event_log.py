@@ -18,6 +18,7 @@ from jtask.ids import CLIENT_HEX, is_run_id
 from jtask.states import StateName
 from jtask.wire.fields import LATEST
 from jtask_nats.client.direct_reads import read_all, read_pages
+from jtask_nats.client.jetstream_api import call_known_stream
 from jtask_nats.stores.news import News, NewsSubscription
 from jtask_nats.streams.session import Session
 from jtask_nats.streams.stream_configs import Stream
@@ -89,7 +90,7 @@ class NatsEventLog:
         session = self._session
         await session.topology.ensure(Stream.EVENTS)
         stream = session.topology.stream_name(Stream.EVENTS)
-        info = await session.connection.api(f"STREAM.INFO.{stream}")
+        info = await call_known_stream(session.connection, f"STREAM.INFO.{stream}")
         first, last = int(info["state"]["first_seq"]), int(info["state"]["last_seq"])
         # Of an empty stream the server says 0, or where the next message will be.
         return EventBounds(info["created"], min(max(1, first), last + 1), last)

@@ -9,6 +9,7 @@ from jtask.contract import DEFAULT_PRIORITY
 from jtask.errors import PermissionDenied
 from jtask.randomness import RANDOM
 from jtask_nats.client.connection import Connection
+from jtask_nats.client.jetstream_api import call_known_stream
 from jtask_nats.client.nats_errors import CONSUMER_NOT_FOUND, ApiError
 from jtask_nats.streams.run_streams import RunStreams
 from jtask_nats.streams.stream_configs import Config
@@ -136,7 +137,7 @@ class Consumers:
                 return found
 
     async def _api(self, suffix: str, payload: Config | None = None) -> Config:
-        return await self._connection.api(suffix, payload, timeout=ANSWER_TIMEOUT)
+        return await call_known_stream(self._connection, suffix, payload, ANSWER_TIMEOUT)
 
 
 def consumer_name(queue: str, priority: int = DEFAULT_PRIORITY) -> str:

@@ -17,6 +17,7 @@ from jtask.errors import PermissionDenied
 from jtask_nats.client import headers
 from jtask_nats.client.connection import Connection
 from jtask_nats.client.direct_reads import latest_message, read_all
+from jtask_nats.client.jetstream_api import call_known_stream
 from jtask_nats.client.nats_errors import CONSUMER_NOT_FOUND, ApiError
 from jtask_nats.client.publisher import Publisher
 from jtask_nats.client.purging import purge
@@ -103,7 +104,7 @@ class Pauses:
             # An empty request ends a pause.
             request = {} if wanted is None else {"pause_until": headers.instant(wanted)}
             try:
-                await self._connection.api(f"CONSUMER.PAUSE.{path}", request)
+                await call_known_stream(self._connection, f"CONSUMER.PAUSE.{path}", request)
             except ApiError as error:
                 if error.err_code != CONSUMER_NOT_FOUND:
                     raise

@@ -44,7 +44,6 @@ _NO_CLUSTER = 10074
 # started; up to 9 s for each.
 _CLUSTER_TIMEOUT = 30.0
 _RECHECK_PAUSE = 1.0  # seconds
-_NOT_HEARD_PAUSE = 0.25  # seconds
 
 _log = logging.getLogger("jtask")
 
@@ -191,23 +190,9 @@ class Topology:
         """
         if not owner and (queue, priority) in self._known_consumers:
             return False
-        clock = asyncio.get_running_loop().time
-        give_up_at = clock() + self._timeout
-        while True:
-            await self.ensure_runs(queue)
-            await self.ensure(Stream.RECORDS)
-            try:
-                await self._make_consumer(queue, priority, owner=owner)
-            except ApiError as error:
-                # The leader of a cluster answers for all, and may not have heard of a stream that
-                # others have made a moment ago.
-                is_unheard = error.err_code == STREAM_NOT_FOUND and self._connection.is_cluster
-                if not is_unheard or clock() > give_up_at:
-                    raise
-            else:
-                break
-            self.forget()
-            await asyncio.sleep(_NOT_HEARD_PAUSE)
+        await self.ensure_runs(queue)
+        await self.ensure(Stream.RECORDS)
+        await self._make_consumer(queue, priority, owner=owner)
         self._known_consumers.add((queue, priority))
         return True
 
