@@ -187,6 +187,20 @@ def test_a_server_that_may_store_too_little_is_told_what_to_raise(
     connected(main, start_nats("max_file_store: 100MB"))
 
 
+def test_a_stream_that_is_there_needs_no_room_of_a_server_that_has_reserved_it_all(
+    connected: Connected, start_nats: StartNats
+) -> None:
+    async def main(connection: Connection) -> None:
+        await topology(connection).ensure(Stream.EVENTS)
+        another_process = topology(connection)
+        await another_process.ensure(Stream.EVENTS)
+        await another_process.recheck()
+        with pytest.raises(BrokerFull, match="JTASK_shop_LOGS"):
+            await another_process.ensure(Stream.LOGS)
+
+    connected(main, start_nats("max_file_store: 300MB"))
+
+
 def test_a_workers_lease_replaces_the_one_that_a_producer_set(connected: Connected) -> None:
     async def main(connection: Connection) -> None:
         await topology(connection, lease=5).ensure_consumer("mails", 3, owner=False)

@@ -11,7 +11,7 @@ from jtask.errors import BrokerUnavailable, ConfigurationError, JTaskError, Perm
 from jtask.settings import Settings
 from jtask_nats.client import headers
 from jtask_nats.client.connection import Connection
-from jtask_nats.client.nats_errors import STREAM_NOT_FOUND, ApiError, no_answer
+from jtask_nats.client.nats_errors import STREAM_NOT_FOUND, ApiError, StoreFull, no_answer
 from jtask_nats.streams.consumers import ANSWER_TIMEOUT, Consumers, consumer_name
 from jtask_nats.streams.pausing import Pauses, paused_until
 from jtask_nats.streams.run_streams import RunStreams
@@ -264,7 +264,9 @@ class Topology:
         except ApiError as error:
             if (reason := self._why_refused(error, name, wanted)) is not None:
                 raise ConfigurationError(reason) from None
-            if error.err_code != _NAME_IN_USE:
+            # The server looks for the room that a stream may take before it looks for the stream.
+            is_reserved = isinstance(error, StoreFull) and await self._is_there(name)
+            if error.err_code != _NAME_IN_USE and not is_reserved:
                 raise
             sent = self.clock.time()
             made = await self._bring_up_to_date(name, wanted)
