@@ -1,5 +1,6 @@
 """A server that has no room for a while."""
 
+import asyncio
 import time
 
 import pytest
@@ -86,5 +87,38 @@ def test_runs_that_come_due_while_there_is_no_room_are_executed_once_there_is(
         found = await broker.queues.find(later.run_id)
         assert found is not None
         assert found.at == pytest.approx(due + 3600, abs=1)
+
+    with_brokers(main, start_nats("max_file_store: 300MB", "max_payload: 8MB"))
+
+
+def test_a_slot_that_could_not_be_renewed_for_want_of_room_is_left_to_whoever_had_it(
+    with_brokers: WithBrokers, start_nats: StartNats
+) -> None:
+    async def main(open_broker: OpenBroker) -> None:
+        holder, other = await open_broker(), await open_broker()
+        token = await holder.slots.acquire("database", "one", 1, 2)
+        ballast = Ballast(holder._connection)
+        await ballast.fill()
+
+        async def is_free() -> bool:
+            with pytest.raises(BrokerFull, match="max_file_store"):
+                await holder.slots.acquire("database", "one", 1, 2, token=token)
+            return not await other.slots.holders("database")
+
+        await until(is_free)
+        since = time.time()
+
+        async def is_refused_for_half_a_lease() -> bool:
+            with pytest.raises(BrokerFull, match="max_file_store"):
+                await other.slots.acquire("database", "two", 1, 2)
+            return time.time() > since + 1
+
+        await until(is_refused_for_half_a_lease)
+        await ballast.free_all()
+        taking = asyncio.create_task(other.slots.acquire("database", "two", 1, 2))
+        # The holder's next renewal, which may take a while to come.
+        await asyncio.wait([taking], timeout=1)
+        assert await holder.slots.acquire("database", "one", 1, 2, token=token)
+        assert await taking is None
 
     with_brokers(main, start_nats("max_file_store: 300MB", "max_payload: 8MB"))

@@ -4,8 +4,7 @@ The server's answer says whether there was something. A request whose answer is 
 and the answer to the second copy says that there is nothing: then nobody can know whether the first
 one has deleted it, and `Deleted.PERHAPS` says so.
 
-Nor is there anything in a stream that is gone: one that is kept in memory goes with a server that
-is killed, and is made anew by the next who writes to it.
+Nor is there anything in a stream that is gone, which is made anew by the next who writes to it.
 
 To purge is safe only in streams and under subjects that no consumer delivers just now: what is
 purged while a worker has it is gone for good, and its acknowledgement finds nothing.

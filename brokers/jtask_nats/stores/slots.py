@@ -1,23 +1,21 @@
 """Slots of a name under a lease."""
 
-import asyncio
 import contextlib
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import NamedTuple
 
 from jtask.contract import SlotHolder
-from jtask.errors import BrokerUnavailable, JTaskError, PermissionDenied
+from jtask.errors import BrokerUnavailable, PermissionDenied
 from jtask.randomness import RANDOM
 from jtask_nats.client import headers
 from jtask_nats.client.connection import Connection
 from jtask_nats.client.direct_reads import (
     StoredMessage,
-    find_last_message,
     read_all,
     read_all_of_leader,
 )
-from jtask_nats.client.nats_errors import WRONG_LAST_SEQUENCE, ApiError
+from jtask_nats.client.nats_errors import WRONG_LAST_SEQUENCE, ApiError, StoreFull
 from jtask_nats.client.outages import Outages
 from jtask_nats.client.purging import delete_at
 from jtask_nats.streams.session import Session
@@ -58,8 +56,7 @@ class NatsSlots:
 
     A slot is a subject whose message lives as long as the lease; it is taken by writing the first
     message, renewed by writing its successor, and given back by deleting it. After an outage that
-    nobody could renew in, or in which a server that was alone has lost its memory, a free slot is
-    left to whoever had it until all may have returned.
+    nobody could renew in, a free slot is left to whoever had it until all may have returned.
 
     Args:
         session: To the server.
@@ -69,11 +66,7 @@ class NatsSlots:
         self._session = session
         self._outages = Outages()
         session.connection.on_disconnect(self._outages.on_disconnect)
-        session.connection.on_reconnect(self._on_reconnect)
-        self._made = ""
-        """When the stream was made, as far as is known."""
-        self._may_be_lost = self._was_lost = False
-        self._looking = asyncio.Lock()
+        session.connection.on_reconnect(self._outages.on_reconnect)
 
     async def acquire(
         self, name: str, holder: str, limit: int, lease: float, *, token: str | None = None
@@ -93,7 +86,7 @@ class NatsSlots:
         Raises:
             BrokerUnavailable: No answer, or others were quicker each time.
         """
-        await self._ensure_stream()
+        await self._session.topology.ensure(Stream.SLOTS)
         choice = _choice_of(token)
         if choice is not None and (new := await self._write(name, choice, holder, lease)):
             return new
@@ -102,7 +95,7 @@ class NatsSlots:
             choice = choose_slot(slots, holder, limit)
             if choice is None:
                 return None
-            if token is None and choice.is_free and await self._leave_to_others(lease):
+            if token is None and choice.is_free and await self._outages.let_others_return(lease):
                 continue
             if new := await self._write(name, choice, holder, lease):
                 return new
@@ -110,10 +103,11 @@ class NatsSlots:
 
     async def release(self, name: str, token: str) -> None:
         """Free a slot; nothing happens when the token is valid no more."""
+        del name  # the sequence is enough
         session = self._session
-        await self._ensure_stream()
+        await session.topology.ensure(Stream.SLOTS)
         choice, stream = _choice_of(token), session.topology.stream_name(Stream.SLOTS)
-        if choice is not None and await self._is_there(name, choice):
+        if choice is not None:
             # By sequence: the slot may be another's by now.
             await delete_at(session.connection, stream, choice.after)
 
@@ -124,7 +118,7 @@ class NatsSlots:
             BrokerUnavailable: No answer.
         """
         session = self._session
-        await self._ensure_stream()
+        await session.topology.ensure(Stream.SLOTS)
         clock = session.topology.clock
         return [
             SlotHolder(
@@ -134,52 +128,6 @@ class NatsSlots:
             async for one in self._messages(name)
         ]
 
-    def _on_reconnect(self) -> None:
-        self._outages.on_reconnect()
-        # Where there are copies, the others have what a server forgets.
-        self._may_be_lost = bool(self._made) and not self._session.topology.is_replicated
-
-    async def _ensure_stream(self) -> None:
-        topology = self._session.topology
-        await topology.ensure(Stream.SLOTS)
-        self._made = self._made or topology.made_at(topology.stream_name(Stream.SLOTS))
-
-    async def _leave_to_others(self, lease: float) -> bool:
-        """Do `Outages.let_others_return`, once it is known whether the slots outlived the last."""
-        await self._look_for_loss()
-        return await self._outages.let_others_return(lease)
-
-    async def _is_there(self, name: str, choice: Choice) -> bool:
-        """Tell whether a sequence is that of a slot: with a lost stream they begin anew."""
-        await self._look_for_loss()
-        if not self._was_lost:
-            return True  # or it is not there at all
-        session = self._session
-        stream = session.topology.stream_name(Stream.SLOTS)
-        subject = session.subjects.slot(name, choice.number)
-        stored = await find_last_message(session.connection, stream, subject)
-        return stored is not None and stored.sequence == choice.after
-
-    async def _look_for_loss(self) -> None:
-        async with self._looking:
-            if self._may_be_lost:
-                await self._compare_streams()
-
-    async def _compare_streams(self) -> None:
-        topology = self._session.topology
-        name = topology.stream_name(Stream.SLOTS)
-        self._may_be_lost = False  # before: this may be true again meanwhile
-        try:
-            await topology.recheck(name)
-        except JTaskError:
-            self._may_be_lost = True
-            raise
-        made = topology.made_at(name)
-        if made != self._made:
-            self._was_lost = True
-            self._outages.on_loss()
-        self._made = made
-
     async def _write(self, name: str, choice: Choice, holder: str, lease: float) -> str | None:
         """Write a slot, and return its token; None when it was changed meanwhile."""
         session = self._session
@@ -188,6 +136,9 @@ class NatsSlots:
         subject = session.subjects.slot(name, choice.number)
         try:
             stored = await session.publisher.publish(subject, holder.encode(), lines)
+        except StoreFull:
+            self._outages.on_refusal()
+            raise
         except ApiError as error:
             if error.err_code != WRONG_LAST_SEQUENCE:
                 raise

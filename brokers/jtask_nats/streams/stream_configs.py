@@ -59,7 +59,6 @@ def stream_configs(
         "metadata": {"jtask": _VERSION},
     }
     disk: Config = {**common, "storage": "file", "retention": "limits", "discard": "old"}
-    memory: Config = {**disk, "storage": "memory"}
     one_each: Config = {"max_msgs_per_subject": 1}
     # An ack before the write: quicker, and a crash costs the last moment of events at most. The
     # server has it for one replica only.
@@ -147,8 +146,9 @@ def stream_configs(
         # In memory: a worker says that it lives every few seconds, so nothing is lost with the
         # server.
         Stream.WORKERS: {
-            **memory,
+            **disk,
             **one_each,
+            "storage": "memory",
             "subjects": [subjects.all_workers],
             "allow_msg_ttl": True,
         },
@@ -167,9 +167,9 @@ def stream_configs(
             "allow_msg_ttl": True,
             "duplicate_window": _DEDUP_WINDOW,
         },
-        # In memory: a slot is taken for seconds, and written at each renewal.
+        # On disk: a limit holds on when a server comes back, and a rate may last for days.
         Stream.SLOTS: {
-            **memory,
+            **disk,
             **one_each,
             "subjects": [subjects.all_slots],
             "allow_msg_ttl": True,

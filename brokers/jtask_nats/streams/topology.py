@@ -94,10 +94,6 @@ class Topology:
         """Return a stream's name; of those that hold runs, that of the first."""
         return self._base + stream.value
 
-    def made_at(self, name: str) -> str:
-        """Return when the server has made a stream; empty where that is not known."""
-        return self._known.get(name, "")
-
     async def close(self) -> None:
         """Make nothing more."""
         await end_all(list(self._making.values()))
