@@ -13,9 +13,10 @@ from jtask.errors import BrokerUnavailable
 from jtask.ids import RunIds
 from jtask_limits.definitions import Limit, Limits
 from jtask_nats.broker import NatsBroker
-from jtask_nats.client import direct_reads
+from jtask_nats.client import direct_reads, purging
 from jtask_nats.client.connection import Connection
 from jtask_nats.client.nats_errors import STREAM_NOT_FOUND, ApiError
+from jtask_nats.streams.stream_configs import NANO, Stream
 
 QUEUE = "mails"
 
@@ -199,6 +200,7 @@ def test_a_queue_is_consumed_although_the_leader_has_not_heard_of_its_streams_ye
         ("STREAM.INFO", lambda broker: broker.events.bounds()),
         ("STREAM.MSG.GET", lambda broker: broker.counters.get("built")),
         ("STREAM.MSG.GET", lambda broker: broker.results.get(RunIds().new())),
+        ("STREAM.INFO", lambda broker: broker.queues.list()),
         ("CONSUMER.LIST", lambda broker: broker.queues.list()),
         ("CONSUMER.NAMES", lambda broker: broker.queues.pause(QUEUE)),
     ],
@@ -214,6 +216,51 @@ def test_what_is_asked_of_a_stream_is_answered_although_the_leader_has_not_heard
         refused = unheard(call)
         assert await ask(broker) == answer
         assert refused
+
+    with_lagging(main)
+
+
+@pytest.mark.parametrize("call", ["STREAM.INFO", "STREAM.UPDATE"])
+def test_a_stream_is_brought_up_to_date_although_the_leader_has_not_heard_of_it_yet(
+    call: str, with_lagging: WithLagging, unheard: Callable[[str], list[str]]
+) -> None:
+    async def main(broker: NatsBroker) -> None:
+        topology = broker._session.topology
+        await topology.ensure(Stream.RECORDS)
+        info = await broker._connection.api("STREAM.INFO.JTASK_default_RECORDS")
+        other = {**info["config"], "duplicate_window": 60 * NANO}
+        await broker._connection.api("STREAM.UPDATE.JTASK_default_RECORDS", other)
+        topology.forget()
+        refused = unheard(call)
+        await topology.ensure(Stream.RECORDS)
+        assert refused
+        info_after = await broker._connection.api("STREAM.INFO.JTASK_default_RECORDS")
+        assert info_after["config"] == info["config"]
+
+    with_lagging(main)
+
+
+def test_what_is_deleted_is_gone_although_the_leader_has_not_heard_of_its_stream_yet(
+    with_lagging: WithLagging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call_api, refused = purging.call_api, list[str]()
+
+    async def unheard(connection: Connection, suffix: str, *args: Any, **kwargs: Any) -> Any:
+        if suffix not in refused:
+            refused.append(suffix)
+            raise ApiError(404, STREAM_NOT_FOUND, "stream not found")
+        return await call_api(connection, suffix, *args, **kwargs)
+
+    async def main(broker: NatsBroker) -> None:
+        token = await broker.slots.acquire("db", "one", 1, 30.0)
+        assert token is not None
+        await broker.records.put("bucket", "key", b"value")
+        monkeypatch.setattr(purging, "call_api", unheard)
+        assert await broker.records.delete("bucket", "key")
+        await broker.slots.release("db", token)
+        assert len(refused) == 2
+        assert await broker.records.get("bucket", "key") is None
+        assert await broker.slots.acquire("db", "other", 1, 30.0) is not None
 
     with_lagging(main)
 

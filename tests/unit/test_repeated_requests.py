@@ -1,6 +1,7 @@
 """When a request is sent again."""
 
 import asyncio
+import json
 from collections.abc import Coroutine
 from typing import Any
 
@@ -74,6 +75,23 @@ def test_a_call_of_jetstream_outlasts_an_election() -> None:
         return asyncio.get_running_loop().time()
 
     assert run(call(Server(9.0))) < 10.0
+
+
+class Unready(Server):
+    """Says each time that it cannot be done now."""
+
+    async def request(self, subject: str, payload: bytes = b"", *, timeout: float = 5.0) -> Reply:
+        error = {"code": 503, "err_code": 10008, "description": "temporarily unavailable"}
+        return Reply(json.dumps({"error": error}).encode(), None, None, "")
+
+
+def test_what_is_refused_only_for_now_until_the_time_is_up_counts_as_no_answer() -> None:
+    async def call(server: Server) -> float:
+        await call_api(server, "STREAM.MSG.GET.any", None, 3.0)
+        return 0.0
+
+    with pytest.raises(BrokerUnavailable, match=r"within 3 s .*temporarily unavailable.*10008"):
+        run(call(Unready(0.0)))
 
 
 def test_what_is_answered_is_asked_once() -> None:

@@ -2,16 +2,16 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
-from jtask.errors import BrokerError
 from jtask_nats.client.nats_errors import (
     STREAM_NOT_FOUND,
     ApiError,
     api_error,
     is_transient,
     no_answer,
+    not_ready,
 )
 from jtask_nats.client.protocol import NO_RESPONDERS
 from jtask_nats.client.repeated_requests import Requester, request_repeatedly
@@ -45,10 +45,7 @@ async def call_known_stream(
     payload: Mapping[str, object] | None = None,
     timeout: float = API_TIMEOUT,
 ) -> dict[str, Any]:
-    """Call `$JS.API.<suffix>` about a stream that is there.
-
-    The leader of a cluster answers for the streams that it does not know, and may not have heard
-    of one that was made a moment ago: it is asked again.
+    """Call `$JS.API.<suffix>` about a stream that is there; see `until_heard`.
 
     Args:
         api: The connection.
@@ -61,11 +58,32 @@ async def call_known_stream(
         BrokerUnavailable: No answer in time.
         PermissionDenied: We may not call this.
     """
+    return await until_heard(api, lambda: api.api(suffix, payload, timeout=timeout), timeout)
+
+
+async def until_heard(
+    api: Api, call: Callable[[], Awaitable[dict[str, Any]]], timeout: float = API_TIMEOUT
+) -> dict[str, Any]:
+    """Call something about a stream that is there, again while a cluster does not know it.
+
+    The leader of a cluster answers for the streams that it does not know, and may not have heard
+    of one that was made a moment ago.
+
+    Args:
+        api: The connection.
+        call: Awaited until it is no error that there is no such stream.
+        timeout: Seconds to try.
+
+    Raises:
+        ApiError: JetStream refused.
+        BrokerUnavailable: No answer in time.
+        PermissionDenied: We may not call this.
+    """
     clock = asyncio.get_running_loop().time
     deadline = clock() + timeout
     while True:
         try:
-            return await api.api(suffix, payload, timeout=timeout)
+            return await call()
         except ApiError as error:
             is_unheard = error.err_code == STREAM_NOT_FOUND and api.is_cluster
             if not is_unheard or clock() + _NOT_HEARD_PAUSE > deadline:
@@ -114,7 +132,7 @@ async def call_api(
 
     Raises:
         ApiError: JetStream refused.
-        BrokerUnavailable: No answer in time.
+        BrokerUnavailable: No answer in time, or none but that it cannot be done now.
         PermissionDenied: We may not call this.
     """
     subject = f"$JS.API.{suffix}"
@@ -126,15 +144,16 @@ async def call_api(
         left = max(deadline - clock(), pause)
         reply = await request_repeatedly(requester, subject, body, left, on_repeat)
         if reply.status == NO_RESPONDERS:
-            error: BrokerError = no_answer(
-                subject, requester.url, timeout, "is JetStream enabled there?"
-            )
+            error = no_answer(subject, requester.url, timeout, "is JetStream enabled there?")
         else:
             answer: dict[str, Any] = json.loads(reply.data)
             if "error" not in answer:
                 return answer
-            error = api_error(answer["error"], subject)
-        if not is_transient(error) or clock() + pause > deadline:
+            refusal = api_error(answer["error"], subject)
+            if not is_transient(refusal):
+                raise refusal
+            error = not_ready(subject, requester.url, timeout, refusal)
+        if clock() + pause > deadline:
             raise error
         await asyncio.sleep(pause)
         pause = min(pause * 2, longest)

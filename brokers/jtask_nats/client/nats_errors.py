@@ -163,6 +163,14 @@ def no_answer(subject: str, url: str, seconds: float, state: str) -> BrokerUnava
     )
 
 
+def not_ready(subject: str, url: str, seconds: float, refusal: ApiError) -> BrokerUnavailable:
+    """Make the exception for a request that a server refused only for now, all the time."""
+    return BrokerUnavailable(
+        f"the NATS server at {url} could not carry out {subject} within {seconds:g} s (the last "
+        f"answer: {refusal.description}, error {refusal.err_code})"
+    )
+
+
 def not_stored(
     subject: str, url: str, seconds: float, refusal: ApiError | None
 ) -> BrokerUnavailable:

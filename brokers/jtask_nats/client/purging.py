@@ -10,11 +10,13 @@ To purge is safe only in streams and under subjects that no consumer delivers ju
 purged while a worker has it is gone for good, and its acknowledgement finds nothing.
 """
 
+from collections.abc import Awaitable
 from enum import Enum
+from typing import Any
 
 from jtask_nats.client.connection import Connection
 from jtask_nats.client.direct_reads import latest_message
-from jtask_nats.client.jetstream_api import call_api
+from jtask_nats.client.jetstream_api import call_api, until_heard
 from jtask_nats.client.nats_errors import STREAM_NOT_FOUND, ApiError, is_gone
 
 
@@ -75,7 +77,7 @@ async def try_to_purge(
     copies = _Copies()
     path = f"STREAM.PURGE.{stream}"
     try:
-        answer = await call_api(connection, path, wanted, on_repeat=copies.repeated)
+        answer = await _call(connection, path, wanted, copies)
     except ApiError as error:
         if error.err_code != STREAM_NOT_FOUND:
             raise
@@ -100,7 +102,7 @@ async def delete_at(connection: Connection, stream: str, sequence: int) -> Delet
     copies = _Copies()
     path = f"STREAM.MSG.DELETE.{stream}"
     try:
-        await call_api(connection, path, wanted, on_repeat=copies.repeated)
+        await _call(connection, path, wanted, copies)
     except ApiError as error:
         if error.err_code == STREAM_NOT_FOUND:
             return Deleted.NO
@@ -108,3 +110,12 @@ async def delete_at(connection: Connection, stream: str, sequence: int) -> Delet
             raise
         return copies.nothing_found()
     return Deleted.YES
+
+
+async def _call(
+    connection: Connection, path: str, wanted: dict[str, object], copies: _Copies
+) -> dict[str, Any]:
+    def call() -> Awaitable[dict[str, Any]]:
+        return call_api(connection, path, wanted, on_repeat=copies.repeated)
+
+    return await until_heard(connection, call)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from jtask.contract import DEFAULT_PRIORITY, Pause, QueueInfo, check_queue, is_name
 from jtask.ids import is_run_id
 from jtask_nats.client.direct_reads import count
-from jtask_nats.client.jetstream_api import list_subjects
+from jtask_nats.client.jetstream_api import call_known_stream, list_subjects
 from jtask_nats.streams.session import Session
 from jtask_nats.streams.stream_configs import Stream
 from jtask_nats.streams.subjects import PRIORITIES, Subjects, last_token
@@ -91,7 +91,9 @@ class QueueCounts:
     async def _extent(self) -> Extent:
         session = self._session
         asked = (f"STREAM.INFO.{stream}" for stream in session.topology.run_streams.names)
-        infos = await asyncio.gather(*map(session.connection.api, asked))
+        infos = await asyncio.gather(
+            *(call_known_stream(session.connection, suffix) for suffix in asked)
+        )
         states = [info["state"] for info in infos]
         return Extent(
             sum(state["messages"] for state in states),

@@ -11,6 +11,7 @@ from jtask.errors import BrokerUnavailable, ConfigurationError, JTaskError, Perm
 from jtask.settings import Settings
 from jtask_nats.client import headers
 from jtask_nats.client.connection import Connection
+from jtask_nats.client.jetstream_api import call_known_stream
 from jtask_nats.client.nats_errors import STREAM_NOT_FOUND, ApiError, StoreFull, no_answer
 from jtask_nats.streams.consumers import ANSWER_TIMEOUT, Consumers, consumer_name
 from jtask_nats.streams.pausing import Pauses, paused_until
@@ -307,7 +308,7 @@ class Topology:
 
     async def _bring_up_to_date(self, name: str, wanted: Config) -> Config:
         """Update a stream where that is needed, and return the server's info about it."""
-        info = await self._api(f"STREAM.INFO.{name}")
+        info = await self._api_of_known(f"STREAM.INFO.{name}")
         have: Config = info["config"]
         if name in self.run_streams.names:
             self._check_number(number_of_streams(have))
@@ -316,7 +317,7 @@ class Topology:
             return info
         try:
             # What jtask does not set stays as the operator has it.
-            await self._api(f"STREAM.UPDATE.{name}", {**have, **wanted})
+            await self._api_of_known(f"STREAM.UPDATE.{name}", {**have, **wanted})
         except ApiError as error:
             _report_drift(name, drift, error)
         else:
@@ -350,6 +351,9 @@ class Topology:
 
     async def _api(self, suffix: str, payload: Config | None = None) -> Config:
         return await self._connection.api(suffix, payload, timeout=self._timeout)
+
+    async def _api_of_known(self, suffix: str, payload: Config | None = None) -> Config:
+        return await call_known_stream(self._connection, suffix, payload, self._timeout)
 
 
 def _report_drift(name: str, drift: dict[str, tuple[Any, Any]], error: ApiError) -> None:
