@@ -10,7 +10,7 @@ To purge is safe only in streams and under subjects that no consumer delivers ju
 purged while a worker has it is gone for good, and its acknowledgement finds nothing.
 """
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from enum import Enum
 from typing import Any
 
@@ -113,7 +113,7 @@ async def delete_at(connection: Connection, stream: str, sequence: int) -> Delet
 
 
 async def _call(
-    connection: Connection, path: str, wanted: dict[str, object], copies: _Copies
+    connection: Connection, path: str, wanted: Mapping[str, object], copies: _Copies
 ) -> dict[str, Any]:
     def call() -> Awaitable[dict[str, Any]]:
         return call_api(connection, path, wanted, on_repeat=copies.repeated)
