@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from free_ports import free_ports
-from nats_clients import Connect, Connected, Run, open_connection
+from nats_clients import Connect, Connected, Run, open_connection, reached
 from nats_publishing import make_stream, stored
 from nats_servers import NatsServer, Proxy, StartNats
 from waiting import until
@@ -421,14 +421,14 @@ def test_a_server_that_starts_late_is_waited_for(
 ) -> None:
     async def main() -> None:
         nats_server.kill()
-        opening = asyncio.ensure_future(open_connection(await proxy.start(), connect_timeout=30))
-        await until(lambda: proxy.connections > 1)
-        assert not opening.done()
-        nats_server.start()
-        connection = await opening
-        assert connection.is_connected
-        await connection.close()
-        await proxy.stop()
+        async with reached(proxy) as url:
+            opening = asyncio.ensure_future(open_connection(url, connect_timeout=30))
+            await until(lambda: proxy.connections > 1)
+            assert not opening.done()
+            nats_server.start()
+            connection = await opening
+            assert connection.is_connected
+            await connection.close()
 
     run(main())
 
