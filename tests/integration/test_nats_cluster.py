@@ -149,6 +149,27 @@ def test_runs_go_on_after_an_election_when_a_leader_is_killed(
     run(main)
 
 
+def test_a_slot_outlives_the_kill_of_all_servers_at_once(start_cluster: StartCluster) -> None:
+    cluster = start_cluster()
+    cluster.await_leader()
+
+    async def main() -> None:
+        async with broker_on(cluster) as holder:
+            token = await holder.slots.acquire("database", "one", 1, 60)
+            for node in cluster.nodes:
+                node.kill()
+            await until(lambda: not holder._connection.is_connected)
+            cluster.start()
+            async with broker_on(cluster, 1) as newcomer:
+                assert await newcomer.slots.acquire("database", "two", 1, 60) is None
+                token = await holder.slots.acquire("database", "one", 1, 60, token=token)
+                assert token is not None
+                await holder.slots.release("database", token)
+                assert await newcomer.slots.acquire("database", "two", 1, 60) is not None
+
+    run(main)
+
+
 def test_who_is_connected_to_a_server_that_freezes_goes_to_another_before_a_lease_is_over(
     start_cluster: StartCluster,
 ) -> None:
