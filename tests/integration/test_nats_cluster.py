@@ -12,7 +12,7 @@ from nats_cluster import NatsCluster, StartCluster
 from processes import freeze
 from waiting import PATIENCE, until
 
-from jtask.contract import Delivery, Message, OutcomeRecord
+from jtask.contract import Delivery, Event, Message, OutcomeRecord
 from jtask.ids import RunIds
 from jtask.settings import Settings
 from jtask_nats.access import Access
@@ -76,6 +76,7 @@ def new_run() -> Message:
 
 async def leader_of(broker: NatsBroker, what: str) -> str:
     call = {
+        "the events": "STREAM.INFO.JTASK_default_EVENTS",
         "the runs": "STREAM.INFO.JTASK_default",
         "the queue": f"CONSUMER.INFO.{CONSUMER}",
     }[what]
@@ -145,6 +146,39 @@ def test_runs_go_on_after_an_election_when_a_leader_is_killed(
             await until(lambda: all(message.run_id in worker.ended for message in later))
             # An election takes 4 to 9 s; a lost request is not waited for on top of it.
             assert max(worker.ended.values()) - begun < 15
+
+    run(main)
+
+
+def test_no_event_is_missing_that_was_sent_while_the_log_had_no_leader(
+    start_cluster: StartCluster,
+) -> None:
+    cluster = start_cluster()
+    cluster.await_leader()
+
+    async def main() -> None:
+        async with contextlib.AsyncExitStack() as opened:
+            brokers = [await opened.enter_async_context(broker_on(cluster, n)) for n in range(3)]
+            leader = cluster.node(await leader_of(brokers[0], "the events"))
+            # One of them was connected to the server that is killed.
+            leader.kill()
+            sent, run_ids = set[str](), RunIds()
+
+            async def are_stored() -> bool:
+                """Send some more, until one that was sent before is there."""
+                for broker in brokers:
+                    sent.add(run_id := run_ids.new())
+                    broker.events.append([Event(run_id, "Running", time.time(), "task")])
+                return bool(await kept())
+
+            async def kept() -> set[str]:
+                return {event.run_id async for event in brokers[0].events.read()}
+
+            async def are_all_kept() -> bool:
+                return sent == await kept()
+
+            await until(are_stored)
+            await until(are_all_kept)
 
     run(main)
 

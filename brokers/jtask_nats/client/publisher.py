@@ -74,6 +74,11 @@ class Publisher:
         self.blocking_links = BlockingLinks(supply)
         self.loop_links = LoopLinks(supply)
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether the connection is closed for good."""
+        return self._unanswered.is_closed
+
     def on_no_stream(self, callback: Callable[[], None]) -> None:
         """Call a function on the loop each time that no stream takes a message; it is sent again.
 

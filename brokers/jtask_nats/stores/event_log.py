@@ -18,6 +18,7 @@ from jtask.ids import CLIENT_HEX, is_run_id
 from jtask.states import StateName
 from jtask.wire.fields import LATEST
 from jtask_nats.client.direct_reads import read_all, read_pages
+from jtask_nats.client.insisting import InsistingSender
 from jtask_nats.client.jetstream_api import call_known_stream
 from jtask_nats.stores.news import News, NewsSubscription
 from jtask_nats.streams.session import Session
@@ -49,6 +50,7 @@ class NatsEventLog:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._news = News(session.connection, rest=_REST)
+        self._sender = InsistingSender(session.connection, session.publisher)
 
     def append(self, events: Sequence[Event]) -> None:
         """Send a batch; fire and forget."""
@@ -61,7 +63,7 @@ class NatsEventLog:
         # All before the first is sent: where one cannot be written, they come again in other parts.
         for shard, body in list(written):
             # No answer from the stream is awaited: to observe a run must not slow it down.
-            session.connection.send(session.subjects.events(shard), body)
+            self._sender.send(session.subjects.events(shard), body)
 
     async def read(self, *, since: float | None = None) -> AsyncIterator[Event]:
         """Read back what is kept, oldest first, up to now."""

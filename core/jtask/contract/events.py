@@ -79,7 +79,9 @@ class EventLog(Protocol):
         ...
 
     def read(self, *, since: float | None = None) -> AsyncIterator[Event]:
-        """Read back what is kept, oldest first, up to now; each run's events in their order.
+        """Read back what is kept, oldest first, up to now.
+
+        Events of a run are in their order, unless something went wrong meanwhile.
 
         Args:
             since: Skip what was appended before this instant, seconds since the epoch.
