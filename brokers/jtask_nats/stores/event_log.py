@@ -192,8 +192,6 @@ def events_of(body: bytes) -> list[Event]:
 
 def _event_of(row: object) -> Event | None:
     """Return what a row says, or None: one that anybody wrote must not hide all others."""
-    if not isinstance(row, list):
-        return None
     try:
         event = Event(*cast("list[Any]", row)[:_FIELDS])
         event = event._replace(tags=tuple(event.tags)) if event.tags != () else event
@@ -208,7 +206,8 @@ def _event_of(row: object) -> Event | None:
             and 0 <= event.at <= LATEST
             and (event.until is None or 0 <= event.until <= LATEST)
         )
-    except TypeError:  # too short, or a value that cannot be compared
+    # No list, too short, or a value that cannot be compared.
+    except (TypeError, LookupError):
         return None
     return event if is_readable else None
 

@@ -104,8 +104,6 @@ def lines_of(run_id: str, body: bytes) -> list[LogLine]:
 
 def _line_of(run_id: str, row: object) -> LogLine | None:
     """Return what a row says, or None: one that anybody wrote must not hide all others."""
-    if not isinstance(row, list):
-        return None
     try:
         line = LogLine(run_id, *cast("list[Any]", row)[:_FIELDS])
         is_readable = (
@@ -113,7 +111,8 @@ def _line_of(run_id: str, row: object) -> LogLine | None:
             and _are(int, line.level, line.attempt, line.number)
             and _are(str, line.logger, line.message, line.worker)
         )
-    except TypeError:  # too short, or a value that cannot be compared
+    # No list, too short, or a value that cannot be compared.
+    except (TypeError, LookupError):
         return None
     return line if is_readable else None
 

@@ -1,8 +1,9 @@
 """What an adapter provides, and how a rule is run."""
 
-import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar, cast
 
 import pytest
@@ -10,8 +11,7 @@ import pytest
 from jtask.contract import Broker, Consumption
 from jtask.settings import get_settings
 from jtask.testing.contract.bench import Bench
-
-_LONGEST = 240.0  # seconds; no rule takes so long on a broker that keeps it
+from jtask.testing.contract.trial import run_rule
 
 
 class Contract:
@@ -69,7 +69,10 @@ def rule(body: Callable[[C, Bench], Awaitable[None]]) -> Callable[[C], None]:
 
     # Not functools.wraps: pytest would follow it to the body and look for a fixture `bench`.
     def test(self: C) -> None:
-        asyncio.run(_check(self, body))
+        __tracebackhide__ = True
+        with _settings_of_its_own() as environment:
+            bench = Bench(self.open_broker, environment)
+            run_rule(body.__name__, partial(body, self, bench), bench.close)
 
     test.__name__ = body.__name__
     test.__qualname__ = body.__qualname__
@@ -78,24 +81,13 @@ def rule(body: Callable[[C, Bench], Awaitable[None]]) -> Callable[[C], None]:
     return test
 
 
-async def _check(contract: C, body: Callable[[C, Bench], Awaitable[None]]) -> None:
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("JTASK_NAMESPACE", f"contract_{secrets.token_hex(6)}")
-        environment.setenv("JTASK_LEASE", "1")
+@contextmanager
+def _settings_of_its_own() -> Generator[pytest.MonkeyPatch]:
+    try:
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv("JTASK_NAMESPACE", f"contract_{secrets.token_hex(6)}")
+            environment.setenv("JTASK_LEASE", "1")
+            get_settings.cache_clear()
+            yield environment
+    finally:
         get_settings.cache_clear()
-        unheard = _collect_unheard_errors()
-        bench = Bench(contract.open_broker, environment)
-        try:
-            # Some rules wait for the broker alone: one that never answers must not stop the suite.
-            async with asyncio.timeout(_LONGEST):
-                await body(contract, bench)
-        finally:
-            await bench.close()
-    get_settings.cache_clear()
-    assert unheard == [], "the broker let errors go unheard on its loop"
-
-
-def _collect_unheard_errors() -> list[dict[str, Any]]:
-    unheard: list[dict[str, Any]] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: unheard.append(context))
-    return unheard

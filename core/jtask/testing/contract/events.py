@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from jtask.contract import Broker, Event, EventGroup
 from jtask.testing.contract.base import Contract, rule
-from jtask.testing.contract.bench import Bench, eventually
+from jtask.testing.contract.bench import Bench, eventually, until
 
 
 def _event(run_id: str, state: str = "Running") -> Event:
@@ -182,5 +182,5 @@ class EventLogContract(Contract):
         for event in map(_event, bench.run_ids.new_many(3)):
             news.clear()
             writer.events.append([event])
-            await asyncio.wait_for(news.wait(), 20)
+            await until(news.is_set, "the news has come")
         await subscription.close()
