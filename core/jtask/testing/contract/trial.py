@@ -18,7 +18,7 @@ import pytest
 
 LONGEST = 90.0  # seconds; no rule takes so long on a broker that keeps it
 CLOSING = 20.0  # seconds, for its clients
-GRACE = 10.0  # seconds, for what was cancelled to end
+GRACE = 20.0  # seconds, for what was cancelled, and for what the broker leaves behind, to end
 _SHOWN = 8  # lines of the program, the innermost ones
 
 
@@ -39,13 +39,13 @@ def run_rule(
     trial = _Trial(name, body, close)
     try:
         trial.start()
-        in_time = trial.over.wait(LONGEST + CLOSING + GRACE)
+        trouble = trial.wait()
     except BaseException:  # Ctrl-C, or another plugin's time limit
         trial.cancel()
         trial.over.wait(GRACE)
         raise
-    if not in_time:
-        text = trial.describe()
+    if trouble is not None:
+        text = trial.describe(trouble)
         trial.leave_behind()
         pytest.fail(text, pytrace=False)
     if trial.error is not None:
@@ -57,18 +57,28 @@ class _Trial:
         self, name: str, body: Callable[[], Awaitable[None]], close: Callable[[], Awaitable[None]]
     ) -> None:
         self._name, self._body, self._close = name, body, close
-        self._stage = "it blocks the loop, or goes on although it was cancelled"
         self._threads_before = set(threading.enumerate())
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[Any] | None = None
-        self.error: BaseException | None = None
+        self._checked, self._closed = threading.Event(), threading.Event()
         self.over = threading.Event()
+        self.error: BaseException | None = None
 
     def start(self) -> None:
         context = copy_context()
         threading.Thread(
             target=context.run, args=(self._run,), name=self._name, daemon=True
         ).start()
+
+    def wait(self) -> str | None:
+        """Return None once it is over, or why it will not be."""
+        if not self._checked.wait(LONGEST + GRACE):
+            return "it blocks the loop, or goes on although it was cancelled"
+        if not self._closed.wait(CLOSING + GRACE):
+            return "a client that is being closed blocks the loop, or goes on for ever"
+        if not self.over.wait(GRACE):
+            return "the broker left a task or a thread behind that does not end"
+        return None
 
     def cancel(self) -> None:
         """Cancel the rule, from another thread."""
@@ -79,10 +89,10 @@ class _Trial:
         except RuntimeError:  # the loop is closed: it was over just now
             return
 
-    def describe(self) -> str:
-        """Say that the rule did not end, and where it stands."""
-        text = f"{self._name} did not end within {LONGEST + CLOSING + GRACE:g} s: {self._stage}"
-        return "\n".join([f"{text}. It stands here:", *self._places()])
+    def describe(self, trouble: str) -> str:
+        """Say that the rule does not end, and where it stands."""
+        told = f"{self._name} does not end: {trouble}. It stands here:"
+        return "\n".join([told, *self._places()])
 
     def leave_behind(self) -> None:
         """Let the process end without the threads that the rule has started: all are daemons."""
@@ -98,7 +108,8 @@ class _Trial:
             asyncio.run(self._check())
         except BaseException as error:  # pytest's own, too: they are raised where pytest sees them
             self.error = error
-        self.over.set()
+        for event in (self._checked, self._closed, self.over):
+            event.set()
 
     async def _check(self) -> None:
         self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
@@ -107,11 +118,11 @@ class _Trial:
         try:
             await _within(LONGEST, self._body, f"{self._name} was not over after {{:g}} s")
         finally:
-            self._stage = "a client that is being closed blocks the loop, or is never closed"
+            self._checked.set()
             await _within(
                 CLOSING, self._close, f"{self._name}: a client was not closed in {{:g}} s"
             )
-            self._stage = "the broker left a task or a thread behind that does not end"
+            self._closed.set()
         assert unheard == [], "the broker let errors go unheard on its loop"
 
     def _places(self) -> Iterator[str]:
