@@ -139,6 +139,36 @@ def test_a_run_whose_caller_is_killed_while_it_cancels_is_ended_by_a_worker(plac
     assert worker.stop() == 0
 
 
+BUSY = """
+import ctypes
+from jtask import task
+
+# As a long call into C does, and unlike time.sleep, it keeps the interpreter's lock.
+block = ctypes.PyDLL(None).usleep
+
+@task
+def busy() -> None:
+    mark("begun")
+    for _ in range(60):
+        block(300_000)  # microseconds
+    mark("ended")
+"""
+
+
+def test_a_run_whose_worker_is_too_busy_to_answer_at_once_is_not_said_never_to_start(
+    place: Any, eventually: Any
+) -> None:
+    place.write("busy.py", BUSY)
+    worker = place.serve("busy.py")
+    run_id = place.enqueue("busy.py:busy")
+    eventually(lambda: place.marks() == ["begun"])
+    assert cancelled(place, run_id)[run_id] in ("interrupted", "already over")
+    end = place.result(run_id)
+    assert (end["state"], end["message"]) == ("Cancelled", "cancelled by `jtask cancel`")
+    assert worker.stop() == 0
+    assert place.marks() == ["begun"]
+
+
 HOOKED = """
 import os
 from jtask import task

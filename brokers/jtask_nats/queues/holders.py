@@ -15,6 +15,9 @@ _FRESH = 3.0  # seconds in which the answers to a question for all are believed
 SHORT_PATIENCE = 0.25
 """Seconds to wait for an answer where a person waits for ours: a worker that is not busy answers at
 once."""
+BUSY_SHARE = 3
+"""Of the lease, to wait where much depends on it that nobody holds a run: C code in a task can keep
+a worker from answering for a while, and so can a machine that is busy."""
 _LONG_PATIENCE = 1.0
 _STALLED = 1.2  # of the patience: a wait that took longer was no wait
 _STALLS = 5  # waits, at most
@@ -26,7 +29,7 @@ class Holders:
 
     Args:
         session: To the server.
-        patience: Seconds to wait for an answer, at most 1; a share of the lease where it is None.
+        patience: Seconds to wait for an answer; a share of the lease where it is None.
 
     Attributes:
         inbox: Where the answers arrive: who is not to answer its own questions knows them by it.
@@ -47,17 +50,22 @@ class Holders:
         self.inbox = self._connection.new_inbox()
         self._subscription = self._connection.subscribe(self.inbox, self._on_answer)
 
-    async def hold(self, run_id: str) -> bool:
-        """Return whether a living process holds a run; False when none says so in time."""
-        return bool(await self.held_of((run_id,)))
+    async def hold(self, run_id: str, patience: float | None = None) -> bool:
+        """Return whether a living process holds a run; False when none says so in time.
 
-    async def held_of(self, run_ids: Collection[str]) -> set[str]:
+        Args:
+            run_id: The run.
+            patience: Seconds, where they are others for this one.
+        """
+        return bool(await self.held_of((run_id,), patience))
+
+    async def held_of(self, run_ids: Collection[str], patience: float | None = None) -> set[str]:
         """Return those of some runs that a living process holds, as far as it says so in time."""
         if not run_ids:
             return set()
         answers = {run_id: self._ask(run_id) for run_id in run_ids}
         try:
-            await self._wait(answers.values())
+            await self._wait(answers.values(), patience or self._patience)
             return {one for one, answer in answers.items() if answer.done() and answer.result()}
         finally:
             for run_id, answer in answers.items():
@@ -100,26 +108,28 @@ class Holders:
     async def _list(self) -> frozenset[str]:
         self._heard, self._nobody = set(), self._loop.create_future()
         self._connection.send(self._subject, _ALL.encode(), reply=self.inbox)
-        await self._wait((self._nobody,))
+        await self._wait((self._nobody,), self._patience)
         return frozenset(self._heard)
 
-    async def _wait(self, answers: "Collection[asyncio.Future[bool]]") -> None:
+    async def _wait(self, answers: "Collection[asyncio.Future[bool]]", patience: float) -> None:
         for _ in range(_STALLS):
-            if await self._waited_well(answers):
+            if await self._waited_well(answers, patience):
                 return
 
-    async def _waited_well(self, answers: "Collection[asyncio.Future[bool]]") -> bool:
+    async def _waited_well(
+        self, answers: "Collection[asyncio.Future[bool]]", patience: float
+    ) -> bool:
         """Wait for answers; False when this process or the server got no time meanwhile."""
         begun = self._loop.time()
-        _, missing = await asyncio.wait(answers, timeout=self._patience)
+        _, missing = await asyncio.wait(answers, timeout=patience)
         if not missing:
             return True
         waited = self._loop.time()
         # What the server has had by then is here when it says so.
         with contextlib.suppress(BrokerUnavailable):  # whoever asks looks at the connection
             await self._connection.flush()
-        is_prompt = self._loop.time() - waited < self._patience
-        return is_prompt and waited - begun < _STALLED * self._patience
+        is_prompt = self._loop.time() - waited < min(patience, _LONG_PATIENCE)
+        return is_prompt and waited - begun < _STALLED * patience
 
     def _send(self) -> None:
         run_ids, self._unsent = self._unsent, []

@@ -24,7 +24,7 @@ from jtask_nats.client.purging import Deleted, try_to_purge
 from jtask_nats.queues.consumption import NatsConsumption
 from jtask_nats.queues.deletion import delete_message
 from jtask_nats.queues.deliveries import NatsDelivery, ack_many
-from jtask_nats.queues.holders import SHORT_PATIENCE, Holders
+from jtask_nats.queues.holders import BUSY_SHARE, SHORT_PATIENCE, Holders
 from jtask_nats.queues.leases import Leases
 from jtask_nats.queues.messages import OutgoingMessage, new_run_message, new_run_messages
 from jtask_nats.queues.over_streams import first_found
@@ -291,13 +291,17 @@ class NatsRuns:
         info = await self._session.topology.consumers.find(queue, int(priority))
         if info is None or info["delivered"]["stream_seq"] < sequence:
             return False
-        return info["num_ack_pending"] > 0 and await self._is_held(run_id)
+        if not info["num_ack_pending"]:
+            return False
+        # It was given to a worker, and may be executed.
+        patience = self._session.settings.lease / BUSY_SHARE
+        return await self._is_held(run_id, max(patience, SHORT_PATIENCE))
 
-    async def _is_held(self, run_id: str) -> bool:
+    async def _is_held(self, run_id: str, patience: float = SHORT_PATIENCE) -> bool:
         # Not before: nearly nobody cancels.
         if self._holders is None:
             self._holders = Holders(self._session, SHORT_PATIENCE)
-        return await self._holders.hold(run_id)
+        return await self._holders.hold(run_id, patience)
 
 
 def _too_large(message: Message, limit: int) -> MessageRefused:

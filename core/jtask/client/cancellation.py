@@ -52,6 +52,7 @@ RecordEvent = Callable[[Event], object]
 
 _PATIENCE = 2.0  # seconds for a run that is on its way between the broker and a worker
 _ASK_SECONDS = 0.25  # a worker answers at once
+_LONGEST_ASK_SECONDS = 2.0  # but not one that C code in a task keeps busy
 _PAUSE_SECONDS = 0.05  # a run on its way is in nobody's hands for milliseconds
 
 
@@ -105,7 +106,7 @@ async def cancel_waiting(
 
 
 async def try_cancel(
-    broker: Broker, record: RecordEvent, request: CancelRequest
+    broker: Broker, record: RecordEvent, request: CancelRequest, seconds: float = _ASK_SECONDS
 ) -> CancelAnswer | None:
     """Try once to fulfil a request.
 
@@ -113,6 +114,7 @@ async def try_cancel(
         broker: Where the run is.
         record: Takes the event of its end, if it is ended here.
         request: The request, as it is stored.
+        seconds: How long whoever holds the run has to answer.
 
     Returns:
         CancelAnswer | None: What has come of it; None when the run is nowhere to be found just
@@ -120,7 +122,7 @@ async def try_cancel(
     """
     answer = await _take_off(broker, record, request)
     if answer is None:
-        answer = await _ask_holder(broker, request)
+        answer = await _ask_holder(broker, request, seconds)
     return answer or await already_over(broker, request.run_id)
 
 
@@ -167,15 +169,19 @@ def read_question(question: bytes) -> tuple[str, str]:
 async def _cancel_patiently(
     broker: Broker, record: RecordEvent, request: CancelRequest
 ) -> CancelAnswer:
-    deadline = time.monotonic() + _PATIENCE
+    deadline, seconds = time.monotonic() + _PATIENCE, _ASK_SECONDS
     while True:
-        answer = await try_cancel(broker, record, request)
+        answer = await try_cancel(broker, record, request, seconds)
         is_promise = answer is not None and _is_promise(answer)
         if answer is not None and not is_promise:
             return answer
-        if time.monotonic() > deadline:
+        is_held = answer is None and await broker.queues.find(request.run_id) is not None
+        if time.monotonic() > deadline and not (is_held and seconds < _LONGEST_ASK_SECONDS):
             result = CancelResult.INTERRUPTED if is_promise else CancelResult.NOT_FOUND
             return CancelAnswer(request.run_id, result)
+        if is_held:
+            # Somebody says to hold it, or it would be off its queue.
+            seconds = min(2 * seconds, _LONGEST_ASK_SECONDS)
         if not is_promise:
             await asyncio.sleep(_PAUSE_SECONDS)
         elif kept := await _kept_promise(broker, request.run_id):
@@ -257,9 +263,11 @@ async def _after_end(broker: Broker, request: CancelRequest, answer: CancelAnswe
         await announce(broker, request.run_id, answer.state)
 
 
-async def _ask_holder(broker: Broker, request: CancelRequest) -> CancelAnswer | None:
+async def _ask_holder(
+    broker: Broker, request: CancelRequest, seconds: float
+) -> CancelAnswer | None:
     question = write_question(request.run_id, request.message)
-    answers = await ask_patiently(broker, CANCEL_RUN, question, timeout=_ASK_SECONDS, answers=1)
+    answers = await ask_patiently(broker, CANCEL_RUN, question, timeout=seconds, answers=1)
     try:
         return CancelAnswer(request.run_id, CancelResult(answers[0].decode())) if answers else None
     except ValueError:  # somebody else listens there
