@@ -186,6 +186,7 @@ def test_an_instant_is_never_rounded_to_an_earlier_one() -> None:
         (10037, "no message found", True),
         (10043, "sequence 7 not found", True),
         (10057, "no message found", True),
+        (10057, "stream store EOF", True),
         (10057, "disk failure", False),
         (10059, "stream not found", False),
     ],

@@ -19,6 +19,7 @@ CONSUMER_NOT_FOUND = 10014
 
 _GONE = {10037, 10043}  # no such message, no such sequence
 _DELETE_FAILED = 10057  # its description is the store's own error
+_GONE_WORDS = ("no message found", "stream store EOF")  # the latter beyond a file's last message
 _STORE_FAILED = 10077  # its description is the store's own error
 _NO_ROOM = (
     "make room there, or let it store more: by max_file_store and max_memory_store of its "
@@ -89,7 +90,7 @@ class ConnectionClosed(BrokerUnavailable):
 def is_gone(error: ApiError) -> bool:
     """Tell whether a message could not be deleted because it was not there any more."""
     if error.err_code == _DELETE_FAILED:
-        return "no message found" in error.description
+        return any(words in error.description for words in _GONE_WORDS)
     return error.err_code in _GONE
 
 
