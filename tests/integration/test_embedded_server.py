@@ -429,6 +429,20 @@ def test_what_a_server_prints_before_it_can_log_is_its_reason(
         ensure_server(home)
 
 
+def test_a_server_that_has_no_room_to_say_why_it_ends_is_spoken_for(
+    tmp_path: Path,
+    home: Path,
+    set_env: Callable[[str, str], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    set_env("NATS_SERVER_BIN", str(program(tmp_path, "exit 1")))
+    with pytest.raises(BrokerUnavailable, match="code 1: no reason given"):
+        ensure_server(home)
+    monkeypatch.setattr(ServerFiles, "disk_free", lambda _: 8192)
+    with pytest.raises(BrokerUnavailable, match="code 1: its disk has no room left"):
+        ensure_server(home)
+
+
 def test_a_server_that_is_slow_to_answer_is_left_running_and_found_later(
     tmp_path: Path, home: Path, set_env: Callable[[str, str], None]
 ) -> None:

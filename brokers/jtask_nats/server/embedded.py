@@ -25,6 +25,7 @@ from jtask_nats.server.config import HOST, ServerRecord, last_problem, parse_siz
 from jtask_nats.server.files import ServerFiles, data_folder, folder_errors
 from jtask_nats.server.info import ServerInfo, ask_info
 from jtask_nats.server.lock import is_held, release_lock, take_lock
+from jtask_nats.server.orphans import end_orphans, find_orphans
 from jtask_nats.settings import NatsSettings, Sync
 
 # Below the range from which systems give ports to outgoing connections: one of those could sit on
@@ -32,6 +33,7 @@ from jtask_nats.settings import NatsSettings, Sync
 _PORTS = range(20_000, 30_000)
 _PORT_CHOICES = 20
 _STOP_TIMEOUT = 20.0  # seconds
+_ROOM = 1_000_000  # bytes; with less, a full disk is what has most likely ended a server
 _READY_POLL = 0.002  # seconds; a start takes about 15 ms
 _OTHERS_POLL = 0.01  # seconds
 _log = logging.getLogger("jtask")
@@ -114,6 +116,8 @@ def ensure_server(home: Path | None = None) -> Endpoint:
 def stop_server(home: Path | None = None) -> bool:
     """Stop the server of a data folder and wait until it is gone.
 
+    So is one whose folder was deleted since it was started.
+
     Returns:
         bool: False when there was none.
 
@@ -125,6 +129,7 @@ def stop_server(home: Path | None = None) -> bool:
     deadline = time.monotonic() + _STOP_TIMEOUT
     signalled: int | None = None
     with folder_errors(files.home):
+        found_orphans = _end_orphans(files, deadline)
         while not _is_down(files):
             if signalled is None:
                 signalled = _terminate(files)
@@ -133,7 +138,7 @@ def stop_server(home: Path | None = None) -> bool:
             if time.monotonic() > deadline:
                 raise _unresponsive(files)
             time.sleep(_OTHERS_POLL)
-    return signalled is not None
+    return found_orphans or signalled is not None
 
 
 def server_status(home: Path | None = None) -> ServerStatus | None:
@@ -156,6 +161,29 @@ def server_status(home: Path | None = None) -> ServerStatus | None:
             store_limit=record.store_limit,
             sync=record.sync,
         )
+
+
+def _end_orphans(files: ServerFiles, deadline: float) -> bool:
+    """End servers whose folder was deleted: who is connected to one comes to the next then."""
+    orphans = find_orphans(files.config, files.lock)
+    if not orphans:
+        return False
+    pids = ", ".join(map(str, sorted(orphans)))
+    _log.warning(
+        "the data folder %s, or the lock in it, was deleted while its embedded server (pid %s) "
+        "ran: that server is ended, and what was deleted is lost",
+        files.home,
+        pids,
+    )
+    end_orphans(orphans)
+    while find_orphans(files.config, files.lock) & orphans:
+        if time.monotonic() > deadline:
+            raise BrokerUnavailable(
+                f"the embedded server (pid {pids}) of the data folder {files.home}, which was "
+                f"deleted, does not end: end that process"
+            )
+        time.sleep(_OTHERS_POLL)
+    return True
 
 
 def _find(files: ServerFiles) -> tuple[ServerRecord, ServerInfo] | None:
@@ -186,6 +214,7 @@ def _join(
 def _start(files: ServerFiles, settings: NatsSettings, lock: int, deadline: float) -> Endpoint:
     program = find_server()
     check_version(ask_version(program), str(program))
+    _end_orphans(files, deadline)
     store_limit = parse_size(settings.server_store_limit)
     previous = files.read_record()
     for port in _ports(previous):
@@ -200,13 +229,18 @@ def _start(files: ServerFiles, settings: NatsSettings, lock: int, deadline: floa
             # It may be reading a large store: leave it to the next call to find.
             _reap_later(process)
             raise _unresponsive(files)
-        problem = last_problem(files.log_since(log_size))
+        problem = last_problem(files.log_since(log_size)) or _unsaid(files)
         if "address already in use" not in problem:
             raise BrokerUnavailable(
                 f"the embedded server exited immediately with code "
-                f"{process.returncode}: {problem or 'no reason given'} (log: {files.log})"
+                f"{process.returncode}: {problem} (log: {files.log})"
             )
     raise BrokerUnavailable(f"the embedded server found no free port in {_PORTS} on {HOST}")
+
+
+def _unsaid(files: ServerFiles) -> str:
+    # What has no room to write says nothing.
+    return "its disk has no room left" if files.disk_free() < _ROOM else "no reason given"
 
 
 def _ports(previous: ServerRecord | None) -> Iterator[int]:
