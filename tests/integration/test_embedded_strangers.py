@@ -22,7 +22,7 @@ from jtask.ids import RunIds
 from jtask.settings import get_settings
 from jtask_nats import open_embedded, opening
 from jtask_nats.client.gate import Credential
-from jtask_nats.server import gate, ownership
+from jtask_nats.server import embedded, gate, ownership
 from jtask_nats.server.embedded import Endpoint, ensure_server, server_status, stop_server
 from jtask_nats.server.files import ServerFiles
 from jtask_nats.server.gate import EmbeddedGate
@@ -120,6 +120,23 @@ def test_who_takes_the_port_of_a_dead_server_is_told_nothing(
     asyncio.run(main())
 
 
+def test_the_record_of_a_dead_server_is_not_believed_while_the_next_one_is_started(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = ensure_server()
+    kill_hard(first)
+    refused: list[bool] = []
+
+    def look(*_: object) -> None:
+        with pytest.raises(ConnectionRefusedError, match="does not run"):
+            EmbeddedGate(first.home).find()
+        refused.append(True)
+
+    monkeypatch.setattr(embedded, "check_version", look)
+    assert ensure_server().started
+    assert refused
+
+
 @on_linux
 def test_the_user_at_the_other_end_of_a_connection_is_known() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -215,7 +232,9 @@ def test_root_does_not_adopt_a_folder_that_somebody_else_has_made(home: Path) ->
     assert home.stat().st_uid == NOBODY
 
 
-@pytest.mark.parametrize("name", ["lock", "server.log", "server.conf", "endpoint.json", "store"])
+@pytest.mark.parametrize(
+    "name", ["lock", "starting", "server.log", "server.conf", "endpoint.json", "store"]
+)
 def test_links_in_the_folder_are_not_followed(home: Path, tmp_path: Path, name: str) -> None:
     target = tmp_path / "precious"
     target.write_text("as it was")

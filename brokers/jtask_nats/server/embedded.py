@@ -12,7 +12,8 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -100,14 +101,11 @@ def ensure_server(home: Path | None = None) -> Endpoint:
     with folder_errors(files.home):
         files.prepare()
         while True:
-            lock = take_lock(files.lock)
-            if lock is not None:
-                try:
-                    return _start(files, own, lock, deadline)
-                finally:
-                    release_lock(lock)
-            if found := _find(files):
-                return _join(files, *found, own)
+            with _taken(files.starting) as is_ours:
+                if found := _find(files):
+                    return _join(files, *found, own)
+                if is_ours and not is_held(files.lock):
+                    return _start(files, own, deadline)
             if time.monotonic() > deadline:
                 raise _unresponsive(files)
             time.sleep(_OTHERS_POLL)
@@ -186,9 +184,19 @@ def _end_orphans(files: ServerFiles, deadline: float) -> bool:
     return True
 
 
+@contextmanager
+def _taken(path: Path) -> Generator[bool]:
+    lock = take_lock(path)
+    try:
+        yield lock is not None
+    finally:
+        if lock is not None:
+            release_lock(lock)
+
+
 def _find(files: ServerFiles) -> tuple[ServerRecord, ServerInfo] | None:
-    """Return the living server; only meaningful while somebody holds the lock."""
-    record = files.read_record()
+    """Return the living server."""
+    record = files.read_record() if is_held(files.lock) else None
     info = ask_info(record.port) if record else None
     if record is None or info is None or info.name != record.name:
         return None
@@ -211,7 +219,7 @@ def _join(
     return _endpoint(files, record, info, pid=files.read_pid(), started=False)
 
 
-def _start(files: ServerFiles, settings: NatsSettings, lock: int, deadline: float) -> Endpoint:
+def _start(files: ServerFiles, settings: NatsSettings, deadline: float) -> Endpoint:
     program = find_server()
     check_version(ask_version(program), str(program))
     _end_orphans(files, deadline)
@@ -221,7 +229,7 @@ def _start(files: ServerFiles, settings: NatsSettings, lock: int, deadline: floa
         record = ServerRecord.for_next_start(port, settings.server_sync, store_limit, time.time())
         files.write_start(record)
         log_size = files.log_size()
-        process = _spawn(program, files, lock)
+        process = _spawn(program, files, deadline)
         if info := _await_ready(process, record, deadline):
             _reap_later(process)
             return _endpoint(files, record, info, pid=process.pid, started=True)
@@ -262,7 +270,9 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def _spawn(program: Path, files: ServerFiles, lock: int) -> subprocess.Popen[bytes]:
+def _spawn(program: Path, files: ServerFiles, deadline: float) -> subprocess.Popen[bytes]:
+    # Not before the record is the new server's: with the lock held, it is believed.
+    lock = _wait_for_lock(files, deadline)
     log = files.open_log()
     try:
         return subprocess.Popen(
@@ -279,6 +289,16 @@ def _spawn(program: Path, files: ServerFiles, lock: int) -> subprocess.Popen[byt
         )
     finally:
         os.close(log)
+        release_lock(lock)
+
+
+def _wait_for_lock(files: ServerFiles, deadline: float) -> int:
+    # Who only looks whether it is held has it for a moment.
+    while (lock := take_lock(files.lock)) is None:
+        if time.monotonic() > deadline:
+            raise _unresponsive(files)
+        time.sleep(_READY_POLL)
+    return lock
 
 
 def _await_ready(
@@ -315,9 +335,9 @@ def _endpoint(
 
 
 def _is_down(files: ServerFiles) -> bool:
-    """Tell whether no server lives; nothing is created in a folder that is not there."""
+    """Tell whether no server lives or is started; nothing is created, not even the folder."""
     files.refuse_foreign()
-    return not is_held(files.lock)
+    return not is_held(files.lock) and not is_held(files.starting)
 
 
 def _terminate(files: ServerFiles) -> int | None:

@@ -52,6 +52,11 @@ class ServerFiles:
         return self.home / "lock"
 
     @property
+    def starting(self) -> Path:
+        """Held by who starts the server, until it answers."""
+        return self.home / "starting"
+
+    @property
     def log(self) -> Path:
         """What the server logs."""
         return self.home / "server.log"
@@ -96,6 +101,7 @@ class ServerFiles:
         for path in (
             self.home,
             self.lock,
+            self.starting,
             self.log,
             self.config,
             self._record,
@@ -119,7 +125,7 @@ class ServerFiles:
             return None
 
     def write_start(self, record: ServerRecord) -> None:
-        """Write the next server's configuration and record; only under the lock."""
+        """Write the next server's configuration and record; only by who holds `starting`."""
         # A stale pid may be another process's by now, and `stop` would end that one.
         self._pid.unlink(missing_ok=True)
         config = render_config(record, store=self._store, log=self.log, pid_file=self._pid)

@@ -2,7 +2,9 @@
 
 nats-server itself would let two servers write one store. The lock is taken before the server is
 started and inherited by it as an open file, so it is held exactly as long as the server lives,
-however it ends, and whoever gets the lock knows that there is no server.
+however it ends, and whoever gets the lock knows that there is no server. It is taken after the
+record of the new server is written: the record of a dead one is never believed. Until then, another
+lock keeps others from starting a server too.
 
 To port this to a platform without flock, replace the three functions.
 """
