@@ -49,11 +49,21 @@ def default_url(namespace: str, home: Path | None) -> str:
 
 
 def prepare_folder(engine: Engine) -> None:
-    """Make the folder of a SQLite file, for its owner only: arguments of runs are secrets."""
+    """Make a SQLite file and its folder, for their owner only: arguments of runs are secrets.
+
+    Raises:
+        IndexUnavailable: They cannot be made.
+    """
     file = sqlite_file(engine)
-    if file is not None and not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
+    try:
+        if file is not None and not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
+    except OSError as error:
+        raise IndexUnavailable(
+            f"the index cannot be made at {file} ({error.strerror or error}): set JTASK_INDEX_URL "
+            f"to another place, or JTASK_HOME to a folder that can be written"
+        ) from error
 
 
 def sqlite_file(engine: Engine) -> Path | None:

@@ -56,6 +56,13 @@ def test_a_database_that_cannot_be_reached_is_said_without_its_password() -> Non
     assert "secret" not in str(refused.value)
 
 
+def test_a_file_that_cannot_be_made_is_named_with_the_way_out(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for place in (tmp_path / "file" / "index.sqlite", tmp_path / "file" / "below" / "index.sqlite"):
+        with pytest.raises(IndexUnavailable, match=f"{place} .*JTASK_INDEX_URL.*JTASK_HOME"):
+            IndexWriter(open_engine(f"sqlite:///{place}")).prepare()
+
+
 def test_while_the_broker_cannot_be_reached_no_connection_to_the_index_stays_open(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
