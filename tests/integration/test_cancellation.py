@@ -22,6 +22,7 @@ from jtask.client.cancel_requests import (
     find_cancel_request,
     store_cancel_request,
 )
+from jtask.client.cancellation import settle_orphan
 from jtask.errors import BrokerUnavailable, RunCancelled
 from jtask.hooks import hookimpl
 from jtask.ids import process_label
@@ -434,12 +435,40 @@ def test_a_run_whose_worker_dies_with_it_as_it_is_taken_off_its_queue_comes_to_i
     with monkeypatch.context() as patch:
         patch.setattr(runs, "cancel", of_a_worker_that_dies)
         patch.setattr("jtask.client.cancellation._PATIENCE", 0.1)
+        patch.setattr("jtask.client.cancellation._LONG_PATIENCE", 0.2)
         assert run.cancel("enough").result is CancelResult.NOT_FOUND
     monkeypatch.setattr("jtask_cancellation.worker_side._FIRST_LOOK", 0.01)
     monkeypatch.setattr("jtask_cancellation.worker_side._LOST_AFTER", 0.1)
     with run_worker(quick):
         assert_cancelled(run, "enough")
         eventually(lambda: on_io(cancel_requests) == [])
+
+
+@pytest.mark.parametrize("patience", [0.1, 2.0])
+def test_a_run_that_a_worker_takes_off_its_queue_for_the_caller_never_starts(
+    patience: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = quick.delay(1)
+    broker = get_client().broker
+    take_off, later = broker.runs.cancel, list[asyncio.Task[Any]]()
+
+    async def by_a_worker(run_id: str) -> bool:
+        if later:
+            return False
+        await take_off(run_id)
+        later.append(asyncio.create_task(store_end(run_id)))
+        return False
+
+    async def store_end(run_id: str) -> None:
+        await asyncio.sleep(0.5)  # as while a cluster has no leader
+        request = await find_cancel_request(broker, run_id)
+        assert request is not None
+        await settle_orphan(broker, lambda _: None, request)
+
+    monkeypatch.setattr(broker.runs, "cancel", by_a_worker)
+    monkeypatch.setattr("jtask.client.cancellation._PATIENCE", patience)
+    assert run.cancel("enough").result is CancelResult.NEVER_STARTS
+    assert_cancelled(run, "enough")
 
 
 def test_a_cancellation_older_than_outcomes_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -409,7 +409,7 @@ class CancellationMachine(RuleBasedStateMachine):
         if self.waits(run):
             return {CancelResult.NEVER_STARTS}
         # A dead worker holds it, or a dead caller took it off; a worker may end it meanwhile.
-        return {CancelResult.NOT_FOUND, CancelResult.ALREADY_OVER}
+        return {CancelResult.NOT_FOUND, CancelResult.ALREADY_OVER, CancelResult.NEVER_STARTS}
 
     def waits(self, run: ModelRun) -> bool:
         return self.storage.backlog.find(run.run_id, self.clock.time()) is not None

@@ -51,6 +51,9 @@ RecordEvent = Callable[[Event], object]
 """Takes the event of a state that was entered without a run context."""
 
 _PATIENCE = 2.0  # seconds for a run that is on its way between the broker and a worker
+_LONG_PATIENCE = 10.0
+"""Seconds for one that was seen on its queue: a worker that follows the request up may have taken
+it off, and store its end only once an election is over."""
 _ASK_SECONDS = 0.25  # a worker answers at once
 _LONGEST_ASK_SECONDS = 2.0  # but not one that C code in a task keeps busy
 _PAUSE_SECONDS = 0.05  # a run on its way is in nobody's hands for milliseconds
@@ -169,23 +172,35 @@ def read_question(question: bytes) -> tuple[str, str]:
 async def _cancel_patiently(
     broker: Broker, record: RecordEvent, request: CancelRequest
 ) -> CancelAnswer:
-    deadline, seconds = time.monotonic() + _PATIENCE, _ASK_SECONDS
+    begun, patience, seconds = time.monotonic(), _PATIENCE, _ASK_SECONDS
     while True:
         answer = await try_cancel(broker, record, request, seconds)
         is_promise = answer is not None and _is_promise(answer)
         if answer is not None and not is_promise:
-            return answer
-        is_held = answer is None and await broker.queues.find(request.run_id) is not None
-        if time.monotonic() > deadline and not (is_held and seconds < _LONGEST_ASK_SECONDS):
-            result = CancelResult.INTERRUPTED if is_promise else CancelResult.NOT_FOUND
-            return CancelAnswer(request.run_id, result)
-        if is_held:
+            return _for_request(request, answer)
+        is_late = time.monotonic() > begun + patience
+        if is_promise:
+            if is_late:
+                return CancelAnswer(request.run_id, CancelResult.INTERRUPTED)
+            if kept := await _kept_promise(broker, request.run_id):
+                return kept
+            continue
+        is_held = await broker.queues.find(request.run_id) is not None
+        if is_held and seconds < _LONGEST_ASK_SECONDS:
             # Somebody says to hold it, or it would be off its queue.
             seconds = min(2 * seconds, _LONGEST_ASK_SECONDS)
-        if not is_promise:
-            await asyncio.sleep(_PAUSE_SECONDS)
-        elif kept := await _kept_promise(broker, request.run_id):
-            return kept
+        elif is_late:
+            if patience == _LONG_PATIENCE or not await _was_seen(broker, request.run_id):
+                return CancelAnswer(request.run_id, CancelResult.NOT_FOUND)
+            patience = _LONG_PATIENCE
+        await asyncio.sleep(_PAUSE_SECONDS)
+
+
+def _for_request(request: CancelRequest, answer: CancelAnswer) -> CancelAnswer:
+    """Return the answer for a run that somebody else may have ended for this request."""
+    if answer.result is CancelResult.ALREADY_OVER and request.ended(answer.state):
+        return CancelAnswer(request.run_id, CancelResult.NEVER_STARTS, answer.state)
+    return answer
 
 
 def _is_promise(answer: CancelAnswer) -> bool:
@@ -243,14 +258,18 @@ async def _withdraw(broker: Broker, run_id: str) -> None:
 
     That of an earlier caller is never withdrawn: its run may be off the queue already (step 2).
     """
-    request = await find_cancel_request(broker, run_id)
-    was_seen = request is not None and request.head
     if (
-        not was_seen
+        not await _was_seen(broker, run_id)
         or await broker.queues.find(run_id) is not None
         or await already_over(broker, run_id) is not None
     ):
         await forget(broker, run_id)
+
+
+async def _was_seen(broker: Broker, run_id: str) -> bool:
+    """Tell whether a run waited on its queue after it was asked to end, and may be off it now."""
+    request = await find_cancel_request(broker, run_id)
+    return request is not None and bool(request.head)
 
 
 async def _after_end(broker: Broker, request: CancelRequest, answer: CancelAnswer) -> None:
