@@ -65,8 +65,8 @@ class Storage:
         """Store an outcome and push it to whoever watches, unless another came first."""
         with self.lock:
             now = self.clock.time()
-            if self.outcomes.get(outcome.run_id, now) is not None:
-                return False
+            if (stored := self.outcomes.get(outcome.run_id, now)) is not None:
+                return stored == outcome.body  # the same one, sent again
             self.outcomes.put(outcome.run_id, outcome.body, now, now + self.settings.result_ttl)
             # Under the same lock: a watcher that comes later reads the outcome, none misses it.
             watchers = self.watchers.of((outcome.run_id, client_of(outcome.run_id)))

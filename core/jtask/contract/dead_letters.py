@@ -23,7 +23,10 @@ class DeadLetter(NamedTuple):
 
 
 class DeadLetters(Protocol):
-    """Read and delete what was dead-lettered; `Delivery.dead_letter` writes it."""
+    """Read and delete what was dead-lettered; `Delivery.dead_letter` writes it.
+
+    Each is kept for the time of the setting `dead_letter_ttl`.
+    """
 
     def read(self) -> AsyncIterator[DeadLetter]:
         """Yield the dead letters, oldest first."""

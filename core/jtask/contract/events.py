@@ -71,7 +71,10 @@ class EventBounds(NamedTuple):
 
 
 class EventLog(Protocol):
-    """Keep what happened, in order of arrival, without ever slowing a run."""
+    """Keep what happened, in order of arrival, without ever slowing a run.
+
+    For the time of the setting `event_ttl`.
+    """
 
     # Not asynchronous: nobody must ever wait for an event.
     def append(self, events: Sequence[Event]) -> None:

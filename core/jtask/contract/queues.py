@@ -99,7 +99,7 @@ class Queues(Protocol):
         ...
 
     async def depth(self, queue: str) -> int:
-        """Count the runs of a queue that wait or are being executed."""
+        """Count the runs of a queue that wait or are being executed, not those that are delayed."""
         ...
 
     # Not `async def`: an async generator is called, not awaited. Likewise in the other parts.

@@ -20,7 +20,7 @@ class Subscription(Protocol):
 
 
 class ResultStore(Protocol):
-    """Keep outcomes for the time to live of the settings."""
+    """Keep outcomes for the time of the setting `result_ttl`."""
 
     # Not `async def`: a coroutine would send nothing before it is awaited.
     def put(self, outcome: OutcomeRecord) -> Awaitable[bool]:
@@ -34,8 +34,8 @@ class ResultStore(Protocol):
         outcome in any other thread: `done(answer)` is called on the loop all the same.
 
         Returns:
-            Awaitable[bool]: True when this outcome is now the stored one; False when another
-            came first, which stands.
+            Awaitable[bool]: True when this outcome is now the stored one, also when the same was
+            sent before; False when another came first, which stands.
         """
         ...
 

@@ -19,7 +19,8 @@ class Message:
     """One run on its way to a queue.
 
     Attributes:
-        run_id: Storing the same id twice within the broker's dedup window stores it once.
+        run_id: Storing the same id twice within 30 seconds stores it once, also when the run was
+            settled meanwhile.
         queue: Letters, digits, `_` and `-`.
         body: The envelope.
         priority: 0 (lowest, default) to 9.

@@ -31,6 +31,7 @@ from jtask.testing.contract.events import EventLogContract
 from jtask.testing.contract.items import ItemStoreContract
 from jtask.testing.contract.leases import LeaseContract
 from jtask.testing.contract.logs import LogStoreContract
+from jtask.testing.contract.namespaces import NamespaceContract
 from jtask.testing.contract.parking import ParkingContract
 from jtask.testing.contract.pausing import PauseContract
 from jtask.testing.contract.queue_states import QueueStateContract
@@ -63,6 +64,7 @@ class BrokerContract(
     ParkingContract,
     PauseContract,
     QueueStateContract,
+    NamespaceContract,
     RestartContract,
 ):
     """Every rule of `jtask.contract.Broker`."""
@@ -83,6 +85,7 @@ __all__ = [
     "KeyValueStoreContract",
     "LeaseContract",
     "LogStoreContract",
+    "NamespaceContract",
     "ParkingContract",
     "PauseContract",
     "QueueContract",

@@ -141,3 +141,18 @@ class DeadLetterContract(Contract):
         await broker.runs.enqueue([revived := bench.message("reports", body=letters[0].body)])
         await until(lambda: revived.run_id in worker.ids, "the new run is delivered")
         assert (await worker.next()).body == b"envelope"
+
+    @rule
+    async def test_dead_letters_are_kept_for_their_time(self, bench: Bench) -> None:
+        bench.configure(dead_letter_ttl=1)
+        worker = await bench.worker("reports")
+        broker = await bench.broker()
+        await broker.runs.enqueue([message := bench.message("reports")])
+        await (await worker.next()).dead_letter("Unreadable.", b"")
+
+        async def is_gone() -> bool:
+            return await broker.dead_letters.get(message.run_id) is None
+
+        await eventually(is_gone, "the dead letter is gone")
+        assert [letter async for letter in broker.dead_letters.read()] == []
+        assert await broker.dead_letters.drop(message.run_id) is False

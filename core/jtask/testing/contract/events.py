@@ -184,3 +184,20 @@ class EventLogContract(Contract):
             writer.events.append([event])
             await until(news.is_set, "the news has come")
         await subscription.close()
+
+    @rule
+    async def test_events_are_kept_for_their_time(self, bench: Bench) -> None:
+        bench.configure(event_ttl=1)
+        broker = await bench.broker()
+        broker.events.append([event := _event(bench.run_ids.new())])
+
+        async def was_kept() -> bool:
+            return (await broker.events.bounds()).last > 0
+
+        async def is_gone() -> bool:
+            bounds = await broker.events.bounds()
+            return await _read(broker) == [] and bounds.first == bounds.last + 1
+
+        await eventually(was_kept, "the event is kept")
+        await eventually(is_gone, "the event is gone")
+        assert [found async for found in broker.events.read_run(event.run_id)] == []

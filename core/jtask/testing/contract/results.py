@@ -95,6 +95,14 @@ class ResultStoreContract(Contract):
         assert await broker.results.get(first.run_id) == first
 
     @rule
+    async def test_an_outcome_that_is_sent_again_is_the_same_outcome(self, bench: Bench) -> None:
+        one, other = await bench.broker(), await bench.broker()
+        outcome = OutcomeRecord(bench.run_ids.new(), b"first")
+        for broker in (one, one, other):
+            assert await broker.results.put(outcome) is True
+        assert await other.results.get(outcome.run_id) == outcome
+
+    @rule
     async def test_one_of_many_outcomes_that_race_is_stored(self, bench: Bench) -> None:
         brokers = [await bench.broker() for _ in range(3)]
         run_id = bench.run_ids.new()
