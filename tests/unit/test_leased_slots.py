@@ -5,6 +5,7 @@ import gc
 import logging
 import weakref
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -12,9 +13,12 @@ from plugin_models import World
 
 from jtask.client import slot_of
 from jtask.contract import Delivery, Message
+from jtask.errors import BrokerUnavailable
 from jtask.settings import get_settings
 from jtask_limits.definitions import Limit, limits_of
 from jtask_memory import MemoryBroker, Storage
+
+ELECTION = 9.0  # seconds, at most
 
 
 class Parked:
@@ -132,6 +136,37 @@ def test_a_slot_is_renewed_until_it_is_given_back(parked: Parked) -> None:
     do(parked, parked.slots.give_back("api", "one", 1))
     do(parked, asyncio.sleep(lease))
     assert holders(parked) == []
+
+
+@pytest.mark.parametrize("begins", [0.1, 2.4, 4.9, 7.4, 9.9, 12.4, 14.9])
+def test_no_slot_is_lost_while_a_leader_is_elected_whenever_that_begins(
+    parked: Parked, monkeypatch: pytest.MonkeyPatch, begins: float
+) -> None:
+    lease, acquire = get_settings().lease, parked.broker.slots.acquire
+    renewed: list[float] = []
+
+    async def acquire_on_cluster(*asked: Any, **token: Any) -> str | None:
+        """Send it as often as is done on NATS; what arrives in an election is lost."""
+        clock = asyncio.get_running_loop().time
+        sent = clock()
+        for copy in (0.0, 2.0, 6.0, 8.5):
+            await asyncio.sleep(sent + copy - clock())
+            if not begun + begins <= clock() <= begun + begins + ELECTION:
+                renewed.append(clock())
+                return await acquire(*asked, **token)
+        await asyncio.sleep(sent + 10.0 - clock())
+        raise BrokerUnavailable("it has no leader")
+
+    async def hold() -> float:
+        monkeypatch.setattr(parked.broker.slots, "acquire", acquire_on_cluster)
+        begun = asyncio.get_running_loop().time()
+        assert await parked.slots.take("api", "one", 1)
+        return begun
+
+    begun = -1000.0
+    begun = do(parked, hold())
+    do(parked, asyncio.sleep(4 * lease))
+    assert max(after - before for before, after in pairwise(renewed)) <= lease - 1.0
 
 
 def test_a_lost_slot_is_reported(parked: Parked, caplog: pytest.LogCaptureFixture) -> None:

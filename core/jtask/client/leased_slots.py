@@ -18,7 +18,9 @@ from jtask.settings import get_settings
 T = TypeVar("T")
 LimitNow = Callable[[], Awaitable[int]]
 _MANY = 1_000_000  # runs; more than are parked under any key
-_RENEWALS = 3  # in each lease
+_RENEWALS = 6
+"""In each lease: what is sent while a cluster elects a leader, for up to 9 s, is lost; of 15 s that
+leaves little."""
 _RETRY_AFTER = 1.0
 """Seconds; what could not be renewed in an outage is to be renewed soon after it."""
 _FULL_SECONDS = 0.01  # for which it is taken for true that no slot is free
