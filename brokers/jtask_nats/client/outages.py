@@ -9,7 +9,7 @@ away longer than a lease takes all of them for dead, and clients return one by o
 _APART = 2 * RECONNECT_GRACE
 """Seconds between two outages: who has waited for the grace may be refused only then."""
 
-_LAPSE_SHARE = 2  # of a lease: who renews three times in it had as much left at least
+_LAPSE_SHARE = 2  # of a lease: who renews three times in it, or more often, had as much left
 
 
 class Outages:
@@ -45,7 +45,7 @@ class Outages:
         Returns:
             bool: Whether there was a reason to wait, so that what was read before may be outdated.
         """
-        # Nobody was kept from renewing: who does so three times in a lease comes in its own time.
+        # Nobody was kept from renewing: who does so several times in a lease comes in its own time.
         if self._back_at - self._lost_at < lease / _LAPSE_SHARE:
             return False
         left = self._back_at + RECONNECT_GRACE - time.monotonic()
