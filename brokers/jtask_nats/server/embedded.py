@@ -140,10 +140,21 @@ def stop_server(home: Path | None = None) -> bool:
 
 
 def server_status(home: Path | None = None) -> ServerStatus | None:
-    """Describe the living server of a data folder; None when there is none."""
-    files = ServerFiles(data_folder(home, get_settings()))
+    """Describe the living server of a data folder; None when there is none.
+
+    Raises:
+        BrokerUnavailable: It does not answer within the connect timeout.
+    """
+    settings = get_settings()
+    files = ServerFiles(data_folder(home, settings))
+    deadline = time.monotonic() + settings.connect_timeout
     with folder_errors(files.home):
-        found = None if _is_down(files) else _find(files)
+        # It may be starting, or as busy as its machine.
+        found = None
+        while not _is_down(files) and (found := _find(files)) is None:
+            if time.monotonic() > deadline:
+                raise _unresponsive(files)
+            time.sleep(_OTHERS_POLL)
         if found is None:
             return None
         record, info = found
