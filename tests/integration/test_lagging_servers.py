@@ -79,6 +79,30 @@ def test_what_is_stored_is_found_although_another_server_does_not_have_it_yet(
     with_lagging(main)
 
 
+def test_a_record_is_what_it_is_although_another_server_has_an_older_one_still(
+    with_lagging: WithLagging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main(broker: NatsBroker) -> None:
+        records = broker.records
+        await records.put("bucket", "key", b"old")
+        subject = broker._session.subjects.record("bucket", "key")
+        stream = "JTASK_default_RECORDS"
+        older = await direct_reads.latest_message(broker._connection, stream, subject)
+
+        async def outdated(*_: Any) -> Any:
+            return older
+
+        monkeypatch.setattr(direct_reads, "_single", outdated)
+        await records.put("bucket", "key", b"new")
+        record = await records.get("bucket", "key")
+        assert record is not None
+        assert record.body == b"new"
+        await records.delete("bucket", "key")
+        assert await records.get("bucket", "key") is None
+
+    with_lagging(main)
+
+
 def test_a_dead_letter_is_found_although_another_server_does_not_have_it_yet(
     with_lagging: WithLagging,
 ) -> None:

@@ -4,7 +4,7 @@ import secrets
 
 from jtask.contract import Record
 from jtask_nats.client import headers
-from jtask_nats.client.direct_reads import StoredMessage, find_last_message, read_all
+from jtask_nats.client.direct_reads import StoredMessage, latest_message, read_all
 from jtask_nats.client.nats_errors import WRONG_LAST_SEQUENCE, ApiError
 from jtask_nats.client.purging import purge
 from jtask_nats.streams.session import Session
@@ -69,7 +69,9 @@ class NatsRecords:
         session = self._session
         await session.topology.ensure(Stream.RECORDS)
         subject = session.subjects.record(bucket, key)
-        stored = await find_last_message(session.connection, self._stream, subject)
+        # Of the leader: not all who decide by a value put another one, which would be refused where
+        # they have read an older one.
+        stored = await latest_message(session.connection, self._stream, subject)
         return None if stored is None else Record(key, stored.body, stored.sequence)
 
     async def list(self, bucket: str) -> list[Record]:
@@ -98,7 +100,7 @@ class NatsRecords:
 
     async def _is_last(self, subject: str, unique: str) -> bool:
         """Tell whether what stands against a message is that message, sent before."""
-        stored = await find_last_message(self._session.connection, self._stream, subject)
+        stored = await latest_message(self._session.connection, self._stream, subject)
         return stored is not None and headers.text(stored.headers, b"Nats-Msg-Id") == unique
 
 
