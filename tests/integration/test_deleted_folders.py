@@ -99,6 +99,20 @@ def test_a_server_of_which_only_the_lock_was_deleted_leaves_its_data_to_the_next
     assert asyncio.run(read(second)) == b"data"
 
 
+def test_a_server_whose_folder_was_moved_is_ended_and_its_data_stay_where_they_are(
+    home: Path,
+) -> None:
+    first = ensure_server(home)
+    moved = home.rename(home.with_name("moved"))
+    second = ensure_server(home)
+    assert second.started
+    assert is_over(first)
+    third = ensure_server(moved)
+    assert third.started
+    assert third.port == first.port
+    stop_server(moved)
+
+
 def test_a_living_server_and_that_of_another_folder_are_no_orphans(home: Path) -> None:
     other = home.parent / "other"
     ensure_server(home)

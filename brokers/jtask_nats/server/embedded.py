@@ -114,7 +114,7 @@ def ensure_server(home: Path | None = None) -> Endpoint:
 def stop_server(home: Path | None = None) -> bool:
     """Stop the server of a data folder and wait until it is gone.
 
-    So is one whose folder was deleted since it was started.
+    So is one whose folder was deleted, moved or unmounted since it was started.
 
     Returns:
         bool: False when there was none.
@@ -173,13 +173,13 @@ def server_status(home: Path | None = None) -> ServerStatus | None:
 
 
 def _end_orphans(files: ServerFiles, deadline: float) -> bool:
-    """End servers whose folder was deleted: who is connected to one comes to the next then."""
+    """End servers whose folder is gone: who is connected to one comes to the next then."""
     orphans = find_orphans(files.config, files.lock)
     if not orphans:
         return False
     pids = ", ".join(map(str, sorted(orphans)))
     _log.warning(
-        "the data folder %s, or the lock in it, was deleted while its embedded server (pid %s) "
+        "the data folder %s was deleted, moved or unmounted while its embedded server (pid %s) "
         "ran: that server is ended, and what was deleted is lost",
         files.home,
         pids,
@@ -189,7 +189,7 @@ def _end_orphans(files: ServerFiles, deadline: float) -> bool:
         if time.monotonic() > deadline:
             raise BrokerUnavailable(
                 f"the embedded server (pid {pids}) of the data folder {files.home}, which was "
-                f"deleted, does not end: end that process"
+                f"deleted or moved, does not end: end that process"
             )
         time.sleep(_OTHERS_POLL)
     return True

@@ -1,7 +1,8 @@
-"""Servers that nobody finds any more: their data folder, or the lock in it, was deleted.
+"""Servers that nobody finds any more: their data folder was deleted, moved or unmounted.
 
 Such a server goes on, and so do the programs that are connected to it, while all others start a
-second one. It is known by its open files, where the system lists those (Linux).
+second one. It is known by what it was started with and by its open files, where the system tells
+those (Linux).
 """
 
 import os
@@ -11,22 +12,23 @@ from contextlib import suppress
 from pathlib import Path
 
 _PROCESSES = Path("/proc")
-_DELETED = " (deleted)"  # what Linux adds to the path of an open file
+_SAME_PATHS = ("ns/mnt", "root")  # where these differ, a path names another file
 
 
 def find_orphans(config: Path, lock: Path) -> set[int]:
-    """Return the processes of a data folder's servers whose lock was deleted.
+    """Return the processes of a data folder's servers that do not have its lock.
 
     Args:
         config: The folder's configuration file.
         lock: The folder's lock.
     """
     started_with = ["-c", str(config)]
-    deleted = f"{lock.resolve()}{_DELETED}"
     return {
         pid
         for pid, folder in _own_processes()
-        if _arguments(folder) == started_with and deleted in _open_files(folder)
+        if _arguments(folder) == started_with
+        and all(_is_same(folder / name, _PROCESSES / "self" / name) for name in _SAME_PATHS)
+        and not _has_open(folder, lock)
     }
 
 
@@ -54,8 +56,16 @@ def _arguments(folder: Path) -> list[str]:
         return []
 
 
-def _open_files(folder: Path) -> Iterator[str]:
-    with suppress(OSError):
-        for file in (folder / "fd").iterdir():
-            with suppress(OSError):
-                yield os.readlink(file)
+def _has_open(folder: Path, file: Path) -> bool:
+    try:
+        files = list((folder / "fd").iterdir())
+    except OSError:
+        return True  # the system does not tell: leave it alone
+    return any(_is_same(one, file) for one in files)
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
