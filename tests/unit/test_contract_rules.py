@@ -207,8 +207,13 @@ def test_what_is_left_behind_keeps_no_process_from_ending() -> None:
 
 def test_a_broken_rule_is_broken_and_a_skipped_one_is_skipped() -> None:
     BadContract().the_rule()
-    with pytest.raises(AssertionError, match="there is a broker"):
+    with pytest.raises(AssertionError, match="there is a broker") as broken:
         BadContract().a_rule_that_is_broken()
+    assert {Path(entry.path).name for entry in broken.traceback[1:]} <= {
+        "base.py",
+        "trial.py",
+        "test_contract_rules.py",
+    }
     with pytest.raises(pytest.skip.Exception, match="does not apply"):
         BadContract().a_rule_to_skip()
 

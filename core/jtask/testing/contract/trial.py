@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import thread as executors
 from contextvars import copy_context
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import Any
 
 import pytest
@@ -49,7 +49,7 @@ def run_rule(
         trial.leave_behind()
         pytest.fail(text, pytrace=False)
     if trial.error is not None:
-        raise trial.error
+        raise trial.error.with_traceback(_of_the_rule(trial.error.__traceback__))
 
 
 class _Trial:
@@ -147,6 +147,16 @@ async def _within(seconds: float, work: Callable[[], Awaitable[None]], sentence:
         raise pytest.fail.Exception(f"{told}: the broker did not answer") from error
     if limit.expired():
         pytest.fail(f"{told}: the broker took being cancelled for an answer")
+
+
+def _of_the_rule(whole: TracebackType | None) -> TracebackType | None:
+    # The frames of what runs a rule say nothing about the broker.
+    rest = whole
+    while rest is not None and rest.tb_frame.f_globals["__name__"].startswith(
+        ("asyncio", __name__)
+    ):
+        rest = rest.tb_next
+    return rest or whole
 
 
 def _awaited_by(coroutine: Any) -> Iterator[FrameType]:
