@@ -245,6 +245,42 @@ def test_a_program_that_calls_a_task_is_looked_up_while_an_embedded_server_runs(
     assert len(events_of(run_id)) == 3
 
 
+BUSY = """
+import ctypes, os, sys
+import jtask
+from jtask import runtime, task
+
+# As a long call into C does, and unlike time.sleep, it keeps the interpreter's lock.
+block = ctypes.PyDLL(None).usleep
+
+@task
+def busy():
+    print(runtime.run_id, flush=True)
+    while not os.path.exists("end"):
+        block(300_000)  # microseconds
+    return "done"
+
+with jtask.connect():
+    busy()
+"""
+
+
+def test_a_direct_call_that_keeps_its_process_from_answering_at_once_is_found(
+    jtask_nats: str, tmp_path: Path
+) -> None:
+    ensure_server()
+    env = environment(JTASK_HOME=str(get_settings().home), JTASK_URL="embedded://")
+    command = [sys.executable, "-c", BUSY]
+    with subprocess.Popen(command, cwd=tmp_path, env=env, stdout=subprocess.PIPE) as program:
+        assert program.stdout is not None
+        run = get_run(program.stdout.readline().decode().strip())
+        try:
+            assert run.state.name is StateName.RUNNING
+        finally:
+            (tmp_path / "end").touch()
+        assert run.result(PATIENCE) == "done"
+
+
 def test_a_program_does_not_start_a_server_for_a_direct_call(tmp_path: Path) -> None:
     for home in (tmp_path / "never", tmp_path / "stopped"):
         if home.name == "stopped":

@@ -59,10 +59,10 @@ class OpenCalls:
         news, end = EndNews(), StoredEnd(run_id, self._broker, is_news=False)
         await news.finish(end, news.tell(end))
 
-    def _answer(self, question: bytes) -> bytes | None:
+    def _answer(self, question: bytes) -> bytes:
         run_id = question.decode(errors="replace")
         since = direct_call.open_since(run_id) or self._since.get(run_id)
         if since is None:
-            return None
+            return b""  # else who asks would wait: nobody but this process can know it
         self._asked.add(run_id)
         return write_state(State(StateName.RUNNING, since, "it is called directly"))

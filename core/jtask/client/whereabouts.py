@@ -28,7 +28,8 @@ async def find_whereabouts(broker: Broker, run_id: str) -> OutcomeRecord | State
     """Return a run's outcome, or where it stands.
 
     Takes two round trips, however much has happened to however many runs; longer only for a run
-    that was given to a worker which does not answer, and for one that is nowhere.
+    that was given to a worker which does not answer, and for one that is nowhere: a lease, if the
+    process that has made its id is connected and silent.
 
     Args:
         broker: Where the run is.
@@ -47,8 +48,10 @@ async def find_whereabouts(broker: Broker, run_id: str) -> OutcomeRecord | State
     if found is None:
         found = await _cancelled_on_its_queue(broker, run_id)
     if found is None:
-        # Only a process can know it that has made its id.
-        found = await _ask(broker, call_topic(client_of(run_id)), run_id)
+        # Only a process can know it that has made its id: it always answers, if it lives, though C
+        # code in what it executes, or a busy machine, may have it answer late.
+        topic, seconds = call_topic(client_of(run_id)), get_settings().lease
+        found = await _ask(broker, topic, run_id, seconds)
     if found is None:
         # It may have ended meanwhile.
         found = await broker.results.get(run_id)
@@ -182,9 +185,11 @@ async def _look(broker: Broker, run_id: str) -> OutcomeRecord | State | None:
     return _waiting(place)
 
 
-async def _ask(broker: Broker, topic: str, run_id: str) -> State | None:
+async def _ask(
+    broker: Broker, topic: str, run_id: str, seconds: float = _ASK_SECONDS
+) -> State | None:
     try:
-        answers = await broker.requests.ask(topic, run_id.encode(), timeout=_ASK_SECONDS, answers=1)
+        answers = await broker.requests.ask(topic, run_id.encode(), timeout=seconds, answers=1)
     except BrokerError:
         return None  # what else there is to know may do
     return read_state(answers[0]) if answers else None
