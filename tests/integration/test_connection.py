@@ -452,6 +452,21 @@ def test_an_old_server_is_refused(run: Run) -> None:
     run(main())
 
 
+def test_who_was_too_busy_to_log_in_in_time_tries_again(
+    run: Run, proxy: Proxy, nats_server: NatsServer
+) -> None:
+    async def main() -> None:
+        info = b'INFO {"version":"2.15.1","max_payload":1048576,"headers":true}\r\n'
+        proxy.greetings = [info + b"-ERR 'Authentication Timeout'\r\n"]
+        async with reached(proxy) as url:
+            connection = await open_connection(url)
+            assert connection.is_connected
+            assert proxy.connections == 2
+            await connection.close()
+
+    run(main())
+
+
 def test_a_wrong_password_is_refused_at_once(start_nats: StartNats, run: Run) -> None:
     server = start_nats(config=USERS)
 

@@ -78,7 +78,7 @@ def test_the_default_store_limit_is_a_size() -> None:
 def test_the_server_listens_on_this_machine_only_and_asks_for_the_credential() -> None:
     config = rendered(RECORD)
     assert 'listen: "127.0.0.1:20001"' in config
-    assert 'authorization { user: "jtask", password: "secret" }' in config
+    assert 'authorization {\n  user: "jtask", password: "secret", timeout: 20\n}' in config
 
 
 @pytest.mark.parametrize(("sync", "line"), [("always", "always"), ("interval", '"2m"')])

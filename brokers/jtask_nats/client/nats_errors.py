@@ -46,6 +46,8 @@ _IN_PROCESS = {10158, 10164}
 # yet, a torn batch, too many batches in flight.
 _TRANSIENT = {10005, 10008, 10009, 10163, INCOMPLETE_BATCH, 10210, 10211} | _IN_PROCESS
 _ACCESS_WORDS = ("authorization violation", "authentication", "permissions violation")
+# The server gave up waiting for a login, of a process that was too busy to send it.
+_NOT_IN_TIME = "authentication timeout"
 
 
 class ApiError(BrokerError):
@@ -116,6 +118,8 @@ def is_transient(error: BrokerError) -> bool:
 def is_access_error(text: str) -> bool:
     """Tell whether a server's words mean that it doesn't let this user in."""
     lowered = text.lower()
+    if _NOT_IN_TIME in lowered:
+        return False
     if "alert" in lowered:  # of TLS: what a server says of our certificate
         return "certificate" in lowered or "unknown ca" in lowered
     return any(word in lowered for word in _ACCESS_WORDS)

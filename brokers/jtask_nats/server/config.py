@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from jtask_nats.settings import Sync
 
 HOST = "127.0.0.1"
+LOGIN_TIMEOUT = 20  # seconds; with the server's own 2, a client that is busy may never get in
 MAX_PAYLOAD = 8 * 1024**2  # bytes; nats-server warns above that
 LOG_SIZE_LIMIT = 10 * 1024**2
 LOG_FILES = 3
@@ -91,7 +92,9 @@ def render_config(record: ServerRecord, store: Path, log: Path, pid_file: Path) 
     return f"""\
 server_name: {_quoted(record.name)}
 listen: "{HOST}:{record.port}"
-authorization {{ user: {_quoted(record.user)}, password: {_quoted(record.password)} }}
+authorization {{
+  user: {_quoted(record.user)}, password: {_quoted(record.password)}, timeout: {LOGIN_TIMEOUT}
+}}
 max_payload: {MAX_PAYLOAD}
 pid_file: {_quoted(str(pid_file))}
 log_file: {_quoted(str(log))}
