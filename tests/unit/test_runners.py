@@ -197,7 +197,7 @@ def test_threads_beyond_the_size_end(idle: bool) -> None:
         gate.until_begun(count)
         gate.until_idle()
     eventually(lambda: threading.active_count() <= before + 1)
-    runner.close()
+    asyncio.run(runner.close(0))
 
 
 def closed(runner: LoopRunner) -> None:
@@ -280,6 +280,21 @@ def test_a_loop_that_ends_by_itself_says_so_and_takes_what_comes_after(
     runner.submit(job())
     runner.cancel_all()
     asyncio.run(runner.close())
+
+
+@pytest.mark.parametrize("busy", [0, 1])
+def test_closed_threads_are_there_no_more_but_for_those_that_are_left_behind(busy: int) -> None:
+    gate, before = Gate(), threading.active_count()
+    runner = ThreadRunner(gate.perform, 4)
+    for _ in range(4):
+        runner.submit(job())
+    gate.until_begun(4)
+    # The others are on their way to their next job, or out of the one before.
+    gate.let_end(4 - busy)
+    asyncio.run(runner.close(busy))
+    assert threading.active_count() == before + busy
+    gate.let_end(busy)
+    eventually(lambda: threading.active_count() == before)
 
 
 def test_a_thread_outlives_an_execution_that_fails_inside_jtask() -> None:

@@ -99,10 +99,14 @@ class Executions:
         """Run a coroutine on the loop of asynchronous jobs and await it from any other loop."""
         return await self._loop_runner.run(coroutine)
 
-    async def close(self) -> None:
-        """End the loop and the threads, a busy one after its job."""
+    async def close(self, left_behind: int) -> None:
+        """End the loop and the threads, a busy one after its job.
+
+        Args:
+            left_behind: How many jobs execute on, perhaps for hours.
+        """
         await self._loop_runner.close()
-        self._thread_runner.close()
+        await self._thread_runner.close(left_behind)
 
     def _runner(self, job: Job) -> LoopRunner | ThreadRunner:
         return self._loop_runner if job.task.is_async else self._thread_runner

@@ -236,6 +236,9 @@ class ThreadRunner:
         self._settles = False
         self._unfinished = 0
         self._threads = 0
+        self._gone: list[threading.Thread] = []
+        self._to_go = 0  # threads that `close` waits for
+        self._all_gone: concurrent.futures.Future[None] = concurrent.futures.Future()
         self._lock = threading.Lock()
 
     def submit(self, job: Job) -> None:
@@ -310,13 +313,24 @@ class ThreadRunner:
         """
         self._start_thread("jtask-task-substitute", self._take_over, end)
 
-    def close(self) -> None:
-        """Let the threads end, a busy one after its job; nothing is submitted any more."""
+    async def close(self, left_behind: int) -> None:
+        """Let the threads end, a busy one after its job; nothing is submitted any more.
+
+        Args:
+            left_behind: How many threads may be busy for hours; a moment is waited for the others,
+                since they hold what the worker holds, its tasks among that.
+        """
         with self._lock:
             threads = self._threads
+            self._to_go = threads - left_behind
         for _ in range(threads):
             self._wakes.put(_Wake.END)
         self._decided.put(None)
+        if self._to_go > 0:
+            # Awaited, not joined: see `LoopRunner.close`.
+            await asyncio.wait([asyncio.wrap_future(self._all_gone)], timeout=_JOIN_SECONDS)
+        for thread in list(self._gone):
+            thread.join()
 
     def _start_thread(self, name: str, target: Callable[..., object], *args: object) -> None:
         # Daemons: a task that never returns must not keep the process from ending.
@@ -340,6 +354,13 @@ class ThreadRunner:
                 self._unfinished -= 1
             if self._is_surplus():
                 return
+        self._go()
+
+    def _go(self) -> None:
+        with self._lock:
+            self._gone.append(threading.current_thread())
+            if len(self._gone) == self._to_go:
+                self._all_gone.set_result(None)
 
     def _is_surplus(self) -> bool:
         """Tell whether this thread has to end: jobs that have waited go on in their own."""

@@ -87,6 +87,7 @@ class Worker:
         self._checks = StartChecks(self._broker, suspects)
         self._lookups = Lookups(client, self.info.name, self._checks.may_look_up, self._looked_up)
         self._executing: dict[str, Job] = {}
+        self._left_behind = 0  # jobs that executed on when the worker had stopped
         self._idle = asyncio.Event()
         self._idle.set()
         self._started: Latch[bool] = Latch()
@@ -171,7 +172,7 @@ class Worker:
 
         Not part of it: plugins may close on that loop what they have opened there for tasks.
         """
-        await self._executions.close()
+        await self._executions.close(self._left_behind)
 
     def on_give_up(self, callback: Callable[[str], None]) -> None:
         """Call a function with the reason when a plugin ends the worker, in the plugin's thread."""
@@ -433,6 +434,7 @@ class Worker:
         self._executions.interrupt(list(self._executing.values()))
         await first_of(self._idle.wait(), timeout=_GRACE_SECONDS)
         # Those that did not end in time: they execute on, and `_finish` ignores what they report.
+        self._left_behind = len(self._executing)
         for job in list(self._executing.values()):
             job.is_released = True
             if job.run is not None:
