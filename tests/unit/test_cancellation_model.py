@@ -252,7 +252,7 @@ class CancellationMachine(RuleBasedStateMachine):
         for play in worker.plays:
             if not play.is_over:
                 self.give(play, "die")
-        worker.threads.close()
+        await worker.threads.close(worker.threads._threads)
         await asyncio.sleep(0)
 
     def give(self, play: Play, order: str) -> None:
