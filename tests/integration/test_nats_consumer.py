@@ -116,6 +116,15 @@ def test_a_worker_makes_a_deleted_consumer_again(with_brokers: WithBrokers) -> N
     with_brokers(main)
 
 
+def test_what_counts_losses_is_in_place_before_one_is_lost(with_brokers: WithBrokers) -> None:
+    async def main(open_broker: OpenBroker) -> None:
+        broker = await open_broker()
+        await broker.runs.consume(["mails"], 10, Worker().receive)
+        assert await broker._connection.api("STREAM.INFO.JTASK_default_TALLIES")
+
+    with_brokers(main)
+
+
 def lose(folder: Path) -> None:
     while folder.exists():
         # The server may be writing there in the same moment.

@@ -190,6 +190,18 @@ def test_a_slot_that_lapsed_in_an_outage_is_left_to_whoever_had_it(
     with_brokers(main)
 
 
+def test_no_stream_is_made_to_delete_a_counter_of_another(with_brokers: WithBrokers) -> None:
+    async def main(open_broker: OpenBroker) -> None:
+        broker = await open_broker()
+        await broker.counters.add("brief", 1, ttl=60)
+        await broker.counters.delete("brief")
+        names = await broker._connection.api("STREAM.NAMES", {})
+        assert "JTASK_default_TALLIES" in names["streams"]
+        assert "JTASK_default_COUNTERS" not in names["streams"]
+
+    with_brokers(main)
+
+
 def test_nothing_is_left_to_delete_of_a_stream_that_was_removed(
     with_brokers: WithBrokers,
 ) -> None:

@@ -105,7 +105,7 @@ class NatsConsumption:
         """
         topology = self._session.topology
         names = list(dict.fromkeys(queues))
-        await topology.ensure_runs(*names)
+        await asyncio.gather(topology.ensure_runs(*names), self._releases.prepare())
         found = await topology.consumers.priorities(names)
         # A queue has other priorities than the default only once somebody has used them.
         wanted = {*found, *((queue, DEFAULT_PRIORITY) for queue in names)}

@@ -22,6 +22,17 @@ class Releases:
     def __init__(self, counters: NatsCounters) -> None:
         self._counters = counters
 
+    async def prepare(self) -> None:
+        """Have what counts them in place before the first is counted.
+
+        That one comes when a server or a worker is lost, and a cluster that is short of a server
+        takes seconds to make a stream: runs would wait for it.
+
+        Raises:
+            BrokerError: The server refuses, or does not answer.
+        """
+        await self._counters.prepare()
+
     async def add(self, run_id: str, sequence: str) -> None:
         """Count a release that is about to be sent.
 

@@ -9,7 +9,7 @@ from jtask_nats.client import headers
 from jtask_nats.client.direct_reads import last_message, latest_message
 from jtask_nats.client.jetstream_api import call_known_stream
 from jtask_nats.client.nats_errors import WRONG_LAST_SEQUENCE, ApiError, is_gone
-from jtask_nats.client.purging import purge
+from jtask_nats.client.purging import Deleted, try_to_purge
 from jtask_nats.streams.session import Session
 from jtask_nats.streams.stream_configs import Stream
 
@@ -30,6 +30,10 @@ class NatsCounters:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+
+    async def prepare(self) -> None:
+        """Have the stream of the counters with a time to live in place."""
+        await self._session.topology.ensure(Stream.TALLIES)
 
     async def add(self, key: str, amount: int = 1, *, ttl: float | None = None) -> int:
         """Add to a counter and return its new value."""
@@ -63,13 +67,15 @@ class NatsCounters:
 
     async def delete(self, key: str) -> None:
         """Delete a counter; nothing happens when there is none."""
-        session = self._session
-        await session.topology.ensure(Stream.COUNTERS, Stream.TALLIES)
-        for stream, subject in (
-            (Stream.COUNTERS, session.subjects.counter(key)),
-            (Stream.TALLIES, session.subjects.tally(key)),
-        ):
-            await purge(session.connection, session.topology.stream_name(stream), subject)
+        subjects = self._session.subjects
+        # Nearly all have one: no stream is made for the others in vain.
+        if await self._purge(Stream.TALLIES, subjects.tally(key)) is not Deleted.YES:
+            await self._purge(Stream.COUNTERS, subjects.counter(key))
+
+    async def _purge(self, stream: Stream, subject: str) -> Deleted:
+        topology = self._session.topology
+        await topology.ensure(stream)
+        return await try_to_purge(self._session.connection, topology.stream_name(stream), subject)
 
     async def _increment(self, key: str, amount: int) -> int:
         session = self._session
