@@ -13,6 +13,7 @@ from jtask_nats.client.connection import Connection
 from jtask_nats.client.publisher import Publisher
 from jtask_nats.queues.leases import Leases
 from jtask_nats.queues.queues import NatsQueues
+from jtask_nats.queues.register import QueueRegister
 from jtask_nats.queues.releases import Releases
 from jtask_nats.queues.runs import NatsRuns
 from jtask_nats.settings import NatsSettings
@@ -69,8 +70,9 @@ class NatsBroker:
         leases = Leases(
             connection, settings.lease, access, is_replicated=self._topology.is_replicated
         )
-        self.runs = NatsRuns(session, leases, Releases(self.counters))
-        self.queues = NatsQueues(session)
+        register = QueueRegister(session)
+        self.runs = NatsRuns(session, leases, Releases(self.counters), register)
+        self.queues = NatsQueues(session, register)
         self.results = NatsResults(session)
         self.events = NatsEventLog(session)
         self.logs = NatsLogs.of_logs(session)

@@ -1,8 +1,10 @@
 """Pauses, records and questions on a real server that dies, forgets, or loses an answer."""
 
 import asyncio
+import itertools
 import shutil
 import time
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -18,6 +20,7 @@ from jtask_nats.broker import NatsBroker
 from jtask_nats.client import direct_reads
 from jtask_nats.client.connection import Connection
 from jtask_nats.queues import puller
+from jtask_nats.queues.queue_counts import Extent
 
 RUN_IDS = RunIds()
 
@@ -313,6 +316,62 @@ def test_no_queue_is_overlooked_while_runs_come_and_go(with_brokers: WithBrokers
             assert "calls" in [info.name for info in await broker.queues.list()]
         producing = False
         await producer
+
+    with_brokers(main)
+
+
+def test_queues_are_counted_without_listing_their_runs_while_runs_come_and_go(
+    with_brokers: WithBrokers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main(open_broker: OpenBroker) -> None:
+        producer = await open_broker()
+        await producer.runs.enqueue([message("calls")])
+        await producer.runs.enqueue([message("plans", at=time.time() + 3600)])
+        # As a program that only enqueues one run: what it has begun to write down arrives.
+        await producer.close()
+        broker, other = await open_broker(), await open_broker()
+        await other.runs.consume(["mails"], 0, lambda _: None)
+        monkeypatch.setattr(broker.queues, "_extent", changing_extents(broker.queues._extent))
+        monkeypatch.setattr(broker.queues, "_listed", never)
+        await other.runs.enqueue([message("mails"), message("mails", priority=3)])
+        assert [info[:4] for info in await broker.queues.list()] == [
+            ("calls", 1, 0, 0),
+            ("mails", 2, 0, 0),
+            ("plans", 0, 0, 1),
+        ]
+
+    with_brokers(main)
+
+
+def changing_extents(extent: Callable[[], Awaitable[Extent]]) -> Callable[[], Awaitable[Extent]]:
+    """Have each look at the streams show that another run has come and gone."""
+    looks = itertools.count()
+
+    async def changing() -> Extent:
+        return (await extent())._replace(last_sequences=(next(looks),))
+
+    return changing
+
+
+async def never() -> Any:
+    raise AssertionError("the subject of each run was listed")
+
+
+def test_a_queue_that_nobody_wrote_down_is_found_and_written_down(
+    with_brokers: WithBrokers,
+) -> None:
+    async def main(open_broker: OpenBroker) -> None:
+        producer, broker = await open_broker(), await open_broker()
+        await producer.runs.enqueue([message("calls")])
+        await producer.close()
+        await api(broker, "STREAM.PURGE.JTASK_default_RECORDS")
+        assert await broker.queues._register.names() == set()
+        assert [info[:2] for info in await broker.queues.list()] == [("calls", 1)]
+
+        async def is_written_down() -> bool:
+            return await (await open_broker()).queues._register.names() == {"calls"}
+
+        await until(is_written_down)
 
     with_brokers(main)
 

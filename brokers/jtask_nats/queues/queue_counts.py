@@ -2,13 +2,14 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from jtask.contract import DEFAULT_PRIORITY, Pause, QueueInfo, check_queue, is_name
 from jtask.ids import is_run_id
 from jtask_nats.client.direct_reads import count
 from jtask_nats.client.jetstream_api import call_known_stream, list_subjects
+from jtask_nats.queues.register import QueueRegister
 from jtask_nats.streams.session import Session
 from jtask_nats.streams.stream_configs import Stream
 from jtask_nats.streams.subjects import PRIORITIES, Subjects, last_token
@@ -42,16 +43,18 @@ class ConsumerCounts(NamedTuple):
 class QueueCounts:
     """The part of a `jtask.contract.Queues` that counts runs.
 
-    Runs behind a consumer are counted by it, and delayed ones of its queue by the number of their
-    subjects. When that is not all there is, or the runs change meanwhile, the subjects are listed,
-    one for each run.
+    Runs behind a consumer are counted by it; those of a queue without one, and delayed ones, by the
+    number of their subjects. When that is not all there is, the subjects are listed, one for each
+    run.
 
     Args:
         session: To the server.
+        register: Knows the queues that nobody serves.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, register: QueueRegister) -> None:
         self._session = session
+        self._register = register
 
     async def list(self) -> list[QueueInfo]:
         """Return all queues that hold runs, are or were served, or are paused, by name."""
@@ -59,14 +62,18 @@ class QueueCounts:
         await topology.ensure_runs()
         await topology.ensure(Stream.RECORDS)
         before = await self._extent()
-        infos, pauses = await asyncio.gather(topology.consumers.all(), topology.pauses.all())
+        infos, pauses, names = await asyncio.gather(
+            topology.consumers.all(), topology.pauses.all(), self._register.names()
+        )
         served = [counts for info in infos if (counts := read_counts(info)) is not None]
-        # Consumers count for nothing; to list subjects costs a line for each run.
-        left = before.messages - sum(one.pending + one.in_hand for one in served)
-        delayed = await self._delayed({one.level[0] for one in served}) if left else Counter[str]()
-        # All accounted for, and nothing changed while it was counted.
-        if delayed.total() == left and await self._extent() == before:
-            return queue_infos(served, {}, delayed, pauses)
+        unserved = await self._unserved(names, served)
+        delayed = await self._delayed(names.union(one.level[0] for one in served))
+        counted = sum(one.pending + one.in_hand for one in served)
+        counted += unserved.total() + delayed.total()
+        # To list subjects costs a line for each run, and a server with a million of them serves
+        # nobody else for seconds: never where the sum is wrong only because runs come and go.
+        if counted == before.messages or await self._extent() != before:
+            return queue_infos(served, unserved, delayed, pauses)
         queued, delayed = await self._listed()
         for one in served:
             # Its consumer has counted them, and knows which are held.
@@ -74,6 +81,7 @@ class QueueCounts:
         unserved = Counter[str]()
         for (queue, _), runs in queued.items():
             unserved[queue] += runs
+            self._register.note(queue)
         return queue_infos(served, unserved, delayed, pauses)
 
     async def depth(self, queue: str) -> int:
@@ -100,19 +108,41 @@ class QueueCounts:
             tuple(state["last_seq"] for state in states),
         )
 
-    async def _delayed(self, queues: set[str]) -> Counter[str]:
+    async def _unserved(
+        self, names: Iterable[str], served: Sequence[ConsumerCounts]
+    ) -> Counter[str]:
+        """Count the waiting runs of queues that have no consumer."""
+        have = {one.level for one in served}
+        # For any other priority there is a consumer before there is a run.
+        normal = str(DEFAULT_PRIORITY)
+        alone = [name for name in names if (name, normal) not in have]
+        queued = self._session.subjects.queued
+        return await self._count([(name, queued(name, normal, "*")) for name in alone])
+
+    async def _delayed(self, names: Iterable[str]) -> Counter[str]:
         """Count the delayed and the parked runs of some queues."""
-        connection, subjects = self._session.connection, self._session.subjects
-        stream_of = self._session.topology.run_streams.of
+        subjects = self._session.subjects
         delayed = Counter[str]()
-        places = [(name, subjects.schedule(name, "*", "*")) for name in queues]
-        places += [(name, subjects.parked(name, None, "*")) for name in queues]
-        counts = await asyncio.gather(
-            *(count(connection, stream_of(name), subject) for name, subject in places)
-        )
-        for (name, _), runs in zip(places, counts, strict=True):
-            delayed[name] += runs
+        for place in (subjects.delayed, subjects.parked_by_any):
+            # Mostly there are none: one question for each stream in place of one for each queue.
+            if await self._is_any(place("*")):
+                delayed += await self._count([(name, place(name)) for name in names])
         return delayed
+
+    async def _is_any(self, subject: str) -> bool:
+        session = self._session
+        streams = session.topology.run_streams.names
+        counts = await asyncio.gather(*(count(session.connection, one, subject) for one in streams))
+        return any(counts)
+
+    async def _count(self, places: Sequence[tuple[str, str]]) -> Counter[str]:
+        """Count the runs at subjects that each belong to a queue; by queue."""
+        session = self._session
+        stream_of = session.topology.run_streams.of
+        counts = await asyncio.gather(
+            *(count(session.connection, stream_of(queue), subject) for queue, subject in places)
+        )
+        return Counter({queue: runs for (queue, _), runs in zip(places, counts, strict=True)})
 
     async def _listed(self) -> tuple[Counter[Level], Counter[str]]:
         """Count the runs on queues by level and the delayed ones by queue, from all subjects."""

@@ -11,6 +11,7 @@ class NatsQueues(QueueCounts, WaitingRuns):
 
     Args:
         session: To the server.
+        register: Knows the queues that nobody serves.
     """
 
     async def pause(self, queue: str, until: float | None = None) -> None:

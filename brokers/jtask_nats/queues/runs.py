@@ -32,6 +32,7 @@ from jtask_nats.queues.overdue import OverdueRuns
 from jtask_nats.queues.parked import ParkedRuns
 from jtask_nats.queues.prepared_runs import PreparedBatch
 from jtask_nats.queues.queue_counts import is_level, level_of
+from jtask_nats.queues.register import QueueRegister
 from jtask_nats.queues.releases import Releases
 from jtask_nats.queues.replacing import replace_delayed
 from jtask_nats.streams.session import Session
@@ -46,12 +47,16 @@ class NatsRuns:
         session: To the server.
         leases: Renews the leases of what is consumed.
         releases: Counts how often a run was released.
+        register: Of the queues that get runs.
     """
 
-    def __init__(self, session: Session, leases: Leases, releases: Releases) -> None:
+    def __init__(
+        self, session: Session, leases: Leases, releases: Releases, register: QueueRegister
+    ) -> None:
         self._session = session
         self._leases = leases
         self._releases = releases
+        self._register = register
         self._parked = ParkedRuns(session, self._open_priority)
         self._overdue = OverdueRuns(session)
         self._holders: Holders | None = None
@@ -69,6 +74,8 @@ class NatsRuns:
                 await self._open_priority(message.queue, message.priority)
         self._check_sizes(messages)
         queues = {message.queue for message in messages}
+        for queue in queues:
+            self._register.note(queue)
         await self._session.topology.ensure_runs(*queues)
         try:
             await asyncio.gather(*starmap(self._store, self._by_stream(messages, queues)))
@@ -79,7 +86,7 @@ class NatsRuns:
     def prepare_enqueue(self, group: MessageGroup) -> PreparedBatch | None:
         """Prepare `enqueue`, in any thread but the loop's; see `jtask.contract.RunQueue`."""
         session = self._session
-        is_ready = session.topology.is_ready_for(group.queue, group.priority)
+        is_ready = self._is_ready_for(group.queue, group.priority)
         if not is_ready or not 1 < len(group) <= ATOMIC_LIMIT:
             return None
         # The place of all; the ids are our own.
@@ -124,11 +131,15 @@ class NatsRuns:
         """Return what to publish; None where the topology has to be looked at before."""
         check_message(message)
         session = self._session
-        if not session.topology.is_ready_for(message.queue, message.priority):
+        if not self._is_ready_for(message.queue, message.priority):
             return None
         if len(message.body) > (limit := session.inline_limit):
             raise _too_large(message, limit)
         return new_run_message(session.subjects, message, session.topology.clock)
+
+    def _is_ready_for(self, queue: str, priority: int) -> bool:
+        topology = self._session.topology
+        return self._register.knows(queue) and topology.is_ready_for(queue, priority)
 
     def _check_sizes(self, messages: Sequence[Message]) -> None:
         limit = self._session.inline_limit
@@ -200,6 +211,7 @@ class NatsRuns:
             await consumption.close()
         await self._leases.close()
         await self._overdue.close()
+        await self._register.close()
         if self._holders is not None:
             self._holders.close()
 

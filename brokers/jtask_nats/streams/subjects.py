@@ -69,6 +69,14 @@ class Subjects:
         token = "*" if key is None else _short_token(key)
         return f"{self._parked}{self._place(queue)}.{token}.{run_id}"
 
+    def delayed(self, queue: str) -> str:
+        """Return where the runs of a queue wait for their time; `*` stands for any queue."""
+        return self.schedule(queue, "*", "*")
+
+    def parked_by_any(self, queue: str) -> str:
+        """Return where the runs of a queue wait under whatever key; `*` stands for any queue."""
+        return self.parked(queue, None, "*")
+
     def parked_key(self, subject: str) -> str:
         """Return what the run at a subject is parked under; a hash of a long one."""
         return decode_token(subject.rsplit(".", 2)[1])
@@ -153,6 +161,10 @@ class Subjects:
     def pause(self, queue: str) -> str:
         """Return where a queue's pause is kept: in a bucket whose name nobody can give."""
         return f"{self.root}.k.=pauses.{queue}"
+
+    def registered(self, queue: str) -> str:
+        """Return where it is kept that a queue has got runs; `*` stands for any."""
+        return f"{self.root}.k.=queues.{queue}"
 
     def request(self, topic: str) -> str:
         """Return the core subject on which a topic's questions are asked."""
