@@ -38,16 +38,18 @@ class QueueRegister:
         self._session = session
         self._noted: dict[str, float] = {}  # until when, by the monotonic clock
         self._background = BackgroundTasks()
-
-    def knows(self, queue: str) -> bool:
-        """Tell whether this process has written down a queue; from any thread."""
-        return self._noted.get(queue, 0.0) > time.monotonic()
+        self._loop = asyncio.get_running_loop()
 
     def note(self, queue: str) -> None:
         """Write down a queue that gets a run, if need be; on the loop."""
-        if not self.knows(queue):
+        if not self._knows(queue):
             self._noted[queue] = time.monotonic() + _AGAIN
             self._background.start(self._write(queue))
+
+    def note_from_thread(self, queue: str) -> None:
+        """Do `note` from any thread but the loop's."""
+        if not self._knows(queue):
+            self._loop.call_soon_threadsafe(self.note, queue)
 
     async def names(self) -> set[str]:
         """Return the queues that any process has written down, as far as the stream has them.
@@ -70,6 +72,9 @@ class QueueRegister:
             await asyncio.wait(tasks, timeout=_LAST_CHANCE)
         self._background.cancel()
         await self._background.wait()
+
+    def _knows(self, queue: str) -> bool:
+        return self._noted.get(queue, 0.0) > time.monotonic()
 
     async def _write(self, queue: str) -> None:
         session = self._session

@@ -86,11 +86,12 @@ class NatsRuns:
     def prepare_enqueue(self, group: MessageGroup) -> PreparedBatch | None:
         """Prepare `enqueue`, in any thread but the loop's; see `jtask.contract.RunQueue`."""
         session = self._session
-        is_ready = self._is_ready_for(group.queue, group.priority)
+        is_ready = session.topology.is_ready_for(group.queue, group.priority)
         if not is_ready or not 1 < len(group) <= ATOMIC_LIMIT:
             return None
         # The place of all; the ids are our own.
         check_message(group[0])
+        self._register.note_from_thread(group.queue)
         if max(map(len, group.bodies)) > session.inline_limit:
             self._check_sizes(group)
         return PreparedBatch(session, session.publisher.prepare_batch(self._outgoing(group)))
@@ -131,15 +132,12 @@ class NatsRuns:
         """Return what to publish; None where the topology has to be looked at before."""
         check_message(message)
         session = self._session
-        if not self._is_ready_for(message.queue, message.priority):
+        if not session.topology.is_ready_for(message.queue, message.priority):
             return None
+        self._register.note_from_thread(message.queue)
         if len(message.body) > (limit := session.inline_limit):
             raise _too_large(message, limit)
         return new_run_message(session.subjects, message, session.topology.clock)
-
-    def _is_ready_for(self, queue: str, priority: int) -> bool:
-        topology = self._session.topology
-        return self._register.knows(queue) and topology.is_ready_for(queue, priority)
 
     def _check_sizes(self, messages: Sequence[Message]) -> None:
         limit = self._session.inline_limit
