@@ -15,7 +15,7 @@ from nats_servers import StartNats
 from waiting import PATIENCE, eventually
 
 import jtask
-from jtask import task
+from jtask import Task, task
 from jtask.client import current_client, get_client
 from jtask.contract import Broker
 from jtask.errors import BrokerUnavailable, ConfigurationError
@@ -25,6 +25,12 @@ from jtask.testing import run_worker
 
 @task
 def double(number: int) -> int:
+    return 2 * number
+
+
+@task
+async def slow_double(number: int) -> int:
+    await asyncio.sleep(0.1)
     return 2 * number
 
 
@@ -186,13 +192,14 @@ def test_the_import_of_jtask_does_not_load_what_connects() -> None:
     assert said.stdout == b"[]\n"
 
 
+@pytest.mark.parametrize("doubling", [double, slow_double], ids=["at-once", "after-a-while"])
 def test_nothing_keeps_a_broker_alive_that_workers_have_used_and_that_is_closed(
-    jtask_nats: str,
+    jtask_nats: str, doubling: Task[[int], int]
 ) -> None:
     brokers = list[weakref.ref[Broker]]()
     for number in range(3):
-        with run_worker(double):
-            assert double.delay(number).result(timeout=30) == 2 * number
+        with run_worker(doubling):
+            assert doubling.delay(number).result(timeout=30) == 2 * number
             brokers.append(weakref.ref(get_client().broker))
         jtask.close()
     # What has ended a moment ago may be held by a thread that goes on.

@@ -41,9 +41,18 @@ class News:
         subscription = NewsSubscription(
             self._connection, subject, on_news, self._subscriptions, self._rest
         )
-        # What is stored from now on must not be missed.
-        await take_effect(self._connection)
+        try:
+            # What is stored from now on must not be missed.
+            await take_effect(self._connection)
+        except BaseException:
+            await subscription.close()
+            raise
         return subscription
+
+    async def close(self) -> None:
+        """Look for nothing any more: a timer would hold the broker for as long as it runs."""
+        for subscription in tuple(self._subscriptions):
+            await subscription.close()
 
     def _notify_all(self) -> None:
         # A copy: a callback may close its subscription.

@@ -36,8 +36,12 @@ class NatsRequests:
                 connection.send(reply, body)
 
         subscription = connection.subscribe(self._session.subjects.request(topic), receive)
-        # A request sent after this returns must arrive.
-        await take_effect(connection)
+        try:
+            # A request sent after this returns must arrive.
+            await take_effect(connection)
+        except BaseException:
+            subscription.unsubscribe()
+            raise
         return _Responder(subscription, on_gap, self._responders)
 
     async def ask(

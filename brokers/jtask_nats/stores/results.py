@@ -148,9 +148,18 @@ class NatsResults:
         )
         look = on_gap if is_client else partial(self._look, target, deliver)
         subscription.look_again(look, *(_CLIENT_LOOKS if is_client else _RUN_LOOKS))
-        # What is stored from now on must not be missed.
-        await take_effect(connection)
+        try:
+            # What is stored from now on must not be missed.
+            await take_effect(connection)
+        except BaseException:
+            await subscription.close()
+            raise
         return subscription
+
+    async def close(self) -> None:
+        """Look for nothing any more: a timer would hold the broker for as long as it runs."""
+        for subscription in tuple(self._subscriptions):
+            await subscription.close()
 
     def _on_many_published(
         self,
