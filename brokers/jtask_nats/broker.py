@@ -130,6 +130,7 @@ class NatsBroker:
         tasks = self._restore_task, self._upkeep_task
         await end_all([task for task in tasks if task is not None])
         await self.runs.close()
+        await self.events.drain()
         for watched in (self.results, self.events, self.logs, self.items):
             await watched.close()
         await self._topology.close()

@@ -205,6 +205,32 @@ def test_no_event_is_missing_that_was_sent_while_the_log_had_no_leader(
     run(main)
 
 
+def test_no_event_is_missing_of_a_process_that_ends_while_the_log_has_no_leader(
+    start_cluster: StartCluster,
+) -> None:
+    cluster = start_cluster()
+    cluster.await_leader()
+
+    async def main() -> None:
+        async with broker_on(cluster) as reader:
+            leader = cluster.node(await leader_of(reader, "the events"))
+            others = [n for n, node in enumerate(cluster.nodes) if node is not leader]
+            event = Event(RunIds().new(), "Scheduled", time.time(), "task")
+            async with broker_on(cluster, others[0]) as leaving:
+                assert leader.process is not None
+                freeze(leader.process.pid)
+                leaving.events.append([event])
+            async with broker_on(cluster, others[1]) as another:
+
+                async def is_kept() -> bool:
+                    return event.run_id in {one.run_id async for one in another.events.read()}
+
+                # The process is gone: who answers may lag, and nobody sends it again.
+                await until(is_kept)
+
+    run(main)
+
+
 def test_a_slot_outlives_the_kill_of_all_servers_at_once(start_cluster: StartCluster) -> None:
     cluster = start_cluster()
     cluster.await_leader()

@@ -1,5 +1,7 @@
 """Messages that nobody waits for, and that a cluster must not lose while it chooses a leader."""
 
+import asyncio
+import contextlib
 import logging
 import secrets
 from functools import partial
@@ -10,6 +12,10 @@ from jtask_nats.client.connection import Connection
 from jtask_nats.client.publisher import Publisher
 
 _MOST = 16 << 20  # bytes that are kept to be sent again
+# Seconds that the end of a process may wait: for an election, which takes up to 9 s, and the copy
+# after that; and for a connection that was just lost, which the other servers need no longer for.
+_LAST_SECONDS = 12.0
+_AWAY_SECONDS = 3.0
 
 _log = logging.getLogger("jtask")
 
@@ -30,6 +36,7 @@ class InsistingSender:
         self._publisher = publisher
         self._size = 0
         """Of what is sent and not stored yet."""
+        self._all_stored = asyncio.Event()
 
     def send(self, subject: str, body: bytes) -> None:
         """Send a message; what is sent later may be stored earlier.
@@ -46,7 +53,16 @@ class InsistingSender:
             return
         self._connection.check(subject, b"", body)
         self._size += len(body)
+        self._all_stored.clear()
         self._publish(subject, body, headers.message_id(secrets.token_hex(12)))
+
+    async def drain(self) -> None:
+        """Wait until all is stored, for a bounded time: what is sent again needs this process."""
+        if not self._size:
+            return
+        with contextlib.suppress(TimeoutError, BrokerUnavailable):
+            await asyncio.wait_for(self._connection.until_up(), _AWAY_SECONDS)
+            await asyncio.wait_for(self._all_stored.wait(), _LAST_SECONDS)
 
     def _publish(self, subject: str, body: bytes, lines: bytes) -> None:
         resolve = partial(self._on_outcome, subject, body, lines)
@@ -59,5 +75,7 @@ class InsistingSender:
             self._publish(subject, body, lines)
             return
         self._size -= len(body)
+        if not self._size:
+            self._all_stored.set()
         if isinstance(outcome, BrokerError):
             _log.debug("a message for %s is lost: %s", subject, outcome)

@@ -69,6 +69,10 @@ class NatsEventLog:
             # No answer from the stream is awaited: to observe a run must not slow it down.
             self._sender.send(session.subjects.events(shard), body)
 
+    async def drain(self) -> None:
+        """Wait until the batches are stored that a cluster has not confirmed yet."""
+        await self._sender.drain()
+
     async def read(self, *, since: float | None = None) -> AsyncIterator[Event]:
         """Read back what is kept, oldest first, up to now."""
         async for event in self._read(self._session.subjects.all_events, since):

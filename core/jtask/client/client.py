@@ -32,7 +32,9 @@ from jtask.states import State
 from jtask.wire.progress import BUCKET, Progress, decode_progress
 
 T = TypeVar("T")
-_CLOSE_SECONDS = 5.0  # a program must be able to end although the broker is away
+# A program must be able to end although the broker is away; one that chooses a leader just then is
+# back within that.
+_CLOSE_SECONDS = 18.0
 _LAST_LINES_SECONDS = 2.0  # of those, for what runs have logged
 _GROUPS_IN_FLIGHT = 6  # of one call: the broker has work while this process collects garbage
 _EXPLAIN_SECONDS = 0.5  # a wait that timed out takes so much longer at most
