@@ -80,6 +80,8 @@ class SettledRun:
         version: The task's version where it was called or enqueued.
         run_name: The run's own name; None when it has none.
         needs: The runs that it waited for, and which input each of them went into.
+        has_lines: Whether the attempt that settled it has written to its log: the line that says
+            that no more come is there, or on its way.
     """
 
     run_id: str
@@ -103,6 +105,7 @@ class SettledRun:
     version: str | None = None
     run_name: str | None = None
     needs: Needs | None = None
+    has_lines: bool = False
 
 
 Upstreams = Mapping[str, SettledRun]

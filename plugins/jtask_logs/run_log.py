@@ -139,6 +139,7 @@ def log_of(run: "RunContext") -> RunLog:
     found: RunLog = run.notes.setdefault(NAME, log)
     if not run.is_copy:
         run.concern(HEADER)
+        run.lines_attempt = run.attempt
         if found is log and run.lost_workers:
             count_lines(run, found.found_before)
     return found

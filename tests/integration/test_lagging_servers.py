@@ -8,7 +8,7 @@ import pytest
 from nats_clients import OpenBroker, WithBrokers
 from waiting import until
 
-from jtask.contract import Delivery, Message, OutcomeRecord
+from jtask.contract import Delivery, LogLine, Message, OutcomeRecord
 from jtask.errors import BrokerUnavailable
 from jtask.ids import RunIds
 from jtask_limits.definitions import Limit, Limits
@@ -144,6 +144,18 @@ def test_who_wakes_runs_waits_for_the_election_of_the_one_stream_that_holds_them
         monkeypatch.setattr(direct_reads, "_of_leader", elected_in_nine_seconds)
         assert await broker.runs.parked("database") == 1
         assert await broker.runs.wake("database", 1) == 1
+
+    with_lagging(main)
+
+
+def test_a_log_is_read_to_the_last_line_although_another_server_does_not_have_it_yet(
+    with_lagging: WithLagging,
+) -> None:
+    async def main(broker: NatsBroker) -> None:
+        line = LogLine(new_run().run_id, 0.0, 20, "shop", "packed")
+        await broker.logs.append([line])
+        pages = broker.logs.read(line.run_id, to_the_last=True)
+        assert [line async for page in pages for line in page.lines] == [line]
 
     with_lagging(main)
 

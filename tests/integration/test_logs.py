@@ -23,6 +23,7 @@ from jtask.hook_callers import HookCaller
 from jtask.plugins import TaskHooks, hooks_of
 from jtask.runtime import current_run
 from jtask.settings import get_settings
+from jtask.wire.envelope import decode_outcome
 
 pytestmark = pytest.mark.usefixtures("jtask_broker")
 jtask_broker = on_each_broker
@@ -56,6 +57,25 @@ def test_what_any_logger_logs_in_a_run_is_in_its_log(jtask_worker: StartWorker) 
     ]
     assert [line.number for line in lines] == [1, 2, 3]
     assert {line.attempt for line in lines} == {1}
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_the_end_of_a_run_says_whether_its_last_attempt_has_a_log(
+    jtask_worker: StartWorker, first: bool
+) -> None:
+    @task(retries=1)
+    def work() -> None:
+        if (runtime.attempt == 1) == first:
+            log.info("here")
+        if runtime.attempt == 1:
+            raise OSError
+
+    jtask_worker(work)
+    run = work.delay()
+    run.result()
+    stored = get_client().io.run(get_client().broker.results.get(run.run_id))
+    assert stored is not None
+    assert decode_outcome(stored.body).has_lines is not first
 
 
 def test_a_traceback_is_part_of_the_record(jtask_worker: StartWorker) -> None:

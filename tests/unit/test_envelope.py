@@ -86,6 +86,7 @@ settled_runs = st.builds(
     blob=st.none() | st.integers(0, 1 << 40),
     failure=st.none() | failures,
     history=histories,
+    has_lines=st.booleans(),
 )
 
 
@@ -106,7 +107,8 @@ def test_a_plain_value_is_found_in_what_says_nothing_else(run: SettledRun) -> No
     plain = SettledRun(
         RUN_ID, "key", quoted, end, run.attempt, 1.0, None, 2.0, 0.5, run.worker, "json", b"[1]"
     )
-    assert plain_value(encode_outcome(plain)) == b"[1]"
+    for usual in (plain, replace(plain, has_lines=True)):
+        assert plain_value(encode_outcome(usual)) == b"[1]"
     for unusual in (
         replace(plain, state=State(StateName.CACHED, run.state.at)),
         replace(plain, serializer="cloudpickle"),

@@ -30,7 +30,9 @@ class Store:
             raise self.error
         self.batches.append(list(lines))
 
-    def read(self, run_id: str, *, after: int = 0) -> AsyncIterator[LogPage]:
+    def read(
+        self, run_id: str, *, after: int = 0, to_the_last: bool = False
+    ) -> AsyncIterator[LogPage]:
         raise NotImplementedError
 
     async def watch(self, run_id: str, on_news: Callable[[], None]) -> Subscription:

@@ -33,8 +33,10 @@ class Silent:
     async def append(self, lines: Sequence[LogLine]) -> None:
         raise NotImplementedError
 
-    async def read(self, run_id: str, *, after: int = 0) -> AsyncIterator[LogPage]:
-        del run_id
+    async def read(
+        self, run_id: str, *, after: int = 0, to_the_last: bool = False
+    ) -> AsyncIterator[LogPage]:
+        del run_id, to_the_last
         self._asked += 1
         if self._asked > 1 and after == 0:
             yield LogPage([LINE], 1)
@@ -47,8 +49,8 @@ class Silent:
 class Late:
     """Gets the last lines of a run after its end is known."""
 
-    def __init__(self) -> None:
-        self.lines = [LINE]
+    def __init__(self, lines: Sequence[LogLine] = (LINE,)) -> None:
+        self.lines = list(lines)
         self.tell: Callable[[], None] = lambda: None
         self.looked_in_vain = asyncio.Event()
 
@@ -56,8 +58,10 @@ class Late:
         self.lines += lines
         self.tell()
 
-    async def read(self, run_id: str, *, after: int = 0) -> AsyncIterator[LogPage]:
-        del run_id
+    async def read(
+        self, run_id: str, *, after: int = 0, to_the_last: bool = False
+    ) -> AsyncIterator[LogPage]:
+        del run_id, to_the_last
         if self.lines[after:]:
             yield LogPage(self.lines[after:], len(self.lines))
         else:
@@ -72,8 +76,9 @@ class Late:
 class Ended:
     """Says that the run has ended."""
 
-    def __init__(self, state: StateName = StateName.COMPLETED) -> None:
+    def __init__(self, state: StateName = StateName.COMPLETED, *, has_lines: bool = False) -> None:
         self._state = state
+        self._has_lines = has_lines
 
     async def put(self, outcome: OutcomeRecord) -> bool:
         raise NotImplementedError
@@ -82,6 +87,7 @@ class Ended:
         now = time.time()
         state = State(self._state, now)
         run = SettledRun(run_id, "task", "task", state, 1, now, now, now, 0.0, "", "json")
+        run.has_lines = self._has_lines
         return OutcomeRecord(run_id, encode_outcome(run))
 
     async def watch(
@@ -122,6 +128,26 @@ def test_the_last_lines_of_an_attempt_that_will_say_that_it_ends_are_waited_for(
         assert not following.done()
         await store.append([last, LogLine(RUN_ID, 1.0, END_OF_ATTEMPT, "", "")])
         assert await following == [last]
+        assert await reader.follow() is None
+
+    asyncio.run(main())
+
+
+def test_a_log_of_which_nothing_is_there_yet_is_waited_for_when_its_run_says_that_it_has_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(log_reader, "_GRACE_SECONDS", 0.0)
+
+    async def main() -> None:
+        store = Late([])
+        reader = LogReader(store, Ended(has_lines=True), RUN_ID)
+        following = asyncio.ensure_future(reader.follow())
+        await store.looked_in_vain.wait()
+        for _ in range(20):  # turns, in which one that waits no longer would have ended
+            await asyncio.sleep(0)
+        assert not following.done()
+        await store.append([LINE, LogLine(RUN_ID, 1.0, END_OF_ATTEMPT, "", "")])
+        assert await following == [LINE]
         assert await reader.follow() is None
 
     asyncio.run(main())

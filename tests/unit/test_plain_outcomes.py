@@ -43,6 +43,8 @@ def ended(**facts: Any) -> Outcome:
         (a_run(tags=("t",)), ended()),
         (a_run(parent_id=ID, root_id=ID), ended()),
         (a_run(version="2"), ended()),
+        (a_run(lines_attempt=2), ended()),
+        (a_run(lines_attempt=1), ended()),
         (a_run(headers={"jtask-run-name": "mine"}), ended()),
         (a_run(), ended(state=State(StateName.COMPLETED, 1.5, "well"))),
         (a_run(), ended(state=State(StateName.COMPLETED, 1.5, details={"name": "Fine"}))),

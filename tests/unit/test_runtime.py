@@ -101,6 +101,7 @@ def test_the_module_declares_what_a_task_may_ask_of_its_run() -> None:
         "is_handed_back",
         "is_streamed",
         "is_submitted",
+        "lines_attempt",
         "submitted_in",
         "notes",
         "on_cancel",

@@ -75,14 +75,19 @@ class NatsLogs:
         ]
         await asyncio.gather(*stored)
 
-    async def read(self, run_id: str, *, after: int = 0) -> AsyncIterator[LogPage]:
+    async def read(
+        self, run_id: str, *, after: int = 0, to_the_last: bool = False
+    ) -> AsyncIterator[LogPage]:
         """Read what is kept of one run, oldest first, up to now, a page at a time."""
         if not is_run_id(run_id):
             return  # it could address those of others
         session = self._session
         await session.topology.ensure(self._stream)
         stream, subject = session.topology.stream_name(self._stream), self._subject(run_id)
-        async for page in read_pages(session.connection, stream, subject, after=after):
+        pages = read_pages(
+            session.connection, stream, subject, after=after, to_the_last=to_the_last
+        )
+        async for page in pages:
             # The last page may be empty.
             if page:
                 lines = [line for stored in page for line in lines_of(run_id, stored.body)]

@@ -47,10 +47,17 @@ class LogReader:
         self._subscriptions: list[Subscription] = []
         self._background = BackgroundTasks()
 
-    async def read(self) -> list[LogLine] | None:
-        """Return more of what is there; None when that is all."""
+    async def read(self, *, to_the_last: bool = False) -> list[LogLine] | None:
+        """Return more of what is there; None when that is all.
+
+        Args:
+            to_the_last: See `LogStore.read`.
+
+        Raises:
+            BrokerError: The broker cannot be asked.
+        """
         while True:
-            async with aclosing(self._pages()) as pages:
+            async with aclosing(self._pages(to_the_last=to_the_last)) as pages:
                 page = await anext(pages, None)
             if page is None:
                 return None
@@ -82,7 +89,7 @@ class LogReader:
                 return None
             if not await self._wait():
                 # Its news may have been lost.
-                return await self.read()
+                return await self.read(to_the_last=True)
 
     async def close(self) -> None:
         """Hear of nothing any more."""
@@ -91,8 +98,8 @@ class LogReader:
         for subscription in subscriptions:
             await subscription.close()
 
-    def _pages(self) -> AsyncGenerator[LogPage]:
-        pages = self._store.read(self._run_id, after=self._position)
+    def _pages(self, *, to_the_last: bool) -> AsyncGenerator[LogPage]:
+        pages = self._store.read(self._run_id, after=self._position, to_the_last=to_the_last)
         return cast("AsyncGenerator[LogPage]", pages)
 
     def _is_over(self) -> bool:
@@ -111,7 +118,8 @@ class LogReader:
             return None
         # A worker that was lost says nothing any more.
         is_cut_off = self._end.state.name is StateName.CRASHED
-        is_to_come = self._end.attempt in self._written_attempts and not is_cut_off
+        has_written = self._end.has_lines or self._end.attempt in self._written_attempts
+        is_to_come = has_written and not is_cut_off
         return _LONG_GRACE_SECONDS if is_to_come else _GRACE_SECONDS
 
     async def _subscribe(self) -> None:

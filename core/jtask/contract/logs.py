@@ -67,12 +67,16 @@ class LogStore(Protocol):
         """
         ...
 
-    def read(self, run_id: str, *, after: int = 0) -> AsyncIterator[LogPage]:
+    def read(
+        self, run_id: str, *, after: int = 0, to_the_last: bool = False
+    ) -> AsyncIterator[LogPage]:
         """Read what is kept of one run, oldest first, up to now, a bounded page at a time.
 
         Args:
             run_id: The run.
             after: Skip what comes up to this position.
+            to_the_last: Leave out nothing that was stored before this is called. Without it, of a
+                broker of several servers the one that is asked may lag.
         """
         ...
 

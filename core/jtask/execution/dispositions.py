@@ -99,6 +99,8 @@ def _says_nothing_more(run: RunContext, envelope: Envelope, outcome: Outcome) ->
         return False
     if state.message or state.details or run.headers or run.history or envelope.needs:
         return False
+    if run.lines_attempt:
+        return False
     return not (run.tags or run.parent_id or run.root_id or run.version)
 
 

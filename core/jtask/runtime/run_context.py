@@ -75,6 +75,8 @@ class RunContext:
         is_submitted: Whether it executes beside its caller, which may be over first.
         submitter: The run of this process that has submitted it.
         concerns: Headers of plugins that are asked from now on, see `concern`.
+        lines_attempt: The latest of its attempts that has written to its log; 0 when none has. Set
+            by who writes there, and will say when no more lines come.
         is_streamed: Whether its function is a generator that pauses for the caller at each item.
         step: What goes on with that generator; None before it is begun. For a plugin it is the
             function.
@@ -123,6 +125,7 @@ class RunContext:
     is_submitted: bool = False
     submitter: "RunContext | None" = None
     concerns: tuple[str, ...] = ()
+    lines_attempt: int = 0
     is_streamed: bool = False
     step: Callable[[], Any] | None = None
     emit: Callable[[Any], Any] | None = None

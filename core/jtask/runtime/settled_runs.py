@@ -50,4 +50,5 @@ def settled_run(
         version=run.version,
         run_name=run.own_name,
         needs=None if envelope is None else envelope.needs,
+        has_lines=run.lines_attempt == run.attempt,
     )

@@ -281,6 +281,8 @@ def encode_outcome(run: SettledRun) -> bytes:
         "ended": run.ended,
         "run_time": run.run_time,
         "worker": run.worker,
+        # Not at the end: of a plain value `ser` is the last, see `plain_value`.
+        **({"lines": True} if run.has_lines else {}),
         "ser": run.serializer,
     }
     # One by one: each run that ends comes this way, and nearly all say nothing more.
@@ -333,6 +335,7 @@ def decode_outcome(body: bytes) -> SettledRun:
             version=if_given(name, head.get("version")),
             run_name=if_given(text, head.get("run_name")),
             needs=if_given(needs_from_json, head.get("needs")),
+            has_lines=head.get("lines") is True,
         )
     except (KeyError, ValueError) as error:  # ValueError: no state, and EnvelopeError
         raise EnvelopeError(f"the outcome cannot be read: {error}") from None
