@@ -5,13 +5,15 @@ import hashlib
 import os
 import time
 
+import pytest
 from nats_clients import OpenBroker, WithBrokers
 from nats_servers import NatsServer
-from waiting import until
+from waiting import PATIENCE, until
 
 from jtask.contract import DeadLetter, Delivery, Event, Message
 from jtask.ids import RunIds
 from jtask.testing.contract.bench import until_instant
+from jtask_nats.client import direct_reads
 
 
 def test_a_blob_of_20_mb_comes_back_whole(with_brokers: WithBrokers) -> None:
@@ -234,6 +236,25 @@ def test_a_slot_outlives_the_kill_of_its_server_whoever_asks_first_when_it_is_ba
         assert token is not None
         await holder.slots.release("database", token)
         assert await newcomer.slots.acquire("database", "two", 1, 60) is not None
+
+    with_brokers(main)
+
+
+def test_what_is_read_while_the_server_is_away_is_read_when_it_is_back(
+    with_brokers: WithBrokers, nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Once only: another try would hide that the first was never sent.
+    monkeypatch.setattr(direct_reads, "_SILENCES", (PATIENCE / 2,))
+
+    async def main(open_broker: OpenBroker) -> None:
+        broker = await open_broker()
+        await broker.records.put("bucket", "key", b"value")
+        nats_server.kill()
+        await until(lambda: not broker._connection.is_connected)
+        reading = asyncio.ensure_future(broker.records.list("bucket"))
+        await asyncio.sleep(0)
+        nats_server.start()
+        assert [record.body for record in await reading] == [b"value"]
 
     with_brokers(main)
 
