@@ -391,3 +391,27 @@ def test_looking_is_done_now_and_then_only(monkeypatch: pytest.MonkeyPatch) -> N
     for number in range(100):
         work(number)
     assert len(looks) == 1
+
+
+def test_a_call_during_the_look_of_another_thread_is_recorded_as_well(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(direct_call, "may_be_recorded", lambda: True)
+    monkeypatch.setattr(direct_call, "_look_at", 0.0)
+    told: list[str] = []
+    other = threading.Thread(target=work, args=(1,))
+
+    def begin_recording() -> None:
+        other.start()
+        other.join(0.5)  # a call that does not wait for this one is over
+        direct_call.record(
+            lambda run, state: told.append(run.run_id), lambda run, outcome: told.append("end")
+        )
+
+    try:
+        direct_call.call(work, (0,), {}, begin_recording)
+        other.join(PATIENCE)
+        assert sorted(told.count(run_id) for run_id in {*told}) == [2, 3, 3]
+    finally:
+        direct_call.stop_recording()
+        monkeypatch.setattr(direct_call, "_look_at", 0.0)

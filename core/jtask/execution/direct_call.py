@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import threading
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
@@ -145,7 +146,7 @@ def begin(
     hooks_of(task)  # or raise before anything is begun, and told or recorded as such
     parent, now = current_run(), time.time()
     if _emit is None and begin_recording is not None and now >= _look_at:
-        _look(now, begin_recording)
+        _look(begin_recording)
     run = RunContext(
         run_id=get_run_ids().new(),
         task=task,
@@ -186,8 +187,9 @@ def record_end(run: RunContext, outcome: Outcome) -> None:
         # Once it is known; and if that was just now, by another thread, below.
         outcome.when_settled = partial(record_end, run, outcome)
     if not outcome.is_open:
-        if _store is not None:
-            _store(run, outcome)
+        store = _store  # another thread may disconnect
+        if store is not None:
+            store(run, outcome)
         # Last: whoever is told of its end looks who has it.
         _open.pop(run.run_id, None)
 
@@ -235,6 +237,9 @@ OnEnd = Callable[[RunContext, Outcome], None]
 _emit: OnState | None = None
 _store: OnEnd | None = None
 _look_at = 0.0
+# A signal handler may interrupt the look of the same thread.
+_look_lock = threading.RLock()
+_is_looking = False
 # Not the runs: one whose call is torn down by what is no Exception stays in here.
 _open: dict[str, float] = {}
 
@@ -268,14 +273,21 @@ def stop_recording(emit: OnState | None = None) -> None:
         _look_at = time.time() + LOOK_SECONDS
 
 
-def _look(now: float, begin_recording: Callable[[], None]) -> None:
-    global _look_at
-    _look_at = now + LOOK_SECONDS
-    try:
-        if may_be_recorded():
-            begin_recording()
-    except Exception as error:  # a setting that is wrong, say: the call does without it
-        _log.warning("direct calls are not recorded: %s", error)
+def _look(begin_recording: Callable[[], None]) -> None:
+    global _look_at, _is_looking
+    # The calls of other threads would be over, and not recorded, before this one knows.
+    with _look_lock:
+        if _is_looking or _emit is not None or time.time() < _look_at:
+            return
+        _is_looking = True
+        try:
+            if may_be_recorded():
+                begin_recording()
+        except Exception as error:  # a setting that is wrong, say: the call does without it
+            _log.warning("direct calls are not recorded: %s", error)
+        finally:
+            _is_looking = False
+            _look_at = time.time() + LOOK_SECONDS
 
 
 def on_state(emit: OnState | None) -> None:
@@ -285,15 +297,16 @@ def on_state(emit: OnState | None) -> None:
 
 
 def _emit_if_connected(run: RunContext, state: State) -> None:
-    if _emit is not None:
-        _emit(run, state)
+    emit = _emit  # another thread may disconnect
+    if emit is not None:
+        emit(run, state)
 
 
 def _disconnect_after_fork() -> None:
     # The client it leads to is the parent's, whose threads do not exist here.
-    global _look_at
+    global _look_at, _look_lock, _is_looking
     stop_recording()
-    _look_at = 0.0
+    _look_at, _look_lock, _is_looking = 0.0, threading.RLock(), False
     _open.clear()
 
 
