@@ -9,7 +9,8 @@ import re
 import secrets
 import threading
 import time
-from functools import cache
+
+from jtask.singletons import Singleton
 
 _SHAPE = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 _COUNTER_BITS = 34  # rand_a (12) and what the caller's id leaves of rand_b (22)
@@ -82,7 +83,7 @@ class RunIds:
         return first, millis
 
 
-@cache
+@Singleton
 def get_run_ids() -> RunIds:
     """Return what makes this process's run ids."""
     return RunIds()

@@ -4,7 +4,6 @@ import inspect
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from copy import copy
-from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,6 +16,7 @@ from jtask.declaration.task_info import TaskInfo
 from jtask.errors import ConfigurationError
 from jtask.hook_callers import HookCaller, HookFailures, Implementation
 from jtask.options import Option
+from jtask.singletons import Singleton
 from jtask.states import StateName
 
 if TYPE_CHECKING:
@@ -353,7 +353,7 @@ def _chosen(installed: dict[str, EntryPoint], names: Iterable[str] | None) -> li
     return [installed[name] for name in wanted]
 
 
-@cache
+@Singleton
 def get_plugins() -> Plugins:
     """Return this process's plugins, loaded once, restricted by JTASK_PLUGINS."""
     from jtask.settings.reading import chosen_plugins

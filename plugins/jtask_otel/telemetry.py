@@ -56,8 +56,10 @@ def current() -> Telemetry | None:
 
 def _find() -> Telemetry | None:
     global _found, _is_asked
+    is_set = is_real(trace.get_tracer_provider()) or is_real(metrics.get_meter_provider())
+    # Not before: another thread would take a provider that is being made for none.
     _is_asked = True
-    if not (is_real(trace.get_tracer_provider()) or is_real(metrics.get_meter_provider())):
+    if not is_set:
         return None
     from importlib.metadata import version
 

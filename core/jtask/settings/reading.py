@@ -3,7 +3,6 @@
 import logging
 import os
 from collections.abc import Collection
-from functools import cache
 from typing import NamedTuple, TypeVar, cast
 
 from pydantic import ValidationError
@@ -14,12 +13,13 @@ from jtask.settings.core import Settings
 from jtask.settings.model import SettingsModel, owner_of
 from jtask.settings.owners import Owners, clash, find_owners
 from jtask.settings.sources import PREFIX, Sources
+from jtask.singletons import Singleton
 
 M = TypeVar("M", bound=SettingsModel)
 _log = logging.getLogger("jtask")
 
 
-@cache
+@Singleton
 def get_settings() -> Settings:
     """Return this process's settings, read once; `get_settings.cache_clear()` forgets owners' too.
 
