@@ -24,6 +24,7 @@ from jtask.errors import (
 )
 from jtask.futures import (
     Future,
+    FutureList,
     SubmittedRun,
     as_completed,
     resolve_futures_to_results,
@@ -228,6 +229,29 @@ def test_a_failure_that_nobody_asks_for_is_logged(caplog: pytest.LogCaptureFixtu
     assert f"run {unseen} of task fail has failed" in caplog.text
     assert "KeyError: 'lost'" in caplog.text
     assert seen not in caplog.text
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_who_asks_a_list_for_its_values_has_asked_of_all_that_fail(
+    caplog: pytest.LogCaptureFixture, is_async: bool
+) -> None:
+    begin = threading.Event()
+
+    @task
+    def fail_late() -> None:
+        begin.wait(PATIENCE)
+        raise KeyError("late")
+
+    def fail_all() -> None:
+        futures = FutureList([fail_late.submit(), fail.submit("lost"), fail.submit("too")])
+        with pytest.raises(KeyError, match=r"lost|too"):
+            asyncio.run(futures.result_async(PATIENCE)) if is_async else futures.result(PATIENCE)
+        begin.set()
+        assert futures.wait(PATIENCE)
+
+    fail_all()
+    gc.collect()
+    assert caplog.text == ""
 
 
 def test_futures_inside_of_something_are_resolved() -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from jtask.errors import ResultTimeout
 from jtask.futures.completion import as_completed, as_completed_async, wait, wait_async
 from jtask.futures.future import Future
+from jtask.futures.submitted_run import SubmittedRun
 from jtask.nested_values import take_as_list
 
 R = TypeVar("R")
@@ -54,7 +55,8 @@ class FutureList(list[Future[R]]):
 
         Raises:
             ResultTimeout: Not all were over in time.
-            Exception: That of the first run that fails, as soon as it does.
+            Exception: That of the first run that fails, as soon as it does. Those of others are
+                not logged: with `asyncio.gather`, too, one stands for all.
         """
         failed: BaseException | None = None
         try:
@@ -63,7 +65,7 @@ class FutureList(list[Future[R]]):
                     break
         except TimeoutError as error:
             raise ResultTimeout(f"{error} within {timeout} seconds") from None
-        _raise(failed)
+        self._raise(failed)
         return [future.result(raise_on_failure=raise_on_failure) for future in self]
 
     async def result_async(
@@ -77,16 +79,19 @@ class FutureList(list[Future[R]]):
                     break
         except TimeoutError as error:
             raise ResultTimeout(f"{error} within {timeout} seconds") from None
-        _raise(failed)
+        self._raise(failed)
         return [await future.result_async(raise_on_failure=raise_on_failure) for future in self]
+
+    def _raise(self, error: BaseException | None) -> None:
+        if error is None:
+            return
+        for future in self:
+            if isinstance(future, SubmittedRun):
+                future.note_asked()
+        try:
+            raise error
+        finally:
+            del error  # its frames hold this one
 
 
 take_as_list(FutureList)  # with values in it, it would have methods that are none of theirs
-
-
-def _raise(error: BaseException | None) -> None:
-    try:
-        if error is not None:
-            raise error
-    finally:
-        del error  # its frames hold this one

@@ -21,7 +21,7 @@ Cancel = Callable[[str], CancelResult]
 """Ends a run that is not known to be over; takes why, and returns at once."""
 _TO_TELL = frozenset({StateName.FAILED, StateName.TIMED_OUT, StateName.CRASHED})
 _FORKED = "it is executed by the process that this one was forked from"
-_INTERNAL = frozenset({"lose", "loop", "resolve"})
+_INTERNAL = frozenset({"lose", "loop", "note_asked", "resolve"})
 _log = logging.getLogger("jtask")
 
 _known: "weakref.WeakValueDictionary[str, SubmittedRun[Any]]" = weakref.WeakValueDictionary()
@@ -107,6 +107,10 @@ class SubmittedRun(Future[R]):
         # First: whoever is woken may ask whether all are over.
         _open.pop(self.run_id, None)
         self._settle(outcome)
+
+    def note_asked(self) -> None:
+        """Take note that somebody has asked how the run ended or will end; for lists only."""
+        self._is_seen = True
 
     def lose(self) -> None:
         """End the handle in a forked process, where nobody executes the run."""
