@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any, Protocol, TypeVar, cast
 
 from jtask.declaration.task_info import TaskInfo, is_internal
-from jtask.errors import JTaskError, ResultMissing
+from jtask.errors import JTaskError, ResultMissing, SerializationError, reworded
 from jtask.futures.future import Future
 from jtask.outcomes import CANCEL_MESSAGE, CancelAnswer, SettledRun
 from jtask.run_streams import Stream, StreamSource
@@ -255,10 +255,19 @@ class Run(Future[R]):
     def _decode(self, payload: bytes, serializer: str) -> Any:
         if self._task is not None:
             codecs = codecs_of(self._task)
-            # A pickle is read for a task that declares cloudpickle, and never because a message
-            # says so.
-            codecs.check(serializer)
-            return codecs.result.decode(payload)
+            try:
+                # A pickle is read for a task that declares cloudpickle, and never because a message
+                # says so.
+                codecs.check(serializer)
+                return codecs.result.decode(payload)
+            except SerializationError as error:
+                if self._record.task_key == self._task.key:
+                    raise
+                raise reworded(
+                    error,
+                    f"run {self.run_id} is one of task {self._record.task_key!r}, and is read as "
+                    f"one of {self._task.key!r}: {error}",
+                ) from error
         if serializer != "json":
             raise JTaskError(
                 f"run {self.run_id}: its result is encoded with {serializer!r}, "

@@ -60,6 +60,11 @@ def add(a: int, b: int = 1) -> int:
 
 
 @task
+def take_words(words: list[str]) -> list[str]:
+    return words
+
+
+@task
 def take_anything(x: Any) -> None: ...
 
 
@@ -1168,6 +1173,17 @@ def test_the_first_outcome_counts(worker: RunningWorker) -> None:
     another = OutcomeRecord(run.run_id, b"another")
     assert on_io(lambda broker: broker.results.put(another)) is False
     assert get_run(run.run_id, add).result(PATIENCE) == 2
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_result_that_does_not_fit_the_given_task_says_whose_it_is() -> None:
+    run_id = add.delay(1).run_id
+    with pytest.raises(SerializationError) as raised:
+        get_run(run_id, take_words).result(PATIENCE)
+    assert str(raised.value).startswith(
+        f"run {run_id} is one of task {add.key!r}, and is read as one of {take_words.key!r}: "
+    )
+    assert get_run(run_id, add).result(PATIENCE) == 2
 
 
 def test_a_workers_plugins_hear_of_its_start_and_stop(
