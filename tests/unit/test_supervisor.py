@@ -33,6 +33,7 @@ def test_a_healthy_minute_makes_the_pause_short_again() -> None:
 def test_an_end_is_told_with_the_name_of_the_signal() -> None:
     assert describe_end(-signal.SIGKILL) == "was killed by SIGKILL"
     assert describe_end(-signal.SIGSEGV) == "was killed by SIGSEGV"
+    assert describe_end(-signal.SIGABRT).startswith("was killed by SIGABRT (a library gave up")
     assert describe_end(-250) == "was killed by signal 250"
     assert describe_end(1) == "ended with exit code 1"
 

@@ -75,12 +75,18 @@ class Backoff:
         return self._pause
 
 
+# Rust, in which pydantic is written, aborts where Python raises MemoryError.
+_REASONS: dict[int, str] = {
+    signal.SIGABRT: " (a library gave up, often because it got no memory: stderr says why)"
+}
+
+
 def describe_end(code: int) -> str:
     """Say how a process ended, from its return code as `subprocess` gives it."""
     if code >= 0:
         return f"ended with exit code {code}"
     try:
-        return f"was killed by {signal.Signals(-code).name}"
+        return f"was killed by {signal.Signals(-code).name}{_REASONS.get(-code, '')}"
     except ValueError:
         return f"was killed by signal {-code}"
 
