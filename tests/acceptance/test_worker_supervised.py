@@ -146,6 +146,16 @@ def test_a_second_signal_to_the_supervisor_makes_the_workers_hand_back_at_once(
     assert place.marks() == ["began one"] * 2
 
 
+def test_ctrl_c_while_a_worker_still_imports_shows_no_traceback(
+    place: Any, eventually: Eventually
+) -> None:
+    place.write("tasks.py", "mark('imports')\nwhile True: pass")
+    program = place.serve("tasks.py", "-p", "2")
+    eventually(place.marks)
+    assert program.stop(signal.SIGINT) == 0
+    assert program.log == ""
+
+
 def test_workers_end_when_their_supervisor_is_killed(
     place: Any, eventually: Eventually, is_alive: IsAlive
 ) -> None:

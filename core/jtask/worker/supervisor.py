@@ -104,7 +104,7 @@ class _Ended:
 
 @dataclass(frozen=True, slots=True)
 class _Signalled:
-    number: int
+    """SIGTERM or Ctrl-C has come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,10 +152,11 @@ class _Child:
         """Seconds since it was started."""
         return time.monotonic() - self.started
 
-    def stop(self, number: int, seconds: float) -> None:
-        """Pass a signal on; kill the process when it lives on for too long."""
+    def stop(self, seconds: float) -> None:
+        """Have the process stop; kill it when it lives on for too long."""
         self.kill_at = time.monotonic() + seconds
-        self.process.send_signal(number)
+        # For Ctrl-C too, of which one that still imports would print a traceback.
+        self.process.terminate()
 
     def _watch(self, tell: "Callable[[_Event], None]") -> None:
         if self._line.recv(1) == READY:
@@ -203,7 +204,7 @@ class _Supervisor:
 
     def run(self) -> int | None:
         """Work until told to stop; return the exit code of a worker that could not start."""
-        with stop_signals_to(lambda number: self._events.put(_Signalled(number))):
+        with stop_signals_to(lambda _: self._events.put(_Signalled())):
             try:
                 self._start(self._positions[0])
                 while not self._is_over():
@@ -235,7 +236,7 @@ class _Supervisor:
         elif isinstance(event, _Ended):
             self._replace(event.child, event.code)
         elif isinstance(event, _Signalled):
-            self._stop(event.number)
+            self._stop()
         else:
             self._reload(event.files)
 
@@ -269,7 +270,7 @@ class _Supervisor:
         position.child = None
         if self._stopping:
             # A worker that was not ready yet has no handler for the signal, and dies of it.
-            if code not in (0, -signal.SIGTERM, -signal.SIGINT):
+            if code not in (0, -signal.SIGTERM):
                 _log.warning("worker %d %s", child.process.pid, describe_end(code))
         elif child.replaced:
             self._start(position)
@@ -299,18 +300,18 @@ class _Supervisor:
             child = position.child
             if child is not None and not child.replaced:
                 child.replaced = True
-                child.stop(signal.SIGTERM, self._patience)
+                child.stop(self._patience)
             elif child is None and (self._proven or position is self._positions[0]):
                 self._start(position)
 
     # --- stopping --------------------------------------------------------------------------
 
-    def _stop(self, number: int) -> None:
+    def _stop(self) -> None:
         self._stopping = True
         for position in self._positions:
             position.start_at = None
             if position.child is not None:
-                position.child.stop(number, self._patience)
+                position.child.stop(self._patience)
 
     def _kill_the_rest(self) -> None:
         """Leave no worker behind when this process ends by an error of its own."""
