@@ -146,7 +146,7 @@ def test_a_second_signal_to_the_supervisor_makes_the_workers_hand_back_at_once(
     assert place.marks() == ["began one"] * 2
 
 
-def test_ctrl_c_while_a_worker_still_imports_shows_no_traceback(
+def test_ctrl_c_while_a_worker_still_imports_shows_neither_traceback_nor_warning(
     place: Any, eventually: Eventually
 ) -> None:
     place.write("tasks.py", "mark('imports')\nwhile True: pass")
