@@ -11,7 +11,7 @@ import sys
 import threading
 import traceback
 import uuid
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any, cast
 
 import pytest
@@ -140,6 +140,37 @@ def test_a_plain_task_may_be_called_in_a_running_loop() -> None:
 def test_wrong_arguments_of_a_direct_call_are_pythons_own_error() -> None:
     with pytest.raises(TypeError, match=r"add\(\) missing 1 required positional argument: 'a'"):
         add()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+def test_an_argument_may_be_called_self(jtask_memory: str) -> None:
+    @task
+    def plain(**facts: int) -> dict[str, int]:
+        return facts
+
+    @task
+    async def slow(**facts: int) -> dict[str, int]:
+        return facts
+
+    @task
+    def each(self: int) -> Generator[int]:
+        yield self
+
+    @task
+    async def slow_each(self: int) -> AsyncGenerator[int]:
+        yield self
+
+    async def delayed() -> str:
+        return (await plain.adelay(self=1)).run_id
+
+    async def items() -> list[int]:
+        return [item async for item in slow_each(self=1)]
+
+    assert plain(self=1) == plain.submit(self=1).result() == {"self": 1}
+    assert plain.map(self=[1]).result() == [{"self": 1}]
+    assert asyncio.run(slow(self=1)) == {"self": 1}
+    assert list(each(self=1)) == each.submit(self=1).result() == asyncio.run(items()) == [1]
+    assert is_run_id(plain.delay(self=1).run_id)
+    assert is_run_id(asyncio.run(delayed()))
 
 
 def test_a_task_looks_like_its_function() -> None:

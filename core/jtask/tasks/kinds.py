@@ -38,14 +38,14 @@ class SyncTask(Task[P, R]):
     """A task made of a plain function."""
 
     @overload
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R: ...
     @overload
     def __call__(
-        self, *args: Any, return_state: Literal[True], wait_for: Awaited = None, **kwargs: Any
+        self, /, *args: Any, return_state: Literal[True], wait_for: Awaited = None, **kwargs: Any
     ) -> State: ...
     @overload
-    def __call__(self, *args: Any, wait_for: Awaited, **kwargs: Any) -> R: ...
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, wait_for: Awaited, **kwargs: Any) -> R: ...
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Run here and now, like the function it is, and return its value.
 
         Takes the function's own arguments; `wait_for=` and `return_state=` as `submit` does.
@@ -75,14 +75,16 @@ class AsyncTask(Task[P, R]):
     is_async = True
 
     @overload
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]: ...
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]: ...
     @overload
     def __call__(
-        self, *args: Any, return_state: Literal[True], wait_for: Awaited = None, **kwargs: Any
+        self, /, *args: Any, return_state: Literal[True], wait_for: Awaited = None, **kwargs: Any
     ) -> Coroutine[Any, Any, State]: ...
     @overload
-    def __call__(self, *args: Any, wait_for: Awaited, **kwargs: Any) -> Coroutine[Any, Any, R]: ...
-    def __call__(self, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
+    def __call__(
+        self, /, *args: Any, wait_for: Awaited, **kwargs: Any
+    ) -> Coroutine[Any, Any, R]: ...
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
         """Run here and now, like the coroutine function it is: await the answer.
 
         Takes the function's own arguments; `wait_for=` and `return_state=` as `submit` does.
@@ -118,14 +120,14 @@ class _YieldingTask(Task[P, R], Generic[P, Y, R]):
 
     # In the background a run's value is what the function returns: its items may be too many.
     @overload  # type: ignore[override]
-    def submit(self, *args: P.args, **kwargs: P.kwargs) -> "Future[list[Y]]": ...
+    def submit(self, /, *args: P.args, **kwargs: P.kwargs) -> "Future[list[Y]]": ...
     @overload
     def submit(
-        self, *args: Any, return_state: Literal[True], wait_for: Awaited = None, **kwargs: Any
+        self, /, *args: Any, return_state: Literal[True], wait_for: Awaited = None, **kwargs: Any
     ) -> State: ...
     @overload
-    def submit(self, *args: Any, wait_for: Awaited, **kwargs: Any) -> "Future[list[Y]]": ...
-    def submit(self, *args: Any, **kwargs: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def submit(self, /, *args: Any, wait_for: Awaited, **kwargs: Any) -> "Future[list[Y]]": ...
+    def submit(self, /, *args: Any, **kwargs: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Do what `Task.submit` does; the run's value is the list of what the generator yields."""
         submit: Callable[..., Any] = super().submit
         return submit(*args, **kwargs)
@@ -133,6 +135,7 @@ class _YieldingTask(Task[P, R], Generic[P, Y, R]):
     @overload  # type: ignore[override]
     def map(
         self,
+        /,
         *args: Any,
         return_state: Literal[True],
         wait_for: Awaited = None,
@@ -142,6 +145,7 @@ class _YieldingTask(Task[P, R], Generic[P, Y, R]):
     @overload
     def map(
         self,
+        /,
         *args: Any,
         deferred: Literal[True],
         return_state: Literal[False] = False,
@@ -151,13 +155,14 @@ class _YieldingTask(Task[P, R], Generic[P, Y, R]):
     @overload
     def map(
         self,
+        /,
         *args: Any,
         return_state: Literal[False] = False,
         wait_for: Awaited = None,
         deferred: Literal[False] = False,
         **kwargs: Any,
     ) -> "FutureList[list[Y]]": ...
-    def map(self, *args: Any, **kwargs: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def map(self, /, *args: Any, **kwargs: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Do what `Task.map` does; the values of submitted runs are lists, see `submit`."""
         run_each: Callable[..., Any] = super().map
         return run_each(*args, **kwargs)
@@ -173,7 +178,7 @@ class GeneratorTask(_YieldingTask[P, Y, R]):
 
         return exhausting(self.fn)
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Generator[Y, Any, R]:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Generator[Y, Any, R]:
         """Run here and now, like the generator function it is: iterate over the answer."""
         from jtask.execution.direct_stream import stream
 
@@ -196,7 +201,7 @@ class AsyncGeneratorTask(_YieldingTask[P, Y, None]):
 
         return exhausting_async(self.fn)
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[Y, Any]:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[Y, Any]:
         """Run here and now, like the generator function it is: `async for` over the answer."""
         from jtask.execution.direct_stream import stream_async
 

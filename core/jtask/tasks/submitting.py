@@ -31,14 +31,14 @@ class SubmittableTask(TaskInfo[P, R]):
     """A task that task runners can run."""
 
     @overload
-    def submit(self, *args: P.args, **kwargs: P.kwargs) -> "Future[R]": ...
+    def submit(self, /, *args: P.args, **kwargs: P.kwargs) -> "Future[R]": ...
     @overload
     def submit(
-        self, *args: Any, return_state: Literal[True], wait_for: Awaited = None, **kwargs: Any
+        self, /, *args: Any, return_state: Literal[True], wait_for: Awaited = None, **kwargs: Any
     ) -> State: ...
     @overload
-    def submit(self, *args: Any, wait_for: Awaited, **kwargs: Any) -> "Future[R]": ...
-    def submit(self, *args: Any, **kwargs: Any) -> Any:
+    def submit(self, /, *args: Any, wait_for: Awaited, **kwargs: Any) -> "Future[R]": ...
+    def submit(self, /, *args: Any, **kwargs: Any) -> Any:
         """Run by the current task runner: return at once, with a handle.
 
         Takes the function's own arguments. Handles anywhere in them are waited for and replaced by
@@ -63,6 +63,7 @@ class SubmittableTask(TaskInfo[P, R]):
     @overload
     def map(
         self,
+        /,
         *args: Any,
         return_state: Literal[True],
         wait_for: Awaited = None,
@@ -72,6 +73,7 @@ class SubmittableTask(TaskInfo[P, R]):
     @overload
     def map(
         self,
+        /,
         *args: Any,
         return_state: Literal[False] = False,
         wait_for: Awaited = None,
@@ -80,6 +82,7 @@ class SubmittableTask(TaskInfo[P, R]):
     ) -> "FutureList[R]": ...
     def map(
         self,
+        /,
         *args: Any,
         wait_for: Awaited = None,
         return_state: bool = False,

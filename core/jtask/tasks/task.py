@@ -128,7 +128,7 @@ class Task(SubmittableTask[P, R], HookedTask[P, R]):
         # Not registered: it has the key of this task, by which a worker finds this one.
         return self.copied(changed, checked, overrides)
 
-    def delay(self, *args: P.args, **kwargs: P.kwargs) -> "Run[R]":
+    def delay(self, /, *args: P.args, **kwargs: P.kwargs) -> "Run[R]":
         """Run in the background: return as soon as the run is durably stored.
 
         Takes the function's own arguments.
@@ -145,7 +145,7 @@ class Task(SubmittableTask[P, R], HookedTask[P, R]):
         """
         return self._delayed(self.definition, args, kwargs)
 
-    async def adelay(self, *args: P.args, **kwargs: P.kwargs) -> "Run[R]":
+    async def adelay(self, /, *args: P.args, **kwargs: P.kwargs) -> "Run[R]":
         """Do what `delay` does without blocking the event loop."""
         client = await _connected_client()()
         with self._builder(client) as builder:
