@@ -372,6 +372,14 @@ def test_arguments_that_do_not_fit_are_refused_in_one_sentence(args, kwargs, tex
 
 
 @pytest.mark.parametrize("serializer", ["json", "cloudpickle"])
+def test_an_argument_by_name_that_is_taken_by_position_only_is_told_so(serializer):
+    def fn(a, /, b): ...
+
+    with pytest.raises(ArgumentError, match="task 'fn' takes argument 'a' by position only"):
+        codec(fn, serializer=serializer).encode((), {"a": 1, "b": 2})
+
+
+@pytest.mark.parametrize("serializer", ["json", "cloudpickle"])
 def test_odd_signatures_are_checked_alike_by_both_serializers(serializer):
     def fn(a, /, b, *rest, c, **more): ...
 

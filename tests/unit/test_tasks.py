@@ -341,6 +341,12 @@ def test_what_is_no_function_is_refused(thing: Any) -> None:
         task()(thing)
 
 
+@pytest.mark.parametrize("decorator", [task, task(name="twice"), jtask.flow])
+def test_a_task_is_not_made_a_task_again(decorator: Any) -> None:
+    with pytest.raises(TaskDefinitionError, match=r"'add' is a task already.*add\.with_options"):
+        decorator(add)
+
+
 def test_an_option_that_was_not_given_by_name_is_told_how() -> None:
     positional: Any = task
     with pytest.raises(TaskDefinitionError, match=r"got 'fetch'; give options by name.*name="):

@@ -79,8 +79,10 @@ def _mismatch(
     positional = [name for name, each in parameters.items() if each.kind in _BY_POSITION]
     if inspect.Parameter.VAR_KEYWORD not in kinds:
         for name in kwargs:
-            if name not in parameters or parameters[name].kind not in _BY_NAME:
+            if name not in parameters or parameters[name].kind in _VAR:
                 return unknown_argument(signature, name)
+            if parameters[name].kind not in _BY_NAME:
+                return f"takes argument {name!r} by position only"
     if len(args) > len(positional) and inspect.Parameter.VAR_POSITIONAL not in kinds:
         return f"takes {len(positional)} positional arguments, got {len(args)}"
     if twice := [name for name in positional[: len(args)] if name in kwargs]:

@@ -1,10 +1,11 @@
 """Make a task, of whatever class, of a function and what its decorator was told."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from jtask.declaration import registry
 from jtask.declaration.definition import OWN_OPTIONS, Definition, unwrap
+from jtask.errors import TaskDefinitionError
 from jtask.tasks.task import Task
 
 ClassOf = Callable[[Callable[..., Any]], type[Task[..., Any]]]
@@ -31,9 +32,18 @@ def declare(
     definition = Definition().with_options({**given, **(options or {})}, **own)
 
     def decorate(fn: Any, /) -> Task[..., Any]:
+        if isinstance(fn, Task):
+            raise _already_a_task(cast("Task[..., Any]", fn))
         function, kind = unwrap(fn)
         made = class_of(function)(function, definition.changed(kind=kind))
         registry.register(made)
         return made
 
     return decorate if fn is None else decorate(fn)
+
+
+def _already_a_task(task: Task[..., Any]) -> TaskDefinitionError:
+    return TaskDefinitionError(
+        f"{task.name!r} is a task already: decorate its function once, with all options; "
+        f"a copy with other options is {task.name}.with_options(...)"
+    )
