@@ -159,7 +159,7 @@ class RunNotReady(RunFailed):
 
 
 class RunDeadlock(JTaskError, ValueError):
-    """A run waits for a run that waits for it: a deadlock."""
+    """A run waits for a run that waits for it, or that needs the event loop it blocks meanwhile."""
 
 
 class MappingLengthMismatch(JTaskError, ValueError):

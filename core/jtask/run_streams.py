@@ -1,15 +1,19 @@
 """The items of a generator that executes in the background, as whoever has the run reads them."""
 
+import asyncio
 import base64
+import concurrent.futures
+import functools
 from collections.abc import AsyncGenerator, Coroutine, Generator
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import Any, Generic, NoReturn, Protocol, TypeVar, cast
 
 from jtask.contract import ITEM, LogLine
 from jtask.declaration.task_info import TaskInfo
-from jtask.errors import JTaskError, SerializationError
+from jtask.errors import JTaskError, RunDeadlock, SerializationError
 from jtask.numbers import is_within
 from jtask.runtime.blocking import blocked, blocked_async
+from jtask.runtime.loop_blocks import blocking_loop
 from jtask.serialization.codecs import codecs_of
 from jtask.serialization.results import read_untyped
 from jtask.wire.progress import Progress
@@ -155,7 +159,16 @@ class Stream(Generic[R]):
     def _followed(self, reader: LineReader) -> list[LogLine] | None:
         # Not endless: of a run that waits for this one there may be items before its end.
         with blocked((self._run.run_id,), is_endless=False):
-            return self._source.run(reader.follow())
+            # Not get_running_loop, which raises: mostly there is none.
+            if asyncio._get_running_loop() is None:
+                return self._source.run(reader.follow())
+            return self._followed_in_loop(reader)
+
+    def _followed_in_loop(self, reader: LineReader) -> list[LogLine] | None:
+        trouble = concurrent.futures.Future[NoReturn]()
+        end = functools.partial(_raise_in, trouble)
+        with blocking_loop((self._run.run_id,), end, is_endless=True):
+            return self._source.run(_unless(trouble, reader.follow()))
 
     async def _followed_async(self, reader: LineReader) -> list[LogLine] | None:
         async with blocked_async((self._run.run_id,), is_endless=False):
@@ -223,3 +236,22 @@ class _Order:
 def _check_start(start: object) -> None:
     if not is_within(start, whole=True):
         raise ValueError(f"start is how many items to leave out, not {start!r}")
+
+
+def _raise_in(trouble: "concurrent.futures.Future[NoReturn]", error: RunDeadlock) -> None:
+    if not trouble.done():
+        trouble.set_exception(error)
+
+
+async def _unless(
+    trouble: "concurrent.futures.Future[NoReturn]", coroutine: Coroutine[Any, Any, T]
+) -> T:
+    """Await a coroutine, until there is trouble, which is raised instead."""
+    awaited = asyncio.ensure_future(coroutine)
+    raised = asyncio.wrap_future(trouble)
+    try:
+        await asyncio.wait((awaited, raised), return_when=asyncio.FIRST_COMPLETED)
+        return awaited.result() if awaited.done() else raised.result()
+    finally:
+        awaited.cancel()
+        raised.cancel()

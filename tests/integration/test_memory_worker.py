@@ -7,12 +7,14 @@ import gc
 import json
 import logging
 import os
+import queue
 import subprocess
 import sys
 import threading
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -34,6 +36,7 @@ from jtask.errors import (
     ResultTimeout,
     RunCancelled,
     RunCrashed,
+    RunDeadlock,
     RunExpired,
     RunFailed,
     RunNotFound,
@@ -42,6 +45,7 @@ from jtask.errors import (
     TaskDefinitionError,
     TaskFailed,
 )
+from jtask.futures import as_completed
 from jtask.hooks import hookimpl
 from jtask.ids import RunIds, created_at
 from jtask.lifecycle import Retry
@@ -124,6 +128,98 @@ def test_a_coroutine_that_blocks_its_loop_for_a_run_is_told_what_to_write(
         assert blocking.delay().result(PATIENCE) == 2
     assert "task blocking blocks its event loop" in caplog.text
     assert "use `await run`" in caplog.text
+
+
+async def wait_for_one() -> int:
+    return slow_add.delay(1).result()
+
+
+async def wait_for_one_that_executes() -> int:
+    run = slow_add.delay(1)
+    await asyncio.sleep(0)
+    return run.result()
+
+
+async def wait_for_the_first_of_many() -> int:
+    return next(as_completed([slow_add.delay(1), never_served.delay()])).result()
+
+
+async def wait_for_all() -> list[int]:
+    return slow_add.map([1, 2], deferred=True).result()
+
+
+async def wait_for_one_that_waits() -> int:
+    return plain_wait.delay().result()
+
+
+@task
+async def never_served() -> int:
+    return 0
+
+
+@task
+def plain_wait() -> int:
+    return slow_add.delay(1).result()
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        wait_for_one,
+        wait_for_one_that_executes,
+        wait_for_the_first_of_many,
+        wait_for_all,
+        wait_for_one_that_waits,
+    ],
+)
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_a_coroutine_that_blocks_the_loop_of_what_it_waits_for_is_refused(
+    jtask_worker: StartWorker, code: Callable[[], Any], concurrency: int
+) -> None:
+    blocking = task(code)
+    jtask_worker(slow_add, plain_wait, blocking, concurrency=concurrency)
+    with pytest.raises(RunDeadlock, match="use `await run`"):
+        blocking.delay().result(PATIENCE)
+    # The loop is free again.
+    assert slow_add.delay(1).result(PATIENCE) == 2
+
+
+def test_a_refused_coroutine_may_go_on_and_await_the_run(jtask_worker: StartWorker) -> None:
+    @task
+    async def catching() -> int:
+        run = slow_add.delay(1)
+        try:
+            return run.result()
+        except RunDeadlock:
+            return await run
+
+    jtask_worker(slow_add, catching)
+    assert catching.delay().result(PATIENCE) == 2
+
+
+def test_another_thread_that_waits_for_the_same_run_is_not_refused(
+    jtask_worker: StartWorker,
+) -> None:
+    run_ids: queue.SimpleQueue[str] = queue.SimpleQueue()
+    is_awaited_here = threading.Event()
+
+    @task
+    async def blocking() -> int:
+        run = slow_add.delay(1)
+        run_ids.put(run.run_id)
+        is_awaited_here.wait(PATIENCE)
+        return run.result()
+
+    jtask_worker(slow_add, blocking)
+    refused = blocking.delay()
+    run = get_run(run_ids.get(timeout=PATIENCE), slow_add)
+    with ThreadPoolExecutor(1) as threads:
+        value = threads.submit(run.result, PATIENCE)
+        eventually(lambda: run.is_awaited)
+        is_awaited_here.set()
+        with pytest.raises(RunDeadlock):
+            refused.result(PATIENCE)
+        assert value.result(PATIENCE) == 2
 
 
 def test_a_plain_task_that_blocks_the_loop_it_is_called_on_is_not_told_to_await(

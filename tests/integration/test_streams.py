@@ -14,7 +14,7 @@ from waiting import PATIENCE
 from jtask import Run, get_run, runtime, task
 from jtask.client import get_client
 from jtask.contract import ITEM, Broker, LogLine
-from jtask.errors import ResultError, RunCancelled, TaskDefinitionError
+from jtask.errors import ResultError, RunCancelled, RunDeadlock, TaskDefinitionError
 from jtask.run_streams import StreamItem
 from jtask.settings import get_settings
 
@@ -131,6 +131,23 @@ def test_an_event_loop_reads_and_writes_without_being_blocked(jtask_worker: Star
         return [item async for item in run.stream()]
 
     assert asyncio.run(main()) == list(range(50))
+
+
+def test_a_coroutine_that_blocks_the_loop_of_what_it_reads_is_refused(
+    jtask_worker: StartWorker,
+) -> None:
+    @task
+    async def blocking() -> list[int]:
+        return list(slowly.delay(3).stream())
+
+    @task
+    async def reads_elsewhere() -> list[int]:
+        return list(drained.delay(3).stream())
+
+    jtask_worker(slowly, drained, blocking, reads_elsewhere)
+    with pytest.raises(RunDeadlock, match="use `await run`, or `async for`"):
+        blocking.delay().result(PATIENCE)
+    assert reads_elsewhere.delay().result(PATIENCE) == [0, 1, 2]
 
 
 def test_a_stream_is_resumed_where_it_was_left(jtask_worker: StartWorker) -> None:

@@ -85,7 +85,8 @@ class Gate:
 
 
 def start(kind: Any, gate: Gate, size: int) -> Any:
-    return kind(gate.perform, size, print) if kind is LoopRunner else kind(gate.perform, size)
+    told = (print, print) if kind is LoopRunner else ()
+    return kind(gate.perform, size, *told)
 
 
 @RUNNERS
@@ -216,7 +217,7 @@ def test_a_closed_loop_has_no_thread_any_more() -> None:
         threads.append(threading.current_thread())
         executed.set()
 
-    runner = LoopRunner(perform, 1, print)
+    runner = LoopRunner(perform, 1, print, print)
     runner.submit(job())
     assert executed.wait(PATIENCE)
     closed(runner)
@@ -232,7 +233,7 @@ def test_closing_does_not_wait_for_a_task_that_blocks_the_loop() -> None:
         blocks.set()
         go_on.wait(PATIENCE)
 
-    runner = LoopRunner(perform, 1, print)
+    runner = LoopRunner(perform, 1, print, print)
     runner.submit(job())
     assert blocks.wait(PATIENCE)
     closed(runner)
@@ -251,7 +252,7 @@ def test_a_loop_that_a_task_stops_goes_on() -> None:
         await asyncio.sleep(0)
         await gate.perform(one)
 
-    runner = LoopRunner(perform, 1, print)
+    runner = LoopRunner(perform, 1, print, print)
     for one in (first, second):
         runner.submit(one)
     gate.let_end(2)
@@ -272,7 +273,7 @@ def test_a_loop_that_ends_by_itself_says_so_and_takes_what_comes_after(
     async def perform(one: Job) -> None:
         cast("Any", asyncio.get_running_loop())._run_once = fail
 
-    runner = LoopRunner(perform, 1, dead.put)
+    runner = LoopRunner(perform, 1, dead.put, print)
     runner.submit(job())
     reason = "the event loop of the tasks has ended: OSError: the selector is broken"
     assert dead.get(timeout=PATIENCE) == reason

@@ -9,11 +9,12 @@ import time
 from collections.abc import AsyncGenerator, Callable, Collection, Generator, Iterable
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from jtask.errors import JTaskError
+from jtask.errors import JTaskError, RunDeadlock
 from jtask.futures.future import Future, check_timeout
 from jtask.futures.silence import MOST_ASKED, SILENT_SECONDS, wait_aloud
 from jtask.futures.waking import Callback
 from jtask.runtime.blocking import blocked
+from jtask.runtime.loop_blocks import blocking_loop
 from jtask.signal_safety import wait_steps
 
 R = TypeVar("R")
@@ -96,13 +97,21 @@ def _as_completed(wanted: Collection[Future[R]], timeout: float | None) -> Gener
             future.check_blocking(is_endless=timeout is None)
     deadline = None if timeout is None else time.monotonic() + timeout
     inbox: queue.SimpleQueue[Ended] = queue.SimpleQueue()
+
+    def end(error: RunDeadlock) -> None:
+        inbox.put((next(iter(wanted)), error))
+
     with _Ends(wanted, inbox.put):
         ids = frozenset(future.run_id for future in wanted)
         for left in range(len(wanted), 0, -1):
             try:
                 ended = inbox.get_nowait()
             except queue.Empty:
-                with blocked(ids, is_endless=deadline is None):
+                endless = deadline is None
+                with (
+                    blocked(ids, is_endless=endless),
+                    blocking_loop(ids, end, is_endless=endless),
+                ):
                     ended = _next(inbox, deadline, wanted, left)
             yield _known(ended)
 

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from jtask.errors import JTaskError
 from jtask.futures.silence import SILENT_SECONDS, wait_aloud
+from jtask.runtime.loop_blocks import blocking_loop
 from jtask.signal_safety import result_of
 
 Callback = Callable[[JTaskError | None], object]
@@ -16,6 +17,11 @@ Callback = Callable[[JTaskError | None], object]
 
 class Awaited(Protocol):
     """The handle of the run; see `jtask.futures.Future`."""
+
+    @property
+    def run_id(self) -> str:
+        """What anybody finds it by."""
+        ...
 
     def done(self) -> bool:
         """Tell whether the run is known here to be over."""
@@ -53,7 +59,8 @@ def block_until_over(run: Awaited, deadline: float | None) -> bool:
     if not run.notify(wake):
         return True
     try:
-        wait_aloud(functools.partial(result_of, over), deadline, run.tell_why)
+        with blocking_loop((run.run_id,), wake, is_endless=deadline is None):
+            wait_aloud(functools.partial(result_of, over), deadline, run.tell_why)
     except TimeoutError:
         return run.done()
     finally:

@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import AsyncGenerator, Callable, Collection, Generator, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Generator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Protocol
 
@@ -104,11 +104,17 @@ def remove_wait(waiter: str, run_ids: Collection[str]) -> None:
             _awaited.pop(waiter, None)
 
 
+def reached(run_ids: Collection[str]) -> set[str]:
+    """Return runs and all that they wait for in this process, for however long it takes."""
+    with _lock:
+        return set(_reached(run_ids))
+
+
 def _add_waits(waiters: Sequence[str], run_ids: Collection[str]) -> None:
     with _lock:
         # All or none: whoever is refused does not wait, and removes nothing.
         for waiter in waiters:
-            if _leads_to(waiter, run_ids):
+            if waiter in _reached(run_ids):
                 raise RunDeadlock(
                     f"deadlock: run {waiter} would wait for a run that waits for it, or for itself"
                 )
@@ -116,17 +122,15 @@ def _add_waits(waiters: Sequence[str], run_ids: Collection[str]) -> None:
             _awaited.setdefault(waiter, []).append(run_ids)
 
 
-def _leads_to(waiter: str, run_ids: Collection[str]) -> bool:
+def _reached(run_ids: Collection[str]) -> Iterator[str]:
     seen: set[str] = set()
     following = [*run_ids]
     while following:
-        if (run_id := following.pop()) == waiter:
-            return True
-        if run_id not in seen:
+        if (run_id := following.pop()) not in seen:
+            yield run_id
             seen.add(run_id)
             for awaited in _awaited.get(run_id, ()):
                 following.extend(awaited)
-    return False
 
 
 def _chain() -> Sequence[RunContext]:

@@ -13,6 +13,7 @@ from jtask.errors import RunAbandoned
 from jtask.execution.dispositions import Disposition, StoreOutcome
 from jtask.execution.job import Job, describe_crash, finish_abandoned, perform
 from jtask.lifecycle import Release
+from jtask.runtime.loop_blocks import is_any_loop_blocked
 from jtask.states import State, StateName
 from jtask.wire.envelope import encode_outcome, unstarted_record
 from jtask.worker.runners import LoopRunner, ThreadRunner
@@ -58,7 +59,7 @@ class Executions:
         self._note_wait = note_wait
         self._on_state = client.events.on_state
         self.interrupting = False
-        self._loop_runner = LoopRunner(self._perform, size, on_death)
+        self._loop_runner = LoopRunner(self._perform, size, on_death, self._on_block)
         self._thread_runner = ThreadRunner(self._perform, size)
 
     @property
@@ -68,7 +69,9 @@ class Executions:
 
     def submit(self, job: Job) -> None:
         """Execute a job when its runner has room; on the I/O thread."""
-        (self._loop_runner if job.task.is_async else self._thread_runner).submit(job)
+        self._runner(job).submit(job)
+        if is_any_loop_blocked():
+            self._loop_runner.end_deadlock()
 
     def take_back(self, job: Job) -> bool:
         """Keep a job from starting; False when it has started."""
@@ -137,7 +140,15 @@ class Executions:
         return self.interrupting
 
     def _on_wait(self, job: Job, change: int, run_ids: Collection[str]) -> None:
-        self._client.io.post(self._note_wait, job, change, run_ids)
+        self._client.io.post(self._wait_noted, job, change, run_ids)
+
+    def _wait_noted(self, job: Job, change: int, run_ids: Collection[str]) -> None:
+        self._note_wait(job, change, run_ids)
+        if is_any_loop_blocked():
+            self._loop_runner.end_deadlock()
+
+    def _on_block(self) -> None:
+        self._client.io.post(self._loop_runner.end_deadlock)
 
     def _abandon(self, job: Job, error: BaseException) -> None:
         cast("RunContext", job.run).is_abandoned = True

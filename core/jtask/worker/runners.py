@@ -25,6 +25,7 @@ from jtask.execution.job import Job
 from jtask.execution.loop_thread import close_loop, new_loop, run_until
 from jtask.execution.sync_await import run_sync
 from jtask.lifecycle import describe
+from jtask.runtime.loop_blocks import end_deadlock, unwatch_loop, watch_loop
 
 T = TypeVar("T")
 Perform = Callable[[Job], Coroutine[Any, Any, None]]
@@ -47,12 +48,19 @@ class LoopRunner:
         perform: Executes one job and reports its end; must not raise.
         size: The largest number of jobs that execute at once.
         on_death: Called with the reason, in the loop's thread, should the loop end by itself.
+        on_block: Called in the loop's thread as a task begins to block the loop for other runs.
 
     Attributes:
         death: Why the loop has ended by itself; None while it has not.
     """
 
-    def __init__(self, perform: Perform, size: int, on_death: Callable[[str], object]) -> None:
+    def __init__(
+        self,
+        perform: Perform,
+        size: int,
+        on_death: Callable[[str], object],
+        on_block: Callable[[], object],
+    ) -> None:
         self._perform = perform
         self._size = size
         self._on_death = on_death
@@ -66,6 +74,7 @@ class LoopRunner:
         self._tasks: dict[Job, asyncio.Task[None]] = {}
         self._left_behind = BackgroundTasks()
         self._ended: concurrent.futures.Future[None] = concurrent.futures.Future()
+        watch_loop(self._loop, on_block)
         self._thread = threading.Thread(target=self._run, name="jtask-tasks", daemon=True)
         self._thread.start()
 
@@ -102,6 +111,13 @@ class LoopRunner:
         self._size += by
         if by > 0:
             self._post(self._start_waiting)
+
+    def end_deadlock(self) -> None:
+        """Wake a task that blocks this loop for a run which needs it; from any other thread."""
+        # The whole at once: should the loop not be blocked any more, it changes both.
+        held = (*tuple(self._waiting), *tuple(self._tasks))
+        stuck = [job for job in held if not (job.is_over or job.is_abandoned)]
+        end_deadlock(self._loop, (job.delivery.run_id for job in stuck))
 
     def cancel(self, job: Job) -> None:
         """Cancel one job if it is executing."""
@@ -211,6 +227,7 @@ class LoopRunner:
             _log.critical(self.death, exc_info=error)
             self._on_death(self.death)
         finally:
+            unwatch_loop(self._loop)
             close_loop(self._loop)
             self._ended.set_result(None)
 
