@@ -103,19 +103,24 @@ class _Setup:
         settings = settings_of(OtelSettings)
         asked = wanted(os.environ, True if is_told else settings.otel)
         shows_metrics = settings.metrics_port is not None
-        self._is_done = True
         self._was_asked = shows_metrics or any(asked)
-        if not self._was_asked:
-            return
-        exporters = _exporters(asked, is_told=is_told)
-        if exporters.traces:
-            _provide_traces(exporters.traces)
-        if exporters.metrics or shows_metrics:
-            _provide_metrics(exporters.metrics, shows_metrics=shows_metrics)
-        if exporters.logs:
-            from jtask_otel.log_bridge import send_logs
+        try:
+            if self._was_asked:
+                _provide(_exporters(asked, is_told=is_told), shows_metrics=shows_metrics)
+        finally:
+            # Not before: what other threads do meanwhile would not be recorded.
+            self._is_done = True
 
-            send_logs(exporters.logs, _resource())
+
+def _provide(exporters: _Exporters, *, shows_metrics: bool) -> None:
+    if exporters.traces:
+        _provide_traces(exporters.traces)
+    if exporters.metrics or shows_metrics:
+        _provide_metrics(exporters.metrics, shows_metrics=shows_metrics)
+    if exporters.logs:
+        from jtask_otel.log_bridge import send_logs
+
+        send_logs(exporters.logs, _resource())
 
 
 def _exporters(asked: Wanted, *, is_told: bool) -> _Exporters:

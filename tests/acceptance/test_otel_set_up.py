@@ -39,6 +39,32 @@ def test_the_variables_alone_set_it_up_in_a_program_and_in_its_worker(
     assert receiver.points("messaging.client.sent.messages")
 
 
+def test_what_other_threads_do_while_one_sets_it_up_is_recorded(
+    place: Place, receiver: Receiver
+) -> None:
+    place.env |= receiver.env
+    place.ask(
+        """
+        import threading
+        from quiet import quiet
+
+        all_begin = threading.Barrier(4)
+
+        def call(number):
+            all_begin.wait()
+            quiet(number)
+
+        threads = [threading.Thread(target=call, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        print("null")
+        """
+    )
+    assert len(receiver.spans) == 4
+
+
 def test_without_a_name_the_service_is_called_as_the_namespace_is(
     place: Place, receiver: Receiver
 ) -> None:
