@@ -146,9 +146,9 @@ class HeldThreads(ThreadRunner):
 class HeldLoop(LoopRunner):
     """The loop of everything else, on which a job begins when it is told to."""
 
-    def __init__(self, perform: Any, size: int, on_death: Any) -> None:
+    def __init__(self, perform: Any, size: int, on_death: Any, on_block: Any) -> None:
         with mock.patch("jtask.worker.runners.new_loop", asyncio.get_running_loop):
-            super().__init__(perform, size, on_death)
+            super().__init__(perform, size, on_death, on_block)
         self.submitted: list[Job] = []
 
     def submit(self, job: Job) -> None:
