@@ -6,8 +6,9 @@ import json
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from enum import Enum
 from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
@@ -664,6 +665,27 @@ def test_handles_may_be_in_containers_of_other_classes(jtask_worker: StartWorker
     held = {"a": OwnList([(one,)]), "b": OwnSet([one]), "c": defaultdict(list, d=[one])}
     other = shape.delay([held, MappingProxyType({"e": one})])
     assert other.result(PATIENCE) == "[{'a': [(2,)], 'b': {2}, 'c': {'d': [2]}}, {'e': 2}]"
+
+
+class Colour(Enum):
+    RED = 1
+
+
+@pytest.mark.parametrize(
+    ("holding", "text"),
+    [
+        (lambda run: Box(content=run, text="a box"), "would come back as dict, not Box"),
+        (lambda run: [Box(content=1, text="a box"), run], r"\(dict\) in place of Box.*\(at 0\)"),
+        (lambda run: OwnList([{"a": Colour.RED}, run]), r"1 \(int\) in place of .*\(at 0.a\)"),
+        (lambda run: [(n for n in [1]), run], "in place of <generator"),
+        (lambda run: Pair(run, 1), "would come back as list, not Pair"),
+    ],
+)
+def test_what_would_change_beside_a_handle_is_refused_at_the_call(
+    jtask_memory: str, holding: Callable[[object], object], text: str
+) -> None:
+    with pytest.raises(SerializationError, match=rf"argument 'value' of task 'shape'.*{text}"):
+        shape.delay(holding(double.delay(1)))
 
 
 @task(queue="deps", unique=True)

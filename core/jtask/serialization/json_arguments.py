@@ -15,7 +15,7 @@ from jtask.nested_values import find_nested
 from jtask.serialization.holes import Fillings, Hole
 from jtask.serialization.iterables import refuse_to_read_again
 from jtask.serialization.json_columns import JsonColumns
-from jtask.serialization.json_holes import open_tree
+from jtask.serialization.json_holes import losses_around_holes, open_tree
 from jtask.serialization.json_losses import (
     OTHERWISE,
     cannot_dump,
@@ -24,7 +24,7 @@ from jtask.serialization.json_losses import (
     named,
     others,
 )
-from jtask.serialization.json_safety import is_closed, lossless_up_to
+from jtask.serialization.json_safety import NEVER, is_closed, lossless_up_to
 from jtask.serialization.json_types import (
     JsonType,
     at,
@@ -43,6 +43,7 @@ from jtask.serialization.tagged_json import (
     with_tags,
     with_trees,
 )
+from jtask.serialization.tags import untagged
 
 _GROUP = 1000  # calls that are checked together: what is made of more falls out of the caches
 
@@ -129,10 +130,24 @@ class JsonArguments:
 
     def _open_tree(self, name: str, value: Any) -> Any:
         try:
-            return open_tree(value)
+            tree = open_tree(value)
         except Exception as error:  # a value's own methods may raise anything
             text = cannot_dump(value, error, self._ways(name))
             raise SerializationError(f"{self._subject(name)} {text}") from None
+        has_more = not isinstance(value, Hole) and self._lossless[name] == NEVER
+        if has_more and (refusal := self._loss_around_holes(name, value, tree)):
+            raise refusal
+        return tree
+
+    def _loss_around_holes(self, name: str, value: Any, tree: Any) -> SerializationError | None:
+        """Return why an argument with holes would not come back, as far as that is known before."""
+        holes = {hole.run_id: hole for hole in find_nested(value, Hole)}
+        try:
+            sent = self._partial.check({name: value})
+            back = self._partial.check({name: untagged(tree, holes)})
+        except Exception:  # the annotation takes no holes, and reads the rest when they are filled
+            return None
+        return self._loss_of_arguments(list(losses_around_holes(sent, back)))
 
     def _with_count(
         self, payload: bytes, record: Mapping[str, Any], args: tuple[Any, ...]

@@ -9,8 +9,12 @@ from typing import Any, NamedTuple, TypeGuard, cast
 
 from pydantic_core import from_json, to_jsonable_python
 
-from jtask.serialization.holes import Fillings
+from jtask.nested_values import find_nested
+from jtask.serialization.holes import Fillings, Hole
+from jtask.serialization.round_trip import Difference, differences
 from jtask.serialization.tags import HOLE, SIGN, is_tagged_result, tagged, untagged
+
+_PLAIN: Mapping[type, Any] = {list: list, set: (set, frozenset), dict: Mapping}
 
 
 def open_tree(value: Any) -> Any:
@@ -23,6 +27,24 @@ def open_tree(value: Any) -> Any:
         Exception: It cannot be written; of whatever type a value's own methods raise.
     """
     return tagged(value, _parts)
+
+
+def losses_around_holes(sent: Any, back: Any) -> Iterator[Difference]:
+    """Yield how a value with holes would differ after its trip.
+
+    A list, set or mapping of another class that has a hole inside is meant to come back as a plain
+    one; what defines no equality may be the same.
+
+    Args:
+        sent: The value.
+        back: What came back, with the same holes.
+    """
+    for found in differences(sent, back):
+        if (plain := _made_plain(found)) is not None:
+            for inner in losses_around_holes(plain, found.back):
+                yield inner._replace(place=(*found.place, *inner.place))
+        elif not found.undecided:
+            yield found
 
 
 class Filled(NamedTuple):
@@ -97,6 +119,13 @@ def _replaced(tree: Any, values: Mapping[str, Any]) -> Any:
     if len(fields) == 1 and HOLE in fields:
         return values[fields[HOLE]]
     return {key: _replaced(item, values) for key, item in fields.items()}
+
+
+def _made_plain(found: Difference) -> Any:
+    sent, kind = found.sent, cast("type[Any]", cast("Any", type)(found.back))
+    wide = _PLAIN.get(kind)
+    is_other = wide is not None and isinstance(sent, wide) and type(sent) is not kind
+    return kind(sent) if is_other and find_nested(sent, Hole) else None
 
 
 def _parts(value: Any) -> Any:
