@@ -64,6 +64,7 @@ class LoopRunner:
         self._perform = perform
         self._size = size
         self._on_death = on_death
+        self._on_block = on_block
         self.death: str | None = None
         self._is_closing = False
         self._loop = new_loop()
@@ -74,7 +75,6 @@ class LoopRunner:
         self._tasks: dict[Job, asyncio.Task[None]] = {}
         self._left_behind = BackgroundTasks()
         self._ended: concurrent.futures.Future[None] = concurrent.futures.Future()
-        watch_loop(self._loop, on_block)
         self._thread = threading.Thread(target=self._run, name="jtask-tasks", daemon=True)
         self._thread.start()
 
@@ -218,6 +218,7 @@ class LoopRunner:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
+        watch_loop(self._loop, self._on_block)
         try:
             run_until(lambda: self._is_closing, self._loop, _TITLE)
             # What the loop stops in the middle of still gets its `finally`.
