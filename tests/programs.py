@@ -2,9 +2,16 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
+import pytest
 from waiting import PATIENCE
+
+starts_threads_at_its_end = pytest.mark.skipif(
+    (3, 12, 0) <= sys.version_info < (3, 12, 3),
+    reason="a program that ends starts no thread any more there (CPython's gh-113964)",
+)
 
 
 def environment(**variables: str) -> dict[str, str]:

@@ -8,6 +8,7 @@ import textwrap
 import pytest
 from installing import write_package
 from processes import Place
+from programs import starts_threads_at_its_end
 from waiting import PATIENCE
 
 BROKER = """
@@ -32,10 +33,6 @@ async def open_attic(url, client, loop):
     return broker
 """
 CLOSED = ["closed in a thread", "closed in a pool"]
-starts_threads_at_its_end = pytest.mark.skipif(
-    (3, 12, 0) <= sys.version_info < (3, 12, 3),
-    reason="a program that ends starts no thread any more there (CPython's gh-113964)",
-)
 
 
 @pytest.fixture

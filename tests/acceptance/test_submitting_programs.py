@@ -7,6 +7,7 @@ import textwrap
 
 import pytest
 from processes import Place
+from programs import starts_threads_at_its_end
 from waiting import PATIENCE
 
 HEAD = """
@@ -225,6 +226,7 @@ def test_what_cannot_be_pickled_is_named(place: Place) -> None:
     assert "or have it executed in this process" in argument
 
 
+@starts_threads_at_its_end
 def test_a_program_ends_after_the_runs_that_it_has_submitted(place: Place) -> None:
     said = output(
         place,
