@@ -332,7 +332,7 @@ def test_queues_are_counted_without_listing_their_runs_while_runs_come_and_go(
         broker, other = await open_broker(), await open_broker()
         await other.runs.consume(["mails"], 0, lambda _: None)
         monkeypatch.setattr(broker.queues, "_extent", changing_extents(broker.queues._extent))
-        monkeypatch.setattr(broker.queues, "_listed", never)
+        monkeypatch.setattr(broker.queues, "_with_listed", never)
         await other.runs.enqueue([message("mails"), message("mails", priority=3)])
         assert [info[:4] for info in await broker.queues.list()] == [
             ("calls", 1, 0, 0),

@@ -14,6 +14,8 @@ from jtask_nats.streams.session import Session
 from jtask_nats.streams.stream_configs import Stream
 from jtask_nats.streams.subjects import PRIORITIES, Subjects, last_token
 
+_TRIES = 4
+"""How often a sum is taken that does not come out, as runs come and go."""
 Level = tuple[str, str]
 """A queue and one of its priorities, as they stand in a subject."""
 
@@ -40,6 +42,26 @@ class ConsumerCounts(NamedTuple):
     was_used: bool
 
 
+class Counts(NamedTuple):
+    """How many runs are where.
+
+    Attributes:
+        served: What the consumers say.
+        unserved: Runs that wait at a priority without a consumer, by queue.
+        delayed: Runs whose time has not come, by queue.
+    """
+
+    served: Sequence[ConsumerCounts]
+    unserved: Counter[str]
+    delayed: Counter[str]
+
+    @property
+    def total(self) -> int:
+        """How many there are."""
+        held = sum(one.pending + one.in_hand for one in self.served)
+        return held + self.unserved.total() + self.delayed.total()
+
+
 class QueueCounts:
     """The part of a `jtask.contract.Queues` that counts runs.
 
@@ -61,28 +83,22 @@ class QueueCounts:
         topology = self._session.topology
         await topology.ensure_runs()
         await topology.ensure(Stream.RECORDS)
-        before = await self._extent()
-        infos, pauses, names = await asyncio.gather(
-            topology.consumers.all(), topology.pauses.all(), self._register.names()
-        )
-        served = [counts for info in infos if (counts := read_counts(info)) is not None]
-        unserved = await self._unserved(names, served)
-        delayed = await self._delayed(names.union(one.level[0] for one in served))
-        counted = sum(one.pending + one.in_hand for one in served)
-        counted += unserved.total() + delayed.total()
-        # To list subjects costs a line for each run, and a server with a million of them serves
-        # nobody else for seconds: never where the sum is wrong only because runs come and go.
-        if counted == before.messages or await self._extent() != before:
-            return queue_infos(served, unserved, delayed, pauses)
-        queued, delayed = await self._listed()
-        for one in served:
-            # Its consumer has counted them, and knows which are held.
-            queued.pop(one.level, None)
-        unserved = Counter[str]()
-        for (queue, _), runs in queued.items():
-            unserved[queue] += runs
-            self._register.note(queue)
-        return queue_infos(served, unserved, delayed, pauses)
+        pauses, names = await asyncio.gather(topology.pauses.all(), self._register.names())
+        tries = 0
+        while True:
+            before = await self._extent()
+            counts = await self._counted(names)
+            if counts.total == before.messages:
+                break
+            if await self._extent() == before:
+                counts = await self._with_listed(counts.served)
+                break
+            tries += 1
+            if tries == _TRIES:
+                # Runs come and go all the time. To list subjects costs a line for each, and a
+                # server with a million of them serves nobody else for seconds.
+                break
+        return queue_infos(counts.served, counts.unserved, counts.delayed, pauses)
 
     async def depth(self, queue: str) -> int:
         """Count the runs of a queue that wait or are being executed."""
@@ -107,6 +123,26 @@ class QueueCounts:
             sum(state["messages"] for state in states),
             tuple(state["last_seq"] for state in states),
         )
+
+    async def _counted(self, names: set[str]) -> "Counts":
+        """Count what consumers know of, and what is at the places of some queues."""
+        infos = await self._session.topology.consumers.all()
+        served = [counts for info in infos if (counts := read_counts(info)) is not None]
+        unserved = await self._unserved(names, served)
+        delayed = await self._delayed(names.union(one.level[0] for one in served))
+        return Counts(served, unserved, delayed)
+
+    async def _with_listed(self, served: Sequence[ConsumerCounts]) -> "Counts":
+        """Count what consumers know of, and all else by its subject."""
+        queued, delayed = await self._listed()
+        for one in served:
+            # Its consumer has counted them, and knows which are held.
+            queued.pop(one.level, None)
+        unserved = Counter[str]()
+        for (queue, _), runs in queued.items():
+            unserved[queue] += runs
+            self._register.note(queue)
+        return Counts(served, unserved, delayed)
 
     async def _unserved(
         self, names: Iterable[str], served: Sequence[ConsumerCounts]
