@@ -132,7 +132,7 @@ class NatsBroker:
         await self.runs.close()
         await self.events.drain()
         for watched in (self.results, self.events, self.logs, self.items):
-            await watched.close()
+            watched.close()
         await self._topology.close()
         await self._connection.close()
 

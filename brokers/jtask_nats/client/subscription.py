@@ -1,6 +1,7 @@
 """A standing subscription to the messages of a subject."""
 
 import contextlib
+from collections.abc import Callable
 from typing import Protocol
 
 from jtask.errors import BrokerUnavailable
@@ -61,14 +62,19 @@ class Subscription:
         self.unsubscribe()
 
 
-async def take_effect(subscriber: Subscriber) -> None:
+async def take_effect(subscriber: Subscriber, give_up: Callable[[], object]) -> None:
     """Return once the server has the subscriptions of a connection, or that is lost.
 
     In the latter case nobody need try again: they are renewed before anything else.
 
     Args:
         subscriber: The connection.
+        give_up: Called where this does not return: nobody else would end the subscription.
     """
-    if subscriber.is_connected:
-        with contextlib.suppress(BrokerUnavailable):
-            await subscriber.flush()
+    try:
+        if subscriber.is_connected:
+            with contextlib.suppress(BrokerUnavailable):
+                await subscriber.flush()
+    except BaseException:
+        give_up()
+        raise

@@ -52,9 +52,9 @@ class NatsEventLog:
         self._news = News(session.connection, rest=_REST)
         self._sender = InsistingSender(session.connection, session.publisher)
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Push no news any more."""
-        await self._news.close()
+        self._news.close()
 
     def append(self, events: Sequence[Event]) -> None:
         """Send a batch; fire and forget."""

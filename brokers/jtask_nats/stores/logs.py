@@ -59,9 +59,9 @@ class NatsLogs:
         subjects, size = session.subjects, session.inline_limit
         return cls(session, Stream.ITEMS, subjects.items, subjects.item_news, size)
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Push no news any more."""
-        await self._told.close()
+        self._told.close()
 
     async def append(self, lines: Sequence[LogLine]) -> None:
         """Store lines of one or more runs."""

@@ -41,18 +41,14 @@ class News:
         subscription = NewsSubscription(
             self._connection, subject, on_news, self._subscriptions, self._rest
         )
-        try:
-            # What is stored from now on must not be missed.
-            await take_effect(self._connection)
-        except BaseException:
-            await subscription.close()
-            raise
+        # What is stored from now on must not be missed.
+        await take_effect(self._connection, subscription.end)
         return subscription
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Look for nothing any more: a timer would hold the broker for as long as it runs."""
         for subscription in tuple(self._subscriptions):
-            await subscription.close()
+            subscription.end()
 
     def _notify_all(self) -> None:
         # A copy: a callback may close its subscription.
@@ -93,6 +89,10 @@ class NewsSubscription:
 
     async def close(self) -> None:
         """Push nothing any more."""
+        self.end()
+
+    def end(self) -> None:
+        """Do `close`, which has nothing to await."""
         self._timer.cancel()
         self._subscriptions.discard(self)
         if self._resting is not None:

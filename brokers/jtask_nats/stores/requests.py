@@ -36,12 +36,8 @@ class NatsRequests:
                 connection.send(reply, body)
 
         subscription = connection.subscribe(self._session.subjects.request(topic), receive)
-        try:
-            # A request sent after this returns must arrive.
-            await take_effect(connection)
-        except BaseException:
-            subscription.unsubscribe()
-            raise
+        # A request sent after this returns must arrive.
+        await take_effect(connection, subscription.unsubscribe)
         return _Responder(subscription, on_gap, self._responders)
 
     async def ask(

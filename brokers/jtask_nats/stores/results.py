@@ -148,18 +148,14 @@ class NatsResults:
         )
         look = on_gap if is_client else partial(self._look, target, deliver)
         subscription.look_again(look, *(_CLIENT_LOOKS if is_client else _RUN_LOOKS))
-        try:
-            # What is stored from now on must not be missed.
-            await take_effect(connection)
-        except BaseException:
-            await subscription.close()
-            raise
+        # What is stored from now on must not be missed.
+        await take_effect(connection, subscription.end)
         return subscription
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Look for nothing any more: a timer would hold the broker for as long as it runs."""
         for subscription in tuple(self._subscriptions):
-            await subscription.close()
+            subscription.end()
 
     def _on_many_published(
         self,
@@ -256,6 +252,10 @@ class _OutcomeSubscription:
 
     async def close(self) -> None:
         """Stop delivering."""
+        self.end()
+
+    def end(self) -> None:
+        """Do `close`, which has nothing to await."""
         if self._timer is not None:
             self._timer.cancel()
         self._subscriptions.discard(self)
