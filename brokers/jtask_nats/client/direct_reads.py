@@ -12,8 +12,9 @@ from jtask.errors import BrokerError, BrokerUnavailable, PermissionDenied
 from jtask_nats.client import headers
 from jtask_nats.client.connection import Connection
 from jtask_nats.client.jetstream_api import API_TIMEOUT, call_known_stream
-from jtask_nats.client.nats_errors import ApiError, no_answer
+from jtask_nats.client.nats_errors import ApiError
 from jtask_nats.client.protocol import NO_RESPONDERS, Reply, status_of
+from jtask_nats.client.reachability import until_up_within
 from jtask_nats.client.repeated_requests import request_repeatedly
 
 _BATCH = 512  # messages per request
@@ -372,18 +373,11 @@ async def _request_page(
     subscription = connection.subscribe(inbox, receive)
     try:
         # What is sent with a reply subject while disconnected would be dropped.
-        await _up_within(connection, stream, silence)
+        await until_up_within(connection, _api(stream), silence)
         connection.send(_api(stream), json.dumps(wanted).encode(), reply=inbox)
         return _Page(arrived, await _until_silent(ended, arrived, stream, silence))
     finally:
         subscription.unsubscribe()
-
-
-async def _up_within(connection: Connection, stream: str, seconds: float) -> None:
-    try:
-        await asyncio.wait_for(connection.until_up(), seconds)
-    except TimeoutError:
-        raise no_answer(_api(stream), connection.url, seconds, "not connected") from None
 
 
 async def _until_silent(

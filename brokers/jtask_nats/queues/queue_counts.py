@@ -124,7 +124,7 @@ class QueueCounts:
             tuple(state["last_seq"] for state in states),
         )
 
-    async def _counted(self, names: set[str]) -> "Counts":
+    async def _counted(self, names: set[str]) -> Counts:
         """Count what consumers know of, and what is at the places of some queues."""
         infos = await self._session.topology.consumers.all()
         served = [counts for info in infos if (counts := read_counts(info)) is not None]
@@ -132,7 +132,7 @@ class QueueCounts:
         delayed = await self._delayed(names.union(one.level[0] for one in served))
         return Counts(served, unserved, delayed)
 
-    async def _with_listed(self, served: Sequence[ConsumerCounts]) -> "Counts":
+    async def _with_listed(self, served: Sequence[ConsumerCounts]) -> Counts:
         """Count what consumers know of, and all else by its subject."""
         queued, delayed = await self._listed()
         for one in served:

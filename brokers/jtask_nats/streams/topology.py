@@ -12,7 +12,8 @@ from jtask.settings import Settings
 from jtask_nats.client import headers
 from jtask_nats.client.connection import Connection
 from jtask_nats.client.jetstream_api import call_known_stream
-from jtask_nats.client.nats_errors import STREAM_NOT_FOUND, ApiError, StoreFull, no_answer
+from jtask_nats.client.nats_errors import STREAM_NOT_FOUND, ApiError, StoreFull
+from jtask_nats.client.reachability import until_up_within
 from jtask_nats.streams.consumers import ANSWER_TIMEOUT, Consumers, consumer_name
 from jtask_nats.streams.pausing import Pauses, paused_until
 from jtask_nats.streams.run_streams import RunStreams
@@ -215,18 +216,11 @@ class Topology:
     async def _ensure_named(self, names: Iterable[str]) -> None:
         missing = [name for name in names if name not in self._known]
         if missing:
-            await self._until_connected(missing[0])
+            subject = f"$JS.API.STREAM.CREATE.{missing[0]}"
+            # As long as for whatever is to be stored.
+            seconds = self._settings.enqueue_timeout
+            await until_up_within(self._connection, subject, seconds)
             await asyncio.gather(*map(self._made_once, missing))
-
-    async def _until_connected(self, name: str) -> None:
-        """Wait for a lost connection as long as for whatever is to be stored."""
-        seconds = self._settings.enqueue_timeout
-        try:
-            async with asyncio.timeout(seconds):
-                await self._connection.until_up()
-        except TimeoutError:
-            subject = f"$JS.API.STREAM.CREATE.{name}"
-            raise no_answer(subject, self._connection.url, seconds, "not connected") from None
 
     def _made_once(self, name: str) -> Awaitable[None]:
         """Return what awaits that a stream is made: once for all who need it at the same time."""
