@@ -4,6 +4,7 @@ import asyncio
 import math
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
 
 import pytest
 
@@ -111,6 +112,13 @@ def test_what_was_stored_and_not_told_is_read_before_a_log_is_over(
     asyncio.run(main())
 
 
+async def goes_on_waiting(following: "asyncio.Future[Any]", store: Late) -> None:
+    await store.looked_in_vain.wait()
+    for _ in range(20):  # turns, in which one that waits no longer would have ended
+        await asyncio.sleep(0)
+    assert not following.done()
+
+
 def test_the_last_lines_of_an_attempt_that_will_say_that_it_ends_are_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -122,10 +130,7 @@ def test_the_last_lines_of_an_attempt_that_will_say_that_it_ends_are_waited_for(
         reader = LogReader(store, Ended(), RUN_ID)
         assert await reader.follow() == [LINE]
         following = asyncio.ensure_future(reader.follow())
-        await store.looked_in_vain.wait()
-        for _ in range(20):  # turns, in which one that waits no longer would have ended
-            await asyncio.sleep(0)
-        assert not following.done()
+        await goes_on_waiting(following, store)
         await store.append([last, LogLine(RUN_ID, 1.0, END_OF_ATTEMPT, "", "")])
         assert await following == [last]
         assert await reader.follow() is None
@@ -142,10 +147,7 @@ def test_a_log_of_which_nothing_is_there_yet_is_waited_for_when_its_run_says_tha
         store = Late([])
         reader = LogReader(store, Ended(has_lines=True), RUN_ID)
         following = asyncio.ensure_future(reader.follow())
-        await store.looked_in_vain.wait()
-        for _ in range(20):  # turns, in which one that waits no longer would have ended
-            await asyncio.sleep(0)
-        assert not following.done()
+        await goes_on_waiting(following, store)
         await store.append([LINE, LogLine(RUN_ID, 1.0, END_OF_ATTEMPT, "", "")])
         assert await following == [LINE]
         assert await reader.follow() is None
