@@ -17,6 +17,9 @@ from jtask.contract import Delivery, Message
 from jtask.errors import JTaskError
 from jtask.ids import RunIds
 from jtask_nats.broker import NatsBroker
+from jtask_nats.client.purging import Deleted
+from jtask_nats.queues.consumption import NatsConsumption
+from jtask_nats.queues.deletion import delete_message
 from jtask_nats.queues.deliveries import NatsDelivery
 from jtask_nats.queues.holders import Holders
 from jtask_nats.streams.server_clock import ServerClock
@@ -187,6 +190,33 @@ def test_a_run_that_only_its_worker_knows_of_is_not_cancelled_as_a_waiting_one(
         # Forget what was delivered, as a server does that is killed a moment later.
         await api(f"CONSUMER.DELETE.{consumer}")
         await api(f"CONSUMER.CREATE.{consumer}", {"stream_name": "JTASK_default", "config": config})
+        assert await caller.runs.cancel(held.run_id) is False
+
+    with_brokers(main)
+
+
+def test_a_run_that_a_slow_worker_received_just_before_its_deletion_is_not_cancelled(
+    with_brokers: WithBrokers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = NatsConsumption._on_held_request
+
+    def answer_late(consumption: NatsConsumption, *question: Any) -> None:
+        # Longer than workers have as a rule, shorter than one has that is known to have a run.
+        asyncio.get_running_loop().call_later(1.0, answer, consumption, *question)
+
+    monkeypatch.setattr(NatsConsumption, "_on_held_request", answer_late)
+
+    async def main(open_broker: OpenBroker) -> None:
+        broker, worker, caller = await open_broker(), Worker(acks=False), await open_broker()
+
+        async def delete_what_was_just_delivered(*place: Any) -> Deleted:
+            await broker.runs.consume(["mails"], 1, worker.receive)
+            await until(lambda: worker.ids == {held.run_id})
+            return await delete_message(*place)
+
+        monkeypatch.setattr("jtask_nats.queues.runs.delete_message", delete_what_was_just_delivered)
+        [held] = runs("mails", 1)
+        await caller.runs.enqueue([held])
         assert await caller.runs.cancel(held.run_id) is False
 
     with_brokers(main)

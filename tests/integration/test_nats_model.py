@@ -333,8 +333,6 @@ def machine(nats_server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.delenv(name)
     monkeypatch.setenv("JTASK_URL", f"nats://127.0.0.1:{relay.port}")
     monkeypatch.setattr("jtask.client.cancel_notices._CLAIM_SECONDS", 1.0)
-    # What else runs on this machine may keep a worker for longer from saying that it has a run.
-    monkeypatch.setattr("jtask_nats.queues.runs.SHORT_PATIENCE", 0.75)
     monkeypatch.setenv("JTASK_LEASE", "1")
     monkeypatch.setenv("JTASK_MAX_CRASHES", "100")
     # Of a worker whose first connection is cut in the middle: by then it says so and ends.

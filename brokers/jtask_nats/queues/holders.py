@@ -15,13 +15,20 @@ _FRESH = 3.0  # seconds in which the answers to a question for all are believed
 SHORT_PATIENCE = 0.25
 """Seconds to wait for an answer where a person waits for ours: a worker that is not busy answers at
 once."""
-BUSY_SHARE = 3
-"""Of the lease, to wait where much depends on it that nobody holds a run: C code in a task can keep
-a worker from answering for a while, and so can a machine that is busy."""
 _LONG_PATIENCE = 1.0
+_BUSY_SHARE = 3  # of the lease
 _STALLED = 1.2  # of the patience: a wait that took longer was no wait
 _STALLS = 5  # waits, at most
 _LEASE_SHARE = 5  # of the lease: short ones are there to be quick
+
+
+def busy_patience(lease: float) -> float:
+    """Return the seconds to wait where much depends on it that nobody holds a run.
+
+    C code in a task can keep a worker from answering for a while, and so can a machine that is
+    busy.
+    """
+    return max(lease / _BUSY_SHARE, _LONG_PATIENCE)
 
 
 class Holders:

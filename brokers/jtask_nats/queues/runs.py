@@ -19,12 +19,12 @@ from jtask.errors import BrokerUnavailable, MessageRefused
 from jtask.ids import is_run_id
 from jtask.signal_safety import result_of
 from jtask_nats.client.batches import BatchMessages
-from jtask_nats.client.direct_reads import find_last_message, latest_message
+from jtask_nats.client.direct_reads import StoredMessage, find_last_message, latest_message
 from jtask_nats.client.purging import Deleted, try_to_purge
 from jtask_nats.queues.consumption import NatsConsumption
 from jtask_nats.queues.deletion import delete_message
 from jtask_nats.queues.deliveries import NatsDelivery, ack_many
-from jtask_nats.queues.holders import BUSY_SHARE, SHORT_PATIENCE, Holders
+from jtask_nats.queues.holders import SHORT_PATIENCE, Holders, busy_patience
 from jtask_nats.queues.leases import Leases
 from jtask_nats.queues.messages import OutgoingMessage, new_run_message, new_run_messages
 from jtask_nats.queues.over_streams import first_found
@@ -282,32 +282,42 @@ class NatsRuns:
         if waiting is None:
             # It was there, so what may have been deleted was.
             return done != {Deleted.NO}
-        if await self._is_with_worker(run_id, waiting.subject, waiting.sequence):
-            return Deleted.YES in done
-        removed = await delete_message(session, stream, waiting.sequence)
-        # A worker may have received it a moment ago, and the deletion does not say so. Nor does the
-        # consumer: a server that was killed has forgotten what it had delivered last.
-        taken = await self._is_held(run_id)
-        if removed is Deleted.PERHAPS:
-            # Else whoever had it has put it back for another time.
-            left = await latest_message(connection, stream, anywhere)
-            removed = Deleted.YES if left is None else Deleted.NO
-        return Deleted.YES in done or (removed is Deleted.YES and not taken)
+        is_off_queue = await self._take_off_queue(stream, run_id, waiting)
+        return is_off_queue or Deleted.YES in done
 
-    async def _is_with_worker(self, run_id: str, subject: str, sequence: int) -> bool:
+    async def _take_off_queue(self, stream: str, run_id: str, waiting: StoredMessage) -> bool:
+        """Delete a run's message; False when a worker has it, or puts it elsewhere meanwhile."""
+        session = self._session
+        patience = busy_patience(session.settings.lease)
+        delivered, pending = await self._progress(waiting.subject)
+        is_doubtful = delivered >= waiting.sequence and pending > 0
+        if is_doubtful and await self._is_held(run_id, patience):
+            return False
+        removed = await delete_message(session, stream, waiting.sequence)
+        # A worker may have received it a moment ago, and the deletion does not say so. The consumer
+        # does, as long as it remembers: a server that was killed has forgotten what it had
+        # delivered last, so that the workers are asked in any case.
+        is_on_its_way = delivered < waiting.sequence <= (await self._progress(waiting.subject))[0]
+        if await self._is_held(run_id, patience if is_on_its_way else SHORT_PATIENCE):
+            return False
+        if removed is not Deleted.PERHAPS:
+            return removed is Deleted.YES
+        # Else whoever had it has put it back for another time.
+        anywhere = session.subjects.runs("*", run_id)
+        return await latest_message(session.connection, stream, anywhere) is None
+
+    async def _progress(self, subject: str) -> tuple[int, int]:
+        """Return the last message that a queue's consumer has delivered, and how many are held.
+
+        One that is deleted is not counted as held, though a worker has it.
+        """
         queue, priority = level_of(subject)
         if not is_level(queue, priority):
-            return False  # no consumer delivers it
+            return 0, 0  # no consumer delivers it
         info = await self._session.topology.consumers.find(queue, int(priority))
-        if info is None or info["delivered"]["stream_seq"] < sequence:
-            return False
-        if not info["num_ack_pending"]:
-            return False
-        # It was given to a worker, and may be executed.
-        patience = self._session.settings.lease / BUSY_SHARE
-        return await self._is_held(run_id, max(patience, SHORT_PATIENCE))
+        return (info["delivered"]["stream_seq"], info["num_ack_pending"]) if info else (0, 0)
 
-    async def _is_held(self, run_id: str, patience: float = SHORT_PATIENCE) -> bool:
+    async def _is_held(self, run_id: str, patience: float) -> bool:
         # Not before: nearly nobody cancels.
         if self._holders is None:
             self._holders = Holders(self._session, SHORT_PATIENCE)
