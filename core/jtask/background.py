@@ -1,9 +1,12 @@
-"""Tasks of an event loop that go on beside their starter."""
+"""Tasks of an event loop that go on beside their starter, and beside each other."""
 
 import asyncio
-from collections.abc import Collection, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator
 from contextvars import Context
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class BackgroundTasks:
@@ -49,3 +52,37 @@ async def end_all(tasks: Collection[asyncio.Future[Any]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def map_bounded(
+    function: Callable[[T], Awaitable[R]], items: Collection[T], at_once: int
+) -> list[R]:
+    """Await a function of each item, some at once; return the results in the items' order.
+
+    There are never more tasks than that: whatever looks at all tasks of the process, as each
+    `asyncio.run` does when it ends, would look at a waiting one for each item.
+
+    Args:
+        function: What to await.
+        items: Its argument for each call.
+        at_once: How many calls go on together, at most.
+
+    Raises:
+        BaseException: What a call raised. No other is begun then, and those that were have ended.
+    """
+    left = (numbered for numbered in enumerate(items))
+    results: dict[int, R] = {}
+
+    async def call_in_turn() -> None:
+        try:
+            for place, item in left:
+                results[place] = await function(item)
+        except BaseException:
+            left.close()
+            raise
+
+    calling = (call_in_turn() for _ in range(min(at_once, len(items))))
+    for failure in await asyncio.gather(*calling, return_exceptions=True):
+        if failure is not None:
+            raise failure
+    return [results[place] for place in range(len(items))]

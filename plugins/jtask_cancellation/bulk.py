@@ -1,11 +1,12 @@
 """Cancel all runs of a task, with a tag or of a queue, waiting and executing ones."""
 
-import asyncio
 import json
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from jtask.background import map_bounded
+from jtask.client.cancellation import CANCELLED_AT_ONCE
 from jtask.client.questions import ask_patiently
 from jtask.contract import Broker, WaitingRun
 from jtask.errors import EnvelopeError
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from jtask.client import Client
 
 _ASK_SECONDS = 0.5  # every worker that lives answers by then
-_AT_ONCE = 128  # cancellations; each waits a quarter of a second for workers that may hold the run
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +95,10 @@ def cancel_many(run_ids: Iterable[str], message: str = CANCEL_MESSAGE) -> list[C
 
 
 async def _cancel_many(client: "Client", run_ids: list[str], message: str) -> list[CancelAnswer]:
-    limit = asyncio.Semaphore(_AT_ONCE)
+    def cancel(run_id: str) -> Awaitable[CancelAnswer]:
+        return client.cancel(run_id, message)
 
-    async def cancel(run_id: str) -> CancelAnswer:
-        async with limit:
-            return await client.cancel(run_id, message)
-
-    return await asyncio.gather(*map(cancel, run_ids))
+    return await map_bounded(cancel, run_ids, CANCELLED_AT_ONCE)
 
 
 async def _all_runs(broker: Broker, queue: str | None) -> list[Found]:

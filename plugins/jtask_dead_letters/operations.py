@@ -1,9 +1,9 @@
 """Look after dead letters from a program: each function blocks, from any thread."""
 
-import asyncio
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from jtask.background import map_bounded
 from jtask.errors import JTaskError, RunNotFound
 from jtask_dead_letters.letters import Filter, Letter, read_letter
 from jtask_dead_letters.replaying import drop, forget_old, replay, replayed_as
@@ -153,16 +153,13 @@ async def _letter(client: "Client", run_id: str) -> Letter | None:
 
 
 async def _replay_many(client: "Client", run_ids: list[str]) -> list[Replayed]:
-    limit = asyncio.Semaphore(_AT_ONCE)
-
     async def replay_one(run_id: str) -> Replayed:
-        async with limit:
-            try:
-                return Replayed(run_id, await replay_run(client, run_id))
-            except JTaskError as error:
-                return Replayed(run_id, None, str(error))
+        try:
+            return Replayed(run_id, await replay_run(client, run_id))
+        except JTaskError as error:
+            return Replayed(run_id, None, str(error))
 
-    done = await asyncio.gather(*map(replay_one, run_ids))
+    done = await map_bounded(replay_one, run_ids, _AT_ONCE)
     # Somebody has to tidy up, and a bulk replay has read much already.
     await forget_old(client.broker)
     return done

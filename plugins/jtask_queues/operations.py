@@ -1,10 +1,10 @@
 """Look after queues from a program: each function blocks, from any thread."""
 
-import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from jtask.client.cancellation import cancel_waiting
+from jtask.background import map_bounded
+from jtask.client.cancellation import CANCELLED_AT_ONCE, cancel_waiting
 from jtask.contract import QueueInfo
 from jtask.declaration.definition import Instant, instant_of
 from jtask.declaration.keys import check_name
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from jtask.client import Client
 
 PURGED = "purged from its queue"
-_AT_ONCE = 32  # cancellations; each is some ten round trips, one after the other
 
 
 def list_queues(served: frozenset[str] | None = None) -> list[QueueInfo]:
@@ -114,17 +113,15 @@ def _in_hands(info: QueueInfo, served: frozenset[str]) -> QueueInfo:
 
 
 async def _purge(client: "Client", queue: str, message: str) -> int:
-    limit = asyncio.Semaphore(_AT_ONCE)
     # Run by run rather than by emptying the queue at the broker: whoever waits for one is woken,
     # and its hooks are called.
     run_ids = [run.run_id async for run in client.broker.queues.waiting(queue)]
 
     async def cancel(run_id: str) -> bool:
-        async with limit:
-            answer = await cancel_waiting(client.broker, client.events.add, run_id, message)
-            return answer is not None and answer.result is CancelResult.NEVER_STARTS
+        answer = await cancel_waiting(client.broker, client.events.add, run_id, message)
+        return answer is not None and answer.result is CancelResult.NEVER_STARTS
 
-    cancelled: int = sum(await asyncio.gather(*map(cancel, run_ids)))
+    cancelled = sum(await map_bounded(cancel, run_ids, CANCELLED_AT_ONCE))
     # Optional in the contract. What cannot be a run has no hooks, and nobody waits for it.
     discard = getattr(client.broker.queues, "discard_unaddressed", None)
     if discard is not None:

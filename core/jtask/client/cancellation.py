@@ -46,6 +46,8 @@ CANCEL_RUN = "cancel"
 """The topic under which the worker that holds a run is asked to end it."""
 CANCEL_REQUESTED = "cancelling"
 """The topic under which the workers are notified of a request."""
+CANCELLED_AT_ONCE = 256
+"""Where many are to be. Each waits for a moment whether a worker says that it holds the run."""
 
 RecordEvent = Callable[[Event], object]
 """Takes the event of a state that was entered without a run context."""

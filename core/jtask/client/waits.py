@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from jtask.background import BackgroundTasks
+from jtask.background import BackgroundTasks, map_bounded
 from jtask.client.io_thread import IoThread
 from jtask.client.short_waits import ShortWaits
 from jtask.client.whereabouts import find_lost_outcome
@@ -279,17 +279,15 @@ async def _each_of(
     runs: list[Run[Any]], ask: Callable[[Run[Any]], Awaitable[object]]
 ) -> list[tuple[Run[Any], object]]:
     """Ask about runs, some at once; return each with what was answered or raised."""
-    limit = asyncio.Semaphore(_RECOVERY_REQUESTS)
 
-    async def ask_in_turn(run: Run[Any]) -> object:
-        async with limit:
-            return await ask(run)
-
-    answers = await asyncio.gather(*map(ask_in_turn, runs), return_exceptions=True)
-    for error in answers:
-        if isinstance(error, Exception):
+    async def ask_about(run: Run[Any]) -> tuple[Run[Any], object]:
+        try:
+            return run, await ask(run)
+        except Exception as error:
             _log.debug("an outcome could not be fetched: %s", error)
-    return list(zip(runs, answers, strict=True))
+            return run, error
+
+    return await map_bounded(ask_about, runs, _RECOVERY_REQUESTS)
 
 
 def disconnected(run: Run[Any]) -> BrokerUnavailable:
