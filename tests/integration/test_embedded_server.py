@@ -17,6 +17,7 @@ import pytest
 from click.testing import CliRunner, Result
 from nats.js.errors import APIError
 from nats_clients import open_connection
+from processes import freeze
 from waiting import eventually
 
 from jtask.cli.program import Program
@@ -460,6 +461,22 @@ def test_a_server_that_is_slow_to_answer_is_left_running_and_found_later(
     set_env("JTASK_CONNECT_TIMEOUT", "20")
     assert server_status(home) is not None
     assert ensure_server(home).started is False
+
+
+def test_a_server_that_takes_long_to_stop_is_said_to_be_stopping(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pid = ensure_server(home).pid
+    monkeypatch.setattr("jtask_nats.server.embedded._STOP_TIMEOUT", 0.3)
+    freeze(pid)  # it is told to stop, and does not come to it
+    monkeypatch.setattr("jtask_nats.server.embedded._find", lambda _: object())
+    try:
+        with pytest.raises(BrokerUnavailable, match="was told to stop, and has not ended after"):
+            stop_server(home)
+    finally:
+        monkeypatch.undo()
+        os.kill(pid, signal.SIGCONT)
+    eventually(lambda: is_unlocked(home))
 
 
 def test_a_lock_that_nobody_answers_for_is_reported_within_the_connect_timeout(

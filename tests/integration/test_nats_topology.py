@@ -8,7 +8,8 @@ import pytest
 from nats_clients import Connected
 from nats_servers import StartNats
 
-from jtask.errors import BrokerFull, ConfigurationError
+from jtask.contract import DEFAULT_PRIORITY
+from jtask.errors import BrokerError, BrokerFull, ConfigurationError
 from jtask.settings import Settings
 from jtask_nats.client.connection import Connection
 from jtask_nats.streams.stream_configs import Stream, stream_configs
@@ -210,3 +211,52 @@ def test_a_workers_lease_replaces_the_one_that_a_producer_set(connected: Connect
         assert config["ack_wait"] == 7 * 10**9
 
     connected(main)
+
+
+async def make_consumers(topology: Topology, count: int) -> None:
+    queues = [f"queue{number}" for number in range(count)]
+    await topology.ensure_runs(*queues)
+    making = (topology.ensure_consumer(queue, DEFAULT_PRIORITY, owner=True) for queue in queues)
+    await asyncio.gather(*making)
+
+
+def test_there_may_be_more_queues_than_a_server_gives_a_stream_by_default(
+    connected: Connected, start_nats: StartNats
+) -> None:
+    server = start_nats("limits { default_max_consumers: 3 }")
+
+    async def main(connection: Connection) -> None:
+        await make_consumers(topology(connection), 10)
+        info = await connection.api("STREAM.INFO.JTASK_shop")
+        assert info["state"]["consumer_count"] == 10
+        # A process that comes later leaves it like that.
+        await make_consumers(topology(connection), 11)
+
+    connected(main, server)
+
+
+def test_more_queues_than_somebody_has_allowed_are_refused_with_a_way_out(
+    connected: Connected,
+) -> None:
+    async def main(connection: Connection) -> None:
+        await topology(connection).ensure(*ALL)
+        config = await config_of(connection, "JTASK_shop")
+        await connection.api("STREAM.UPDATE.JTASK_shop", {**config, "max_consumers": 3})
+        with pytest.raises(BrokerError, match=r"give tasks a common queue \(`queue=`\)"):
+            await make_consumers(topology(connection), 4)
+        assert (await config_of(connection, "JTASK_shop"))["max_consumers"] == 3
+
+    connected(main)
+
+
+def test_more_queues_than_an_account_may_have_are_refused_with_a_way_out(
+    connected: Connected, start_nats: StartNats
+) -> None:
+    limited = "{ jetstream { max_consumers: 3 }, users: [{ user: u, password: p }] }"
+    server = start_nats(config=f"accounts {{ A {limited} }}, no_auth_user: u")
+
+    async def main(connection: Connection) -> None:
+        with pytest.raises(BrokerError, match=r"raise max_consumers of the stream or account"):
+            await make_consumers(topology(connection), 4)
+
+    connected(main, server)

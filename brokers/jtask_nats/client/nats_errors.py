@@ -16,6 +16,7 @@ INCOMPLETE_BATCH = 10176
 DUPLICATE_IN_BATCH = 10201
 STREAM_NOT_FOUND = 10059
 CONSUMER_NOT_FOUND = 10014
+CONSUMERS_FULL = 10026
 
 _GONE = {10037, 10043}  # no such message, no such sequence
 _DELETE_FAILED = 10057  # its description is the store's own error
@@ -26,6 +27,8 @@ _NO_ROOM = (
     "JetStream, the limits of your account, or JTASK_SERVER_STORE_LIMIT of the embedded server"
 )
 _WAYS_OUT = {
+    CONSUMERS_FULL: "each priority of a queue needs one: give tasks a common queue (`queue=`), "
+    "spread the queues (JTASK_NATS_STREAMS), or raise max_consumers of the stream or account",
     10002: _NO_ROOM,
     10023: _NO_ROOM,
     10028: _NO_ROOM,

@@ -33,7 +33,7 @@ from jtask_nats.settings import NatsSettings, Sync
 # the port of a server that is down and keep it from coming back.
 _PORTS = range(20_000, 30_000)
 _PORT_CHOICES = 20
-_STOP_TIMEOUT = 20.0  # seconds
+_STOP_TIMEOUT = 60.0  # seconds; the server takes 10 ms for each consumer (2.15.1)
 _ROOM = 1_000_000  # bytes; with less, a full disk is what has most likely ended a server
 _READY_POLL = 0.002  # seconds; a start takes about 15 ms
 _OTHERS_POLL = 0.01  # seconds
@@ -134,7 +134,7 @@ def stop_server(home: Path | None = None) -> bool:
             elif files.read_pid() not in {signalled, None} and _find(files) is not None:
                 raise _still_in_use(files)
             if time.monotonic() > deadline:
-                raise _unresponsive(files)
+                raise _still_stopping(files) if signalled else _unresponsive(files)
             time.sleep(_OTHERS_POLL)
     return found_orphans or signalled is not None
 
@@ -374,6 +374,14 @@ def _still_in_use(files: ServerFiles) -> BrokerUnavailable:
     return BrokerUnavailable(
         f"the embedded server of {files.home} was stopped, and a program that uses it has started "
         f"it again (pid {files.read_pid()}): end its workers and callers first"
+    )
+
+
+def _still_stopping(files: ServerFiles) -> BrokerUnavailable:
+    return BrokerUnavailable(
+        f"the embedded server of {files.home} (pid {files.read_pid() or 'unknown'}) was told to "
+        f"stop, and has not ended after {_STOP_TIMEOUT:g} s: wait, or end that process; what is "
+        f"stored stays (log: {files.log})"
     )
 
 

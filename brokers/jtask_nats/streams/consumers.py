@@ -10,13 +10,16 @@ from jtask.errors import PermissionDenied
 from jtask.randomness import RANDOM
 from jtask_nats.client.connection import Connection
 from jtask_nats.client.jetstream_api import call_known_stream
-from jtask_nats.client.nats_errors import CONSUMER_NOT_FOUND, ApiError
+from jtask_nats.client.nats_errors import CONSUMER_NOT_FOUND, CONSUMERS_FULL, ApiError
 from jtask_nats.streams.run_streams import RunStreams
 from jtask_nats.streams.stream_configs import Config
 from jtask_nats.streams.subjects import PRIORITIES
 
 ANSWER_TIMEOUT = 10.0  # seconds
 _CREATE_PAUSES = (0.1, 0.2, 0.4)  # seconds for the server to delete the folder of a consumer
+
+_MOST = 100_000
+"""Consumers of a stream, where the server would stop at 1,000 (`default_max_consumers`)."""
 
 _CONSUMER_EXISTS = 10148
 _NOT_CREATED = 10012  # a consumer that is there and cannot be changed, or that has no place on disk
@@ -82,7 +85,7 @@ class Consumers:
         """
         for pause in _CREATE_PAUSES:
             try:
-                return await self._api(f"CONSUMER.CREATE.{path}", body)
+                return await self._create(path, body)
             except ApiError as error:
                 if not _has_no_place(error):
                     if error.err_code in (_CONSUMER_EXISTS, _NOT_CREATED):
@@ -97,7 +100,33 @@ class Consumers:
                 await self._delete(path)
             # Not at the same moment as others who found it like this.
             await asyncio.sleep(pause * RANDOM.uniform(1.0, 2.0))
+        return await self._create(path, body)
+
+    async def _create(self, path: str, body: Config) -> Config:
+        try:
+            return await self._api(f"CONSUMER.CREATE.{path}", body)
+        except ApiError as error:
+            stream, _, _ = path.partition(".")
+            if error.err_code != CONSUMERS_FULL or not await self._can_take_more(stream):
+                raise
         return await self._api(f"CONSUMER.CREATE.{path}", body)
+
+    async def _can_take_more(self, stream: str) -> bool:
+        """Tell whether a stream takes more consumers by now, which the server refused to make.
+
+        One that only has the server's default is given a limit of its own. One that somebody has
+        set, here or for the account, stays.
+        """
+        info = await self._api(f"STREAM.INFO.{stream}")
+        config: Config = info["config"]
+        if config["max_consumers"] > 0:
+            return bool(info["state"]["consumer_count"] < config["max_consumers"])
+        try:
+            await self._api(f"STREAM.UPDATE.{stream}", {**config, "max_consumers": _MOST})
+        except (ApiError, PermissionDenied) as error:
+            _log.debug("the stream %s cannot be given more consumers: %s", stream, error)
+            return False
+        return True
 
     async def _priorities_in(self, stream: str, queues: Sequence[str]) -> list[tuple[str, int]]:
         wanted, found = set(queues), list[tuple[str, int]]()
