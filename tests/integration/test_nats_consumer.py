@@ -479,6 +479,30 @@ def test_a_run_whose_lease_was_lost_is_not_given_to_its_holder_again(
     with_brokers(main)
 
 
+def test_a_worker_that_wants_one_more_for_each_it_gets_gets_what_waits_here(
+    with_brokers: WithBrokers,
+) -> None:
+    async def main(open_broker: OpenBroker) -> None:
+        broker = await open_broker()
+        got: list[Delivery] = []
+
+        def receive(delivery: Delivery) -> None:
+            got.append(delivery)
+            consumption.set_credit(len(got) + 1 if is_raising else 1)
+
+        is_raising = False
+        consumption = await broker.runs.consume(["mails"], 700, receive)
+        await broker.runs.enqueue(messages := runs("mails", 600))
+        # All were asked for before the first one came, and those beyond the credit wait here.
+        await until(lambda: len(consumption._surplus) == 599)  # type: ignore[attr-defined]
+        is_raising = True
+        consumption.set_credit(2)
+        assert {one.run_id for one in got} == ids(messages)
+        await consumption.close()
+
+    with_brokers(main)
+
+
 def test_a_run_in_hand_of_a_stopping_worker_is_not_cancelled(with_brokers: WithBrokers) -> None:
     async def main(open_broker: OpenBroker) -> None:
         broker, worker = await open_broker(), Worker(acks=False)

@@ -72,6 +72,7 @@ class NatsConsumption:
         self._handed_out = 0
         """Runs with the worker, which count against the credit."""
         self._surplus: list[tuple[int, int, NatsDelivery]] = []
+        self._is_handing_out = False
         self._order = itertools.count()
         self._not_due: dict[NatsDelivery, asyncio.TimerHandle] = {}
         self._redeliveries = Redeliveries(session, releases)
@@ -311,8 +312,16 @@ class NatsConsumption:
         heapq.heappush(self._surplus, (-delivery.level, next(self._order), delivery))
 
     def _hand_out_surplus(self) -> None:
-        while self._surplus and self._handed_out < self._credit:
-            self._hand_out(heapq.heappop(self._surplus)[2])
+        if self._is_handing_out:
+            # Whoever is given a run raised the credit, or settled it at once: the loop below goes
+            # on, rather than a thousand of them inside each other.
+            return
+        self._is_handing_out = True
+        try:
+            while self._surplus and self._handed_out < self._credit:
+                self._hand_out(heapq.heappop(self._surplus)[2])
+        finally:
+            self._is_handing_out = False
 
     def _freed(self, count: int) -> None:
         self._handed_out -= count

@@ -139,7 +139,11 @@ class Consumption(Protocol):
     """A worker's subscription to the runs of some queues."""
 
     def set_credit(self, credit: int) -> None:
-        """Change how many deliveries may be unsettled at once; a lower value takes time to hold."""
+        """Change how many deliveries may be unsettled at once; a lower value takes time to hold.
+
+        Also called while a delivery is received. What comes for a higher credit is delivered once
+        that one has been.
+        """
         ...
 
     async def stop(self) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from jtask.contract import ATOMIC_LIMIT, Message, MessageGroup
+from jtask.contract import ATOMIC_LIMIT, Delivery, Message, MessageGroup
 from jtask.errors import JTaskError
 from jtask.testing.contract.base import Contract, rule
 from jtask.testing.contract.bench import Bench, eventually, ids, until
@@ -125,6 +125,27 @@ class QueueContract(Contract):
         await worker.next()
         worker.consumption.set_credit(4)
         await worker.take(3)
+
+    @rule
+    async def test_the_credit_may_be_raised_while_a_run_is_received(self, bench: Bench) -> None:
+        broker = await bench.broker()
+        # More than Python has calls within each other.
+        await broker.runs.enqueue(messages := bench.messages("reports", 1200))
+        received: list[str] = []
+        within = 0
+
+        def receive(delivery: Delivery) -> None:
+            nonlocal within
+            within += 1
+            assert within == 1, "a run was delivered while another one was received"
+            received.append(delivery.run_id)
+            consumption.set_credit(len(received) + 1)
+            within -= 1
+
+        consumption = await broker.runs.consume(["reports"], 0, receive)
+        consumption.set_credit(1)
+        await until(lambda: len(received) == len(messages), "all runs are delivered")
+        await consumption.close()
 
     @rule
     async def test_a_worker_without_credit_gets_runs_once_it_has_some(self, bench: Bench) -> None:
