@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, NoReturn
@@ -16,11 +17,13 @@ from jtask import Run, StateName, get_run, runtime, task
 from jtask.client import get_client
 from jtask.contract import Broker, Message
 from jtask.execution import loop_thread
+from jtask.execution.job import Job
 from jtask.hooks import hookimpl
 from jtask.plugins import get_plugins
 from jtask.stored_ends import StoredEnd
 from jtask.testing import RunningWorker
 from jtask.worker.log_guard import guard_own_lines
+from jtask.worker.runners import ThreadRunner
 
 pytestmark = pytest.mark.usefixtures("jtask_broker")
 jtask_broker = on_each_broker
@@ -379,3 +382,32 @@ def test_what_the_handlers_of_others_raise_is_theirs() -> None:
             log.warning("hello")
     finally:
         log.removeHandler(handler)
+
+
+def test_many_runs_that_cannot_begin_are_set_aside_one_after_the_other(
+    jtask_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuses = False
+    submit = ThreadRunner.submit
+
+    def refuse(runner: ThreadRunner, job: Job) -> None:
+        if refuses:
+            fail()
+        submit(runner, job)
+
+    monkeypatch.setattr(ThreadRunner, "submit", refuse)
+    gate = threading.Event()
+
+    @task(queue="bounded")
+    def hold() -> None:
+        assert gate.wait(PATIENCE)
+
+    # Enough of them to be within each other beyond what Python allows.
+    worker: RunningWorker = jtask_worker(hold, size_of, concurrency=1, prefetch=400)
+    held = hold.delay()
+    eventually(lambda: held.state.name is StateName.RUNNING)
+    runs = size_of.delay_many([(str(n),) for n in range(300)])
+    eventually(lambda: len(worker.info.worker.held()) == 301)
+    refuses = True
+    gate.set()
+    assert_set_aside(runs)

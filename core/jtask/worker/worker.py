@@ -348,7 +348,8 @@ class Worker:
         try:
             self._executions.submit(job)
         except Exception as error:  # such as: no thread can be started
-            self._set_aside(job, error)
+            # Later, not within this: its slot goes to the next one, which may fail like it.
+            asyncio.get_running_loop().call_soon(self._set_aside, job, error)
 
     def _set_aside(self, job: Job, error: Exception) -> None:
         self._release((job,))
