@@ -50,6 +50,9 @@ class Option:
             refused at the call.
         for_caller: Whether it says only what a caller does: a copy's runs need not carry it, so it
             may be anything, such as a function.
+        needs: Other options, without each of which this one has no meaning: a value other than the
+            default is refused where a task sets none of them. None counts as set, for a copy may
+            turn an option off for one call.
     """
 
     name: str
@@ -60,6 +63,7 @@ class Option:
     fits: Callable[[object, Callable[..., Any]], object] = _fit_any
     travels: bool = False
     for_caller: bool = False
+    needs: tuple[str, ...] = ()
 
 
 def check_options(
@@ -94,9 +98,11 @@ def check_options(
             raise _refusal(task_name, name, error) from None
     # Only now: an option may look at another one, which must be checked by then.
     for name, value in checked.items():
+        option = declared[name]
         try:
-            declared[name].agree(checked)
-            declared[name].fits(value, function)
+            _check_needs(option, value, checked)
+            option.agree(checked)
+            option.fits(value, function)
         except ValueError as error:
             raise _refusal(task_name, name, error) from None
     return checked
@@ -133,6 +139,12 @@ def check_parameters(function: Callable[..., object], *parameters: str) -> None:
         name = getattr(function, "__name__", None) or repr(function)
         wanted = ", ".join(parameters)
         raise ValueError(f"{name}{signature} cannot be called with ({wanted})") from None
+
+
+def _check_needs(option: Option, value: object, given: Mapping[str, object]) -> None:
+    says_something = value is not None and value != option.default
+    if option.needs and says_something and not any(name in given for name in option.needs):
+        raise ValueError(f"needs {' or '.join(f'{name}=' for name in option.needs)}")
 
 
 def _refusal(task_name: str, name: str, error: Exception) -> TaskDefinitionError:

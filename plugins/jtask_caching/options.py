@@ -32,6 +32,7 @@ def declared() -> list[Option]:
             "cache_expiration",
             check=_expiration,
             help="How long a value is kept: a timedelta, or seconds.",
+            needs=("cache_policy", "cache_key_fn", "result_storage_key"),
         ),
         Option(
             "refresh_cache",

@@ -21,6 +21,7 @@ def declared() -> list[Option]:
             fits=check_names,
             help='What the limit is for: a template such as "{tenant}", or a function of the run '
             "and its arguments. Each key has a limit of its own.",
+            needs=("limit",),
         ),
     ]
 

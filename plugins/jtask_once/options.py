@@ -36,9 +36,9 @@ def declared() -> list[Option]:
             "on_conflict",
             default="raise",
             check=_conflict,
-            agree=_agree_conflict,
             help='What a call gets whose key is taken: "raise" a NotUnique, or the "existing" run.',
             for_caller=True,
+            needs=("unique",),
         ),
         Option(
             "debounce",
@@ -51,9 +51,9 @@ def declared() -> list[Option]:
             "debounce_key",
             check=_key,
             fits=check_names,
-            agree=_agree_debounce_key,
             help="Which calls are debounced together, as a template or a function; all without it.",
             for_caller=True,
+            needs=("debounce",),
         ),
     ]
 
@@ -85,20 +85,9 @@ def _debounce(value: object) -> float | None:
     return float(seconds)
 
 
-def _agree_conflict(options: Mapping[str, object]) -> None:
-    # A copy may be told unique=None for one call.
-    if options["on_conflict"] != "raise" and "unique" not in options:
-        raise ValueError("needs unique=")
-
-
 def _agree_debounce(options: Mapping[str, object]) -> None:
     if options["debounce"] is None:
         return
     for other in ("idempotency_key", "unique"):
         if options.get(other) is not None:
             raise ValueError(f"does not go with {other}=")
-
-
-def _agree_debounce_key(options: Mapping[str, object]) -> None:
-    if options["debounce_key"] is not None and "debounce" not in options:
-        raise ValueError("needs debounce=")

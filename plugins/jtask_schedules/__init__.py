@@ -28,12 +28,26 @@ _RETRY_SECONDS = 1.0  # until a run that cannot be admitted yet, or not here, is
 def jtask_options() -> Iterable[Option]:
     """Declare when a task runs by itself."""
     return [
-        Option("cron", None, _check_cron, "When to run: minute hour day month weekday.", _agree),
         Option(
-            "timezone", None, _check_timezone, "Time zone of the cron line; UTC by default.", _agree
+            "cron",
+            check=_check_cron,
+            agree=_agree,
+            help="When to run: minute hour day month weekday.",
+        ),
+        Option(
+            "timezone",
+            check=_check_timezone,
+            help="Time zone of the cron line; UTC by default.",
+            needs=("cron",),
         ),
         Option("every", check=_check_every, help="Run at this interval: seconds or a timedelta."),
-        Option("missed", "coalesce", _check_missed, "What to do with missed runs: coalesce, skip."),
+        Option(
+            "missed",
+            default="coalesce",
+            check=_check_missed,
+            help="What to do with missed runs: coalesce, skip.",
+            needs=("cron", "every"),
+        ),
     ]
 
 
@@ -109,8 +123,6 @@ def _has_schedule(task: "TaskInfo[..., Any]") -> bool:
 def _agree(options: Mapping[str, object]) -> None:
     if options.get("cron") is not None and options.get("every") is not None:
         raise ValueError("give either cron or every, not both")
-    if options.get("timezone") is not None and options.get("cron") is None:
-        raise ValueError("a time zone is only for a cron line: give cron as well")
 
 
 async def _admit(tick: "Tick", *, has_schedule: bool) -> "Retry | None":

@@ -42,6 +42,49 @@ def test_an_option_is_checked_and_kept(budget: None) -> None:
     assert work.options == {"budget": 5}
 
 
+def test_an_option_without_the_one_that_it_belongs_to_is_refused(
+    jtask_plugin: Callable[[object], None],
+) -> None:
+    class Paint:
+        @hookimpl
+        def jtask_options(self) -> list[Option]:
+            return [Option("colour"), Option("paper"), Option("shade", 1, needs=("colour", "paper"))]
+
+    jtask_plugin(Paint())
+    refused = pytest.raises(TaskDefinitionError, match="option 'shade': needs colour= or paper=$")
+    with refused:
+        task(shade=2)(lambda: None)
+    for options in ({"shade": 1}, {"shade": None}, {"shade": 2, "paper": "A4"}):
+        task(**options)(lambda: None)
+
+    @task(shade=2, colour="red")
+    def work() -> None: ...
+
+    assert work.with_options(options={"colour": None}).options["shade"] == 2  # off for one call
+    with refused:
+        task(lambda: None).with_options(options={"shade": 2})
+
+
+@pytest.mark.parametrize(
+    ("options", "needed"),
+    [
+        ({"limit_key": "{tenant}"}, "needs limit="),
+        ({"missed": "skip"}, "needs cron= or every="),
+        ({"timezone": "UTC", "every": 60}, "needs cron="),
+        ({"cache_expiration": 60}, "needs cache_policy= or cache_key_fn= or result_storage_key="),
+        ({"on_conflict": "existing"}, "needs unique="),
+        ({"debounce_key": "{tenant}"}, "needs debounce="),
+    ],
+)
+def test_what_says_nothing_alone_names_what_it_belongs_to(
+    options: dict[str, Any], needed: str
+) -> None:
+    with pytest.raises(TaskDefinitionError, match=f": {needed}$"):
+
+        @task(**options)
+        def work(tenant: str = "") -> None: ...
+
+
 def test_a_default_is_there_when_hooks_ask(budget: None) -> None:
     @task(label="x")
     def work() -> None: ...
