@@ -1,32 +1,18 @@
 """When a schedule's runs are due: from its options alone, so that all processes agree."""
 
 import hashlib
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from zoneinfo import ZoneInfo
 
-from cronsim import CronSim, CronSimError
-
 from jtask.numbers import is_number
+from jtask_schedules.cron_lines import dates_of, problem_of
 
 SHORTEST_INTERVAL = 1.0  # seconds
 LONGEST_INTERVAL = 10 * 366 * 86_400.0  # seconds
-_CRON_FIELDS = 5
-_UP_TO_SUNDAY = re.compile(r"-SUN\b", re.IGNORECASE)
-_ZERO_STEP = re.compile(r"/0+(?!\d)")
 _LONGEST_GRACE = 60.0  # seconds; a busy worker may take a moment
-# What CronSim says names the field; what may stand there is more use to whoever mistyped it.
-_HINTS = {
-    "Wrong number of fields": "it needs five fields: minute, hour, day, month, weekday",
-    "Bad minute": "the minutes must be from 0 to 59",
-    "Bad hour": "the hours must be from 0 to 23",
-    "Bad day-of-month": "there must be such a day in such a month",
-    "Bad month": "the months must be from 1 to 12, or JAN to DEC",
-    "Bad day-of-week": "the weekdays must be from 0 to 7, or MON to SUN",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +56,7 @@ class Trigger:
 
     def _cron(self, cron: str, instant: float) -> Iterator[float]:
         begin = datetime.fromtimestamp(instant, UTC).astimezone(ZoneInfo(self.timezone))
-        return (due.timestamp() for due in _dates(cron, begin) if due.timestamp() > instant)
+        return (due.timestamp() for due in dates_of(cron, begin) if due.timestamp() > instant)
 
     def _intervals(self, instant: float) -> Iterator[float]:
         # In whole milliseconds, so that every process comes to the same numbers: sums of floats
@@ -96,25 +82,9 @@ def check_cron(value: object) -> str | None:
         raise ValueError(f"must be a string such as '*/5 * * * *', got {value!r}")
     # Blanks are part of the declaration's version: more of them must not make another schedule.
     line = " ".join(value.split())
-    try:
-        if len(line.split()) != _CRON_FIELDS:
-            raise CronSimError("Wrong number of fields")
-        # From a fixed day, so that a line is not valid today and wrong tomorrow: CronSim looks 50
-        # years ahead and then stops.
-        next(_dates(line, datetime(2000, 1, 1, tzinfo=UTC)))
-    except CronSimError as error:
-        problem = _HINTS.get(str(error), str(error))
-        if _ZERO_STEP.search(line):
-            problem = "a step must be at least 1"
-        raise ValueError(f"{value!r} is not a cron line: {problem}") from None
-    except StopIteration:
-        raise ValueError(f"{value!r} is not a cron line: it never matches a date") from None
+    if (problem := problem_of(line)) is not None:
+        raise ValueError(f"{value!r} is not a cron line: {problem}")
     return line
-
-
-def _dates(line: str, begin: datetime) -> Iterator[datetime]:
-    # For CronSim a week that is written in names begins with Sunday: SAT-SUN would go backwards.
-    return CronSim(_UP_TO_SUNDAY.sub("-7", line), begin)
 
 
 def check_timezone(value: object) -> str | None:
