@@ -3,8 +3,8 @@
 `jtask index` follows the event log and writes; `jtask_index.reader` reads. Runs do not know of it.
 """
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 from jtask.hooks import hookimpl
 from jtask.options import Option
@@ -25,6 +25,7 @@ def jtask_options() -> list[Option]:
         Option(
             REDACT,
             check=_names,
+            fits=_fits,
             help="Parameters, and keys inside of them, whose values are not recorded.",
             for_caller=True,
         )
@@ -92,3 +93,9 @@ def _names(value: object) -> tuple[str, ...]:
         if all(isinstance(name, str) for name in names):
             return cast("tuple[str, ...]", names)
     raise ValueError(f'must name parameters, such as ["password"], got {value!r}')
+
+
+def _fits(value: object, function: Callable[..., Any]) -> None:
+    from jtask_index.redacting import check_redacted
+
+    check_redacted(cast("Sequence[str]", value), function)

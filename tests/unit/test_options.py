@@ -48,10 +48,14 @@ def test_an_option_without_the_one_that_it_belongs_to_is_refused(
     class Paint:
         @hookimpl
         def jtask_options(self) -> list[Option]:
-            return [Option("colour"), Option("paper"), Option("shade", 1, needs=("colour", "paper"))]
+            return [
+                Option("colour"),
+                Option("paper"),
+                Option("shade", 1, needs=("colour", "paper")),
+            ]
 
     jtask_plugin(Paint())
-    refused = pytest.raises(TaskDefinitionError, match="option 'shade': needs colour= or paper=$")
+    refused = pytest.raises(TaskDefinitionError, match=r"option 'shade': needs colour= or paper=$")
     with refused:
         task(shade=2)(lambda: None)
     for options in ({"shade": 1}, {"shade": None}, {"shade": 2, "paper": "A4"}):
