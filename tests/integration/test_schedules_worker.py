@@ -178,7 +178,7 @@ def test_a_datetime_without_a_time_zone_is_refused(jtask_broker: str, option: st
 @pytest.mark.parametrize(
     ("name", "option"),
     [
-        ("delay", {"countdown": float("nan")}),
+        ("countdown", {"countdown": float("nan")}),
         ("eta", {"eta": float("inf")}),
         ("expires", {"expires": "soon"}),
     ],

@@ -264,7 +264,7 @@ def test_an_expiry_is_an_instant(expires: Any, end: float | None) -> None:
         ({"priority": True}, "priority must be a whole number from 0 to 9, got True"),
         ({"priority": -1}, "got -1"),
         ({"serializer": "pickle"}, "no serializer 'pickle': use one of json, cloudpickle"),
-        ({"delay": 1, "eta": 2.0}, "either a delay or an eta"),
+        ({"delay": 1, "eta": 2.0}, "either delay or eta"),
         ({"queue": "a.b"}, "queue 'a.b' may hold"),
         ({"queue": 5}, "queue must be a string, got 5"),
         ({"name": 5}, "name must be a string, got 5"),
@@ -299,18 +299,42 @@ BEYOND = [
 
 
 @pytest.mark.parametrize("said", BEYOND, ids=str)
-def test_an_instant_beyond_the_horizon_is_refused_at_the_call(said: dict[str, Any]) -> None:
-    definition, option = Definition(**said), next(iter(said))
+def test_an_instant_beyond_the_horizon_is_refused_where_it_is_given(said: dict[str, Any]) -> None:
+    option = next(iter(said))
+    with pytest.raises(TaskDefinitionError, match=f"{option} .* ends after the year 2199"):
+        Definition(**said)
+
+
+@pytest.mark.parametrize("option", ["delay", "expires"])
+def test_a_time_that_leads_beyond_the_horizon_is_refused_at_the_call(option: str) -> None:
+    definition = Definition(**{option: 6_500_000_000})
     with pytest.raises(TaskDefinitionError, match=f"{option} .* ends after the year 2199"):
         instants(definition)
 
 
 @pytest.mark.parametrize("option", ["eta", "delay", "expires"])
-@pytest.mark.parametrize("value", [10**400, math.inf, math.nan])
-def test_what_is_no_finite_time_is_refused_at_the_call(option: str, value: float) -> None:
-    definition = Definition(**{option: value})
-    with pytest.raises(TaskDefinitionError, match=f"{option} must be"):
-        instants(definition)
+@pytest.mark.parametrize("value", [10**400, math.inf, math.nan, "5", True])
+def test_what_is_no_finite_time_is_refused_where_it_is_given(option: str, value: object) -> None:
+    with pytest.raises(TaskDefinitionError, match=f"^{option} must be"):
+        task(lambda: None).with_options(**{option: value})  # type: ignore[arg-type] # pyright: ignore
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (
+            {"countdown": "5"},
+            "countdown must be a timedelta or a finite number of seconds, got '5'",
+        ),
+        ({"countdown": 1e12}, "countdown 1000000000000.0 ends after the year 2199"),
+        ({"countdown": 5, "eta": 2.0}, "give either countdown or eta, not both"),
+    ],
+)
+def test_a_wrong_countdown_is_refused_under_its_own_name(
+    given: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(TaskDefinitionError, match=f"^{sentence}"):
+        task(lambda: None).apply_async(**given)
 
 
 @pytest.mark.parametrize(
@@ -322,7 +346,7 @@ def test_long_ago_is_now(said: dict[str, Any]) -> None:
 
 def test_a_time_without_a_zone_is_refused() -> None:
     with pytest.raises(TaskDefinitionError, match="has no time zone"):
-        Definition(eta=datetime(2020, 1, 1)).not_before(NOW)
+        Definition(eta=datetime(2020, 1, 1))
 
 
 def test_options_that_do_not_go_together_are_refused_at_the_definition(

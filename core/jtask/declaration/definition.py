@@ -62,6 +62,7 @@ class Definition:
     Attributes:
         kind: Whether the function stands in a class as a static or class method.
         delay: Seconds from the call before which runs do not start.
+        delay_name: What the caller knows the delay by, for messages.
         eta: The instant before which runs do not start.
         expires: The instant, or time from the call, after which runs do not start.
         options: Options that plugins declare.
@@ -77,6 +78,7 @@ class Definition:
     serializer: SerializerName | None = None
     kind: Kind = "plain"
     delay: float | timedelta | None = None
+    delay_name: Literal["delay", "countdown"] = "delay"
     eta: datetime | float | None = None
     expires: Instant | None = None
     options: Mapping[str, object] = field(default_factory=dict[str, object])
@@ -98,7 +100,10 @@ class Definition:
                 f"priority must be a whole number from 0 to {TOP_PRIORITY}, got {self.priority!r}"
             )
         if self.delay is not None and self.eta is not None:
-            raise TaskDefinitionError("give either a delay or an eta, not both")
+            raise TaskDefinitionError(f"give either {self.delay_name} or eta, not both")
+        # As of 1970: here they are given, though only a call can tell what they lead to.
+        self.not_before(0.0)
+        self.not_after(0.0)
 
     def name_for(self, fn: Callable[..., Any]) -> str:
         """Return the name of a task made of a function: the given one, else the function's."""
@@ -123,7 +128,8 @@ class Definition:
         if self.eta is not None:
             return instant_of("eta", self.eta, now)
         if self.delay is not None:
-            return _within_horizon("delay", now + _seconds("delay", self.delay), self.delay)
+            seconds = _seconds(self.delay_name, self.delay)
+            return _within_horizon(self.delay_name, now + seconds, self.delay)
         return None
 
     def not_after(self, now: float) -> float | None:

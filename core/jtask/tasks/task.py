@@ -227,6 +227,7 @@ class Task(SubmittableTask[P, R], HookedTask[P, R]):
         if any(given is not None for given in (countdown, eta, expires, queue, priority)):
             definition = definition.changed(
                 delay=countdown,
+                delay_name=None if countdown is None else "countdown",
                 eta=eta,
                 expires=expires,
                 queue=queue,
