@@ -12,6 +12,7 @@ import pytest
 from jtask import task
 from jtask.declaration.builtin_options import BuiltinOptions
 from jtask.declaration.definition import Definition
+from jtask.durations import HORIZON
 from jtask.errors import ConfigurationError, TaskDefinitionError
 from jtask.hooks import hookimpl
 from jtask.options import Option, check_options, check_parameters
@@ -307,7 +308,7 @@ def test_an_instant_beyond_the_horizon_is_refused_where_it_is_given(said: dict[s
 
 @pytest.mark.parametrize("option", ["delay", "expires"])
 def test_a_time_that_leads_beyond_the_horizon_is_refused_at_the_call(option: str) -> None:
-    definition = Definition(**{option: 6_500_000_000})
+    definition = Definition(**{option: HORIZON})
     with pytest.raises(TaskDefinitionError, match=f"{option} .* ends after the year 2199"):
         instants(definition)
 
