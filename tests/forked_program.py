@@ -22,7 +22,7 @@ from programs import environment
 from waiting import PATIENCE
 
 _MODULES = (
-    "jtask.cli",
+    "jtask.cli.program",
     "jtask.client.client",
     "jtask.serialization.json_arguments",
     "jtask.tasks",

@@ -1,5 +1,5 @@
 """`python -m jtask`: the program `jtask`, for this very interpreter."""
 
-from jtask.cli.program import main
+from jtask.cli import main
 
-main(prog_name="jtask")
+main()

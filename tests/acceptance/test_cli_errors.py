@@ -222,7 +222,7 @@ def test_the_help_of_a_command_imports_nothing_slow(place: Any, arguments: list[
         f"""
         import sys
         sys.argv = ["jtask", *{arguments}]
-        from jtask.cli import main
+        from jtask.cli.program import main
         try:
             main()
         except SystemExit:

@@ -72,7 +72,7 @@ def said_by_commands(place: Place, run_ids: list[str]) -> list[str]:
     said: list[str] = place.ask(
         f"""
         from click.testing import CliRunner
-        from jtask.cli import main
+        from jtask.cli.program import main
         print(json.dumps([CliRunner().invoke(main, one).output for one in {commands}]))
         """
     )

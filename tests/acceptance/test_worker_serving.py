@@ -153,6 +153,26 @@ def test_a_first_signal_lets_a_run_finish_and_exits_with_0(
     assert place.result(run_id)["result"] == "one done"
 
 
+@pytest.mark.parametrize("imported", ["click.py", "tasks.py"])
+def test_ctrl_c_while_it_still_imports_shows_no_traceback(
+    place: Any, eventually: Eventually, imported: str
+) -> None:
+    place.write("tasks.py", SLOW)
+    place.write(imported, "mark('imports')\nwhile True: pass")
+    worker = place.start_python(
+        """
+        import signal, sys
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a terminal
+        from jtask.cli import main
+        sys.argv = ["jtask", "serve", "tasks.py"]
+        main()
+        """
+    )
+    eventually(place.marks)
+    assert worker.stop(signal.SIGINT) == 130
+    assert worker.log == ""
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("task", ["slow", "slow_async"])
 def test_a_second_signal_hands_a_run_to_another_worker_at_once(

@@ -10,7 +10,7 @@ from parcels import calls, go_on, is_wrong, parcel, slow
 from served_console import PAGE, ServedConsole, StartConsole
 from waiting import PATIENCE, eventually
 
-from jtask.cli import main
+from jtask.cli.program import main
 from jtask.errors import JTaskError
 from jtask_console.actions import operations
 from jtask_dead_letters.operations import list_letters

@@ -12,7 +12,7 @@ PLUGINS = sorted(p.name for p in distribution("jtask").entry_points.select(group
 PROGRAM = """
 import json, sys
 from jtask import task
-from jtask.cli import main
+from jtask.cli.program import main
 from jtask.errors import TaskDefinitionError
 from jtask.plugins import Plugins
 from jtask.testing import run_worker

@@ -7,7 +7,8 @@ from typing import Any
 import click.testing
 import pytest
 
-from jtask.cli import main, run_listing
+from jtask.cli import run_listing
+from jtask.cli.program import main
 from jtask.cli.tables import local_time
 from jtask.client import get_client
 from jtask.contract import Event

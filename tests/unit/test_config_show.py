@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 from pydantic import BaseModel, PostgresDsn, SecretBytes, SecretStr
 
-from jtask.cli import main
+from jtask.cli.program import main
 from jtask.settings import Settings, SettingsModel
 from jtask.settings.masking import MASK, masked, may_hold_secret
 from jtask.worker.exit_codes import ExitCode

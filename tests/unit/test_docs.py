@@ -14,7 +14,7 @@ import click
 import pytest
 from programs import environment
 
-from jtask.cli import main as program
+from jtask.cli.program import main as program
 from jtask.contract import SEPARABLE, Broker
 from jtask.plugins import get_plugins
 from jtask.settings import Settings

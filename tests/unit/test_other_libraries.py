@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 import jtask
 from jtask import other_libraries, runtime, task
-from jtask.cli import main
+from jtask.cli.program import main
 from jtask.declaration.definition import OWN_OPTIONS
 from jtask.errors import ArgumentError, TaskDefinitionError
 from jtask.futures import Future, FutureList

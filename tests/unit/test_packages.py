@@ -11,7 +11,7 @@ import pytest
 CORE = Path(__file__).parents[2] / "core"
 # Only one thread imports these: that of the program, and a test's. `task` of `jtask.tasks` is a
 # module there too, so it cannot be looked up later; `jtask` imports the package before its modules.
-EAGER = {"jtask.cli", "jtask.cli.trace", "jtask.tasks", "jtask.testing.contract"}
+EAGER = {"jtask.cli.trace", "jtask.tasks", "jtask.testing.contract"}
 PACKAGES = {
     ".".join(file.parent.relative_to(CORE).parts): file
     for file in sorted((CORE / "jtask").rglob("__init__.py"))

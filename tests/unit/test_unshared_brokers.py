@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from installing import write_package
 
 from jtask import task
-from jtask.cli import main
+from jtask.cli.program import main
 from jtask.client.opening import find_unshared
 from jtask.errors import ConfigurationError
 from jtask.settings import get_settings
