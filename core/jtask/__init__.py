@@ -88,5 +88,15 @@ def _missing(name: str) -> Exception:
 
     if (way := IMPORTS.get(name)) is None:
         return AttributeError(f"module 'jtask' has no attribute {name!r}")
-    # No AttributeError, of which `from jtask import ...` would not show the text.
-    return ImportError(f"jtask has no {name!r}: {way}", name="jtask")
+    said = f"jtask has no {name!r}: {way}"
+    # Of an AttributeError, `from jtask import ...` would not show the text; by anything else,
+    # `hasattr` and `getattr` with a default would be broken.
+    return ImportError(said, name="jtask") if _is_import() else AttributeError(said, name=name)
+
+
+def _is_import() -> bool:
+    import sys
+
+    # Python looks whether the package has the name before it looks for a module.
+    frame = sys._getframe(3)  # pyright: ignore[reportPrivateUsage]
+    return frame.f_code.co_name == "_handle_fromlist"

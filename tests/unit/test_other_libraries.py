@@ -122,7 +122,20 @@ def test_an_import_of_what_others_have_is_told_where_to_find_it() -> None:
         from jtask import serve  # type: ignore[attr-defined] # noqa: F401 # pyright: ignore
     with pytest.raises(ImportError, match="cannot import name 'zzz'"):
         from jtask import zzz  # type: ignore[attr-defined] # noqa: F401 # pyright: ignore
-    assert not hasattr(jtask, "zzz")
+
+
+@pytest.mark.parametrize("name", ["chain", "zzz"])
+def test_what_others_have_is_asked_for_in_vain_as_anything_else(name: str) -> None:
+    assert not hasattr(jtask, name)
+    assert getattr(jtask, name, None) is None
+    with pytest.raises(AttributeError, match=f"has no .*{name}"):
+        getattr(jtask, name)
+
+
+def test_an_attribute_that_others_have_is_told_where_to_find_it() -> None:
+    said = re.escape("jtask has no 'serve': import it from jtask.task_worker")
+    with pytest.raises(AttributeError, match=f"^{said}$"):
+        _ = cast("Any", jtask).serve
 
 
 @pytest.mark.parametrize(
