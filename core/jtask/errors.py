@@ -3,12 +3,12 @@
 Each class's docstring is its default message, so that the text is written once.
 """
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
 from jtask.foreign_text import cut
+from jtask.numbers import is_within
 
 _CAUSES = 5  # of causes, read of what another process wrote
 _TYPE_NAME = 500  # characters of the name of an exception's class
@@ -237,8 +237,7 @@ class RetryAfter(JTaskError):
     """
 
     def __init__(self, seconds: float, message: str | None = None) -> None:
-        is_number = isinstance(seconds, int | float)  # pyright: ignore[reportUnnecessaryIsInstance]
-        if not is_number or isinstance(seconds, bool) or not 0 <= seconds < math.inf:
+        if not is_within(seconds):
             raise ValueError(f"RetryAfter takes 0 or more seconds, got {seconds!r}")
         self.message = message or f"to be retried after {seconds:g} s, as often as retries= says"
         super().__init__(self.message)

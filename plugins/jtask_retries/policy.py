@@ -52,7 +52,7 @@ class Policy:
         """Return the seconds between a failed attempt, counted from 1, and the next one."""
         if not self.delays:
             return 0.0
-        delay = min(self.delays[min(attempt, len(self.delays)) - 1], _LONGEST)
+        delay = self.delays[min(attempt, len(self.delays)) - 1]
         return spread(delay, self.jitter) if self.jitter else delay
 
     def retry(self, attempt: int, error: BaseException, now: float) -> Retry:

@@ -70,15 +70,22 @@ def test_a_retry_that_a_task_asks_for_says_how_it_is_granted() -> None:
     assert (again.seconds, str(again)) == (1.5, "busy")
 
 
-@pytest.mark.parametrize("seconds", [-1, math.inf, math.nan, True, "5"])
+@pytest.mark.parametrize("seconds", [-1, math.inf, math.nan, True, "5", 10**400])
 def test_a_task_cannot_ask_for_a_retry_at_no_time(seconds: Any) -> None:
     with pytest.raises(ValueError, match="RetryAfter takes 0 or more seconds"):
         RetryAfter(seconds)
 
 
-def test_a_retry_that_a_task_asks_for_far_away_is_in_ten_years() -> None:
-    retry = Policy(1, [5.0]).retry(1, RetryAfter(1e300), 0.0)
-    assert retry.at == 10 * 365 * 86_400
+@pytest.mark.parametrize(
+    ("policy", "error"),
+    [
+        (Policy(1, [5.0]), RetryAfter(1e300)),
+        (Policy(1, [1e300]), ValueError()),
+        (Policy(1, [1e308], jitter=1e308), ValueError()),
+    ],
+)
+def test_a_retry_that_is_far_away_is_in_ten_years(policy: Policy, error: Exception) -> None:
+    assert policy.retry(1, error, 0.0).at == 10 * 365 * 86_400
 
 
 # --- how often -----------------------------------------------------------------------------------
