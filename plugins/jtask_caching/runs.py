@@ -1,12 +1,13 @@
 """Look a run up, let one of several with the same key start, and keep its value."""
 
 import logging
+import os
 import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from jtask.cache_policies import CacheKeyFnPolicy
-from jtask.client import connected_client, get_client
+from jtask.client import connected_client, current_client, get_client
 from jtask.errors import BrokerError, BrokerUnavailable
 from jtask.lifecycle import Park, Retry, describe
 from jtask.outcomes import Outcome
@@ -213,4 +214,6 @@ async def _look_whether_it_is_back() -> None:
     await client.io.bridge(Cache(client.broker).get("is the broker back"))
 
 
-_absence = Absence(_look_whether_it_is_back)
+_absence = Absence(_look_whether_it_is_back, current_client)
+# What asks in the background stays with the parent.
+os.register_at_fork(after_in_child=_absence.end)
