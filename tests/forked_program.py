@@ -118,6 +118,6 @@ if __name__ == "__main__":
         _plugin.load()
     gc.freeze()  # not to be walked, and copied by that, when a child ends
     _be_forked(socket.socket(fileno=int(sys.argv[1])))
-    from jtask.cli import main
+    from jtask.cli.entry import start
 
-    main()
+    start()

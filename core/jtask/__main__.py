@@ -1,5 +1,5 @@
 """`python -m jtask`: the program `jtask`, for this very interpreter."""
 
-from jtask.cli import main
+from jtask.cli.entry import start
 
-main()
+start()

@@ -163,9 +163,9 @@ def test_ctrl_c_while_it_still_imports_shows_no_traceback(
         """
         import signal, sys
         signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a terminal
-        from jtask.cli import main
+        from jtask.cli.entry import start
         sys.argv = ["jtask", "serve", "tasks.py"]
-        main()
+        start()
         """
     )
     eventually(place.marks)

@@ -5,16 +5,13 @@ scripts. Shell completion starts the program at each key press, so whatever is s
 imported by the command that needs it.
 """
 
+from typing import TYPE_CHECKING
+
+from jtask.lazy_names import lazy_names
+
+if TYPE_CHECKING:
+    from jtask.cli.program import main
+
 __all__ = ["main"]
 
-
-def main() -> None:
-    """Execute the command that the command line names, and end the process."""
-    try:
-        # Here: Ctrl-C finds the import under way as often as the command itself.
-        from jtask.cli.program import main as program
-    except KeyboardInterrupt:
-        from jtask.worker.exit_codes import ExitCode
-
-        raise SystemExit(ExitCode.INTERRUPTED) from None
-    program(prog_name="jtask")
+__getattr__, __dir__ = lazy_names(__name__, {"jtask.cli.program": ["main"]})

@@ -1,5 +1,5 @@
 """`python -m jtask.cli`: the program for this very interpreter, as supervisors start it."""
 
-from jtask.cli import main
+from jtask.cli.entry import start
 
-main()
+start()
