@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl, urlencode
 from jtask.close_names import close_names
 from jtask.durations import parse_seconds
 from jtask.errors import FilterError
+from jtask.ids import is_run_id
 from jtask.run_arguments import VALUE_LENGTH, values_of
 from jtask.run_summaries import RunSummary, is_of_task
 from jtask.states import StateName
@@ -162,7 +163,14 @@ class RunFilter:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "state", tuple(map(state_named, self.state)))
-        self.bounds(0.0)  # or raise
+        since, until = self.bounds()  # or raise
+        if since is not None and until is not None and since >= until:
+            raise FilterError(
+                f"no run is meant: since {self.since!r} is not before until {self.until!r}"
+            )
+        for parent in self.parent:
+            if not is_run_id(parent):
+                raise FilterError(f"parent {parent!r} is not a run id")
 
     @classmethod
     def from_query(cls, query: str | Iterable[tuple[str, str]]) -> "RunFilter":
@@ -173,7 +181,7 @@ class RunFilter:
                 no filter has, such as those of a page, are passed over.
 
         Raises:
-            FilterError: A state, an instant or a condition is none.
+            FilterError: A state, an id, an instant or a condition is none, or no run can be meant.
         """
         pairs = parse_qsl(query.removeprefix("?")) if isinstance(query, str) else query
         given: dict[str, list[str]] = {}
@@ -187,7 +195,7 @@ class RunFilter:
         """Return the filter whose fields have these texts.
 
         Raises:
-            FilterError: A state, an instant or a condition is none.
+            FilterError: A state, an id, an instant or a condition is none, or no run can be meant.
         """
         values: dict[str, Any] = {}
         for field in fields(cls):

@@ -57,6 +57,11 @@ def test_serve_refuses_a_bad_target_with_2(tasks: Any, target: str, fragment: st
     check(tasks.jtask("serve", target), 2, fragment)
 
 
+def test_a_delay_that_is_too_long_is_refused_under_the_name_of_its_option(tasks: Any) -> None:
+    done = tasks.jtask("enqueue", "tasks.py:resize", "1", "--delay", "99999999999")
+    check(done, 2, "Error: delay 99999999999.0 ends after the year 2199")
+
+
 def test_serve_without_a_broker_exits_with_3(tasks: Any) -> None:
     check(tasks.jtask("serve", "tasks.py", **NOWHERE), 3, "127.0.0.1:9")
 

@@ -15,7 +15,7 @@ from jtask.run_filters import Condition, RunFilter
         "",
         "state=Failed&state=Crashed&task=mail&since=2h",
         "where=args.tenant%3D7&where=took%3E10s&text=a%26b",
-        "tag=eu&tag=us&queue=slow&worker=host-1&parent=x&until=2031-05-04",
+        "tag=eu&tag=us&queue=slow&worker=host-1&parent=018f6b1e-0000-7000-8000-0000000000aa&until=2031-05-04",
     ],
 )
 def test_the_query_of_a_url_is_read_back_as_the_same_filter(query: str) -> None:
@@ -32,6 +32,7 @@ def test_a_state_is_meant_whatever_its_case() -> None:
     ("query", "said"),
     [
         ("state=Faild", "did you mean Failed?"),
+        ("parent=x", "parent 'x' is not a run id"),
         ("since=yesterday", "since: 'yesterday' is not a date or time"),
         ("where=tenant", "'tenant' is not a condition: use args.tenant=7"),
         ("where=eror=OSError", "did you mean 'error'?"),
@@ -44,6 +45,14 @@ def test_what_no_filter_can_mean_is_refused_with_the_way_out(query: str, said: s
     with pytest.raises(FilterError) as refused:
         RunFilter.from_query([tuple(query.split("=", 1))])  # type: ignore[list-item]
     assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("since", "until"), [("1h", "2h"), ("2031-05-05", "2031-05-04"), ("2031-05-04", "2031-05-04")]
+)
+def test_a_time_that_ends_before_it_begins_is_refused(since: str, until: str) -> None:
+    with pytest.raises(FilterError, match=f"since '{since}' is not before until '{until}'$"):
+        RunFilter(since=since, until=until)
 
 
 def test_a_condition_keeps_what_stands_behind_its_operator() -> None:

@@ -120,7 +120,8 @@ def _enqueue_target(
 
     task = cast("Task[..., Any]", load_task(target))  # whatever `@task` makes is one
     args, kwargs = _typed(task, *_split(arguments))
-    run = task.apply_async(args, kwargs, countdown=delay, queue=queue)
+    # Not its countdown: what is wrong with the delay is to be said of that.
+    run = task.with_options(delay=delay).apply_async(args, kwargs, queue=queue)
     return run, task.key, queue or task.queue
 
 
