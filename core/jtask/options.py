@@ -7,7 +7,7 @@ from typing import Any
 
 from jtask.close_names import close_names
 from jtask.declaration.definition import OWN_OPTIONS
-from jtask.errors import TaskDefinitionError
+from jtask.errors import ConfigurationError, TaskDefinitionError
 
 _ELSEWHERE = {
     "delay": "it belongs to a call: use .with_options(delay=...).delay(...)",
@@ -20,6 +20,9 @@ _ELSEWHERE = {
     "key": "a copy keeps the key of its task",
 }
 """What has its place elsewhere than where it was given."""
+
+_TAKEN = frozenset({*OWN_OPTIONS, "delay", "eta", "expires", "flow_run_name", "options"})
+"""Keywords that an option would never get."""
 
 _OF_A_CALL = ("args", "kwargs", "countdown", "eta", "expires", "queue", "priority", "wait_for")
 
@@ -64,6 +67,21 @@ class Option:
     travels: bool = False
     for_caller: bool = False
     needs: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        # At the declaration: an option that nobody can give would be found out by each task.
+        if not isinstance(self.name, str) or not self.name.isidentifier():  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigurationError(
+                f"an option must have a name as keywords do, got {self.name!r}"
+            )
+        if self.name in _TAKEN:
+            raise ConfigurationError(
+                f"the option {self.name!r} is jtask's own: choose another name"
+            )
+        if isinstance(self.needs, str):
+            raise ConfigurationError(
+                f"the option {self.name!r}: needs must be a tuple of names, got {self.needs!r}"
+            )
 
 
 def check_options(

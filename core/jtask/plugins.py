@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 GROUP = "jtask.plugins"
 _IN_STATES = {"jtask_state", "jtask_settled"}
 _READ_UNMARKED = {"jtask_settings"}  # by its name, for brokers too
+_REST = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _log = logging.getLogger("jtask")
 
 
@@ -157,10 +158,10 @@ class Plugins:
             ) from error
 
     def _register(self, plugin: object, name: str | None = None) -> None:
+        _check_marks(plugin, self.manager)
         self.manager.register(plugin, name)
         # Or a hook with a misspelt name would just never be called.
         self.manager.check_pending()
-        _check_marks(plugin, self.manager)
         for caller in self.manager.get_hookcallers(plugin) or ():
             for impl in caller.get_hookimpls():
                 if impl.plugin is plugin:
@@ -175,7 +176,7 @@ class Plugins:
         self.options = self._declared_options()
         self.headers: dict[str, list[object]] = {}
         for impl in self.manager.hook.jtask_headers.get_hookimpls():
-            for name in cast("Iterable[str]", impl.function() or ()):
+            for name in _names_of(impl):
                 if name in self.headers and name != jtask.hooks.TAGGED:
                     raise ConfigurationError(f"two plugins have the header {name!r}")
                 self.headers.setdefault(name, []).append(impl.plugin)
@@ -183,8 +184,10 @@ class Plugins:
     def _declared_options(self) -> dict[str, Option]:
         declared: dict[str, Option] = {}
         for options in self.manager.hook.jtask_options():
-            for option in options or ():
-                if not isinstance(option, Option):  # pyright: ignore[reportUnnecessaryIsInstance]
+            if not isinstance(options, Iterable):
+                raise ConfigurationError(f"jtask_options must give a list, got {options!r}")
+            for option in cast("Iterable[object]", options):
+                if not isinstance(option, Option):
                     raise ConfigurationError(f"jtask_options must give Options, got {option!r}")
                 if option.name in declared:
                     raise ConfigurationError(f"two plugins declare the option {option.name!r}")
@@ -316,7 +319,7 @@ def hooks_of(task: TaskInfo[..., Any]) -> TaskHooks:
 
 def _check_marks(plugin: object, manager: pluggy.PluginManager) -> None:
     """Refuse a function with the name of a hook that is not marked as one."""
-    hooks = vars(manager.hook).keys() - _READ_UNMARKED
+    hooks = vars(manager.hook).keys() & vars(jtask.hooks).keys() - _READ_UNMARKED
     for name in hooks.intersection(dir(plugin)):
         if not inspect.isroutine(getattr(plugin, name)):
             continue
@@ -324,12 +327,30 @@ def _check_marks(plugin: object, manager: pluggy.PluginManager) -> None:
             raise TypeError(f"{name} is not marked: put @hookimpl above it")
         if isinstance(plugin, type) and inspect.isfunction(vars(plugin).get(name)):
             raise TypeError(f"{name} takes an object of the class: load {plugin.__name__}()")
+        _check_arguments(name, getattr(plugin, name))
+
+
+def _check_arguments(hook: str, function: Callable[..., Any]) -> None:
+    """Refuse a function that asks for what its hook does not have; pluggy takes three lines."""
+    known = inspect.signature(getattr(jtask.hooks, hook)).parameters
+    for parameter in inspect.signature(function).parameters.values():
+        is_asked_for = parameter.default is parameter.empty and parameter.kind not in _REST
+        if is_asked_for and parameter.name not in known:
+            may_take = f"it may take {', '.join(known)}" if known else "it takes nothing"
+            raise TypeError(f"{hook} has no argument {parameter.name!r}: {may_take}")
 
 
 def _check_callable(hook: str, impl: pluggy.HookImpl) -> None:
     """Refuse a plugin's function that would just never be called."""
     if impl.wrapper or impl.hookwrapper:
         raise TypeError(f"{hook} is a hook wrapper, which jtask does not call")
+    answer = str(getattr(jtask.hooks, hook).__annotations__["return"])
+    if inspect.iscoroutinefunction(impl.function) and "Awaitable" not in answer:
+        raise TypeError(f"{hook} is asynchronous, and jtask does not await it: make it a plain one")
+    if inspect.isasyncgenfunction(impl.function) or (
+        inspect.isgeneratorfunction(impl.function) and "Iterable" not in answer
+    ):
+        raise TypeError(f"{hook} is a generator, which jtask does not execute: let it return")
     if hook not in _IN_STATES and jtask.hooks.wanted_states(impl.function) is not None:
         raise TypeError(f"{hook} is not about a state, so it cannot be called in some only")
     wanted = jtask.hooks.wanted_header(impl.function)
@@ -339,6 +360,15 @@ def _check_callable(hook: str, impl: pluggy.HookImpl) -> None:
             raise TypeError(
                 f"{hook} is for runs with the header {wanted!r}, which jtask_headers does not name"
             )
+
+
+def _names_of(impl: pluggy.HookImpl) -> list[str]:
+    named: object = impl.function() or ()
+    if isinstance(named, Iterable) and not isinstance(named, str):
+        names = list(cast("Iterable[object]", named))
+        if all(isinstance(name, str) for name in names):
+            return cast("list[str]", names)
+    raise ConfigurationError(f"jtask_headers must give a list of names, got {named!r}")
 
 
 def _chosen(installed: dict[str, EntryPoint], names: Iterable[str] | None) -> list[EntryPoint]:

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from programs import environment, output_of
@@ -12,6 +13,7 @@ from jtask import task
 from jtask.errors import ConfigurationError
 from jtask.execution import direct_call
 from jtask.hooks import hookimpl
+from jtask.options import Option
 from jtask.plugins import Plugins, get_plugins
 from jtask.states import State
 
@@ -248,6 +250,59 @@ def test_an_added_plugin_that_is_wrong_leaves_nothing_behind() -> None:
     with pytest.raises(ConfigurationError, match="jtask_sate"):
         plugins.add(Misspelt())
     assert plugins.names == []
+
+
+def hooked(hook: str, function: Any) -> Any:
+    return type("Hooked", (), {hook: staticmethod(hookimpl(function))})()
+
+
+async def slow(task: object) -> bool: ...  # type: ignore[empty-body] # pyright: ignore
+def lazy(run: object) -> Any:
+    yield
+
+
+async def slow_and_lazy(run: object) -> Any:
+    yield
+
+
+@pytest.mark.parametrize(
+    ("hook", "function", "said"),
+    [
+        ("jtask_state", lambda rum, state: None, "no argument 'rum': it may take run, state"),
+        ("jtask_options", lambda task: None, "no argument 'task': it takes nothing"),
+        ("jtask_applies", slow, "is asynchronous, and jtask does not await it"),
+        ("jtask_state", lazy, "is a generator, which jtask does not execute"),
+        ("jtask_state", slow_and_lazy, "is a generator, which jtask does not execute"),
+        ("jtask_headers", lambda: "shiny", "must give a list of names, got 'shiny'"),
+        ("jtask_headers", lambda: [5], r"must give a list of names, got \[5\]"),
+        ("jtask_options", lambda: 5, "must give a list, got 5"),
+        ("jtask_options", lambda: [Option("queue")], "'queue' is jtask's own"),
+        ("jtask_options", lambda: [Option("a b")], "a name as keywords do, got 'a b'"),
+        (
+            "jtask_options",
+            lambda: [Option("a", needs="limit")],  # type: ignore[arg-type] # pyright: ignore
+            "must be a tuple of names",
+        ),
+    ],
+)
+def test_a_hook_that_would_not_do_what_it_says_is_refused(
+    hook: str, function: Any, said: str
+) -> None:
+    plugins = Plugins([])
+    with pytest.raises(ConfigurationError, match=f"cannot be loaded: .*{said}"):
+        plugins.add(hooked(hook, function))
+    assert plugins.names == []
+
+
+def test_a_hook_may_take_and_give_what_its_docstring_says() -> None:
+    async def settle(*rest: object, run: object = None, **others: object) -> None: ...
+    def headers() -> Any:
+        yield "shiny"
+
+    plugins = Plugins([])
+    plugins.add(hooked("jtask_settled", settle))
+    plugins.add(hooked("jtask_headers", headers))
+    assert list(plugins.headers) == ["shiny"]
 
 
 class Picky:
