@@ -166,7 +166,8 @@ def test_every_wrong_value_is_named_and_shown_and_the_program_ends_with_2(
     assert done.stderr.splitlines() == [
         "Warning: unknown setting JTASK_BEL_VOLUME in the environment: did you mean "
         "JTASK_BELL_VOLUME?",
-        "Error: setting 'laese' (JTASK_LAESE) is unknown: did you mean 'lease'?",
+        f"Error: setting 'laese' in {Path('jtask.toml').resolve()} is unknown: "
+        "did you mean 'lease'?",
         "Error: setting 'lease' (JTASK_LEASE) must be a number of seconds, or one with a unit: "
         "1.5s, 10m, 1h, 7d, got 'soon'",
         f"Error: setting 'bell_volume' (JTASK_BELL_VOLUME) of {bell} must be a valid integer, "

@@ -155,7 +155,21 @@ def test_a_name_that_the_broker_cannot_use_is_refused_in_words(
 )
 def test_a_name_in_a_file_that_does_not_exist_is_refused(file: str, text: str) -> None:
     write(file, text)
-    with pytest.raises(ConfigurationError, match=r"'namespce' .* did you mean 'namespace'\?$"):
+    said = rf"^setting 'namespce' in \S+/{file} is unknown: did you mean 'namespace'\?$"
+    with pytest.raises(ConfigurationError, match=said):
+        get_settings()
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("lease = 'soon'", r"'lease' in \S+/jtask\.toml must be a number .*, got 'soon'$"),
+        ("default_retries = -1", r"'default_retries' of jtask_retries in \S+/jtask\.toml must be"),
+    ],
+)
+def test_a_wrong_value_in_a_file_is_refused_with_the_file(line: str, said: str) -> None:
+    write("jtask.toml", line)
+    with pytest.raises(ConfigurationError, match=f"^setting {said}"):
         get_settings()
 
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from jtask.close_names import close_names
 from jtask.settings.masking import masked, may_hold_secret
 from jtask.settings.model import NAME_PATTERN, SettingsModel, owner_of
-from jtask.settings.sources import PREFIX
+from jtask.settings.sources import ENVIRONMENT, PREFIX
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -26,31 +26,42 @@ _OTHER_NAMES = {
 _OF_JSON = {"dataclass_type", "dict_type", "list_type", "model_type", "set_type", "tuple_type"}
 
 
-def setting(name: str) -> str:
-    """Name a setting as in a file and as in the environment."""
-    return f"setting {name!r} ({PREFIX}{name.upper()})"
+def setting(name: str, own: str, origin: str = ENVIRONMENT) -> str:
+    """Name a setting, and the file that it stands in, or else its environment variable."""
+    if origin != ENVIRONMENT:
+        return f"setting {name!r}{own} in {origin}"
+    return f"setting {name!r} ({PREFIX}{name.upper()}){own}"
 
 
-def wrong_value(model: type[SettingsModel], error: "ErrorDetails") -> str:
-    """Say what is wrong with a value; of an owner's setting, also whose it is."""
+def wrong_value(
+    model: type[SettingsModel], error: "ErrorDetails", origins: Mapping[str, str]
+) -> str:
+    """Say what is wrong with a value; of an owner's setting, also whose it is.
+
+    Args:
+        model: Whose field it is.
+        error: What pydantic says.
+        origins: Where the fields that are set are set, by name.
+    """
     owner = owner_of(model)
     own = "" if owner == "jtask" else f" of {owner}"
     if not error["loc"]:
         return f"the settings{own} do not agree: {_message(error)}"
     name = str(error["loc"][0])
     if error["type"] == "missing" and len(error["loc"]) == 1:
-        return f"{setting(name)}{own} must be set"
+        return f"{setting(name, own)} must be set"
     rule = _rule(error)
     if not rule.startswith(("must ", "may ")):
         rule = f"is wrong: {rule}"
-    return f"{setting(name)}{own}{_part(model, error)} {rule}{_got(model, error)}"
+    named = setting(name, own, origins.get(name, ENVIRONMENT))
+    return f"{named}{_part(model, error)} {rule}{_got(model, error)}"
 
 
-def unknown_name(name: str, known: Collection[str]) -> str:
+def unknown_name(name: str, origin: str, known: Collection[str]) -> str:
     """Say of a name in a file that no setting has it."""
     near = _near(name, known)
     hint = f"did you mean {near!r}?" if near else "leave it out"
-    return f"{setting(name)} is unknown: {hint}"
+    return f"{setting(name, '', origin)} is unknown: {hint}"
 
 
 def unknown_variable(variable: str, known: Collection[str]) -> str:

@@ -126,9 +126,10 @@ def try_to_load(sources: Sources, model: type[M]) -> tuple[M | None, dict[str, s
             return model(), {}
     except ValidationError as error:
         wrong: dict[str, str] = {}
+        origins = {name: found.origin for name, found in sources.found(model).items()}
         for problem in error.errors(include_url=False):
             name = str(problem["loc"][0]) if problem["loc"] else ""
-            wrong.setdefault(name, wrong_value(model, problem))
+            wrong.setdefault(name, wrong_value(model, problem, origins))
         return None, wrong
     except JTaskError as error:
         return None, {"": str(error)}
@@ -148,7 +149,7 @@ def unknown_variables(sources: Sources, owners: Owners) -> list[str]:
 def unknown_names(sources: Sources, owners: Owners) -> list[str]:
     """Return a sentence for each name in a file that is nobody's setting."""
     return [
-        _maybe_of_others(unknown_name(name, owners.by_name), owners)
+        _maybe_of_others(unknown_name(name, str(file.path), owners.by_name), owners)
         for file in sources.files
         for name in file.values
         if name not in owners.by_name
