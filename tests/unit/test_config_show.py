@@ -160,20 +160,19 @@ def test_every_wrong_value_is_named_and_shown_and_the_program_ends_with_2(
     install: Install,
 ) -> None:
     bell = install("bell", BELL)
-    Path("jtask.toml").write_text("bell_times = 5\nlaese = 3")
+    file = Path("jtask.toml").resolve()
+    file.write_text("bell_times = 5\nlaese = 3")
     done = show(lease="soon", bell_volume="loud", bell_code="hush", bel_volume="1")
     assert done.exit_code == ExitCode.USAGE
     assert done.stderr.splitlines() == [
         "Warning: unknown setting JTASK_BEL_VOLUME in the environment: did you mean "
         "JTASK_BELL_VOLUME?",
-        f"Error: setting 'laese' in {Path('jtask.toml').resolve()} is unknown: "
-        "did you mean 'lease'?",
+        f"Error: setting 'laese' in {file} is unknown: did you mean 'lease'?",
         "Error: setting 'lease' (JTASK_LEASE) must be a number of seconds, or one with a unit: "
         "1.5s, 10m, 1h, 7d, got 'soon'",
         f"Error: setting 'bell_volume' (JTASK_BELL_VOLUME) of {bell} must be a valid integer, "
         "unable to parse string as an integer, got 'loud'",
-        f"Error: setting 'bell_times' (JTASK_BELL_TIMES) of {bell} must be a valid list, written "
-        "as JSON, got 5",
+        f"Error: setting 'bell_times' of {bell} in {file} must be a valid list, got 5",
     ]
     assert row(done, "lease") == ["lease", "soon"]
     assert row(done, "bell_volume") == ["bell_volume", "loud"]

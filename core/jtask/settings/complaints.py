@@ -50,11 +50,11 @@ def wrong_value(
     name = str(error["loc"][0])
     if error["type"] == "missing" and len(error["loc"]) == 1:
         return f"{setting(name, own)} must be set"
-    rule = _rule(error)
+    origin = origins.get(name, ENVIRONMENT)
+    rule = _rule(error, origin)
     if not rule.startswith(("must ", "may ")):
         rule = f"is wrong: {rule}"
-    named = setting(name, own, origins.get(name, ENVIRONMENT))
-    return f"{named}{_part(model, error)} {rule}{_got(model, error)}"
+    return f"{setting(name, own, origin)}{_part(model, error)} {rule}{_got(model, error)}"
 
 
 def unknown_name(name: str, origin: str, known: Collection[str]) -> str:
@@ -77,12 +77,14 @@ def _near(name: str, known: Collection[str]) -> str | None:
     return near[0] if near else None
 
 
-def _rule(error: "ErrorDetails") -> str:
+def _rule(error: "ErrorDetails", origin: str) -> str:
     pattern = str(error.get("ctx", {}).get("pattern", ""))
     if pattern.startswith(NAME_PATTERN):
         longest = pattern.removeprefix(NAME_PATTERN).removesuffix("}$")
         return f"may hold letters, digits, '_' and '-' only, up to {longest} of them"
-    return _message(error) + (", written as JSON" if error["type"] in _OF_JSON else "")
+    # A file has lists and tables of its own.
+    is_json = origin == ENVIRONMENT and error["type"] in _OF_JSON
+    return _message(error) + (", written as JSON" if is_json else "")
 
 
 def _message(error: "ErrorDetails") -> str:
