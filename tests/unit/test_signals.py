@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from jtask.worker.signals import stop_signals_to
+from jtask.worker.signals import STOP_SIGNALS, stop_signals_to
 
 # On a busy machine; only a failure waits this long.
 PATIENCE = 20
@@ -33,6 +33,21 @@ def test_each_signal_is_told_although_the_main_thread_never_comes_round(number: 
         os.kill(os.getpid(), number)
         assert twice.wait(PATIENCE)
     assert told == [number, number]
+
+
+def test_a_signal_that_comes_as_soon_as_it_can_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: queue.SimpleQueue[int] = queue.SimpleQueue()
+    install = signal.signal
+
+    def install_and_send(number: int, handler: Any) -> Any:
+        before = install(number, handler)
+        os.kill(os.getpid(), number)
+        return before
+
+    monkeypatch.setattr(signal, "signal", install_and_send)
+    with stop_signals_to(told.put):
+        monkeypatch.undo()
+        assert {told.get(timeout=PATIENCE) for _ in STOP_SIGNALS} == {*STOP_SIGNALS}
 
 
 def test_what_was_set_up_before_is_put_back() -> None:

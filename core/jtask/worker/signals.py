@@ -31,8 +31,9 @@ def stop_signals_to(tell: Callable[[int], object]) -> Generator[None]:
     threading.Thread(
         target=_pass_on, args=(reader, tell), name="jtask-signals", daemon=True
     ).start()
-    handlers = {number: signal.signal(number, _noticed) for number in STOP_SIGNALS}
+    # In this order: what comes to the new handlers is told by the pipe alone.
     before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    handlers = {number: signal.signal(number, _noticed) for number in STOP_SIGNALS}
 
     def restore() -> None:
         signal.set_wakeup_fd(before)
