@@ -8,7 +8,7 @@ from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
 from jtask.hooks import TAGGED, hookimpl
-from jtask_limits.applying import may_be_limited, was_woken_for_nothing
+from jtask_limits.applying import has_no_slot, may_be_limited, was_woken_for_nothing
 from jtask_limits.blocks import concurrency
 from jtask_limits.options import declared
 from jtask_limits.rates import arate_limit, rate_limit
@@ -57,15 +57,15 @@ def jtask_admit(run: "RunContext") -> "Awaitable[Retry | Park | None] | None":
     """Let a run start that gets a slot of each of its limits."""
     if not may_be_limited(run):
         return None
-    from jtask_limits.runs import admit
+    from jtask_limits.runs import admit, needs_no_slot
 
-    return admit(run)
+    return None if needs_no_slot(run) else admit(run)
 
 
 @hookimpl
 def jtask_attempt_over(run: "RunContext") -> Awaitable[None] | None:
     """Hand on the slots of a run."""
-    if not may_be_limited(run):
+    if not may_be_limited(run) or has_no_slot(run):
         return None
     from jtask_limits.runs import give_back
 

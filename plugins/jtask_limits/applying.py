@@ -19,6 +19,11 @@ def may_be_limited(run: "RunContext") -> bool:
     return is_tagged or run.task.options["limit"] is not None
 
 
+def has_no_slot(run: "RunContext") -> bool:
+    """Tell whether a run was admitted without a slot, or has handed all on."""
+    return NOTE in run.notes and not run.notes[NOTE]
+
+
 def was_woken_for_nothing(run: "RunContext") -> bool:
     """Tell whether a run has waited, and ended without asking to be admitted."""
     return bool(run.waited_for) and NOTE not in run.notes and may_be_limited(run)

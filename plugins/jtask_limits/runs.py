@@ -4,14 +4,14 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from jtask.client import get_client, slot_of
 from jtask.client.slot_news import tell_freed
 from jtask.errors import BrokerError, RunRefused
 from jtask.lifecycle import Park, Retry
 from jtask_limits.applying import NOTE
-from jtask_limits.definitions import limits_of, slot_name
+from jtask_limits.definitions import Limit, limits_of, slot_name
 from jtask_limits.slots import Slot, handed_slots, own_slots
 
 if TYPE_CHECKING:
@@ -21,6 +21,21 @@ LONGEST_WAIT = 600.0
 """Seconds until a run that nobody wakes looks for itself."""
 _MOMENT = 0.02  # seconds in which another run gives up what it has
 _log = logging.getLogger("jtask")
+
+
+def needs_no_slot(run: "RunContext") -> bool:
+    """Tell of a run that it has no limits, as nearly all with tags, and note that it has no slot.
+
+    Nobody is asked: to wait for an answer takes longer than all else of a short run. False as well
+    where that would have to be.
+    """
+    if run.task.options["limit"] is not None or run.token is not None:
+        return False
+    named = limits_of(get_client().broker).known(_names_by_tags(run))
+    if named is None or any(map(_gives_slots, named)):
+        return False
+    run.notes[NOTE] = list[Slot]()
+    return True
 
 
 async def admit(run: "RunContext") -> Retry | Park | None:
@@ -125,11 +140,11 @@ async def _slots_of(run: "RunContext") -> list[Slot]:
 
     async def of_tags() -> list[Slot]:
         limits = limits_of(client.broker)
-        named = [await limits.find(f"tag:{tag}") for tag in run.tags]
+        named = [await limits.find(name) for name in _names_by_tags(run)]
         return [
             Slot(slot_name(limit.name), limit.slots, repr(limit.name), limit.name)
             for limit in named
-            if limit is not None and limit.per is None
+            if _gives_slots(limit)
         ]
 
     if run.tags and run.queue is not None:
@@ -146,8 +161,16 @@ def _handed_for_nothing(run: "RunContext", wanted: Sequence[Slot]) -> list[Slot]
 
 def _possible_slots(run: "RunContext") -> list[Slot]:
     """Return what a run may have: limits of its tags may have been removed meanwhile."""
-    names = [f"tag:{tag}" for tag in run.tags]
-    return [*_own_or_handed(run), *(Slot(slot_name(name), 0, repr(name), name) for name in names)]
+    slots = (Slot(slot_name(name), 0, repr(name), name) for name in _names_by_tags(run))
+    return [*_own_or_handed(run), *slots]
+
+
+def _names_by_tags(run: "RunContext") -> list[str]:
+    return [f"tag:{tag}" for tag in run.tags]
+
+
+def _gives_slots(limit: Limit | None) -> TypeGuard[Limit]:
+    return limit is not None and limit.per is None
 
 
 def _own_or_handed(run: "RunContext") -> list[Slot]:

@@ -99,3 +99,20 @@ def test_that_a_tag_has_no_limit_is_asked_once_a_second_however_many_runs_there_
 def test_what_has_no_limit_has_slots_for_all() -> None:
     limits = Limits(cast("KeyValueStore", NoRecords()))
     assert asyncio.run(limits.slots_now("nothing")) == ENDLESS
+
+
+def test_what_was_read_a_moment_ago_is_known_without_asking(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    records = NoRecords()
+    limits = Limits(cast("KeyValueStore", records))
+    names = ["tag:web", "tag:mail"]
+    assert limits.known(names) is None
+    asyncio.run(limits.find(names[0]))
+    assert limits.known(names) is None, "one of them is not known"
+    asyncio.run(limits.find(names[1]))
+    assert limits.known(names) == [None, None]
+    assert records.asked == 2
+    later = time.monotonic() + 1.5
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    assert limits.known(names) is None
