@@ -263,3 +263,12 @@ def test_what_is_no_time_is_refused_with_examples(monkeypatch: pytest.MonkeyPatc
     get_settings.cache_clear()
     with pytest.raises(ConfigurationError, match="one with a unit: "):
         get_settings()
+
+
+@pytest.mark.parametrize("name", ["lease", "max_crashes", "event_ttl"])
+def test_true_is_no_number(name: str) -> None:
+    Path("jtask.toml").write_text(f"{name} = true")
+    with pytest.raises(
+        ConfigurationError, match=rf"^setting '{name}' .* must be a number, got True"
+    ):
+        get_settings()

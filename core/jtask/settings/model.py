@@ -1,9 +1,9 @@
 """What the settings of core, of each plugin and of each broker are: a model."""
 
 import contextlib
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args, get_origin
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from jtask.durations import LONGEST, parse_seconds
@@ -32,6 +32,13 @@ def _at_most_a_century(seconds: float) -> float:
 
 Seconds = Annotated[float, BeforeValidator(_seconds_of), AfterValidator(_at_most_a_century)]
 """The type of a setting that is a length of time: `90`, or `"1.5s"`, `"10m"`, `"1h"`, `"7d"`."""
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    parts = get_args(annotation)
+    if get_origin(annotation) is Annotated:
+        return _kinds(parts[0])
+    return {annotation}.union(*map(_kinds, parts)) if parts else {annotation}
 
 
 class SettingsModel(BaseSettings):
@@ -63,6 +70,16 @@ class SettingsModel(BaseSettings):
                     f"the setting {name!r} of {cls.__qualname__} must be in lower case and have no "
                     f"alias: its variable is {PREFIX}{name.upper()}"
                 )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_true_for_one(cls, value: object, info: ValidationInfo) -> object:
+        # Pydantic makes 1 of it: `lease = true` in a file would be a lease of one second.
+        if isinstance(value, bool) and info.field_name is not None:
+            kinds = _kinds(cls.model_fields[info.field_name].annotation)
+            if bool not in kinds and kinds & {int, float}:
+                raise ValueError("must be a number")
+        return value
 
     @classmethod
     def settings_customise_sources(
