@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 GROUP = "jtask.plugins"
 _IN_STATES = {"jtask_state", "jtask_settled"}
 _READ_UNMARKED = {"jtask_settings"}  # by its name, for brokers too
+_PLAIN = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _REST = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _log = logging.getLogger("jtask")
 
@@ -59,10 +60,12 @@ class Plugins:
         Tasks that have been used keep to the plugins that they found.
 
         Raises:
-            ConfigurationError: It cannot be loaded, or has no hook.
+            ConfigurationError: It cannot be loaded, has no hook, or is loaded already.
         """
         if not any(name.startswith("jtask_") for name in dir(plugin)):
             raise ConfigurationError(f"{plugin!r} is no plugin: it has none of jtask's hooks")
+        if self.manager.is_registered(plugin):
+            raise ConfigurationError(f"plugin {plugin!r} is loaded already")
         try:
             self._register(plugin)
             self._ask_what_they_declare()
@@ -338,6 +341,15 @@ def _check_arguments(hook: str, function: Callable[..., Any]) -> None:
         if is_asked_for and parameter.name not in known:
             may_take = f"it may take {', '.join(known)}" if known else "it takes nothing"
             raise TypeError(f"{hook} has no argument {parameter.name!r}: {may_take}")
+        if parameter.name in known and not (is_asked_for and parameter.kind in _PLAIN):
+            # Arguments are given by position, and those only that have no default.
+            raise TypeError(
+                f"{hook} would not get {parameter.name!r}: make it a plain argument without default"
+            )
+    if inspect.ismethod(function):
+        first = next(iter(inspect.signature(function.__func__).parameters))
+        if first in known:
+            raise TypeError(f"{hook} is a method: name self before {first!r}")
 
 
 def _check_callable(hook: str, impl: pluggy.HookImpl) -> None:

@@ -155,6 +155,24 @@ def test_a_plugin_that_cannot_be_loaded_is_named_with_the_way_out(
     assert Plugins([]).names == []
 
 
+@pytest.mark.parametrize("arguments", ["*, run", "run=None"])
+def test_a_hook_that_would_not_get_its_argument_is_refused(
+    install: Install, arguments: str
+) -> None:
+    install(
+        "broken", f"from jtask.hooks import hookimpl\n@hookimpl\ndef jtask_admit({arguments}): ..."
+    )
+    with pytest.raises(
+        ConfigurationError, match="jtask_admit would not get 'run': make it a plain"
+    ):
+        Plugins(["broken"])
+
+
+class Selfless:
+    @hookimpl
+    def jtask_settled(run: object) -> None: ...  # pyright: ignore
+
+
 class Settled:
     @hookimpl
     def jtask_settled(self, run: object) -> None: ...
@@ -170,6 +188,7 @@ class Unmarked:
         (None, "None is no plugin: it has none of jtask's hooks"),
         ("retries", "'retries' is no plugin"),
         (Unmarked(), "jtask_settled is not marked: put @hookimpl above it"),
+        (Selfless(), "jtask_settled is a method: name self before 'run'"),
         (Settled, r"jtask_settled takes an object of the class: load Settled\(\)"),
     ],
 )
@@ -241,6 +260,14 @@ def test_an_added_plugin_is_there_until_it_is_removed() -> None:
     assert plugins.caller("jtask_state") is None
 
 
+def test_a_plugin_that_is_added_again_is_refused_and_stays() -> None:
+    plugins, plugin = Plugins([]), Settled()
+    plugins.add(plugin)
+    with pytest.raises(ConfigurationError, match=r"is loaded already$"):
+        plugins.add(plugin)
+    assert plugins.caller("jtask_settled") is not None
+
+
 def test_an_added_plugin_that_is_wrong_leaves_nothing_behind() -> None:
     class Misspelt:
         @hookimpl
@@ -295,7 +322,9 @@ def test_a_hook_that_would_not_do_what_it_says_is_refused(
 
 
 def test_a_hook_may_take_and_give_what_its_docstring_says() -> None:
-    async def settle(*rest: object, run: object = None, **others: object) -> None: ...
+    async def settle(
+        outcome: object, *rest: object, own: object = None, **others: object
+    ) -> None: ...
     def headers() -> Any:
         yield "shiny"
 
